@@ -1,0 +1,1 @@
+"""Configuration: YAML files in, components out. Imports nothing else of the package."""

@@ -1,0 +1,33 @@
+"""Errors that are meant for the person at the terminal.
+
+The command line tools print a `UserError` without a traceback and exit with code 2: its text must therefore name the
+file, the key or the picture it is about and say what to do. Every other exception is a defect and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Something the user can put right: a wrong path, a wrong key, unusable data."""
+
+
+class ConfigError(UserError):
+    """A configuration that cannot be built. Holds one line per problem found."""
+
+    def __init__(self, problems, heading: str = ""):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        count = len(self.problems)
+        if not heading and count > 1:
+            heading = f"{count} problems in the configuration:"
+        bullet = "\n  - " if heading else ""
+        super().__init__(heading + bullet + ("\n  - " if heading else "\n").join(self.problems))
+
+
+class DataError(UserError):
+    """Annotations or a data set that cannot be used."""
+
+
+class ImageError(DataError):
+    """A picture that cannot be read; the message names the file."""
+
+
+class CheckpointError(UserError):
+    """A weight file that is missing, damaged or does not belong to the model."""

@@ -1,0 +1,1 @@
+"""Annotation formats: COCO json, Pascal VOC, YOLO txt, plain image folders."""

@@ -1,0 +1,1 @@
+"""What happens around a training step; each hook is independent of the others."""

@@ -1,0 +1,1 @@
+"""Detection metrics: COCO and Pascal VOC."""

@@ -1,0 +1,1 @@
+"""The necks of the detectors, one per file."""
