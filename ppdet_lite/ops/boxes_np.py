@@ -1,0 +1,109 @@
+"""Box arithmetic on numpy arrays, for the data pipeline and the metrics; `boxes.py` is the same for paddle tensors.
+
+`boxes_xyxy` are corners x1, y1, x2, y2; `boxes_cxcywh` are centre and size. A function does not care whether the unit
+is pixels or a fraction of the image unless it says so. Arrays have shape [..., 4]; no function changes its input.
+"""
+
+from typing import Optional
+
+import numpy as np
+
+
+def xyxy_to_cxcywh(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Corners [..., 4] to centre and size [..., 4]."""
+    top_left, bottom_right = boxes_xyxy[..., :2], boxes_xyxy[..., 2:4]
+    return np.concatenate([(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1)
+
+
+def cxcywh_to_xyxy(boxes_cxcywh: np.ndarray) -> np.ndarray:
+    """Centre and size [..., 4] to corners [..., 4]."""
+    centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:4] / 2
+    return np.concatenate([centre - half, centre + half], axis=-1)
+
+
+def xyxy_to_xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
+    """Corners [..., 4] to COCO's left, top, width, height."""
+    top_left = boxes_xyxy[..., :2]
+    return np.concatenate([top_left, boxes_xyxy[..., 2:4] - top_left], axis=-1)
+
+
+def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
+    """COCO's left, top, width, height [..., 4] to corners."""
+    top_left = boxes_xywh[..., :2]
+    return np.concatenate([top_left, top_left + boxes_xywh[..., 2:4]], axis=-1)
+
+
+def box_area(boxes_xyxy: np.ndarray, offset: float = 0.0) -> np.ndarray:
+    """Area of corner boxes, shape [...]; 0 for inverted ones.
+
+    Args:
+        offset: added to width and height. 1 for the convention in which x2, y2 are the last covered pixel (VOC).
+    """
+    size = np.maximum(boxes_xyxy[..., 2:4] - boxes_xyxy[..., :2] + offset, 0)
+    return size[..., 0] * size[..., 1]
+
+
+def clip_boxes(boxes_xyxy: np.ndarray, height: float, width: float) -> np.ndarray:
+    """Corner boxes cut to the image rectangle [0, width] x [0, height], same shape and dtype."""
+    limit = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
+    return np.clip(boxes_xyxy, np.zeros(4, dtype=boxes_xyxy.dtype), limit)
+
+
+def intersection_matrix(
+    boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray, offset: float = 0.0
+) -> np.ndarray:
+    """Area common to every pair of boxes: [N, 4] and [M, 4] to [N, M]; `offset` as in `box_area`."""
+    top_left = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
+    bottom_right = np.minimum(boxes_a_xyxy[:, None, 2:4], boxes_b_xyxy[None, :, 2:4])
+    size = np.maximum(bottom_right - top_left + offset, 0)
+    return size[..., 0] * size[..., 1]
+
+
+def iou_matrix(
+    boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray, offset: float = 0.0
+) -> np.ndarray:
+    """IoU of every pair of corner boxes: [N, 4] and [M, 4] to [N, M]; 0 where both boxes are empty.
+
+    `offset` as in `box_area`.
+    """
+    common = intersection_matrix(boxes_a_xyxy, boxes_b_xyxy, offset)
+    area_a, area_b = box_area(boxes_a_xyxy, offset), box_area(boxes_b_xyxy, offset)
+    union = area_a[:, None] + area_b[None, :] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def coverage_matrix(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndarray:
+    """Share of each box that lies in each region: [N, 4] and [M, 4] to [N, M]; 0 for empty boxes."""
+    common = intersection_matrix(boxes_xyxy, regions_xyxy)
+    area = np.broadcast_to(box_area(boxes_xyxy)[:, None], common.shape)
+    return np.divide(common, area, out=np.zeros_like(common), where=area > 0)
+
+
+def centers_inside(boxes_xyxy: np.ndarray, region_xyxy: np.ndarray) -> np.ndarray:
+    """Which box centres lie in the region: [N, 4] and [4] to bool [N]; the region's left and top edge count as inside."""
+    centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:4]) / 2
+    return np.all((centre >= region_xyxy[:2]) & (centre < region_xyxy[2:4]), axis=1)
+
+
+def wh_iou_matrix(sizes_a: np.ndarray, sizes_b: np.ndarray) -> np.ndarray:
+    """IoU of boxes that share their centre, from sizes alone: [N, 2] and [M, 2] to [N, M]; 0 where both are empty."""
+    common = np.minimum(sizes_a[:, None], sizes_b[None]).prod(axis=-1)
+    union = sizes_a.prod(axis=-1)[:, None] + sizes_b.prod(axis=-1)[None] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def usable_boxes(
+    boxes_xyxy: np.ndarray, min_size: float = 0.0, limit: Optional[float] = None
+) -> np.ndarray:
+    """Boxes whose corners are finite and whose sides are both longer than `min_size`: [N, 4] to bool [N].
+
+    Args:
+        limit: when given, coordinates must also stay within +-limit (guards against overflowing annotations).
+    """
+    finite = np.isfinite(boxes_xyxy).all(axis=1)
+    size = boxes_xyxy[:, 2:4] - boxes_xyxy[:, :2]
+    with np.errstate(invalid="ignore"):
+        usable = finite & (size > min_size).all(axis=1)
+        if limit is not None:
+            usable &= (np.abs(boxes_xyxy) <= limit).all(axis=1)
+    return usable
