@@ -1,0 +1,148 @@
+"""Reads YAML into plain values and remembers the line of every one of them.
+
+Differences from `yaml.safe_load`: a `!Name {...}` node becomes a `Tagged` dict (so nothing is executed while reading),
+`1e-3` is a number, and a key that stands twice in one mapping is noted instead of being dropped in silence.
+"""
+
+import re
+from copy import deepcopy
+from typing import Any, NamedTuple, Union
+
+import yaml
+
+from ppdet_lite.core.errors import ConfigError
+
+Path = tuple  # of str and int: ("TrainReader", "sample_transforms", 0, "Mixup", "alpha")
+
+
+class Origin(NamedTuple):
+    """Where a value comes from: a file with its line, or a source without lines such as `-o`."""
+
+    source: str
+    line: Union[int, None] = None
+
+    def __str__(self) -> str:
+        return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+class Tagged(dict):
+    """A `!Name {...}` node: the arguments, with the class name in `tag`."""
+
+    def __init__(self, tag: str, args: Union[dict, None] = None):
+        super().__init__(args or {})
+        self.tag = tag
+
+    def __deepcopy__(self, memo):
+        return Tagged(self.tag, {key: deepcopy(value, memo) for key, value in self.items()})
+
+    def __reduce__(self):
+        return Tagged, (self.tag, dict(self))
+
+    def __repr__(self) -> str:
+        return f"!{self.tag} {dict(self)!r}"
+
+    def __eq__(self, other) -> bool:
+        return dict.__eq__(self, other) and self.tag == getattr(other, "tag", None)
+
+    def __ne__(self, other) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader whose floats include `1e-3` and `5E4`, which YAML 1.1 reads as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+class YamlDocument(NamedTuple):
+    """A parsed document: its value, the line (from 1) of every path in it, and remarks for the user."""
+
+    value: Any
+    lines: dict
+    notes: list
+
+
+def parse_yaml(text: str, source: str) -> YamlDocument:
+    """Parses one YAML document.
+
+    Args:
+        text: the document.
+        source: its name in error messages, usually the file path.
+
+    Raises:
+        ConfigError: the text is not YAML, or holds a tag that would run Python code.
+    """
+    loader = _Loader(text)
+    builder = _Builder(loader, source)
+    try:
+        node = loader.get_single_node()
+        value = None if node is None else builder.build(node, ())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = source if mark is None else f"{source}:{mark.line + 1}"
+        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    finally:
+        loader.dispose()
+    return YamlDocument(value, builder.lines, builder.notes)
+
+
+class _Builder:
+    def __init__(self, loader: _Loader, source: str):
+        self.loader = loader
+        self.source = source
+        self.lines = {}
+        self.notes = []
+
+    def build(self, node, path: Path):
+        self.lines[path] = node.start_mark.line + 1
+        tag = node.tag[1:] if node.tag.startswith("!") else None
+        if isinstance(node, yaml.MappingNode):
+            value = self._mapping(node, path)
+        elif isinstance(node, yaml.SequenceNode):
+            value = [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
+        elif tag is not None and node.value == "":
+            value = {}
+        else:
+            value = node.value if tag is not None else self.loader.construct_object(node)
+        if tag is None:
+            return value
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"{self.source}:{node.start_mark.line + 1}: {dotted(path)}: found !{tag} with "
+                f"{type(value).__name__} content, allowed: a mapping, as in !{tag} {{key: value}}"
+            )
+        return Tagged(tag, value)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict:
+        first_seen = {}
+        self.loader.flatten_mapping(node)  # resolves `<<: *anchor`
+        result = {}
+        for key_node, value_node in node.value:
+            key = self.loader.construct_object(key_node)
+            if not isinstance(key, (str, int)):
+                raise ConfigError(
+                    f"{self.source}:{key_node.start_mark.line + 1}: {dotted(path)}: found the key "
+                    f"{key!r}, allowed: text"
+                )
+            line = key_node.start_mark.line + 1
+            if key in first_seen and first_seen[key] != line:
+                self.notes.append(
+                    f"{self.source}:{line}: {dotted((*path, key))} stands here and in line "
+                    f"{first_seen[key]}; the later one is used"
+                )
+            first_seen[key] = line
+            result[key] = self.build(value_node, (*path, key))
+            self.lines[(*path, key)] = line
+        return result
+
+
+def dotted(path: Path) -> str:
+    """The way a path is written for people and in `-o`: `TrainReader.batch_size`."""
+    return ".".join(str(part) for part in path) or "(top level)"
