@@ -1,7 +1,8 @@
-"""Box arithmetic on numpy arrays, for the data pipeline and the metrics; `boxes.py` is the same for paddle tensors.
+"""Box arithmetic on numpy arrays, for the data pipeline and the metrics.
 
-`boxes_xyxy` are corners x1, y1, x2, y2; `boxes_cxcywh` are centre and size. A function does not care whether the unit
-is pixels or a fraction of the image unless it says so. Arrays have shape [..., 4]; no function changes its input.
+`boxes.py` is the twin for paddle tensors. `boxes_xyxy` are corners x1, y1, x2, y2; `boxes_cxcywh`
+are centre and size. A function does not care whether the unit is pixels or a fraction of the image
+unless it says so. Arrays have shape [..., 4]; no function changes its input.
 """
 
 from typing import Optional
@@ -37,7 +38,8 @@ def box_area(boxes_xyxy: np.ndarray, offset: float = 0.0) -> np.ndarray:
     """Area of corner boxes, shape [...]; 0 for inverted ones.
 
     Args:
-        offset: added to width and height. 1 for the convention in which x2, y2 are the last covered pixel (VOC).
+        offset: added to width and height; 1 for the convention in which x2, y2 are the last covered
+            pixel (VOC).
     """
     size = np.maximum(boxes_xyxy[..., 2:4] - boxes_xyxy[..., :2] + offset, 0)
     return size[..., 0] * size[..., 1]
@@ -52,7 +54,7 @@ def clip_boxes(boxes_xyxy: np.ndarray, height: float, width: float) -> np.ndarra
 def intersection_matrix(
     boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray, offset: float = 0.0
 ) -> np.ndarray:
-    """Area common to every pair of boxes: [N, 4] and [M, 4] to [N, M]; `offset` as in `box_area`."""
+    """Area shared by every pair of boxes, [N, 4] and [M, 4] to [N, M]; `offset` as in `box_area`."""
     top_left = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
     bottom_right = np.minimum(boxes_a_xyxy[:, None, 2:4], boxes_b_xyxy[None, :, 2:4])
     size = np.maximum(bottom_right - top_left + offset, 0)
@@ -73,20 +75,23 @@ def iou_matrix(
 
 
 def coverage_matrix(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndarray:
-    """Share of each box that lies in each region: [N, 4] and [M, 4] to [N, M]; 0 for empty boxes."""
+    """Share of each box inside each region: [N, 4] and [M, 4] to [N, M]; 0 for empty boxes."""
     common = intersection_matrix(boxes_xyxy, regions_xyxy)
     area = np.broadcast_to(box_area(boxes_xyxy)[:, None], common.shape)
     return np.divide(common, area, out=np.zeros_like(common), where=area > 0)
 
 
 def centers_inside(boxes_xyxy: np.ndarray, region_xyxy: np.ndarray) -> np.ndarray:
-    """Which box centres lie in the region: [N, 4] and [4] to bool [N]; the region's left and top edge count as inside."""
+    """Which box centres lie in the region: [N, 4] and [4] to bool [N].
+
+    The left and top edge of the region count as inside, the right and bottom edge do not.
+    """
     centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:4]) / 2
     return np.all((centre >= region_xyxy[:2]) & (centre < region_xyxy[2:4]), axis=1)
 
 
 def wh_iou_matrix(sizes_a: np.ndarray, sizes_b: np.ndarray) -> np.ndarray:
-    """IoU of boxes that share their centre, from sizes alone: [N, 2] and [M, 2] to [N, M]; 0 where both are empty."""
+    """IoU of concentric boxes from their sizes: [N, 2] and [M, 2] to [N, M]; 0 if both are empty."""
     common = np.minimum(sizes_a[:, None], sizes_b[None]).prod(axis=-1)
     union = sizes_a.prod(axis=-1)[:, None] + sizes_b.prod(axis=-1)[None] - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
@@ -95,10 +100,11 @@ def wh_iou_matrix(sizes_a: np.ndarray, sizes_b: np.ndarray) -> np.ndarray:
 def usable_boxes(
     boxes_xyxy: np.ndarray, min_size: float = 0.0, limit: Optional[float] = None
 ) -> np.ndarray:
-    """Boxes whose corners are finite and whose sides are both longer than `min_size`: [N, 4] to bool [N].
+    """Which boxes have finite corners and sides longer than `min_size`: [N, 4] to bool [N].
 
     Args:
-        limit: when given, coordinates must also stay within +-limit (guards against overflowing annotations).
+        limit: when given, coordinates must also stay within +-limit, which guards against
+            annotations that would overflow later.
     """
     finite = np.isfinite(boxes_xyxy).all(axis=1)
     size = boxes_xyxy[:, 2:4] - boxes_xyxy[:, :2]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from ppdet_lite.ops import boxes_np
 
 BOX = np.array([[10.0, 20.0, 30.0, 60.0]], dtype=np.float32)
