@@ -1,8 +1,9 @@
-"""A configuration is a value: a dict read from YAML files and `-o` overrides, with the origin of every key.
+"""A configuration is a value: a dict read from YAML files and `-o` overrides, with the origin of
+every key.
 
-Rules of merging: the files of `_BASE_` in their order, then the file itself, then the overrides in theirs. Dicts merge
-key by key, everything else is replaced whole. A section that changes its class (another `name:` or `!Tag`) is replaced,
-because the arguments of one class mean nothing to another.
+Rules of merging: the files of `_BASE_` in their order, then the file itself, then the overrides in
+theirs. Dicts merge key by key, everything else is replaced whole. A section that changes its class
+(another `name:` or `!Tag`) is replaced, because the arguments of one class mean nothing to another.
 """
 
 import os
@@ -60,14 +61,17 @@ class Config(dict):
         return Path(self.path).stem if self.path else "config"
 
     def origin(self, *path) -> Origin:
-        """Where the value at `path` comes from; the nearest enclosing section when it has no entry itself."""
+        """Where the value at `path` comes from; the nearest enclosing section when it has no entry
+        itself.
+        """
         for end in range(len(path), 0, -1):
             if path[:end] in self.origins:
                 return self.origins[path[:end]]
         return Origin(str(self.path) if self.path else "config")
 
     def value_of(self, class_name: str, parameter: str) -> Any:
-        """The value in force of a registered class's parameter: its section, the shared key, or the default.
+        """The value in force of a registered class's parameter: its section, the shared key, or the
+        default.
 
         Raises:
             ConfigError: no such class or parameter, or it has neither value nor default.
@@ -92,11 +96,14 @@ def load_config(
 
     Args:
         path: the YAML file.
-        overrides: `["TrainReader.batch_size=4", ...]`, values in YAML; list elements by number or class name.
-        validate: False skips the check against the registered classes (and so the import of paddle).
+        overrides: `["TrainReader.batch_size=4", ...]`, values in YAML; list elements by number or
+            class name.
+        validate: False skips the check against the registered classes (and so the import of
+            paddle).
 
     Raises:
-        ConfigError: with every problem found, each with file, line, key, what was found and what is allowed.
+        ConfigError: with every problem found, each with file, line, key, what was found and what is
+            allowed.
     """
     cfg = read_config(Path(path))
     problems = []
@@ -139,21 +146,19 @@ def _merge_file(cfg: Config, path: Path, chain: tuple) -> None:
     values = {} if document.value is None else document.value
     if not isinstance(values, dict) or isinstance(values, Tagged):
         raise ConfigError(
-            f"{path}: found {type(values).__name__} at the top level, allowed: a mapping 'key: value'"
+            f"{path}: found {type(values).__name__} at the top level, allowed: 'key: value' lines"
         )
     bases = values.pop(BASE_KEY, None) or []
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
         line = document.lines[(BASE_KEY,)]
-        raise ConfigError(
-            f"{path}:{line}: {BASE_KEY}: found {bases!r}, allowed: a list of file names"
-        )
+        raise ConfigError(f"{path}:{line}: {BASE_KEY}: found {bases!r}, allowed: a list of files")
     for base in bases:
         base_path = Path(os.path.normpath(path.parent / Path(base).expanduser()))
         if not base_path.is_file():
             raise ConfigError(
-                f"{path}:{document.lines[(BASE_KEY,)]}: {BASE_KEY}: found '{base}', but there is no "
-                f"file {base_path}{_nearest_file(base_path)}"
+                f"{path}:{document.lines[(BASE_KEY,)]}: {BASE_KEY}: found '{base}', but there is "
+                f"no file {base_path}{_nearest_file(base_path)}"
             )
         _merge_file(cfg, base_path, (*chain, resolved))
     origins = {key: Origin(str(path), line) for key, line in document.lines.items()}

@@ -1,7 +1,8 @@
 """Errors that are meant for the person at the terminal.
 
-The command line tools print a `UserError` without a traceback and exit with code 2: its text must therefore name the
-file, the key or the picture it is about and say what to do. Every other exception is a defect and keeps its traceback.
+The command line tools print a `UserError` without a traceback and exit with code 2: its text must
+therefore name the file, the key or the picture it is about and say what to do. Every other
+exception is a defect and keeps its traceback.
 """
 
 

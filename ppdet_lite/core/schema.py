@@ -1,4 +1,6 @@
-"""The top-level keys of a configuration that are not sections of a class: their type, default and meaning."""
+"""The top-level keys of a configuration that are not sections of a class: their type, default and
+meaning.
+"""
 
 from typing import Any, NamedTuple, Optional, Union
 
@@ -12,7 +14,9 @@ NO_DEFAULT = _NoDefault()
 
 
 class RuntimeKey(NamedTuple):
-    """One top-level key. `default` NO_DEFAULT: the key is shared and the reading class's own default applies."""
+    """One top-level key. `default` NO_DEFAULT: the key is shared and the reading class's own
+    default applies.
+    """
 
     annotation: Any
     default: Any

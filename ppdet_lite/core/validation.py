@@ -1,4 +1,6 @@
-"""Checks a whole configuration against the registered classes and reports every problem in one error."""
+"""Checks a whole configuration against the registered classes and reports every problem in one
+error.
+"""
 
 import importlib
 import importlib.util
@@ -60,7 +62,9 @@ def _import_custom_modules(cfg: Config, problems: list) -> None:
 
 
 def _import_file(path: Path, cfg: Config) -> None:
-    """Imports a user's Python file; a relative path counts from the folder of the config, then from here."""
+    """Imports a user's Python file; a relative path counts from the folder of the config, then from
+    here.
+    """
     folders = ([Path(cfg.path).parent] if cfg.path else []) + [Path()]
     found = [folder / path for folder in folders if (folder / path).is_file()]
     if not found:
@@ -185,7 +189,7 @@ def _annotations(cls: type) -> dict:
 
 
 def matches(value: Any, annotation: Any) -> bool:
-    """Whether a YAML value fits a type annotation; classes other than plain data accept anything."""
+    """Whether a YAML value fits a type annotation; classes other than plain data take anything."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:
         return True

@@ -1,14 +1,18 @@
 """Registered classes and how a configuration puts them together.
 
-A class takes part by `@register`. Its constructor is explicit, so it also works without any configuration. Three
-optional class attributes say how the configuration fills that constructor:
+A class takes part by `@register`. Its constructor is explicit, so it also works without any
+configuration. Three optional class attributes say how the configuration fills that constructor:
 
-* `__shared__ = ("num_classes",)`: parameters read from the top level of the config when the section is silent;
-* `__inject__ = ("loss",)`: parameters whose value names another registered class, which is created and handed in;
-* `from_config(cls, section, **context)`: a class method that returns constructor arguments which depend on other
-  parts, for instance the channels of the backbone. `section` is the class's own section, `section.config` the whole.
+* `__shared__ = ("num_classes",)`: parameters read from the top level of the config when the section
+  is silent;
+* `__inject__ = ("loss",)`: parameters whose value names another registered class, which is created
+  and handed in;
+* `from_config(cls, section, **context)`: a class method that returns constructor arguments which
+  depend on other parts, for instance the channels of the backbone. `section` is the class's own
+  section, `section.config` the whole.
 
-The registry holds classes only, never values: two models from two configs live side by side in one process.
+The registry holds classes only, never values: two models from two configs live side by side in one
+process.
 """
 
 import importlib
@@ -66,20 +70,22 @@ def register(cls: type) -> type:
         cls.__qualname__,
     ):
         raise ConfigError(
-            f"two classes are registered as '{cls.__name__}': {known.__module__} and {cls.__module__}; "
-            "rename one and use its new name in the config"
+            f"two classes are registered as '{cls.__name__}': {known.__module__} and "
+            f"{cls.__module__}; rename one and use its new name in the config"
         )
     _REGISTRY[cls.__name__] = cls
     return cls
 
 
 def serializable(cls: type) -> type:
-    """Class decorator kept from PaddleDetection: every `!Name` node is data here, so it only returns the class."""
+    """Class decorator kept from PaddleDetection: every `!Name` node is data here, so it only
+    returns the class.
+    """
     return cls
 
 
 def registered() -> dict:
-    """Name -> class of everything registered, after all component modules have been imported once."""
+    """Name -> class of everything registered; imports all component modules the first time."""
     if not _discovered:
         _discovered.append(True)
         try:
@@ -92,7 +98,9 @@ def registered() -> dict:
 
 
 def _import_below(package: str) -> None:
-    """Imports every module of a package, which registers its classes: a new file needs no list to be entered in."""
+    """Imports every module of a package, which registers its classes: a new file needs no list to
+    be entered in.
+    """
     root = importlib.import_module(package)
     for module in pkgutil.walk_packages(root.__path__, package + "."):
         importlib.import_module(module.name)
@@ -152,8 +160,8 @@ def resolve(spec: Any, cfg: Config, path: tuple = ()) -> Component:
     """Finds the class and the arguments that `spec` stands for.
 
     Args:
-        spec: a class, a class name, a section name (`TrainDataset`), `{name: Class, ...}`, `{Class: {...}}` or a
-            `!Class {...}` node.
+        spec: a class, a class name, a section name (`TrainDataset`), `{name: Class, ...}`, `{Class:
+            {...}}` or a `!Class {...}` node.
         cfg: the configuration.
         path: where the spec stands in the configuration, for messages.
     """
@@ -162,8 +170,8 @@ def resolve(spec: Any, cfg: Config, path: tuple = ()) -> Component:
     if isinstance(spec, dict):
         if not is_component_spec(spec):
             raise ConfigError(
-                f"{cfg.origin(*path)}: found {spec!r}, allowed: a class name, {{name: Class, ...}}, "
-                "{Class: {...}} or !Class {...}"
+                f"{cfg.origin(*path)}: found {spec!r}, allowed: a class name, "
+                "{name: Class, ...}, {Class: {...}} or !Class {...}"
             )
         name, arguments, deeper = split_spec(spec)
         return Component(get_class(name), {**(cfg.get(name) or {}), **arguments}, (*path, *deeper))
@@ -183,14 +191,15 @@ def create(spec: Any, cfg: Optional[Config] = None, **context: Any) -> Any:
     Args:
         spec: see `resolve`; usually `cfg.architecture` or `"TrainReader"`.
         cfg: the configuration; None stands for an empty one.
-        **context: facts known only while building (`input_shape=...`): handed to `from_config` and, where the
-            constructor has such a parameter, to the constructor.
+        **context: facts known only while building (`input_shape=...`): handed to `from_config` and,
+            where the constructor has such a parameter, to the constructor.
 
     Returns:
         The object.
 
     Raises:
-        ConfigError: unknown class or argument, missing argument, or what the constructor itself refuses.
+        ConfigError: unknown class or argument, missing argument, or what the constructor itself
+            refuses.
     """
     cfg = Config() if cfg is None else cfg
     cls, arguments, path = resolve(spec, cfg)

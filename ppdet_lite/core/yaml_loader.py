@@ -1,7 +1,8 @@
 """Reads YAML into plain values and remembers the line of every one of them.
 
-Differences from `yaml.safe_load`: a `!Name {...}` node becomes a `Tagged` dict (so nothing is executed while reading),
-`1e-3` is a number, and a key that stands twice in one mapping is noted instead of being dropped in silence.
+Differences from `yaml.safe_load`: a `!Name {...}` node becomes a `Tagged` dict (so nothing is
+executed while reading), `1e-3` is a number, and a key that stands twice in one mapping is noted
+instead of being dropped in silence.
 """
 
 import re
@@ -62,7 +63,9 @@ _Loader.add_implicit_resolver(
 
 
 class YamlDocument(NamedTuple):
-    """A parsed document: its value, the line (from 1) of every path in it, and remarks for the user."""
+    """A parsed document: its value, the line (from 1) of every path in it, and remarks for the
+    user.
+    """
 
     value: Any
     lines: dict
