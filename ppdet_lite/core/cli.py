@@ -11,7 +11,7 @@ from typing import Callable, Optional
 from ppdet_lite.core.config import Config, load_config
 from ppdet_lite.core.errors import UserError
 
-_OVERRIDE_HELP = """change configuration keys, values in YAML: -o TrainReader.batch_size=4 num_classes=3
+_OVERRIDE_HELP = """change keys, values in YAML: -o TrainReader.batch_size=4 num_classes=3
 'TrainReader.sample_transforms.Mixup.alpha=1.0' LearningRate.schedulers.0.gamma=0.2"""
 
 

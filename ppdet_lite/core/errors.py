@@ -32,3 +32,7 @@ class ImageError(DataError):
 
 class CheckpointError(UserError):
     """A weight file that is missing, damaged or does not belong to the model."""
+
+
+class TrainingError(UserError):
+    """A training run that cannot go on: a loss that is not finite, a reader without batches."""
