@@ -1,0 +1,402 @@
+"""Pictures of detections, and the files that are written for them: numpy and OpenCV only.
+
+Detections are rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the picture, as the
+detector returns them. Everything drawn follows the size of the picture, so that boxes and labels
+can be read on 64 px and on 6000 px alike. Training (example images), tools/infer.py and
+deploy/python use these same functions.
+"""
+
+import colorsys
+import json
+import os
+from pathlib import Path
+from typing import Iterable, NamedTuple, Optional, Sequence, Union
+
+import cv2
+import numpy as np
+
+from ppdet_lite.core.errors import DataError, ImageError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""File name endings that count as pictures when a folder is walked."""
+
+READABLE_SIDE = 320
+"""Pictures whose longer side is below this are enlarged by a whole factor before they are drawn
+into a result file."""
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+# OpenCV 5 draws any Unicode text, earlier versions draw question marks for everything beyond ASCII.
+_DRAWS_UNICODE = int(cv2.__version__.split(".")[0]) >= 5
+_MIN_TEXT_PX = 8
+_MIN_SHRUNK_TEXT_PX = 6
+
+
+# ------------------------------------------------------------------------------------------ colours
+def class_color(class_id: int) -> "tuple[int, int, int]":
+    """RGB colour of a class: the same in every run, and well apart for neighbouring class numbers.
+
+    Hues follow the golden angle, so any number of classes is spread evenly over the circle;
+    saturation and brightness alternate to keep classes apart that come close in hue.
+    """
+    hue = (0.02 + class_id * 0.618033988749895) % 1.0
+    saturation = (0.95, 0.65, 0.85)[class_id % 3]
+    value = (1.0, 0.95, 0.72, 0.85)[class_id % 4]
+    return tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, saturation, value))
+
+
+def text_color(background: "tuple[int, int, int]") -> "tuple[int, int, int]":
+    """Black or white, whichever stands out more on `background` (RGB): WCAG 2's luminance."""
+    linear = [
+        (c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background
+    ]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
+
+
+# ------------------------------------------------------------------------------------------ drawing
+class _Label(NamedTuple):
+    """A text with its box in pixels of the picture; `baseline` is the room below the text's base
+    line."""
+
+    text: str
+    scale: float
+    thickness: int
+    x: int
+    y: int
+    width: int
+    height: int
+    baseline: int
+    pad: int
+
+    def overlap(self, other: "_Label") -> int:
+        """Shared area in square pixels."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        return max(width, 0) * max(height, 0)
+
+
+def class_name(class_names: Sequence[str], class_id: int) -> str:
+    """Name of a class index; "class 7" where the list has no such entry."""
+    if 0 <= class_id < len(class_names):
+        return str(class_names[class_id])
+    return f"class {class_id}"
+
+
+def draw_detections(
+    image_rgb: np.ndarray,
+    bbox: np.ndarray,
+    class_names: Sequence[str],
+    threshold: float = 0.5,
+    min_side: int = 0,
+) -> np.ndarray:
+    """Draw boxes in class colours with labels "name 0.87".
+
+    Args:
+        image_rgb: uint8 [H, W, 3]; it is not changed.
+        bbox: [M, 6] class index, score, x1, y1, x2, y2 in pixels.
+        class_names: by class index.
+        threshold: detections with a lower score are not drawn.
+        min_side: pictures whose longer side is shorter than this are first enlarged by a whole
+            factor, which makes the labels of very small pictures readable. 0 keeps the size.
+    Returns:
+        uint8 RGB; [H, W, 3], or a whole multiple of it when the picture was enlarged.
+    """
+    if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
+        raise ValueError(
+            f"expected a uint8 picture [H, W, 3], got {image_rgb.dtype} {list(image_rgb.shape)}"
+        )
+    factor = -(-min_side // max(image_rgb.shape[:2]))
+    canvas = np.ascontiguousarray(image_rgb).copy()
+    if factor > 1:
+        size = (canvas.shape[1] * factor, canvas.shape[0] * factor)
+        canvas = cv2.resize(canvas, size, interpolation=cv2.INTER_CUBIC)
+    rows = confident_rows(bbox, threshold)
+    rows[:, 2:] *= max(factor, 1)
+    labels = _place_labels(canvas.shape[:2], rows, class_names)
+    # The most confident detection is drawn last, on top; all boxes before all labels, so no line
+    # crosses a text.
+    for row in rows[::-1]:
+        _draw_box(canvas, row)
+    for row, label in zip(rows[::-1], labels[::-1]):
+        _draw_label(canvas, label, class_color(int(row[0])))
+    return canvas
+
+
+def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
+    """Rows of `bbox` [M, 6] with a score of at least `threshold`, the highest first; float64, a
+    copy."""
+    rows = np.array(bbox, np.float64).reshape(-1, 6)
+    rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= threshold)]
+    return rows[np.argsort(-rows[:, 1], kind="stable")]
+
+
+def line_width(size_hw) -> int:
+    """Width in pixels of the lines of a box on a picture of (height, width)."""
+    return max(1, round(_extent(size_hw) / 320))
+
+
+def _extent(size_hw) -> float:
+    """One length that stands for the size of a picture: the geometric mean of its sides, limited
+    for thin strips."""
+    height, width = size_hw
+    return min((height * width) ** 0.5, 2.0 * min(height, width))
+
+
+def _draw_box(canvas: np.ndarray, row: np.ndarray) -> None:
+    height, width = canvas.shape[:2]
+    limits = np.array([width - 1, height - 1, width - 1, height - 1])
+    x1, y1, x2, y2 = (int(v) for v in np.clip(np.rint(row[2:]), 0, limits))
+    color = class_color(int(row[0]))
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line_width(canvas.shape[:2]))
+
+
+def _place_labels(size_hw, rows: np.ndarray, class_names: Sequence[str]) -> "list[_Label]":
+    """A label per row. In falling score order each takes the first of its places that covers no
+    earlier label."""
+    labels = []
+    for row in rows:
+        class_id, score = int(row[0]), row[1]
+        name = class_name(class_names, class_id)
+        if not _DRAWS_UNICODE and not name.isascii():
+            name = f"class {class_id}"
+        label = _fit_label(size_hw, name, f"{score:.2f}")
+        places = [_inside(label, x, y, size_hw) for x, y in _corners(label, row[2:])]
+        covered = [sum(place.overlap(other) for other in labels) for place in places]
+        labels.append(places[int(np.argmin(covered))])
+    return labels
+
+
+def _corners(label: _Label, box_px: np.ndarray) -> "list[tuple[float, float]]":
+    """Top-left corners a label may take, best first: above the box, inside its top, below it,
+    inside its bottom."""
+    x1, y1, x2, y2 = box_px
+    above, below = y1 - label.height, y2
+    places = [
+        (x1, above),
+        (x1, y1),
+        (x1, below),
+        (x1, y2 - label.height),
+        (x2 - label.width, above),
+    ]
+    return places[1:] if above < 0 else places
+
+
+def _inside(label: _Label, x: float, y: float, size_hw) -> _Label:
+    """`label` at (x, y), moved so that it lies inside the picture."""
+    x = min(max(round(x), 0), max(size_hw[1] - label.width, 0))
+    y = min(max(round(y), 0), max(size_hw[0] - label.height, 0))
+    return label._replace(x=int(x), y=int(y))
+
+
+def _fit_label(size_hw, name: str, score: str) -> _Label:
+    """Label in the text size of the picture; if too wide, smaller down to a limit, then with the
+    name cut short."""
+    height, width = size_hw
+    text_px = max(_MIN_TEXT_PX, _extent(size_hw) / 42)
+    text_px = min(text_px, max(height / 2.5, 3))
+    label = _measure(f"{name} {score}", text_px)
+    if label.width > width:
+        text_px = max(text_px * width / label.width * 0.97, min(_MIN_SHRUNK_TEXT_PX, text_px))
+        label = _measure(f"{name} {score}", text_px)
+    while label.width > width and name:
+        name = name[:-1]
+        label = _measure(f"{name}. {score}" if name else score, text_px)
+    if label.width > width:
+        label = _measure(score, text_px * width / label.width * 0.9)
+    return label
+
+
+def _measure(text: str, text_px: float) -> _Label:
+    """Size of a label whose capital letters are about `text_px` high."""
+    scale = max(text_px / 22.0, 0.05)
+    thickness = max(1, round(text_px / 11))
+    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
+    pad = max(1, round(text_px / 6))
+    return _Label(
+        text, scale, thickness, 0, 0, width + 2 * pad, height + baseline + 2 * pad, baseline, pad
+    )
+
+
+def _draw_label(canvas: np.ndarray, label: _Label, color: "tuple[int, int, int]") -> None:
+    corner = (label.x + label.width - 1, label.y + label.height - 1)
+    cv2.rectangle(canvas, (label.x, label.y), corner, color, cv2.FILLED)
+    base = (label.x + label.pad, label.y + label.height - label.pad - label.baseline)
+    cv2.putText(
+        canvas,
+        label.text,
+        base,
+        _FONT,
+        label.scale,
+        text_color(color),
+        label.thickness,
+        cv2.LINE_AA,
+    )
+
+
+# ------------------------------------------------------------------------------------- result files
+def detection_records(
+    bbox: np.ndarray, class_names: Sequence[str], threshold: float = 0.0
+) -> "list[dict]":
+    """Detections as plain dicts: class_id, class_name, score, box [x1, y1, x2, y2] in pixels; best
+    score first."""
+    return [
+        {
+            "class_id": int(row[0]),
+            "class_name": class_name(class_names, int(row[0])),
+            "score": round(float(row[1]), 6),
+            "box": [round(float(value), 3) for value in row[2:]],
+        }
+        for row in confident_rows(bbox, threshold)
+    ]
+
+
+def coco_records(
+    bbox: np.ndarray,
+    image_id: int,
+    file_name: str,
+    threshold: float = 0.0,
+    category_ids: Optional[Sequence[int]] = None,
+) -> "list[dict]":
+    """Detections in the COCO results format (bbox = x, y, width, height), with the file name
+    beside.
+
+    `category_ids` gives the category of each class index; without it the class index itself is
+    written.
+    """
+    return [
+        {
+            "image_id": image_id,
+            "file_name": file_name,
+            "category_id": int(category_ids[int(row[0])] if category_ids else row[0]),
+            "bbox": [
+                round(float(v), 3) for v in (row[2], row[3], row[4] - row[2], row[5] - row[3])
+            ],
+            "score": round(float(row[1]), 6),
+        }
+        for row in confident_rows(bbox, threshold)
+    ]
+
+
+def write_picture(path: Union[str, Path], image_rgb: np.ndarray) -> None:
+    """Write uint8 RGB in the format of the file name's ending, replacing a file that is there at
+    once.
+
+    Raises:
+        ImageError: the format is not known or the file cannot be written.
+    """
+    path = Path(path)
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    try:
+        done, data = cv2.imencode(path.suffix, image_rgb[:, :, ::-1], options)
+    except cv2.error as error:
+        raise ImageError(f"{path}: cannot be encoded ({' '.join(str(error).split())})") from error
+    if not done:
+        raise ImageError(f"{path}: cannot be encoded as {path.suffix}")
+    _replace_file(path, data.tobytes())
+
+
+def write_json(path: Union[str, Path], content) -> None:
+    """Write `content` as JSON; a reader never sees half a file."""
+    text = json.dumps(content, ensure_ascii=False, indent=1)
+    _replace_file(Path(path), (text + "\n").encode("utf-8"))
+
+
+def _replace_file(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def save_detections(
+    stem: Union[str, Path],
+    suffix: str,
+    image_rgb: np.ndarray,
+    bbox: np.ndarray,
+    class_names: Sequence[str],
+    threshold: float,
+    source: str,
+    picture: bool = True,
+) -> "list[Path]":
+    """Write `<stem><suffix>` (the picture with its detections) and `<stem>.json` beside it; returns
+    the paths."""
+    json_path = Path(f"{stem}.json")
+    height, width = image_rgb.shape[:2]
+    content = {
+        "image": source,
+        "width": width,
+        "height": height,
+        "threshold": threshold,
+        "detections": detection_records(bbox, class_names, threshold),
+    }
+    written = [json_path]
+    if picture:
+        drawn = draw_detections(image_rgb, bbox, class_names, threshold, min_side=READABLE_SIDE)
+        picture_path = Path(f"{stem}{suffix}")
+        write_picture(picture_path, drawn)
+        written.insert(0, picture_path)
+    write_json(json_path, content)
+    return written
+
+
+# ----------------------------------------------------------------------------------- input pictures
+def list_pictures(
+    folder: Union[str, Path], skip: Optional[Union[str, Path]] = None
+) -> "list[Path]":
+    """All pictures below `folder`, sub-folders included, in a stable order.
+
+    Files with another ending, hidden files and folders, and the folder `skip` (results of an
+    earlier run) are left out.
+
+    Raises:
+        DataError: no such folder, or no picture in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        reason = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {reason}")
+    skipped = Path(skip).resolve() if skip else None
+    found = []
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = sorted(
+            name for name in folders if name[0] != "." and (here / name).resolve() != skipped
+        )
+        names = (n for n in files if n[0] != "." and n.lower().endswith(PICTURE_SUFFIXES))
+        found.extend(here / name for name in sorted(names))
+    if not found:
+        endings = " ".join(PICTURE_SUFFIXES)
+        raise DataError(f"{folder}: no pictures in this folder or below it (looked for {endings})")
+    return found
+
+
+def output_stems(pictures: Iterable[Path], root: Optional[Path], output_dir: Path) -> "list[Path]":
+    """Where the results of each picture go, without ending: sub-folders of `root` are kept, equal
+    stems kept apart.
+
+    `a/x.jpg` becomes `<output_dir>/a/x`; a second `a/x.png` becomes `<output_dir>/a/x_png`, a
+    further one gets a number.
+
+    Raises:
+        DataError: a result would be written over the picture itself.
+    """
+    stems, used = [], set()
+    for picture in pictures:
+        relative = picture.relative_to(root) if root else Path(picture.name)
+        stem = Path(output_dir) / relative.with_suffix("")
+        if str(stem).lower() in used:
+            stem = stem.with_name(f"{stem.name}_{relative.suffix[1:].lower()}")
+        base, count = stem, 2
+        while str(stem).lower() in used:
+            stem, count = base.with_name(f"{base.name}_{count}"), count + 1
+        used.add(str(stem).lower())
+        if stem.parent.resolve() == picture.parent.resolve():
+            raise DataError(
+                f"{picture}: its result would be written into the picture's own folder "
+                f"{stem.parent}; give another --output_dir"
+            )
+        stems.append(stem)
+    return stems

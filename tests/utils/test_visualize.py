@@ -1,0 +1,240 @@
+"""Drawing is checked on pixels: colours, contrast, position and size of what appears."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import DataError, ImageError
+from ppdet_lite.utils import visualize
+from ppdet_lite.utils.visualize import (
+    class_color,
+    coco_records,
+    detection_records,
+    draw_detections,
+    line_width,
+    list_pictures,
+    output_stems,
+    save_detections,
+    text_color,
+    write_picture,
+)
+
+NAMES = ["person", "traffic light", "Platelets"]
+SIZES = [(48, 64), (480, 640), (4000, 6000)]
+
+
+def one_box(size_hw, class_id=1, score=0.87):
+    height, width = size_hw
+    return np.array([[class_id, score, width * 0.3, height * 0.5, width * 0.6, height * 0.9]])
+
+
+def gray(size_hw, level=128):
+    return np.full((*size_hw, 3), level, np.uint8)
+
+
+def drawn_area(before, after):
+    """x1, y1, x2, y2 (exclusive) of the pixels that changed."""
+    ys, xs = np.nonzero((before != after).any(axis=2))
+    return xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+
+
+# ------------------------------------------------------------------------------------------ colours
+def test_class_colors_are_stable_and_distinguishable():
+    assert class_color(0) == (255, 42, 13)
+    colors = np.array([class_color(i) for i in range(80)], float)
+    gaps = np.linalg.norm(colors[:, None] - colors[None], axis=2) + 1e9 * np.eye(80)
+    assert gaps.min() > 12
+    assert min(gaps[i, i + 1] for i in range(79)) > 100
+
+
+def test_text_contrasts_with_every_class_color():
+    def luminance(rgb):
+        c = np.array(rgb) / 255
+        return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [
+            0.2126,
+            0.7152,
+            0.0722,
+        ]
+
+    for class_id in range(100):
+        color = class_color(class_id)
+        high, low = sorted([luminance(color), luminance(text_color(color))], reverse=True)
+        assert (high + 0.05) / (low + 0.05) > 4.5  # WCAG's bound for normal text
+
+
+# ---------------------------------------------------------------------------------------- drawing
+@pytest.mark.parametrize("size_hw", SIZES)
+def test_lines_and_text_follow_the_size_of_the_picture(size_hw):
+    image = gray(size_hw)
+    drawn = draw_detections(image, one_box(size_hw), NAMES)
+    assert drawn.shape == image.shape and drawn.dtype == np.uint8
+    assert (image == 128).all()
+    height, width = size_hw
+    assert line_width(size_hw) == max(1, round((height * width) ** 0.5 / 320))
+    # The right edge of the box in the class colour, at half its height.
+    assert tuple(drawn[int(height * 0.7), round(width * 0.6)]) == class_color(1)
+    left, top, right, bottom = drawn_area(image, drawn)
+    label_height = round(height * 0.5) - top
+    assert label_height >= max(8, (height * width) ** 0.5 / 42)
+    assert label_height < height / 2
+
+
+def test_low_scores_are_not_drawn():
+    image = gray((48, 64))
+    assert (draw_detections(image, one_box((48, 64), score=0.4), NAMES, 0.41) == image).all()
+    assert (draw_detections(image, one_box((48, 64), score=0.4), NAMES, 0.4) != image).any()
+
+
+def test_nothing_to_draw_and_rows_that_are_not_numbers():
+    image = gray((48, 64))
+    assert (draw_detections(image, np.zeros((0, 6), np.float32), NAMES) == image).all()
+    broken = one_box((48, 64))
+    broken[0, 2] = np.nan
+    assert (draw_detections(image, broken, NAMES) == image).all()
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 300), (300, 1), (12, 20), (64, 64), (300, 3000)])
+def test_awkward_sizes_and_boxes_at_every_border(size_hw):
+    height, width = size_hw
+    rows = [
+        [0, 0.9, -5, -5, width * 0.2, height * 0.2],
+        [1, 0.8, width - 2, height - 2, width + 9, height + 9],
+        [2, 0.7, 0, 0, 0, 0],
+        [7, 0.6, -50, -50, -20, -20],
+    ]
+    drawn = draw_detections(gray(size_hw), np.array(rows), NAMES, 0.5)
+    assert drawn.shape == (*size_hw, 3)
+
+
+@pytest.mark.parametrize("size_hw", SIZES)
+@pytest.mark.parametrize("corner", [(0.0, 0.0), (0.85, 0.0), (0.0, 0.85), (0.85, 0.85)])
+def test_labels_stay_inside_the_picture(size_hw, corner):
+    height, width = size_hw
+    x, y = corner[0] * width, corner[1] * height
+    rows = np.array([[1, 0.87, x, y, x + 0.15 * width, y + 0.15 * height]])
+    label = visualize._place_labels(size_hw, rows, NAMES)[0]
+    assert label.x >= 0 and label.y >= 0
+    assert label.x + label.width <= width and label.y + label.height <= height
+    assert label.text.endswith("0.87")
+
+
+def test_long_names_are_cut_before_the_score():
+    label = visualize._fit_label((64, 64), "a very long class name indeed", "0.87")
+    assert label.width <= 64
+    assert label.text.startswith("a v") and label.text.endswith(". 0.87")
+
+
+def test_labels_of_overlapping_boxes_do_not_cover_each_other():
+    rows = np.array([[0, 0.9, 200, 200, 400, 400], [1, 0.8, 205, 203, 400, 400]])
+    first, second = visualize._place_labels((480, 640), rows, NAMES)
+    assert first.overlap(second) == 0
+
+
+def test_very_small_pictures_can_be_enlarged():
+    small = gray((48, 64))
+    drawn = draw_detections(small, one_box((48, 64)), NAMES, min_side=320)
+    assert drawn.shape == (240, 320, 3)
+    assert tuple(drawn[int(48 * 0.7) * 5, round(64 * 0.6 * 5)]) == class_color(1)
+    same = draw_detections(gray((480, 640)), one_box((480, 640)), NAMES, min_side=320)
+    assert same.shape == (480, 640, 3)
+
+
+def test_names_beyond_the_list_and_beyond_ascii(monkeypatch):
+    rows = np.array([[9, 0.9, 10, 10, 50, 50]])
+    assert visualize._place_labels((480, 640), rows, NAMES)[0].text == "class 9 0.90"
+    monkeypatch.setattr(visualize, "_DRAWS_UNICODE", False)
+    rows[0, 0] = 0
+    assert visualize._place_labels((480, 640), rows, ["Füße"])[0].text == "class 0 0.90"
+
+
+def test_other_arrays_are_refused():
+    with pytest.raises(ValueError, match=r"expected a uint8 picture \[H, W, 3\], got float32 \[4"):
+        draw_detections(np.zeros((4, 4, 3), np.float32), np.zeros((0, 6)), NAMES)
+
+
+# ----------------------------------------------------------------------------------- result files
+def test_records_hold_names_pixels_and_the_best_score_first():
+    rows = np.array([[2, 0.3, 1, 2, 3, 4], [0, 0.9, 10.12345, 20, 30, 45], [1, 0.1, 0, 0, 1, 1]])
+    assert detection_records(rows, NAMES, 0.2) == [
+        {"class_id": 0, "class_name": "person", "score": 0.9, "box": [10.123, 20.0, 30.0, 45.0]},
+        {"class_id": 2, "class_name": "Platelets", "score": 0.3, "box": [1.0, 2.0, 3.0, 4.0]},
+    ]
+    assert coco_records(rows, 5, "a.jpg", 0.5, [7, 8, 9]) == [
+        {
+            "image_id": 5,
+            "file_name": "a.jpg",
+            "category_id": 7,
+            "bbox": [10.123, 20.0, 19.877, 25.0],
+            "score": 0.9,
+        }
+    ]
+    assert coco_records(rows, 5, "a.jpg", 0.5)[0]["category_id"] == 0
+
+
+def test_picture_and_json_are_written_side_by_side(tmp_path):
+    image = gray((480, 640))
+    written = save_detections(
+        tmp_path / "sub" / "x", ".png", image, one_box((480, 640)), NAMES, 0.5, "in/x.png"
+    )
+    assert written == [tmp_path / "sub" / "x.png", tmp_path / "sub" / "x.json"]
+    assert sorted(p.name for p in (tmp_path / "sub").iterdir()) == ["x.json", "x.png"]
+    on_disk = cv2.imread(str(written[0]))[:, :, ::-1]
+    assert (on_disk == draw_detections(image, one_box((480, 640)), NAMES)).all()
+    content = json.loads(written[1].read_text(encoding="utf-8"))
+    assert {k: content[k] for k in ("image", "width", "height", "threshold")} == {
+        "image": "in/x.png",
+        "width": 640,
+        "height": 480,
+        "threshold": 0.5,
+    }
+    assert content["detections"][0]["class_name"] == "traffic light"
+    assert content["detections"][0]["box"] == [192.0, 240.0, 384.0, 432.0]
+
+
+def test_unknown_formats_and_unwritable_places_are_named(tmp_path):
+    with pytest.raises(ImageError, match=r"x\.xyz: cannot be encoded"):
+        write_picture(tmp_path / "x.xyz", gray((4, 4)))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ImageError, match=r"file/x\.png: cannot be written"):
+        write_picture(tmp_path / "file" / "x.png", gray((4, 4)))
+
+
+# --------------------------------------------------------------------------------- input pictures
+def test_a_folder_is_walked_without_other_files_and_old_results(tmp_path):
+    for name in ("b.JPG", "a.png", "sub/c.jpeg", "sub/notes.txt", ".hidden.jpg", ".h/d.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").write_bytes(b"x")
+    found = list_pictures(tmp_path, skip=tmp_path / "out")
+    assert [str(p.relative_to(tmp_path)) for p in found] == ["a.png", "b.JPG", "sub/c.jpeg"]
+
+
+def test_folders_that_cannot_be_used_are_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    cases = {
+        "gone": "no such folder",
+        "notes.txt": "is a file, not a folder",
+        "empty": "no pictures in this folder or below it (looked for .jpg .jpeg .png .bmp .tif "
+        ".tiff .webp)",
+    }
+    for name, reason in cases.items():
+        with pytest.raises(DataError) as caught:
+            list_pictures(tmp_path / name)
+        assert str(caught.value) == f"{tmp_path / name}: {reason}"
+
+
+def test_results_never_clash_and_never_cover_their_source(tmp_path):
+    root, out = tmp_path / "in", tmp_path / "out"
+    names = ["x.jpg", "x.png", "sub/x.jpg", "X.jpg", "x_png.jpg"]
+    stems = output_stems([root / name for name in names], root, out)
+    assert stems == [out / "x", out / "x_png", out / "sub" / "x", out / "X_jpg", out / "x_png_jpg"]
+    apart = output_stems(
+        [root / "a" / "x.jpg", root / "b" / "x.jpg", root / "c" / "x.jpg"], None, out
+    )
+    assert apart == [out / "x", out / "x_jpg", out / "x_jpg_2"]
+    with pytest.raises(DataError, match=r"x\.jpg: its result would be written into the picture's"):
+        output_stems([root / "x.jpg"], root, root)
