@@ -1,0 +1,108 @@
+"""Exponential moving average of the weights.
+
+A float32 shadow of the whole state dict (running statistics included) starts at zero and moves
+after every optimizer step, t = 1, 2, ...:
+
+    shadow = decay_t x shadow + (1 - decay_t) x weights
+
+* `threshold` (PP-YOLO): decay_t = min(decay, t / (9 + t)); read out as shadow / (1 - decay_t ** t).
+  The divisor makes up for the zero start. It is exact for a constant decay only; while decay_t
+  still grows it is off by a few percent in the first 20 steps and exact to float32 later, and kept
+  because the published models were read out like this.
+* `exponential` (YOLOX): decay_t = decay x (1 - exp(-t / 2000)); read out as it is.
+* `normal`: decay_t = decay; read out as shadow / (1 - decay ** t).
+"""
+
+import math
+
+import numpy as np
+import paddle
+
+from ppdet_lite.core.errors import ConfigError
+
+KINDS = ("threshold", "exponential", "normal")
+
+
+class ModelEMA:
+    """The average of one model's weights.
+
+    Args:
+        model: layer whose state dict is averaged.
+        decay: final decay.
+        kind: `threshold`, `exponential` or `normal`, see the module.
+        filter_no_grad: leave frozen parameters out; they are read out as the model has them.
+    """
+
+    def __init__(self, model, decay=0.9998, kind="threshold", filter_no_grad=False):
+        if kind not in KINDS:
+            raise ConfigError(f"ema_decay_type: found '{kind}', allowed: {', '.join(KINDS)}")
+        self.decay = decay
+        self.kind = kind
+        self.step = 0
+        frozen = set()
+        if filter_no_grad:
+            frozen = {key for key, p in model.named_parameters() if p.stop_gradient}
+        self._shadow = {
+            key: paddle.zeros(value.shape, dtype="float32")
+            for key, value in model.state_dict().items()
+            if key not in frozen
+        }
+
+    def decay_at(self, step: int) -> float:
+        """The decay used by the update number `step` (from 1)."""
+        if self.kind == "threshold":
+            return min(self.decay, step / (9 + step))
+        if self.kind == "exponential":
+            return self.decay * (1.0 - math.exp(-step / 2000))
+        return self.decay
+
+    @paddle.no_grad()
+    def update(self, model, master_weights=None) -> None:
+        """Moves the shadow towards the model; call once after every optimizer step.
+
+        Args:
+            model: the model, with the same state dict as at construction.
+            master_weights: state-dict key -> float32 tensor, used instead of half precision
+                parameters (AMP O2).
+        """
+        self.step += 1
+        weight = paddle.to_tensor(1.0 - self.decay_at(self.step), dtype="float32")
+        state = model.state_dict()
+        for key, shadow in self._shadow.items():
+            value = (master_weights or {}).get(key, state[key])
+            shadow.lerp_(value.astype("float32"), weight)
+
+    def _correction(self) -> float:
+        if self.kind == "exponential" or self.step == 0:
+            return 1.0
+        return 1.0 / (1.0 - self.decay_at(self.step) ** self.step)
+
+    @paddle.no_grad()
+    def averaged(self, model) -> dict:
+        """Key -> float32 tensor of the read-out for the whole state dict (before the first update:
+        the model's own weights).
+        """
+        if self.step == 0:
+            return {key: value.astype("float32") for key, value in model.state_dict().items()}
+        factor = self._correction()
+        return {
+            key: self._shadow[key] * factor if key in self._shadow else value.astype("float32")
+            for key, value in model.state_dict().items()
+        }
+
+    def state_dict(self) -> dict:
+        """What a resume needs: `{"step": int, "shadow": {key: float32 array}}`."""
+        return {"step": self.step, "shadow": {k: v.numpy() for k, v in self._shadow.items()}}
+
+    def set_state_dict(self, state: dict) -> None:
+        """The inverse of `state_dict`.
+
+        Raises:
+            KeyError: the keys are not those of this model.
+        """
+        if set(state["shadow"]) != set(self._shadow):
+            odd = sorted(set(state["shadow"]) ^ set(self._shadow))
+            raise KeyError(f"{len(odd)} keys differ, for instance {', '.join(odd[:3])}")
+        self.step = int(state["step"])
+        for key, value in state["shadow"].items():
+            self._shadow[key].set_value(np.asarray(value, dtype=np.float32))

@@ -1,0 +1,158 @@
+"""Builds the optimizer from the `OptimizerBuilder` section, with PaddleDetection's key names.
+
+Which parameter is decayed and with which rate is not decided here: the layers say so in their
+`ParamAttr` (regularizer, learning_rate). A parameter's own regularizer replaces the global one.
+
+Order within a step (Paddle's): the gradients are clipped by their global norm, L2 x parameter is
+added, then momentum is applied.
+"""
+
+import inspect
+from typing import Optional, Union
+
+import paddle
+from paddle import regularizer as paddle_regularizer
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.suggest import nearest_hint
+from ppdet_lite.core.workspace import register
+
+_OPTIMIZERS = {
+    "Momentum": paddle.optimizer.Momentum,
+    "SGD": paddle.optimizer.SGD,
+    "Adam": paddle.optimizer.Adam,
+    "AdamW": paddle.optimizer.AdamW,
+}
+_REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
+# Arguments of Paddle's optimizers that are set here and not in the `optimizer` mapping.
+_SET_HERE = ("self", "learning_rate", "parameters", "weight_decay", "grad_clip")
+
+
+@register
+class OptimizerBuilder:
+    """The optimizer's settings; calling it with a rate and parameters makes the optimizer.
+
+    Args:
+        clip_grad_by_norm: largest global L2 norm of all gradients together; None = no clipping.
+        clip_grad_by_value: largest absolute value of a gradient element; None = no clipping.
+        regularizer: `{type: L2, factor: 0.0005}`; None or false for no weight decay. A config that
+            leaves the key out gets L2 with 0.0001, as in PaddleDetection.
+        optimizer: `{type: Momentum, momentum: 0.9, ...}`; further keys are those of
+            `paddle.optimizer.<type>`.
+    """
+
+    def __init__(
+        self,
+        clip_grad_by_norm: Optional[float] = None,
+        clip_grad_by_value: Optional[float] = None,
+        regularizer: Union[dict, bool, None] = None,
+        optimizer: Optional[dict] = None,
+    ):
+        if clip_grad_by_norm is not None and clip_grad_by_value is not None:
+            raise ConfigError("give clip_grad_by_norm or clip_grad_by_value, not both")
+        self.clip_grad_by_norm = clip_grad_by_norm
+        self.clip_grad_by_value = clip_grad_by_value
+        self.regularizer = regularizer
+        settings = {"type": "Momentum", "momentum": 0.9} if optimizer is None else dict(optimizer)
+        self.kind = settings.pop("type", "Momentum")
+        if self.kind not in _OPTIMIZERS:
+            raise ConfigError(
+                f"optimizer.type: found '{self.kind}', allowed: {', '.join(_OPTIMIZERS)}"
+                + nearest_hint(str(self.kind), _OPTIMIZERS)
+            )
+        self.settings = settings
+        self._check_settings()
+
+    @classmethod
+    def from_config(cls, section):
+        """PaddleDetection's weight decay for a section that does not mention it."""
+        if "regularizer" in section:
+            return {}
+        return {"regularizer": {"type": "L2", "factor": 0.0001}}
+
+    def _check_settings(self) -> None:
+        known = inspect.signature(_OPTIMIZERS[self.kind].__init__).parameters
+        allowed = [name for name in known if name not in _SET_HERE]
+        problems = [
+            f"optimizer.{key}: unknown key of {self.kind}{nearest_hint(key, allowed)}; "
+            f"allowed: {', '.join(allowed)}"
+            for key in self.settings
+            if key not in allowed
+        ]
+        if self.regularizer and self.regularizer.get("type") not in _REGULARIZERS:
+            problems.append(
+                f"regularizer.type: found {self.regularizer.get('type')!r}, allowed: L1, L2"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    def __call__(self, learning_rate, parameters):
+        """Makes the optimizer.
+
+        Args:
+            learning_rate: a float or a Paddle scheduler.
+            parameters: list of parameters; frozen ones (stop_gradient) are left out.
+        """
+        clip = None
+        if self.clip_grad_by_norm is not None:
+            clip = paddle.nn.ClipGradByGlobalNorm(float(self.clip_grad_by_norm))
+        elif self.clip_grad_by_value is not None:
+            clip = paddle.nn.ClipGradByValue(float(self.clip_grad_by_value))
+        decay = None
+        if self.regularizer:
+            decay = _REGULARIZERS[self.regularizer["type"]](
+                float(self.regularizer.get("factor", 0.0))
+            )
+            if self.kind == "AdamW":  # its decay is decoupled and takes the bare coefficient
+                decay = float(self.regularizer.get("factor", 0.0))
+        return _OPTIMIZERS[self.kind](
+            learning_rate=learning_rate,
+            parameters=[p for p in parameters if not p.stop_gradient],
+            weight_decay=decay,
+            grad_clip=clip,
+            **self.settings,
+        )
+
+
+def optimizer_state(optimizer, model) -> dict:
+    """The optimizer's accumulators as numpy arrays, keyed `<parameter key>/<accumulator>`.
+
+    Paddle's own names count layers and optimizers per process, so a file with them can only be read
+    by a process that built everything in the same order; the keys of the state dict do not have
+    that problem.
+    """
+    return {key: tensor.numpy() for key, tensor in _live_accumulators(optimizer, model).items()}
+
+
+def restore_optimizer_state(optimizer, model, state: dict) -> None:
+    """The inverse of `optimizer_state`, for an optimizer that has not made a step yet.
+
+    Raises:
+        KeyError: the two do not hold the same accumulators; the message lists a few.
+    """
+    block = paddle.static.default_main_program().global_block()
+    # Accumulators are otherwise only made by the first step.
+    optimizer._create_accumulators(block, optimizer._parameter_list)
+    live = _live_accumulators(optimizer, model)
+    if set(live) != set(state):
+        odd = sorted(set(live) ^ set(state))
+        raise KeyError(f"{len(odd)} accumulators differ, for instance {', '.join(odd[:3])}")
+    for key, tensor in live.items():
+        tensor.set_value(state[key])
+
+
+def _live_accumulators(optimizer, model) -> dict:
+    """`<parameter key>/<accumulator>` -> the optimizer's own tensor."""
+    keys = {parameter.name: key for key, parameter in model.named_parameters()}
+    state = optimizer.state_dict()
+    state.pop("LR_Scheduler", None)
+    found = {
+        f"{keys[name]}/master": tensor
+        for name, tensor in (state.pop("master_weights", None) or {}).items()
+    }
+    for name, tensor in state.items():
+        # "<parameter name>_<accumulator>_<number of this optimizer>"
+        stem = name.rpartition("_")[0]
+        owner = max((n for n in keys if stem.startswith(n + "_")), key=len)
+        found[f"{keys[owner]}/{stem[len(owner) + 1 :]}"] = tensor
+    return found

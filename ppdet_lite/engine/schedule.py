@@ -1,0 +1,279 @@
+"""The learning rate as a function of the iteration: base rate x decay x warm-up ramp.
+
+An iteration is one optimizer step (accumulated micro batches count once); it starts at 0, and the
+rate of iteration i is the one used by the i-th step. Milestones and lengths given in epochs are
+multiplied by the steps per epoch.
+
+The ramp of the warm-up multiplies whatever the decay says at that iteration. PaddleDetection joins
+both into one list of boundaries instead, which lets the rate fall to its last value when a
+milestone lies inside the warm-up; the two agree everywhere else.
+"""
+
+import bisect
+import math
+from typing import Optional, Union
+
+from paddle.optimizer.lr import LRScheduler
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import create, register, serializable
+
+
+@register
+@serializable
+class PiecewiseDecay:
+    """Multiply the rate by `gamma` at every milestone.
+
+    Args:
+        gamma: one factor applied at each milestone, or a list: the factor of the *base* rate after
+            each milestone.
+        milestones: epochs at which the rate drops.
+        values: absolute rates before, between and after the milestones, instead of gamma (one more
+            than there are milestones).
+        use_warmup: False leaves out the warm-up that stands beside it.
+
+    PaddleDetection turns a single gamma into gamma, gamma/10, gamma/100, ...; that equals the
+    powers used here for its usual gamma of 0.1.
+    """
+
+    def __init__(
+        self,
+        gamma: Union[float, list[float]] = 0.1,
+        milestones: Optional[list[int]] = None,
+        values: Optional[list[float]] = None,
+        use_warmup: bool = True,
+    ):
+        self.milestones = [8, 11] if milestones is None else list(milestones)
+        if self.milestones != sorted(self.milestones):
+            raise ConfigError(f"PiecewiseDecay.milestones must ascend, found {self.milestones}")
+        count = len(self.milestones)
+        self.gammas = list(gamma) if isinstance(gamma, (list, tuple)) else None
+        if self.gammas is None:
+            self.gammas = [float(gamma) ** (i + 1) for i in range(count)]
+        if len(self.gammas) != count:
+            raise ConfigError(
+                f"PiecewiseDecay.gamma has {len(self.gammas)} entries for {count} milestones"
+            )
+        if values is not None and len(values) != count + 1:
+            raise ConfigError(
+                f"PiecewiseDecay.values needs {count + 1} entries for {count} milestones, "
+                f"found {len(values)}"
+            )
+        self.values = values
+        self.use_warmup = use_warmup
+
+    def factor(self, iteration, base_lr, warmup_steps, steps_per_epoch, epochs) -> float:
+        """Multiplier of `base_lr` at this iteration, the ramp not included."""
+        passed = bisect.bisect_right([m * steps_per_epoch for m in self.milestones], iteration)
+        if self.values is not None:
+            return self.values[passed] / base_lr
+        return self.gammas[passed - 1] if passed else 1.0
+
+
+@register
+@serializable
+class CosineDecay:
+    """Half a cosine from the base rate to `min_lr_ratio` of it, starting where the warm-up ends.
+
+    Args:
+        max_epochs: end of the cosine in epochs; None = the length of the training.
+        use_warmup: False leaves out the warm-up that stands beside it.
+        min_lr_ratio: final rate as a share of the base rate.
+        last_plateau_epochs: so many epochs at the end stay at the final rate.
+    """
+
+    def __init__(
+        self,
+        max_epochs: Optional[int] = None,
+        use_warmup: bool = True,
+        min_lr_ratio: float = 0.0,
+        last_plateau_epochs: int = 0,
+    ):
+        self.max_epochs = max_epochs
+        self.use_warmup = use_warmup
+        self.min_lr_ratio = min_lr_ratio
+        self.last_plateau_epochs = last_plateau_epochs
+
+    def factor(self, iteration, base_lr, warmup_steps, steps_per_epoch, epochs) -> float:
+        """Multiplier of `base_lr` at this iteration, the ramp not included."""
+        total = (self.max_epochs or epochs) - self.last_plateau_epochs
+        length = total * steps_per_epoch - warmup_steps
+        if length <= 0 or iteration <= warmup_steps:
+            return 1.0
+        progress = min(1.0, (iteration - warmup_steps) / length)
+        low = self.min_lr_ratio
+        return low + (1.0 - low) * 0.5 * (math.cos(math.pi * progress) + 1.0)
+
+
+class _Warmup:
+    """A ramp from `start_factor` to 1 whose length is given in steps or in epochs."""
+
+    is_warmup = True
+
+    def length(self, steps_per_epoch: int) -> int:
+        """Number of iterations before the full rate is reached."""
+        if self.epochs is not None and self.epochs_first:
+            return max(1, int(self.epochs * steps_per_epoch))
+        return max(1, self.steps)
+
+
+@register
+@serializable
+class LinearWarmup(_Warmup):
+    """Straight line from `start_factor` x rate at iteration 0 to the full rate at `steps`.
+
+    Args:
+        steps: length in iterations, used when `epochs` is None or `epochs_first` is false.
+        start_factor: share of the rate at iteration 0.
+        epochs: length in epochs.
+        epochs_first: whether `epochs` wins over `steps`.
+    """
+
+    def __init__(
+        self,
+        steps: int = 500,
+        start_factor: float = 1.0 / 3,
+        epochs: Optional[Union[int, float]] = None,
+        epochs_first: bool = True,
+    ):
+        self.steps = steps
+        self.start_factor = start_factor
+        self.epochs = epochs
+        self.epochs_first = epochs_first
+
+    def ramp(self, iteration: int, length: int) -> float:
+        """Multiplier of the rate while iteration < length."""
+        alpha = iteration / length
+        return self.start_factor * (1.0 - alpha) + alpha
+
+
+@register
+@serializable
+class ExpWarmup(_Warmup):
+    """(iteration / length) ** power; YOLOX uses the square.
+
+    Args:
+        steps: length in iterations when `epochs` is None.
+        epochs: length in epochs.
+        power: the exponent.
+    """
+
+    epochs_first = True
+
+    def __init__(
+        self,
+        steps: int = 1000,
+        epochs: Optional[Union[int, float]] = None,
+        power: Union[int, float] = 2,
+    ):
+        self.steps = steps
+        self.epochs = epochs
+        self.power = power
+
+    def ramp(self, iteration: int, length: int) -> float:
+        """Multiplier of the rate while iteration < length."""
+        return (iteration / length) ** self.power
+
+
+@register
+class LearningRate:
+    """Base rate, decay, warm-up and the linear rule for the batch size.
+
+    Args:
+        base_lr: rate for `reference_batch_size` images per optimizer step.
+        schedulers: at most one decay and one warm-up, in any order; none = a constant rate.
+        reference_batch_size: total images per step that base_lr belongs to. When stated, the rate
+            is multiplied by (real total batch / reference). None (PaddleDetection's configs) =
+            base_lr is used as it is.
+        scale_with_batch: False switches that multiplication off.
+    """
+
+    def __init__(
+        self,
+        base_lr: float = 0.01,
+        schedulers: Optional[list] = None,
+        reference_batch_size: Optional[int] = None,
+        scale_with_batch: bool = True,
+    ):
+        self.base_lr = base_lr
+        self.reference_batch_size = reference_batch_size
+        self.scale_with_batch = scale_with_batch
+        self.decay = self.warmup = None
+        for scheduler in schedulers or []:
+            role = "warmup" if getattr(scheduler, "is_warmup", False) else "decay"
+            if getattr(self, role) is not None:
+                raise ConfigError(
+                    f"LearningRate.schedulers holds two of the kind {role}: "
+                    f"{type(getattr(self, role)).__name__} and {type(scheduler).__name__}"
+                )
+            setattr(self, role, scheduler)
+        if self.decay is not None and not self.decay.use_warmup:
+            self.warmup = None
+
+    @classmethod
+    def from_config(cls, section):
+        """Creates the `!PiecewiseDecay {...}` (or `name: PiecewiseDecay`) nodes of the list."""
+        specs = section.get("schedulers") or []
+        return {"schedulers": [create(spec, section.config) for spec in specs]}
+
+    def scaled_lr(self, world_size: int, batch_size: int, accumulate_steps: int = 1):
+        """Base rate for the real total batch by the linear rule (Goyal et al., arXiv:1706.02677).
+
+        Returns (rate, one line that shows the arithmetic).
+        """
+        total = world_size * batch_size * accumulate_steps
+        parts = f"{world_size} process(es) x {batch_size} images x {accumulate_steps} accumulation"
+        reference = self.reference_batch_size
+        if not reference:
+            return self.base_lr, (
+                f"Learning rate {self.base_lr:g} as the config says; total batch {total} "
+                f"({parts}). It states no LearningRate.reference_batch_size, so the rate does not "
+                f"follow the batch."
+            )
+        if not self.scale_with_batch:
+            return self.base_lr, (
+                f"Learning rate {self.base_lr:g} as the config says for batch {reference}; total "
+                f"batch {total} ({parts}). Scaling is off (LearningRate.scale_with_batch=false)."
+            )
+        rate = self.base_lr * total / reference
+        return rate, (
+            f"Learning rate {self.base_lr:g} x {total} / {reference} = {rate:g}: total batch "
+            f"{total} ({parts}), reference batch {reference}. LearningRate.scale_with_batch=false "
+            f"keeps {self.base_lr:g}."
+        )
+
+    def warmup_steps(self, steps_per_epoch: int) -> int:
+        """Iterations until the warm-up ends (0 without one)."""
+        return self.warmup.length(steps_per_epoch) if self.warmup is not None else 0
+
+    def at(self, iteration: int, steps_per_epoch: int, epochs: int, base_lr=None) -> float:
+        """The rate of one iteration."""
+        rate = self.base_lr if base_lr is None else base_lr
+        warmup_steps = self.warmup_steps(steps_per_epoch)
+        if self.decay is not None:
+            # `values` of a piecewise decay are absolute rates for the config's own base rate.
+            rate *= self.decay.factor(
+                iteration, self.base_lr, warmup_steps, steps_per_epoch, epochs
+            )
+        if iteration < warmup_steps:
+            rate *= self.warmup.ramp(iteration, warmup_steps)
+        return rate
+
+    def __call__(self, steps_per_epoch: int, epochs: int, base_lr: Optional[float] = None):
+        """A Paddle scheduler that is stepped once after every optimizer step."""
+        rate = self.base_lr if base_lr is None else base_lr
+        return IterationSchedule(self, steps_per_epoch, epochs, rate)
+
+
+class IterationSchedule(LRScheduler):
+    """A `LearningRate` behind Paddle's scheduler interface; `last_epoch` counts iterations."""
+
+    def __init__(self, curve: LearningRate, steps_per_epoch: int, epochs: int, base_lr: float):
+        self.curve = curve
+        self.steps_per_epoch = steps_per_epoch
+        self.epochs = epochs
+        super().__init__(learning_rate=base_lr)  # asks get_lr for iteration 0
+
+    def get_lr(self) -> float:
+        """The rate of the current iteration."""
+        return self.curve.at(self.last_epoch, self.steps_per_epoch, self.epochs, self.base_lr)
