@@ -1,7 +1,8 @@
 """Reading, resizing and normalising a picture: what training, evaluation and deployment share.
 
-Only numpy and OpenCV are needed here, so a deployment machine loads nothing else. Pictures are uint8 arrays [H, W, 3] in
-RGB order; sizes are (height, width); `scale_factor` is (y, x) = new size / old size.
+Only numpy and OpenCV are needed here, so a deployment machine loads nothing else. Pictures are
+uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` is (y, x) = new size
+/ old size.
 """
 
 import math
@@ -33,23 +34,25 @@ INTERPOLATIONS = {
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
-# ------------------------------------------------------------------------------------------------------- decoding
 def decode_image(
     source: Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray],
     max_pixels: int = MAX_PIXELS,
     name: Optional[str] = None,
+    apply_exif: bool = True,
 ) -> np.ndarray:
     """Read a picture file, or the bytes of one, as uint8 [H, W, 3] RGB.
 
-    The EXIF orientation is applied, gray pictures become three equal channels, an alpha channel is dropped (the colours
-    under it stay) and 16-bit channels keep their upper 8 bits.
+    The EXIF orientation is applied (unless `apply_exif` is off), gray pictures become three equal
+    channels, an alpha channel is dropped (the colours under it stay) and 16-bit channels keep their
+    upper 8 bits.
 
     Args:
         source: a path, or the content of a picture file.
         max_pixels: limit on width x height, checked in the file header where the format allows.
         name: what to call the picture in errors when `source` is bytes.
     Raises:
-        ImageError: the file is missing, empty, damaged, cut short, too large or not a picture; the message names it.
+        ImageError: the file is missing, empty, damaged, cut short, too large or not a picture; the
+            message names it.
     """
     data, name = _read(source, name)
     if not data:
@@ -60,13 +63,13 @@ def decode_image(
     if _is_cut_jpeg(data):
         raise ImageError(f"{name}: the JPEG is cut short (its end marker is missing)")
     buffer = np.frombuffer(data, np.uint8)
+    flags = cv2.IMREAD_COLOR if _READ_RGB is None else _READ_RGB
+    if not apply_exif:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        if _READ_RGB is not None:
-            image = cv2.imdecode(buffer, _READ_RGB)
-        else:
-            image = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
-            if image is not None:
-                image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        image = cv2.imdecode(buffer, flags)
+        if _READ_RGB is None and image is not None:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error as error:
         raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
     if image is None:
@@ -91,7 +94,8 @@ def _check_pixels(size_hw, max_pixels: int, name: str) -> None:
     height, width = size_hw
     if height * width > max_pixels:
         raise ImageError(
-            f"{name}: {width}x{height} = {height * width} pixels, more than the limit of {max_pixels}"
+            f"{name}: {width}x{height} = {height * width} pixels, more than the limit of "
+            f"{max_pixels}"
         )
 
 
@@ -100,7 +104,9 @@ def _one_line(error: Exception) -> str:
 
 
 def header_size(data: bytes) -> "Optional[tuple[int, int]]":
-    """(height, width) from the header of a JPEG, PNG, BMP or WebP file before EXIF rotation, None when unknown."""
+    """(height, width) from the header of a JPEG, PNG, BMP or WebP file before EXIF rotation, None
+    when unknown.
+    """
     if data[:2] == b"\xff\xd8":
         return _jpeg_size(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
@@ -152,9 +158,11 @@ def _webp_size(data: bytes) -> "Optional[tuple[int, int]]":
 
 
 def _is_cut_jpeg(data: bytes) -> bool:
-    """True for a JPEG whose scan data ends without the end marker; OpenCV would fill the rest with gray silently.
+    """True for a JPEG whose scan data ends without the end marker; OpenCV would fill the rest with
+    gray silently.
 
-    The marker is looked for behind the start of scan only: an EXIF thumbnail before it has an end marker of its own.
+    The marker is looked for behind the start of scan only: an EXIF thumbnail before it has an end
+    marker of its own.
     """
     if data[:2] != b"\xff\xd8":
         return False
@@ -164,18 +172,20 @@ def _is_cut_jpeg(data: bytes) -> bool:
     return True
 
 
-# ------------------------------------------------------------------------------------------------------- resizing
 def check_interp(interp: int, where: str = "Resize.interp") -> int:
     """OpenCV's constant for the interpolation number of a config."""
     if isinstance(interp, bool) or interp not in INTERPOLATIONS:
         raise ConfigError(
-            f"{where}: found {interp!r}; allowed are 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos"
+            f"{where}: found {interp!r}; allowed are 0 nearest, 1 linear, 2 cubic, 3 area, "
+            "4 Lanczos"
         )
     return INTERPOLATIONS[interp]
 
 
 def resized_size(size_hw, target_size_hw, keep_ratio: bool) -> "tuple[int, int]":
-    """(height, width) after resizing; with `keep_ratio` the largest size inside the target with the same shape."""
+    """(height, width) after resizing; with `keep_ratio` the largest size inside the target with the
+    same shape.
+    """
     height, width = size_hw
     target_h, target_w = target_size_hw
     if not keep_ratio:
@@ -207,9 +217,9 @@ def resize(
     return resize_exact(image, new_hw, interp), scale
 
 
-# ---------------------------------------------------------------------------------------------------- normalising
 class Normalizer:
-    """(pixel / 255 - mean) / std and HWC -> CHW in one pass, through one table of 256 floats per channel.
+    """(pixel / 255 - mean) / std and HWC -> CHW in one pass, through one table of 256 floats per
+    channel.
 
     Args:
         mean, std: per channel (RGB), in units of 0-1 when `is_scale`, of 0-255 otherwise.
@@ -261,12 +271,11 @@ def normalize_permute(
     return Normalizer(mean, std, is_scale)(image)
 
 
-# ----------------------------------------------------------------------------------------------- inference pipeline
 class Preprocess:
     """The `Preprocess` list of an exported model's infer_cfg.yml.
 
-    Known entries (`type` and PaddleDetection's keys): Resize {target_size, keep_ratio, interp}, Pad {size, fill_value},
-    NormalizeImage {mean, std, is_scale, norm_type}, Permute {}.
+    Known entries (`type` and PaddleDetection's keys): Resize {target_size, keep_ratio, interp}, Pad
+    {size, fill_value}, NormalizeImage {mean, std, is_scale, norm_type}, Permute {}.
 
     Raises:
         ConfigError: an unknown entry or key, naming it.
@@ -295,7 +304,8 @@ class Preprocess:
             if unknown:
                 allowed = ", ".join(sorted(self._KEYS[kind])) or "none"
                 raise ConfigError(
-                    f"Preprocess.{position} ({kind}): unknown key {unknown[0]!r}; allowed: {allowed}"
+                    f"Preprocess.{position} ({kind}): unknown key {unknown[0]!r}; "
+                    f"allowed: {allowed}"
                 )
             self._add(kind, arguments)
 
@@ -312,8 +322,8 @@ class Preprocess:
             self.normalizer = Normalizer(**arguments)
 
     def __call__(self, image_rgb: np.ndarray) -> "dict[str, np.ndarray]":
-        """uint8 [H, W, 3] RGB -> `image` float32 [3, H, W], `im_shape` float32 [2] (height, width of the resized
-        picture before padding) and `scale_factor` float32 [2] (y, x)."""
+        """uint8 [H, W, 3] RGB -> `image` float32 [3, H, W], `im_shape` float32 [2] (height, width
+        of the resized picture before padding) and `scale_factor` float32 [2] (y, x)."""
         scale = (1.0, 1.0)
         if self.resize_args is not None:
             image_rgb, scale = resize(image_rgb, *self.resize_args)
@@ -328,7 +338,9 @@ class Preprocess:
 
 
 def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
-    """`image` in the top-left corner of a canvas of `size_hw`, filled with one number or one per channel."""
+    """`image` in the top-left corner of a canvas of `size_hw`, filled with one number or one per
+    channel.
+    """
     height, width = image.shape[:2]
     if height > size_hw[0] or width > size_hw[1]:
         raise ImageError(
@@ -341,6 +353,8 @@ def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
 
 
 def fill_to_uint8(fill_value) -> np.ndarray:
-    """uint8 [3] of a fill colour given as one number or three; fractions are cut off as a cast does."""
+    """uint8 [3] of a fill colour given as one number or three; fractions are cut off as a cast
+    does.
+    """
     values = np.broadcast_to(np.asarray(fill_value, np.float64), (3,))
     return np.array([min(max(math.floor(v), 0), 255) for v in values], np.uint8)
