@@ -47,7 +47,7 @@ def config_parser(description: str, examples: str = "") -> argparse.ArgumentPars
 
 
 def config_from_args(args: argparse.Namespace) -> Config:
-    """Reads and checks the configuration; prints remarks about it, and the whole of it on request."""
+    """Reads and checks the configuration; prints remarks about it, and all of it on request."""
     cfg = load_config(args.config, args.opt)
     if args.print_config:
         from ppdet_lite.core.show import describe_config

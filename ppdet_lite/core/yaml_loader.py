@@ -106,6 +106,10 @@ class _Builder:
     def build(self, node, path: Path):
         self.lines[path] = node.start_mark.line + 1
         tag = node.tag[1:] if node.tag.startswith("!") else None
+        if node.tag.startswith("tag:yaml.org,2002:python/"):  # would run or import code
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the tag {node.tag} is not allowed", node.start_mark
+            )
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node, path)
         elif isinstance(node, yaml.SequenceNode):
@@ -124,7 +128,7 @@ class _Builder:
         return Tagged(tag, value)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict:
-        first_seen = {}
+        self._note_doubles(node, path)
         self.loader.flatten_mapping(node)  # resolves `<<: *anchor`
         result = {}
         for key_node, value_node in node.value:
@@ -134,16 +138,20 @@ class _Builder:
                     f"{self.source}:{key_node.start_mark.line + 1}: {dotted(path)}: found the key "
                     f"{key!r}, allowed: text"
                 )
-            line = key_node.start_mark.line + 1
-            if key in first_seen and first_seen[key] != line:
-                self.notes.append(
-                    f"{self.source}:{line}: {dotted((*path, key))} stands here and in line "
-                    f"{first_seen[key]}; the later one is used"
-                )
-            first_seen[key] = line
             result[key] = self.build(value_node, (*path, key))
-            self.lines[(*path, key)] = line
+            self.lines[(*path, key)] = key_node.start_mark.line + 1
         return result
+
+    def _note_doubles(self, node: yaml.MappingNode, path: Path) -> None:
+        first_seen = {}
+        for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.value in first_seen:
+                self.notes.append(
+                    f"{self.source}:{line}: {dotted((*path, key_node.value))} stands here and in "
+                    f"line {first_seen[key_node.value]}; the later one is used"
+                )
+            first_seen[str(key_node.value)] = line
 
 
 def dotted(path: Path) -> str:

@@ -1,0 +1,41 @@
+"""Installs ppdet_lite: `pip install -e ".[cpu]"`, or without `[cpu]` beside a paddlepaddle-gpu of your own."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# Paddle itself is the extra `cpu`: the GPU builds are another package, chosen by CUDA version.
+DEPENDENCIES = [
+    "numpy>=1.21",  # arrays of annotations, boxes and batches
+    "opencv-python-headless>=4.5",  # JPEG decoding, resizing, drawing; headless needs no X libraries
+    "pycocotools>=2.0.6",  # the reference implementation of the COCO metric
+    "pyyaml>=5.4",  # configurations
+    "shapely>=2.0",  # clips object outlines when a picture is cropped
+    "tqdm>=4.60",  # progress bars
+    "visualdl>=2.4",  # training curves and example pictures (--use_vdl)
+]
+EXTRAS = {
+    "cpu": ["paddlepaddle>=2.6"],
+    "safetensors": ["safetensors>=0.4"],  # reads .safetensors weight files
+    "test": [
+        "pytest>=7",
+        "ruff>=0.6",  # lint and format
+        "safetensors>=0.4",
+    ],
+}
+
+setup(
+    name="ppdet_lite",
+    version=re.search(r'__version__ = "(.+?)"', (ROOT / "ppdet_lite/__init__.py").read_text())[1],
+    description="PP-YOLOv2 and its family on PaddlePaddle: train, evaluate, export, deploy",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9",
+    packages=find_packages(include=["ppdet_lite", "ppdet_lite.*"]),
+    install_requires=DEPENDENCIES,
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,124 @@
+"""The house keeps its shape: which part may import which, and what stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "ppdet_lite"
+MAY_IMPORT = {
+    "core": set(),
+    "ops": set(),
+    "data": {"core", "ops.boxes_np"},
+    "metrics": {"core", "ops.boxes_np"},
+    "modeling": {"core", "ops"},
+    "utils": {"core.errors"},
+    "engine": {"core", "ops", "data", "metrics", "modeling", "utils"},
+}
+
+
+def imports_of(path: Path) -> list:
+    """Dotted names of every import in a file, also of those inside functions."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+def room(name: str) -> str:
+    """`ppdet_lite.data.reader.X` -> `data.reader.X`; an empty string for other packages."""
+    return name[len(PACKAGE) + 1 :] if name.startswith(PACKAGE + ".") else ""
+
+
+def inside(name: str, doors: set) -> bool:
+    return any(name == door or name.startswith(door + ".") for door in doors)
+
+
+def test_doors_between_the_rooms(repo):
+    broken = []
+    for path in sorted((repo / PACKAGE).rglob("*.py")):
+        here = path.relative_to(repo / PACKAGE).parts[0]
+        if here.endswith(".py"):
+            continue
+        for name in map(room, imports_of(path)):
+            if name and not inside(name, MAY_IMPORT[here] | {here}):
+                broken.append(f"{path.relative_to(repo)} imports {name}")
+    assert broken == []
+
+
+def test_data_and_metrics_never_import_paddle(repo):
+    for folder in ("data", "metrics", "core", "utils"):
+        for path in (repo / PACKAGE / folder).rglob("*.py"):
+            assert not any(name.split(".")[0] == "paddle" for name in imports_of(path)), path
+
+
+def test_tools_import_engine_and_core_only(repo):
+    allowed = {"engine", "core"}
+    for path in (repo / "tools").glob("*.py"):
+        doors = allowed | ({"data.synthetic"} if path.name == "make_demo_data.py" else set())
+        for name in map(room, imports_of(path)):
+            assert not name or inside(name, doors), f"{path.name} imports {name}"
+
+
+def test_deploy_imports_two_modules_only(repo):
+    doors = {"data.image_ops", "utils.visualize", "core.errors"}
+    for path in (repo / "deploy" / "python").glob("*.py"):
+        for name in map(room, imports_of(path)):
+            assert not name or inside(name, doors), f"{path.name} imports {name}"
+
+
+def test_package_inits_are_light(repo):
+    for path in (repo / PACKAGE).rglob("__init__.py"):
+        assert imports_of(path) == [], path
+
+
+def test_no_star_imports_and_no_bare_except(repo):
+    for folder in (PACKAGE, "tools", "deploy"):
+        for path in (repo / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    assert all(alias.name != "*" for alias in node.names), path
+                if isinstance(node, ast.ExceptHandler):
+                    assert node.type is not None, f"{path}:{node.lineno}"
+
+
+TOOLS = ["train", "eval", "infer", "export_model", "make_demo_data", "quickstart"]
+
+
+@pytest.mark.parametrize(
+    "script", [f"tools/{name}.py" for name in TOOLS] + ["deploy/python/infer.py"]
+)
+def test_help_answers_without_paddle(repo, script):
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{script}', '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "assert 'paddle' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "example" in done.stdout and "usage" in done.stdout
+
+
+def test_requirements_file_equals_setup(repo):
+    listed = {
+        line.strip()
+        for line in (repo / "requirements.txt").read_text().splitlines()
+        if line.strip() and not line.startswith("#")
+    }
+    tree = ast.parse((repo / "setup.py").read_text())
+    values = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert listed == set(ast.literal_eval(values["DEPENDENCIES"]))
