@@ -54,7 +54,7 @@ def clip_boxes(boxes_xyxy: np.ndarray, height: float, width: float) -> np.ndarra
 def intersection_matrix(
     boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray, offset: float = 0.0
 ) -> np.ndarray:
-    """Area shared by every pair of boxes, [N, 4] and [M, 4] to [N, M]; `offset` as in `box_area`."""
+    """Area shared by every pair of boxes: [N, 4], [M, 4] to [N, M]; `offset` as in `box_area`."""
     top_left = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
     bottom_right = np.minimum(boxes_a_xyxy[:, None, 2:4], boxes_b_xyxy[None, :, 2:4])
     size = np.maximum(bottom_right - top_left + offset, 0)
@@ -91,7 +91,7 @@ def centers_inside(boxes_xyxy: np.ndarray, region_xyxy: np.ndarray) -> np.ndarra
 
 
 def wh_iou_matrix(sizes_a: np.ndarray, sizes_b: np.ndarray) -> np.ndarray:
-    """IoU of concentric boxes from their sizes: [N, 2] and [M, 2] to [N, M]; 0 if both are empty."""
+    """IoU of concentric boxes, from sizes: [N, 2], [M, 2] to [N, M]; 0 where both are empty."""
     common = np.minimum(sizes_a[:, None], sizes_b[None]).prod(axis=-1)
     union = sizes_a.prod(axis=-1)[:, None] + sizes_b.prod(axis=-1)[None] - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)

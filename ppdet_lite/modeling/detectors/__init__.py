@@ -1,0 +1,1 @@
+"""Detectors: backbone, neck, head and post-processing joined to one model."""

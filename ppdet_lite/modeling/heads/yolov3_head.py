@@ -1,0 +1,131 @@
+"""The head of YOLOv3 (arXiv:1804.02767) with PP-YOLO's IoU prediction (arXiv:1912.05992)."""
+
+from collections.abc import Sequence
+from typing import Optional, Union
+
+from paddle import ParamAttr, nn
+from paddle.regularizer import L2Decay
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import create, register
+from ppdet_lite.modeling.heads.yolo_level import YoloLevel, agreed_fact, level_anchors
+from ppdet_lite.modeling.layers.channels import check_data_format
+from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
+
+COCO_ANCHORS = (
+    (10, 13),
+    (16, 30),
+    (33, 23),
+    (30, 61),
+    (62, 45),
+    (59, 119),
+    (116, 90),
+    (156, 198),
+    (373, 326),
+)
+
+
+@register
+class YOLOv3Head(nn.Layer):
+    """One 1x1 convolution per level; owns anchors, strides and grid sensitivity of the network.
+
+    Output channels of a level with A anchors and C classes: with `iou_aware` first A IoU logits;
+    then, anchor by anchor, x, y, w, h, objectness and C class logits.
+
+    Args:
+        in_channels: channels of the neck's maps, coarsest first.
+        anchors: (width, height) in whole input pixels.
+        anchor_masks: per level, which anchors it uses; coarsest level first.
+        num_classes: C.
+        loss: the training loss; None for `YOLOv3Loss` with its defaults.
+        iou_aware: predict the IoU of each box.
+        iou_aware_factor: f of score = objectness^(1 - f) * IoU^f * class.
+        data_format: NCHW.
+        scale_x_y: grid sensitivity, one number or one per level. None: as the loss states, else 1.
+        strides: input pixels per cell, per level. None: 32 halved per level, or as the loss states.
+
+    Raises:
+        ConfigError: anchors, masks, strides or grid sensitivity that do not fit together.
+    """
+
+    __shared__ = ("num_classes", "data_format")
+    __inject__ = ("loss",)
+
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (1024, 512, 256),
+        anchors: Sequence[Sequence[int]] = COCO_ANCHORS,
+        anchor_masks: Sequence[Sequence[int]] = ((6, 7, 8), (3, 4, 5), (0, 1, 2)),
+        num_classes: int = 80,
+        loss: Optional[nn.Layer] = None,
+        iou_aware: bool = False,
+        iou_aware_factor: float = 0.4,
+        data_format: str = "NCHW",
+        scale_x_y: Union[float, Sequence[float], None] = None,
+        strides: Optional[Sequence[int]] = None,
+    ):
+        super().__init__()
+        check_data_format(data_format)
+        if not 0 <= iou_aware_factor <= 1:
+            raise ConfigError(f"iou_aware_factor: found {iou_aware_factor}, allowed: 0 to 1")
+        if num_classes < 1:
+            raise ConfigError(f"num_classes: found {num_classes}, allowed: 1 or more")
+        self.loss = YOLOv3Loss(num_classes) if loss is None else loss
+        self.num_classes = num_classes
+        self.iou_aware, self.iou_aware_factor = iou_aware, iou_aware_factor
+        self.levels = self._settle_levels(in_channels, anchors, anchor_masks, scale_x_y, strides)
+        self.yolo_output = nn.LayerList()
+        for channels, level in zip(in_channels, self.levels):
+            per_anchor = 5 + num_classes + (1 if iou_aware else 0)
+            self.yolo_output.append(
+                nn.Conv2D(
+                    channels,
+                    len(level.anchors) * per_anchor,
+                    1,
+                    bias_attr=ParamAttr(regularizer=L2Decay(0.0)),
+                )
+            )
+
+    def _settle_levels(self, in_channels, anchors, anchor_masks, scale_x_y, strides) -> list:
+        count = len(in_channels)
+        scales = agreed_fact(
+            "grid sensitivity",
+            {
+                "YOLOv3Head.scale_x_y": scale_x_y,
+                "YOLOv3Loss.scale_x_y": getattr(self.loss, "scale_x_y", None),
+            },
+            count,
+            default=1.0,
+        )
+        strides = agreed_fact(
+            "the stride of each level",
+            {
+                "YOLOv3Head.strides": strides,
+                "YOLOv3Loss.downsample": getattr(self.loss, "downsample", None),
+            },
+            count,
+            default=[32 // 2**i for i in range(count)],
+        )
+        return [
+            YoloLevel(*facts)
+            for facts in zip(level_anchors(anchors, anchor_masks, count), strides, scales)
+        ]
+
+    @classmethod
+    def from_config(cls, section, input_shape=None):
+        """Takes channels and strides from the neck."""
+        arguments = {}
+        if section.get("loss") is None:
+            arguments["loss"] = create("YOLOv3Loss", section.config)
+        if input_shape is not None:
+            arguments["in_channels"] = [shape.channels for shape in input_shape]
+            arguments["strides"] = [shape.stride for shape in input_shape]
+        return arguments
+
+    def forward(self, features):
+        """Neck maps to raw outputs [B, A (5 + C) or A (6 + C), H, W], coarsest level first."""
+        return [conv(feature) for conv, feature in zip(self.yolo_output, features)]
+
+    def get_loss(self, outputs, batch) -> dict:
+        """Loss terms and their sum `loss` for raw outputs and a training batch."""
+        return self.loss(outputs, batch, self.levels, self.iou_aware)

@@ -1,0 +1,36 @@
+"""Activations by the names that configurations use."""
+
+from typing import Callable, Optional
+
+import paddle.nn.functional as F
+
+from ppdet_lite.core.errors import ConfigError
+
+
+def _leaky(x):
+    return F.leaky_relu(x, negative_slope=0.1)
+
+
+_ACTIVATIONS = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "leaky": _leaky,
+    "mish": F.mish,  # x * tanh(softplus(x)), arXiv:1908.08681
+    "silu": F.silu,
+    "swish": F.silu,
+    "hardswish": F.hardswish,
+}
+
+
+def activation(name: Optional[str]) -> Optional[Callable]:
+    """The function called `name`; None for None or `linear`. `leaky` has slope 0.1.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if name is None or name == "linear":
+        return None
+    if name not in _ACTIVATIONS:
+        allowed = ", ".join([*_ACTIVATIONS, "linear"])
+        raise ConfigError(f"act: found '{name}', allowed: {allowed}")
+    return _ACTIVATIONS[name]

@@ -1,0 +1,75 @@
+"""Modulated deformable convolution, DCNv2 (arXiv:1811.11168)."""
+
+from paddle import ParamAttr, nn
+from paddle.nn.functional import sigmoid
+from paddle.nn.initializer import Constant
+from paddle.vision.ops import DeformConv2D, deform_conv2d
+
+from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+
+
+class DeformableConvV2(nn.Layer):
+    """A convolution that samples at learned offsets and weighs each sample by a learned mask.
+
+    An ordinary convolution `conv_offset` with bias predicts, per output cell, 2 k k offsets (cells,
+    y before x) and k k mask logits. It starts at zero, so the layer starts as an ordinary
+    convolution at half strength. `conv` holds the weight, shaped and named like that of an ordinary
+    convolution, and takes a pretrained one.
+
+    The sampling itself stays in float32 under mixed precision: offsets need more than the ten bits
+    of a half, and weights of released models exceed its range.
+
+    Args:
+        ch_in, ch_out: channels.
+        filter_size: k, odd.
+        stride: step of the convolution.
+        learning_rate: factor on the learning rate of the weight (offsets always learn at 1).
+    """
+
+    def __init__(
+        self,
+        ch_in: int,
+        ch_out: int,
+        filter_size: int = 3,
+        stride: int = 1,
+        learning_rate: float = 1.0,
+    ):
+        super().__init__()
+        padding = (filter_size - 1) // 2
+        taps = filter_size**2
+        self._offset_channels = 2 * taps
+        self._stride, self._padding = stride, padding
+        self.conv_offset = nn.Conv2D(
+            ch_in,
+            3 * taps,
+            filter_size,
+            stride=stride,
+            padding=padding,
+            weight_attr=ParamAttr(initializer=Constant(0.0)),
+            bias_attr=ParamAttr(initializer=Constant(0.0)),
+        )
+        self.conv = DeformConv2D(
+            ch_in,
+            ch_out,
+            filter_size,
+            stride=stride,
+            padding=padding,
+            weight_attr=ParamAttr(learning_rate=learning_rate),
+            bias_attr=False,
+        )
+
+    def forward(self, x):
+        """[B, ch_in, H, W] to [B, ch_out, H / stride, W / stride]."""
+        predicted = self.conv_offset(x)
+        with full_precision():
+            predicted = to_float32(predicted)
+            offset = predicted[:, : self._offset_channels]
+            mask = sigmoid(predicted[:, self._offset_channels :])
+            return deform_conv2d(
+                to_float32(x),
+                offset,
+                to_float32(self.conv.weight),
+                stride=self._stride,
+                padding=self._padding,
+                mask=mask,
+            )

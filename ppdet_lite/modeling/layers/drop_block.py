@@ -1,0 +1,49 @@
+"""DropBlock (arXiv:1810.12890): drop-out of squares instead of single cells."""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+
+
+class DropBlock(nn.Layer):
+    """Zeroes random squares of each channel in training and scales up the rest; identity otherwise.
+
+    Every channel of every image draws its own squares. Runs in float32 under mixed precision: a
+    half cannot hold the number of cells.
+
+    Args:
+        block_size: side of the squares in cells, odd. On smaller maps the largest odd side that
+            fits is used.
+        keep_prob: expected share of kept cells, in (0, 1]; 1 turns the layer off.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(self, block_size: int = 3, keep_prob: float = 0.9):
+        super().__init__()
+        if block_size < 1 or block_size % 2 == 0:
+            raise ConfigError(f"block_size: found {block_size}, allowed: an odd number above 0")
+        if not 0 < keep_prob <= 1:
+            raise ConfigError(f"keep_prob: found {keep_prob}, allowed: above 0, at most 1")
+        self.block_size = block_size
+        self.keep_prob = keep_prob
+
+    def forward(self, x):
+        """[B, C, H, W] to the same shape."""
+        if not self.training or self.keep_prob == 1:
+            return x
+        height, width = x.shape[2], x.shape[3]
+        side = min(self.block_size, height - 1 + height % 2, width - 1 + width % 2)
+        # The rate at which centres are drawn, so that the squares together cover 1 - keep_prob.
+        room = (height - side + 1) * (width - side + 1)
+        rate = (1 - self.keep_prob) / side**2 * (height * width) / room
+        with full_precision():
+            centres = (paddle.rand(x.shape, dtype="float32") < rate).astype("float32")
+            dropped = F.max_pool2d(centres, side, stride=1, padding=side // 2)
+            kept = 1 - dropped
+            factor = kept.size / kept.sum().clip(min=1.0)
+            return (to_float32(x) * kept * factor).astype(x.dtype)

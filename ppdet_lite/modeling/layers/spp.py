@@ -1,0 +1,42 @@
+"""Spatial pyramid pooling as YOLO uses it (arXiv:1406.4729)."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ppdet_lite.modeling.layers.conv import ConvBNLayer
+
+
+class SPP(nn.Layer):
+    """Max pools of several sizes beside the input itself, joined by a 1x1 convolution block.
+
+    Args:
+        ch_in, ch_out: channels before and after; the convolution takes (1 + pools) * ch_in.
+        pool_sizes: odd and rising.
+        norm_type, act: of the convolution block.
+    """
+
+    def __init__(
+        self,
+        ch_in: int,
+        ch_out: int,
+        pool_sizes: Sequence = (5, 9, 13),
+        norm_type: str = "bn",
+        act: Optional[str] = "leaky",
+    ):
+        super().__init__()
+        # A max pool of 9 is one of 5 over one of 5: the chain costs 25 taps per step, not 169.
+        self._steps = [size - before + 1 for before, size in zip((1, *pool_sizes[:-1]), pool_sizes)]
+        self.conv = ConvBNLayer(
+            ch_in * (1 + len(pool_sizes)), ch_out, filter_size=1, norm_type=norm_type, act=act
+        )
+
+    def forward(self, x):
+        """[B, ch_in, H, W] to [B, ch_out, H, W]."""
+        maps = [x]
+        for step in self._steps:
+            maps.append(F.max_pool2d(maps[-1], step, stride=1, padding=step // 2))
+        return self.conv(paddle.concat(maps, axis=1))

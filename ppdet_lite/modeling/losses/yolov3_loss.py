@@ -1,0 +1,245 @@
+"""The loss of YOLOv3 (arXiv:1804.02767) with the terms that PP-YOLO and PP-YOLOv2 add."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional, Union
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.ops import boxes as box_ops
+
+
+class Prediction(NamedTuple):
+    """Raw outputs of a level, [B, A, H, W] each; `classes` [B, A, C, H, W]. Logits but for w, h."""
+
+    x: paddle.Tensor
+    y: paddle.Tensor
+    w: paddle.Tensor
+    h: paddle.Tensor
+    objectness: paddle.Tensor
+    classes: paddle.Tensor
+    iou: Optional[paddle.Tensor]
+
+
+class Target(NamedTuple):
+    """Targets of one level, [B, A, H, W] each; `classes` [B, A, C, H, W].
+
+    x, y: centre in its cell, 0 to 1. w, h: ln(box / anchor). scale: 2 - area of the box as a share
+    of the image. objectness: 0, or the score of the box (its mixup weight, 1 without mixup).
+    classes: one-hot.
+    """
+
+    x: paddle.Tensor
+    y: paddle.Tensor
+    w: paddle.Tensor
+    h: paddle.Tensor
+    scale: paddle.Tensor
+    objectness: paddle.Tensor
+    classes: paddle.Tensor
+
+
+@register
+class YOLOv3Loss(nn.Layer):
+    """Terms summed over cells and anchors, averaged over the images, added over the levels.
+
+    They are not divided by the number of objects. Computed in float32 whatever the precision of the
+    network. Terms are returned as they come, also when they are not finite.
+
+    Args:
+        num_classes: C.
+        ignore_thresh: a cell without object whose box overlaps an object by more is left out of the
+            objectness term.
+        label_smooth: soften class labels by min(1 / C, 1 / 40).
+        downsample: strides of the levels; None: what the head says.
+        scale_x_y: grid sensitivity; None: what the head says.
+        iou_loss: adds `loss_iou`.
+        iou_aware_loss: adds `loss_iou_aware`, for heads that predict IoU.
+    """
+
+    __shared__ = ("num_classes",)
+    __inject__ = ("iou_loss", "iou_aware_loss")
+
+    def __init__(
+        self,
+        num_classes: int = 80,
+        ignore_thresh: float = 0.7,
+        label_smooth: bool = False,
+        downsample: Optional[Sequence[int]] = None,
+        scale_x_y: Union[float, Sequence[float], None] = None,
+        iou_loss: Optional[nn.Layer] = None,
+        iou_aware_loss: Optional[nn.Layer] = None,
+    ):
+        super().__init__()
+        self.num_classes = num_classes
+        self.ignore_thresh = ignore_thresh
+        self.label_smooth = label_smooth
+        self.downsample = downsample
+        self.scale_x_y = scale_x_y
+        self.iou_loss = iou_loss
+        self.iou_aware_loss = iou_aware_loss
+
+    def forward(self, outputs, batch, levels, iou_aware) -> dict:
+        """The loss of a batch.
+
+        Args:
+            outputs: raw head outputs, per level.
+            batch: `gt_bbox` [B, P, 4] centre and size as shares of the image, zero padded;
+                `target0` ... per level [B, A, 6 + C, H, W] with the channels of `Target`.
+            levels: `YoloLevel` per level.
+            iou_aware: whether each output starts with A IoU logits.
+
+        Returns:
+            `loss_xy`, `loss_wh`, `loss_obj`, `loss_cls`, where configured `loss_iou` and
+            `loss_iou_aware`, and their sum `loss`; scalars.
+
+        Raises:
+            ConfigError: targets of another shape than the outputs, or an IoU-aware loss for a head
+                that does not predict IoU.
+        """
+        if self.iou_aware_loss is not None and not iou_aware:
+            raise ConfigError(
+                "YOLOv3Loss.iou_aware_loss is set, but YOLOv3Head.iou_aware is false: the head has "
+                "no IoU output to train"
+            )
+        totals = {}
+        with full_precision():
+            gt_xyxy = box_ops.cxcywh_to_xyxy(to_float32(batch["gt_bbox"]))
+            for i, (output, level) in enumerate(zip(outputs, levels)):
+                predicted = self._split_output(to_float32(output), level, iou_aware)
+                target = self._split_target(to_float32(batch[f"target{i}"]), predicted, i)
+                for name, term in self._level_terms(predicted, target, gt_xyxy, level).items():
+                    totals[name] = totals[name] + term if name in totals else term
+            totals["loss"] = sum(totals.values())
+        return totals
+
+    def _split_output(self, output, level, iou_aware) -> Prediction:
+        count = len(level.anchors)
+        iou = None
+        if iou_aware:
+            iou, output = output[:, :count], output[:, count:]
+        batch, _, height, width = output.shape
+        output = output.reshape([batch, count, 5 + self.num_classes, height, width])
+        x, y, w, h, objectness = (output[:, :, i] for i in range(5))
+        return Prediction(x, y, w, h, objectness, output[:, :, 5:], iou)
+
+    def _split_target(self, target, predicted, index) -> Target:
+        batch, anchors, height, width = predicted.x.shape
+        needed = [batch, anchors, 6 + self.num_classes, height, width]
+        if list(target.shape) != needed:
+            raise ConfigError(
+                f"target{index} of the batch has shape {list(target.shape)}, the head's output "
+                f"needs {needed}: num_classes, anchors, anchor_masks or downsample_ratios of the "
+                "reader's Gt2YoloTarget differ from those of the model"
+            )
+        x, y, w, h, scale, objectness = (target[:, :, i] for i in range(6))
+        return Target(x, y, w, h, scale, objectness, target[:, :, 6:])
+
+    def _level_terms(self, predicted, target, gt_xyxy, level) -> dict:
+        terms = {
+            "loss_xy": self.xy_term(predicted, target, level),
+            "loss_wh": self.wh_term(predicted, target),
+        }
+        if self.iou_loss is not None or self.iou_aware_loss is not None:
+            boxes, target_boxes = self._positive_boxes(predicted, target, level)
+            if self.iou_loss is not None:
+                loss = self.iou_loss(boxes, target_boxes)
+                terms["loss_iou"] = _image_mean(loss * target.scale * target.objectness)
+            if self.iou_aware_loss is not None:
+                loss = self.iou_aware_loss(predicted.iou, boxes, target_boxes)
+                terms["loss_iou_aware"] = _image_mean(loss * target.objectness)
+        terms["loss_obj"] = self.objectness_term(predicted, target, gt_xyxy, level)
+        terms["loss_cls"] = self.class_term(predicted, target)
+        return terms
+
+    def xy_term(self, predicted, target, level):
+        """Centre: cross entropy at grid sensitivity 1, else L1 on the widened sigmoid."""
+        if level.scale_x_y == 1:
+            loss_x = F.binary_cross_entropy_with_logits(predicted.x, target.x, reduction="none")
+            loss_y = F.binary_cross_entropy_with_logits(predicted.y, target.y, reduction="none")
+        else:
+            loss_x = (cell_offset(predicted.x, level) - target.x).abs()
+            loss_y = (cell_offset(predicted.y, level) - target.y).abs()
+        return _image_mean((loss_x + loss_y) * target.scale * target.objectness)
+
+    def wh_term(self, predicted, target):
+        """Size: L1 between logarithms."""
+        loss = (predicted.w - target.w).abs() + (predicted.h - target.h).abs()
+        return _image_mean(loss * target.scale * target.objectness)
+
+    def objectness_term(self, predicted, target, gt_xyxy, level):
+        """1 in cells with an object, weighted by its score; 0 in others not near an object."""
+        logit = predicted.objectness
+        positive = (target.objectness > 0).astype("float32")
+        negative = (1 - positive) * self._far_from_objects(predicted, gt_xyxy, level)
+        to_one = F.binary_cross_entropy_with_logits(
+            logit, paddle.ones_like(logit), reduction="none"
+        )
+        to_zero = F.binary_cross_entropy_with_logits(
+            logit, paddle.zeros_like(logit), reduction="none"
+        )
+        return _image_mean(to_one * target.objectness + to_zero * negative)
+
+    def class_term(self, predicted, target):
+        """Cross entropy per class in cells with an object, weighted by its score."""
+        labels = target.classes
+        if self.label_smooth:
+            delta = min(1.0 / self.num_classes, 1.0 / 40)
+            labels = delta + (1 - 2 * delta) * (labels > 0).astype("float32")
+        loss = F.binary_cross_entropy_with_logits(predicted.classes, labels, reduction="none")
+        return _image_mean(loss.sum(axis=2) * target.objectness)
+
+    def _positive_boxes(self, predicted, target, level):
+        """Predicted and true boxes of every cell; meaningful in cells with an object only.
+
+        Elsewhere the predicted size is replaced: the exponential of a wild logit would turn into
+        infinity times the weight 0.
+        """
+        positive = target.objectness > 0
+        x, y = cell_offset(predicted.x, level), cell_offset(predicted.y, level)
+        w = paddle.where(positive, predicted.w, paddle.zeros_like(predicted.w))
+        h = paddle.where(positive, predicted.h, paddle.zeros_like(predicted.h))
+        boxes = grid_boxes(x, y, w, h, level)
+        return boxes, grid_boxes(target.x, target.y, target.w, target.h, level)
+
+    @paddle.no_grad()
+    def _far_from_objects(self, predicted, gt_xyxy, level):
+        """1 where the predicted box overlaps no object by more than `ignore_thresh`, else 0."""
+        if gt_xyxy.shape[1] == 0:
+            return paddle.ones_like(predicted.x)
+        x, y = cell_offset(predicted.x, level), cell_offset(predicted.y, level)
+        boxes = grid_boxes(x, y, predicted.w, predicted.h, level)
+        flat = boxes.reshape([boxes.shape[0], -1, 4])
+        best = box_ops.iou_matrix(flat, gt_xyxy).max(axis=2)
+        return (best <= self.ignore_thresh).astype("float32").reshape(predicted.x.shape)
+
+
+def cell_offset(logit, level):
+    """Centre within the cell: s * sigmoid(logit) - (s - 1) / 2."""
+    scale = level.scale_x_y
+    return scale * F.sigmoid(logit) - 0.5 * (scale - 1)
+
+
+def grid_boxes(x, y, w, h, level):
+    """Offsets in the cell and log sizes [B, A, H, W] to corners [B, A, H, W, 4], image shares.
+
+    Padded targets and images without objects simply give anchor-sized boxes.
+    """
+    height, width = x.shape[2], x.shape[3]
+    columns = paddle.arange(width, dtype="float32").reshape([1, 1, 1, width])
+    rows = paddle.arange(height, dtype="float32").reshape([1, 1, height, 1])
+    anchors = paddle.to_tensor(level.anchors, dtype="float32") / level.stride
+    anchor_w, anchor_h = anchors[:, 0].reshape([1, -1, 1, 1]), anchors[:, 1].reshape([1, -1, 1, 1])
+    centre_x, centre_y = (x + columns) / width, (y + rows) / height
+    half_w, half_h = w.exp() * anchor_w / width / 2, h.exp() * anchor_h / height / 2
+    return paddle.stack(
+        [centre_x - half_w, centre_y - half_h, centre_x + half_w, centre_y + half_h], axis=-1
+    )
+
+
+def _image_mean(values):
+    """Sum over everything but the batch, mean over the batch."""
+    return values.sum() / values.shape[0]

@@ -1,0 +1,157 @@
+"""The path aggregation neck of PP-YOLOv2 (arXiv:2104.10419, after arXiv:1803.01534)."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import paddle
+from paddle import nn
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
+from ppdet_lite.modeling.layers.conv import ConvBNLayer
+from ppdet_lite.modeling.layers.drop_block import DropBlock
+from ppdet_lite.modeling.layers.spp import SPP
+from ppdet_lite.modeling.layers.upsample import upsample_x2
+from ppdet_lite.modeling.shape_spec import ShapeSpec
+
+
+class PPYOLODetBlockCSP(nn.Layer):
+    """Cross-stage partial block: two 1x1 branches, one of them deep, joined by a 1x1.
+
+    Args:
+        ch_in: channels of the input.
+        width: c; each branch has c channels, the output 2c.
+        deep: named layers of the deep branch, c to c.
+        norm_type, act: of the three 1x1 convolutions.
+    """
+
+    def __init__(self, ch_in: int, width: int, deep: Sequence, norm_type: str, act: str):
+        super().__init__()
+        self.conv1 = ConvBNLayer(ch_in, width, 1, norm_type=norm_type, act=act)
+        self.conv2 = ConvBNLayer(ch_in, width, 1, norm_type=norm_type, act=act)
+        self.conv3 = ConvBNLayer(width * 2, width * 2, 1, norm_type=norm_type, act=act)
+        self.conv_module = nn.Sequential(*deep)
+
+    def forward(self, x):
+        """[B, ch_in, H, W] to [B, 2 width, H, W]."""
+        deep = self.conv_module(self.conv1(x))
+        return self.conv3(paddle.concat([deep, self.conv2(x)], axis=1))
+
+
+@register
+@serializable
+class PPYOLOPAN(nn.Layer):
+    """Feature pyramid top down, then bottom up; a CSP block on every level of both ways.
+
+    Args:
+        in_channels: channels of the backbone's maps, finest first.
+        norm_type: bn or sync_bn.
+        act: activation of every block.
+        conv_block_num: pairs of 1x1 and 3x3 convolution in the deep branch of a block.
+        drop_block: put a DropBlock behind the second pair of every block.
+        block_size, keep_prob: of the DropBlock.
+        spp: put pooled context in place of the second pair's 3x3 on the coarsest level.
+        width_mult: factor on the neck's channels.
+        data_format: NCHW.
+        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
+            for each before.
+
+    Raises:
+        ConfigError: an argument that cannot be built.
+    """
+
+    __shared__ = ("norm_type", "width_mult", "data_format")
+
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (512, 1024, 2048),
+        norm_type: str = "bn",
+        act: str = "mish",
+        conv_block_num: int = 3,
+        drop_block: bool = False,
+        block_size: int = 3,
+        keep_prob: float = 0.9,
+        spp: bool = False,
+        width_mult: float = 1.0,
+        data_format: str = "NCHW",
+        in_strides: Optional[Sequence[int]] = None,
+    ):
+        super().__init__()
+        check_data_format(data_format)
+        if conv_block_num < (2 if spp else 1):
+            raise ConfigError(
+                f"conv_block_num: found {conv_block_num}, allowed: at least 1, with spp at least 2"
+            )
+        levels = len(in_channels)
+        self._out_strides = list(in_strides or [32 // 2**i for i in range(levels)][::-1])[::-1]
+        if not 1 <= levels <= 6:
+            raise ConfigError(f"in_channels: found {levels} levels, allowed: 1 to 6")
+        self._block = {"norm_type": norm_type, "act": act}
+        self._drop = (block_size, keep_prob) if drop_block else None
+        widths = [scale_channels(512 // 2**i, width_mult) for i in range(levels)]
+
+        def csp(ch_in, width, with_spp=False):
+            deep = self._deep_branch(width, conv_block_num, with_spp)
+            return PPYOLODetBlockCSP(ch_in, width, deep, norm_type, act)
+
+        def transition(ch_in, ch_out, filter_size=1, stride=1):
+            return ConvBNLayer(ch_in, ch_out, filter_size, stride, **self._block)
+
+        laterals = list(in_channels)[::-1]  # coarsest first, as everywhere behind the backbone
+        self.fpn, self.fpn_transition = nn.LayerList(), nn.LayerList()
+        for i, width in enumerate(widths):
+            if i > 0:
+                self.fpn_transition.append(transition(2 * widths[i - 1], 2 * width))
+            self.fpn.append(
+                csp(laterals[i] + (2 * width if i else 0), width, with_spp=spp and i == 0)
+            )
+        # Built from fine to coarse, numbered from coarse to fine: the released weights' names.
+        self.pan_transition, self.pan = nn.LayerDict(), nn.LayerDict()
+        for i in reversed(range(levels - 1)):
+            finer, width = 2 * widths[i + 1], widths[i]
+            self.pan_transition[str(i)] = transition(finer, finer, filter_size=3, stride=2)
+            self.pan[str(i)] = csp(finer + 2 * width, width)
+        self._out_channels = [2 * width for width in widths]
+
+    def _deep_branch(self, width: int, pairs: int, with_spp: bool) -> list:
+        """Named layers of a block's deep branch."""
+        branch = []
+        for i in range(pairs):
+            squeeze = ConvBNLayer(width, width, 1, **self._block)
+            if with_spp and i == 1:
+                branch.append((str(i), nn.Sequential(squeeze)))
+                branch.append(("spp", SPP(width, width, **self._block)))
+            else:
+                spread = ConvBNLayer(width, width, 3, **self._block)
+                branch.append((str(i), nn.Sequential(squeeze, spread)))
+            if i == min(1, pairs - 1) and self._drop is not None:
+                branch.append(("dropblock", DropBlock(*self._drop)))
+        return branch
+
+    @classmethod
+    def from_config(cls, section, input_shape):
+        """Takes channels and strides from the backbone; values in the config are not used."""
+        return {
+            "in_channels": [shape.channels for shape in input_shape],
+            "in_strides": [shape.stride for shape in input_shape],
+        }
+
+    @property
+    def out_shape(self) -> list:
+        """`ShapeSpec` of every returned map, coarsest first."""
+        return [ShapeSpec(*shape) for shape in zip(self._out_channels, self._out_strides)]
+
+    def forward(self, features):
+        """Backbone maps, finest first, to neck maps of the same sizes, coarsest first."""
+        top_down = []
+        for i, feature in enumerate(reversed(features)):
+            if i > 0:
+                route = upsample_x2(self.fpn_transition[i - 1](top_down[-1]))
+                feature = paddle.concat([route, feature], axis=1)
+            top_down.append(self.fpn[i](feature))
+        outputs = [top_down[-1]]
+        for i in reversed(range(len(top_down) - 1)):
+            route = self.pan_transition[str(i)](outputs[0])
+            outputs.insert(0, self.pan[str(i)](paddle.concat([route, top_down[i]], axis=1)))
+        return outputs

@@ -1,0 +1,219 @@
+"""From raw head outputs to detections: decoding and non-maximum suppression."""
+
+from collections.abc import Sequence
+from typing import Optional, Union
+
+import paddle
+from paddle import nn
+from paddle.vision.ops import yolo_box
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.modeling.heads.yolo_level import agreed_fact
+from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.ops import nms as nms_ops
+
+
+@register
+@serializable
+class YOLOBox(nn.Layer):
+    """Raw YOLO outputs to boxes in pixels of the original image, with the native operator.
+
+    Args:
+        num_classes: C.
+        conf_thresh: candidates whose objectness (IoU-aware where the head is) is below it get a box
+            and scores of zero.
+        downsample_ratio: stride of the first level; None: what the head says.
+        clip_bbox: cut boxes to [0, width - 1] x [0, height - 1] of the original image.
+        scale_x_y: grid sensitivity; None: what the head says.
+    """
+
+    __shared__ = ("num_classes",)
+
+    def __init__(
+        self,
+        num_classes: int = 80,
+        conf_thresh: float = 0.005,
+        downsample_ratio: Optional[int] = None,
+        clip_bbox: bool = True,
+        scale_x_y: Union[float, Sequence[float], None] = None,
+    ):
+        super().__init__()
+        self.num_classes = num_classes
+        self.conf_thresh = conf_thresh
+        self.downsample_ratio = downsample_ratio
+        self.clip_bbox = clip_bbox
+        self.scale_x_y = scale_x_y
+
+    def check_levels(self, levels) -> None:
+        """Compares what this section states with the head.
+
+        Raises:
+            ConfigError: another stride, grid sensitivity or number of levels than the head's.
+        """
+        agreed_fact(
+            "grid sensitivity",
+            {
+                "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
+                "YOLOBox.scale_x_y": self.scale_x_y,
+            },
+            len(levels),
+            default=1.0,
+        )
+        agreed_fact(
+            "the stride of the first level",
+            {
+                "YOLOv3Head.strides": levels[0].stride,
+                "YOLOBox.downsample_ratio": self.downsample_ratio,
+            },
+            1,
+            default=32,
+        )
+
+    def forward(self, outputs, levels, im_shape, scale_factor, iou_aware_factor=None):
+        """Decodes all levels.
+
+        Args:
+            outputs: raw head outputs per level.
+            levels: `YoloLevel` per level.
+            im_shape: [B, 2] height and width of the resized image (before padding).
+            scale_factor: [B, 2] resized / original, y and x.
+            iou_aware_factor: f of a head that predicts IoU; None for one that does not.
+
+        Returns:
+            boxes_xyxy_px [B, M, 4], scores [B, C, M]; M runs over levels, anchors, rows, columns.
+        """
+        # Rounded, because 427 / 640 * 640 may come out just below 427.
+        original = paddle.floor(im_shape / scale_factor + 0.5).astype("int32")
+        boxes, scores = [], []
+        for output, level in zip(outputs, levels):
+            level_boxes, level_scores = yolo_box(
+                to_float32(output),
+                original,
+                [side for anchor in level.anchors for side in anchor],
+                self.num_classes,
+                self.conf_thresh,
+                level.stride,
+                clip_bbox=self.clip_bbox,
+                scale_x_y=float(level.scale_x_y),
+                iou_aware=iou_aware_factor is not None,
+                iou_aware_factor=0.5 if iou_aware_factor is None else float(iou_aware_factor),
+            )
+            boxes.append(level_boxes)
+            scores.append(level_scores.transpose([0, 2, 1]))
+        return paddle.concat(boxes, axis=1), paddle.concat(scores, axis=2)
+
+
+@register
+@serializable
+class MatrixNMS(nn.Layer):
+    """Matrix NMS (arXiv:2003.10152); arguments as in `ops.nms.matrix_nms`.
+
+    `nms_top_k: -1` stands for `ops.nms.UNLIMITED_TOP_K` candidates per class.
+    """
+
+    def __init__(
+        self,
+        score_threshold: float = 0.05,
+        post_threshold: float = 0.05,
+        nms_top_k: int = -1,
+        keep_top_k: int = 100,
+        use_gaussian: bool = False,
+        gaussian_sigma: float = 2.0,
+        normalized: bool = False,
+        background_label: int = -1,
+    ):
+        super().__init__()
+        self.arguments = {
+            "score_threshold": score_threshold,
+            "post_threshold": post_threshold,
+            "nms_top_k": nms_top_k,
+            "keep_top_k": keep_top_k,
+            "use_gaussian": use_gaussian,
+            "gaussian_sigma": gaussian_sigma,
+            "normalized": normalized,
+            "background_label": background_label,
+        }
+
+    def forward(self, boxes_xyxy_px, scores):
+        """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
+        return nms_ops.matrix_nms(boxes_xyxy_px, scores, **self.arguments)
+
+
+@register
+@serializable
+class MultiClassNMS(nn.Layer):
+    """Greedy NMS per class; arguments as in `ops.nms.multiclass_nms`.
+
+    `nms_top_k: -1` stands for `ops.nms.UNLIMITED_TOP_K` candidates per class. PaddleDetection's
+    switches for return values, TensorRT and a forced CPU have no meaning here.
+    """
+
+    __unused__ = ("return_index", "return_rois_num", "trt", "cpu")
+
+    def __init__(
+        self,
+        score_threshold: float = 0.05,
+        nms_top_k: int = -1,
+        keep_top_k: int = 100,
+        nms_threshold: float = 0.5,
+        normalized: bool = True,
+        nms_eta: float = 1.0,
+        background_label: int = -1,
+    ):
+        super().__init__()
+        self.arguments = {
+            "score_threshold": score_threshold,
+            "nms_top_k": nms_top_k,
+            "keep_top_k": keep_top_k,
+            "nms_threshold": nms_threshold,
+            "normalized": normalized,
+            "nms_eta": nms_eta,
+            "background_label": background_label,
+        }
+
+    def forward(self, boxes_xyxy_px, scores):
+        """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
+        return nms_ops.multiclass_nms(boxes_xyxy_px, scores, **self.arguments)
+
+
+@register
+class BBoxPostProcess(nn.Layer):
+    """Decoding, then NMS.
+
+    Args:
+        num_classes: C.
+        decode: turns raw outputs into boxes and scores; None for `YOLOBox`.
+        nms: turns those into detections; None for `MatrixNMS`.
+    """
+
+    __shared__ = ("num_classes",)
+    __inject__ = ("decode", "nms")
+    __unused__ = ("export_onnx", "export_eb")
+
+    def __init__(
+        self,
+        num_classes: int = 80,
+        decode: Optional[nn.Layer] = None,
+        nms: Optional[nn.Layer] = None,
+    ):
+        super().__init__()
+        self.decode = YOLOBox(num_classes) if decode is None else decode
+        self.nms = MatrixNMS() if nms is None else nms
+        stated = getattr(self.decode, "num_classes", num_classes)
+        if stated != num_classes:
+            raise ConfigError(
+                f"num_classes of the decoder is {stated}, that of BBoxPostProcess {num_classes}"
+            )
+
+    def forward(self, outputs, levels, im_shape, scale_factor, iou_aware_factor=None):
+        """Arguments as `YOLOBox.forward`.
+
+        Returns:
+            bbox [N, 6] (class, score, x1, y1, x2, y2 in pixels of the original image; the images of
+            the batch one after the other) and bbox_num [B].
+        """
+        with full_precision():
+            boxes, scores = self.decode(outputs, levels, im_shape, scale_factor, iou_aware_factor)
+            bbox, bbox_num, _ = self.nms(boxes, scores)
+        return bbox, bbox_num

@@ -1,0 +1,149 @@
+"""Non-maximum suppression with Paddle's native operators.
+
+Both functions work in dygraph, in a graph built by `paddle.jit.to_static` and in the exported
+model. They take `boxes_xyxy_px` [B, M, 4] and `scores` [B, C, M] (float32) and return
+
+* `detections` float32 [N, 6]: class, score, x1, y1, x2, y2; the images one after the other,
+* `counts` int32 [B]: detections per image; with nothing above the threshold [0, 6] and zeros,
+* `index` int32 [N, 1]: image * M + number of the box.
+"""
+
+import paddle
+from paddle import _C_ops
+from paddle.base.layer_helper import LayerHelper
+from paddle.vision.ops import matrix_nms as paddle_matrix_nms
+
+try:  # Paddle 2.6 has the name in another module than Paddle 3
+    from paddle.framework import in_dynamic_or_pir_mode
+except ImportError:
+    from paddle.base.framework import in_dynamic_or_pir_mode
+
+UNLIMITED_TOP_K = 1000
+"""Candidates per class and image that enter NMS when a configuration says `nms_top_k: -1`.
+
+The cost of matrix NMS grows with the square of the candidates of a class. An untrained network
+scores every cell of every class above 0.01 (25,200 candidates in each of 80 classes at 640 x 640):
+without a limit that takes some 20 s per image on a CPU, with this one 0.45 s (with 500: 0.13 s,
+with 2000: 1.8 s). Detections of a trained network stay as they are: the decayed score of a
+candidate depends on better candidates only, so the first 1000 of a class get the scores they would
+get without a limit, and a candidate behind 1000 better ones of its own class does not come among
+the best 100 of the image.
+"""
+
+
+def effective_top_k(nms_top_k: int) -> int:
+    """The candidate limit for a configured `nms_top_k`; -1 stands for `UNLIMITED_TOP_K`."""
+    return UNLIMITED_TOP_K if nms_top_k < 0 else int(nms_top_k)
+
+
+def drop_non_finite(boxes_xyxy_px, scores):
+    """Zero the score of every candidate whose score or box is not finite, and such a box with it.
+
+    A network whose weights have become NaN thus yields no detections instead of undefined sorting
+    inside NMS.
+    """
+    # The sum is finite when all four corners are: pixel coordinates are too small to overflow.
+    sound_box = paddle.isfinite(boxes_xyxy_px.sum(axis=-1, keepdim=True))
+    boxes_xyxy_px = paddle.where(sound_box, boxes_xyxy_px, paddle.zeros_like(boxes_xyxy_px))
+    sound = paddle.logical_and(paddle.isfinite(scores), sound_box.transpose([0, 2, 1]))
+    return boxes_xyxy_px, paddle.where(sound, scores, paddle.zeros_like(scores))
+
+
+def matrix_nms(
+    boxes_xyxy_px,
+    scores,
+    score_threshold: float,
+    post_threshold: float,
+    nms_top_k: int,
+    keep_top_k: int,
+    use_gaussian: bool = False,
+    gaussian_sigma: float = 2.0,
+    background_label: int = -1,
+    normalized: bool = False,
+):
+    """Matrix NMS (SOLOv2, arXiv:2003.10152): no box is removed, scores decay with overlap.
+
+    Args:
+        score_threshold: candidates at or below it are dropped before NMS.
+        post_threshold: detections below it are dropped after decay.
+        nms_top_k: candidates per class; -1 is `UNLIMITED_TOP_K`.
+        keep_top_k: detections per image; -1 keeps all.
+        use_gaussian: decay exp(sigma (m^2 - iou^2)) in place of the linear (1 - iou) / (1 - m).
+        background_label: class left out; -1 for none.
+        normalized: False counts the last pixel of a box as covered (+1 on width and height).
+
+    Returns:
+        detections, counts, index as in the module's header, sorted by score within each image.
+    """
+    boxes_xyxy_px, scores = drop_non_finite(boxes_xyxy_px, scores)
+    detections, counts, index = paddle_matrix_nms(
+        boxes_xyxy_px,
+        scores,
+        score_threshold=float(score_threshold),
+        post_threshold=float(post_threshold),
+        nms_top_k=effective_top_k(nms_top_k),
+        keep_top_k=int(keep_top_k),
+        use_gaussian=bool(use_gaussian),
+        gaussian_sigma=float(gaussian_sigma),
+        background_label=int(background_label),
+        normalized=bool(normalized),
+        return_index=True,
+        return_rois_num=True,
+    )
+    return detections, counts, index
+
+
+def multiclass_nms(
+    boxes_xyxy_px,
+    scores,
+    score_threshold: float,
+    nms_threshold: float,
+    nms_top_k: int,
+    keep_top_k: int,
+    nms_eta: float = 1.0,
+    background_label: int = -1,
+    normalized: bool = True,
+):
+    """Greedy NMS per class.
+
+    Args:
+        score_threshold: candidates at or below it are dropped before NMS.
+        nms_threshold: a candidate whose IoU with a kept box of its class exceeds this is dropped.
+        nms_top_k: candidates per class; -1 is `UNLIMITED_TOP_K`.
+        keep_top_k: detections per image; -1 keeps all.
+        nms_eta: factor by which a threshold above 0.5 shrinks after every kept box; 1: never.
+        background_label: class left out; -1 for none.
+        normalized: False counts the last pixel of a box as covered (+1 on width and height).
+
+    Returns:
+        detections, counts, index as in the module's header; by class, then score, in each image.
+    """
+    boxes_xyxy_px, scores = drop_non_finite(boxes_xyxy_px, scores)
+    attributes = {
+        "score_threshold": float(score_threshold),
+        "nms_top_k": effective_top_k(nms_top_k),
+        "keep_top_k": int(keep_top_k),
+        "nms_threshold": float(nms_threshold),
+        "normalized": bool(normalized),
+        "nms_eta": float(nms_eta),
+        "background_label": int(background_label),
+    }
+    if in_dynamic_or_pir_mode():
+        detections, index, counts = _C_ops.multiclass_nms3(
+            boxes_xyxy_px, scores, None, *attributes.values()
+        )
+        return detections, counts, index
+    # Static graph of Paddle 2: there is no public function for this operator.
+    helper = LayerHelper("multiclass_nms3")
+    detections = helper.create_variable_for_type_inference(dtype=boxes_xyxy_px.dtype)
+    index = helper.create_variable_for_type_inference(dtype="int32")
+    counts = helper.create_variable_for_type_inference(dtype="int32")
+    for output in (detections, index, counts):
+        output.stop_gradient = True
+    helper.append_op(
+        type="multiclass_nms3",
+        inputs={"BBoxes": boxes_xyxy_px, "Scores": scores},
+        attrs=attributes,
+        outputs={"Out": detections, "Index": index, "NmsRoisNum": counts},
+    )
+    return detections, counts, index
