@@ -8,6 +8,7 @@ import os
 import re
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.utils.logger import get_logger, progress_bar
@@ -44,7 +45,7 @@ def fetch_weights(url: str, folder: str = "") -> str:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         _download(url, target + ".part")
         os.replace(target + ".part", target)
-    except (OSError, urllib.error.URLError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise CheckpointError(
             f"cannot download {url}: {reason}. Either put the file at {target} yourself, name a "

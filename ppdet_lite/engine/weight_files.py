@@ -14,6 +14,16 @@ import numpy as np
 from ppdet_lite.core.errors import CheckpointError
 
 SUFFIXES = (".pdparams", ".safetensors")
+# What unpickling a file that was cut short or never was a pickle can raise.
+_DAMAGE = (
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)
 _NAME_TABLE = "StructuredToParameterName@@"
 _CHUNK_TABLE = "UnpackBigParamInfor@@"
 _SAFE_DTYPES = "biufcSUV"
@@ -85,7 +95,7 @@ def read_pickle(path: str):
             f"{path}: refused: it holds {error} where only arrays belong. Weights are read without "
             f"running code; convert the file to .safetensors if you trust where it comes from."
         ) from None
-    except (EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(
             f"{path}: damaged or not a weight file ({type(error).__name__}: {error}). If it was "
             f"downloaded or copied, fetch it again."

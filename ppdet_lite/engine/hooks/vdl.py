@@ -1,0 +1,102 @@
+"""Writes losses, metrics and a few training pictures for VisualDL."""
+
+import cv2
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.engine.hooks.base import Hook
+from ppdet_lite.utils.logger import get_logger
+
+_BOX_COLOUR = (255, 220, 0)
+
+
+class VisualDLHook(Hook):
+    """Scalars every `log_iter` steps, metrics after evaluations, pictures of the first batch.
+
+    The pictures show what the network sees (augmented, with the boxes it is asked for), which is
+    where wrong annotations and wrong transforms become visible.
+
+    Args:
+        folder: of the VisualDL log.
+        log_iter: steps between scalars.
+        preprocess: the reader's list of preprocessing steps; its NormalizeImage is undone.
+        pictures: number of pictures.
+
+    Raises:
+        ConfigError: the package visualdl is not installed.
+    """
+
+    def __init__(self, folder: str, log_iter: int = 20, preprocess: list = (), pictures: int = 4):
+        try:
+            from visualdl import LogWriter
+        except ImportError:
+            raise ConfigError(
+                "--use_vdl needs the package visualdl: pip install visualdl"
+            ) from None
+        self.log_iter = max(1, log_iter)
+        self.preprocess = list(preprocess)
+        self.pictures = pictures
+        self._evaluated = None
+        self._writer = LogWriter(logdir=folder)
+        get_logger().info("VisualDL: visualdl --logdir %s", folder)
+
+    def before_train(self, trainer) -> None:
+        """An evaluation taken over by a resume has been written already."""
+        self._evaluated = trainer.state.last_evaluation
+
+    def after_step(self, trainer, record) -> None:
+        """Scalars, and pictures at the first step."""
+        iteration = trainer.state.iteration
+        if self.pictures:
+            images = picture_batch(record.batches[0], self.preprocess, self.pictures)
+            for index, image in enumerate(images):
+                self._writer.add_image(f"train/{index}", image, iteration)
+            self.pictures = 0
+        if iteration == 1 or iteration % self.log_iter == 0:
+            scalars = {"learning_rate": record.learning_rate, **record.mean_losses()}
+            for key, value in scalars.items():
+                self._writer.add_scalar(f"train/{key}", value, iteration)
+
+    def after_epoch(self, trainer) -> None:
+        """Stands after the evaluation hook."""
+        latest = trainer.state.last_evaluation
+        if latest is None or latest is self._evaluated:
+            return
+        self._evaluated = latest
+        for key, value in latest["metrics"].items():
+            self._writer.add_scalar(f"eval/{key}", value, trainer.state.iteration)
+
+    def close(self, trainer) -> None:
+        """Flushes the log."""
+        self._writer.close()
+
+
+def picture_batch(batch: dict, preprocess: list, count: int) -> list:
+    """Pictures of a training batch with their boxes.
+
+    Args:
+        batch: `image` float32 [B, 3, H, W] normalised, `gt_bbox` float32 [B, P, 4] normalised
+            centre x, centre y, width, height, zero padded (may be absent).
+        preprocess: list that holds the `NormalizeImage` step which is undone (may be empty).
+        count: at most so many.
+
+    Returns:
+        list of uint8 [H, W, 3] RGB.
+    """
+    step = next((s for s in preprocess if s.get("type") == "NormalizeImage"), {})
+    std = np.float32(step.get("std", (1.0, 1.0, 1.0)))
+    mean = np.float32(step.get("mean", (0.0, 0.0, 0.0)))
+    scale = 255.0 if step.get("is_scale", True) and step else 1.0
+    pictures = []
+    for index in range(min(count, len(batch["image"]))):
+        pixels = batch["image"][index].transpose(1, 2, 0) * std + mean
+        picture = np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8)
+        picture = np.ascontiguousarray(picture)
+        height, width = picture.shape[:2]
+        for x, y, w, h in batch.get("gt_bbox", np.zeros((index + 1, 0, 4)))[index]:
+            if w > 0 and h > 0:
+                first = (int((x - w / 2) * width), int((y - h / 2) * height))
+                second = (int((x + w / 2) * width), int((y + h / 2) * height))
+                cv2.rectangle(picture, first, second, _BOX_COLOUR, 2)
+        pictures.append(picture)
+    return pictures

@@ -1,0 +1,74 @@
+"""Ctrl-C (and a scheduler's SIGTERM) at moments that leave a resumable state.
+
+The first signal is held back until the running step is complete; a second one ends the step at
+once. Outside a step a signal acts immediately, unless several processes train together: then all
+must agree, which they do at the end of a step.
+"""
+
+import contextlib
+import signal
+import threading
+
+import paddle
+from paddle import distributed
+
+from ppdet_lite.utils.logger import get_logger
+
+
+class Interrupts:
+    """Signal handling of one run; use as a context around the loop.
+
+    Args:
+        world_size: number of processes that train together.
+
+    Attributes:
+        forced: a second signal cut a step short, so the state is not worth saving.
+    """
+
+    def __init__(self, world_size: int = 1):
+        self.world_size = world_size
+        self.forced = False
+        self._pending = False
+        self._held = False
+        self._before = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _on_signal(self, number, _frame):
+        if self._held or self.world_size > 1:
+            if self._pending and number == signal.SIGINT:
+                self.forced = True
+                raise KeyboardInterrupt
+            if not self._pending:
+                get_logger().info("Stopping after this step (Ctrl-C again: at once)")
+            self._pending = True
+            return
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def step(self):
+        """Context of one training step; raises KeyboardInterrupt at its end if asked to stop."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._agreed():
+            raise KeyboardInterrupt
+
+    def _agreed(self) -> bool:
+        """Whether any process was asked to stop."""
+        if self.world_size == 1:
+            return self._pending
+        flag = paddle.to_tensor([int(self._pending)], dtype="int32")
+        distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+        return bool(flag.item())

@@ -1,0 +1,130 @@
+"""Mixed precision: which operators run in half precision, and the scaling of the loss.
+
+O1 casts at the operators that gain from it; O2 keeps the whole network in half precision with
+float32 master weights in the optimizer. float16 needs a scaled loss; a step whose scaled gradients
+overflow is skipped and the scale is halved (paddle.amp.GradScaler). On a CPU there is no float16
+arithmetic: bfloat16 is used there, which has the range of float32 and needs no scale.
+"""
+
+import contextlib
+from typing import Optional
+
+import paddle
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.utils.logger import get_logger
+
+
+class Precision:
+    """How forward, backward and update are run; plain float32 unless `enabled`.
+
+    Args:
+        enabled: mixed precision on.
+        level: `O1` or `O2`.
+        dtype: `float16` or `bfloat16`.
+        init_loss_scaling: first scale of the loss (float16).
+        master_grad: O2: keep gradients in float32.
+        white_list, black_list: operators forced to half precision and to float32 under O1.
+    """
+
+    def __init__(
+        self,
+        enabled: bool = False,
+        level: str = "O1",
+        dtype: str = "float16",
+        init_loss_scaling: float = 1024.0,
+        master_grad: bool = False,
+        white_list: Optional[list] = None,
+        black_list: Optional[list] = None,
+    ):
+        if level not in ("O1", "O2"):
+            raise ConfigError(f"amp_level: found '{level}', allowed: O1, O2")
+        self.enabled = enabled
+        self.level = level
+        self.dtype = dtype
+        self.master_grad = master_grad
+        self.white_list = white_list
+        self.black_list = black_list
+        self.scaler = None
+        if enabled and dtype == "float16":
+            self.scaler = paddle.amp.GradScaler(init_loss_scaling=float(init_loss_scaling))
+
+    @classmethod
+    def from_config(cls, cfg, device: str) -> "Precision":
+        """Reads `amp`, `amp_level`, `init_loss_scaling`, `master_grad` and the operator lists.
+
+        Raises:
+            ConfigError: the device cannot do it.
+        """
+        enabled = bool(cfg.get("amp", False))
+        level = cfg.get("amp_level", "O1")
+        dtype = "float16"
+        if enabled and device == "cpu":
+            if level == "O2":
+                raise ConfigError(
+                    "amp_level=O2 needs a GPU: Paddle has no half precision layers for the CPU. "
+                    "Use -o amp_level=O1 (bfloat16 on the CPU) or train without --amp."
+                )
+            dtype = "bfloat16"
+            get_logger().info(
+                "Mixed precision on the CPU: bfloat16 in place of float16, no loss scaling. It "
+                "saves time only on processors with bfloat16 arithmetic."
+            )
+        return cls(
+            enabled,
+            level,
+            dtype,
+            cfg.get("init_loss_scaling", 1024.0),
+            bool(cfg.get("master_grad", False)),
+            cfg.get("custom_white_list"),
+            cfg.get("custom_black_list"),
+        )
+
+    def prepare(self, model, optimizer):
+        """Casts model and optimizer for O2; returns both."""
+        if not (self.enabled and self.level == "O2"):
+            return model, optimizer
+        return paddle.amp.decorate(
+            models=model,
+            optimizers=optimizer,
+            level="O2",
+            dtype=self.dtype,
+            master_grad=self.master_grad,
+        )
+
+    def autocast(self):
+        """Context of the forward pass."""
+        if not self.enabled:
+            return contextlib.nullcontext()
+        return paddle.amp.auto_cast(
+            custom_white_list=self.white_list,
+            custom_black_list=self.black_list,
+            level=self.level,
+            dtype=self.dtype,
+        )
+
+    def backward(self, loss) -> None:
+        """Backward pass of the (scaled) loss; gradients add up over calls."""
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
+        loss.backward()
+
+    def update(self, optimizer) -> None:
+        """Optimizer step, left out by the scaler when gradients overflowed; clears gradients."""
+        if self.scaler is not None:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            optimizer.step()
+        optimizer.clear_grad()
+
+    def state_dict(self) -> dict:
+        """State of the loss scale ({} without one), as plain numbers."""
+        if self.scaler is None:
+            return {}
+        return self.scaler.state_dict()
+
+    def set_state_dict(self, state: dict) -> None:
+        """The inverse of `state_dict`."""
+        if self.scaler is not None and state:
+            self.scaler.load_state_dict(state)

@@ -1,0 +1,159 @@
+"""What is settled before a run starts: device, processes, seed, and that data and config agree."""
+
+import os
+import random
+import secrets
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+from paddle import distributed
+
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.utils.logger import get_logger
+
+_NAMES_SHOWN = 10
+
+
+class Ranks(NamedTuple):
+    """This process among those that train together."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+SINGLE_PROCESS = Ranks()
+
+
+def prepare_device(cfg) -> str:
+    """Selects the device that `use_gpu` asks for and returns its name (`gpu:0` or `cpu`).
+
+    A config that wants a GPU runs on the CPU when there is none, and says so once.
+    """
+    has_gpu = paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+    if cfg.get("use_gpu", True) and has_gpu:
+        device = f"gpu:{distributed.ParallelEnv().device_id}"
+    else:
+        device = "cpu"
+        if cfg.get("use_gpu", True):
+            reason = (
+                "this Paddle was built without CUDA"
+                if not paddle.is_compiled_with_cuda()
+                else "no GPU is visible"
+            )
+            get_logger().info("Running on the CPU: %s.", reason)
+    paddle.set_device(device)
+    return device
+
+
+def init_ranks() -> Ranks:
+    """Joins the other processes when started by `python -m paddle.distributed.launch`."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1") or 1) <= 1:
+        return Ranks()
+    if not distributed.is_initialized():
+        distributed.init_parallel_env()
+    return Ranks(distributed.get_rank(), distributed.get_world_size())
+
+
+def barrier(ranks: Ranks) -> None:
+    """Waits until every process is here."""
+    if ranks.world_size > 1:
+        distributed.barrier()
+
+
+def set_seed(cfg, ranks: Ranks = SINGLE_PROCESS) -> int:
+    """Seeds Python, numpy and Paddle from `cfg.seed`; draws and prints a seed when it is null.
+
+    All processes end up with the same seed, so they also start from the same weights.
+    """
+    seed = cfg.get("seed")
+    if seed is None:
+        seed = secrets.randbelow(2**31)
+        if ranks.world_size > 1:
+            shared = paddle.to_tensor([seed], dtype="int64")
+            distributed.broadcast(shared, src=0)
+            seed = int(shared.item())
+        get_logger().info("Seed %d (drawn; -o seed=%d repeats this run)", seed, seed)
+    else:
+        seed = int(seed)
+        get_logger().info("Seed %d", seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    paddle.seed(seed)
+    return seed
+
+
+def seed_step(seed: int, rank: int, iteration: int) -> None:
+    """Seeds Paddle's generator for one training step (DropBlock and the like).
+
+    Seeding every step from (seed, rank, iteration) makes a resumed run draw what the uninterrupted
+    one would have drawn, without any generator state in the checkpoint.
+    """
+    sequence = np.random.SeedSequence((seed, rank, iteration))
+    paddle.seed(int(sequence.generate_state(1, np.uint32)[0] >> 1))
+
+
+def check_dataset_against_config(cfg, dataset) -> None:
+    """Compares the number of classes of the data with `num_classes`.
+
+    Raises:
+        DataError: they differ; names the classes and the override that fixes it.
+    """
+    names = list(dataset.class_names)
+    if len(names) == cfg.num_classes:
+        return
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    raise DataError(
+        f"{_name(dataset)} has {len(names)} classes ({shown}) but num_classes is "
+        f"{cfg.num_classes} ({cfg.origin('num_classes')}). Use -o num_classes={len(names)} or "
+        f"point the config at the data it was made for."
+    )
+
+
+def check_class_order(train_dataset, eval_dataset) -> None:
+    """Class i must be the same thing in both data sets.
+
+    Raises:
+        DataError: names or order differ; says where.
+    """
+    train, other = list(train_dataset.class_names), list(eval_dataset.class_names)
+    if train == other:
+        return
+    if sorted(train) == sorted(other):
+        index = next(i for i, pair in enumerate(zip(train, other)) if pair[0] != pair[1])
+        what = (
+            f"have the same classes in another order: class {index} is '{train[index]}' in one "
+            f"and '{other[index]}' in the other. Write the `categories` (or label list) in the "
+            f"same order"
+        )
+    else:
+        what = (
+            f"have different classes: only in the first: {_listed(set(train) - set(other))}; only "
+            f"in the second: {_listed(set(other) - set(train))}"
+        )
+    raise DataError(f"{_name(train_dataset)} and {_name(eval_dataset)} {what}.")
+
+
+def _listed(names) -> str:
+    return ", ".join(sorted(names)[:_NAMES_SHOWN]) or "none"
+
+
+def _name(dataset) -> str:
+    return str(getattr(dataset, "name", type(dataset).__name__))
+
+
+def check_batches(reader, dataset, accumulate_steps: int) -> int:
+    """Optimizer steps per epoch.
+
+    Raises:
+        ConfigError: there would be none; names the keys to change.
+    """
+    steps = len(reader) // accumulate_steps
+    if steps == 0:
+        raise ConfigError(
+            f"{_name(dataset)} has {len(dataset)} images: with TrainReader.batch_size="
+            f"{reader.batch_size}, accumulate_steps={accumulate_steps} and "
+            f"{getattr(reader, 'world_size', 1)} process(es) not one step per epoch is left. Use a "
+            f"smaller TrainReader.batch_size, TrainReader.drop_last=false, or accumulate_steps=1."
+        )
+    return steps

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Trains a detector. Checkpoints and train.log go to output/<name of the config file>/."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+
+EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml --eval
+  ... -o TrainReader.batch_size=4        fits a smaller GPU; the learning rate follows the batch
+  ... -o accumulate_steps=3              three batches make one step: the memory of one, the
+                                         gradient of three
+  ... -o seed=0                          repeat a run exactly (on a CPU: bit by bit)
+  ... -o pretrain_weights=my.pdparams    start from a local file; null: from random weights
+  ... -r output/ppyolov2_r50vd_dcn_365e_coco/interrupted
+                                         go on after Ctrl-C, with the same -c and -o
+  ... --amp -o amp_level=O2              mixed precision
+  ... --print-config                     show every value and where it comes from; do not train
+  python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c ...     on 4 GPUs
+
+files in the output folder: model_final, best_model (with --eval), <epoch> every snapshot_epoch,
+interrupted after Ctrl-C; of each .pdparams (weights to use, averaged with EMA), .pdopt (what -r
+needs) and .meta.json (class names, metrics).
+"""
+
+
+def main() -> None:
+    parser = config_parser(__doc__, EXAMPLES)
+    parser.add_argument(
+        "-r",
+        "--resume",
+        metavar="CHECKPOINT",
+        help="go on from this checkpoint: weights, optimizer, learning rate, EMA, best AP, position",
+    )
+    parser.add_argument(
+        "--eval",
+        action="store_true",
+        help="evaluate on EvalDataset every snapshot_epoch and keep best_model",
+    )
+    parser.add_argument(
+        "--amp",
+        action="store_true",
+        help="mixed precision (keys amp_level, init_loss_scaling, master_grad)",
+    )
+    parser.add_argument(
+        "--use_vdl",
+        action="store_true",
+        help="write losses, metrics and a few training pictures for VisualDL",
+    )
+    parser.add_argument(
+        "--vdl_log_dir",
+        metavar="FOLDER",
+        help="of the VisualDL log (default: vdl beside train.log)",
+    )
+    args = parser.parse_args()
+    cfg = config_from_args(args)
+    from ppdet_lite.engine.training import run_training
+
+    run_training(
+        cfg,
+        evaluate=args.eval,
+        resume=args.resume,
+        amp=True if args.amp else None,
+        use_vdl=args.use_vdl,
+        vdl_log_dir=args.vdl_log_dir,
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)
