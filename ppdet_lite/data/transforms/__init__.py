@@ -1,0 +1,1 @@
+"""The entries of a reader's transform lists, one concept per file."""

@@ -1,0 +1,92 @@
+"""What every transform gets and the sample fields that belong to single objects.
+
+A transform is called as `transform(sample, context)` and returns a sample; it never writes into
+arrays it was given. `sample["image"]` is a `LazyImage` (an array is taken too). Transforms that
+work on the whole batch have `whole_batch = True` and take the list of samples.
+"""
+
+from collections import Counter
+from typing import Callable, Optional
+
+import numpy as np
+
+from ppdet_lite.data.lazy_image import LazyImage
+
+OBJECT_FIELDS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult", "gt_poly")
+"""Sample fields with one entry per object, all of the same length."""
+
+
+class Context:
+    """What a transform may use besides the sample.
+
+    Attributes:
+        rng: the only source of randomness, seeded by (seed, epoch, sample or batch index).
+        epoch: the current epoch.
+        partner: returns a second sample for mixing, None when mixing is off.
+        notes: counts of things worth telling once, for instance boxes that were left out.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        epoch: int = 0,
+        partner: Optional[Callable[[], dict]] = None,
+    ):
+        self.rng = rng
+        self.epoch = epoch
+        self.partner = partner
+        self.notes = Counter()
+
+
+class Transform:
+    """Base of the transforms of this project, which leave pictures unrendered."""
+
+    whole_batch = False
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        raise NotImplementedError
+
+
+def ensure_context(context: Optional[Context]) -> Context:
+    """A context with a fresh generator for calls by hand."""
+    return Context(np.random.default_rng()) if context is None else context
+
+
+def lazy_image(sample: dict) -> LazyImage:
+    """The sample's picture as a `LazyImage`.
+
+    Raises:
+        ValueError: the sample has no decoded picture yet.
+    """
+    image = sample.get("image")
+    if isinstance(image, LazyImage):
+        return image
+    if isinstance(image, np.ndarray):
+        return LazyImage(image)
+    raise ValueError("the sample has no picture: Decode must come first in sample_transforms")
+
+
+def image_size(sample: dict) -> "tuple[int, int]":
+    """(height, width) of the sample's picture as it would be rendered now."""
+    image = sample["image"]
+    return image.size_hw if isinstance(image, LazyImage) else image.shape[:2]
+
+
+def select_objects(sample: dict, keep: np.ndarray) -> dict:
+    """A sample with only the objects at the indices `keep`."""
+    selected = dict(sample)
+    for field in OBJECT_FIELDS:
+        values = sample.get(field)
+        if isinstance(values, np.ndarray):
+            selected[field] = values[keep]
+        elif values is not None:
+            selected[field] = [values[index] for index in keep]
+    return selected
+
+
+def move_polygons(sample: dict, scale_xy=(1.0, 1.0), shift_xy=(0.0, 0.0)) -> Optional[list]:
+    """`gt_poly` with every point multiplied by `scale_xy`, then moved; None without polygons."""
+    if sample.get("gt_poly") is None:
+        return None
+    scale, shift = np.asarray(scale_xy), np.asarray(shift_xy)
+    return [[points * scale + shift for points in polygons] for polygons in sample["gt_poly"]]

@@ -1,0 +1,157 @@
+"""RandomCrop: a window that keeps enough of some object (the SSD sampling, Liu et al.)."""
+
+from typing import Optional, Sequence
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.base import (
+    Context,
+    Transform,
+    ensure_context,
+    lazy_image,
+    move_polygons,
+    select_objects,
+)
+from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
+from ppdet_lite.ops.boxes_np import coverage_matrix, iou_matrix
+
+
+@register
+class RandomCrop(Transform):
+    """Cut a random window whose best overlap with an object reaches a random threshold.
+
+    The thresholds are tried in random order, each with `num_attempts` windows; "no crop" is one of
+    them. Objects whose centre lies in the window stay, their boxes cut to it. An object with
+    polygons gets the bounds of its polygons inside the window instead. A picture without objects
+    stays whole.
+
+    Args:
+        aspect_ratio: [lower, upper] of width / height of the window relative to the picture's; None
+            draws both sides independently and refuses windows beyond 0.5..2.
+        thresholds: smallest allowed best overlap.
+        scaling: [lower, upper] of the window's side relative to the picture's.
+        num_attempts: windows tried per threshold.
+        allow_no_crop: whether "no crop" is one of the choices.
+        cover_all_box: every object must reach the threshold, not only one.
+        is_mask_crop: use polygons where there are any.
+        ioumode: "iou", or "iof" for overlap / area of the object.
+    """
+
+    def __init__(
+        self,
+        aspect_ratio: Optional[Sequence[float]] = (0.5, 2.0),
+        thresholds: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9),
+        scaling: Sequence[float] = (0.3, 1.0),
+        num_attempts: int = 50,
+        allow_no_crop: bool = True,
+        cover_all_box: bool = False,
+        is_mask_crop: bool = True,
+        ioumode: str = "iou",
+    ):
+        if ioumode not in ("iou", "iof"):
+            raise ConfigError(f"ioumode: found {ioumode!r}, allowed: iou, iof")
+        self.aspect_ratio = aspect_ratio
+        self.thresholds = tuple(thresholds)
+        self.scaling = tuple(scaling)
+        self.num_attempts = num_attempts
+        self.allow_no_crop = allow_no_crop
+        self.cover_all_box = cover_all_box
+        self.is_mask_crop = is_mask_crop
+        self.ioumode = ioumode
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        rng = ensure_context(context).rng
+        boxes_xyxy = sample.get("gt_bbox")
+        if boxes_xyxy is None or len(boxes_xyxy) == 0:
+            return sample
+        choices = [*self.thresholds, None] if self.allow_no_crop else list(self.thresholds)
+        height, width = lazy_image(sample).size_hw
+        for index in rng.permutation(len(choices)):
+            if choices[index] is None:
+                return sample
+            windows_xyxy = self._draw_windows(rng, height, width)
+            for window in windows_xyxy[self._overlaps(boxes_xyxy, windows_xyxy, choices[index])]:
+                cropped = self._crop(sample, window)
+                if cropped is not None:
+                    return cropped
+        return sample
+
+    def _draw_windows(self, rng, height: int, width: int) -> np.ndarray:
+        """`num_attempts` windows inside the picture as int64 corners [K, 4]; fewer when some have a
+        refused shape."""
+        count = self.num_attempts
+        if self.aspect_ratio is None:
+            h_scale, w_scale = rng.uniform(*self.scaling, (2, count))
+            allowed = np.abs(np.log2((height * h_scale) / (width * w_scale))) <= 1
+        else:
+            scale = rng.uniform(*self.scaling, count)
+            lower = np.maximum(self.aspect_ratio[0], scale**2)
+            upper = np.minimum(self.aspect_ratio[1], scale**-2)
+            root = np.sqrt(lower + (upper - lower) * rng.random(count))
+            h_scale, w_scale = scale / root, scale * root
+            allowed = np.ones(count, bool)
+        crop_h = np.clip((height * h_scale).astype(np.int64), 1, height)
+        crop_w = np.clip((width * w_scale).astype(np.int64), 1, width)
+        top = (rng.random(count) * (height - crop_h)).astype(np.int64)
+        left = (rng.random(count) * (width - crop_w)).astype(np.int64)
+        return np.stack([left, top, left + crop_w, top + crop_h], axis=1)[allowed]
+
+    def _overlaps(self, boxes_xyxy, windows_xyxy, threshold: float) -> np.ndarray:
+        """Which windows [K] reach the threshold and hold the centre of at least one object."""
+        overlap = coverage_matrix if self.ioumode == "iof" else iou_matrix
+        shares = overlap(boxes_xyxy.astype(np.float64), windows_xyxy.astype(np.float64))
+        reached = shares.max(axis=0) >= threshold
+        if self.cover_all_box:
+            reached &= shares.min(axis=0) >= threshold
+        return reached & _inside(boxes_xyxy, windows_xyxy).any(axis=0)
+
+    def _crop(self, sample: dict, window: np.ndarray) -> Optional[dict]:
+        """The sample cut to the window, None when no object is left in it."""
+        keep = np.flatnonzero(_inside(sample["gt_bbox"], window[None])[:, 0])
+        left, top, right, bottom = (int(edge) for edge in window)
+        width, height = right - left, bottom - top
+        cropped = select_objects(sample, keep)
+        boxes_xyxy = cropped["gt_bbox"] - np.array([left, top, left, top], np.float32)
+        cut = (boxes_xyxy < 0).any(axis=1) | (boxes_xyxy[:, 2:] > (width, height)).any(axis=1)
+        limit = np.array([width, height, width, height], np.float32)
+        cropped["gt_bbox"] = np.clip(boxes_xyxy, 0, limit)
+        polygons = move_polygons(cropped, shift_xy=(-left, -top))
+        if polygons is not None:
+            cropped["gt_poly"] = polygons
+            if self.is_mask_crop:
+                cropped = _fit_to_polygons(cropped, np.flatnonzero(cut), width, height)
+        if len(cropped["gt_bbox"]) == 0:
+            return None
+        cropped["image"] = lazy_image(sample).crop(left, top, width, height)
+        return cropped
+
+
+def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
+    """Whether the centre of each box lies in each window and some of the box does: [N, K]."""
+    centres = ((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2)[:, None]
+    inside = (windows_xyxy[None, :, :2] <= centres) & (centres < windows_xyxy[None, :, 2:])
+    first = np.maximum(boxes_xyxy[:, None, :2], windows_xyxy[None, :, :2])
+    last = np.minimum(boxes_xyxy[:, None, 2:], windows_xyxy[None, :, 2:])
+    return (inside & (first < last)).all(axis=2)
+
+
+def _fit_to_polygons(sample: dict, cut, width: int, height: int) -> dict:
+    """Boxes of the objects `cut` by the window become the bounds of their polygons inside it.
+
+    Objects without polygons (crowds) keep the cut box; an object whose polygons all lie outside is
+    dropped.
+    """
+    boxes_xyxy = sample["gt_bbox"].copy()
+    polygons = list(sample["gt_poly"])
+    keep = np.ones(len(boxes_xyxy), bool)
+    for index in cut:
+        if not polygons[index]:
+            continue
+        polygons[index] = clip_polygons(polygons[index], width, height)
+        keep[index] = bool(polygons[index])
+        if keep[index]:
+            boxes_xyxy[index] = bounds_of(polygons[index])
+    sample = {**sample, "gt_bbox": boxes_xyxy, "gt_poly": polygons}
+    return sample if keep.all() else select_objects(sample, np.flatnonzero(keep))

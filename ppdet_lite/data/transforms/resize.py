@@ -1,0 +1,116 @@
+"""Resize and BatchRandomResize: the size that goes into the network."""
+
+from typing import Optional, Sequence, Union
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.image_ops import check_interp, resized_size
+from ppdet_lite.data.transforms.base import (
+    Context,
+    Transform,
+    ensure_context,
+    lazy_image,
+    move_polygons,
+)
+from ppdet_lite.ops.boxes_np import clip_boxes
+
+
+@register
+class Resize(Transform):
+    """Bring the picture to `target_size` (height, width); boxes are scaled and cut to it.
+
+    `im_shape` becomes the new size, `scale_factor` (y, x) is multiplied by new / old size.
+
+    Args:
+        target_size: one side for squares, or [height, width].
+        keep_ratio: the largest size inside the target with the shape of the picture.
+        interp: 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos.
+    """
+
+    def __init__(
+        self, target_size: Union[int, Sequence[int]], keep_ratio: bool = False, interp: int = 1
+    ):
+        check_interp(interp, "interp")
+        self.target_size = _height_width(target_size)
+        self.keep_ratio = keep_ratio
+        self.interp = interp
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        return resize_sample(sample, self.target_size, self.keep_ratio, self.interp)
+
+
+@register
+class BatchRandomResize(Transform):
+    """One size and one interpolation for all pictures of a batch, drawn per batch.
+
+    The draw depends on seed, epoch and number of the batch only, so all GPUs use the same size.
+
+    Args:
+        target_size: with `random_size` the list of sizes (sides of squares, or [height, width]
+            each); otherwise one size.
+        keep_ratio: not possible in a batch, must be false.
+        interp: interpolation number when `random_interp` is off.
+        random_size: draw from the list for each batch.
+        random_interp: draw one of the five interpolations for each batch.
+    """
+
+    whole_batch = True
+
+    def __init__(
+        self,
+        target_size: Union[int, Sequence],
+        keep_ratio: bool = False,
+        interp: int = 0,
+        random_size: bool = True,
+        random_interp: bool = False,
+    ):
+        check_interp(interp, "interp")
+        if keep_ratio:
+            raise ConfigError(
+                "keep_ratio: found true, allowed: false; the pictures of a batch need one size"
+            )
+        if random_size and (isinstance(target_size, int) or not target_size):
+            raise ConfigError(
+                f"target_size: found {target_size!r}, allowed: a list of sizes (random_size is on)"
+            )
+        sizes = target_size if random_size else [target_size]
+        self.sizes = tuple(_height_width(size) for size in sizes)
+        self.interp = interp
+        self.random_interp = random_interp
+
+    def __call__(self, samples: "list[dict]", context: Optional[Context] = None) -> "list[dict]":
+        rng = ensure_context(context).rng
+        size_hw = self.sizes[int(rng.integers(len(self.sizes)))]
+        interp = int(rng.integers(5)) if self.random_interp else self.interp
+        return [resize_sample(sample, size_hw, False, interp) for sample in samples]
+
+
+def resize_sample(sample: dict, target_hw, keep_ratio: bool, interp: int) -> dict:
+    """The resize of one sample, see `Resize`."""
+    image = lazy_image(sample)
+    height, width = image.size_hw
+    new_h, new_w = resized_size((height, width), target_hw, keep_ratio)
+    scale_y, scale_x = new_h / height, new_w / width
+    resized = {**sample, "image": image.resize(new_h, new_w, interp)}
+    resized["im_shape"] = np.array([new_h, new_w], np.float32)
+    before = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64)
+    resized["scale_factor"] = (before * (scale_y, scale_x)).astype(np.float32)
+    if "gt_bbox" in sample:
+        scale = np.array([scale_x, scale_y, scale_x, scale_y])
+        boxes_xyxy = (sample["gt_bbox"] * scale).astype(np.float32)
+        resized["gt_bbox"] = clip_boxes(boxes_xyxy, new_h, new_w)
+    polygons = move_polygons(sample, (scale_x, scale_y))
+    if polygons is not None:
+        resized["gt_poly"] = polygons
+    return resized
+
+
+def _height_width(size: Union[int, Sequence[int]]) -> "tuple[int, int]":
+    values = (size, size) if isinstance(size, int) else tuple(size)
+    if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
+        raise ConfigError(
+            f"target_size: found {size!r}, allowed: a positive integer or [height, width]"
+        )
+    return values
