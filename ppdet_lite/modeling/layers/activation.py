@@ -2,13 +2,21 @@
 
 from typing import Callable, Optional
 
+import paddle
 import paddle.nn.functional as F
 
 from ppdet_lite.core.errors import ConfigError
 
 
 def _leaky(x):
-    return F.leaky_relu(x, negative_slope=0.1)
+    """LeakyReLU with slope 0.1.
+
+    A graph gets the same function in other operators: Paddle 3.3's oneDNN predictor crashes on the
+    slope of an exported `leaky_relu`, which has become a double (Paddle pull request 75547).
+    """
+    if paddle.in_dynamic_mode():
+        return F.leaky_relu(x, negative_slope=0.1)
+    return paddle.maximum(x, x * 0.1)
 
 
 _ACTIVATIONS = {

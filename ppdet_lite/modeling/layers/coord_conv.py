@@ -42,8 +42,6 @@ class CoordConv(nn.Layer):
 def append_coordinates(x):
     """[B, C, H, W] to [B, C + 2, H, W] with x, then y, in [-1, 1]."""
     height, width = x.shape[2], x.shape[3]
-    if height < 0 or width < 0:  # a graph for any input size
-        height, width = paddle.shape(x)[2], paddle.shape(x)[3]
     # A slice of x broadcasts the maps to its batch size, which a graph may not know beforehand.
     blank = paddle.zeros_like(x[:, :1])
     along_x = paddle.linspace(-1.0, 1.0, width, dtype="float32").astype(x.dtype)

@@ -1,7 +1,5 @@
 """Enlarging feature maps in a form that every inference engine takes."""
 
-import paddle
-
 
 def upsample_x2(x):
     """Nearest-neighbour enlargement by two: [B, C, H, W] to [B, C, 2H, 2W].
@@ -10,9 +8,6 @@ def upsample_x2(x):
     models that Paddle 3.3's oneDNN predictor and Paddle2ONNX refuse (Paddle issues 77340, 79749).
     """
     channels, height, width = x.shape[1:]
-    if height < 0 or width < 0:  # a graph for any input size
-        size = paddle.shape(x)
-        height, width = size[2], size[3]
     x = x.reshape([-1, channels, height, 1, width, 1])
     x = x.expand([-1, -1, -1, 2, -1, 2])
     return x.reshape([-1, channels, height * 2, width * 2])
