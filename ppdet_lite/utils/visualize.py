@@ -7,18 +7,36 @@ deploy/python use these same functions.
 """
 
 import colorsys
-import json
-import os
 from pathlib import Path
-from typing import Iterable, NamedTuple, Optional, Sequence, Union
+from typing import Callable, NamedTuple, Optional, Sequence, Union
 
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import DataError, ImageError
+from ppdet_lite.core.errors import ImageError
+from ppdet_lite.utils.logger import get_logger, progress_bar
+from ppdet_lite.utils.result_files import (
+    class_name,
+    coco_records,
+    confident_rows,
+    detection_records,
+    list_pictures,
+    output_stems,
+    raise_unreadable,
+    write_json,
+    write_picture,
+)
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""File name endings that count as pictures when a folder is walked."""
+__all__ = [
+    "class_color",
+    "detect_and_save",
+    "draw_detections",
+    "list_pictures",
+    "save_detections",
+]
+
+RESULTS_FILE = "bbox.json"
+"""Name of the file with all detections of a run."""
 
 READABLE_SIDE = 320
 """Pictures whose longer side is below this are enlarged by a whole factor before they are drawn
@@ -75,13 +93,6 @@ class _Label(NamedTuple):
         return max(width, 0) * max(height, 0)
 
 
-def class_name(class_names: Sequence[str], class_id: int) -> str:
-    """Name of a class index; "class 7" where the list has no such entry."""
-    if 0 <= class_id < len(class_names):
-        return str(class_names[class_id])
-    return f"class {class_id}"
-
-
 def draw_detections(
     image_rgb: np.ndarray,
     bbox: np.ndarray,
@@ -120,14 +131,6 @@ def draw_detections(
     for row, label in zip(rows[::-1], labels[::-1]):
         _draw_label(canvas, label, class_color(int(row[0])))
     return canvas
-
-
-def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
-    """Rows of `bbox` [M, 6] with a score of at least `threshold`, the highest first; float64, a
-    copy."""
-    rows = np.array(bbox, np.float64).reshape(-1, 6)
-    rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= threshold)]
-    return rows[np.argsort(-rows[:, 1], kind="stable")]
 
 
 def line_width(size_hw) -> int:
@@ -233,84 +236,7 @@ def _draw_label(canvas: np.ndarray, label: _Label, color: "tuple[int, int, int]"
     )
 
 
-# ------------------------------------------------------------------------------------- result files
-def detection_records(
-    bbox: np.ndarray, class_names: Sequence[str], threshold: float = 0.0
-) -> "list[dict]":
-    """Detections as plain dicts: class_id, class_name, score, box [x1, y1, x2, y2] in pixels; best
-    score first."""
-    return [
-        {
-            "class_id": int(row[0]),
-            "class_name": class_name(class_names, int(row[0])),
-            "score": round(float(row[1]), 6),
-            "box": [round(float(value), 3) for value in row[2:]],
-        }
-        for row in confident_rows(bbox, threshold)
-    ]
-
-
-def coco_records(
-    bbox: np.ndarray,
-    image_id: int,
-    file_name: str,
-    threshold: float = 0.0,
-    category_ids: Optional[Sequence[int]] = None,
-) -> "list[dict]":
-    """Detections in the COCO results format (bbox = x, y, width, height), with the file name
-    beside.
-
-    `category_ids` gives the category of each class index; without it the class index itself is
-    written.
-    """
-    return [
-        {
-            "image_id": image_id,
-            "file_name": file_name,
-            "category_id": int(category_ids[int(row[0])] if category_ids else row[0]),
-            "bbox": [
-                round(float(v), 3) for v in (row[2], row[3], row[4] - row[2], row[5] - row[3])
-            ],
-            "score": round(float(row[1]), 6),
-        }
-        for row in confident_rows(bbox, threshold)
-    ]
-
-
-def write_picture(path: Union[str, Path], image_rgb: np.ndarray) -> None:
-    """Write uint8 RGB in the format of the file name's ending, replacing a file that is there at
-    once.
-
-    Raises:
-        ImageError: the format is not known or the file cannot be written.
-    """
-    path = Path(path)
-    options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in (".jpg", ".jpeg") else []
-    try:
-        done, data = cv2.imencode(path.suffix, image_rgb[:, :, ::-1], options)
-    except cv2.error as error:
-        raise ImageError(f"{path}: cannot be encoded ({' '.join(str(error).split())})") from error
-    if not done:
-        raise ImageError(f"{path}: cannot be encoded as {path.suffix}")
-    _replace_file(path, data.tobytes())
-
-
-def write_json(path: Union[str, Path], content) -> None:
-    """Write `content` as JSON; a reader never sees half a file."""
-    text = json.dumps(content, ensure_ascii=False, indent=1)
-    _replace_file(Path(path), (text + "\n").encode("utf-8"))
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
-
-
+# ------------------------------------------------------------------------------ pictures to results
 def save_detections(
     stem: Union[str, Path],
     suffix: str,
@@ -342,61 +268,66 @@ def save_detections(
     return written
 
 
-# ----------------------------------------------------------------------------------- input pictures
-def list_pictures(
-    folder: Union[str, Path], skip: Optional[Union[str, Path]] = None
-) -> "list[Path]":
-    """All pictures below `folder`, sub-folders included, in a stable order.
+def detect_and_save(
+    detect: Callable[["list[np.ndarray]"], "list[np.ndarray]"],
+    decode: Callable[[Path], np.ndarray],
+    pictures: Sequence[Path],
+    root: Optional[Path],
+    output_dir: Union[str, Path],
+    class_names: Sequence[str],
+    threshold: float,
+    batch_size: int = 1,
+    save_images: bool = True,
+    save_results: bool = False,
+) -> "dict[str, np.ndarray]":
+    """Detects on pictures and writes what was found: a drawn picture and a JSON for each.
 
-    Files with another ending, hidden files and folders, and the folder `skip` (results of an
-    earlier run) are left out.
+    Args:
+        detect: uint8 RGB pictures, at most `batch_size`, to their detections [M, 6].
+        decode: a path to a uint8 RGB picture.
+        pictures, root: as `list_pictures` found them below `root`; None for single pictures.
+        threshold: lowest score that is drawn and written.
+        save_images: draw; without it only the JSON is written.
+        save_results: also write all detections into `<output_dir>/bbox.json`, COCO results format.
+
+    Returns:
+        All detections [M, 6] by picture path.
 
     Raises:
-        DataError: no such folder, or no picture in it.
+        ImageError: pictures that cannot be read, all named, after the others have been done.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        reason = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise DataError(f"{folder}: {reason}")
-    skipped = Path(skip).resolve() if skip else None
-    found = []
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        folders[:] = sorted(
-            name for name in folders if name[0] != "." and (here / name).resolve() != skipped
-        )
-        names = (n for n in files if n[0] != "." and n.lower().endswith(PICTURE_SUFFIXES))
-        found.extend(here / name for name in sorted(names))
-    if not found:
-        endings = " ".join(PICTURE_SUFFIXES)
-        raise DataError(f"{folder}: no pictures in this folder or below it (looked for {endings})")
+    stems = output_stems(pictures, root, Path(output_dir))
+    waiting, found, failures = [], {}, []
+    log = get_logger()
+    with progress_bar(total=len(pictures), desc="detecting", unit="picture") as bar:
+        for picture, stem in zip(pictures, stems):
+            try:
+                waiting.append((picture, stem, decode(picture)))
+            except ImageError as error:
+                log.error("%s", error)
+                failures.append(str(error))
+            if waiting and (len(waiting) == batch_size or picture is pictures[-1]):
+                for (path, place, image), bbox in zip(waiting, detect([w[2] for w in waiting])):
+                    written = save_detections(
+                        place,
+                        path.suffix,
+                        image,
+                        bbox,
+                        class_names,
+                        threshold,
+                        str(path),
+                        save_images,
+                    )
+                    found[str(path)] = bbox
+                    count = len(confident_rows(bbox, threshold))
+                    log.info("%s: %d detections, written to %s", path, count, written[0])
+                waiting = []
+            bar.update(1)
+    if save_results:
+        records = []
+        for index, (path, bbox) in enumerate(found.items()):
+            records += coco_records(bbox, index, path, threshold)
+        write_json(Path(output_dir) / RESULTS_FILE, records)
+        log.info("all detections written to %s", Path(output_dir) / RESULTS_FILE)
+    raise_unreadable(failures, len(pictures))
     return found
-
-
-def output_stems(pictures: Iterable[Path], root: Optional[Path], output_dir: Path) -> "list[Path]":
-    """Where the results of each picture go, without ending: sub-folders of `root` are kept, equal
-    stems kept apart.
-
-    `a/x.jpg` becomes `<output_dir>/a/x`; a second `a/x.png` becomes `<output_dir>/a/x_png`, a
-    further one gets a number.
-
-    Raises:
-        DataError: a result would be written over the picture itself.
-    """
-    stems, used = [], set()
-    for picture in pictures:
-        relative = picture.relative_to(root) if root else Path(picture.name)
-        stem = Path(output_dir) / relative.with_suffix("")
-        if str(stem).lower() in used:
-            stem = stem.with_name(f"{stem.name}_{relative.suffix[1:].lower()}")
-        base, count = stem, 2
-        while str(stem).lower() in used:
-            stem, count = base.with_name(f"{base.name}_{count}"), count + 1
-        used.add(str(stem).lower())
-        if stem.parent.resolve() == picture.parent.resolve():
-            raise DataError(
-                f"{picture}: its result would be written into the picture's own folder "
-                f"{stem.parent}; give another --output_dir"
-            )
-        stems.append(stem)
-    return stems

@@ -6,19 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.utils import visualize
 from ppdet_lite.utils.visualize import (
     class_color,
-    coco_records,
-    detection_records,
     draw_detections,
     line_width,
-    list_pictures,
-    output_stems,
     save_detections,
     text_color,
-    write_picture,
 )
 
 NAMES = ["person", "traffic light", "Platelets"]
@@ -155,24 +149,6 @@ def test_other_arrays_are_refused():
 
 
 # ----------------------------------------------------------------------------------- result files
-def test_records_hold_names_pixels_and_the_best_score_first():
-    rows = np.array([[2, 0.3, 1, 2, 3, 4], [0, 0.9, 10.12345, 20, 30, 45], [1, 0.1, 0, 0, 1, 1]])
-    assert detection_records(rows, NAMES, 0.2) == [
-        {"class_id": 0, "class_name": "person", "score": 0.9, "box": [10.123, 20.0, 30.0, 45.0]},
-        {"class_id": 2, "class_name": "Platelets", "score": 0.3, "box": [1.0, 2.0, 3.0, 4.0]},
-    ]
-    assert coco_records(rows, 5, "a.jpg", 0.5, [7, 8, 9]) == [
-        {
-            "image_id": 5,
-            "file_name": "a.jpg",
-            "category_id": 7,
-            "bbox": [10.123, 20.0, 19.877, 25.0],
-            "score": 0.9,
-        }
-    ]
-    assert coco_records(rows, 5, "a.jpg", 0.5)[0]["category_id"] == 0
-
-
 def test_picture_and_json_are_written_side_by_side(tmp_path):
     image = gray((480, 640))
     written = save_detections(
@@ -191,50 +167,3 @@ def test_picture_and_json_are_written_side_by_side(tmp_path):
     }
     assert content["detections"][0]["class_name"] == "traffic light"
     assert content["detections"][0]["box"] == [192.0, 240.0, 384.0, 432.0]
-
-
-def test_unknown_formats_and_unwritable_places_are_named(tmp_path):
-    with pytest.raises(ImageError, match=r"x\.xyz: cannot be encoded"):
-        write_picture(tmp_path / "x.xyz", gray((4, 4)))
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ImageError, match=r"file/x\.png: cannot be written"):
-        write_picture(tmp_path / "file" / "x.png", gray((4, 4)))
-
-
-# --------------------------------------------------------------------------------- input pictures
-def test_a_folder_is_walked_without_other_files_and_old_results(tmp_path):
-    for name in ("b.JPG", "a.png", "sub/c.jpeg", "sub/notes.txt", ".hidden.jpg", ".h/d.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.png").write_bytes(b"x")
-    found = list_pictures(tmp_path, skip=tmp_path / "out")
-    assert [str(p.relative_to(tmp_path)) for p in found] == ["a.png", "b.JPG", "sub/c.jpeg"]
-
-
-def test_folders_that_cannot_be_used_are_named(tmp_path):
-    (tmp_path / "notes.txt").write_text("")
-    (tmp_path / "empty").mkdir()
-    cases = {
-        "gone": "no such folder",
-        "notes.txt": "is a file, not a folder",
-        "empty": "no pictures in this folder or below it (looked for .jpg .jpeg .png .bmp .tif "
-        ".tiff .webp)",
-    }
-    for name, reason in cases.items():
-        with pytest.raises(DataError) as caught:
-            list_pictures(tmp_path / name)
-        assert str(caught.value) == f"{tmp_path / name}: {reason}"
-
-
-def test_results_never_clash_and_never_cover_their_source(tmp_path):
-    root, out = tmp_path / "in", tmp_path / "out"
-    names = ["x.jpg", "x.png", "sub/x.jpg", "X.jpg", "x_png.jpg"]
-    stems = output_stems([root / name for name in names], root, out)
-    assert stems == [out / "x", out / "x_png", out / "sub" / "x", out / "X_jpg", out / "x_png_jpg"]
-    apart = output_stems(
-        [root / "a" / "x.jpg", root / "b" / "x.jpg", root / "c" / "x.jpg"], None, out
-    )
-    assert apart == [out / "x", out / "x_jpg", out / "x_jpg_2"]
-    with pytest.raises(DataError, match=r"x\.jpg: its result would be written into the picture's"):
-        output_stems([root / "x.jpg"], root, root)

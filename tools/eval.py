@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Evaluates a trained model: COCO AP (or VOC mAP) on the configuration's EvalDataset."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+
+EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+      -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model
+  ... --classwise                      one line per class
+  ... --output_eval results            write the detections to results/bbox.json (COCO format)
+  ... --output_eval results --json_eval    evaluate results/bbox.json again, without the network
+  ... --bias                           for the released PP-YOLO weights that need it (not v2)
+  python -m paddle.distributed.launch --gpus 0,1 tools/eval.py -c ...    pictures shared by 2 GPUs
+"""
+
+
+def main() -> None:
+    parser = config_parser(__doc__, EXAMPLES)
+    parser.add_argument("--classwise", action="store_true", help="also print AP class by class")
+    parser.add_argument(
+        "--output_eval",
+        metavar="FOLDER",
+        help="where bbox.json is written or, with --json_eval, read "
+        "(default: <save_dir>/<config name>)",
+    )
+    parser.add_argument(
+        "--json_eval",
+        action="store_true",
+        help="compute the metric of an existing bbox.json instead of running the network",
+    )
+    parser.add_argument(
+        "--bias",
+        action="store_true",
+        help="add one pixel to widths and heights of detections (same as -o bias=1)",
+    )
+    args = parser.parse_args()
+    if args.bias:
+        args.opt.append("bias=1")
+    cfg = config_from_args(args)
+    from ppdet_lite.engine.evaluation import run_evaluation
+
+    run_evaluation(
+        cfg,
+        classwise=True if args.classwise else None,
+        json_eval=args.json_eval,
+        output_eval=args.output_eval,
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)

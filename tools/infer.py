@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Detects objects on pictures with a trained model and draws them; a JSON lies beside each."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+
+EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+      -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
+  ... --infer_dir photos --output_dir output/photos    a folder with its sub-folders
+  ... --draw_threshold 0.3                             show less certain detections, too
+  ... --save_results                                   all detections in output/photos/bbox.json
+
+For photos/trip/a.jpg this writes output/photos/trip/a.jpg (with boxes) and trip/a.json (class,
+score and box [x1, y1, x2, y2] in pixels). The class names come from the weights.
+"""
+
+
+def main() -> None:
+    parser = config_parser(__doc__, EXAMPLES)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--infer_img", nargs="+", metavar="PICTURE", help="one or more pictures")
+    source.add_argument(
+        "--infer_dir", metavar="FOLDER", help="all pictures of a folder and its sub-folders"
+    )
+    parser.add_argument(
+        "--output_dir", default="output", metavar="FOLDER", help="results (default: output)"
+    )
+    parser.add_argument(
+        "--draw_threshold",
+        type=float,
+        default=0.5,
+        metavar="SCORE",
+        help="lowest score that is drawn and written (default: 0.5)",
+    )
+    parser.add_argument(
+        "--save_results",
+        action="store_true",
+        help="also write <output_dir>/bbox.json: all detections in the COCO results format",
+    )
+    args = parser.parse_args()
+    cfg = config_from_args(args)
+    from ppdet_lite.engine.predictor import run_inference
+
+    run_inference(
+        cfg,
+        infer_img=args.infer_img or (),
+        infer_dir=args.infer_dir,
+        output_dir=args.output_dir,
+        draw_threshold=args.draw_threshold,
+        save_results=args.save_results,
+    )
+
+
+if __name__ == "__main__":
+    run_tool(main)
