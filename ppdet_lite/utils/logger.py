@@ -36,6 +36,7 @@ def get_logger() -> logging.Logger:
         handler = _TerminalHandler()
         handler.setFormatter(logging.Formatter(_FORMAT, _DATE))
         logger.addHandler(handler)
+        logger.propagate = False  # Paddle puts a handler on the root logger: lines would come twice
         logger.setLevel(logging.INFO if process_rank() == 0 else logging.ERROR)
     return logger
 
