@@ -1,0 +1,185 @@
+"""Batches: samples prepared and put together (in a worker), then finished (in the main process)."""
+
+from collections import Counter
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import DataError, ImageError
+from ppdet_lite.data.lazy_image import LazyImage
+from ppdet_lite.data.order import batch_rng, sample_rng
+from ppdet_lite.data.plan import Plan
+from ppdet_lite.data.transforms.base import Context
+
+# A sample that cannot be read is replaced by another one; so many in a row end the run.
+_REPLACEMENTS = 20
+
+# Fields that do not go into a batch: known by other names there, or needed only by transforms.
+_NOT_BATCHED = frozenset(("image", "im_file", "h", "w", "is_crowd", "difficult", "gt_poly"))
+_GROUND_TRUTH = frozenset(("gt_bbox", "gt_class", "gt_score"))
+
+
+class RawBatch(NamedTuple):
+    """What a worker hands over.
+
+    Attributes:
+        fields: stacked arrays without the picture, and `im_file`.
+        image: uint8 [B, H, W, 3]; float32 where a user's transform needed normalised pixels.
+        notes: things worth telling, counted.
+        unreadable: file -> reason of the pictures that were replaced.
+    """
+
+    fields: dict
+    image: np.ndarray
+    notes: Counter
+    unreadable: dict
+
+
+class BatchBuilder:
+    """Makes the batches of one epoch; a function of (seed, epoch, number) alone.
+
+    Args:
+        dataset: see `ppdet_lite.data.sources`.
+        plan: the transform lists.
+        batches: per batch the sample indices.
+        seed, epoch: what the random draws depend on.
+        mix: whether `Mixup` gets partners.
+        training: keep ground truth and replace unreadable pictures; otherwise these are an error.
+        num_classes: larger class indices are an error.
+        collate_batch: ground truth of different lengths is an error; otherwise it stays a list.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        plan: Plan,
+        batches: "list[np.ndarray]",
+        seed: int,
+        epoch: int,
+        mix: bool,
+        training: bool,
+        num_classes: Optional[int] = None,
+        collate_batch: bool = True,
+    ):
+        self.dataset = dataset
+        self.plan = plan
+        self.batches = batches
+        self.seed = seed
+        self.epoch = epoch
+        self.mix = mix
+        self.training = training
+        self.num_classes = num_classes
+        self.collate_batch = collate_batch
+
+    def __call__(self, number: int, buffer: Optional[np.ndarray] = None) -> RawBatch:
+        """Batch `number`; its pixels lie in the uint8 `buffer` when that is given and enough."""
+        notes, unreadable = Counter(), {}
+        samples = []
+        for index in self.batches[number]:
+            context = Context(sample_rng(self.seed, self.epoch, int(index)), self.epoch)
+            samples.append(self._sample(int(index), context, unreadable))
+            notes.update(context.notes)
+        context = Context(batch_rng(self.seed, self.epoch, number), self.epoch)
+        samples = self.plan.run_batch(samples, context)
+        notes.update(context.notes)
+        image = _stack_images(samples, buffer)
+        return RawBatch(self._stack_fields(samples), image, notes, unreadable)
+
+    def _sample(self, index: int, context: Context, unreadable: dict) -> dict:
+        """Sample `index`, or a replacement drawn from its own generator."""
+
+        def make_partner(steps_before: int) -> dict:
+            steps = self.plan.sample_steps[:steps_before]
+            return self._readable(None, context, steps, None, unreadable)
+
+        partner = make_partner if self.mix else None
+        return self._readable(index, context, self.plan.sample_steps, partner, unreadable)
+
+    def _readable(self, index, context: Context, steps, make_partner, unreadable: dict) -> dict:
+        """The sample `index` (None: a random one) after `steps`, replaced while unreadable."""
+        for _ in range(_REPLACEMENTS):
+            if index is None:
+                index = int(context.rng.integers(len(self.dataset)))
+            record = self.dataset.record(index)
+            try:
+                self._check_classes(record)
+                return self.plan.run_sample(record, context, steps, make_partner)
+            except ImageError as error:
+                if not self.training:
+                    raise
+                unreadable[str(record.get("im_file", index))] = str(error)
+                index = None
+        raise DataError(
+            f"{_REPLACEMENTS} images in a row cannot be read; the last: "
+            f"{list(unreadable.values())[-1]}"
+        )
+
+    def _check_classes(self, record: dict) -> None:
+        labels = record.get("gt_class")
+        if self.training and self.num_classes and labels is not None and labels.size:
+            highest = int(labels.max())
+            if highest >= self.num_classes:
+                raise DataError(
+                    f"{record.get('im_file')}: class index {highest} does not fit num_classes "
+                    f"{self.num_classes}; set num_classes to the number of classes of the data set"
+                )
+
+    def _stack_fields(self, samples: "list[dict]") -> dict:
+        left_out = _NOT_BATCHED if self.training else _NOT_BATCHED | _GROUND_TRUTH
+        fields = {"im_file": [str(sample.get("im_file", "")) for sample in samples]}
+        for key in samples[0]:
+            if key in left_out:
+                continue
+            values = [np.asarray(sample[key]) for sample in samples]
+            if len({value.shape for value in values}) == 1:
+                fields[key] = np.stack(values)
+            elif self.collate_batch:
+                raise DataError(
+                    f"the samples of a batch have different numbers of {key}; add PadBox to "
+                    "batch_transforms"
+                )
+            else:
+                fields[key] = values
+        return fields
+
+
+def _stack_images(samples: "list[dict]", buffer: Optional[np.ndarray]) -> np.ndarray:
+    """Render all pictures side by side into one array [B, H, W, 3], inside `buffer` if it fits."""
+    images = [sample["image"] for sample in samples]
+    if not isinstance(images[0], LazyImage):
+        return np.stack([image.astype(np.float32, copy=False) for image in images])
+    sizes = sorted({image.size_hw for image in images})
+    if len(sizes) > 1:
+        raise DataError(
+            f"pictures of different sizes in one batch, for instance {sizes[0]} and {sizes[-1]} "
+            "(height, width); use Resize with keep_ratio: false, BatchRandomResize, or batch_size 1"
+        )
+    shape = (len(images), *sizes[0], 3)
+    count = int(np.prod(shape))
+    if buffer is not None and buffer.size >= count:
+        pixels = buffer[:count].reshape(shape)
+    else:
+        pixels = np.empty(shape, np.uint8)
+    for image, out in zip(images, pixels):
+        image.render(out)
+    return pixels
+
+
+def finish_batch(raw: RawBatch, plan: Plan) -> dict:
+    """The batch as the engine gets it: normalised float32 [B, 3, H, W] and, in training, targets.
+
+    Nothing of the result shares memory with `raw.image`.
+    """
+    if raw.image.dtype == np.uint8:
+        count, height, width = raw.image.shape[:3]
+        image = np.empty((count, 3, height, width), np.float32)
+        for pixels, out in zip(raw.image, image):
+            plan.normalizer(pixels, out)
+    elif plan.permuted_early:
+        image = raw.image
+    else:
+        image = np.ascontiguousarray(raw.image.transpose(0, 3, 1, 2))
+    batch = {"image": image, **raw.fields}
+    if plan.target is not None and "gt_bbox" in batch:
+        plan.target.finish(batch, image.shape[2:])
+    return batch

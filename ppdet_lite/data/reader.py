@@ -1,0 +1,346 @@
+"""TrainReader, EvalReader, TestReader: batches of a data set, one epoch after the other.
+
+Every sample is a function of (seed, epoch, index) and every batch of (seed, epoch, number): the
+same batches come for any number of workers and after starting in the middle of an epoch.
+"""
+
+import copy
+import logging
+import time
+from collections import Counter
+from typing import Any, Callable, Iterator, Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.workspace import create, register
+from ppdet_lite.data.batch import BatchBuilder, RawBatch, finish_batch
+from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
+from ppdet_lite.data.plan import Plan
+from ppdet_lite.data.transforms.base import Transform
+from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
+from ppdet_lite.data.transforms.resize import Resize
+from ppdet_lite.data.workers import WorkerPool, can_fork
+
+logger = logging.getLogger("ppdet_lite.reader")
+
+
+class Reader:
+    """What the three readers share.
+
+    Attributes:
+        epoch, seed, rank, world_size: set by the engine before iterating.
+        wait_seconds: how long the loop waited for the latest batch; total_wait_seconds: for all of
+            the epoch.
+        notes: things said once, with their counts since the reader was made.
+        unreadable: file -> reason of the pictures that were skipped.
+    """
+
+    training = False
+    dataset_section = ""
+    __shared__ = ("num_classes", "worker_num")
+
+    def __init__(
+        self,
+        sample_transforms: Optional[list] = None,
+        batch_transforms: Optional[list] = None,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        drop_empty: bool = False,
+        num_classes: Optional[int] = None,
+        collate_batch: bool = True,
+        use_shared_memory: bool = True,
+        worker_num: int = 0,
+        mixup_epoch: int = -1,
+        inputs_def: Optional[dict] = None,
+        max_bad_fraction: float = 0.1,
+        seed: int = 0,
+        dataset: Any = None,
+    ):
+        if batch_size < 1:
+            raise ConfigError(f"batch_size: found {batch_size}, allowed: 1 or more")
+        if worker_num < 0:
+            raise ConfigError(f"worker_num: found {worker_num}, allowed: 0 or more")
+        if not 0 <= max_bad_fraction <= 1:
+            raise ConfigError(f"max_bad_fraction: found {max_bad_fraction}, allowed: 0 to 1")
+        self.sample_transforms = _built(sample_transforms, None)
+        self.batch_transforms = _built(batch_transforms, None)
+        self.plan = Plan(self.sample_transforms, self.batch_transforms)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.drop_empty = drop_empty
+        self.num_classes = num_classes
+        self.collate_batch = collate_batch
+        self.use_shared_memory = use_shared_memory
+        self.worker_num = worker_num
+        self.mixup_epoch = mixup_epoch
+        self.inputs_def = inputs_def or {}
+        self.max_bad_fraction = max_bad_fraction
+        self.seed = seed
+        self.epoch, self.rank, self.world_size = 0, 0, 1
+        self._dataset = dataset
+        self._forget()
+
+    @classmethod
+    def from_config(cls, section) -> dict:
+        """Builds the transforms; the data set of the config is made on first need."""
+        cfg = section.config
+        arguments = {
+            key: _built(section.get(key), cfg) for key in ("sample_transforms", "batch_transforms")
+        }
+        if cfg.get(cls.dataset_section) is not None:
+            arguments["dataset"] = lambda: create(cls.dataset_section, cfg)
+        return arguments
+
+    def __call__(self, dataset, worker_num: Optional[int] = None) -> "Reader":
+        """A reader with the same settings for another data set."""
+        bound = copy.copy(self)
+        bound._dataset = dataset
+        bound._forget()
+        if worker_num is not None:
+            bound.worker_num = worker_num
+        return bound
+
+    def _forget(self) -> None:
+        """Drop everything that belongs to a data set or an iteration."""
+        self.wait_seconds = self.total_wait_seconds = 0.0
+        self.notes, self.unreadable = Counter(), {}
+        self._pools = []
+        self._indices = None
+        self._order_of = (None, None)
+
+    @property
+    def dataset(self):
+        """The data set, made from the configuration on first use."""
+        if self._dataset is None:
+            name = self.dataset_section or type(self).__name__
+            raise DataError(f"{type(self).__name__} has no data set; set {name} in the config")
+        if callable(self._dataset) and not hasattr(self._dataset, "record"):
+            self._dataset = self._dataset()
+        return self._dataset
+
+    def __len__(self) -> int:
+        return len(self._batches_of(self.epoch))
+
+    def __iter__(self) -> Iterator[dict]:
+        return self.batches(self.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch that the next iteration is for."""
+        self.epoch = epoch
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[dict]:
+        """The batches of `epoch` from number `start` on.
+
+        Raises:
+            DataError: unusable data, too many unreadable pictures, or a worker that died.
+        """
+        build = self._builder(epoch)
+        stop = len(build.batches)
+        self.total_wait_seconds = 0.0
+        source = self._source(build, start, stop)
+        try:
+            for number in range(start, stop):
+                began = time.perf_counter()
+                raw, release = source(number)
+                self._note(raw)
+                batch = finish_batch(raw, self.plan)
+                release()
+                self.wait_seconds = time.perf_counter() - began
+                self.total_wait_seconds += self.wait_seconds
+                yield batch
+        finally:
+            if isinstance(getattr(source, "__self__", None), WorkerPool):
+                self._close(source.__self__)
+        self._say_totals()
+
+    def close(self) -> None:
+        """End all worker processes."""
+        for pool in list(self._pools):
+            self._close(pool)
+
+    def preprocess_config(self) -> "list[dict]":
+        """The `Preprocess` list of infer_cfg.yml: how deployment prepares a picture.
+
+        Raises:
+            ConfigError: the sample transforms hold something that deployment does not know.
+        """
+        result = []
+        for entry in self.sample_transforms + self.batch_transforms:
+            name = type(entry).__name__
+            if isinstance(entry, Resize):
+                settings = {
+                    "target_size": list(entry.target_size),
+                    "keep_ratio": entry.keep_ratio,
+                    "interp": entry.interp,
+                }
+            elif isinstance(entry, NormalizeImage):
+                settings = dict(entry.settings)
+            elif isinstance(entry, Permute):
+                settings = {}
+            elif name == "Decode":
+                continue
+            else:
+                raise ConfigError(
+                    f"{type(self).__name__}: {name} cannot be exported; deployment knows Resize, "
+                    "NormalizeImage and Permute"
+                )
+            result.append({"type": name, **settings})
+        return result
+
+    def _builder(self, epoch: int) -> BatchBuilder:
+        mix = self.mixup_epoch == 0 or epoch < self.mixup_epoch
+        return BatchBuilder(
+            self.dataset,
+            self.plan,
+            self._batches_of(epoch),
+            self.seed,
+            epoch,
+            mix,
+            self.training,
+            self.num_classes,
+            self.collate_batch,
+        )
+
+    def _batches_of(self, epoch: int) -> "list[np.ndarray]":
+        key = (epoch, self.seed, self.rank, self.world_size, self.batch_size)
+        if self._order_of[0] != key:
+            order = epoch_order(self._usable(), self.shuffle, self.seed, epoch)
+            share = (self.rank, self.world_size)
+            if self.training:
+                made = training_batches(order, self.batch_size, self.drop_last, *share)
+            else:
+                made = evaluation_batches(order, self.batch_size, *share)
+            self._order_of = (key, made)
+        return self._order_of[1]
+
+    def _usable(self) -> np.ndarray:
+        """Indices of the samples that take part, without the empty ones when `drop_empty`."""
+        if self._indices is None:
+            indices = np.arange(len(self.dataset))
+            if self.drop_empty and self.training:
+                filled = [len(self.dataset.record(int(i))["gt_bbox"]) > 0 for i in indices]
+                indices = indices[np.array(filled, bool)]
+                logger.info(
+                    "drop_empty: %d of %d images have no objects and are left out",
+                    len(self.dataset) - len(indices),
+                    len(self.dataset),
+                )
+            self._indices = indices
+        return self._indices
+
+    def _source(self, build: BatchBuilder, start: int, stop: int) -> Callable:
+        """A function from batch number to (RawBatch, release)."""
+        largest = self.plan.largest_pixels()
+        count = max((len(batch) for batch in build.batches), default=0)
+        size = None if largest is None else count * largest * 3
+        workers = self.worker_num
+        if workers and not can_fork():
+            self._say_once("this system cannot fork: batches are made in the main process")
+            workers = 0
+        if workers and start < stop:
+            shared = size if self.use_shared_memory else None
+            pool = WorkerPool(build, start, stop, workers, shared, build.epoch, logger.warning)
+            self._pools.append(pool)
+            return pool.get
+        buffer = np.empty(size, np.uint8) if size else None
+        return lambda number: (build(number, buffer), _nothing)
+
+    def _close(self, pool: WorkerPool) -> None:
+        pool.close()
+        if pool in self._pools:
+            self._pools.remove(pool)
+
+    def _note(self, raw: RawBatch) -> None:
+        """Count and say what a batch reports."""
+        for text, count in raw.notes.items():
+            if text not in self.notes:
+                logger.warning("%s (%d in this batch; further ones are only counted)", text, count)
+            self.notes[text] += count
+        for path, reason in raw.unreadable.items():
+            if path not in self.unreadable:
+                self.unreadable[path] = reason
+                logger.warning("skipped: %s (%d so far)", reason, len(self.unreadable))
+        allowed = self.max_bad_fraction * len(self.dataset)
+        if len(self.unreadable) > allowed:
+            some = "\n  ".join(list(self.unreadable.values())[:5])
+            raise DataError(
+                f"{len(self.unreadable)} of {len(self.dataset)} images cannot be read, more than "
+                f"max_bad_fraction {self.max_bad_fraction:g} allows:\n  {some}"
+            )
+
+    def _say_once(self, text: str) -> None:
+        if text not in self.notes:
+            logger.warning("%s", text)
+        self.notes[text] += 1
+
+    def _say_totals(self) -> None:
+        """At the end of an epoch: how often what was said once has happened."""
+        for text, count in self.notes.items():
+            logger.debug("%s: %d so far", text, count)
+        if self.unreadable:
+            logger.info("%d unreadable images were skipped so far", len(self.unreadable))
+
+
+def _built(entries: Optional[list], cfg) -> list:
+    """Transform objects from the entries of a YAML list; objects are taken as they are."""
+    return [create(e, cfg) if isinstance(e, (dict, str)) else e for e in entries or []]
+
+
+def _nothing() -> None:
+    """Releasing a batch that was made in this process."""
+
+
+@register
+class TrainReader(Reader):
+    """Shuffled, augmented batches with ground truth.
+
+    Args:
+        sample_transforms: list of transforms per picture, `Decode` first.
+        batch_transforms: list of transforms per batch.
+        batch_size: pictures per batch and GPU.
+        shuffle: another order in each epoch.
+        drop_last: leave out the last, short batch.
+        drop_empty: leave out pictures without objects.
+        num_classes: classes of the model, checked against the labels.
+        collate_batch: refuse ground truth of different lengths instead of keeping lists.
+        use_shared_memory: pixels from workers through shared memory instead of pipes.
+        worker_num: reader processes; 0 makes batches in the main process.
+        mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.
+        inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
+        max_bad_fraction: share of unreadable pictures above which training stops.
+        seed: of all random draws; the engine sets it.
+        dataset: a data set, or a function that makes it.
+    """
+
+    training = True
+    dataset_section = "TrainDataset"
+
+
+@register
+class EvalReader(Reader):
+    """Every picture of the evaluation set once, in order; parameters as `TrainReader`.
+
+    Ranks of a distributed run share the pictures without repeating or leaving out any. A picture
+    that cannot be read is an error.
+    """
+
+    dataset_section = "EvalDataset"
+
+
+@register
+class TestReader(Reader):
+    """The pictures of an inference run, in order; parameters as `TrainReader`.
+
+    `inputs_def.image_shape` is the input shape [3, height, width] of an exported model.
+    """
+
+    __test__ = False  # not a test case, whatever pytest thinks of its name
+    dataset_section = "TestDataset"
+
+
+def is_own(transform) -> bool:
+    """Whether a transform is one of this project's, which leave pictures unrendered."""
+    return isinstance(transform, Transform)
