@@ -32,7 +32,7 @@ def main() -> None:
         "-r",
         "--resume",
         metavar="CHECKPOINT",
-        help="go on from this checkpoint: weights, optimizer, learning rate, EMA, best AP, position",
+        help="go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position",
     )
     parser.add_argument(
         "--eval",

@@ -76,31 +76,36 @@ def _some(names) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def match_keys(model_keys, file_keys) -> dict:
+def match_keys(model_keys, file_keys, fits=lambda key, source: True) -> dict:
     """Model key -> file key by the suffix rule.
+
+    Args:
+        model_keys, file_keys: the names.
+        fits: whether the shapes of a model key and a file key agree. Where several model keys end
+            with one file key, those that do not fit step back.
 
     Raises:
         CheckpointError: one file key would fill two model keys.
     """
     available = set(file_keys)
-    matches, takers = {}, {}
+    takers = {}
     for key in model_keys:
         parts = key.split(".")
         candidates = (".".join(parts[start:]) for start in range(len(parts)))
         source = next((name for name in candidates if name in available), None)
-        if source is None:
-            continue
-        other = takers.get(source)
-        if other is not None and source not in (key, other):
+        if source is not None:
+            takers.setdefault(source, []).append(key)
+    matches = {}
+    for source, keys in takers.items():
+        if source in keys:  # the exact owner keeps it
+            keys = [source]
+        fitting = [key for key in keys if fits(key, source)]
+        if len(fitting) > 1:
             raise CheckpointError(
-                f"the tensor {source} of the weight file fits two of the model: {other} and {key}"
+                f"the tensor {source} of the weight file fits two of the model: {fitting[0]} and "
+                f"{fitting[1]}"
             )
-        if other == source:  # the exact owner keeps it
-            continue
-        if other is not None:
-            del matches[other]
-        takers[source] = key
-        matches[key] = source
+        matches.update((key, source) for key in fitting or keys)
     return matches
 
 
@@ -126,14 +131,17 @@ def load_weights(
     """
     state = load_state(path)
     targets = model.state_dict()
-    matches = match_keys(targets, state)
-    matched, mismatched = [], []
-    for key, source in matches.items():
-        array, target = _as_float32(state[source]), targets[key]
-        if list(array.shape) == list(target.shape):
-            matched.append(key)
-        else:
-            mismatched.append((key, list(array.shape), list(target.shape)))
+
+    def fits(key, source):
+        return list(state[source].shape) == list(targets[key].shape)
+
+    matches = match_keys(targets, state, fits)
+    matched = [key for key, source in matches.items() if fits(key, source)]
+    mismatched = [
+        (key, list(state[source].shape), list(targets[key].shape))
+        for key, source in matches.items()
+        if not fits(key, source)
+    ]
     used = set(matches.values())
     report = LoadReport(
         str(path),
