@@ -16,8 +16,6 @@ import paddle.distributed as dist
 
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
-from ppdet_lite.metrics.coco import COCOMetric
-from ppdet_lite.metrics.voc import VOCMetric
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 MODEL_KEYS = ("image", "im_id", "im_shape", "scale_factor")
@@ -52,6 +50,8 @@ def build_metric(cfg, dataset, classwise: bool = False):
     """The metric that `cfg.metric` names, for the ground truth of `dataset`."""
     name = str(cfg.get("metric", "COCO")).upper()
     if name == "COCO":
+        from ppdet_lite.metrics.coco import COCOMetric  # pycocotools, which export can do without
+
         return COCOMetric(
             dataset,
             dataset.category_ids,
@@ -60,6 +60,8 @@ def build_metric(cfg, dataset, classwise: bool = False):
             bias=int(cfg.get("bias", 0)),
         )
     if name == "VOC":
+        from ppdet_lite.metrics.voc import VOCMetric
+
         return VOCMetric(
             dataset,
             dataset.class_names,
