@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
@@ -180,19 +181,26 @@ class Detector:
 
     def _give_up_onednn(self, error: Exception) -> None:
         """Rebuilds the predictor without oneDNN; an error that is not oneDNN's is passed on."""
-        reason = " ".join(str(error).split())
         if not self.onednn:
-            raise UserError(
-                f"{self.files.path}: Paddle cannot run this model. Either {self.files.graph.name} "
-                f"and {PARAMS_FILE} do not belong together, or another version of Paddle wrote "
-                f"them: {reason[-300:]}"
-            ) from error
-        print(f"oneDNN is off, it cannot run this model here: {reason[-160:]}", file=sys.stderr)
+            raise self._unusable(error) from error
         self.onednn = False
         try:
             self.predictor = self._build()
         except PADDLE_ERRORS as second:
-            self._give_up_onednn(second)
+            raise self._unusable(second) from second
+        print(f"oneDNN is off, it cannot run this model here: {_end_of(error)}", file=sys.stderr)
+
+    def _unusable(self, error: Exception) -> UserError:
+        return UserError(
+            f"{self.files.path}: Paddle cannot run this model. Either {self.files.graph.name} and "
+            f"{PARAMS_FILE} do not belong together, or another version of Paddle wrote them: "
+            f"{_end_of(error)}"
+        )
+
+
+def _end_of(error: Exception) -> str:
+    """The last part of Paddle's message on one line; what comes before is its call stack."""
+    return " ".join(str(error).split())[-250:]
 
 
 def check_runtime(device: str, run_mode: str) -> None:
@@ -207,6 +215,7 @@ def check_runtime(device: str, run_mode: str) -> None:
         raise UserError(f"--run_mode: found {run_mode}, allowed: {', '.join(RUN_MODES)}")
     if run_mode != "paddle" and device != "GPU":
         raise UserError(f"--run_mode {run_mode} needs --device GPU; on a CPU use --run_mode paddle")
+    warnings.filterwarnings("ignore", message="No ccache found")  # only compilers need it
     try:
         import paddle
     except ImportError as error:
