@@ -89,6 +89,9 @@ class VOCDataSet(DetectionDataset):
         self._finish(images, boxes, report, sample_num, allow_empty, empty_ratio, repeat)
         if not label_list:
             self.report_lines.append(f"class names: collected from {source}, sorted")
+        repeated = len(entries) - len(set(entries))
+        if repeated:
+            self.report_lines.append(f"{path}: {repeated} lines repeat an earlier one, and count")
 
     def _read_annotations(self, entries: list, label_source: str):
         """All annotation files as tables, and the line about repaired and dropped boxes."""
@@ -146,7 +149,6 @@ def _read_list(path: Path, dataset_dir: Optional[str], image_dir: Optional[str])
     else:
         root = require_folder(join(dataset_dir, image_dir), "dataset_dir + image_dir")
         entries = _entries_of_pairs(path, fields, root)
-    _check_unique(path, lines, entries)
     return root, entries
 
 
@@ -179,7 +181,8 @@ def _entries_of_ids(path: Path, ids: list, dataset_dir: Path, image_dir: Optiona
     candidates = candidates or [base / "JPEGImages"]
     root = next((folder for folder in candidates if folder.is_dir()), candidates[0])
     require_folder(root, f"dataset_dir + {'image_dir' if image_dir else 'JPEGImages'}")
-    file_of = {os.path.splitext(name)[0]: name for name in sorted(os.listdir(root), reverse=True)}
+    names = sorted(filter(is_image, os.listdir(root)), reverse=True)
+    file_of = {os.path.splitext(name)[0]: name for name in names}
     entries = []
     for number, name in ids:
         stem = os.path.splitext(name)[0] if is_image(name) else name
@@ -190,19 +193,8 @@ def _entries_of_ids(path: Path, ids: list, dataset_dir: Path, image_dir: Optiona
     return root, entries
 
 
-def _check_unique(path: Path, lines: list, entries: list) -> None:
-    line_of = {}
-    for (number, _), entry in zip(lines, entries):
-        first = line_of.setdefault(entry, number)
-        if first != number:
-            raise DataError(
-                f"{path} line {number}: {entry.image} stands already in line {first}; "
-                "an image listed twice would be evaluated twice"
-            )
-
-
 def _collect_names(entries: list):
-    """Sorted names of all objects in the folders of the annotations, and what to call the source."""
+    """Sorted names of all objects in the annotation folders, and what to call the source."""
     folders = sorted({entry.annotation.parent for entry in entries})
     names = set()
     for folder in folders:
