@@ -140,6 +140,7 @@ class WorkerPool:
                 )
             for other, process in enumerate(self.processes):
                 if process.sentinel in ready and not pipe.poll():
+                    process.join(5)  # its pipes close a moment before its exit code is known
                     if process.exitcode != 0 or other == worker:
                         raise self._death(other, number)
                     sentinels.remove(process.sentinel)
