@@ -91,3 +91,74 @@ def _tiny_picture(rng, empty: bool):
             cv2.circle(picture, (x + side // 2, y + side // 2), side // 2, (10, 20, 30), -1)
             objects.append((7, [x, y, 2 * (side // 2) + 1, 2 * (side // 2) + 1]))
     return picture, objects
+
+
+SMALL_CONFIG = """
+architecture: YOLOv3
+metric: COCO
+num_classes: 2
+norm_type: bn
+width_mult: 0.25
+use_gpu: false
+worker_num: 0
+save_dir: {root}/output
+weights: {root}/weights/small
+EvalDataset: {{name: COCODataSet, dataset_dir: {data}, image_dir: images, anno_path: annotations/val.json}}
+TestDataset: {{name: ImageFolder, dataset_dir: {data}, anno_path: annotations/val.json}}
+ResNet: {{depth: 18, variant: d, return_idx: [1, 2, 3], dcn_v2_stages: [3], freeze_at: -1, freeze_norm: false}}
+PPYOLOPAN: {{conv_block_num: 2, drop_block: true, spp: true}}
+YOLOv3Head: {{loss: YOLOv3Loss, iou_aware: true, iou_aware_factor: 0.5}}
+YOLOv3Loss: {{ignore_thresh: 0.7, scale_x_y: 1.05, iou_loss: IouLoss, iou_aware_loss: IouAwareLoss}}
+YOLOv3: {{backbone: ResNet, neck: PPYOLOPAN, yolo_head: YOLOv3Head, post_process: BBoxPostProcess}}
+BBoxPostProcess:
+  decode: {{name: YOLOBox, conf_thresh: 0.01}}
+  nms: {{name: MatrixNMS, keep_top_k: 100, score_threshold: 0.01, post_threshold: 0.01}}
+EvalReader: &reader
+  sample_transforms:
+    - Decode: {{}}
+    - Resize: {{target_size: [96, 128], keep_ratio: false, interp: 2}}
+    - NormalizeImage: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], is_scale: true}}
+    - Permute: {{}}
+  batch_size: 3
+TestReader:
+  <<: *reader
+  batch_size: 1
+  inputs_def: {{image_shape: [3, 96, 128]}}
+"""
+
+
+@pytest.fixture(scope="session")
+def small_config(tmp_path_factory, tiny_coco) -> Path:
+    """A configuration of a narrow R18 PP-YOLOv2 at 96 x 128 for `tiny_coco`, and its weights.
+
+    The weights are random, with a head that finds objects everywhere; their side file says that
+    class 0 is "square" and class 1 "circle".
+    """
+    import paddle
+
+    from ppdet_lite.core.workspace import create, load_config
+    from ppdet_lite.engine.checkpoint import save_checkpoint
+
+    root = tmp_path_factory.mktemp("small")
+    path = root / "small.yml"
+    path.write_text(SMALL_CONFIG.format(root=root, data=tiny_coco))
+    cfg = load_config(path)
+    paddle.seed(1)
+    model = create(cfg.architecture, cfg)
+    rng = np.random.default_rng(1)
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    for key, value in weights.items():
+        if key.startswith("yolo_head."):  # its own start values would give 0.01 everywhere
+            weights[key] = rng.normal(0, 0.25, value.shape).astype(np.float32)
+    meta = {"class_names": ["square", "circle"]}
+    save_checkpoint(str(root / "weights"), "small", weights, meta)
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(small_config, tmp_path_factory) -> Path:
+    """The folder that tools/export_model.py writes for `small_config`."""
+    from ppdet_lite.core.workspace import load_config
+    from ppdet_lite.engine.export import export_model
+
+    return export_model(load_config(small_config), tmp_path_factory.mktemp("exported"))
