@@ -4,16 +4,17 @@ the hooks and their order.
 
 import logging
 import os
+import warnings
 from typing import Optional
 
 import paddle
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import create, merge_config
+from ppdet_lite.data.transforms.normalise import NormalizeImage
 from ppdet_lite.engine.checkpoint import load_resume, load_weights, stem_of
 from ppdet_lite.engine.download import fetch_weights, is_url
 from ppdet_lite.engine.ema import ModelEMA
-from ppdet_lite.engine.evaluator import Evaluator
 from ppdet_lite.engine.hooks.checkpoint import BestModelHook, CheckpointHook
 from ppdet_lite.engine.hooks.ema import EMAHook
 from ppdet_lite.engine.hooks.evaluation import EvalHook
@@ -64,6 +65,8 @@ def run_training(
     """
     if amp is not None:
         cfg = merge_config(cfg, {"amp": amp}, source="--amp")
+    # Paddle says so for every batch norm layer; it is what everybody expects.
+    warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     device = prepare_device(cfg)
     ranks = init_ranks()
     folder = os.path.join(cfg.get("save_dir", "output"), cfg.name)
@@ -152,6 +155,8 @@ def _checked_evaluator(cfg, dataset, evaluate: bool):
     check_dataset_against_config(cfg, dataset)
     if not evaluate:
         return None
+    from ppdet_lite.engine.evaluator import Evaluator  # training alone needs no metric packages
+
     eval_dataset = create("EvalDataset", cfg)
     check_class_order(dataset, eval_dataset)
     return Evaluator(cfg, dataset=eval_dataset)
@@ -174,10 +179,12 @@ def _hooks(cfg, folder: str, meta: dict, evaluator) -> list:
 
 
 def _vdl_hook(cfg, reader, vdl_log_dir: Optional[str], folder: str) -> VisualDLHook:
+    transforms = [*reader.sample_transforms, *reader.batch_transforms]
+    normalisation = next((t for t in transforms if isinstance(t, NormalizeImage)), None)
     return VisualDLHook(
         vdl_log_dir or os.path.join(folder, "vdl"),
         int(cfg.get("log_iter", 20)),
-        reader.preprocess_config(),
+        normalisation.settings if normalisation is not None else {},
     )
 
 

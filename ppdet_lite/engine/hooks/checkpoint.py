@@ -30,6 +30,7 @@ class CheckpointHook(Hook):
         self.folder = folder
         self.snapshot_epoch = snapshot_epoch
         self.meta = dict(meta or {})
+        self._written = None  # what the newest model_final holds
 
     def before_train(self, trainer) -> None:
         """Clears away what a killed run left half-written."""
@@ -46,7 +47,7 @@ class CheckpointHook(Hook):
 
     def after_train(self, trainer) -> None:
         """Saves the result, now with the last evaluation in its side file."""
-        if trainer.state.ranks.rank != 0:
+        if trainer.state.ranks.rank != 0 or self._written == _version(trainer.state):
             return
         try:
             self._save(trainer, "model_final")
@@ -83,6 +84,8 @@ class CheckpointHook(Hook):
             meta_of(state, self.meta),
             state.state_dict(),
         )
+        if name == "model_final":
+            self._written = _version(state)
         get_logger().info("Saved %s", os.path.join(self.folder, name))
 
     def _rescue(self, trainer) -> str:
@@ -135,6 +138,11 @@ class BestModelHook(Hook):
             get_logger().error("%s The run goes on without this best_model.", error)
             return
         get_logger().info("Saved %s", os.path.join(self.folder, "best_model"))
+
+
+def _version(state) -> tuple:
+    """Tells whether a checkpoint written now would say anything new."""
+    return state.iteration, (state.last_evaluation or {}).get("epoch")
 
 
 def weights_for_file(state) -> dict:

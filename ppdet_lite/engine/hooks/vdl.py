@@ -1,5 +1,7 @@
 """Writes losses, metrics and a few training pictures for VisualDL."""
 
+from typing import Optional
+
 import cv2
 import numpy as np
 
@@ -19,14 +21,21 @@ class VisualDLHook(Hook):
     Args:
         folder: of the VisualDL log.
         log_iter: steps between scalars.
-        preprocess: the reader's list of preprocessing steps; its NormalizeImage is undone.
+        normalisation: settings of the reader's NormalizeImage (`mean`, `std`, `is_scale`), undone
+            for the pictures; None or {} when the batches are not normalised.
         pictures: number of pictures.
 
     Raises:
         ConfigError: the package visualdl is not installed.
     """
 
-    def __init__(self, folder: str, log_iter: int = 20, preprocess: list = (), pictures: int = 4):
+    def __init__(
+        self,
+        folder: str,
+        log_iter: int = 20,
+        normalisation: Optional[dict] = None,
+        pictures: int = 4,
+    ):
         try:
             from visualdl import LogWriter
         except ImportError:
@@ -34,7 +43,7 @@ class VisualDLHook(Hook):
                 "--use_vdl needs the package visualdl: pip install visualdl"
             ) from None
         self.log_iter = max(1, log_iter)
-        self.preprocess = list(preprocess)
+        self.normalisation = normalisation or {}
         self.pictures = pictures
         self._evaluated = None
         self._writer = LogWriter(logdir=folder)
@@ -48,7 +57,7 @@ class VisualDLHook(Hook):
         """Scalars, and pictures at the first step."""
         iteration = trainer.state.iteration
         if self.pictures:
-            images = picture_batch(record.batches[0], self.preprocess, self.pictures)
+            images = picture_batch(record.batches[0], self.normalisation, self.pictures)
             for index, image in enumerate(images):
                 self._writer.add_image(f"train/{index}", image, iteration)
             self.pictures = 0
@@ -71,22 +80,22 @@ class VisualDLHook(Hook):
         self._writer.close()
 
 
-def picture_batch(batch: dict, preprocess: list, count: int) -> list:
+def picture_batch(batch: dict, normalisation: dict, count: int) -> list:
     """Pictures of a training batch with their boxes.
 
     Args:
         batch: `image` float32 [B, 3, H, W] normalised, `gt_bbox` float32 [B, P, 4] normalised
             centre x, centre y, width, height, zero padded (may be absent).
-        preprocess: list that holds the `NormalizeImage` step which is undone (may be empty).
+        normalisation: `mean`, `std`, `is_scale` of the normalisation to undo, or {}.
         count: at most so many.
 
     Returns:
         list of uint8 [H, W, 3] RGB.
     """
-    step = next((s for s in preprocess if s.get("type") == "NormalizeImage"), {})
-    std = np.float32(step.get("std", (1.0, 1.0, 1.0)))
-    mean = np.float32(step.get("mean", (0.0, 0.0, 0.0)))
-    scale = 255.0 if step.get("is_scale", True) and step else 1.0
+    shifted = normalisation.get("norm_type", "mean_std") == "mean_std"
+    std = np.float32(normalisation.get("std", 1.0) if shifted else 1.0)
+    mean = np.float32(normalisation.get("mean", 0.0) if shifted else 0.0)
+    scale = 255.0 if normalisation.get("is_scale", False) else 1.0
     pictures = []
     for index in range(min(count, len(batch["image"]))):
         pixels = batch["image"][index].transpose(1, 2, 0) * std + mean
