@@ -17,7 +17,7 @@ def resolve_class_names(cfg, weights: Optional[str] = None) -> "list[str]":
     Raises:
         ConfigError: the names found do not fit `num_classes`.
     """
-    num_classes = int(cfg.num_classes)
+    num_classes = int(cfg.get("num_classes", 80))
     names = read_meta(weights).get("class_names") if weights else None
     source = f"the weights {weights}"
     if not names:
@@ -25,8 +25,9 @@ def resolve_class_names(cfg, weights: Optional[str] = None) -> "list[str]":
     if not names:
         get_logger().info(
             "class names: neither the weights nor TestDataset state any; the classes are called "
-            "class 0 to class %d (TestDataset.anno_path takes a COCO json or a label_list.txt)",
+            "class 0 to class %d (TestDataset.anno_path takes a COCO json or a label_list.txt%s)",
             num_classes - 1,
+            ", TestDataset.use_default_label=true the names of COCO" if num_classes == 80 else "",
         )
         return [f"class {index}" for index in range(num_classes)]
     if len(names) != num_classes:

@@ -22,7 +22,7 @@ from ppdet_lite.core.workspace import create
 from ppdet_lite.engine.class_names import resolve_class_names
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.evaluator import evaluation_mode
-from ppdet_lite.engine.export_check import ExportMismatch, verify_export
+from ppdet_lite.engine.export_check import ExportMismatch, load_pictures, verify_export
 from ppdet_lite.utils.logger import get_logger
 
 __all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model", "save_inference_model"]
@@ -73,6 +73,7 @@ def export_model(
         ExportMismatch: the exported model's detections are not the trained model's.
         UserError: weights, input size or pictures that cannot be used, or no room to write.
     """
+    images = load_pictures(verify)  # first of all, so that a wrong path costs no time
     model, weights = load_trained_model(cfg)
     reader = create("TestReader", cfg)
     infer_cfg = describe_export(cfg, model, reader.preprocess_config(), weights)
@@ -84,7 +85,7 @@ def export_model(
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     try:
         save_inference_model(model, part, infer_cfg)
-        verify_export(model, part, infer_cfg, verify)
+        verify_export(model, part, infer_cfg, images)
         _move_into_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -139,8 +139,24 @@ def built_in_picture(height: int = 480, width: int = 640) -> np.ndarray:
     return image
 
 
+def load_pictures(pictures: Sequence[Union[str, Path]] = ()) -> "dict[str, np.ndarray]":
+    """uint8 RGB pictures by name, from files and folders; the built-in one and its mirror image
+    when none are named.
+
+    Raises:
+        ImageError, DataError: a picture or folder that cannot be used.
+    """
+    if not pictures:
+        image = built_in_picture()
+        return {"built-in picture": image, "its mirror image": image[:, ::-1].copy()}
+    paths = []
+    for picture in map(Path, pictures):
+        paths += list_pictures(picture) if picture.is_dir() else [picture]
+    return {str(path): decode_image(path) for path in paths}
+
+
 def verify_export(
-    model, folder: Union[str, Path], infer_cfg: dict, pictures: Sequence[Union[str, Path]] = ()
+    model, folder: Union[str, Path], infer_cfg: dict, images: "dict[str, np.ndarray]"
 ) -> None:
     """Runs both models on pictures, singly and as a batch, and compares their detections.
 
@@ -148,13 +164,11 @@ def verify_export(
     is reported but no failure: deployment then does without it.
 
     Args:
-        pictures: files or folders; none takes the built-in picture and its mirror image.
+        images: uint8 RGB by name, as `load_pictures` returns them.
 
     Raises:
         ExportMismatch: detections differ beyond the tolerances.
-        ImageError, DataError: a picture or folder that cannot be used.
     """
-    images = _load(pictures)
     preprocess = Preprocess(infer_cfg["Preprocess"])
     samples = {name: preprocess(image) for name, image in images.items()}
     expected = {name: _trained_rows(model, sample) for name, sample in samples.items()}
@@ -194,16 +208,6 @@ def verify_export(
             "the model finds nothing on the pictures compared, so equality of boxes was not shown; "
             "--verify PICTURE ... takes pictures of your own"
         )
-
-
-def _load(pictures) -> "dict[str, np.ndarray]":
-    if not pictures:
-        image = built_in_picture()
-        return {"built-in picture": image, "its mirror image": image[:, ::-1].copy()}
-    paths = []
-    for picture in map(Path, pictures):
-        paths += list_pictures(picture) if picture.is_dir() else [picture]
-    return {str(path): decode_image(path) for path in paths}
 
 
 def _batch(samples) -> "dict[str, np.ndarray]":

@@ -1,0 +1,304 @@
+"""The exported model is the trained model, and a failed export leaves nothing behind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, ImageError, UserError
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.data.image_ops import Preprocess, decode_image
+from ppdet_lite.engine import export, export_check
+from ppdet_lite.engine.evaluation import load_trained_model
+from ppdet_lite.engine.export import ExportMismatch, export_model
+from ppdet_lite.engine.export_check import (
+    ExportedModel,
+    built_in_picture,
+    compare_detections,
+    load_pictures,
+    verify_export,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(small_config):
+    return load_trained_model(load_config(small_config))[0]
+
+
+def rows(*values):
+    return np.array(values, np.float32).reshape(-1, 6)
+
+
+# ----------------------------------------------------------------------------- what is written
+def test_folder_holds_the_model_and_what_deployment_must_know(exported):
+    assert sorted(p.name for p in exported.iterdir())[0] == "infer_cfg.yml"
+    assert (exported / "model.pdiparams").stat().st_size > 100_000
+    assert (exported / "model.json").exists() != (exported / "model.pdmodel").exists()
+    assert [p.name for p in exported.parent.iterdir()] == ["small"]
+    settings = yaml.safe_load((exported / "infer_cfg.yml").read_text(encoding="utf-8"))
+    settings.pop("paddle_version")
+    assert settings == {
+        "mode": "paddle",
+        "draw_threshold": 0.5,
+        "metric": "COCO",
+        "use_dynamic_shape": False,
+        "arch": "YOLO",
+        "min_subgraph_size": 3,
+        "Preprocess": [
+            {"type": "Resize", "target_size": [96, 128], "keep_ratio": False, "interp": 2},
+            {
+                "type": "NormalizeImage",
+                "mean": [0.485, 0.456, 0.406],
+                "std": [0.229, 0.224, 0.225],
+                "is_scale": True,
+                "norm_type": "mean_std",
+            },
+            {"type": "Permute"},
+        ],
+        "label_list": ["square", "circle"],
+        "format_version": 1,
+        "model_name": "small",
+        "image_shape": [3, 96, 128],
+        "NMS": {
+            "name": "MatrixNMS",
+            "score_threshold": 0.01,
+            "post_threshold": 0.01,
+            "nms_top_k": -1,
+            "keep_top_k": 100,
+            "use_gaussian": False,
+            "gaussian_sigma": 2.0,
+            "normalized": False,
+            "background_label": -1,
+        },
+        "Decode": {"name": "YOLOBox", "conf_thresh": 0.01},
+    }
+
+
+def test_inputs_are_named_and_the_batch_is_free(exported):
+    model = ExportedModel(exported)
+    assert sorted(model.predictor.get_input_names()) == ["im_shape", "image", "scale_factor"]
+    for count in (1, 3):
+        inputs = {
+            "image": np.zeros((count, 3, 96, 128), np.float32),
+            "im_shape": np.full((count, 2), 96, np.float32),
+            "scale_factor": np.ones((count, 2), np.float32),
+        }
+        bbox, bbox_num = model(inputs)
+        assert len(bbox_num) == count and bbox.shape == (bbox_num.sum(), 6)
+
+
+# --------------------------------------------------------------------- equal to the trained model
+def assert_equal_detections(trained, exported, images, onednn):
+    preprocess = Preprocess(yaml.safe_load((exported / "infer_cfg.yml").read_text())["Preprocess"])
+    model = ExportedModel(exported, onednn)
+    samples = [preprocess(image) for image in images]
+    expected = [export_check._trained_rows(trained, sample) for sample in samples]
+    singles = [model(export_check._batch([sample]))[0] for sample in samples]
+    batched = export_check._rows_of_batch(model, samples)
+    for reference, single, of_batch in zip(expected, singles, batched):
+        assert len(reference) > 10
+        for other in (single, of_batch):
+            result = compare_detections(reference, other, 0.01, 100)
+            assert len(result.lost) == len(result.extra) == 0
+            assert result.matched >= len(reference) - 2
+            assert result.max_score < 1e-3
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+def test_exported_model_equals_the_trained_one(trained, exported, onednn):
+    image = built_in_picture()
+    assert_equal_detections(trained, exported, [image, image[:, ::-1].copy()], onednn)
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+def test_exported_model_equals_the_trained_one_on_photos(trained, exported, onednn, shared_dir):
+    photos = sorted((shared_dir / "data" / "coco128" / "train2017").glob("*.jpg"))[:8]
+    assert_equal_detections(trained, exported, [decode_image(p) for p in photos], onednn)
+
+
+def test_export_leaves_the_model_as_it_was(small_config, tmp_path):
+    cfg = load_config(small_config)
+    model, _ = load_trained_model(cfg)
+    model.train()
+    infer_cfg = export.describe_export(cfg, model, [{"type": "Permute"}], cfg.weights)
+    export.save_inference_model(model, tmp_path, infer_cfg)
+    assert all(layer.training for layer in model.sublayers(include_self=True))
+    model.eval()
+    inputs = {
+        "image": paddle.zeros([1, 3, 96, 128]),
+        "im_shape": paddle.to_tensor([[96.0, 128.0]]),
+        "scale_factor": paddle.ones([1, 2]),
+    }
+    assert set(model(inputs)) == {"bbox", "bbox_num"}
+
+
+# -------------------------------------------------------------------------------- verification
+def test_comparison_matches_rows_in_any_order():
+    reference = rows([0, 0.9, 0, 0, 10, 10], [1, 0.8, 5, 5, 20, 20], [0, 0.5, 1, 1, 4, 4])
+    other = reference[[2, 0, 1]] + np.array([0, 5e-4, 0.05, 0, 0, -0.05], np.float32)
+    result = compare_detections(reference, other)
+    assert result.matched == 3 and len(result.lost) == len(result.extra) == 0
+    assert result.max_box_px == pytest.approx(0.05, abs=1e-5)
+    assert result.max_score == pytest.approx(5e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        [1, 0, 0, 0, 0, 0],  # another class
+        [0, 2e-3, 0, 0, 0, 0],  # score
+        [0, 0, 0.2, 0, 0, 0],  # corner
+    ],
+)
+def test_comparison_sees_other_classes_scores_and_corners(change):
+    reference = rows([0, 0.9, 0, 0, 10, 10], [0, 0.8, 5, 5, 20, 20])
+    other = reference.copy()
+    other[1] += change
+    result = compare_detections(reference, other)
+    assert result.matched == 1
+    assert result.lost.tolist() == [pytest.approx(reference[1].tolist())]
+    assert result.extra.tolist() == [pytest.approx(other[1].tolist())]
+
+
+def test_one_row_cannot_be_matched_twice():
+    reference = rows([0, 0.9, 0, 0, 10, 10], [0, 0.9, 0, 0, 10, 10])
+    result = compare_detections(reference, reference[:1])
+    assert result.matched == 1 and len(result.lost) == 1
+
+
+def test_rows_at_the_reporting_limit_may_come_and_go():
+    reference = rows([0, 0.9, 0, 0, 10, 10], [0, 0.0105, 5, 5, 20, 20])
+    assert len(compare_detections(reference, reference[:1], lowest_score=0.01).lost) == 0
+    assert len(compare_detections(reference, reference[:1], lowest_score=0.0).lost) == 1
+    # All places taken: whether the last row is this one or its near-equal is a matter of rounding.
+    other = rows([0, 0.9, 0, 0, 10, 10], [1, 0.5, 5, 5, 20, 20])
+    reference = rows([0, 0.9, 0, 0, 10, 10], [1, 0.5, 50, 50, 60, 60])
+    assert len(compare_detections(reference, other, keep_top_k=2).lost) == 0
+    assert len(compare_detections(reference, other, keep_top_k=3).lost) == 1
+
+
+def test_nothing_found_on_either_side():
+    result = compare_detections(rows(), rows())
+    assert result.matched == 0 and result.max_box_px == 0.0
+
+
+def test_a_differing_export_is_refused_and_nothing_is_left(small_config, tmp_path, monkeypatch):
+    save = export.save_inference_model
+
+    def save_another_model(model, folder, infer_cfg):
+        save(model, folder, infer_cfg)
+        head = model.yolo_head.parameters()[0]
+        head.set_value(head * 1.5)
+
+    monkeypatch.setattr(export, "save_inference_model", save_another_model)
+    with pytest.raises(ExportMismatch) as caught:
+        export_model(load_config(small_config), tmp_path / "out")
+    text = str(caught.value)
+    assert text.startswith("the exported model differs from the trained one on built-in picture: ")
+    assert text.endswith("Nothing was written.")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_failed_export_keeps_the_earlier_one(small_config, tmp_path, monkeypatch):
+    target = tmp_path / "out" / "small"
+    target.mkdir(parents=True)
+    (target / "model.json").write_text("old")
+    with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read"):
+        export_model(load_config(small_config), tmp_path / "out", verify=[tmp_path / "gone.jpg"])
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["small"]
+    assert (target / "model.json").read_text() == "old"
+
+
+def test_a_new_export_replaces_the_old_files_only(exported, tmp_path):
+    target, part = tmp_path / "small", tmp_path / "part"
+    target.mkdir()
+    part.mkdir()
+    (target / "model.pdmodel").write_text("an export of Paddle 2")
+    (target / "notes.txt").write_text("mine")
+    (part / "model.json").write_text("new")
+    export._move_into_place(part, target)
+    assert sorted(p.name for p in target.iterdir()) == ["model.json", "notes.txt"]
+    assert not part.exists()
+
+
+def test_verification_takes_pictures_and_folders(trained, exported, tmp_path, tiny_coco, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in (1, 2):
+        shutil.copy(tiny_coco / "images" / f"val_{index}.jpg", folder)
+    images = load_pictures([tiny_coco / "images" / "val_0.jpg", folder])
+    assert [Path(name).name for name in images] == ["val_0.jpg", "val_1.jpg", "val_2.jpg"]
+    settings = yaml.safe_load((exported / "infer_cfg.yml").read_text())
+    verify_export(trained, exported, settings, images)
+    printed = capsys.readouterr().err
+    assert "export verified (plain kernels): 3 pictures, " in printed
+    assert "export verified (oneDNN kernels): 3 pictures, " in printed
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no pictures in this folder or below it"):
+        load_pictures([tmp_path / "empty"])
+
+
+def test_an_onednn_that_fails_is_reported_only(trained, exported, tiny_coco, capsys, monkeypatch):
+    class NoOneDnn(ExportedModel):
+        def __init__(self, folder, onednn=False):
+            if onednn:
+                raise RuntimeError("no kernel\nfor this")
+            super().__init__(folder)
+
+    monkeypatch.setattr(export_check, "ExportedModel", NoOneDnn)
+    settings = yaml.safe_load((exported / "infer_cfg.yml").read_text())
+    verify_export(trained, exported, settings, load_pictures([tiny_coco / "images" / "val_0.jpg"]))
+    printed = capsys.readouterr().err
+    assert "oneDNN cannot run this export on this machine: no kernel for this" in printed
+    assert "export verified (oneDNN" not in printed
+
+
+# -------------------------------------------------------------------------------------- errors
+def test_input_size_comes_from_image_shape_and_reaches_the_preprocessing(small_config):
+    cfg = load_config(small_config, ["TestReader.inputs_def.image_shape=[3,64,160]"])
+    assert export.input_size(cfg) == (64, 160)
+    ops = export._with_target_size([{"type": "Resize", "target_size": [9, 9]}], 64, 160)
+    assert ops == [{"type": "Resize", "target_size": [64, 160]}]
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ("null", "found None, allowed: [3, height, width]"),
+        ("[3,100,128]", "found [3, 100, 128], allowed: height and width that are multiples of 32"),
+        ("[1,96,96]", "found [1, 96, 96], allowed: [3, height, width]"),
+        ("[3,-1,-1]", "found [3, -1, -1], allowed: [3, height, width]"),
+    ],
+)
+def test_unusable_input_sizes(small_config, shape, text):
+    cfg = load_config(small_config, [f"TestReader.inputs_def.image_shape={shape}"])
+    with pytest.raises(ConfigError) as caught:
+        export.input_size(cfg)
+    assert str(caught.value) == (
+        f"TestReader.inputs_def.image_shape: {text}, for instance "
+        "-o TestReader.inputs_def.image_shape=[3,640,640]"
+    )
+
+
+def test_weights_must_be_given(small_config, tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        export_model(load_config(small_config, ["weights=null"]), tmp_path)
+    assert str(caught.value) == (
+        "no weights: give them with -o weights=output/small/best_model (a path or URL)"
+    )
+
+
+def test_an_output_folder_that_cannot_be_made(small_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError) as caught:
+        export_model(load_config(small_config), tmp_path / "file")
+    assert str(caught.value).startswith(f"{tmp_path / 'file' / 'small'}: cannot be written (")
+
+
+def test_paddle_detection_keys_can_be_read_as_json_and_yaml(exported):
+    settings = yaml.safe_load((exported / "infer_cfg.yml").read_text())
+    assert json.loads(json.dumps(settings)) == settings
