@@ -25,7 +25,14 @@ _OPTIMIZERS = {
 }
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
 # Arguments of Paddle's optimizers that are set here and not in the `optimizer` mapping.
-_SET_HERE = ("self", "learning_rate", "parameters", "weight_decay", "grad_clip")
+_SET_HERE = (
+    "self",
+    "learning_rate",
+    "parameters",
+    "weight_decay",
+    "grad_clip",
+    "apply_decay_param_fun",
+)
 
 
 @register
@@ -98,20 +105,30 @@ class OptimizerBuilder:
             clip = paddle.nn.ClipGradByGlobalNorm(float(self.clip_grad_by_norm))
         elif self.clip_grad_by_value is not None:
             clip = paddle.nn.ClipGradByValue(float(self.clip_grad_by_value))
-        decay = None
-        if self.regularizer:
-            decay = _REGULARIZERS[self.regularizer["type"]](
-                float(self.regularizer.get("factor", 0.0))
-            )
-            if self.kind == "AdamW":  # its decay is decoupled and takes the bare coefficient
-                decay = float(self.regularizer.get("factor", 0.0))
+        parameters = [p for p in parameters if not p.stop_gradient]
+        factor = float(self.regularizer.get("factor", 0.0)) if self.regularizer else 0.0
+        if self.kind == "AdamW":  # decoupled: a bare coefficient, parameters opt out by name
+            undecayed = {p.name for p in parameters if _opts_out(p)}
+            decay = {
+                "weight_decay": factor,
+                "apply_decay_param_fun": lambda name: name not in undecayed,
+            }
+        else:
+            kind = _REGULARIZERS[self.regularizer["type"]] if self.regularizer else None
+            decay = {"weight_decay": kind(factor) if kind else None}
         return _OPTIMIZERS[self.kind](
             learning_rate=learning_rate,
-            parameters=[p for p in parameters if not p.stop_gradient],
-            weight_decay=decay,
+            parameters=parameters,
             grad_clip=clip,
+            **decay,
             **self.settings,
         )
+
+
+def _opts_out(parameter) -> bool:
+    """Whether the parameter's own regularizer is a decay of zero."""
+    own = getattr(parameter, "regularizer", None)
+    return own is not None and getattr(own, "_coeff", None) == 0.0
 
 
 def optimizer_state(optimizer, model) -> dict:

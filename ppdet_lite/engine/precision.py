@@ -2,8 +2,8 @@
 
 O1 casts at the operators that gain from it; O2 keeps the whole network in half precision with
 float32 master weights in the optimizer. float16 needs a scaled loss; a step whose scaled gradients
-overflow is skipped and the scale is halved (paddle.amp.GradScaler). On a CPU there is no float16
-arithmetic: bfloat16 is used there, which has the range of float32 and needs no scale.
+overflow is skipped and the scale is halved (paddle.amp.GradScaler). All of it needs a GPU: on a CPU
+Paddle's autocast has no effect, whatever the type.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ from typing import Optional
 import paddle
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.utils.logger import get_logger
 
 
 class Precision:
@@ -21,8 +20,7 @@ class Precision:
     Args:
         enabled: mixed precision on.
         level: `O1` or `O2`.
-        dtype: `float16` or `bfloat16`.
-        init_loss_scaling: first scale of the loss (float16).
+        init_loss_scaling: first scale of the loss.
         master_grad: O2: keep gradients in float32.
         white_list, black_list: operators forced to half precision and to float32 under O1.
     """
@@ -31,7 +29,6 @@ class Precision:
         self,
         enabled: bool = False,
         level: str = "O1",
-        dtype: str = "float16",
         init_loss_scaling: float = 1024.0,
         master_grad: bool = False,
         white_list: Optional[list] = None,
@@ -41,12 +38,11 @@ class Precision:
             raise ConfigError(f"amp_level: found '{level}', allowed: O1, O2")
         self.enabled = enabled
         self.level = level
-        self.dtype = dtype
         self.master_grad = master_grad
         self.white_list = white_list
         self.black_list = black_list
         self.scaler = None
-        if enabled and dtype == "float16":
+        if enabled:
             self.scaler = paddle.amp.GradScaler(init_loss_scaling=float(init_loss_scaling))
 
     @classmethod
@@ -57,23 +53,14 @@ class Precision:
             ConfigError: the device cannot do it.
         """
         enabled = bool(cfg.get("amp", False))
-        level = cfg.get("amp_level", "O1")
-        dtype = "float16"
         if enabled and device == "cpu":
-            if level == "O2":
-                raise ConfigError(
-                    "amp_level=O2 needs a GPU: Paddle has no half precision layers for the CPU. "
-                    "Use -o amp_level=O1 (bfloat16 on the CPU) or train without --amp."
-                )
-            dtype = "bfloat16"
-            get_logger().info(
-                "Mixed precision on the CPU: bfloat16 in place of float16, no loss scaling. It "
-                "saves time only on processors with bfloat16 arithmetic."
+            raise ConfigError(
+                "mixed precision needs a GPU, and this run is on the CPU, where Paddle computes in "
+                "float32 only. Leave out --amp (or set -o amp=false)."
             )
         return cls(
             enabled,
-            level,
-            dtype,
+            cfg.get("amp_level", "O1"),
             cfg.get("init_loss_scaling", 1024.0),
             bool(cfg.get("master_grad", False)),
             cfg.get("custom_white_list"),
@@ -88,7 +75,7 @@ class Precision:
             models=model,
             optimizers=optimizer,
             level="O2",
-            dtype=self.dtype,
+            dtype="float16",
             master_grad=self.master_grad,
         )
 
@@ -100,7 +87,7 @@ class Precision:
             custom_white_list=self.white_list,
             custom_black_list=self.black_list,
             level=self.level,
-            dtype=self.dtype,
+            dtype="float16",
         )
 
     def backward(self, loss) -> None:

@@ -101,3 +101,29 @@ def test_ema_of_a_counting_parameter(golden, kind):
         assert found == pytest.approx(read_out, rel=1e-5, abs=1e-5)
         shadow = average.state_dict()["shadow"]["x"].item()
         assert shadow == pytest.approx(_shadow, rel=1e-5, abs=1e-5)
+
+
+def test_decay_and_rate_multiplier_of_every_parameter(golden, repo):
+    from ppdet_lite.core.workspace import create, load_config
+
+    name = "ppyolov2_r50vd_dcn_365e_coco"
+    cfg = load_config(repo / "configs" / "ppyolo" / f"{name}.yml")
+    expected = reference(golden, name)
+    builder, curve = create("OptimizerBuilder", cfg), create("LearningRate", cfg)
+    assert builder.clip_grad_by_norm == expected["clip_grad_by_global_norm"]
+    assert builder.regularizer == {"type": "L2", "factor": expected["global_l2"]}
+    assert (cfg.use_ema, cfg.ema_decay) == (True, expected["ema"]["decay"])
+    assert cfg.get("ema_decay_type", "threshold") == expected["ema"]["type"]
+    rates = {
+        i: curve.at(int(i), steps_per_epoch=100, epochs=cfg.epoch)
+        for i in expected["lr_at_iteration"]
+    }
+    assert rates == pytest.approx(expected["lr_at_iteration"], rel=1e-9, abs=1e-15)
+
+    found = {}
+    for key, parameter in create(cfg.architecture, cfg).named_parameters():
+        if not parameter.stop_gradient:
+            own = parameter.regularizer
+            decay = expected["global_l2"] if own is None else own._coeff
+            found[key] = [decay, parameter.optimize_attr["learning_rate"]]
+    assert found == expected["params"]

@@ -1,0 +1,92 @@
+"""What is checked before the first step."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_lite.core.config import Config
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.engine.precision import Precision
+from ppdet_lite.engine.setup import (
+    check_batches,
+    check_class_order,
+    check_dataset_against_config,
+    prepare_device,
+    seed_step,
+    set_seed,
+)
+
+
+class _Data(SimpleNamespace):
+    def __len__(self):
+        return self.length
+
+
+class _Reader(SimpleNamespace):
+    def __len__(self):
+        return self.length
+
+
+def data(names, name="train.json"):
+    return _Data(class_names=names, name=name, length=3)
+
+
+def test_number_of_classes():
+    cfg = Config({"num_classes": 80})
+    check_dataset_against_config(Config({"num_classes": 2}), data(["a", "b"]))
+    with pytest.raises(DataError) as error:
+        check_dataset_against_config(cfg, data(["cat", "dog", "owl"]))
+    text = str(error.value)
+    assert "train.json has 3 classes (cat, dog, owl) but num_classes is 80" in text
+    assert "-o num_classes=3" in text
+
+
+def test_class_order():
+    check_class_order(data(["a", "b"]), data(["a", "b"]))
+    with pytest.raises(DataError, match="another order: class 1 is 'b' in one and 'c' in the"):
+        check_class_order(data(["a", "b", "c"]), data(["a", "c", "b"], "val.json"))
+    with pytest.raises(DataError, match="train.json and val.json have different classes: only in "):
+        check_class_order(data(["a", "b"]), data(["a", "c"], "val.json"))
+
+
+def test_an_epoch_without_a_step():
+    reader = _Reader(batch_size=24, world_size=2, length=0)
+    with pytest.raises(ConfigError) as error:
+        check_batches(reader, data(["a"]), 1)
+    for part in ("3 images", "TrainReader.batch_size=24", "drop_last=false", "2 process(es)"):
+        assert part in str(error.value)
+    assert check_batches(_Reader(batch_size=2, length=7), data(["a"]), 3) == 2
+
+
+def test_seeds_repeat_and_a_missing_one_is_drawn():
+    draws = []
+    for _ in range(2):
+        assert set_seed({"seed": 11}) == 11
+        draws.append((random.random(), np.random.rand(), paddle.rand([2]).tolist()))
+    assert draws[0] == draws[1]
+    assert set_seed({"seed": None}) != set_seed({"seed": None})
+
+
+def test_every_step_has_its_own_draws():
+    def draw(*key):
+        seed_step(*key)
+        return tuple(paddle.rand([3]).tolist())
+
+    assert draw(1, 0, 5) == draw(1, 0, 5)
+    assert len({draw(1, 0, 5), draw(1, 0, 6), draw(1, 1, 5), draw(2, 0, 5)}) == 4
+
+
+def test_device():
+    assert prepare_device({"use_gpu": False}) == "cpu"
+    assert paddle.get_device() == "cpu"
+
+
+def test_mixed_precision_is_refused_where_it_has_no_effect():
+    with pytest.raises(ConfigError, match="needs a GPU.*amp=false"):
+        Precision.from_config({"amp": True}, "cpu")
+    assert not Precision.from_config({"amp": False}, "cpu").enabled
+    with pytest.raises(ConfigError, match="found 'O3', allowed: O1, O2"):
+        Precision(True, level="O3")
