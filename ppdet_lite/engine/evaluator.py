@@ -183,38 +183,62 @@ def _concatenated(batches) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
     return np.concatenate(im_ids), np.concatenate(bbox), np.concatenate(bbox_num)
 
 
-def read_results(path: str, dataset, bias: int = 0):
+def read_results(path: str, dataset, bias: float = 0):
     """Detections of a COCO results file, image by image, as the metric takes them.
 
+    Every image of the data set comes: in those the file does not mention nothing was found.
+
+    Args:
+        bias: what was added to widths and heights when the file was written.
+
     Raises:
-        DataError: no such file, not a results file, or a category that the data set does not have.
+        DataError: no such file, not a results file, or an image or category that the data set does
+            not have.
+    """
+    rows_of: dict = {int(image["id"]): [] for image in dataset.to_coco()["images"]}
+    class_of = {category: index for index, category in enumerate(dataset.category_ids)}
+    for entry in _read_entries(path):
+        for key, known in (("image_id", rows_of), ("category_id", class_of)):
+            if entry[key] not in known:
+                raise DataError(f"{path}: {key} {entry[key]} is not in {dataset.name}")
+        x, y, width, height = entry["bbox"]
+        corners = (x, y, x + width - bias, y + height - bias)
+        rows_of[entry["image_id"]].append(
+            (class_of[entry["category_id"]], entry["score"], *corners)
+        )
+    for image_id, rows in rows_of.items():
+        yield (
+            np.array([image_id], np.int64),
+            np.array(rows, np.float32).reshape(-1, 6),
+            np.array([len(rows)], np.int32),
+        )
+
+
+def _read_entries(path: str) -> "list[dict]":
+    """The list in a COCO results file, each entry with the keys and types that count.
+
+    Raises:
+        DataError: no such file, or something else in it.
     """
     try:
         with open(path, encoding="utf-8") as stream:
             entries = json.load(stream)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); an evaluation without --json_eval writes "
+            "it"
+        ) from error
     except ValueError as error:
         raise DataError(f"{path}: not a JSON file ({error})") from error
-    class_of = {category: index for index, category in enumerate(dataset.category_ids)}
-    rows_of: dict = {}
-    try:
-        for entry in entries:
-            if entry["category_id"] not in class_of:
-                raise DataError(
-                    f"{path}: category_id {entry['category_id']} is not in {dataset.name}"
-                )
-            x, y, width, height = entry["bbox"]
-            row = (class_of[entry["category_id"]], entry["score"], x, y)
-            row += (x + width - bias, y + height - bias)
-            rows_of.setdefault(int(entry["image_id"]), []).append(row)
-    except (KeyError, TypeError, ValueError) as error:
+    sound = isinstance(entries, list) and all(
+        isinstance(entry, dict)
+        and {"image_id", "category_id", "bbox", "score"} <= set(entry)
+        and isinstance(entry["bbox"], list)
+        and len(entry["bbox"]) == 4
+        for entry in entries
+    )
+    if not sound:
         raise DataError(
             f"{path}: not a COCO results file (a list of image_id, category_id, bbox, score)"
-        ) from error
-    for image_id, rows in rows_of.items():
-        yield (
-            np.array([image_id], np.int64),
-            np.array(rows, np.float32),
-            np.array([len(rows)], np.int32),
         )
+    return entries

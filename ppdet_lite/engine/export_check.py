@@ -18,6 +18,9 @@ BOX_TOLERANCE_PX = 0.1
 BOX_TOLERANCE_SHARE = 5e-4
 """A corner may move by BOX_TOLERANCE_PX plus this share of the longer side of the box."""
 
+MAX_PICTURES = 64
+"""More pictures would only take longer, and they are all in memory at once."""
+
 
 class ExportMismatch(Exception):
     """The exported model's detections differ from the trained model's."""
@@ -152,7 +155,9 @@ def load_pictures(pictures: Sequence[Union[str, Path]] = ()) -> "dict[str, np.nd
     paths = []
     for picture in map(Path, pictures):
         paths += list_pictures(picture) if picture.is_dir() else [picture]
-    return {str(path): decode_image(path) for path in paths}
+    if len(paths) > MAX_PICTURES:
+        get_logger().info("comparing on the first %d of %d pictures", MAX_PICTURES, len(paths))
+    return {str(path): decode_image(path) for path in paths[:MAX_PICTURES]}
 
 
 def verify_export(

@@ -1,0 +1,295 @@
+"""deploy/python/infer.py: equal to the trained model, light, and clear about what is wrong."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+
+from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.data.image_ops import decode_image
+from ppdet_lite.engine.export_check import built_in_picture, compare_detections
+from ppdet_lite.engine.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def deploy(repo):
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("deploy_infer", repo / "deploy/python/infer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def trained(small_config):
+    return Predictor.from_config(load_config(small_config))
+
+
+@pytest.fixture(scope="module")
+def detector(deploy, exported):
+    return deploy.Detector(exported)
+
+
+@pytest.fixture
+def broken(exported, tmp_path):
+    """A copy of the export that a test may damage."""
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    return folder
+
+
+def assert_same(trained, detector, images):
+    for image, found in zip(images, detector.predict(images)):
+        expected = trained(image)
+        result = compare_detections(expected, found, 0.01, 100)
+        assert len(expected) > 10
+        assert len(result.lost) == len(result.extra) == 0
+        assert result.matched >= len(expected) - 2
+
+
+# ------------------------------------------------------------------------------------- equality
+def test_boxes_equal_the_trained_models(trained, detector):
+    assert detector.onednn
+    image = built_in_picture()
+    assert_same(trained, detector, [image, image[::-1].copy(), image[40:300, 100:300].copy()])
+
+
+def test_boxes_equal_the_trained_models_on_photos(trained, detector, shared_dir):
+    photos = sorted((shared_dir / "data" / "coco128" / "train2017").glob("*.jpg"))[8:14]
+    assert_same(trained, detector, [decode_image(photo) for photo in photos])
+
+
+def test_network_input_is_that_of_evaluation_to_the_bit(detector, small_config, tiny_coco):
+    from ppdet_lite.core.workspace import create
+
+    reader = create("EvalReader", load_config(small_config))
+    batch = next(iter(reader))
+    for index, path in enumerate(batch["im_file"]):
+        sample = detector.files.preprocess(decode_image(path))
+        assert (sample["image"] == batch["image"][index]).all()
+        assert (sample["im_shape"] == batch["im_shape"][index]).all()
+        assert (sample["scale_factor"] == batch["scale_factor"][index]).all()
+
+
+def test_without_onednn(deploy, exported, trained):
+    plain = deploy.Detector(exported, enable_mkldnn=False)
+    assert not plain.onednn
+    assert_same(trained, plain, [built_in_picture()])
+
+
+def test_nothing_found(detector, monkeypatch):
+    empty = (np.zeros((0, 6), np.float32), np.zeros(2, np.int32))
+    monkeypatch.setattr(detector, "_run_graph", lambda inputs: empty)
+    black = np.zeros((9, 9, 3), np.uint8)
+    assert [len(rows) for rows in detector.predict([black, black])] == [0, 0]
+
+
+# ------------------------------------------------------------------------------ the command line
+def test_a_folder_from_another_working_folder(repo, exported, tiny_coco, tmp_path):
+    pictures = tmp_path / "in"
+    (pictures / "sub").mkdir(parents=True)
+    shutil.copy(tiny_coco / "images" / "val_0.jpg", pictures / "a.jpg")
+    shutil.copy(tiny_coco / "images" / "val_1.jpg", pictures / "sub" / "a.jpg")
+    command = [sys.executable, str(repo / "deploy/python/infer.py"), "--model_dir", str(exported)]
+    command += ["--image_dir", "in", "--output_dir", "out", "--threshold", "0.05"]
+    command += ["--save_results", "--batch_size", "2", "--device", "CPU", "--cpu_threads", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    written = sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file())
+    assert written == ["a.jpg", "a.json", "bbox.json", "sub/a.jpg", "sub/a.json"]
+    content = json.loads((out / "a.json").read_text())
+    assert len(content["detections"]) > 3
+    assert {d["class_name"] for d in content["detections"]} <= {"square", "circle"}
+    wrong = [*command[:2], "--model_dir", "gone", "--image_dir", "in"]
+    done = subprocess.run(wrong, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and done.stderr == "error: --model_dir gone: no such folder\n"
+
+
+def test_no_training_code_is_loaded(repo, exported, tiny_coco, tmp_path):
+    picture = tiny_coco / "images" / "val_0.jpg"
+    code = f"""
+import runpy, sys
+sys.argv = ["infer.py", "--model_dir", {str(exported)!r}, "--image_file", {str(picture)!r},
+            "--output_dir", {str(tmp_path)!r}]
+runpy.run_path({str(repo / "deploy/python/infer.py")!r}, run_name="__main__")
+rooms = {{name.split(".")[1] for name in sys.modules if name.startswith("ppdet_lite.")}}
+print(sorted(rooms), "pycocotools" in sys.modules, "shapely" in sys.modules)
+print(sorted(n for n in sys.modules if n.startswith("ppdet_lite.data.")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "['core', 'data', 'utils'] False False",
+        "['ppdet_lite.data.image_ops']",
+    ]
+
+
+def test_threshold_comes_from_the_model_unless_given(deploy, exported, tiny_coco, tmp_path):
+    picture = str(tiny_coco / "images" / "val_0.jpg")
+    common = ["--model_dir", str(exported), "--image_file", picture, "--save_images", "False"]
+    deploy.main([*common, "--output_dir", str(tmp_path / "a")])
+    deploy.main([*common, "--output_dir", str(tmp_path / "b"), "--threshold", "0.02"])
+    assert json.loads((tmp_path / "a" / "val_0.json").read_text())["threshold"] == 0.5
+    assert json.loads((tmp_path / "b" / "val_0.json").read_text())["threshold"] == 0.02
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["val_0.json"]
+
+
+def test_benchmark_prints_each_stage(deploy, exported, tiny_coco, tmp_path, capsys):
+    picture = str(tiny_coco / "images" / "val_0.jpg")
+    arguments = ["--model_dir", str(exported), "--image_file", picture, "--run_benchmark"]
+    deploy.main([*arguments, "--repeats", "3", "--output_dir", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    for stage in ("read and decode file", "preprocess", "network, decoding, NMS", "total"):
+        assert f"\n{stage} " in printed
+    assert "images/s" in printed and not (tmp_path / "out").exists()
+
+
+def test_a_broken_picture_is_named_and_the_others_are_done(deploy, exported, tiny_coco, tmp_path):
+    pictures = tmp_path / "in"
+    pictures.mkdir()
+    shutil.copy(tiny_coco / "images" / "val_0.jpg", pictures / "a.jpg")
+    (pictures / "z.jpg").write_bytes(b"not a picture")
+    arguments = ["--model_dir", str(exported), "--image_dir", str(pictures), "--batch_size", "4"]
+    with pytest.raises(ImageError, match=r"in/z\.jpg: "):
+        deploy.main([*arguments, "--output_dir", str(tmp_path / "out")])
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg", "a.json"]
+
+
+def test_missing_pictures_are_named(deploy, tmp_path):
+    for path, reason in (
+        (tmp_path / "gone.jpg", "no such picture"),
+        (tmp_path, "is a folder: use --image_dir"),
+    ):
+        with pytest.raises(DataError) as caught:
+            deploy.main(["--model_dir", "x", "--image_file", str(path)])
+        assert str(caught.value) == f"--image_file {path}: {reason}"
+
+
+# ------------------------------------------------------------------------------ the model folder
+def test_wrong_folders_and_missing_files(deploy, broken, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    cases = {
+        "gone": "no such folder",
+        "file": "is a file, not a folder",
+        "other": "no model.json and no model.pdmodel in this folder; tools/export_model.py writes "
+        "one",
+    }
+    for name, reason in cases.items():
+        with pytest.raises(DataError) as caught:
+            deploy.Detector(tmp_path / name)
+        assert str(caught.value) == f"--model_dir {tmp_path / name}: {reason}"
+    (broken / "model.pdiparams").unlink()
+    with pytest.raises(DataError) as caught:
+        deploy.Detector(broken)
+    graph = next(p.name for p in broken.iterdir() if p.name in deploy.GRAPH_FILES)
+    assert str(caught.value) == (
+        f"{broken / 'model.pdiparams'}: missing beside {graph}; export the model again"
+    )
+
+
+def test_unusable_infer_cfg(deploy, broken):
+    path = broken / "infer_cfg.yml"
+    settings = yaml.safe_load(path.read_text())
+    cases = [
+        ("a: [", "not a YAML file ("),
+        ("just text", "the list 'Preprocess' is missing; export the model again"),
+        (
+            yaml.safe_dump({**settings, "label_list": None}),
+            "the list 'label_list' is missing; export the model again",
+        ),
+        (
+            yaml.safe_dump({**settings, "format_version": 2}),
+            "format_version 2, but this script knows up to 1; use the deploy/python/infer.py of "
+            "the ppdet_lite that exported it",
+        ),
+    ]
+    for text, reason in cases:
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            deploy.Detector(broken)
+        assert str(caught.value).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.parametrize("name", ["model.pdiparams", "model.json"])
+def test_a_cut_file_or_a_mismatch_is_said(deploy, broken, name, capsys):
+    path = broken / name
+    if not path.exists():
+        pytest.skip("this Paddle writes model.pdmodel, where such damage ends the process")
+    path.write_bytes(path.read_bytes()[:20000])
+    with pytest.raises(UserError) as caught:
+        deploy.Detector(broken)
+    assert str(caught.value).startswith(
+        f"{broken}: Paddle cannot run this model. Either model.json and model.pdiparams do not "
+        "belong together, or another version of Paddle wrote them: "
+    )
+    assert capsys.readouterr().err.count("oneDNN is off") == 0
+
+
+# ----------------------------------------------------------------------------- devices and modes
+def test_onednn_that_fails_is_replaced_with_one_line(deploy, exported, trained, capsys):
+    class Fragile(deploy.Detector):
+        def _run_graph(self, inputs):
+            if self.onednn:
+                raise RuntimeError("(Unimplemented)\nno such kernel")
+            return super()._run_graph(inputs)
+
+    fragile = Fragile(exported)
+    assert_same(trained, fragile, [built_in_picture()])
+    printed = capsys.readouterr().err
+    assert printed == (
+        "oneDNN is off, it cannot run this model here: (Unimplemented) no such kernel\n"
+    )
+    assert not fragile.onednn
+
+
+@pytest.mark.parametrize("mode", ["trt_fp32", "trt_fp16", "trt_int8"])
+def test_tensorrt_needs_a_gpu(deploy, exported, mode):
+    with pytest.raises(UserError) as caught:
+        deploy.Detector(exported, run_mode=mode)
+    assert str(caught.value) == (
+        f"--run_mode {mode} needs --device GPU; on a CPU use --run_mode paddle"
+    )
+
+
+def test_paddle_without_cuda_or_tensorrt(deploy, monkeypatch):
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
+    with pytest.raises(UserError) as caught:
+        deploy.check_runtime("GPU", "paddle")
+    assert str(caught.value) == (
+        "--device GPU: this Paddle was built without CUDA; install paddlepaddle-gpu "
+        "(README.md says from where), or use --device CPU"
+    )
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match="--device GPU: no GPU is visible; use --device CPU"):
+        deploy.check_runtime("GPU", "paddle")
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    import paddle.inference as inference
+
+    monkeypatch.setattr(inference, "get_trt_compile_version", lambda: (0, 0, 0))
+    with pytest.raises(UserError) as caught:
+        deploy.check_runtime("GPU", "trt_fp16")
+    assert str(caught.value) == (
+        "--run_mode trt_fp16: this Paddle was built without TensorRT; install a paddlepaddle-gpu "
+        "with TensorRT, or use --run_mode paddle"
+    )
+    monkeypatch.setattr(inference, "get_trt_compile_version", lambda: (8, 6, 1))
+    with pytest.raises(UserError, match="TensorRT is not supported yet; use --run_mode paddle"):
+        deploy.check_runtime("GPU", "trt_fp16")
+    deploy.check_runtime("GPU", "paddle")
+
+
+def test_unknown_devices_and_modes(deploy):
+    with pytest.raises(UserError, match="--device: found TPU, allowed: CPU, GPU"):
+        deploy.check_runtime("TPU", "paddle")
+    with pytest.raises(UserError, match="--run_mode: found fast, allowed: paddle, trt_fp32, trt_"):
+        deploy.check_runtime("CPU", "fast")
