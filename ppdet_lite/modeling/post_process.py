@@ -24,7 +24,9 @@ class YOLOBox(nn.Layer):
         conf_thresh: candidates whose objectness (IoU-aware where the head is) is below it get a box
             and scores of zero.
         downsample_ratio: stride of the first level; None: what the head says.
-        clip_bbox: cut boxes to [0, width - 1] x [0, height - 1] of the original image.
+        clip_bbox: cut left and top at 0, right at width - 1 and bottom at height - 1 of the
+            original image. A box wholly outside, which only a wide `scale_x_y` can give, stays
+            there with a negative side.
         scale_x_y: grid sensitivity; None: what the head says.
     """
 

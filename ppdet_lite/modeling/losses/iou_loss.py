@@ -1,10 +1,10 @@
 """Losses on the overlap of predicted and true boxes, and on the prediction of that overlap."""
 
-import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.ops import boxes as box_ops
 
 _OVERLAPS = {
@@ -90,5 +90,4 @@ class IouAwareLoss(nn.Layer):
         The label is a constant: the gradient reaches the logit only.
         """
         label = self._overlap(predicted_xyxy, target_xyxy).detach()
-        loss = F.binary_cross_entropy_with_logits(iou_logit, label, reduction="none")
-        return self.loss_weight * loss
+        return self.loss_weight * binary_cross_entropy(iou_logit, label)

@@ -10,6 +10,7 @@ from paddle import nn
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.ops import boxes as box_ops
 
 
@@ -158,8 +159,8 @@ class YOLOv3Loss(nn.Layer):
     def xy_term(self, predicted, target, level):
         """Centre: cross entropy at grid sensitivity 1, else L1 on the widened sigmoid."""
         if level.scale_x_y == 1:
-            loss_x = F.binary_cross_entropy_with_logits(predicted.x, target.x, reduction="none")
-            loss_y = F.binary_cross_entropy_with_logits(predicted.y, target.y, reduction="none")
+            loss_x = binary_cross_entropy(predicted.x, target.x)
+            loss_y = binary_cross_entropy(predicted.y, target.y)
         else:
             loss_x = (cell_offset(predicted.x, level) - target.x).abs()
             loss_y = (cell_offset(predicted.y, level) - target.y).abs()
@@ -175,12 +176,7 @@ class YOLOv3Loss(nn.Layer):
         logit = predicted.objectness
         positive = (target.objectness > 0).astype("float32")
         negative = (1 - positive) * self._far_from_objects(predicted, gt_xyxy, level)
-        to_one = F.binary_cross_entropy_with_logits(
-            logit, paddle.ones_like(logit), reduction="none"
-        )
-        to_zero = F.binary_cross_entropy_with_logits(
-            logit, paddle.zeros_like(logit), reduction="none"
-        )
+        to_one, to_zero = F.softplus(-logit), F.softplus(logit)
         return _image_mean(to_one * target.objectness + to_zero * negative)
 
     def class_term(self, predicted, target):
@@ -189,7 +185,7 @@ class YOLOv3Loss(nn.Layer):
         if self.label_smooth:
             delta = min(1.0 / self.num_classes, 1.0 / 40)
             labels = delta + (1 - 2 * delta) * (labels > 0).astype("float32")
-        loss = F.binary_cross_entropy_with_logits(predicted.classes, labels, reduction="none")
+        loss = binary_cross_entropy(predicted.classes, labels)
         return _image_mean(loss.sum(axis=2) * target.objectness)
 
     def _positive_boxes(self, predicted, target, level):

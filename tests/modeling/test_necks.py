@@ -1,0 +1,108 @@
+"""Necks: shapes, names, where the extras sit, errors."""
+
+import paddle
+import pytest
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.layers.coord_conv import CoordConv
+from ppdet_lite.modeling.layers.drop_block import DropBlock
+from ppdet_lite.modeling.layers.spp import SPP
+from ppdet_lite.modeling.necks.ppyolo_fpn import PPYOLOFPN
+from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
+
+
+def _maps(channels, size=(8, 12)):
+    """Backbone maps, finest first."""
+    height, width = size
+    return [paddle.randn([2, c, height // 2**i, width // 2**i]) for i, c in enumerate(channels)]
+
+
+def _names(neck, kind):
+    return {name for name, layer in neck.named_sublayers() if isinstance(layer, kind)}
+
+
+def _small_pan(**arguments):
+    return PPYOLOPAN([8, 16, 24], width_mult=0.0625, **arguments)
+
+
+def test_pan_shapes():
+    neck = _small_pan(spp=True, drop_block=True)
+    neck.eval()
+    outputs = neck(_maps([8, 16, 24]))
+    assert [o.shape for o in outputs] == [[2, 64, 2, 3], [2, 32, 4, 6], [2, 16, 8, 12]]
+    assert [tuple(s) for s in neck.out_shape] == [(64, 32), (32, 16), (16, 8)]
+
+
+def test_pan_extras_sit_where_they_should():
+    neck = _small_pan(spp=True, drop_block=True)
+    assert _names(neck, SPP) == {"fpn.0.conv_module.spp"}
+    blocks = ["fpn.0", "fpn.1", "fpn.2", "pan.0", "pan.1"]
+    assert _names(neck, DropBlock) == {f"{block}.conv_module.dropblock" for block in blocks}
+    order = [name for name, _ in neck.fpn[0].conv_module.named_children()]
+    assert order == ["0", "1", "spp", "dropblock", "2"]
+    assert "fpn.0.conv_module.1.1.conv.weight" not in neck.state_dict()
+    assert "fpn.1.conv_module.1.1.conv.weight" in neck.state_dict()
+    assert not _names(_small_pan(), (SPP, DropBlock))
+
+
+def test_drop_block_does_not_change_names():
+    assert list(_small_pan(drop_block=True).state_dict()) == list(_small_pan().state_dict())
+
+
+def test_pan_with_two_levels_and_other_strides():
+    neck = PPYOLOPAN([8, 16], width_mult=0.0625, conv_block_num=2, in_strides=[16, 32])
+    neck.eval()
+    assert [o.shape for o in neck(_maps([8, 16]))] == [[2, 64, 4, 6], [2, 32, 8, 12]]
+    assert [tuple(s) for s in neck.out_shape] == [(64, 32), (32, 16)]
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (
+            {"conv_block_num": 0},
+            "conv_block_num: found 0, allowed: at least 1, with",
+        ),
+        ({"conv_block_num": 1, "spp": True}, "conv_block_num: found 1, allowed"),
+        ({"in_channels": []}, "in_channels: found 0 levels, allowed: 1 to 6"),
+        ({"act": "mesh"}, "act: found 'mesh'"),
+        ({"data_format": "NHWC"}, "data_format: found 'NHWC'"),
+    ],
+)
+def test_pan_errors(arguments, text):
+    with pytest.raises(ConfigError, match=text):
+        PPYOLOPAN(**{"in_channels": [8, 16], "width_mult": 0.0625, **arguments})
+
+
+def test_flat_fpn():
+    neck = PPYOLOFPN([6, 10], conv_block_num=0, drop_block=True, spp=True, coord_conv=True)
+    neck.eval()
+    assert [o.shape for o in neck(_maps([6, 10]))] == [[2, 512, 4, 6], [2, 256, 8, 12]]
+    assert [tuple(s) for s in neck.out_shape] == [(512, 32), (256, 16)]
+    order = [name for name, _ in neck.yolo_block[0].conv_module.named_children()]
+    assert order == ["spp", "dropblock", "route"]
+    assert [n for n, _ in neck.yolo_block[1].conv_module.named_children()] == ["dropblock", "route"]
+    weights = {key: value.shape for key, value in neck.state_dict().items()}
+    assert weights["yolo_block.1.conv_module.route.conv.conv.weight"] == [128, 6 + 256 + 2, 1, 1]
+
+
+def test_deep_fpn_extras_sit_where_they_should():
+    neck = PPYOLOFPN([4, 6, 8], coord_conv=True, drop_block=True, spp=True)
+    orders = [[n for n, _ in block.conv_module.named_children()] for block in neck.yolo_block]
+    assert orders[0] == ["conv0", "conv1", "conv2", "spp", "conv3", "dropblock", "route"]
+    assert orders[1] == orders[2] == ["conv0", "conv1", "dropblock", "conv2", "conv3", "route"]
+    inside = {"conv_module.conv0", "conv_module.conv2", "conv_module.route", "tip"}
+    expected = {f"yolo_block.{i}.{name}" for i in range(3) for name in inside}
+    assert _names(neck, CoordConv) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"conv_block_num": 1}, "conv_block_num: found 1, allowed: 0, 2"),
+        ({"in_channels": []}, "in_channels: found"),
+    ],
+)
+def test_fpn_errors(arguments, text):
+    with pytest.raises(ConfigError, match=text):
+        PPYOLOFPN(**arguments)
