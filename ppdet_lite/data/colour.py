@@ -42,14 +42,21 @@ class Saturation(NamedTuple):
 
 
 class HueShift(NamedTuple):
-    """The hue moves by `delta` on a circle of 256 steps."""
+    """The hue moves by `delta` on a circle of 256 steps.
 
-    delta: int
+    PIL stores floor(255 * hue), OpenCV round(256 * hue); the table turns one into the other. The
+    fraction of `delta` decides which way halves go, so that random shifts have PIL's mean.
+    """
+
+    delta: float
+
+    def table(self) -> np.ndarray:
+        """uint8 [256]: OpenCV's hue to the shifted hue."""
+        return np.mod(np.floor(_LEVELS * (255 / 256) - 0.5 + self.delta), 256).astype(np.uint8)
 
     def apply(self, image: np.ndarray) -> None:
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-        hue = cv2.extractChannel(hsv, 0)
-        np.add(hue, np.uint8(self.delta % 256), out=hue)  # uint8 addition is modulo 256
+        hue = cv2.LUT(cv2.extractChannel(hsv, 0), self.table())
         cv2.insertChannel(hue, hsv, 0)
         cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=image)
 

@@ -5,7 +5,6 @@ uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` i
 / old size.
 """
 
-import math
 import os
 import struct
 from typing import Optional, Sequence, Union
@@ -353,8 +352,6 @@ def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
 
 
 def fill_to_uint8(fill_value) -> np.ndarray:
-    """uint8 [3] of a fill colour given as one number or three; fractions are cut off as a cast
-    does.
-    """
+    """uint8 [3] of a fill colour given as one number or three, rounded to whole levels."""
     values = np.broadcast_to(np.asarray(fill_value, np.float64), (3,))
-    return np.array([min(max(math.floor(v), 0), 255) for v in values], np.uint8)
+    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)

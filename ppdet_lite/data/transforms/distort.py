@@ -1,6 +1,5 @@
 """RandomDistort: brightness, contrast, saturation and hue."""
 
-import math
 from typing import Optional, Sequence
 
 from ppdet_lite.core.errors import ConfigError
@@ -80,4 +79,4 @@ def _changed(image, name: str, amount: float):
         return image.contrast(amount)
     if name == "saturation":
         return image.recolour(Saturation(amount))
-    return image.recolour(HueShift(math.floor(amount)))
+    return image.recolour(HueShift(amount))

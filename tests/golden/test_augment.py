@@ -1,0 +1,190 @@
+"""The distributions of the training augmentation against 1000 recorded runs of the reference.
+
+Each recorded column is compared with our own 1000 runs by a two-sample Kolmogorov-Smirnov test.
+One difference is there by construction: the reference keeps the fill colour 123.675, 116.28,
+103.53 of RandomExpand as fractions, here it is rounded to whole levels, which moves a channel by
+less than half a level on the filled part. `run_many` takes exactly that difference out of the
+channel means, and asserts the bound.
+"""
+
+import cv2
+import numpy as np
+import pytest
+
+from ppdet_lite.data.lazy_image import LazyImage
+from ppdet_lite.data.transforms.base import Context
+from ppdet_lite.data.transforms.crop import RandomCrop
+from ppdet_lite.data.transforms.distort import RandomDistort
+from ppdet_lite.data.transforms.geometry import RandomExpand, RandomFlip
+from ppdet_lite.data.transforms.mixup import Mixup
+
+RUNS = 1000
+SEED = 20240608
+FILL = np.array([123.675, 116.28, 103.53])
+BOXES_A = [
+    (0.05, 0.1, 0.35, 0.55),
+    (0.5, 0.2, 0.58, 0.3),
+    (0.45, 0.5, 0.95, 0.95),
+    (0.1, 0.7, 0.3, 0.98),
+    (0.8, 0.02, 0.99, 0.12),
+]
+BOXES_B = [
+    (0.2, 0.2, 0.8, 0.8),
+    (0.02, 0.6, 0.22, 0.75),
+    (0.6, 0.05, 0.9, 0.35),
+    (0.4, 0.85, 0.55, 0.99),
+]
+
+
+def ks_p_value(first: np.ndarray, second: np.ndarray) -> float:
+    """p-value of the two-sample Kolmogorov-Smirnov test (asymptotic series)."""
+    first, second = np.sort(first), np.sort(second)
+    both = np.concatenate([first, second])
+    share_a = np.searchsorted(first, both, side="right") / len(first)
+    share_b = np.searchsorted(second, both, side="right") / len(second)
+    distance = np.abs(share_a - share_b).max()
+    effective = np.sqrt(len(first) * len(second) / (len(first) + len(second)))
+    x = (effective + 0.12 + 0.11 / effective) * distance
+    if x < 0.2:
+        return 1.0
+    k = np.arange(1, 101)
+    return float(np.clip(2 * np.sum((-1.0) ** (k - 1) * np.exp(-2 * (k * x) ** 2)), 0, 1))
+
+
+def make_sample(image: np.ndarray, fractions, first_class: int) -> dict:
+    height, width = image.shape[:2]
+    size = np.array([width, height, width, height])
+    count = len(fractions)
+    return {
+        "image": LazyImage(image),
+        "gt_bbox": (np.array(fractions) * size).astype(np.float32),
+        "gt_class": np.arange(first_class, first_class + count, dtype=np.int32)[:, None],
+        "gt_score": np.ones((count, 1), np.float32),
+        "is_crowd": np.zeros((count, 1), np.int32),
+    }
+
+
+def run_many(transforms, image_a, image_b) -> dict:
+    """The quantities recorded in golden/augment for RUNS runs."""
+    rows = {
+        name: [] for name in ("hw", "ch_mean", "ch_std", "n_box", "box", "cls", "area", "score")
+    }
+    for run in range(RUNS):
+        context = Context(np.random.default_rng((SEED, run)))
+        context.partner = lambda: make_sample(image_b, BOXES_B, 21)
+        sample = make_sample(image_a, BOXES_A, 1)
+        for transform in transforms:
+            sample = transform(sample, context)
+        mean, std = cv2.meanStdDev(sample["image"].render())
+        boxes = sample["gt_bbox"]
+        rows["hw"].append(sample["image"].size_hw)
+        rows["ch_mean"].append(mean[:, 0] + fill_rounding(sample["image"]))
+        rows["ch_std"].append(std[:, 0])
+        rows["n_box"].append(len(boxes))
+        size = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+        for name, values in (
+            ("box", boxes),
+            ("cls", sample["gt_class"][:, 0]),
+            ("area", size[:, 0] * size[:, 1]),
+            ("score", sample["gt_score"][:, 0]),
+        ):
+            padded = np.full((24, *values.shape[1:]), np.nan)
+            padded[: len(values)] = values
+            rows[name].append(padded)
+    return {name: np.array(values, np.float64) for name, values in rows.items()}
+
+
+def fill_rounding(image: LazyImage) -> np.ndarray:
+    """What rounding the fill colour took away from the channel means."""
+    if not image.has_fill:
+        return np.zeros(3)
+    lost = FILL - image.fill
+    assert (np.abs(lost) < 0.5).all()
+    content = image.content.width * image.content.height
+    return lost * (1 - content / (image.width * image.height))
+
+
+def row_sums(values: np.ndarray, name: str) -> np.ndarray:
+    """[R, columns]: what of a recorded array is compared; box rows are summed over objects.
+
+    Values are put on a grid of 0.05, so that equal results in float32 and float64 count as ties;
+    its offset keeps halves and tenths away from the edges of the grid.
+    """
+    if name in ("box", "cls", "area", "score"):
+        values = np.nansum(values, axis=1)
+    return np.floor(values.reshape(len(values), -1) / 0.05 + 0.37) * 0.05
+
+
+def compare(recorded, ours: dict, names) -> None:
+    failures = []
+    for name in names:
+        reference = row_sums(recorded[f"aug_{name}"].astype(np.float64), name)
+        own = row_sums(ours[name], name)
+        for column in range(reference.shape[1]):
+            p = ks_p_value(reference[:, column], own[:, column])
+            if p < 1e-3:
+                means = reference[:, column].mean(), own[:, column].mean()
+                failures.append(f"{name}[{column}]: p = {p:.2e}, means {means}")
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="module")
+def photos(golden_fill):
+    return golden_fill.synth(150, 210, 0), golden_fill.synth(180, 160, 1)
+
+
+@pytest.fixture(scope="module")
+def recorded(golden):
+    return lambda name: np.load(golden / "augment" / f"{name}.npz")
+
+
+BOX_COLUMNS = ("hw", "n_box", "box", "cls", "area")
+PIXEL_COLUMNS = ("ch_mean", "ch_std")
+
+
+def test_mixup(photos, recorded):
+    compare(
+        recorded("Mixup"), run_many([Mixup()], *photos), BOX_COLUMNS + PIXEL_COLUMNS + ("score",)
+    )
+
+
+def test_random_distort(photos, recorded):
+    ours = run_many([RandomDistort()], *photos)
+    compare(recorded("RandomDistort"), ours, BOX_COLUMNS + PIXEL_COLUMNS)
+
+
+def test_random_crop(photos, recorded):
+    ours = run_many([RandomCrop()], *photos)
+    compare(recorded("RandomCrop"), ours, BOX_COLUMNS + PIXEL_COLUMNS)
+
+
+def test_random_flip(photos, recorded):
+    ours = run_many([RandomFlip()], *photos)
+    compare(recorded("RandomFlip"), ours, BOX_COLUMNS + PIXEL_COLUMNS)
+
+
+def test_random_expand(photos, recorded):
+    reference = dict(recorded("RandomExpand"))
+    ours = run_many([RandomExpand(fill_value=FILL.tolist())], *photos)
+    compare(reference, ours, BOX_COLUMNS)
+    compare(reference, ours, PIXEL_COLUMNS)
+
+
+def test_chain(photos, recorded):
+    chain = [
+        Mixup(),
+        RandomDistort(),
+        RandomExpand(fill_value=FILL.tolist()),
+        RandomCrop(),
+        RandomFlip(),
+    ]
+    ours = run_many(chain, *photos)
+    compare(recorded("chain"), ours, BOX_COLUMNS + PIXEL_COLUMNS + ("score",))
+
+
+def test_ks_p_value_tells_distributions_apart():
+    rng = np.random.default_rng(1)
+    same = ks_p_value(rng.normal(size=1000), rng.normal(size=1000))
+    shifted = ks_p_value(rng.normal(size=1000), rng.normal(0.3, 1, size=1000))
+    assert same > 0.05
+    assert shifted < 1e-3
