@@ -8,7 +8,7 @@ given and from nothing else, so a seed fixes the picture.
 import cv2
 import numpy as np
 
-SUPERSAMPLING = 4
+SUPERSAMPLING = 8
 """A shape is filled on a grid this much finer and averaged down: that is its anti-aliasing."""
 
 

@@ -1,0 +1,246 @@
+"""VOCDataSet: both layouts, class names, repairs and the texts of its complaints."""
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.sources.voc import VOCDataSet
+
+PLAIN = (("dog", (10, 20, 30, 40), 0), ("cat", (1, 2, 50, 60), 1))
+
+
+def xml(objects=PLAIN, width="100", height="80"):
+    parts = [
+        f"<object>\n<name>{name}</name>\n<difficult>{difficult}</difficult>\n<bndbox>\n"
+        f"<xmin>{b[0]}</xmin>\n<ymin>{b[1]}</ymin>\n<xmax>{b[2]}</xmax>\n<ymax>{b[3]}</ymax>\n"
+        "</bndbox>\n<part><name>head</name></part>\n</object>\n"
+        for name, b, difficult in objects
+    ]
+    size = f"<size>\n<width>{width}</width>\n<height>{height}</height>\n</size>\n"
+    return f"<annotation>\n{size}{''.join(parts)}</annotation>\n"
+
+
+@pytest.fixture
+def ids(tmp_path):
+    """The plain layout: three annotated pictures, of which the list names two."""
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "Annotations" / "a.xml").write_text(xml())
+    (tmp_path / "Annotations" / "b.xml").write_text(xml([]))
+    (tmp_path / "Annotations" / "c.xml").write_text(xml([("Ape", (1, 1, 5, 5), 0)]))
+    (tmp_path / "JPEGImages" / "a.PNG").write_bytes(b"")
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("a\n\nb\n")
+    return tmp_path
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    (tmp_path / "img").mkdir()
+    (tmp_path / "xml").mkdir()
+    (tmp_path / "xml" / "a.xml").write_text(xml())
+    (tmp_path / "train.txt").write_text("img/a.jpg xml/a.xml\n")
+    (tmp_path / "label_list.txt").write_text("dog\ncat\nbird\n")
+    return tmp_path
+
+
+def error_of(*args, **options):
+    with pytest.raises(DataError) as caught:
+        VOCDataSet(*args, **options)
+    return str(caught.value)
+
+
+def test_bare_ids(ids):
+    dataset = VOCDataSet(str(ids), anno_path="ImageSets/Main/train.txt")
+    assert dataset.class_names == ["Ape", "cat", "dog"]  # of all annotations, sorted
+    assert dataset.category_ids == [1, 2, 3]
+    record = dataset.record(0)
+    assert record["im_file"] == str(ids / "JPEGImages" / "a.PNG")
+    assert record["gt_bbox"].tolist() == [[10, 20, 30, 40], [1, 2, 50, 60]]
+    assert record["gt_class"].tolist() == [[2], [1]]
+    assert record["difficult"].tolist() == [[0], [1]] and record["difficult"].dtype == np.int32
+    assert (record["h"], record["w"], record["im_id"].tolist()) == (80, 100, [0])
+    assert dataset.record(1)["gt_bbox"].shape == (0, 4)
+    assert dataset.missing_files() == [str(ids / "JPEGImages" / "b.jpg")]
+    assert dataset.report_lines == [
+        f"{ids}/ImageSets/Main/train.txt: 2 images, 2 boxes, 3 classes (Ape, cat, dog)",
+        "images without objects: 1 kept as negatives (allow_empty: false leaves them out)",
+        f"class names: collected from {ids}/Annotations, sorted",
+    ]
+    assert len(VOCDataSet(str(ids), anno_path="ImageSets/Main/train.txt", allow_empty=False)) == 1
+
+
+def test_the_lists_of_one_data_set_agree_on_the_classes(ids):
+    (ids / "ImageSets" / "Main" / "val.txt").write_text("c\n")
+    train = VOCDataSet(str(ids), anno_path="ImageSets/Main/train.txt")
+    val = VOCDataSet(str(ids), anno_path="ImageSets/Main/val.txt")
+    assert train.class_names == val.class_names
+
+
+def test_ids_below_a_nested_folder_and_another_image_folder(ids):
+    (ids / "pictures").mkdir()
+    (ids / "pictures" / "b.bmp").write_bytes(b"")
+    nested = f"{ids.name}/ImageSets/Main/train.txt"
+    dataset = VOCDataSet(str(ids.parent), image_dir="pictures", anno_path=nested)
+    assert dataset.image_path(1) == str(ids / "pictures" / "b.bmp")
+
+
+def test_pairs(pairs):
+    dataset = VOCDataSet(str(pairs), anno_path="train.txt", label_list="label_list.txt")
+    assert dataset.class_names == ["dog", "cat", "bird"]
+    assert dataset.image_path(0) == str(pairs / "img" / "a.jpg")
+    assert dataset.record(0)["gt_class"].tolist() == [[0], [1]]
+    assert VOCDataSet(str(pairs), anno_path="train.txt").class_names == ["cat", "dog"]
+    (pairs / "xml" / "with blank.xml").write_text(xml())
+    (pairs / "train.txt").write_text("img/with blank.jpg\txml/with blank.xml\n")
+    blank = VOCDataSet(str(pairs), anno_path="train.txt")
+    assert blank.image_path(0) == str(pairs / "img" / "with blank.jpg")
+
+
+def test_repeated_lines_count_and_are_reported(pairs):
+    (pairs / "train.txt").write_text("img/a.jpg xml/a.xml\n" * 3)
+    dataset = VOCDataSet(str(pairs), anno_path="train.txt")
+    assert len(dataset) == 3
+    assert dataset.report_lines[-1] == (
+        f"{pairs}/train.txt: 2 lines repeat an earlier one, and count"
+    )
+
+
+def test_repairs(pairs):
+    objects = [
+        ("dog", (30, 40, 10, 20), 0),
+        ("dog", (5, 5, 5, 9), 0),
+        ("dog", (90, 70, 120, 90), 0),
+        ("dog", (150, 1, 160, 9), 0),
+    ]
+    (pairs / "xml" / "a.xml").write_text(xml(objects))
+    dataset = VOCDataSet(str(pairs), anno_path="train.txt", label_list="label_list.txt")
+    assert dataset.record(0)["gt_bbox"].tolist() == [[10, 20, 30, 40], [90, 70, 100, 80]]
+    assert dataset.report_lines[1] == (
+        "boxes: dropped 1 of zero area (first: img/a.jpg), 1 outside the image (first: img/a.jpg);"
+        " repaired 1 inverted (first: img/a.jpg), 1 clipped to the image (first: img/a.jpg)"
+    )
+
+
+def test_ground_truth(ids):
+    truth = VOCDataSet(str(ids), anno_path="ImageSets/Main/train.txt").to_coco()
+    assert truth["images"][1] == {"id": 1, "file_name": "b.jpg", "width": 100, "height": 80}
+    assert truth["categories"][2] == {"id": 3, "name": "dog"}
+    assert truth["annotations"][1] == {
+        "id": 2,
+        "image_id": 0,
+        "category_id": 2,
+        "bbox": [1, 2, 49, 58],
+        "area": 49 * 58,
+        "iscrowd": 0,
+        "difficult": 1,
+        "ignore": 1,
+    }
+
+
+def test_a_name_that_the_label_list_does_not_have(pairs):
+    (pairs / "xml" / "a.xml").write_text(xml([("dgo", (1, 1, 5, 5), 0)]))
+    assert error_of(str(pairs), anno_path="train.txt", label_list="label_list.txt") == (
+        f"{pairs}/xml/a.xml line 7: object[0].name: 'dgo' is not in {pairs}/label_list.txt; "
+        "did you mean 'dog'?"
+    )
+
+
+@pytest.mark.parametrize(
+    "old, new, expected",
+    [
+        (
+            "<xmin>10</xmin>",
+            "<xmin>ten</xmin>",
+            " line 10: object[0].bndbox.xmin: found 'ten', all",
+        ),
+        (
+            "<ymax>40</ymax>",
+            "<ymax/>",
+            " line 13: object[0].bndbox.ymax: found '', allowed: a numb",
+        ),
+        ("<xmin>1</xmin>\n", "", " line 20: object[1].bndbox.xmin: missing"),
+        ("<name>dog</name>\n", "", " line 6: object[0].name: missing"),
+        ("<name>dog</name>", "<name> </name>", " line 7: object[0].name: empty"),
+        ("<difficult>1", "<difficult>yes", " line 19: object[1].difficult: found 'yes', allowed"),
+        ("<width>100</width>", "<width>0</width>", " line 3: size.width: found '0', allowed: a po"),
+        ("<height>80</height>\n", "", " line 2: size.height: missing"),
+        ("<size>\n", "<sise>\n", " line 5, column 3: not XML: mismatched tag"),
+    ],
+)
+def test_unusable_annotations(pairs, old, new, expected):
+    path = pairs / "xml" / "a.xml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    message = error_of(str(pairs), anno_path="train.txt", label_list="label_list.txt")
+    assert message.startswith(f"{path}{expected}")
+
+
+def test_no_size(pairs):
+    (pairs / "xml" / "a.xml").write_text("<annotation></annotation>")
+    message = error_of(str(pairs), anno_path="train.txt", label_list="label_list.txt")
+    assert message == f"{pairs}/xml/a.xml line 1: size: missing"
+
+
+def test_unusable_lists(pairs):
+    path = pairs / "train.txt"
+    path.write_text("\n")
+    assert error_of(str(pairs), anno_path="train.txt") == (
+        f"{path}: the list is empty; each line is 'image xml' or an id"
+    )
+    path.write_text("img/a.jpg xml/a.xml\nimg/b.jpg xml/b.xml\n")
+    assert error_of(str(pairs), anno_path="train.txt") == (
+        f"{path} line 2: annotation {pairs}/xml/b.xml does not exist"
+    )
+    path.write_text("img/a.jpg xml/a.xml\nimg/b.jpg\n")
+    assert error_of(str(pairs), anno_path="train.txt").startswith(
+        f"{path} line 2: found 1 fields, allowed: 'image xml' in every line or one id in every line"
+    )
+
+
+def test_missing_paths(ids):
+    assert error_of(str(ids), anno_path="ImageSets/Main/test.txt") == (
+        f"file {ids}/ImageSets/Main/test.txt does not exist (from dataset_dir + anno_path); "
+        f"the nearest folder that exists is {ids}/ImageSets/Main, which holds train.txt"
+    )
+    (ids / "ImageSets" / "Main" / "train.txt").write_text("a\nq\n")
+    assert error_of(str(ids), anno_path="ImageSets/Main/train.txt") == (
+        f"{ids}/ImageSets/Main/train.txt line 2: annotation {ids}/Annotations/q.xml does not exist"
+    )
+    (ids / "JPEGImages").rename(ids / "pictures")
+    assert error_of(str(ids), anno_path="ImageSets/Main/train.txt").startswith(
+        f"folder {ids}/JPEGImages does not exist (from dataset_dir + JPEGImages)"
+    )
+
+
+def test_missing_label_list(pairs):
+    message = error_of(str(pairs), anno_path="train.txt", label_list="names.txt")
+    assert message.startswith(
+        f"file {pairs}/names.txt does not exist (from dataset_dir + label_list); "
+    )
+
+
+def test_no_object_anywhere(pairs):
+    (pairs / "xml" / "a.xml").write_text(xml([]))
+    assert error_of(str(pairs), anno_path="train.txt") == (
+        f"{pairs}/xml: no object in any annotation file; give the classes in label_list"
+    )
+
+
+@pytest.mark.parametrize("split, images, boxes", [("train", 205, 2804), ("val", 87, 1137)])
+def test_bccd(shared_dir, split, images, boxes):
+    folder = shared_dir / "data" / "bccd"
+    dataset = VOCDataSet(str(folder), anno_path=f"ImageSets/Main/{split}.txt")
+    assert dataset.class_names == ["Platelets", "RBC", "WBC"]
+    assert len(dataset) == images
+    assert sum(len(dataset.record(i)["gt_bbox"]) for i in range(images)) == boxes
+    # The whole set has two boxes of zero area, one in each split.
+    assert any(line.startswith("boxes: dropped 1 of zero area") for line in dataset.report_lines)
+    assert dataset.missing_files() == []
+
+
+def test_bccd_zero_area_boxes(shared_dir):
+    folder = shared_dir / "data" / "bccd"
+    dataset = VOCDataSet(str(folder), anno_path="ImageSets/Main/trainval.txt")
+    assert dataset.report_lines[1] == (
+        "boxes: dropped 2 of zero area (first: BloodImage_00338.jpg)"
+    )
