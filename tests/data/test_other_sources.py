@@ -207,3 +207,21 @@ def test_cleaning_leaves_its_input_alone_and_takes_no_boxes():
     assert cleaned.boxes_xyxy.tolist() == [[1, 1, 5, 5]] and cleaned.keep.tolist() == [True]
     none = clean_boxes(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
     assert none.boxes_xyxy.shape == (0, 4) and none.keep.shape == (0,)
+
+
+def test_made_by_a_configuration(tmp_path, tiny_coco):
+    from ppdet_lite.core.workspace import create, load_config
+
+    path = tmp_path / "a.yml"
+    path.write_text(
+        "TrainDataset:\n  name: COCODataSet\n  image_dir: images\n"
+        f"  anno_path: annotations/train.json\n  dataset_dir: {tiny_coco}\n"
+        "  data_fields: [image, gt_bbox, gt_class, is_crowd]\n  allow_empty: false\n"
+        "EvalDataset: !VOCDataSet {dataset_dir: x, anno_path: a.txt, label_list: l.txt}\n"
+        f"TestDataset: !ImageFolder {{dataset_dir: {tiny_coco}, anno_path: annotations/val.json}}\n"
+    )
+    cfg = load_config(path)
+    assert len(create("TrainDataset", cfg)) == 7
+    assert create("TestDataset", cfg).class_names == ["square", "circle"]
+    with pytest.raises(DataError, match="file x/a.txt does not exist"):
+        create("EvalDataset", cfg)
