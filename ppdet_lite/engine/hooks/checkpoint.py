@@ -1,5 +1,6 @@
 """Writes checkpoints: every snapshot_epoch, the best one, the last one, and one on Ctrl-C."""
 
+import math
 import os
 import tempfile
 from typing import Optional
@@ -153,13 +154,16 @@ def weights_for_file(state) -> dict:
 
 
 def meta_of(state, facts: dict) -> dict:
-    """Content of the side file."""
+    """Content of the side file. Metrics that are not defined (no object of a size) become null."""
+    metrics = (state.last_evaluation or {}).get("metrics")
+    if metrics is not None:
+        metrics = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
     return {
         **facts,
         "epoch": state.epoch,
         "iteration": state.iteration,
         "ema": state.ema is not None,
         "best": state.best,
-        "metrics": (state.last_evaluation or {}).get("metrics"),
+        "metrics": metrics,
         "metrics_epoch": (state.last_evaluation or {}).get("epoch"),
     }

@@ -1,0 +1,160 @@
+"""What a run says while it goes: lines, the warning about slow data, VisualDL; the loss scale."""
+
+import logging
+import re
+import time
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import ConfigError, TrainingError
+from ppdet_lite.engine.hooks.ema import EMAHook
+from ppdet_lite.engine.hooks.evaluation import EvalHook
+from ppdet_lite.engine.hooks.guard import GuardHook
+from ppdet_lite.engine.hooks.log import LogHook
+from ppdet_lite.engine.hooks.vdl import VisualDLHook, picture_batch
+from ppdet_lite.utils.logger import get_logger
+
+LINE = re.compile(
+    r"Epoch: \[(\d+)\] \[ ?(\d+)/(\d+)\] learning_rate: \d\.\d{6} loss_a: [\d.]+ loss_b: [\d.]+ "
+    r"loss: [\d.]+ eta: (\d+):(\d\d):(\d\d) batch_cost: \d+\.\d{4} data_cost: \d+\.\d{4} "
+    r"ips: [\d.]+ images/s max_mem: [1-9]\d* MB"
+)
+
+
+@pytest.fixture
+def lines():
+    """The messages that the package logs."""
+    collected = []
+
+    class Collector(logging.Handler):
+        def emit(self, record):
+            if not record.getMessage().startswith("Seed"):
+                collected.append(record.getMessage())
+
+    handler = Collector()
+    get_logger().addHandler(handler)
+    yield collected
+    get_logger().removeHandler(handler)
+
+
+def test_lines_in_paddledetections_shape(toys, lines):
+    toys.trainer([LogHook(4)], epochs=2, reader=toys.reader(10)).run()
+    found = [LINE.fullmatch(line).groups() for line in lines]
+    positions = [(int(epoch), int(step), int(total)) for epoch, step, total, *_ in found]
+    first = [(0, step, 10) for step in (1, 4, 8, 10)]
+    assert positions == first + [(1, step, 10) for step in (4, 8, 10)]
+    assert found[-1][3:] == ("0", "00", "00")
+
+
+def test_losses_are_medians_of_the_window(toys, lines):
+    reader = toys.reader(5)
+    trainer = toys.trainer([LogHook(5)], epochs=1, reader=reader)
+    values = []
+    step = trainer._step
+
+    def with_known_losses(group, data_cost):
+        record = step(group, data_cost)
+        values.append(float(len(values) ** 2))
+        return record._replace(losses=[{"loss": values[-1]}])
+
+    trainer._step = with_known_losses
+    trainer.run()
+    assert "loss: 0.000000" in lines[0] and "loss: 4.000000" in lines[1]
+
+
+def test_slow_data_is_said_once_with_what_to_change(toys, lines):
+    reader = toys.reader(60)
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    warnings = [line for line in lines if "Waiting for data" in line]
+    assert len(warnings) == 1
+    assert re.search(r"takes \d\d% of the time; raise -o worker_num \(now 0", warnings[0])
+
+
+def test_a_slow_start_of_the_epoch_is_no_reason_to_warn(toys, lines):
+    reader = toys.reader(40)
+    reader.on_batch = lambda epoch, index: time.sleep(0.5 if index == 0 else 0)
+    trainer = toys.trainer([LogHook(10)], epochs=1, reader=reader)
+    step = trainer._step
+
+    def longer(group, data_cost):
+        time.sleep(0.01)
+        return step(group, data_cost)
+
+    trainer._step = longer
+    trainer.run()
+    assert not [line for line in lines if "Waiting for data" in line]
+
+
+def test_a_falling_loss_scale_is_an_error_single_overflows_are_not(toys):
+    class Scaler:
+        """Scales nothing, skips every step, as after an overflow."""
+
+        scale_value = 2.0**-11
+
+        def scale(self, loss):
+            return loss
+
+        def step(self, optimizer):
+            pass
+
+        def update(self):
+            pass
+
+        def state_dict(self):
+            return {"scale": np.float32([self.scale_value])}
+
+    trainer = toys.trainer([GuardHook()], epochs=1)
+    trainer.state.precision.scaler = Scaler()
+    with pytest.raises(TrainingError, match="overflow float16 in step after step"):
+        trainer.run()
+    trainer = toys.trainer([GuardHook()], epochs=1)
+    trainer.state.precision.scaler = Scaler()
+    trainer.state.precision.scaler.scale_value = 512.0
+    trainer.state.model.head.weight.register_hook(lambda grad: grad * float("inf"))
+    trainer.run()
+    assert trainer.state.iteration == 6
+
+
+def test_visualdl_gets_scalars_pictures_and_metrics(toys, tmp_path):
+    visualdl = pytest.importorskip("visualdl")
+
+    class Evaluator:
+        primary = ("bbox/AP", 0.25)
+
+        def run(self, model):
+            return {"bbox/AP": 0.25}
+
+    trainer = toys.trainer([EMAHook(), EvalHook(Evaluator(), 1)], epochs=1)
+    trainer.hooks.append(VisualDLHook(str(tmp_path), log_iter=3))
+    trainer.run()
+    (log,) = tmp_path.iterdir()
+    reader = visualdl.LogReader(file_path=str(log))
+    losses = reader.get_data("scalar", "train/loss")
+    assert [entry.id for entry in losses] == [1, 3, 6]
+    assert [entry.value for entry in reader.get_data("scalar", "eval/bbox/AP")] == [0.25]
+    assert set(reader.get_tags()["image"]) == {"train/0", "train/1"}
+
+
+def test_visualdl_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "visualdl", None)
+    with pytest.raises(ConfigError, match="pip install visualdl"):
+        VisualDLHook(str(tmp_path))
+
+
+def test_pictures_show_the_photo_and_its_boxes():
+    photo = np.full((8, 10, 3), (200, 100, 50), np.uint8)
+    settings = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "is_scale": True}
+    image = (photo / 255.0 - settings["mean"]) / settings["std"]
+    batch = {
+        "image": image.transpose(2, 0, 1)[None].astype(np.float32).repeat(2, 0),
+        "gt_bbox": np.zeros((2, 3, 4), np.float32),
+    }
+    batch["gt_bbox"][1, 0] = [0.5, 0.5, 0.4, 0.5]
+    plain, boxed = picture_batch(batch, settings, 4)
+    np.testing.assert_array_equal(plain, photo)
+    changed = (boxed != photo).any(2)
+    assert changed[2, 3] and changed[6, 7] and not changed[0].any() and not changed[:, 0].any()
+    assert not changed[4, 5]
+    assert len(picture_batch(batch, {"norm_type": "none", "is_scale": True}, 1)) == 1

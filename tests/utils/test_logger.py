@@ -1,0 +1,52 @@
+"""Plain lines on the terminal and in the file; only rank 0 speaks."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ppdet_lite.utils.logger import add_log_file, get_logger, progress_bar, remove_log_file
+
+
+def test_lines_go_to_the_file_until_it_is_removed(tmp_path, capsys):
+    path = tmp_path / "run" / "train.log"
+    handler = add_log_file(str(path))
+    get_logger().info("step %d", 3)
+    remove_log_file(handler)
+    get_logger().info("later")
+    assert path.read_text().count("\n") == 1 and "INFO: step 3" in path.read_text()
+    assert capsys.readouterr().err.count("step 3") == 1
+
+
+def test_a_second_run_appends(tmp_path):
+    path = tmp_path / "train.log"
+    for text in ("first", "second"):
+        handler = add_log_file(str(path))
+        get_logger().info(text)
+        remove_log_file(handler)
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_no_bar_where_there_is_no_terminal(capsys):
+    with progress_bar(10, "x") as bar:
+        bar.update(5)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("rank, expected", [("0", "info\nbad\n"), ("1", "bad\n")])
+def test_other_ranks_only_report_errors(rank, expected, repo, tmp_path):
+    code = (
+        "import logging\n"
+        "from ppdet_lite.utils import logger\n"
+        "logger._FORMAT = '%(message)s'\n"
+        "assert (logger.add_log_file('x.log') is None) == (logger.process_rank() == 1)\n"
+        "log = logger.get_logger(); log.info('info'); log.error('bad')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(repo), "PADDLE_TRAINER_ID": rank},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (0, expected)
