@@ -10,6 +10,7 @@ import paddle
 from paddle import distributed
 
 from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.sources.class_names import compare_class_names
 from ppdet_lite.utils.logger import get_logger
 
 _NAMES_SHOWN = 10
@@ -116,26 +117,9 @@ def check_class_order(train_dataset, eval_dataset) -> None:
     Raises:
         DataError: names or order differ; says where.
     """
-    train, other = list(train_dataset.class_names), list(eval_dataset.class_names)
-    if train == other:
-        return
-    if sorted(train) == sorted(other):
-        index = next(i for i, pair in enumerate(zip(train, other)) if pair[0] != pair[1])
-        what = (
-            f"have the same classes in another order: class {index} is '{train[index]}' in one "
-            f"and '{other[index]}' in the other. Write the `categories` (or label list) in the "
-            f"same order"
-        )
-    else:
-        what = (
-            f"have different classes: only in the first: {_listed(set(train) - set(other))}; only "
-            f"in the second: {_listed(set(other) - set(train))}"
-        )
-    raise DataError(f"{_name(train_dataset)} and {_name(eval_dataset)} {what}.")
-
-
-def _listed(names) -> str:
-    return ", ".join(sorted(names)[:_NAMES_SHOWN]) or "none"
+    what = compare_class_names(train_dataset.class_names, eval_dataset.class_names)
+    if what:
+        raise DataError(f"{_name(train_dataset)} and {_name(eval_dataset)} {what}.")
 
 
 def _name(dataset) -> str:

@@ -184,13 +184,16 @@ def test_label_lists(tmp_path):
 def test_class_name_comparison():
     assert compare_class_names(["a", "b"], ("a", "b")) == ""
     assert compare_class_names(["a", "b", "c"], ["a", "c", "b"]) == (
-        "the classes of the evaluation data (3) are not those of the training data (3):\n"
-        "  - same names in another order: class 1 is 'b' in training but 'c' in evaluation"
+        "have the same classes in another order: class 1 is 'b' in one and 'c' in the other. "
+        "Write the `categories` (or label list) in the same order"
     )
     assert compare_class_names(["dog", "cat"], ["cat", "Dog"]) == (
-        "the classes of the evaluation data (2) are not those of the training data (2):\n"
-        "  - missing in the evaluation data: 'dog'\n"
-        "  - only in the evaluation data: 'Dog'; did you mean 'dog'?"
+        "have different classes: only in the first: dog; only in the second: Dog; "
+        "did you mean 'dog'?"
+    )
+    assert compare_class_names([str(n) for n in range(14)], []) == (
+        "have different classes: only in the first: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 4 more; "
+        "only in the second: none"
     )
 
 

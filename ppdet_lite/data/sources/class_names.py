@@ -30,39 +30,34 @@ def read_label_list(path: Path) -> list:
     return names
 
 
-def compare_class_names(train: Sequence[str], evaluation: Sequence[str]) -> str:
-    """What differs between the classes of the training and the evaluation data, in words.
+def compare_class_names(first: Sequence[str], second: Sequence[str]) -> str:
+    """What differs between the classes of two data sets, as the end of a sentence about both.
 
-    A network's outputs are numbered as the training data numbers its classes, so the evaluation
+    A network's outputs are numbered as its training data numbers the classes, so the evaluation
     data must have the same names in the same order.
 
     Returns:
-        "" when both are equal, otherwise one line per difference.
+        "" when both are equal, otherwise "have ...", without a full stop.
     """
-    train, evaluation = list(train), list(evaluation)
-    if train == evaluation:
+    first, second = list(first), list(second)
+    if first == second:
         return ""
-    lines = []
-    missing = [name for name in train if name not in evaluation]
-    extra = [name for name in evaluation if name not in train]
-    if missing:
-        lines.append(f"missing in the evaluation data: {_quoted(missing)}")
-    if extra:
-        hint = nearest_hint(extra[0], missing) if len(extra) == 1 else ""
-        lines.append(f"only in the evaluation data: {_quoted(extra)}{hint}")
-    if not missing and not extra:
-        index = next(i for i, pair in enumerate(zip(train, evaluation)) if pair[0] != pair[1])
-        lines.append(
-            "same names in another order: class "
-            f"{index} is '{train[index]}' in training but '{evaluation[index]}' in evaluation"
+    if sorted(first) == sorted(second):
+        index = next(i for i, pair in enumerate(zip(first, second)) if pair[0] != pair[1])
+        return (
+            f"have the same classes in another order: class {index} is '{first[index]}' in one "
+            f"and '{second[index]}' in the other. Write the `categories` (or label list) in the "
+            "same order"
         )
-    heading = (
-        f"the classes of the evaluation data ({len(evaluation)}) are not those of the training "
-        f"data ({len(train)}):"
+    extra = [name for name in first if name not in second]
+    other = [name for name in second if name not in first]
+    hint = nearest_hint(other[0], extra) if len(other) == 1 else ""
+    return (
+        f"have different classes: only in the first: {_listed(extra)}; only in the second: "
+        f"{_listed(other)}{hint}"
     )
-    return "\n  - ".join([heading, *lines])
 
 
-def _quoted(names: list, limit: int = 10) -> str:
+def _listed(names: list, limit: int = 10) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(f"'{name}'" for name in names[:limit]) + more
+    return ", ".join(names[:limit]) + more if names else "none"
