@@ -111,7 +111,8 @@ class YOLOBox(nn.Layer):
 class MatrixNMS(nn.Layer):
     """Matrix NMS (arXiv:2003.10152); arguments as in `ops.nms.matrix_nms`.
 
-    `nms_top_k: -1` stands for `ops.nms.UNLIMITED_TOP_K` candidates per class.
+    `nms_top_k: -1` stands for `ops.nms.UNLIMITED_TOP_K` candidates per class. `arguments` holds
+    what was configured, by name.
     """
 
     def __init__(
@@ -148,7 +149,8 @@ class MultiClassNMS(nn.Layer):
     """Greedy NMS per class; arguments as in `ops.nms.multiclass_nms`.
 
     `nms_top_k: -1` stands for `ops.nms.UNLIMITED_TOP_K` candidates per class. PaddleDetection's
-    switches for return values, TensorRT and a forced CPU have no meaning here.
+    switches for return values, TensorRT and a forced CPU have no meaning here. `arguments` holds
+    what was configured, by name.
     """
 
     __unused__ = ("return_index", "return_rois_num", "trt", "cpu")

@@ -68,7 +68,7 @@ class DeformConvNormLayer(DeformableConvV2):
         self._act = act
 
     def forward(self, x):
-        x = self.norm(super().forward(x))
+        x = self.norm(self.convolve(x))
         return F.relu(x) if self._act else x
 
 

@@ -60,6 +60,10 @@ class DeformableConvV2(nn.Layer):
 
     def forward(self, x):
         """[B, ch_in, H, W] to [B, ch_out, H / stride, W / stride]."""
+        return self.convolve(x)
+
+    def convolve(self, x):
+        """The same, for subclasses: Paddle 2.6 cannot export a `super().forward`."""
         predicted = self.conv_offset(x)
         with full_precision():
             predicted = to_float32(predicted)

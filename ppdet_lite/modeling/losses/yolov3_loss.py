@@ -108,11 +108,11 @@ class YOLOv3Loss(nn.Layer):
             )
         totals = {}
         with full_precision():
-            gt_xyxy = box_ops.cxcywh_to_xyxy(to_float32(batch["gt_bbox"]))
+            gt_cxcywh = to_float32(batch["gt_bbox"])
             for i, (output, level) in enumerate(zip(outputs, levels)):
                 predicted = self._split_output(to_float32(output), level, iou_aware)
                 target = self._split_target(to_float32(batch[f"target{i}"]), predicted, i)
-                for name, term in self._level_terms(predicted, target, gt_xyxy, level).items():
+                for name, term in self._level_terms(predicted, target, gt_cxcywh, level).items():
                     totals[name] = totals[name] + term if name in totals else term
             totals["loss"] = sum(totals.values())
         return totals
@@ -139,7 +139,7 @@ class YOLOv3Loss(nn.Layer):
         x, y, w, h, scale, objectness = (target[:, :, i] for i in range(6))
         return Target(x, y, w, h, scale, objectness, target[:, :, 6:])
 
-    def _level_terms(self, predicted, target, gt_xyxy, level) -> dict:
+    def _level_terms(self, predicted, target, gt_cxcywh, level) -> dict:
         terms = {
             "loss_xy": self.xy_term(predicted, target, level),
             "loss_wh": self.wh_term(predicted, target),
@@ -152,7 +152,7 @@ class YOLOv3Loss(nn.Layer):
             if self.iou_aware_loss is not None:
                 loss = self.iou_aware_loss(predicted.iou, boxes, target_boxes)
                 terms["loss_iou_aware"] = _image_mean(loss * target.objectness)
-        terms["loss_obj"] = self.objectness_term(predicted, target, gt_xyxy, level)
+        terms["loss_obj"] = self.objectness_term(predicted, target, gt_cxcywh, level)
         terms["loss_cls"] = self.class_term(predicted, target)
         return terms
 
@@ -171,11 +171,11 @@ class YOLOv3Loss(nn.Layer):
         loss = (predicted.w - target.w).abs() + (predicted.h - target.h).abs()
         return _image_mean(loss * target.scale * target.objectness)
 
-    def objectness_term(self, predicted, target, gt_xyxy, level):
+    def objectness_term(self, predicted, target, gt_cxcywh, level):
         """1 in cells with an object, weighted by its score; 0 in others not near an object."""
         logit = predicted.objectness
         positive = (target.objectness > 0).astype("float32")
-        negative = (1 - positive) * self._far_from_objects(predicted, gt_xyxy, level)
+        negative = (1 - positive) * self._far_from_objects(predicted, gt_cxcywh, level)
         to_one, to_zero = F.softplus(-logit), F.softplus(logit)
         return _image_mean(to_one * target.objectness + to_zero * negative)
 
@@ -202,14 +202,14 @@ class YOLOv3Loss(nn.Layer):
         return boxes, grid_boxes(target.x, target.y, target.w, target.h, level)
 
     @paddle.no_grad()
-    def _far_from_objects(self, predicted, gt_xyxy, level):
+    def _far_from_objects(self, predicted, gt_cxcywh, level):
         """1 where the predicted box overlaps no object by more than `ignore_thresh`, else 0."""
-        if gt_xyxy.shape[1] == 0:
+        if gt_cxcywh.shape[1] == 0:
             return paddle.ones_like(predicted.x)
         x, y = cell_offset(predicted.x, level), cell_offset(predicted.y, level)
         boxes = grid_boxes(x, y, predicted.w, predicted.h, level)
         flat = boxes.reshape([boxes.shape[0], -1, 4])
-        best = box_ops.iou_matrix(flat, gt_xyxy).max(axis=2)
+        best = box_ops.iou_matrix(flat, box_ops.cxcywh_to_xyxy(gt_cxcywh)).max(axis=2)
         return (best <= self.ignore_thresh).astype("float32").reshape(predicted.x.shape)
 
 
