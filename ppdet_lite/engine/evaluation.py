@@ -53,7 +53,7 @@ def load_trained_model(cfg):
     """The model of `cfg` in eval mode with `cfg.weights` in it, and the path of the weights.
 
     Raises:
-        CheckpointError: no weights are given, or they do not belong to this model.
+        CheckpointError: no weights are given, or they do not fill this model.
     """
     weights = cfg.get("weights")
     if not weights:
@@ -63,7 +63,15 @@ def load_trained_model(cfg):
     if is_url(weights):
         weights = fetch_weights(weights)
     model = create(cfg.architecture, cfg)
-    report = load_weights(model, weights, bool(cfg.get("allow_partial_weights", False)))
+    partial = bool(cfg.get("allow_partial_weights", False))
+    report = load_weights(model, weights, partial)
+    if (report.missing or report.mismatched) and not partial:
+        raise CheckpointError(
+            "\n".join(report.lines())
+            + "\nLayers that are not in the file would be random. Use the configuration the "
+            "weights were trained with (num_classes included); -o allow_partial_weights=true goes "
+            "on all the same."
+        )
     for line in report.lines():
         get_logger().info("%s", line)
     model.eval()

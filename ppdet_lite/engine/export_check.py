@@ -1,5 +1,6 @@
 """Compares an exported model, run by Paddle Inference, with the model it was made from."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple, Optional, Sequence, Union
 
@@ -105,6 +106,7 @@ class ExportedModel:
         config = Config(str(graph), str(folder / "model.pdiparams"))
         config.disable_gpu()
         config.disable_glog_info()
+        config.set_cpu_math_library_num_threads(min(os.cpu_count() or 1, 8))
         if onednn:
             config.enable_mkldnn()
         elif hasattr(config, "disable_mkldnn"):

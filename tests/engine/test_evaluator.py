@@ -218,3 +218,19 @@ def test_an_unreadable_picture_is_named(small_config, tiny_coco, tmp_path):
     cfg = load(small_config, f"EvalDataset.image_dir={tmp_path / 'images'}")
     with pytest.raises(DataError, match=r"val_2\.jpg"):
         run_evaluation(cfg)
+
+
+def test_voc_data_without_a_label_list(small_config, shared_dir):
+    """BCCD: class names come from the annotations, two of its boxes have no area."""
+    cfg = load(
+        small_config,
+        "metric=VOC",
+        "num_classes=3",
+        f"EvalDataset={{name: VOCDataSet, dataset_dir: {shared_dir / 'data' / 'bccd'}, "
+        "anno_path: ImageSets/Main/val.txt, sample_num: 20}",
+    )
+    evaluator = Evaluator(cfg, classwise=True)
+    oracle = Oracle(evaluator.dataset)
+    evaluator.run(oracle)
+    assert sum(oracle.batches) == 20
+    assert evaluator.primary[1] == pytest.approx(1.0)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import ConfigError, DataError, ImageError
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, ImageError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.image_ops import decode_image
 from ppdet_lite.engine.class_names import check_names_against_weights, resolve_class_names
@@ -140,3 +140,16 @@ def test_a_single_pixel_and_a_gray_picture(small_config, tmp_path):
         load_config(small_config), infer_img=[tmp_path / "one.png"], output_dir=tmp_path / "out"
     )
     assert (tmp_path / "out" / "one.json").is_file() and len(found) == 1
+
+
+def test_weights_that_leave_layers_random_are_refused(small_config, pictures, tmp_path):
+    cfg = load_config(small_config, ["num_classes=3", "TestDataset=null"])
+    with pytest.raises(CheckpointError) as caught:
+        run_inference(cfg, infer_dir=pictures, output_dir=tmp_path / "out")
+    assert "6 of another shape, left as they were: yolo_head.yolo_output.0.weight" in str(
+        caught.value
+    )
+    assert str(caught.value).endswith(
+        "Layers that are not in the file would be random. Use the configuration the weights were "
+        "trained with (num_classes included); -o allow_partial_weights=true goes on all the same."
+    )

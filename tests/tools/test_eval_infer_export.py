@@ -1,0 +1,82 @@
+"""The command lines of evaluation, inference and export, run as a user runs them."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ppdet_lite.engine import export
+
+
+@pytest.fixture
+def tool(repo, monkeypatch):
+    """Runs a tool's main in this process: tool("eval", "-c", ...) -> what main returns."""
+
+    def run(name, *arguments):
+        spec = importlib.util.spec_from_file_location(f"tool_{name}", repo / f"tools/{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [f"tools/{name}.py", *map(str, arguments)])
+        return module.main()
+
+    return run
+
+
+def test_eval_options_reach_the_evaluation(tool, small_config, tmp_path, capsys):
+    tool("eval", "-c", small_config, "--classwise", "--output_eval", tmp_path)
+    printed = capsys.readouterr().err
+    assert "images/s" in printed and "square" in printed and "circle" in printed
+    entries = json.loads((tmp_path / "bbox.json").read_text())
+    tool("eval", "-c", small_config, "--json_eval", "--output_eval", tmp_path)
+    assert "evaluated" not in capsys.readouterr().err  # the network did not run
+    tool("eval", "-c", small_config, "--bias", "--output_eval", tmp_path)
+    biased = json.loads((tmp_path / "bbox.json").read_text())
+    assert [round(b - a, 3) for a, b in zip(entries[0]["bbox"], biased[0]["bbox"])] == [0, 0, 1, 1]
+
+
+def test_infer_options_reach_the_predictor(tool, small_config, tiny_coco, tmp_path):
+    picture = tiny_coco / "images" / "val_0.jpg"
+    common = ("-c", small_config, "--infer_img", picture, "--output_dir", tmp_path)
+    tool("infer", *common, "--draw_threshold", "0.02", "--save_results")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bbox.json", "val_0.jpg", "val_0.json"]
+    assert json.loads((tmp_path / "val_0.json").read_text())["threshold"] == 0.02
+
+
+def test_infer_asks_for_pictures(tool, small_config, capsys):
+    with pytest.raises(SystemExit) as stop:
+        tool("infer", "-c", small_config)
+    assert stop.value.code == 2
+    assert "one of the arguments --infer_img --infer_dir is required" in capsys.readouterr().err
+
+
+def test_a_differing_export_ends_with_exit_code_1(tool, small_config, monkeypatch, capsys):
+    def differs(cfg, output_dir, verify):
+        assert (cfg.name, output_dir, verify) == ("small", "somewhere", ["a.jpg"])
+        raise export.ExportMismatch("the exported model differs")
+
+    monkeypatch.setattr(export, "export_model", differs)
+    arguments = ("-c", small_config, "--output_dir", "somewhere", "--verify", "a.jpg")
+    assert tool("export_model", *arguments) == 1
+    assert capsys.readouterr().err == "error: the exported model differs\n"
+
+
+def test_two_processes_share_an_evaluation(repo, tool, small_config, tmp_path):
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+    launch += ["--log_dir", str(tmp_path / "log"), str(repo / "tools/eval.py")]
+    launch += ["-c", str(small_config), "--output_eval", str(tmp_path / "two")]
+    done = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tool("eval", "-c", small_config, "--output_eval", tmp_path / "one")
+    shared, single = (
+        sorted(
+            (e["image_id"], e["category_id"], round(e["score"], 3))
+            for e in json.loads((tmp_path / folder / "bbox.json").read_text())
+        )
+        for folder in ("two", "one")
+    )
+    assert len(shared) > 50 and shared == single
+    first_log = (tmp_path / "log" / "workerlog.0").read_text()
+    assert first_log.count("AP, IoU 0.50:0.95") == 1
+    assert "AP, IoU" not in (tmp_path / "log" / "workerlog.1").read_text()
