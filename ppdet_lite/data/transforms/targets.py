@@ -82,7 +82,7 @@ class Gt2YoloTarget(Transform):
     def from_config(cls, section) -> dict:
         cfg = section.config
         architecture = cfg.get("architecture", "YOLOv3")
-        head = cfg.value_of(architecture, "yolo_head")
+        head = cfg.value_of(architecture, "yolo_head") or "YOLOv3Head"
         head = head if isinstance(head, str) else head.get("name", next(iter(head)))
         settled, problems = {}, []
         for key in ("anchors", "anchor_masks"):
