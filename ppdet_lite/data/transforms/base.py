@@ -67,9 +67,15 @@ def lazy_image(sample: dict) -> LazyImage:
 
 
 def image_size(sample: dict) -> "tuple[int, int]":
-    """(height, width) of the sample's picture as it would be rendered now."""
+    """(height, width) of the sample's picture as it would be rendered now.
+
+    Arrays are [H, W, 3], or float [3, H, W] behind `Permute`.
+    """
     image = sample["image"]
-    return image.size_hw if isinstance(image, LazyImage) else image.shape[:2]
+    if isinstance(image, np.ndarray):
+        channels_first = image.dtype != np.uint8 and image.shape[0] == 3 and image.shape[2] != 3
+        return image.shape[1:] if channels_first else image.shape[:2]
+    return lazy_image(sample).size_hw
 
 
 def select_objects(sample: dict, keep: np.ndarray) -> dict:
