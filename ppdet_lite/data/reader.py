@@ -17,7 +17,6 @@ from ppdet_lite.core.workspace import create, register
 from ppdet_lite.data.batch import BatchBuilder, RawBatch, finish_batch
 from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.plan import Plan
-from ppdet_lite.data.transforms.base import Transform
 from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
 from ppdet_lite.data.transforms.resize import Resize
 from ppdet_lite.data.workers import WorkerPool, can_fork
@@ -106,7 +105,7 @@ class Reader:
     def _forget(self) -> None:
         """Drop everything that belongs to a data set or an iteration."""
         self.wait_seconds = self.total_wait_seconds = 0.0
-        self.notes, self.unreadable = Counter(), {}
+        self.notes, self.unreadable, self._totalled = Counter(), {}, set()
         self._pools = []
         self._indices = None
         self._order_of = (None, None)
@@ -277,11 +276,11 @@ class Reader:
         self.notes[text] += 1
 
     def _say_totals(self) -> None:
-        """At the end of an epoch: how often what was said once has happened."""
+        """At the end of the first epoch with something to tell: how often it has happened."""
         for text, count in self.notes.items():
-            logger.debug("%s: %d so far", text, count)
-        if self.unreadable:
-            logger.info("%d unreadable images were skipped so far", len(self.unreadable))
+            if text not in self._totalled:
+                logger.info("%s: %d by the end of this epoch", text, count)
+                self._totalled.add(text)
 
 
 def _built(entries: Optional[list], cfg) -> list:
@@ -339,8 +338,3 @@ class TestReader(Reader):
 
     __test__ = False  # not a test case, whatever pytest thinks of its name
     dataset_section = "TestDataset"
-
-
-def is_own(transform) -> bool:
-    """Whether a transform is one of this project's, which leave pictures unrendered."""
-    return isinstance(transform, Transform)
