@@ -123,6 +123,7 @@ class Detector:
         self.cpu_threads = cpu_threads
         self.onednn = enable_mkldnn and self.device == "CPU"
         check_runtime(self.device, run_mode)
+        check_graph(self.files.graph)
         try:
             self.predictor = self._build()
         except PADDLE_ERRORS as error:
@@ -240,6 +241,21 @@ def check_runtime(device: str, run_mode: str) -> None:
             )
         raise UserError(
             f"--run_mode {run_mode}: TensorRT is not supported yet; use --run_mode paddle"
+        )
+
+
+def check_graph(graph: Path) -> None:
+    """Refuses a graph of Paddle 3 under Paddle 2, which would end in a crash of the process.
+
+    Raises:
+        UserError: names the file and both versions.
+    """
+    import paddle
+
+    if graph.suffix == ".json" and paddle.__version__.startswith(("1.", "2.")):
+        raise UserError(
+            f"{graph}: written by Paddle 3, but this is Paddle {paddle.__version__}; install "
+            "paddlepaddle>=3, or export the model with the Paddle of this machine"
         )
 
 

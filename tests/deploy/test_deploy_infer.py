@@ -233,6 +233,19 @@ def test_a_cut_file_or_a_mismatch_is_said(deploy, broken, kind, capsys):
     assert "oneDNN is off" not in capsys.readouterr().err
 
 
+def test_a_graph_of_paddle_3_under_paddle_2(deploy, monkeypatch, tmp_path):
+    monkeypatch.setattr(paddle, "__version__", "2.6.2")
+    deploy.check_graph(tmp_path / "model.pdmodel")
+    with pytest.raises(UserError) as caught:
+        deploy.check_graph(tmp_path / "model.json")
+    assert str(caught.value) == (
+        f"{tmp_path / 'model.json'}: written by Paddle 3, but this is Paddle 2.6.2; install "
+        "paddlepaddle>=3, or export the model with the Paddle of this machine"
+    )
+    monkeypatch.setattr(paddle, "__version__", "3.3.1")
+    deploy.check_graph(tmp_path / "model.json")
+
+
 # ----------------------------------------------------------------------------- devices and modes
 def test_onednn_that_fails_is_replaced_with_one_line(deploy, exported, trained, capsys):
     class Fragile(deploy.Detector):
