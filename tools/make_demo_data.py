@@ -10,17 +10,17 @@ from ppdet_lite.core.cli import run_tool
 
 EPILOG = """\
 example:
-  python tools/make_demo_data.py --output dataset/demo --train 400 --val 100 --size 192 --seed 0
+  python tools/make_demo_data.py --output dataset/demo --train 500 --val 100 --size 160 --seed 0
 
 what it makes:
-  dataset/demo/annotations/train.json, val.json   boxes, outlines and classes in COCO format
-  dataset/demo/images/*.jpg                       the pictures of both
+  dataset/demo/annotations/train.json, val.json      boxes, outlines and classes in COCO format
+  dataset/demo/train/*.jpg, dataset/demo/val/*.jpg   the pictures
 
-The objects are circles, squares, triangles, stars and rings in any colour, angle and size over
-varied backgrounds; about one picture in twenty has none. The same seed gives the same set. A set
+The objects are circles, squares, triangles, stars and rings of many angles, surfaces and sizes
+over varied backgrounds; about one picture in twenty has none. The same seed gives the same set. A set
 that is already there is kept; with other settings it is replaced only with --overwrite.
 Use it in a config:
-  TrainDataset: {name: COCODataSet, dataset_dir: dataset/demo, image_dir: images,
+  TrainDataset: {name: COCODataSet, dataset_dir: dataset/demo, image_dir: train,
                  anno_path: annotations/train.json}
 """
 
@@ -30,9 +30,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", default="dataset/demo", help="folder to make (%(default)s)")
-    parser.add_argument("--train", type=int, default=400, help="training pictures (%(default)s)")
+    parser.add_argument("--train", type=int, default=500, help="training pictures (%(default)s)")
     parser.add_argument("--val", type=int, default=100, help="held-out pictures (%(default)s)")
-    parser.add_argument("--size", type=int, default=192, help="side in pixels (%(default)s)")
+    parser.add_argument("--size", type=int, default=160, help="side in pixels (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="number of the set (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing demo set")
     return parser.parse_args()

@@ -1,11 +1,11 @@
 """A small labelled detection set drawn by program, so that a first training run needs no download.
 
-Circles, squares, triangles, stars and rings over gradients, clouds, stripes, blobs and grain: any
-colour, angle and surface, sizes from a tenth to over half of the picture, overlaps, objects cut by
-the border, and pictures without objects. Kinds are told apart by shape only, not by colour. The
-layout is COCO's:
+Vivid circles, squares, triangles, stars and rings over muted gradients, clouds, stripes, blobs and
+grain: any angle and surface, sizes from an eighth to half of the picture, overlaps, objects cut by
+the border, and pictures without objects. Each kind has a typical hue with a wide spread, as things
+in the world have. The layout is COCO's:
 
-    annotations/train.json  annotations/val.json  images/train_00000.jpg ...
+    annotations/train.json  annotations/val.json  train/00000.jpg ...  val/00000.jpg ...
 
 The box of an object is the bounds of its outline inside the picture, whether or not another object
 lies over a part of it.
@@ -23,28 +23,26 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data import synthetic_drawing as drawing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever the same settings would give other pictures."""
 
 NEGATIVE_SHARE = 0.05
-MAX_OBJECTS = 6
-DIAMETER_RANGE = (0.1, 0.6)
+MIN_OBJECTS, MAX_OBJECTS = 2, 9
+DIAMETER_RANGE = (0.12, 0.5)
 """Smallest and largest object as a share of the picture side; drawn evenly on a log scale."""
 MIN_INSIDE = 0.65
 """At least this share of an object's area lies within the picture."""
 MIN_VISIBLE = 0.65
 """At least this share of an object's pixels stays uncovered by later objects."""
-MIN_CONTRAST = 70.0
-"""Difference (0..255) in some colour channel between an object and the ground under it."""
 
 _SPLITS = ("train", "val")
 
 
 def make_demo_data(
     output: Union[str, os.PathLike],
-    train: int = 400,
+    train: int = 500,
     val: int = 100,
-    size: int = 192,
+    size: int = 160,
     seed: int = 0,
     overwrite: bool = False,
     say: Callable[[str], None] = print,
@@ -86,10 +84,10 @@ def make_demo_data(
     partial = output.with_name(output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        (partial / "images").mkdir(parents=True)
-        (partial / "annotations").mkdir()
+        (partial / "annotations").mkdir(parents=True)
         for split, count in zip(_SPLITS, (train, val)):
-            coco = _write_split(partial / "images", split, count, settings)
+            (partial / split).mkdir()
+            coco = _write_split(partial / split, split, count, settings)
             text = json.dumps(coco)
             (partial / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
             say(_describe(split, coco))
@@ -146,7 +144,7 @@ def _write_split(image_dir: Path, split: str, count: int, settings: dict) -> dic
     for index in range(count):
         rng = np.random.default_rng([settings["seed"], _SPLITS.index(split), index])
         picture, objects = draw_scene(rng, settings["size"])
-        file_name = f"{split}_{index:05d}.jpg"
+        file_name = f"{index:05d}.jpg"
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(85, 96))]
         encoded, data = cv2.imencode(".jpg", picture[..., ::-1], quality)
         if not encoded:
@@ -179,7 +177,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> "tuple[np.ndarray, list]"
         pixels), `area`, `segmentation` (the outline inside the picture) and `iscrowd` 0.
     """
     canvas = drawing.background(rng, size)
-    wanted = 0 if rng.random() < NEGATIVE_SHARE else int(rng.integers(1, MAX_OBJECTS + 1))
+    wanted = 0 if rng.random() < NEGATIVE_SHARE else int(rng.integers(MIN_OBJECTS, MAX_OBJECTS + 1))
     owner = np.full((size, size), -1, np.int32)  # which object shows at each pixel
     solid_areas, objects = [], []
     for _ in range(wanted):
@@ -190,7 +188,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> "tuple[np.ndarray, list]"
         solid = alpha > 0.5
         owner[solid] = len(objects)
         solid_areas.append(int(solid.sum()))
-        _paint(rng, canvas, alpha, diameter)
+        _paint(rng, canvas, alpha, diameter, kind)
         objects.append(_label(kind, contours, size))
     return drawing.camera(rng, canvas), objects
 
@@ -220,13 +218,12 @@ def _free_place(rng: np.random.Generator, size: int, owner: np.ndarray, solid_ar
     return None, "", 0.0
 
 
-def _paint(rng: np.random.Generator, canvas: np.ndarray, alpha: np.ndarray, diameter: float):
+def _paint(rng, canvas: np.ndarray, alpha: np.ndarray, diameter: float, kind: str) -> None:
     """Draws one object into the canvas, in place: surface, sometimes a dark or light rim."""
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     under, alpha = canvas[window], alpha[window]
-    ground = (under * alpha[..., None]).sum(axis=(0, 1)) / alpha.sum()
-    colour = drawing.contrasting_colour(rng, ground, MIN_CONTRAST)
+    colour = drawing.object_colour(rng, kind)
     surface = drawing.fill(rng, colour, *alpha.shape, diameter)
     if rng.random() < 0.35:
         width = max(3, int(diameter * rng.uniform(0.06, 0.12)) | 1)

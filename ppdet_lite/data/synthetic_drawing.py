@@ -111,25 +111,24 @@ def coverage(contours: list, height: int, width: int) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------
 # Colours and surfaces: float32 [H, W, 3], 0..255, RGB
 # --------------------------------------------------------------------------------------------------
-def random_colour(rng: np.random.Generator) -> np.ndarray:
-    """A colour with some saturation and brightness, float32 [3]."""
-    hsv = np.array([[[rng.uniform(0, 360), rng.uniform(0.2, 1.0), rng.uniform(0.25, 1.0)]]])
-    return cv2.cvtColor(hsv.astype(np.float32), cv2.COLOR_HSV2RGB)[0, 0] * 255
+def ground_colour(rng: np.random.Generator) -> np.ndarray:
+    """A muted colour, as grounds and clutter have, float32 [3]."""
+    return _hsv_to_rgb(rng.uniform(0, 360), rng.uniform(0.0, 0.45), rng.uniform(0.25, 0.8))
 
 
-def contrasting_colour(rng: np.random.Generator, ground: np.ndarray, margin: float) -> np.ndarray:
-    """A colour that differs from `ground` [3] by at least `margin` in one channel (or the best of
-    twenty tries).
+def object_colour(rng: np.random.Generator, kind: str) -> np.ndarray:
+    """A vivid colour near the typical hue of a kind, float32 [3]; neighbouring kinds overlap a
+    little, so that colour helps but does not decide.
     """
-    best, best_distance = None, -1.0
-    for _ in range(20):
-        colour = random_colour(rng)
-        distance = float(np.abs(colour - ground).max())
-        if distance > best_distance:
-            best, best_distance = colour, distance
-        if best_distance >= margin:
-            break
-    return best
+    kinds = list(OUTLINES)
+    spacing = 360 / len(kinds)
+    hue = (kinds.index(kind) + rng.uniform(-0.55, 0.55)) * spacing
+    return _hsv_to_rgb(hue % 360, rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0))
+
+
+def _hsv_to_rgb(hue: float, saturation: float, value: float) -> np.ndarray:
+    hsv = np.array([[[hue, saturation, value]]], np.float32)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] * 255
 
 
 def _wave(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
@@ -158,7 +157,7 @@ def fill(rng: np.random.Generator, colour: np.ndarray, height: int, width: int, 
         return surface * (1 + rng.uniform(0.15, 0.35) * relief)
     if style == "striped":
         relief = _wave(rng, height, width, period=max(4.0, diameter * rng.uniform(0.15, 0.35)))
-        other = random_colour(rng)
+        other = ground_colour(rng)
         return np.where(relief[..., None] > 0, surface, 0.6 * surface + 0.4 * other)
     cells = int(rng.integers(3, 9))
     return surface + rng.uniform(12, 30) * smooth_noise(rng, height, width, cells)[..., None]
@@ -168,19 +167,19 @@ def fill(rng: np.random.Generator, colour: np.ndarray, height: int, width: int, 
 # Backgrounds
 # --------------------------------------------------------------------------------------------------
 def _gradient(rng: np.random.Generator, size: int) -> np.ndarray:
-    corners = np.stack([random_colour(rng) for _ in range(4)]).reshape(2, 2, 3)
+    corners = np.stack([ground_colour(rng) for _ in range(4)]).reshape(2, 2, 3)
     return cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _clouds(rng: np.random.Generator, size: int) -> np.ndarray:
-    low, high = random_colour(rng), random_colour(rng)
+    low, high = ground_colour(rng), ground_colour(rng)
     relief = sum(smooth_noise(rng, size, size, 2**octave) / octave for octave in (1, 2, 3, 4))
     share = 1 / (1 + np.exp(-relief))[..., None]
     return low * (1 - share) + high * share
 
 
 def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
-    low, high = random_colour(rng), random_colour(rng)
+    low, high = ground_colour(rng), ground_colour(rng)
     wave = _wave(rng, size, size, period=size * rng.uniform(0.05, 0.4))
     share = np.clip(wave * rng.uniform(0.6, 4) / 2 + 0.5, 0, 1)[..., None]
     contrast = rng.uniform(0.3, 0.7)
@@ -188,11 +187,11 @@ def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _blobs(rng: np.random.Generator, size: int) -> np.ndarray:
-    canvas = np.broadcast_to(random_colour(rng), (size, size, 3)).astype(np.float32).copy()
+    canvas = np.broadcast_to(ground_colour(rng), (size, size, 3)).astype(np.float32).copy()
     for _ in range(int(rng.integers(4, 10))):
         centre = tuple(int(v) for v in rng.integers(0, size, 2))
         axes = tuple(int(v) for v in rng.integers(size // 12, size // 4, 2))
-        colour = tuple(float(v) for v in random_colour(rng))
+        colour = tuple(float(v) for v in ground_colour(rng))
         cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, colour, -1)
     return cv2.GaussianBlur(canvas, (0, 0), size * rng.uniform(0.03, 0.08))
 
@@ -200,7 +199,7 @@ def _blobs(rng: np.random.Generator, size: int) -> np.ndarray:
 def _grain(rng: np.random.Generator, size: int) -> np.ndarray:
     tint = rng.uniform(0.5, 1.0, 3)
     noise = smooth_noise(rng, size, size, int(rng.integers(size // 8, size // 2)))[..., None] * tint
-    return random_colour(rng) + noise * rng.uniform(10, 35)
+    return ground_colour(rng) + noise * rng.uniform(10, 35)
 
 
 BACKGROUNDS = (_gradient, _clouds, _stripes, _blobs, _grain)
@@ -213,7 +212,7 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
     if rng.random() < 0.4:  # clutter that is no object: thin lines
         for _ in range(int(rng.integers(1, 6))):
             start, end = (tuple(int(v) for v in rng.integers(0, size, 2)) for _ in range(2))
-            colour = tuple(float(v) for v in random_colour(rng))
+            colour = tuple(float(v) for v in ground_colour(rng))
             cv2.line(canvas, start, end, colour, 1 + size // 250, cv2.LINE_AA)
     return np.clip(canvas, 0, 255)
 
