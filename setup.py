@@ -1,4 +1,4 @@
-"""Installs ppdet_lite: `pip install -e ".[cpu]"`, or without `[cpu]` beside a paddlepaddle-gpu of your own."""
+"""Installs ppdet_lite: `pip install -e ".[cpu]"`; without `[cpu]` beside a paddlepaddle-gpu."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent
 # Paddle itself is the extra `cpu`: the GPU builds are another package, chosen by CUDA version.
 DEPENDENCIES = [
     "numpy>=1.21",  # arrays of annotations, boxes and batches
-    "opencv-python-headless>=4.5",  # JPEG decoding, resizing, drawing; headless needs no X libraries
+    # JPEG decoding, resizing, drawing; headless: servers have no X libraries
+    "opencv-python-headless>=4.5",
     "pycocotools>=2.0.6",  # the reference implementation of the COCO metric
     "pyyaml>=5.4",  # configurations
     "shapely>=2.0",  # clips object outlines when a picture is cropped

@@ -17,8 +17,8 @@ what it makes:
   dataset/demo/train/*.jpg, dataset/demo/val/*.jpg   the pictures
 
 The objects are circles, squares, triangles, stars and rings of many angles, surfaces and sizes
-over varied backgrounds; about one picture in twenty has none. The same seed gives the same set. A set
-that is already there is kept; with other settings it is replaced only with --overwrite.
+over varied backgrounds; about one picture in twenty has none. The same seed gives the same set.
+A set that is already there is kept; with other settings it is replaced only with --overwrite.
 Use it in a config:
   TrainDataset: {name: COCODataSet, dataset_dir: dataset/demo, image_dir: train,
                  anno_path: annotations/train.json}

@@ -16,12 +16,13 @@ REPO = Path(__file__).resolve().parent.parent
 CONFIG = "configs/ppyolo/ppyolov2_r18vd_dcn_demo.yml"
 NAME = Path(CONFIG).stem
 EXAMPLES = """examples:
-  python3 tools/quickstart.py demo    make data, train, evaluate, draw, export, deploy (minutes on two cores)
+  python3 tools/quickstart.py demo    make data, train, evaluate, draw, export, deploy (minutes)
   python3 tools/quickstart.py test    run the tests
   python3 tools/quickstart.py check   lint and tests, as CI does
 
 After that the tools run in the same environment, for instance
-  .venv/bin/python tools/infer.py -c {config} -o weights=output/{name}/best_model --infer_img photo.jpg
+  .venv/bin/python tools/infer.py -c {config} \\
+      -o weights=output/{name}/best_model --infer_img photo.jpg
 """
 
 
@@ -54,7 +55,7 @@ def main() -> int:
 
 def prepare_environment(folder: Path, extras: str) -> str:
     """Makes the virtual environment once per content of setup.py; returns its Python."""
-    if sys.version_info < (3, 9):
+    if sys.version_info < (3, 9):  # noqa: UP036 - this file also runs before anything is checked
         sys.exit(f"error: found Python {sys.version.split()[0]}, allowed: 3.9 and newer")
     bin_folder = folder / ("Scripts" if os.name == "nt" else "bin")
     python = str((bin_folder / "python").absolute())
