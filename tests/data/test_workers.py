@@ -163,7 +163,7 @@ spec = importlib.util.spec_from_file_location("readers", sys.argv[1])
 readers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(readers)
 from pathlib import Path
-reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[2])), worker_num=2)
+reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[2])), worker_num=2, batch_size=1)
 for epoch in range(10**6):
     for batch in reader.batches(epoch):
         pids = [process.pid for pool in reader._pools for process in pool.processes]
