@@ -6,6 +6,7 @@ Nothing here imports paddle, so `--help` answers at once.
 import argparse
 import os
 import sys
+import warnings
 from typing import Callable, Optional
 
 from ppdet_lite.core.config import Config, load_config
@@ -68,6 +69,7 @@ def run_tool(main: Callable[[], Optional[int]]) -> None:
     Exit codes: 0 or what main returns; 2 for an error of the user, printed without a traceback;
     130 after Ctrl-C; 141 when the reader of a pipe has gone.
     """
+    warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's, for C++ builds only
     try:
         sys.exit(main() or 0)
     except UserError as error:
