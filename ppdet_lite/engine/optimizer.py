@@ -147,15 +147,28 @@ def restore_optimizer_state(optimizer, model, state: dict) -> None:
     Raises:
         KeyError: the two do not hold the same accumulators; the message lists a few.
     """
-    block = paddle.static.default_main_program().global_block()
-    # Accumulators are otherwise only made by the first step.
-    optimizer._create_accumulators(block, optimizer._parameter_list)
+    _make_accumulators(optimizer, model)
     live = _live_accumulators(optimizer, model)
     if set(live) != set(state):
         odd = sorted(set(live) ^ set(state))
         raise KeyError(f"{len(odd)} accumulators differ, for instance {', '.join(odd[:3])}")
     for key, tensor in live.items():
         tensor.set_value(state[key])
+
+
+@paddle.no_grad()
+def _make_accumulators(optimizer, model) -> None:
+    """Lets the optimizer create its accumulators, which it only does in a step: a step without
+    gradients, after which the parameters are put back.
+    """
+    parameters = [p for p in model.parameters() if not p.stop_gradient]
+    before = [p.clone() for p in parameters]
+    for parameter in parameters:
+        parameter.grad = paddle.zeros_like(parameter)
+    optimizer.step()
+    optimizer.clear_grad()
+    for parameter, value in zip(parameters, before):
+        parameter.set_value(value)
 
 
 def _live_accumulators(optimizer, model) -> dict:
