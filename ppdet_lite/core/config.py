@@ -3,7 +3,7 @@ every key.
 
 Rules of merging: the files of `_BASE_` in their order, then the file itself, then the overrides in
 theirs. Dicts merge key by key, everything else is replaced whole. A section that changes its class
-(another `name:` or `!Tag`) is replaced, because the arguments of one class mean nothing to another.
+(another `name:`, `type:` or `!Tag`) is replaced, because the arguments of one class mean nothing to another.
 """
 
 import os
@@ -184,7 +184,10 @@ def _nearest_file(path: Path) -> str:
 def _class_of(section) -> Optional[str]:
     if isinstance(section, Tagged):
         return section.tag
-    return section.get("name") if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        return None
+    name = section.get("name", section.get("type"))  # `type` in optimizer and regularizer
+    return name if isinstance(name, str) else None
 
 
 def _merge(target: dict, other: dict, path: tuple, origins: dict, other_origins: dict) -> None:

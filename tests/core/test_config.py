@@ -102,6 +102,10 @@ def test_a_section_that_changes_its_class_is_replaced(write):
     )
     assert cfg["nms"] == {"name": "MultiClassNMS", "keep_top_k": 5}
     assert cfg["D"] == Tagged("Voc", {"b": 2})
+    optimizer = {"type": "Momentum", "momentum": 0.9}
+    cfg = merge_config(cfg, {"OptimizerBuilder": {"optimizer": optimizer}})
+    cfg = merge_config(cfg, {"OptimizerBuilder": {"optimizer": {"type": "Adam"}}})
+    assert cfg["OptimizerBuilder"]["optimizer"] == {"type": "Adam"}
     same_class = merge_config(cfg, {"nms": {"name": "MultiClassNMS", "nms_top_k": 7}})
     assert same_class["nms"] == {"name": "MultiClassNMS", "keep_top_k": 5, "nms_top_k": 7}
 
