@@ -72,6 +72,11 @@ def progress_bar(total: Optional[int] = None, desc: str = "", unit: str = "it", 
         initial=initial,
         disable=hidden,
         leave=False,
-        dynamic_ncols=True,
         file=sys.stderr,
+        **({"dynamic_ncols": True} if hidden or _knows_its_width() else {"ncols": 80}),
     )
+
+
+def _knows_its_width() -> bool:
+    """False on the terminals of some containers, which say 0 columns: bars would be empty."""
+    return os.get_terminal_size(sys.stderr.fileno()).columns > 0

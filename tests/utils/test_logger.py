@@ -1,5 +1,6 @@
 """Plain lines on the terminal and in the file; only rank 0 speaks."""
 
+import os
 import subprocess
 import sys
 
@@ -50,3 +51,29 @@ def test_other_ranks_only_report_errors(rank, expected, repo, tmp_path):
         text=True,
     )
     assert (result.returncode, result.stderr) == (0, expected)
+
+
+_BAR = """
+from ppdet_lite.utils.logger import get_logger, progress_bar
+bar = progress_bar(4, "Epoch 0", "step")
+bar.update(2)
+get_logger().info("a line")
+bar.close()
+"""
+
+
+def test_a_terminal_gets_a_bar_with_lines_above_it(repo):
+    pty = pytest.importorskip("pty")
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ["PYTHONPATH"] = str(repo)
+        os.execv(sys.executable, [sys.executable, "-c", _BAR])
+    output = b""
+    try:
+        while chunk := os.read(terminal, 1000):
+            output += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.waitpid(child, 0)
+    before, _, after = output.decode().partition("INFO: a line\r\n")
+    assert "Epoch 0:" in before and "Epoch 0:" in after and "2/4" in after
