@@ -3,7 +3,8 @@ every key.
 
 Rules of merging: the files of `_BASE_` in their order, then the file itself, then the overrides in
 theirs. Dicts merge key by key, everything else is replaced whole. A section that changes its class
-(another `name:`, `type:` or `!Tag`) is replaced, because the arguments of one class mean nothing to another.
+(another `name:`, `type:` or `!Tag`) is replaced, because the arguments of one class mean nothing to
+another.
 """
 
 import os
