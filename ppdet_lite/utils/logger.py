@@ -73,7 +73,7 @@ def progress_bar(total: Optional[int] = None, desc: str = "", unit: str = "it", 
         disable=hidden,
         leave=False,
         file=sys.stderr,
-        **({"dynamic_ncols": True} if hidden or _knows_its_width() else {"ncols": 80}),
+        **({"dynamic_ncols": True} if hidden or _knows_its_width() else {"ncols": 80, "nrows": 24}),
     )
 
 
