@@ -11,7 +11,7 @@ from typing import Any, Literal, Optional, Union
 
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.schema import NO_DEFAULT, RUNTIME_KEYS, UNUSED_KEYS
+from ppdet_lite.core.schema import NO_DEFAULT, RUNTIME_KEYS, UNUSED_KEYS, RuntimeKey
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import (
     is_component_spec,
@@ -96,7 +96,10 @@ class _Checker:
             self.check_section(self.classes[key], value, (key,))
         elif key in RUNTIME_KEYS:
             if self.check_type(value, RUNTIME_KEYS[key].annotation, (key,)):
+                self.check_range(value, RUNTIME_KEYS[key], (key,))
                 self.check_nested(value, (key,))
+                if key == "architecture":
+                    self.check_class_name(value, (key,))
         elif key in UNUSED_KEYS:
             self.cfg.unused.append(key)
         else:
@@ -169,6 +172,14 @@ class _Checker:
             for index, element in enumerate(value):
                 if isinstance(element, dict) and is_component_spec(element):
                     self.check_spec(element, (*path, index))
+
+    def check_range(self, value: Any, key: RuntimeKey, path: tuple) -> None:
+        if value is None:
+            return
+        too_low = key.low is not None and value < key.low
+        if too_low or (key.high is not None and value > key.high):
+            allowed = f"{key.low} or more" if key.high is None else f"{key.low} to {key.high}"
+            self.report(path, f"found {value!r}, allowed: {allowed}")
 
     def check_type(self, value: Any, annotation: Any, path: tuple) -> bool:
         if matches(value, annotation):

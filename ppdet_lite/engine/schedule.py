@@ -195,6 +195,12 @@ class LearningRate:
         reference_batch_size: Optional[int] = None,
         scale_with_batch: bool = True,
     ):
+        if not 0 < base_lr < math.inf:
+            raise ConfigError(f"base_lr: found {base_lr}, allowed: a number above 0")
+        if reference_batch_size is not None and reference_batch_size < 1:
+            raise ConfigError(
+                f"reference_batch_size: found {reference_batch_size}, allowed: 1 or more, or null"
+            )
         self.base_lr = base_lr
         self.reference_batch_size = reference_batch_size
         self.scale_with_batch = scale_with_batch

@@ -216,3 +216,22 @@ def test_runtime_defaults_are_filled_in(load):
     cfg = load("epoch: 3\n")
     assert (cfg.epoch, cfg.save_dir, cfg.use_ema, cfg.seed) == (3, "output", False, None)
     assert "num_classes" not in cfg
+
+
+def test_values_out_of_range_are_reported_with_the_range(load):
+    overrides = ["epoch=0", "ema_decay=1.5", "seed=-1", "metric=coco", "worker_num=-1"]
+    with pytest.raises(ConfigError) as caught:
+        load(BASE, *overrides)
+    assert caught.value.problems == [
+        "-o epoch=0: epoch: found 0, allowed: 1 or more",
+        "-o ema_decay=1.5: ema_decay: found 1.5, allowed: 0 to 1",
+        "-o seed=-1: seed: found -1, allowed: 0 or more",
+        "-o metric=coco: metric: found 'coco' (text), allowed: 'COCO' or 'VOC'",
+        "-o worker_num=-1: worker_num: found -1, allowed: 0 or more",
+    ]
+    assert load(BASE, "seed=null", "ema_decay=1", "worker_num=0").seed is None
+
+
+def test_an_unknown_architecture_is_named_with_its_key(load):
+    with pytest.raises(ConfigError, match="architecture: found 'ToyDetectr', which is not a regis"):
+        load(BASE, "architecture=ToyDetectr")
