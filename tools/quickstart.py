@@ -111,9 +111,7 @@ def heading(text: str) -> None:
 
 def run(*command: str) -> None:
     """Runs a command to its end; a failing one ends this program with its exit code."""
-    # Paddle's CPU kernels use one thread unless told otherwise.
-    environment = {"OMP_NUM_THREADS": str(os.cpu_count() or 1), **os.environ}
-    code = subprocess.call(command, env=environment)
+    code = subprocess.call(command)
     if code:
         print(f"error: exit code {code} from {' '.join(command)}", file=sys.stderr)
         sys.exit(code if code > 0 else 128 - code)

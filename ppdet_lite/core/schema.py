@@ -39,6 +39,7 @@ RUNTIME_KEYS = {
     "EvalDataset": RuntimeKey(Optional[dict], None, "data set with `name:` or `!Class`"),
     "TestDataset": RuntimeKey(Optional[dict], None, "data set with `name:` or `!Class`"),
     "use_gpu": RuntimeKey(bool, True, "use a GPU when Paddle has one"),
+    "cpu_threads": RuntimeKey(Optional[int], None, "threads of the CPU kernels; null: all cores"),
     "epoch": RuntimeKey(int, 1, "number of epochs", low=1),
     "snapshot_epoch": RuntimeKey(int, 1, "epochs between checkpoints and evaluations", low=1),
     "log_iter": RuntimeKey(int, 20, "iterations between log lines", low=1),

@@ -1,8 +1,10 @@
 """What is settled before a run starts: device, processes, seed, and that data and config agree."""
 
+import ctypes
 import os
 import random
 import secrets
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -43,8 +45,29 @@ def prepare_device(cfg) -> str:
                 else "no GPU is visible"
             )
             get_logger().info("Running on the CPU: %s.", reason)
+        use_cpu_cores(cfg.get("cpu_threads") or _fair_share_of_cores())
     paddle.set_device(device)
     return device
+
+
+def _fair_share_of_cores() -> int:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1") or 1)
+    return max(1, (available or 1) // processes)
+
+
+def use_cpu_cores(threads: int) -> bool:
+    """Lets Paddle's CPU kernels use so many threads; returns whether that was possible.
+
+    Importing Paddle limits them to one, and Paddle has no function to change it afterwards: the
+    OpenMP runtime that it ships is told directly. Where it ships none, the limit stays.
+    """
+    folder = Path(paddle.__file__).parent / "libs"
+    runtimes = [folder / name for name in ("libiomp5.so", "libiomp5md.dll")]
+    found = [path for path in runtimes if path.is_file()]
+    for path in found:
+        ctypes.CDLL(str(path)).omp_set_num_threads(int(threads))
+    return bool(found)
 
 
 def init_ranks() -> Ranks:
@@ -120,6 +143,25 @@ def check_class_order(train_dataset, eval_dataset) -> None:
     what = compare_class_names(train_dataset.class_names, eval_dataset.class_names)
     if what:
         raise DataError(f"{_name(train_dataset)} and {_name(eval_dataset)} {what}.")
+
+
+def check_input_sizes(reader, model) -> None:
+    """Every size the reader makes must be a multiple of the model's largest stride, because the
+    maps of its levels are joined after upsampling.
+
+    Raises:
+        ConfigError: names the key, the sizes and the nearest ones that work.
+    """
+    stride = getattr(model, "largest_stride", 1)
+    key, sizes = reader.input_sizes()
+    bad = [size for size in sizes if size[0] % stride or size[1] % stride]
+    if bad:
+        nearest = [max(stride, round(side / stride) * stride) for side in bad[0]]
+        found = ", ".join(f"{height} x {width}" for height, width in bad)
+        raise ConfigError(
+            f"{key}: found {found} (height x width), allowed: multiples of {stride}, for instance "
+            f"{nearest[0]} x {nearest[1]}"
+        )
 
 
 def _name(dataset) -> str:

@@ -1,6 +1,8 @@
 """What is checked before the first step."""
 
+import ctypes
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +19,7 @@ from ppdet_lite.engine.setup import (
     prepare_device,
     seed_step,
     set_seed,
+    use_cpu_cores,
 )
 
 
@@ -90,3 +93,17 @@ def test_mixed_precision_is_refused_where_it_has_no_effect():
     assert not Precision.from_config({"amp": False}, "cpu").enabled
     with pytest.raises(ConfigError, match="found 'O3', allowed: O1, O2"):
         Precision(True, level="O3")
+
+
+def test_cpu_kernels_get_the_threads_that_are_asked_for():
+    runtime = Path(paddle.__file__).parent / "libs" / "libiomp5.so"
+    if not runtime.is_file():
+        pytest.skip("this Paddle ships no OpenMP runtime of its own")
+    openmp = ctypes.CDLL(str(runtime))
+    before = openmp.omp_get_max_threads()
+    try:
+        assert use_cpu_cores(3) and openmp.omp_get_max_threads() == 3
+        prepare_device(Config({"use_gpu": False, "cpu_threads": 1}))
+        assert openmp.omp_get_max_threads() == 1
+    finally:
+        use_cpu_cores(before)
