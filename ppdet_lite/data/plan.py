@@ -59,16 +59,21 @@ class Plan:
             elif isinstance(entries[index], Gt2YoloTarget):
                 self.target = entries[index]
 
-    def largest_pixels(self) -> Optional[int]:
-        """Pixels of the largest picture in a batch, None when the lists do not fix it."""
+    def final_resize(self) -> Optional[Transform]:
+        """The `Resize` or `BatchRandomResize` that decides about the size of the pictures in a
+        batch, None without one and when a user's own entry comes later.
+        """
         for step in reversed([*self.sample_steps, *self.batch_steps]):
-            if isinstance(step, BatchRandomResize):
-                return max(height * width for height, width in step.sizes)
-            if isinstance(step, Resize):
-                return step.target_size[0] * step.target_size[1]
+            if isinstance(step, (BatchRandomResize, Resize)):
+                return step
             if not isinstance(step, Transform):
                 return None
         return None
+
+    def largest_pixels(self) -> Optional[int]:
+        """Pixels of the largest picture in a batch, None when the lists do not fix it."""
+        step = self.final_resize()
+        return None if step is None else max(height * width for height, width in step.sizes)
 
     def run_sample(self, sample: dict, context: Context, steps, make_partner=None) -> dict:
         """Run `steps` on one sample.

@@ -160,6 +160,18 @@ class Reader:
         for pool in list(self._pools):
             self._close(pool)
 
+    def input_sizes(self) -> "tuple[str, tuple]":
+        """The configuration key of the network input's size, and all its (height, width).
+
+        No sizes where the transforms do not fix them.
+        """
+        step = self.plan.final_resize()
+        if step is None or step.keep_ratio:
+            return "", ()
+        per_batch = any(step is entry for entry in self.batch_transforms)
+        group = "batch_transforms" if per_batch else "sample_transforms"
+        return f"{type(self).__name__}.{group}.{type(step).__name__}.target_size", step.sizes
+
     def preprocess_config(self) -> "list[dict]":
         """The `Preprocess` list of infer_cfg.yml: how deployment prepares a picture.
 

@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 import paddle.distributed as dist
 
-from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
@@ -113,7 +113,16 @@ class Evaluator:
         return self.metric.primary
 
     def run(self, model) -> "dict[str, float]":
-        """Detects on all pictures and computes the metric; the same numbers on every rank."""
+        """Detects on all pictures and computes the metric; the same numbers on every rank.
+
+        Raises:
+            UserError: a picture that cannot be read, or `output_eval` that cannot be written.
+        """
+        if self.output_eval:
+            try:
+                os.makedirs(self.output_eval, exist_ok=True)  # now, not after an hour of work
+            except OSError as error:
+                raise _not_writable(self.output_eval, error) from error
         size = world_size()
         self.reader.world_size, self.reader.rank = size, dist.get_rank() if size > 1 else 0
         self.metric.reset()
@@ -160,9 +169,11 @@ class Evaluator:
         results = self.metric.results()
         get_logger().info("\n%s", self.metric.table())
         if save and self.output_eval:
-            os.makedirs(self.output_eval, exist_ok=True)
             path = os.path.join(self.output_eval, RESULTS_FILE)
-            self.metric.save_json(path)
+            try:
+                self.metric.save_json(path)
+            except OSError as error:
+                raise _not_writable(path, error) from error
             get_logger().info("detections written to %s", path)
         return results
 
@@ -173,6 +184,13 @@ class Evaluator:
         for im_ids, bbox, bbox_num in shares:
             self.metric.update(im_ids, bbox, bbox_num)
         return self._finish() if dist.get_rank() == 0 else self.metric.results()
+
+
+def _not_writable(path: str, error: OSError) -> UserError:
+    return UserError(
+        f"{path}: cannot be written ({error.strerror}); choose another folder for the detections "
+        "with -o output_eval=FOLDER or --output_eval FOLDER"
+    )
 
 
 def _concatenated(batches) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":

@@ -12,7 +12,7 @@ from ppdet_lite.data.image_ops import Preprocess, decode_image
 from ppdet_lite.engine.class_names import resolve_class_names
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.evaluator import evaluation_mode
-from ppdet_lite.engine.setup import prepare_device
+from ppdet_lite.engine.setup import check_input_sizes, prepare_device
 from ppdet_lite.utils.visualize import detect_and_save, list_pictures
 
 
@@ -34,7 +34,9 @@ class Predictor:
     def from_config(cls, cfg) -> "Predictor":
         """Model with `cfg.weights`, preprocessing and class names as the configuration says."""
         model, weights = load_trained_model(cfg)
-        preprocess = Preprocess(create("TestReader", cfg).preprocess_config())
+        reader = create("TestReader", cfg)
+        check_input_sizes(reader, model)
+        preprocess = Preprocess(reader.preprocess_config())
         return cls(model, preprocess, resolve_class_names(cfg, weights))
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from ppdet_lite.engine.setup import (
     check_batches,
     check_class_order,
     check_dataset_against_config,
+    check_input_sizes,
     init_ranks,
     prepare_device,
     set_seed,
@@ -116,6 +117,9 @@ def build_trainer(
         get_logger().info(line)
 
     model = create(cfg.architecture, cfg)
+    check_input_sizes(reader, model)
+    if evaluator is not None:
+        check_input_sizes(evaluator.reader, model)
     if resume_state is None:
         _load_pretrained(model, cfg, ranks)
     if _wants_sync_bn(cfg, device, ranks):

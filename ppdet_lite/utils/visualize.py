@@ -13,7 +13,7 @@ from typing import Callable, NamedTuple, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import ImageError
+from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.utils.logger import get_logger, progress_bar
 from ppdet_lite.utils.result_files import (
     class_name,
@@ -294,8 +294,11 @@ def detect_and_save(
         All detections [M, 6] by picture path.
 
     Raises:
+        ConfigError: a threshold that is not a score.
         ImageError: pictures that cannot be read, all named, after the others have been done.
     """
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"threshold of the score: found {threshold}, allowed: 0 to 1")
     stems = output_stems(pictures, root, Path(output_dir))
     waiting, found, failures = [], {}, []
     log = get_logger()

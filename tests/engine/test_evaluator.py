@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.engine.evaluation import run_evaluation
 from ppdet_lite.engine.evaluator import Evaluator, evaluation_mode, read_results
@@ -234,3 +234,24 @@ def test_voc_data_without_a_label_list(small_config, shared_dir):
     evaluator.run(oracle)
     assert sum(oracle.batches) == 20
     assert evaluator.primary[1] == pytest.approx(1.0)
+
+
+def test_a_size_that_the_network_cannot_take_is_refused(small_config):
+    cfg = load(small_config, "EvalReader.sample_transforms.Resize.target_size=[100,128]")
+    key = "EvalReader.sample_transforms.Resize.target_size"
+    with pytest.raises(ConfigError, match=f"{key}: found 100 x 128 .*for instance 96 x 128"):
+        run_evaluation(cfg)
+    model = create(cfg.architecture, cfg)
+    with pytest.raises(ConfigError, match="network input of 100 x 128 .* multiples of 32"):
+        Evaluator(cfg).run(model)
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_the_work(small_config, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    def never(inputs):
+        raise AssertionError("the network ran")
+
+    evaluator = Evaluator(load(small_config), output_eval=str(tmp_path / "file" / "sub"))
+    with pytest.raises(UserError, match="file/sub: cannot be written .*--output_eval FOLDER"):
+        evaluator.run(never)

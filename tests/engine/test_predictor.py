@@ -153,3 +153,19 @@ def test_weights_that_leave_layers_random_are_refused(small_config, pictures, tm
         "Layers that are not in the file would be random. Use the configuration the weights were "
         "trained with (num_classes included); -o allow_partial_weights=true goes on all the same."
     )
+
+
+def test_a_size_or_threshold_that_cannot_be_is_refused(small_config, pictures, tmp_path):
+    size = "TestReader.sample_transforms.Resize.target_size"
+    cfg = load_config(small_config, [f"{size}=[90,128]"])
+    with pytest.raises(ConfigError, match=f"{size}: found 90 x 128 .*for instance 96 x 128"):
+        run_inference(cfg, infer_dir=pictures, output_dir=tmp_path / "out")
+    for threshold in (float("nan"), 2):
+        with pytest.raises(ConfigError, match=f"found {threshold}, allowed: 0 to 1"):
+            run_inference(
+                load_config(small_config),
+                infer_dir=pictures,
+                output_dir=tmp_path / "out",
+                draw_threshold=threshold,
+            )
+    assert not (tmp_path / "out").exists()

@@ -114,6 +114,12 @@ def test_wrong_data_is_found_before_the_first_step(config, tiny_coco, tmp_path):
         run_training(config("TrainReader.batch_size=16"))
     with pytest.raises(ConfigError, match="accumulate_steps=3"):
         run_training(config("accumulate_steps=3"))
+    size = "TrainReader.batch_transforms.BatchRandomResize.target_size"
+    with pytest.raises(ConfigError, match=f"{size}: found 40 x 40 .*multiples of 32.*32 x 32"):
+        run_training(config(f"{size}=[32,40]"))
+    size = "EvalReader.sample_transforms.Resize.target_size"
+    with pytest.raises(ConfigError, match=f"{size}: found 64 x 50 .*for instance 64 x 64"):
+        run_training(config(f"{size}=[64,50]"), evaluate=True)
     content = json.loads((tiny_coco / "annotations" / "val.json").read_text())
     content["categories"].reverse()
     (tmp_path / "swapped.json").write_text(json.dumps(content))

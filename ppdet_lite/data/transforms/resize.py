@@ -34,6 +34,7 @@ class Resize(Transform):
     ):
         check_interp(interp, "interp")
         self.target_size = _height_width(target_size)
+        self.sizes = (self.target_size,)
         self.keep_ratio = keep_ratio
         self.interp = interp
 
@@ -77,6 +78,7 @@ class BatchRandomResize(Transform):
             )
         sizes = target_size if random_size else [target_size]
         self.sizes = tuple(_height_width(size) for size in sizes)
+        self.keep_ratio = keep_ratio
         self.interp = interp
         self.random_interp = random_interp
 

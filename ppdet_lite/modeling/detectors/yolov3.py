@@ -4,6 +4,7 @@ from typing import Optional
 
 from paddle import nn
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.backbones.resnet import ResNet
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
@@ -49,6 +50,11 @@ class YOLOv3(nn.Layer):
         self.post_process = post_process
         self.post_process.decode.check_levels(self.yolo_head.levels)
 
+    @property
+    def largest_stride(self) -> int:
+        """Height and width of the network input must be multiples of this."""
+        return max(level.stride for level in self.yolo_head.levels)
+
     @classmethod
     def from_config(cls, section):
         """Builds the parts in order; each learns the shapes of the one before."""
@@ -89,6 +95,13 @@ class YOLOv3(nn.Layer):
 
     def raw_outputs(self, image) -> list:
         """Images [B, 3, H, W] to the head's raw outputs per level, coarsest first."""
+        stride = self.largest_stride
+        height, width = image.shape[-2:]
+        if height % stride or width % stride:
+            raise ConfigError(
+                f"network input of {height} x {width} (height x width): both must be multiples of "
+                f"{stride}; the target_size of the reader's last resize decides about it"
+            )
         return self.yolo_head(self.neck(self.backbone(image)))
 
     def decode(self, raw, im_shape, scale_factor) -> tuple:
