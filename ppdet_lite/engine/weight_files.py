@@ -16,6 +16,7 @@ from ppdet_lite.core.errors import CheckpointError
 SUFFIXES = (".pdparams", ".safetensors")
 # What unpickling a file that was cut short or never was a pickle can raise.
 _DAMAGE = (
+    pickle.UnpicklingError,
     EOFError,
     ValueError,
     TypeError,
@@ -29,10 +30,14 @@ _CHUNK_TABLE = "UnpackBigParamInfor@@"
 _SAFE_DTYPES = "biufcSUV"
 
 
+class _Refused(pickle.UnpicklingError):
+    """Names what a file asks for that is neither a number nor a container."""
+
+
 def _safe_scalar(dtype, data=b""):
     """numpy's scalar reconstruction for plain numbers; object scalars would be a pickle again."""
     if dtype.kind not in _SAFE_DTYPES or not isinstance(data, bytes):
-        raise pickle.UnpicklingError(f"a numpy scalar of type {dtype}")
+        raise _Refused(f"a numpy scalar of type {dtype}")
     return np.frombuffer(data, dtype=dtype, count=1)[0]
 
 
@@ -44,7 +49,7 @@ def _safe_encode(text, encoding="latin1", *_):
 def _paddle_tensor(expression, names=None):
     """Paddle writes a dense tensor as eval("data", {"data": array}); nothing is evaluated here."""
     if expression != "data" or not isinstance(names, dict) or set(names) != {"data"}:
-        raise pickle.UnpicklingError("a call of eval")
+        raise _Refused("a call of eval")
     return names["data"]
 
 
@@ -74,7 +79,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
         if (module, name) in _ALLOWED:
             return _ALLOWED[(module, name)]
-        raise pickle.UnpicklingError(f"the name {module}.{name}")
+        raise _Refused(f"the name {module}.{name}")
 
 
 def read_pickle(path: str):
@@ -90,7 +95,7 @@ def read_pickle(path: str):
         raise CheckpointError(f"no such file: {path}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
-    except pickle.UnpicklingError as error:
+    except _Refused as error:
         raise CheckpointError(
             f"{path}: refused: it holds {error} where only arrays belong. Weights are read without "
             f"running code; convert the file to .safetensors if you trust where it comes from."

@@ -126,8 +126,9 @@ def load_weights(
         the report; printing it is up to the caller.
 
     Raises:
-        CheckpointError: the file cannot be read, or less than half of the model was matched (with
-            `part_of_model`: and less than half of the file was used).
+        CheckpointError: the file cannot be read, less than half of the model was matched (with
+            `part_of_model`: and less than half of the file was used), or the file holds NaN or
+            infinite values. The model is as it was then.
     """
     state = load_state(path)
     targets = model.state_dict()
@@ -157,11 +158,23 @@ def load_weights(
             + "\nThat is less than half of the model, so the file most likely belongs to another "
             "one. -o allow_partial_weights=true takes it all the same."
         )
-    for key in matched:
+    arrays = {key: _as_float32(state[matches[key]]) for key in matched}
+    _check_finite(path, arrays)
+    for key, array in arrays.items():
         target = targets[key]
-        array = _as_float32(state[matches[key]])
         target.set_value(paddle.to_tensor(array).astype(target.dtype))
     return report
+
+
+def _check_finite(path: str, arrays: dict) -> None:
+    """A network with such weights finds nothing or anything, without any other sign of it."""
+    bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
+    if bad:
+        raise CheckpointError(
+            f"{path}: {len(bad)} of its tensors hold NaN or infinite values ({_some(bad)}). The "
+            "training that wrote it had diverged; use an earlier checkpoint, or train with a lower "
+            "learning rate."
+        )
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:

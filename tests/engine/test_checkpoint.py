@@ -271,7 +271,16 @@ def test_safetensors(tmp_path, monkeypatch):
 def test_files_that_are_no_weights(tmp_path, data):
     path = tmp_path / "x.pdparams"
     path.write_bytes(data)
-    with pytest.raises(CheckpointError, match="x.pdparams"):
+    with pytest.raises(CheckpointError, match="x.pdparams") as error:
+        load_state(str(path))
+    assert "refused" not in str(error.value)
+
+
+def test_a_file_cut_short_is_called_damaged(tmp_path):
+    path = tmp_path / "w.pdparams"
+    save_arrays(path, {"a": np.zeros(5000, "f4")})
+    path.write_bytes(path.read_bytes()[:9000])
+    with pytest.raises(CheckpointError, match="damaged or not a weight file .*truncated"):
         load_state(str(path))
 
 
@@ -348,6 +357,20 @@ def test_a_file_that_fits_by_chance_is_refused_and_nothing_is_set(tmp_path):
             load_weights(net, path, part_of_model=part)
     for key, value in net.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before[key])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_of_a_diverged_run_are_refused_and_nothing_is_set(tmp_path, value):
+    net = _Detector()
+    before = {k: v.numpy() for k, v in net.state_dict().items()}
+    arrays = {key: array + 1 for key, array in before.items()}
+    key = next(key for key, array in before.items() if array.ndim == 2)
+    arrays[key][0, 0] = value
+    path = save_arrays(tmp_path / "d.pdparams", arrays)
+    with pytest.raises(CheckpointError, match=rf"1 of its tensors hold NaN or inf.*{key}"):
+        load_weights(net, path)
+    for name, tensor in net.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), before[name])
 
 
 def test_other_number_of_classes_is_reported(tmp_path):
