@@ -66,14 +66,24 @@ def config_from_args(args: argparse.Namespace) -> Config:
 def run_tool(main: Callable[[], Optional[int]]) -> None:
     """Runs a tool's `main` and ends the process.
 
-    Exit codes: 0 or what main returns; 2 for an error of the user, printed without a traceback;
-    130 after Ctrl-C; 141 when the reader of a pipe has gone.
+    Exit codes: 0 or what main returns; 2 for an error of the user or a missing package, printed
+    without a traceback; 130 after Ctrl-C; 141 when the reader of a pipe has gone.
     """
     warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's, for C++ builds only
     try:
         sys.exit(main() or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "ppdet_lite"):
+            raise
+        print(
+            f"error: the Python package '{package}' is missing in {sys.executable}; install what "
+            "is needed with: pip install -r requirements.txt (README.md: Paddle for a GPU)",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -143,6 +143,12 @@ def test_visualdl_missing(monkeypatch, tmp_path):
         VisualDLHook(str(tmp_path))
 
 
+def test_visualdl_in_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="--vdl_log_dir .*file: File exists"):
+        VisualDLHook(str(tmp_path / "file"))
+
+
 def test_pictures_show_the_photo_and_its_boxes():
     photo = np.full((8, 10, 3), (200, 100, 50), np.uint8)
     settings = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "is_scale": True}

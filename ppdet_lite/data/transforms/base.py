@@ -10,6 +10,7 @@ from typing import Callable, Optional
 
 import numpy as np
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.lazy_image import LazyImage
 
 OBJECT_FIELDS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult", "gt_poly")
@@ -56,14 +57,14 @@ def lazy_image(sample: dict) -> LazyImage:
     """The sample's picture as a `LazyImage`.
 
     Raises:
-        ValueError: the sample has no decoded picture yet.
+        ConfigError: the sample has no decoded picture yet.
     """
     image = sample.get("image")
     if isinstance(image, LazyImage):
         return image
     if isinstance(image, np.ndarray):
         return LazyImage(image)
-    raise ValueError("the sample has no picture: Decode must come first in sample_transforms")
+    raise ConfigError("sample_transforms: Decode must come first; the sample has no picture yet")
 
 
 def image_size(sample: dict) -> "tuple[int, int]":

@@ -1,5 +1,6 @@
 """Writes losses, metrics and a few training pictures for VisualDL."""
 
+import os
 from typing import Optional
 
 import cv2
@@ -26,7 +27,7 @@ class VisualDLHook(Hook):
         pictures: number of pictures.
 
     Raises:
-        ConfigError: the package visualdl is not installed.
+        ConfigError: the package visualdl is not installed, or the folder cannot be made.
     """
 
     def __init__(
@@ -42,6 +43,10 @@ class VisualDLHook(Hook):
             raise ConfigError(
                 "--use_vdl needs the package visualdl: pip install visualdl"
             ) from None
+        try:  # VisualDL itself only mutters and writes nothing
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--vdl_log_dir {folder}: {error.strerror}") from None
         self.log_iter = max(1, log_iter)
         self.normalisation = normalisation or {}
         self.pictures = pictures
