@@ -111,8 +111,8 @@ class YOLOBox(nn.Layer):
 class MatrixNMS(nn.Layer):
     """Matrix NMS (arXiv:2003.10152); arguments as in `ops.nms.matrix_nms`.
 
-    `nms_top_k: -1` stands for `ops.nms.UNLIMITED_TOP_K` candidates per class. `arguments` holds
-    what was configured, by name.
+    `nms_top_k: -1` means the limit stated by `ops.nms.effective_top_k`. `arguments` holds what was
+    configured, by name.
     """
 
     def __init__(
@@ -148,9 +148,9 @@ class MatrixNMS(nn.Layer):
 class MultiClassNMS(nn.Layer):
     """Greedy NMS per class; arguments as in `ops.nms.multiclass_nms`.
 
-    `nms_top_k: -1` stands for `ops.nms.UNLIMITED_TOP_K` candidates per class. PaddleDetection's
-    switches for return values, TensorRT and a forced CPU have no meaning here. `arguments` holds
-    what was configured, by name.
+    `nms_top_k: -1` means the limit stated by `ops.nms.effective_top_k`. PaddleDetection's switches
+    for return values, TensorRT and a forced CPU have no meaning here. `arguments` holds what was
+    configured, by name.
     """
 
     __unused__ = ("return_index", "return_rois_num", "trt", "cpu")

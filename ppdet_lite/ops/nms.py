@@ -8,6 +8,8 @@ model. They take `boxes_xyxy_px` [B, M, 4] and `scores` [B, C, M] (float32) and 
 * `index` int32 [N, 1]: image * M + number of the box.
 """
 
+import math
+
 import paddle
 from paddle import _C_ops
 from paddle.base.layer_helper import LayerHelper
@@ -18,22 +20,28 @@ try:  # Paddle 2.6 has the name in another module than Paddle 3
 except ImportError:
     from paddle.base.framework import in_dynamic_or_pir_mode
 
-UNLIMITED_TOP_K = 1000
-"""Candidates per class and image that enter NMS when a configuration says `nms_top_k: -1`.
-
-The cost of matrix NMS grows with the square of the candidates of a class. An untrained network
-scores every cell of every class above 0.01 (25,200 candidates in each of 80 classes at 640 x 640):
-without a limit that takes some 20 s per image on a CPU, with this one 0.45 s (with 500: 0.13 s,
-with 2000: 1.8 s). Detections of a trained network stay as they are: the decayed score of a
-candidate depends on better candidates only, so the first 1000 of a class get the scores they would
-get without a limit, and a candidate behind 1000 better ones of its own class does not come among
-the best 100 of the image.
-"""
+UNLIMITED_PAIRS = 80 * 1000**2
+LEAST_UNLIMITED_TOP_K = 1000
+"""What a configuration's `nms_top_k: -1` means, see `effective_top_k`."""
 
 
-def effective_top_k(nms_top_k: int) -> int:
-    """The candidate limit for a configured `nms_top_k`; -1 stands for `UNLIMITED_TOP_K`."""
-    return UNLIMITED_TOP_K if nms_top_k < 0 else int(nms_top_k)
+def effective_top_k(nms_top_k: int, num_classes: int) -> int:
+    """How many candidates per class and image enter NMS.
+
+    -1 stands for as many as keep the comparisons of all classes below UNLIMITED_PAIRS, and for
+    LEAST_UNLIMITED_TOP_K at least: 1000 for 80 classes, 2000 for 20, 5163 for 3, 8944 for 1.
+
+    Matrix NMS compares all candidates of a class with one another. An untrained network scores
+    every cell of every class above 0.01 (25,200 candidates in each of 80 classes at 640 x 640):
+    without a limit that takes some 20 s per image on a CPU, with this one about half a second.
+
+    Detections of a trained network stay as they are. Its candidates of one class number hundreds,
+    some 25 per object. Where there are more than the limit, the decayed score of a candidate still
+    depends on better ones only, so all that are let in get the scores they would get without it.
+    """
+    if nms_top_k >= 0:
+        return int(nms_top_k)
+    return max(LEAST_UNLIMITED_TOP_K, math.isqrt(UNLIMITED_PAIRS // num_classes))
 
 
 def drop_non_finite(boxes_xyxy_px, scores):
@@ -66,7 +74,7 @@ def matrix_nms(
     Args:
         score_threshold: candidates at or below it are dropped before NMS.
         post_threshold: detections below it are dropped after decay.
-        nms_top_k: candidates per class; -1 is `UNLIMITED_TOP_K`.
+        nms_top_k: candidates per class; -1: see `effective_top_k`.
         keep_top_k: detections per image; -1 keeps all.
         use_gaussian: decay exp(sigma (m^2 - iou^2)) in place of the linear (1 - iou) / (1 - m).
         background_label: class left out; -1 for none.
@@ -81,7 +89,7 @@ def matrix_nms(
         scores,
         score_threshold=float(score_threshold),
         post_threshold=float(post_threshold),
-        nms_top_k=effective_top_k(nms_top_k),
+        nms_top_k=effective_top_k(nms_top_k, scores.shape[1]),
         keep_top_k=int(keep_top_k),
         use_gaussian=bool(use_gaussian),
         gaussian_sigma=float(gaussian_sigma),
@@ -109,7 +117,7 @@ def multiclass_nms(
     Args:
         score_threshold: candidates at or below it are dropped before NMS.
         nms_threshold: a candidate whose IoU with a kept box of its class exceeds this is dropped.
-        nms_top_k: candidates per class; -1 is `UNLIMITED_TOP_K`.
+        nms_top_k: candidates per class; -1: see `effective_top_k`.
         keep_top_k: detections per image; -1 keeps all.
         nms_eta: factor by which a threshold above 0.5 shrinks after every kept box; 1: never.
         background_label: class left out; -1 for none.
@@ -121,7 +129,7 @@ def multiclass_nms(
     boxes_xyxy_px, scores = drop_non_finite(boxes_xyxy_px, scores)
     attributes = {
         "score_threshold": float(score_threshold),
-        "nms_top_k": effective_top_k(nms_top_k),
+        "nms_top_k": effective_top_k(nms_top_k, scores.shape[1]),
         "keep_top_k": int(keep_top_k),
         "nms_threshold": float(nms_threshold),
         "normalized": bool(normalized),

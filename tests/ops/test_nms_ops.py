@@ -64,16 +64,25 @@ def test_not_a_number_yields_no_detection(function, arguments):
     np.testing.assert_array_equal(counts, [0])
 
 
+@pytest.mark.parametrize(
+    "classes, limit", [(1, 8944), (3, 5163), (20, 2000), (80, 1000), (365, 1000)]
+)
+def test_the_limit_behind_minus_one(classes, limit):
+    assert nms.effective_top_k(-1, classes) == limit
+    assert nms.effective_top_k(7, classes) == 7
+    assert nms.effective_top_k(0, classes) == 0
+
+
 def test_unlimited_means_the_stated_cap():
-    assert nms.effective_top_k(-1) == nms.UNLIMITED_TOP_K
-    assert nms.effective_top_k(7) == 7
-    count = nms.UNLIMITED_TOP_K + 50
+    cap, classes = 1000, 80
+    count = cap + 50
     left = 20.0 * np.arange(count, dtype=np.float32)  # none of the boxes touch
     boxes = np.stack([left, left * 0, left + 10, left * 0 + 10], axis=1)[None]
-    scores = np.linspace(0.9, 0.2, count, dtype=np.float32)[None, None]
+    scores = np.zeros((1, classes, count), np.float32)
+    scores[0, 5] = np.linspace(0.9, 0.2, count)
     arguments = {"score_threshold": 0.1, "post_threshold": 0.1, "keep_top_k": -1}
     detections, counts, _ = _run(nms.matrix_nms, boxes, scores, nms_top_k=-1, **arguments)
-    np.testing.assert_array_equal(counts, [nms.UNLIMITED_TOP_K])
+    np.testing.assert_array_equal(counts, [cap])
     # What is kept has the scores that an NMS without any limit gives.
     free, _, _ = _run(nms.matrix_nms, boxes, scores, nms_top_k=count, **arguments)
-    np.testing.assert_array_equal(detections, free[: nms.UNLIMITED_TOP_K])
+    np.testing.assert_array_equal(detections, free[:cap])
