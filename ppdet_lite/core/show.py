@@ -10,40 +10,54 @@ from ppdet_lite.core.workspace import parameters_of, registered
 from ppdet_lite.core.yaml_loader import Tagged
 
 _COLUMN = 60
+_PLAIN = (str, int, float, bool, list, tuple, type(None))
 
 
 def describe_config(cfg: Config) -> str:
-    """The configuration as YAML, each line with `# file:line`, `# -o key=value` or `# default`."""
+    """The configuration as YAML, each line with `# file:line`, `# -o key=value` or `# default`.
+
+    `# default or derived` stands at defaults of classes that take some arguments from other parts
+    while they are built, such as the channels of the backbone.
+    """
     lines = []
     classes = registered()
     for key, value in cfg.items():
-        defaults = _defaults(classes[key], value) if key in classes else {}
-        if defaults:
-            value = value or {}
+        silent = _silent(cfg, classes[key], value or {}) if key in classes else []
+        if silent:
             lines.append(_line(f"{key}:", cfg.origin(key), 0))
-            for name, child in value.items():
+            for name, child in (value or {}).items():
                 _describe(cfg, (key, name), f"{name}:", child, 1, lines)
-            for name, default in defaults.items():
-                lines.append(_line(f"{name}: {_scalar(default)}", "default", 1))
+            for name, child, origin in silent:
+                lines.append(_line(f"{name}: {_scalar(child)}", origin, 1))
         else:
             _describe(cfg, (key,), f"{key}:", value, 0, lines)
     return "\n".join(lines)
 
 
-def _defaults(cls: type, section: Any) -> dict:
-    """Constructor defaults that the section leaves in force and that are plain data."""
-    given = section or {}
-    return {
-        name: parameter.default
-        for name, parameter in parameters_of(cls).items()
-        if name not in given
-        and parameter.default is not inspect.Parameter.empty
-        and isinstance(parameter.default, (str, int, float, bool, list, tuple, type(None)))
-    }
+def _silent(cfg: Config, cls: type, section: dict) -> list:
+    """Name, value and origin of the parameters that the section does not mention, as far as their
+    values are plain data.
+    """
+    default = "default or derived" if hasattr(cls, "from_config") else "default"
+    result = []
+    for name, parameter in parameters_of(cls).items():
+        if name in section:
+            continue
+        if name in getattr(cls, "__shared__", ()) and name in cfg:
+            result.append((name, cfg[name], _origin(cfg, (name,))))
+        elif parameter.default is not inspect.Parameter.empty and isinstance(
+            parameter.default, _PLAIN
+        ):
+            result.append((name, parameter.default, default))
+    return result
+
+
+def _origin(cfg: Config, path: tuple) -> Any:
+    return cfg.origin(*path) if path in cfg.origins or len(path) > 1 else "default"
 
 
 def _describe(cfg: Config, path: tuple, label: str, value: Any, depth: int, lines: list) -> None:
-    origin = cfg.origin(*path) if path in cfg.origins or len(path) > 1 else "default"
+    origin = _origin(cfg, path)
     if isinstance(value, Tagged):
         label = f"{label} !{value.tag}"
     if isinstance(value, dict) and value:
