@@ -35,6 +35,7 @@ from ppdet_lite.engine.setup import (
 )
 from ppdet_lite.engine.state import TrainState
 from ppdet_lite.engine.trainer import Trainer
+from ppdet_lite.modeling.layers.norm import synchronise_norms
 from ppdet_lite.utils.logger import add_log_file, get_logger, remove_log_file
 
 
@@ -123,7 +124,7 @@ def build_trainer(
     if resume_state is None:
         _load_pretrained(model, cfg, ranks)
     if _wants_sync_bn(cfg, device, ranks):
-        model = paddle.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        synchronise_norms(model)
     scheduler = _learning_rate(cfg, ranks, reader, accumulate_steps, steps_per_epoch)
     optimizer = create("OptimizerBuilder", cfg)(scheduler, model.parameters())
     precision = Precision.from_config(cfg, device)

@@ -13,6 +13,7 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.engine.precision import Precision
 from ppdet_lite.engine.setup import (
+    Ranks,
     check_batches,
     check_class_order,
     check_dataset_against_config,
@@ -21,6 +22,7 @@ from ppdet_lite.engine.setup import (
     set_seed,
     use_cpu_cores,
 )
+from ppdet_lite.engine.training import _wants_sync_bn
 
 
 class _Data(SimpleNamespace):
@@ -107,3 +109,18 @@ def test_cpu_kernels_get_the_threads_that_are_asked_for():
         assert openmp.omp_get_max_threads() == 1
     finally:
         use_cpu_cores(before)
+
+
+@pytest.mark.parametrize(
+    "norm_type, device, processes, wanted",
+    [
+        ("sync_bn", "gpu:0", 8, True),
+        ("sync_bn", "gpu:0", 1, False),
+        ("sync_bn", "cpu", 2, False),
+        ("bn", "gpu:0", 8, False),
+    ],
+)
+def test_norms_are_synchronised_between_gpus_when_the_config_says_so(
+    norm_type, device, processes, wanted
+):
+    assert _wants_sync_bn({"norm_type": norm_type}, device, Ranks(0, processes)) is wanted

@@ -12,7 +12,7 @@ from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.coord_conv import CoordConv, append_coordinates
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.drop_block import DropBlock
-from ppdet_lite.modeling.layers.norm import batch_norm
+from ppdet_lite.modeling.layers.norm import batch_norm, synchronise_norms
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.layers.upsample import upsample_x2
 
@@ -65,6 +65,22 @@ def test_frozen_norm_does_not_move():
     np.testing.assert_array_equal(norm._mean.numpy(), np.zeros(4))
     assert norm.weight.stop_gradient
     assert norm.bias.stop_gradient
+
+
+def test_synchronised_norms_keep_parameters_names_and_frozen_layers():
+    model = paddle.nn.Sequential(
+        ("stem", paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 1), batch_norm(4, frozen=True))),
+        ("block", ConvBNLayer(4, 4)),
+    )
+    before = model.state_dict()
+    synchronise_norms(model)
+    after = model.state_dict()
+    assert list(after) == list(before)
+    assert all(after[key] is before[key] for key in before)
+    norm = model.block.batch_norm
+    assert isinstance(norm, paddle.nn.SyncBatchNorm)
+    assert norm.weight.regularizer._coeff == norm.bias.regularizer._coeff == 0
+    assert type(model.stem[1]) is paddle.nn.BatchNorm2D
 
 
 def test_deformable_conv_starts_as_half_an_ordinary_one():

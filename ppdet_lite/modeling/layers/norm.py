@@ -40,3 +40,16 @@ def batch_norm(
         bias_attr=attribute(),
         use_global_stats=True if frozen else None,
     )
+
+
+def synchronise_norms(model: nn.Layer) -> None:
+    """Makes every batch norm of `model` take its statistics over all processes, in place.
+
+    Parameters stay the same objects. Frozen norms stay as they are: Paddle's synchronised layer
+    would let their stored statistics move.
+    """
+    for name, child in list(model.named_children()):
+        if not isinstance(child, nn.BatchNorm2D):
+            synchronise_norms(child)
+        elif not child._use_global_stats:
+            setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
