@@ -90,6 +90,12 @@ class Precision:
             dtype="float16",
         )
 
+    def evaluation(self):
+        """Context of an evaluation between training steps. A network whose weights are in half
+        precision (O2) needs autocasting there too; under O1 it is evaluated in float32.
+        """
+        return self.autocast() if self.level == "O2" else contextlib.nullcontext()
+
     def backward(self, loss) -> None:
         """Backward pass of the (scaled) loss; gradients add up over calls."""
         if self.scaler is not None:

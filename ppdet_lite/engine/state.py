@@ -90,7 +90,8 @@ class TrainState:
 
     @contextlib.contextmanager
     def evaluation_weights(self):
-        """Context in which the model holds the weights for use, the same ones in all processes.
+        """Context in which the model holds the weights for use, the same ones in all processes, and
+        can be called as `Precision.evaluation` says.
 
         Running statistics differ between processes without SyncBN; those of rank 0 are the ones
         that are saved, so they are the ones that are evaluated. Everything is put back at the end,
@@ -102,7 +103,8 @@ class TrainState:
             if self.ranks.world_size > 1:
                 for _, tensor in self.model.state_dict().items():
                     distributed.broadcast(tensor, src=0)
-            yield self.model
+            with self.precision.evaluation():
+                yield self.model
         finally:
             self._set_model(backup)
 
