@@ -9,6 +9,118 @@ import pytest
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.engine.checkpoint import load_weights, save_checkpoint
 
+# PP-YOLOv2 in the words of PaddleDetection's files, all bases in one, with what its users have in
+# them: switches for other hardware, and facts that stand twice.
+PADDLEDETECTION = """
+use_gpu: true
+use_xpu: false
+use_mlu: false
+use_npu: false
+use_gcu: false
+log_iter: 100
+save_dir: output
+snapshot_epoch: 8
+print_flops: false
+print_params: false
+find_unused_parameters: true
+export: {post_process: True, nms: True, benchmark: False, fuse_conv_bn: False}
+metric: COCO
+num_classes: 80
+TrainDataset:
+  !COCODataSet
+    image_dir: train2017
+    anno_path: annotations/instances_train2017.json
+    dataset_dir: dataset/coco
+    data_fields: ['image', 'gt_bbox', 'gt_class', 'is_crowd']
+TestDataset:
+  !ImageFolder
+    anno_path: annotations/instances_val2017.json
+architecture: YOLOv3
+pretrain_weights: https://paddledet.bj.bcebos.com/models/pretrained/ResNet50_vd_ssld_pretrained.pdparams
+norm_type: sync_bn
+use_ema: true
+ema_decay: 0.9998
+master_grad: true
+weights: output/ppyolov2_r50vd_dcn_365e_coco/model_final
+YOLOv3: {backbone: ResNet, neck: PPYOLOPAN, yolo_head: YOLOv3Head, post_process: BBoxPostProcess}
+ResNet:
+  depth: 50
+  variant: d
+  return_idx: [1, 2, 3]
+  dcn_v2_stages: [3]
+  freeze_at: -1
+  freeze_norm: false
+  norm_decay: 0.
+PPYOLOPAN: {drop_block: true, block_size: 3, keep_prob: 0.9, spp: true}
+YOLOv3Head:
+  anchors: &anchors [[10, 13], [16, 30], [33, 23], [30, 61], [62, 45], [59, 119],
+                     [116, 90], [156, 198], [373, 326]]
+  anchor_masks: &masks [[6, 7, 8], [3, 4, 5], [0, 1, 2]]
+  loss: YOLOv3Loss
+  iou_aware: true
+  iou_aware_factor: 0.5
+YOLOv3Loss:
+  ignore_thresh: 0.7
+  downsample: [32, 16, 8]
+  label_smooth: false
+  scale_x_y: 1.05
+  iou_loss: IouLoss
+  iou_aware_loss: IouAwareLoss
+IouLoss: {loss_weight: 2.5, loss_square: true}
+IouAwareLoss: {loss_weight: 1.0}
+BBoxPostProcess:
+  decode: {name: YOLOBox, conf_thresh: 0.01, downsample_ratio: 32, clip_bbox: true, scale_x_y: 1.05}
+  nms: {name: MatrixNMS, keep_top_k: 100, score_threshold: 0.01, post_threshold: 0.01,
+        nms_top_k: -1, background_label: -1}
+epoch: 365
+LearningRate:
+  base_lr: 0.005
+  schedulers:
+  - !PiecewiseDecay
+    gamma: 0.1
+    milestones:
+    - 243
+  - !LinearWarmup
+    start_factor: 0.
+    steps: 4000
+OptimizerBuilder:
+  clip_grad_by_norm: 35.
+  optimizer: {momentum: 0.9, type: Momentum}
+  regularizer: {factor: 0.0005, type: L2}
+worker_num: 8
+TrainReader:
+  inputs_def: {num_max_boxes: 100}
+  sample_transforms:
+    - Decode: {}
+    - Mixup: {alpha: 1.5, beta: 1.5}
+    - RandomDistort: {}
+    - RandomExpand: {fill_value: [123.675, 116.28, 103.53]}
+    - RandomCrop: {}
+    - RandomFlip: {}
+  batch_transforms:
+    - BatchRandomResize: {target_size: [320, 352, 768], random_size: True, random_interp: True,
+                          keep_ratio: False}
+    - NormalizeBox: {}
+    - PadBox: {num_max_boxes: 100}
+    - BboxXYXY2XYWH: {}
+    - NormalizeImage: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], is_scale: True}
+    - Permute: {}
+    - Gt2YoloTarget: {anchor_masks: *masks, anchors: *anchors, downsample_ratios: [32, 16, 8]}
+  batch_size: 12
+  shuffle: true
+  drop_last: true
+  mixup_epoch: 25000
+  use_shared_memory: true
+TestReader:
+  inputs_def: {image_shape: [3, 640, 640]}
+  sample_transforms:
+    - Decode: {}
+    - Resize: {target_size: [640, 640], keep_ratio: False, interp: 2}
+    - NormalizeImage: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], is_scale: True}
+    - Permute: {}
+  batch_size: 1
+"""
+
 ROOT = Path(__file__).resolve().parent.parent / "configs"
 PARTS = ("_base_", "datasets")
 CONFIGS = sorted(
@@ -86,3 +198,32 @@ def test_opens_with_its_command_and_hardware(path):
         comment.append(line)
     text = "\n".join(comment)
     assert "tools/" in text and "Hardware" in text, f"{path} opens with:\n{text}"
+
+
+def test_a_file_of_paddledetection_loads_as_it_is_and_builds_the_same_model(tmp_path):
+    path = tmp_path / "theirs.yml"
+    path.write_text(PADDLEDETECTION)
+    theirs = load_config(path, ["width_mult=0.125"])
+    ours = load_config(ROOT / "ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml", ["width_mult=0.125"])
+    assert sorted(theirs.unused) == [
+        "find_unused_parameters",
+        "print_flops",
+        "print_params",
+        "use_gcu",
+        "use_mlu",
+        "use_npu",
+        "use_xpu",
+    ]
+    described = []
+    for cfg in (theirs, ours):
+        model = create(cfg.architecture, cfg)
+        described.append(
+            {
+                "weights": {key: tuple(v.shape) for key, v in model.state_dict().items()},
+                "levels": model.yolo_head.levels,
+                "nms": model.post_process.nms.arguments,
+                "target": vars(create("TrainReader", cfg).plan.target)["anchors"].tolist(),
+                "preprocess": create("TestReader", cfg).preprocess_config(),
+            }
+        )
+    assert described[0] == described[1]

@@ -71,7 +71,7 @@ RUNTIME_KEYS = {
     "custom_modules": RuntimeKey(
         Union[str, list], [], "your own Python files or modules with registered classes"
     ),
-    "export": RuntimeKey(Optional[dict], None, "settings of the export: post_process, nms"),
+    "export": RuntimeKey(Optional[dict], None, "PaddleDetection's; the whole graph is exported"),
 }
 
 # Keys of PaddleDetection's files that have no meaning here: taken, and named once.

@@ -12,12 +12,14 @@ import warnings
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
+import numpy as np
 import paddle
 import yaml
 from paddle import nn
 from paddle.static import InputSpec
 
 from ppdet_lite.core.errors import ConfigError, UserError
+from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import create
 from ppdet_lite.engine.class_names import resolve_class_names
 from ppdet_lite.engine.evaluation import load_trained_model
@@ -30,9 +32,20 @@ __all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model", "save_inference_m
 FORMAT_VERSION = 1
 """Version of the keys in infer_cfg.yml; readers refuse a higher one than they know."""
 
+GRAPH_BYTES = 4 * 2**20
+"""Room for all of an export but its weights."""
+
 MODEL_NAME = "model"
 CONFIG_FILE = "infer_cfg.yml"
 MODEL_FILES = ("model.json", "model.pdmodel", "model.pdiparams", "model.pdiparams.info")
+
+# Allowed values; Paddle Inference fuses convolution and batch norm by itself.
+_EXPORT_SETTINGS = {
+    "post_process": (True,),
+    "nms": (True,),
+    "benchmark": (False,),
+    "fuse_conv_bn": (False, True),
+}
 
 _ARCH_OF = {"YOLOv3": "YOLO", "YOLOX": "YOLOX"}
 _MIN_SUBGRAPH_SIZE = {"YOLO": 3, "YOLOX": 8}
@@ -71,26 +84,71 @@ def export_model(
 
     Raises:
         ExportMismatch: the exported model's detections are not the trained model's.
-        UserError: weights, input size or pictures that cannot be used, or no room to write.
+        UserError: settings, weights, input size or pictures that cannot be used, or no room to
+            write.
     """
-    images = load_pictures(verify)  # first of all, so that a wrong path costs no time
+    check_settings(cfg)
+    images = load_pictures(verify)  # before the model, so that a wrong path costs no time
     model, weights = load_trained_model(cfg)
     reader = create("TestReader", cfg)
     infer_cfg = describe_export(cfg, model, reader.preprocess_config(), weights)
     target = Path(output_dir) / cfg.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _check_room(model, target.parent)
         part = Path(tempfile.mkdtemp(prefix=f".{cfg.name}.", dir=target.parent))
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror})") from error
     try:
-        save_inference_model(model, part, infer_cfg)
+        try:
+            save_inference_model(model, part, infer_cfg)
+        except OSError as error:
+            raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
         verify_export(model, part, infer_cfg, images)
         _move_into_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     get_logger().info("exported to %s: %s", target, ", ".join(sorted(os.listdir(target))))
     return target
+
+
+def _check_room(model: nn.Layer, folder: Path) -> None:
+    """Paddle writes a cut file without a word when a disk gets full, so it is asked before.
+
+    Raises:
+        UserError: says how much is needed and free.
+    """
+    weights = sum(
+        int(np.prod(tensor.shape)) * tensor.element_size() for tensor in model.state_dict().values()
+    )
+    needed, free = weights + GRAPH_BYTES, shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: the export needs about {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB "
+            "are free; make room or choose another --output_dir"
+        )
+
+
+def check_settings(cfg) -> None:
+    """PaddleDetection's section `export` can leave parts out of the graph; here it is always whole.
+
+    Raises:
+        ConfigError: the section asks for something else; one line per key.
+    """
+    problems = []
+    for key, value in (cfg.get("export") or {}).items():
+        where = f"{cfg.origin('export', key)}: export.{key}"
+        if key not in _EXPORT_SETTINGS:
+            hint = nearest_hint(key, _EXPORT_SETTINGS)
+            allowed = ", ".join(_EXPORT_SETTINGS)
+            problems.append(f"{where}: unknown key{hint}; allowed: {allowed}")
+        elif value not in _EXPORT_SETTINGS[key]:
+            problems.append(
+                f"{where}: found {str(value).lower()}, allowed: "
+                f"{str(_EXPORT_SETTINGS[key][0]).lower()}; the graph always holds decoding and NMS"
+            )
+    if problems:
+        raise ConfigError(problems)
 
 
 def input_size(cfg) -> "tuple[int, int]":

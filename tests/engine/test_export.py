@@ -258,6 +258,20 @@ def test_an_onednn_that_fails_is_reported_only(trained, exported, tiny_coco, cap
 
 
 # -------------------------------------------------------------------------------------- errors
+def test_settings_of_paddledetection_are_heard(small_config):
+    whole = "{post_process: true, nms: true, benchmark: false, fuse_conv_bn: true}"
+    export.check_settings(load_config(small_config, [f"export={whole}"]))
+    cfg = load_config(small_config, ["export={nms: false, benchmark: true, nsm: true}"])
+    with pytest.raises(ConfigError) as error:
+        export_model(cfg)
+    nms, benchmark, unknown = error.value.problems
+    assert nms.endswith(
+        "export.nms: found false, allowed: true; the graph always holds decoding and NMS"
+    )
+    assert "export.benchmark: found true, allowed: false; " in benchmark
+    assert "export.nsm: unknown key; did you mean 'nms'?; allowed: post_process, nms" in unknown
+
+
 def test_input_size_comes_from_image_shape_and_reaches_the_preprocessing(small_config):
     cfg = load_config(small_config, ["TestReader.inputs_def.image_shape=[3,64,160]"])
     assert export.input_size(cfg) == (64, 160)
@@ -297,6 +311,21 @@ def test_an_output_folder_that_cannot_be_made(small_config, tmp_path):
     with pytest.raises(UserError) as caught:
         export_model(load_config(small_config), tmp_path / "file")
     assert str(caught.value).startswith(f"{tmp_path / 'file' / 'small'}: cannot be written (")
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(small_config, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "save_inference_model", full)
+        with pytest.raises(UserError, match="small: cannot be written .No space left on device"):
+            export_model(load_config(small_config), tmp_path)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=3 * 2**20))
+    with pytest.raises(UserError, match=r"needs about \d+ MiB and 3 MiB are free"):
+        export_model(load_config(small_config), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_paddle_detection_keys_can_be_read_as_json_and_yaml(exported):
