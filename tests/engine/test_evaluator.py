@@ -1,6 +1,7 @@
 """Evaluation with detectors whose answers are known, so that the AP is known."""
 
 import json
+import weakref
 
 import numpy as np
 import paddle
@@ -8,6 +9,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.engine import evaluator as evaluator_module
 from ppdet_lite.engine.evaluation import run_evaluation
 from ppdet_lite.engine.evaluator import Evaluator, evaluation_mode, read_results
 
@@ -72,6 +74,41 @@ def test_a_detector_that_finds_nothing_has_ap_0(small_config):
     evaluator = Evaluator(load(small_config))
     evaluator.run(Oracle(evaluator.dataset, keep=0.0))
     assert evaluator.primary[1] == 0
+
+
+def test_pictures_are_let_go_batch_by_batch(small_config):
+    """What an evaluation keeps are detections: the memory for pictures does not grow with them."""
+    cfg = load(small_config, "EvalReader.batch_size=1")
+    reader = create("EvalReader", cfg)
+    alive, images = [], []
+
+    class Watched:
+        """The reader, noting how many of its pictures still exist when the next one is due."""
+
+        dataset = reader.dataset
+
+        def __len__(self):
+            return len(reader)
+
+        def __iter__(self):
+            for batch in reader:
+                images.append(weakref.ref(batch["image"]))
+                yield batch
+                del batch
+                alive.append(sum(image() is not None for image in images))
+
+    evaluator = Evaluator(cfg, reader=Watched())
+    evaluator.run(Oracle(evaluator.dataset))
+    assert len(alive) == 4
+    assert max(alive) <= 1  # the one that the loop has in hand
+
+
+def test_a_long_evaluation_shows_where_it_is(small_config, capsys, monkeypatch):
+    monkeypatch.setattr(evaluator_module, "_SECONDS_BETWEEN_LINES", 0.0)
+    evaluator = Evaluator(load(small_config, "EvalReader.batch_size=2"))
+    evaluator.run(Oracle(evaluator.dataset))
+    printed = capsys.readouterr().err
+    assert "evaluating: batch 1 of 2" in printed and "evaluating: batch 2 of 2" in printed
 
 
 def test_two_runs_do_not_add_up(small_config):
