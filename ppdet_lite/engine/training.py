@@ -36,7 +36,7 @@ from ppdet_lite.engine.setup import (
 from ppdet_lite.engine.state import TrainState
 from ppdet_lite.engine.trainer import Trainer
 from ppdet_lite.modeling.layers.norm import synchronise_norms
-from ppdet_lite.utils.logger import add_log_file, get_logger, remove_log_file
+from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
 
 
 def run_training(
@@ -88,8 +88,16 @@ def run_training(
 
 
 def _open_log(folder: str):
+    """Starts `train.log`, which this run holds locked, so that no second run mixes its checkpoints
+    with ours.
+    """
     try:
-        return add_log_file(os.path.join(folder, "train.log"))
+        return add_log_file(os.path.join(folder, "train.log"), exclusive=True)
+    except FileInUse:
+        raise UserError(
+            f"another training run is writing to {folder}. Wait for it, or give this one another "
+            "folder with -o save_dir=."
+        ) from None
     except OSError as error:
         raise UserError(
             f"cannot write to {folder}: {error.strerror}. Choose another folder with -o save_dir=."

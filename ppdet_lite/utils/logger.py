@@ -4,6 +4,7 @@ Only rank 0 of a multi-process run prints. Progress bars appear on a terminal on
 a pipe there are plain lines. Lines printed while a bar is on screen go above it.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -41,18 +42,49 @@ def get_logger() -> logging.Logger:
     return logger
 
 
-def add_log_file(path: str) -> Optional[logging.Handler]:
+class FileInUse(Exception):
+    """Another process holds the log file."""
+
+
+def add_log_file(path: str, exclusive: bool = False) -> Optional[logging.Handler]:
     """Also append every line to `path` (rank 0 only; its folder is made).
 
+    Args:
+        exclusive: hold the file locked until `remove_log_file` or the end of the process.
+
     Returns the handler, to be given to `remove_log_file`, or None on other ranks.
+
+    Raises:
+        FileInUse: another process holds it.
+        OSError: it cannot be written.
     """
     if process_rank() != 0:
         return None
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
+    if exclusive and not _lock(handler.stream):
+        handler.close()
+        raise FileInUse(path)
     handler.setFormatter(logging.Formatter(_FORMAT, _DATE))
     get_logger().addHandler(handler)
     return handler
+
+
+def _lock(stream) -> bool:
+    """Whether this process now holds `stream`; True as well where files cannot be locked.
+
+    A record lock belongs to the process alone: it ends with it, however it ends, and forked
+    workers do not prolong it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # others: a file system without locks
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def remove_log_file(handler: Optional[logging.Handler]) -> None:

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, TrainingError, UserError
 from ppdet_lite.core.workspace import load_config, register
 from ppdet_lite.data.transforms.base import Transform
 from ppdet_lite.engine.checkpoint import load_resume, load_state, read_meta
@@ -81,6 +81,26 @@ def test_a_run_leaves_weights_metrics_and_a_log(config):
         "loss_iou_aware:",
     ):
         assert part in log, part
+
+
+def test_a_second_run_in_the_same_folder_is_refused(config):
+    config.folder.mkdir(parents=True)
+    hold = (
+        "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.lockf(log, fcntl.LOCK_EX)\n"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(config.folder / "train.log")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        other.stdout.readline()
+        with pytest.raises(UserError, match="another training run is writing to .*-o save_dir="):
+            run_training(config("epoch=1"))
+    finally:
+        other.communicate()
+    assert run_training(config("epoch=1")).epoch == 1
 
 
 def test_pretrained_weights_and_partial_ones(config, tmp_path):
