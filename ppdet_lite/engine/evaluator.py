@@ -122,7 +122,10 @@ class Evaluator:
             try:
                 os.makedirs(self.output_eval, exist_ok=True)  # now, not after an hour of work
             except OSError as error:
-                raise _not_writable(self.output_eval, error) from error
+                raise UserError(
+                    f"{self.output_eval}: cannot be written ({error.strerror}); choose another "
+                    "folder for the detections with -o output_eval=FOLDER or --output_eval FOLDER"
+                ) from error
         size = world_size()
         self.reader.world_size, self.reader.rank = size, dist.get_rank() if size > 1 else 0
         self.metric.reset()
@@ -170,10 +173,7 @@ class Evaluator:
         get_logger().info("\n%s", self.metric.table())
         if save and self.output_eval:
             path = os.path.join(self.output_eval, RESULTS_FILE)
-            try:
-                self.metric.save_json(path)
-            except OSError as error:
-                raise _not_writable(path, error) from error
+            self.metric.save_json(path)
             get_logger().info("detections written to %s", path)
         return results
 
@@ -184,13 +184,6 @@ class Evaluator:
         for im_ids, bbox, bbox_num in shares:
             self.metric.update(im_ids, bbox, bbox_num)
         return self._finish() if dist.get_rank() == 0 else self.metric.results()
-
-
-def _not_writable(path: str, error: OSError) -> UserError:
-    return UserError(
-        f"{path}: cannot be written ({error.strerror}); choose another folder for the detections "
-        "with -o output_eval=FOLDER or --output_eval FOLDER"
-    )
 
 
 def _concatenated(batches) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":

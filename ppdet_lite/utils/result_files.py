@@ -3,6 +3,7 @@
 Detections are rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the picture.
 """
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -102,12 +103,14 @@ def write_json(path: Union[str, Path], content) -> None:
 
 
 def _replace_file(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
         part.write_bytes(data)
         os.replace(part, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
 
 

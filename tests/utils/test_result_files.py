@@ -1,5 +1,7 @@
 """Which pictures are taken, and the files written for them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from ppdet_lite.utils.result_files import (
     list_pictures,
     output_stems,
     raise_unreadable,
+    write_json,
     write_picture,
 )
 
@@ -43,6 +46,17 @@ def test_unknown_formats_and_unwritable_places_are_named(tmp_path):
 
 
 # --------------------------------------------------------------------------------- input pictures
+def test_a_write_that_fails_leaves_no_piece(tmp_path, monkeypatch):
+    def full(path, data):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ImageError, match="a.json: cannot be written .No space left on device"):
+        write_json(tmp_path / "a.json", [1])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_is_walked_without_other_files_and_old_results(tmp_path):
     for name in ("b.JPG", "a.png", "sub/c.jpeg", "sub/notes.txt", ".hidden.jpg", ".h/d.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
