@@ -66,7 +66,19 @@ class ModelFolder:
         self.settings = self._read_settings(self._existing(CONFIG_FILE))
         self.preprocess = Preprocess(self.settings["Preprocess"])
         self.class_names = [str(name) for name in self.settings["label_list"]]
-        self.threshold = float(self.settings.get("draw_threshold", 0.5))
+        self.threshold = self.settings.get("draw_threshold", 0.5)
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """The graph takes one size only, and fails deep inside for any other."""
+        _, *needed = self.settings.get("image_shape") or [None]
+        for op in self.settings["Preprocess"]:
+            size = op.get("target_size", needed)
+            if needed and np.broadcast_to(size, 2).tolist() != needed:
+                raise ConfigError(
+                    f"{self.path / CONFIG_FILE}: target_size: found {size}, allowed: {needed}, the "
+                    "size of the graph's input; for another size export the model again"
+                )
 
     def _existing(self, name: str) -> Path:
         path = self.path / name
@@ -85,6 +97,9 @@ class ModelFolder:
         for key in ("Preprocess", "label_list"):
             if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
                 raise ConfigError(f"{path}: the list '{key}' is missing; export the model again")
+        for key, default in (("format_version", FORMAT_VERSION), ("draw_threshold", 0.5)):
+            if not isinstance(settings.get(key, default), (int, float)):
+                raise ConfigError(f"{path}: {key}: found {settings[key]!r}, allowed: a number")
         version = settings.get("format_version", FORMAT_VERSION)
         if version > FORMAT_VERSION:
             raise ConfigError(
@@ -150,7 +165,10 @@ class Detector:
             bbox, bbox_num = self._run_graph(inputs)
         except PADDLE_ERRORS as error:
             self._give_up_onednn(error)
-            bbox, bbox_num = self._run_graph(inputs)
+            try:
+                bbox, bbox_num = self._run_graph(inputs)
+            except PADDLE_ERRORS as second:
+                raise self._unusable(second) from second
         return np.split(bbox, np.cumsum(bbox_num)[:-1])
 
     def _run_graph(self, inputs: "dict[str, np.ndarray]") -> "tuple[np.ndarray, np.ndarray]":

@@ -68,6 +68,8 @@ def make_demo_data(
     """
     if train < 1 or val < 1:
         raise DataError(f"train={train}, val={val}: both need at least one picture")
+    if seed < 0:
+        raise DataError(f"seed={seed}: allowed are 0 and up")
     if not 64 <= size <= 2048:
         raise DataError(f"size={size}: allowed are 64 to 2048 pixels")
     output = Path(output)

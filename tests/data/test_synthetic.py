@@ -144,6 +144,8 @@ def test_unusable_numbers(tmp_path):
         make_demo_data(tmp_path / "demo", train=0, val=1, say=quiet)
     with pytest.raises(DataError, match="size=32: allowed are 64 to 2048 pixels"):
         make_demo_data(tmp_path / "demo", size=32, say=quiet)
+    with pytest.raises(DataError, match="seed=-1: allowed are 0 and up"):
+        make_demo_data(tmp_path / "demo", seed=-1, say=quiet)
 
 
 def test_the_tool(tmp_path, repo):

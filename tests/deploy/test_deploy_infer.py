@@ -211,6 +211,18 @@ def test_unusable_infer_cfg(deploy, broken):
             "format_version 2, but this script knows up to 1; use the deploy/python/infer.py of "
             "the ppdet_lite that exported it",
         ),
+        (
+            yaml.safe_dump({**settings, "format_version": "new"}),
+            "format_version: found 'new', allowed: a number",
+        ),
+        (
+            yaml.safe_dump({**settings, "draw_threshold": "high"}),
+            "draw_threshold: found 'high', allowed: a number",
+        ),
+        (
+            yaml.safe_dump({**settings, "image_shape": [3, 64, 64]}),
+            "target_size: found [96, 128], allowed: [64, 64], the size of the graph's input",
+        ),
     ]
     for text, reason in cases:
         path.write_text(text)
