@@ -3,14 +3,17 @@
 import contextlib
 import io
 import logging
-import os
 from collections import defaultdict
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence
 
-import numpy as np
 from pycocotools.cocoeval import COCOeval
 
-from ppdet_lite.metrics.detections import Detections, classwise_table, ground_truth
+from ppdet_lite.metrics.detections import (
+    DetectionMetric,
+    Detections,
+    classwise_table,
+    ground_truth,
+)
 
 _LOGGER = logging.getLogger("ppdet_lite.metrics")
 
@@ -68,7 +71,7 @@ class _BoxEvaluation(COCOeval):
             self._dts[item["image_id"], item["category_id"]].append(box)
 
 
-class COCOMetric:
+class COCOMetric(DetectionMetric):
     """COCO's twelve numbers and a table per class.
 
     Only images handed to `update` count, so a part of a data set can be evaluated.
@@ -97,20 +100,8 @@ class COCOMetric:
             names = [category["name"] for category in categories]
             category_ids = ids if category_ids is None else category_ids
             class_names = names if class_names is None else class_names
-        self.dataset = dataset
-        self.classwise = classwise
         self.bias = bias
-        self.detections = Detections(category_ids, class_names, bias)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets all detections."""
-        self.detections.clear()
-        self._results, self._per_class, self._message = {}, [], ""
-
-    def update(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
-        """Takes the detections of a batch; see `Detections.add`."""
-        self.detections.add(im_ids, bbox, bbox_num)
+        super().__init__(dataset, Detections(category_ids, class_names, bias), classwise)
 
     def results(self) -> "dict[str, float]":
         """`bbox/AP` ... `bbox/ARl` as in STATISTICS, 0 to 1, and -1 where there is no such object;
@@ -119,8 +110,7 @@ class COCOMetric:
         Raises:
             ValueError: an image that the ground truth does not have.
         """
-        truth = ground_truth(self.dataset)
-        self._check_images(truth)
+        truth = self._truth()
         self._message = self._nothing_to_see(truth)
         evaluation = _BoxEvaluation(truth, self.detections)
         if self.detections.image_ids:
@@ -149,19 +139,6 @@ class COCOMetric:
             header = ("class", "objects", "AP", "AP50", "AR100")
             lines += ["", *classwise_table(header, self._per_class)]
         return "\n".join([*lines, self._message] if self._message else lines)
-
-    def save_json(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Writes the detections as a COCO results file."""
-        self.detections.save_json(path)
-
-    def _computed(self) -> dict:
-        return self._results or self.results()
-
-    def _check_images(self, truth: dict) -> None:
-        known = {image["id"] for image in truth["images"]}
-        unknown = [number for number in self.detections.image_ids if number not in known]
-        if unknown:
-            raise ValueError(f"images {unknown[:5]} were evaluated but have no ground truth")
 
     def _nothing_to_see(self, truth: dict) -> str:
         """Why all numbers are 0 or -1, or ""."""

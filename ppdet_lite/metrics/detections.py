@@ -107,6 +107,58 @@ class Detections:
             raise DataError(f"{path}: cannot write the detections: {error.strerror}") from error
 
 
+class DetectionMetric:
+    """What the metrics share: they collect detections and compute when asked.
+
+    Subclasses implement `results`, which fills `_results` (name -> value), `_per_class` (rows of
+    the table) and `_message` (why there is nothing to see, or "").
+
+    Args:
+        dataset: a data set with `to_coco`, or a COCO dict.
+        detections: an empty collection with the classes of the data set.
+        classwise: per-class lines in `table` and per-class values in `results`.
+    """
+
+    def __init__(self, dataset, detections: "Detections", classwise: bool):
+        self.dataset = dataset
+        self.detections = detections
+        self.classwise = classwise
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all detections."""
+        self.detections.clear()
+        self._results, self._per_class, self._message = {}, [], ""
+
+    def update(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
+        """Takes the detections of a batch; see `Detections.add`."""
+        self.detections.add(im_ids, bbox, bbox_num)
+
+    def results(self) -> "dict[str, float]":
+        """Name -> value of every number."""
+        raise NotImplementedError
+
+    def save_json(self, path: Union[str, "os.PathLike[str]"]) -> None:
+        """Writes the detections as a COCO results file."""
+        self.detections.save_json(path)
+
+    def _computed(self) -> dict:
+        return self._results or self.results()
+
+    def _truth(self) -> dict:
+        """The COCO dict of the ground truth.
+
+        Raises:
+            ValueError: an evaluated image is not in it.
+        """
+        truth = ground_truth(self.dataset)
+        known = {image["id"] for image in truth["images"]}
+        unknown = [number for number in self.detections.image_ids if number not in known]
+        if unknown:
+            raise ValueError(f"images {unknown[:5]} were evaluated but have no ground truth")
+        return truth
+
+
 def ground_truth(source) -> dict:
     """The COCO dict of a data set, or the dict itself."""
     return source if isinstance(source, dict) else source.to_coco()

@@ -1,15 +1,19 @@
 """Pascal VOC's mean average precision."""
 
 import logging
-import os
 from collections import defaultdict
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
-from ppdet_lite.metrics.detections import Detections, classwise_table, ground_truth
+from ppdet_lite.metrics.detections import (
+    DetectionMetric,
+    Detections,
+    classwise_table,
+    ground_truth,
+)
 from ppdet_lite.ops.boxes_np import iou_matrix
 
 _LOGGER = logging.getLogger("ppdet_lite.metrics")
@@ -17,7 +21,7 @@ _LOGGER = logging.getLogger("ppdet_lite.metrics")
 MAP_TYPES = ("11point", "integral")
 
 
-class VOCMetric:
+class VOCMetric(DetectionMetric):
     """mAP at one IoU threshold.
 
     A detection is right when the object of its class that it overlaps most overlaps by more than
@@ -50,34 +54,22 @@ class VOCMetric:
             hint = nearest_hint(map_type, MAP_TYPES)
             allowed = ", ".join(MAP_TYPES)
             raise ConfigError(f"map_type: found '{map_type}', allowed: {allowed}{hint}")
-        self.dataset = dataset
         self.overlap_thresh = overlap_thresh
         self.map_type = map_type
         self.evaluate_difficult = evaluate_difficult
-        self.classwise = classwise
         self._offset = 0.0 if is_bbox_normalized else 1.0
         category_ids = getattr(dataset, "category_ids", None)
         if class_names is None or category_ids is None:
             categories = ground_truth(dataset)["categories"]
             category_ids = [category["id"] for category in categories]
             class_names = class_names or [category["name"] for category in categories]
-        self.detections = Detections(category_ids, class_names)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets all detections."""
-        self.detections.clear()
-        self._results, self._per_class, self._message = {}, [], ""
-
-    def update(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
-        """Takes the detections of a batch; see `Detections.add`."""
-        self.detections.add(im_ids, bbox, bbox_num)
+        super().__init__(dataset, Detections(category_ids, class_names), classwise)
 
     def results(self) -> "dict[str, float]":
         """`bbox/mAP`, 0 to 1; with `classwise` also `bbox/AP/<class>`, -1 for a class without
         objects.
         """
-        truth = _group_truth(ground_truth(self.dataset), self.detections)
+        truth = _group_truth(self._truth(), self.detections)
         found = _group_detections(*self.detections.arrays())
         self._per_class = []
         for index, name in enumerate(self.detections.class_names):
@@ -109,13 +101,6 @@ class VOCMetric:
         if self.classwise:
             lines += ["", *classwise_table(("class", "objects", "found", "AP"), self._per_class)]
         return "\n".join([*lines, self._message] if self._message else lines)
-
-    def save_json(self, path: Union[str, "os.PathLike[str]"]) -> None:
-        """Writes the detections as a COCO results file."""
-        self.detections.save_json(path)
-
-    def _computed(self) -> dict:
-        return self._results or self.results()
 
     def _match(self, truth: dict, found: dict) -> "tuple[np.ndarray, np.ndarray, int]":
         """Judges the detections of one class.
@@ -183,14 +168,7 @@ def average_precision(
 def _group_truth(truth: dict, detections: Detections) -> dict:
     """Class index -> image id -> (boxes_xyxy float64 [N, 4], difficult bool [N]). Crowds count as
     difficult.
-
-    Raises:
-        ValueError: an evaluated image is not in the ground truth.
     """
-    known = {image["id"] for image in truth["images"]}
-    unknown = [number for number in detections.image_ids if number not in known]
-    if unknown:
-        raise ValueError(f"images {unknown[:5]} were evaluated but have no ground truth")
     class_of = {category: index for index, category in enumerate(detections.category_ids)}
     rows = defaultdict(lambda: defaultdict(list))
     for item in truth["annotations"]:
