@@ -15,6 +15,7 @@ epoch=2 snapshot_epoch=1 log_iter=1 TrainReader.batch_size=2 TrainReader.drop_la
 TrainReader.batch_transforms.BatchRandomResize.target_size=[64,96]
 EvalReader.sample_transforms.Resize.target_size=[96,96] EvalReader.batch_size=1
 TrainDataset.image_dir=images EvalDataset.image_dir=images
+TrainDataset.anno_path=annotations/train.json EvalDataset.anno_path=annotations/val.json
 """.split()
 
 
