@@ -57,7 +57,7 @@ def _import_custom_modules(cfg: Config, problems: list) -> None:
             problems.append(f"{where}: found '{name}', but there is no file {error}")
         except ConfigError as error:
             problems.extend(f"{where}: {problem}" for problem in error.problems)
-        except ImportError as error:
+        except (ImportError, SyntaxError) as error:
             problems.append(f"{where}: found '{name}', which cannot be imported: {error}")
 
 

@@ -169,7 +169,7 @@ def load_resume(path: str) -> dict:
 
 
 def _nearby(stem: str) -> str:
-    folder = os.path.dirname(stem) or "."
+    folder = stem if os.path.isdir(stem) else os.path.dirname(stem) or "."
     if not os.path.isdir(folder):
         return f"; there is no folder {folder}"
     names = sorted(n[: -len(".pdopt")] for n in os.listdir(folder) if n.endswith(".pdopt"))

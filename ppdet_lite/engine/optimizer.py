@@ -57,6 +57,10 @@ class OptimizerBuilder:
     ):
         if clip_grad_by_norm is not None and clip_grad_by_value is not None:
             raise ConfigError("give clip_grad_by_norm or clip_grad_by_value, not both")
+        clips = {"clip_grad_by_norm": clip_grad_by_norm, "clip_grad_by_value": clip_grad_by_value}
+        for key, value in clips.items():
+            if value is not None and not value > 0:  # a negative norm would turn the gradients
+                raise ConfigError(f"{key}: found {value}, allowed: a number above 0, or null")
         self.clip_grad_by_norm = clip_grad_by_norm
         self.clip_grad_by_value = clip_grad_by_value
         self.regularizer = regularizer

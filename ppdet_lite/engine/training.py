@@ -9,7 +9,7 @@ from typing import Optional
 
 import paddle
 
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.workspace import create, merge_config
 from ppdet_lite.data.transforms.normalise import NormalizeImage
 from ppdet_lite.engine.checkpoint import load_resume, load_weights, stem_of
@@ -168,6 +168,8 @@ def _checked_evaluator(cfg, dataset, evaluate: bool):
     check_dataset_against_config(cfg, dataset)
     if not evaluate:
         return None
+    if cfg.get("EvalDataset") is None:
+        raise ConfigError("--eval: EvalDataset is missing in the configuration")
     from ppdet_lite.engine.evaluator import Evaluator  # training alone needs no metric packages
 
     eval_dataset = create("EvalDataset", cfg)

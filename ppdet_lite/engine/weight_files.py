@@ -120,7 +120,7 @@ def find_weight_file(path: str) -> str:
     for candidate in candidates:
         if os.path.isfile(candidate):
             return candidate
-    folder = os.path.dirname(path) or "."
+    folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise CheckpointError(f"no weights at {path}: there is no folder {folder}")
     present = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIXES))

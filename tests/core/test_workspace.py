@@ -210,6 +210,9 @@ def test_custom_modules_register_classes(load, tmp_path):
         load("custom_modules: no.py\n")
     with pytest.raises(ConfigError, match="found 'no.such', which cannot be imported"):
         load("custom_modules: [no.such]\n")
+    (tmp_path / "half.py").write_text("x = (\n")
+    with pytest.raises(ConfigError, match=r"cannot be imported: .*half.py, line 1"):
+        load("custom_modules: half.py\n")
 
 
 def test_runtime_defaults_are_filled_in(load):

@@ -288,6 +288,12 @@ def test_a_missing_file_lists_its_neighbours(tmp_path):
     (tmp_path / "best_model.pdparams").write_bytes(b"")
     with pytest.raises(CheckpointError, match="the folder holds best_model.pdparams"):
         load_state(str(tmp_path / "best"))
+    for folder in (tmp_path, f"{tmp_path}/"):  # forgotten: which of the checkpoints in it
+        with pytest.raises(CheckpointError, match="the folder holds best_model.pdparams"):
+            load_state(str(folder))
+    (tmp_path / "best_model.pdopt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="can be resumed from: best_model"):
+        load_resume(str(tmp_path))
     with pytest.raises(CheckpointError, match="there is no folder"):
         load_state(str(tmp_path / "absent" / "best"))
 

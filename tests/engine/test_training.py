@@ -134,6 +134,8 @@ def test_wrong_data_is_found_before_the_first_step(config, tiny_coco, tmp_path):
         run_training(config("TrainReader.batch_size=16"))
     with pytest.raises(ConfigError, match="accumulate_steps=3"):
         run_training(config("accumulate_steps=3"))
+    with pytest.raises(ConfigError, match="--eval: EvalDataset is missing"):
+        run_training(config("EvalDataset=null"), evaluate=True)
     size = "TrainReader.batch_transforms.BatchRandomResize.target_size"
     with pytest.raises(ConfigError, match=f"{size}: found 40 x 40 .*multiples of 32.*32 x 32"):
         run_training(config(f"{size}=[32,40]"))
