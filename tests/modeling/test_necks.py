@@ -9,6 +9,8 @@ from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.necks.ppyolo_fpn import PPYOLOFPN
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
+from ppdet_lite.modeling.necks.ppyolo_tiny_fpn import PPYOLOTinyFPN
+from ppdet_lite.modeling.necks.yolov3_fpn import YOLOv3FPN
 
 
 def _maps(channels, size=(8, 12)):
@@ -106,3 +108,67 @@ def test_deep_fpn_extras_sit_where_they_should():
 def test_fpn_errors(arguments, text):
     with pytest.raises(ConfigError, match=text):
         PPYOLOFPN(**arguments)
+
+
+def test_tiny_fpn():
+    arguments = {"detection_block_channels": [10, 6, 4], "spp": True, "drop_block": True}
+    neck = PPYOLOTinyFPN([8, 16, 24], **arguments)
+    neck.eval()
+    assert [o.shape for o in neck(_maps([8, 16, 24]))] == [
+        [2, 10, 2, 3],
+        [2, 6, 4, 6],
+        [2, 4, 8, 12],
+    ]
+    assert [tuple(s) for s in neck.out_shape] == [(10, 32), (6, 16), (4, 8)]
+    assert _names(neck, SPP) == {"spp"}
+    for i, block in enumerate(neck.yolo_block):
+        names = [name for name, _ in block.conv_module.named_children()]
+        assert names == ["dropblock", *(f"yolo_block.{i}.{k}" for k in (0, 1, 2, "route"))]
+    weights = {key: value.shape for key, value in neck.state_dict().items()}
+    assert weights["yolo_block.1.conv_module.yolo_block.1.0.conv.weight"] == [6, 16 + 10, 1, 1]
+    assert weights["yolo_block.1.conv_module.yolo_block.1.route.conv.weight"] == [6, 1, 5, 5]
+    assert not _names(PPYOLOTinyFPN([8, 16, 24]), (SPP, DropBlock))
+
+
+def test_tiny_fpn_narrowed_and_with_other_strides():
+    neck = PPYOLOTinyFPN(
+        [8, 16], detection_block_channels=[64, 32], width_mult=0.25, in_strides=[16, 32]
+    )
+    assert [tuple(s) for s in neck.out_shape] == [(16, 32), (8, 16)]
+
+
+def test_yolov3_fpn():
+    neck = YOLOv3FPN([8, 16, 24], width_mult=0.0625)
+    neck.eval()
+    outputs = neck(_maps([8, 16, 24]))
+    assert [o.shape for o in outputs] == [[2, 64, 2, 3], [2, 32, 4, 6], [2, 16, 8, 12]]
+    assert [tuple(s) for s in neck.out_shape] == [(64, 32), (32, 16), (16, 8)]
+    names = [name for name, _ in neck.yolo_block[1].conv_module.named_children()]
+    assert names == ["conv0", "conv1", "conv2", "conv3", "route"]
+    weights = {key: value.shape for key, value in neck.state_dict().items()}
+    assert weights["yolo_block.1.conv_module.conv0.conv.weight"] == [16, 16 + 16, 1, 1]
+    assert not _names(neck, (SPP, DropBlock, CoordConv))
+
+
+def test_the_route_of_a_coarser_level_stands_before_the_lateral_map():
+    neck = YOLOv3FPN([8, 16], width_mult=0.0625)
+    neck.eval()
+    seen = []
+    neck.yolo_block[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    maps = _maps([8, 16], size=(4, 6))
+    neck(maps)
+    assert paddle.equal_all(seen[0][:, 16:], maps[0]).item()
+
+
+@pytest.mark.parametrize(
+    "neck, arguments, text",
+    [
+        (PPYOLOTinyFPN, {"in_channels": [8, 16]}, "detection_block_channels: found 3 widths"),
+        (PPYOLOTinyFPN, {"data_format": "NHWC"}, "data_format: found 'NHWC'"),
+        (YOLOv3FPN, {"in_channels": []}, "in_channels: found"),
+        (YOLOv3FPN, {"width_mult": -1.0}, "width_mult: found -1.0"),
+    ],
+)
+def test_errors_of_the_other_necks(neck, arguments, text):
+    with pytest.raises(ConfigError, match=text):
+        neck(**arguments)

@@ -1,0 +1,96 @@
+"""What the pyramids of YOLOv3, PP-YOLO and PP-YOLO tiny have in common."""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import paddle
+from paddle import nn
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.layers.upsample import upsample_x2
+from ppdet_lite.modeling.shape_spec import ShapeSpec
+
+
+class DetectionBlock(nn.Layer):
+    """Layers up to the route (to the next level), and the tip (to the head) on top of it.
+
+    Args:
+        layers: (name, layer) pairs up to the route.
+        tip: from the route to the head.
+    """
+
+    def __init__(self, layers: Sequence, tip: nn.Layer):
+        super().__init__()
+        self.conv_module = nn.Sequential(*layers)
+        self.tip = tip
+
+    def forward(self, x):
+        """A level's input map to its route and its tip."""
+        route = self.conv_module(x)
+        return route, self.tip(route)
+
+
+class TopDownNeck(nn.Layer):
+    """Backbone maps, finest first, to neck maps of the same sizes, coarsest first.
+
+    Each level's block takes the backbone's map, behind the coarsest level joined to the enlarged
+    route of the level before (the route stands first).
+
+    Subclasses put a `DetectionBlock` per level in `yolo_block` and the layer from each level's
+    route to the next level in `yolo_transition`, both coarsest first, with `add_level`.
+
+    Args:
+        in_channels: channels of the backbone's maps, finest first.
+        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
+            for each before.
+
+    Raises:
+        ConfigError: no levels.
+    """
+
+    def __init__(self, in_channels: Sequence[int], in_strides: Optional[Sequence[int]] = None):
+        super().__init__()
+        if not in_channels:
+            raise ConfigError("in_channels: found [], needed: one entry per level")
+        levels = len(in_channels)
+        self.laterals = list(in_channels)[::-1]
+        self.out_strides = list(in_strides or [32 // 2**i for i in range(levels)][::-1])[::-1]
+        self.out_channels = []
+        self.yolo_block, self.yolo_transition = nn.LayerList(), nn.LayerList()
+
+    def add_level(
+        self, block: DetectionBlock, out_channels: int, transition: Optional[nn.Layer] = None
+    ) -> None:
+        """Appends a level, whose tip has `out_channels`; only the finest has no transition."""
+        self.yolo_block.append(block)
+        self.out_channels.append(out_channels)
+        if transition is not None:
+            self.yolo_transition.append(transition)
+
+    @classmethod
+    def from_config(cls, section, input_shape):
+        """Takes channels and strides from the backbone; values in the config are not used."""
+        return {
+            "in_channels": [shape.channels for shape in input_shape],
+            "in_strides": [shape.stride for shape in input_shape],
+        }
+
+    @property
+    def out_shape(self) -> list:
+        """`ShapeSpec` of every returned map, coarsest first."""
+        return [ShapeSpec(*shape) for shape in zip(self.out_channels, self.out_strides)]
+
+    def forward(self, features):
+        """Backbone maps, finest first, to neck maps of the same sizes, coarsest first."""
+        tips, route = [], None
+        for i, feature in enumerate(self.prepare(features)):
+            if i > 0:
+                route = upsample_x2(self.yolo_transition[i - 1](route))
+                feature = paddle.concat([route, feature], axis=1)
+            route, tip = self.yolo_block[i](feature)
+            tips.append(tip)
+        return tips
+
+    def prepare(self, features) -> list:
+        """The backbone's maps, coarsest first, as the blocks take them."""
+        return list(features)[::-1]
