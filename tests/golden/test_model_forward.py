@@ -5,7 +5,13 @@ import paddle
 import pytest
 
 SEED = 20240607
-CONFIGS = ("ppyolov2_r50vd_dcn_365e_coco", "ppyolo_r50vd_dcn_1x_coco", "ppyolo_r18vd_coco")
+CONFIGS = (
+    "ppyolov2_r50vd_dcn_365e_coco",
+    "ppyolo_r50vd_dcn_1x_coco",
+    "ppyolo_r18vd_coco",
+    "ppyolo_tiny_650e_coco",
+    "yolov3_darknet53_270e_coco",
+)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)

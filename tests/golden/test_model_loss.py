@@ -4,11 +4,18 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 
 SEED = 20240607
 V2 = "ppyolov2_r50vd_dcn_365e_coco"
-CASES = [(V2, "plain"), (V2, "mixup"), ("ppyolo_r50vd_dcn_1x_coco", "plain")]
+CONFIGS = (
+    V2,
+    "ppyolo_r50vd_dcn_1x_coco",
+    "ppyolo_tiny_650e_coco",
+    "yolov3_darknet53_270e_coco",
+)
+WITHOUT_DROP_BLOCK = ("yolov3_darknet53_270e_coco",)
 
 
 def _load(path):
@@ -17,16 +24,26 @@ def _load(path):
 
 
 @pytest.fixture(scope="module")
-def batches(golden):
-    """Case -> the ground truth and targets of a batch; they are the same for both configs."""
-    data = _load(golden / "targets" / f"{V2}.npz")
+def make_batch(golden, golden_config):
+    """Name of a config, case -> ground truth and the targets its reader makes of it.
 
-    def batch(case):
-        arrays = {f"target{i}": data[f"{case}_target{i}"] for i in range(3)}
-        arrays["gt_bbox"] = data["gt_bbox"]
+    Boxes, classes and scores are the same for every config, those of `V2` padded to its number.
+    """
+    recorded = _load(golden / "targets" / f"{V2}.npz")
+
+    def make(name, case):
+        cfg = golden_config(name)
+        steps = {next(iter(step)): step for step in cfg.TrainReader["batch_transforms"]}
+        count = steps["PadBox"]["PadBox"]["num_max_boxes"]
+        boxes, labels = recorded["gt_bbox"][:, :count], recorded["gt_class"][:, :count]
+        scores = recorded[f"{case}_gt_score"][:, :count]
+        transform = create(steps["Gt2YoloTarget"], cfg)
+        targets = transform.targets(boxes, labels, scores, size_hw=(96, 128))
+        arrays = {f"target{i}": target for i, target in enumerate(targets)}
+        arrays["gt_bbox"] = boxes
         return {key: paddle.to_tensor(value) for key, value in arrays.items()}
 
-    return batch
+    return make
 
 
 def _check_terms(terms, reference, case, tolerance):
@@ -38,12 +55,12 @@ def _check_terms(terms, reference, case, tolerance):
         )
 
 
-@pytest.mark.parametrize("name", [V2, "ppyolo_r50vd_dcn_1x_coco"])
-def test_loss_on_given_outputs(name, golden, golden_model, batches):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_loss_on_given_outputs(name, golden, golden_model, make_batch):
     reference = _load(golden / "loss" / f"{name}.npz")
     model, _ = golden_model(name)
     raw = [paddle.to_tensor(reference[f"direct_raw_{i}"], stop_gradient=False) for i in range(3)]
-    terms = model.yolo_head.get_loss(raw, batches("mixup"))
+    terms = model.yolo_head.get_loss(raw, make_batch(name, "mixup"))
     _check_terms(terms, reference, "direct", 1e-5)
     terms["loss"].backward()
     for i, output in enumerate(raw):
@@ -52,21 +69,22 @@ def test_loss_on_given_outputs(name, golden, golden_model, batches):
         )
 
 
-@pytest.mark.parametrize("name, case", CASES)
+@pytest.mark.parametrize("case", ["plain", "mixup"])
+@pytest.mark.parametrize("name", CONFIGS)
 def test_loss_through_the_network(
-    name, case, golden, golden_fill, golden_model, reload_state, batches
+    name, case, golden, golden_fill, golden_model, reload_state, make_batch
 ):
     reference = _load(golden / "loss" / f"{name}.npz")
     model, state = golden_model(name)
     reload_state(model, state)
     drop_blocks = [layer for layer in model.sublayers() if isinstance(layer, DropBlock)]
-    assert drop_blocks
+    assert bool(drop_blocks) != (name in WITHOUT_DROP_BLOCK)
     model.train()
     for layer in drop_blocks:
         layer.eval()
     model.clear_gradients()
     image = paddle.to_tensor(golden_fill.make_image(SEED, (2, 3, 96, 128)))
-    terms = model({"image": image, **batches(case)})
+    terms = model({"image": image, **make_batch(name, case)})
     _check_terms(terms, reference, case, 1e-4)
 
     terms["loss"].backward()

@@ -7,6 +7,7 @@ import paddle
 import pytest
 from paddle.regularizer import L2Decay
 
+from ppdet_lite.core.workspace import create
 from ppdet_lite.engine.ema import ModelEMA
 from ppdet_lite.engine.optimizer import OptimizerBuilder
 from ppdet_lite.engine.schedule import (
@@ -103,11 +104,9 @@ def test_ema_of_a_counting_parameter(golden, kind):
         assert shadow == pytest.approx(_shadow, rel=1e-5, abs=1e-5)
 
 
-def test_decay_and_rate_multiplier_of_every_parameter(golden, repo):
-    from ppdet_lite.core.workspace import create, load_config
-
-    name = "ppyolov2_r50vd_dcn_365e_coco"
-    cfg = load_config(repo / "configs" / "ppyolo" / f"{name}.yml")
+@pytest.mark.parametrize("name", ["ppyolov2_r50vd_dcn_365e_coco", "ppyolo_tiny_650e_coco"])
+def test_decay_and_rate_multiplier_of_every_parameter(name, golden, golden_config, golden_model):
+    cfg = golden_config(name)
     expected = reference(golden, name)
     builder, curve = create("OptimizerBuilder", cfg), create("LearningRate", cfg)
     assert builder.clip_grad_by_norm == expected["clip_grad_by_global_norm"]
@@ -121,7 +120,7 @@ def test_decay_and_rate_multiplier_of_every_parameter(golden, repo):
     assert rates == pytest.approx(expected["lr_at_iteration"], rel=1e-9, abs=1e-15)
 
     found = {}
-    for key, parameter in create(cfg.architecture, cfg).named_parameters():
+    for key, parameter in golden_model(name)[0].named_parameters():
         if not parameter.stop_gradient:
             own = parameter.regularizer
             decay = expected["global_l2"] if own is None else own._coeff

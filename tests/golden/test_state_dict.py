@@ -1,11 +1,16 @@
-"""Names, shapes and training attributes of all parameters against the reference."""
-
-import json
+"""Names and shapes of all parameters against the reference."""
 
 import numpy as np
+import paddle
 import pytest
 
-CONFIGS = ("ppyolov2_r50vd_dcn_365e_coco", "ppyolo_r50vd_dcn_1x_coco", "ppyolo_r18vd_coco")
+CONFIGS = (
+    "ppyolov2_r50vd_dcn_365e_coco",
+    "ppyolo_r50vd_dcn_1x_coco",
+    "ppyolo_r18vd_coco",
+    "ppyolo_tiny_650e_coco",
+    "yolov3_darknet53_270e_coco",
+)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -19,14 +24,32 @@ def test_names_shapes_and_counts(name, golden_model, golden_description):
     assert sum(int(np.prod(p.shape)) for p in trainable) == description["n_trainable_elements"]
 
 
-def test_decay_and_rate_of_every_parameter(golden, golden_model):
-    reference = json.loads((golden / "optimizer" / f"{CONFIGS[0]}.json").read_text())
-    model, _ = golden_model(CONFIGS[0])
-    found = {}
-    for name, parameter in model.named_parameters():
-        if parameter.stop_gradient:  # running statistics
-            continue
-        own = parameter.regularizer
-        decay = reference["global_l2"] if own is None else own._coeff
-        found[name] = [decay, parameter.optimize_attr["learning_rate"]]
-    assert found == reference["params"]
+@pytest.mark.parametrize("name", CONFIGS)
+def test_settings_that_the_parts_ended_up_with(name, golden_model, golden_description):
+    settings = golden_description(name)["settings"]
+    model, _ = golden_model(name)
+    head, post_process = model.yolo_head, model.post_process
+    assert [[list(a) for a in level.anchors] for level in head.levels] == (
+        settings["anchors_per_level"]
+    )
+    assert [level.stride for level in head.levels] == settings["strides"]
+    assert {level.scale_x_y for level in head.levels} == {settings["scale_x_y"]}
+    assert head.num_classes == settings["num_classes"]
+    assert head.iou_aware == settings["iou_aware"]
+    if head.iou_aware:
+        assert head.iou_aware_factor == settings["iou_aware_factor"]
+        assert head.loss.iou_aware_loss.loss_weight == settings["iou_aware_loss_weight"]
+    assert head.loss.ignore_thresh == settings["ignore_thresh"]
+    assert head.loss.label_smooth == settings["label_smooth"]
+    iou_loss = head.loss.iou_loss
+    found = iou_loss and {key: getattr(iou_loss, key) for key in settings["iou_loss"]}
+    assert found == settings["iou_loss"]
+    for key in ("conf_thresh", "clip_bbox"):
+        assert getattr(post_process.decode, key) == settings["decode"][key]
+    nms = dict(settings["nms"])
+    assert type(post_process.nms).__name__ == nms.pop("type")
+    assert {key: post_process.nms.arguments[key] for key in nms} == nms
+    norms = [layer for layer in model.sublayers() if isinstance(layer, paddle.nn.BatchNorm2D)]
+    assert {(n._epsilon, n._momentum) for n in norms} == {
+        (settings["bn_epsilon"], settings["bn_momentum"])
+    }

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ppdet_lite.core.workspace import create
 from ppdet_lite.data.transforms.targets import Gt2YoloTarget
 
 CASES = [
@@ -56,6 +57,22 @@ def test_samples_give_the_same_as_the_batch(case):
         assert "gt_score" not in sample
         for level, reference in enumerate(recorded):
             np.testing.assert_allclose(sample[f"target{level}"], reference[index], atol=2e-6)
+
+
+@pytest.mark.parametrize("config", sorted({config for config, _ in CASES}))
+def test_the_shipped_reader_makes_these_targets(config, golden, golden_config):
+    arrays = np.load(golden / "targets" / f"{config}.npz")
+    cfg = golden_config(config)
+    steps = {next(iter(step)): step for step in cfg.TrainReader["batch_transforms"]}
+    assert steps["PadBox"]["PadBox"]["num_max_boxes"] == arrays["gt_bbox"].shape[1]
+    transform = create(steps["Gt2YoloTarget"], cfg)
+    assert transform.iou_thresh == arrays["plain_iou_thresh"]
+    ours = transform.targets(
+        arrays["gt_bbox"], arrays["gt_class"], arrays["mixup_gt_score"], size_hw=(96, 128)
+    )
+    assert f"mixup_target{len(ours)}" not in arrays
+    for level, own in enumerate(ours):
+        np.testing.assert_allclose(own, arrays[f"mixup_target{level}"], rtol=0, atol=2e-6)
 
 
 def test_recorded_targets_are_multi_hot(case):
