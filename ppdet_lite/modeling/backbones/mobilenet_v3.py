@@ -240,9 +240,9 @@ class MobileNetV3(nn.Layer):
     def forward(self, image):
         """[B, 3, H, W] to the maps of `feature_maps`."""
         x, maps = image, []
-        for k, layer in enumerate(self._layers, start=1):
+        for i, layer in enumerate(self._layers):
             x = layer(x)
-            if k in self._feature_maps:
+            if i + 1 in self._feature_maps:
                 maps.append(x)
         return maps
 
