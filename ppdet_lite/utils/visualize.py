@@ -310,20 +310,7 @@ def detect_and_save(
                 log.error("%s", error)
                 failures.append(str(error))
             if waiting and (len(waiting) == batch_size or picture is pictures[-1]):
-                for (path, place, image), bbox in zip(waiting, detect([w[2] for w in waiting])):
-                    written = save_detections(
-                        place,
-                        path.suffix,
-                        image,
-                        bbox,
-                        class_names,
-                        threshold,
-                        str(path),
-                        save_images,
-                    )
-                    found[str(path)] = bbox
-                    count = len(confident_rows(bbox, threshold))
-                    log.info("%s: %d detections, written to %s", path, count, written[0])
+                found.update(_save_batch(detect, waiting, class_names, threshold, save_images))
                 waiting = []
             bar.update(1)
     if save_results:
@@ -333,4 +320,19 @@ def detect_and_save(
         write_json(Path(output_dir) / RESULTS_FILE, records)
         log.info("all detections written to %s", Path(output_dir) / RESULTS_FILE)
     raise_unreadable(failures, len(pictures))
+    return found
+
+
+def _save_batch(
+    detect, waiting: list, class_names: Sequence[str], threshold: float, save_images: bool
+) -> "dict[str, np.ndarray]":
+    """Detections by path of some (path, stem of the results, picture), after they were written."""
+    found = {}
+    for (path, stem, image), bbox in zip(waiting, detect([image for *_, image in waiting])):
+        written = save_detections(
+            stem, path.suffix, image, bbox, class_names, threshold, str(path), save_images
+        )
+        count = len(confident_rows(bbox, threshold))
+        get_logger().info("%s: %d detections, written to %s", path, count, written[0])
+        found[str(path)] = bbox
     return found
