@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from ppdet_lite.core.errors import DataError, ImageError
+from ppdet_lite.core.errors import ConfigError, DataError, ImageError
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.order import batch_rng, sample_rng
 from ppdet_lite.data.plan import Plan
@@ -145,6 +145,8 @@ class BatchBuilder:
 
 def _stack_images(samples: "list[dict]", buffer: Optional[np.ndarray]) -> np.ndarray:
     """Render all pictures side by side into one array [B, H, W, 3], inside `buffer` if it fits."""
+    if samples[0].get("image") is None:
+        raise ConfigError("sample_transforms: Decode is missing; the samples have no pictures")
     images = [sample["image"] for sample in samples]
     if not isinstance(images[0], LazyImage):
         return np.stack([image.astype(np.float32, copy=False) for image in images])

@@ -176,8 +176,14 @@ class Reader:
         """The `Preprocess` list of infer_cfg.yml: how deployment prepares a picture.
 
         Raises:
-            ConfigError: the sample transforms hold something that deployment does not know.
+            ConfigError: the sample transforms hold something that deployment does not know, or
+                nothing, which would be a network input without any preparation.
         """
+        if not self.sample_transforms:
+            raise ConfigError(
+                f"{type(self).__name__}.sample_transforms: found none, needed: Decode, Resize, "
+                "NormalizeImage and Permute as in EvalReader"
+            )
         result = []
         for entry in self.sample_transforms + self.batch_transforms:
             name = type(entry).__name__

@@ -181,13 +181,20 @@ def read_meta(weights_path: str) -> dict:
     {} when there is none.
 
     Raises:
-        CheckpointError: the side file is no JSON.
+        CheckpointError: the side file is no JSON, or another program's.
     """
     path = stem_of(weights_path) + ".meta.json"
     try:
         with open(path, encoding="utf-8") as stream:
-            return json.load(stream)
+            meta = json.load(stream)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    names = meta.get("class_names") or [] if isinstance(meta, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"{path}: found no 'class_names: [...]' in it; correct it, or remove the file to take "
+            "the names of the data set"
+        )
+    return meta

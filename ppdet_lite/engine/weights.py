@@ -66,7 +66,8 @@ class LoadReport(NamedTuple):
             )
             if all("head" in key for key, _, _ in self.mismatched):
                 lines.append(
-                    "  The file was made for another number of classes: the last layers start anew."
+                    "  The file was made for another number of classes, or another iou_aware: the "
+                    "last layers start anew."
                 )
         return lines
 

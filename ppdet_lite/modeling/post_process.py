@@ -14,6 +14,17 @@ from ppdet_lite.modeling.layers.precision import full_precision, to_float32
 from ppdet_lite.ops import nms as nms_ops
 
 
+def _check_limits(arguments: dict) -> None:
+    """Thresholds are scores or overlaps, counts are -1 (no limit) or at least 1: with any other
+    value nothing would be found, and nobody would know why.
+    """
+    for key, value in arguments.items():
+        if "thresh" in key and not 0 <= value <= 1:
+            raise ConfigError(f"{key}: found {value}, allowed: 0 to 1")
+        if key.endswith("top_k") and value < 1 and value != -1:
+            raise ConfigError(f"{key}: found {value}, allowed: 1 or more, or -1 for no limit")
+
+
 @register
 @serializable
 class YOLOBox(nn.Layer):
@@ -41,6 +52,7 @@ class YOLOBox(nn.Layer):
         scale_x_y: Union[float, Sequence[float], None] = None,
     ):
         super().__init__()
+        _check_limits({"conf_thresh": conf_thresh})
         self.num_classes = num_classes
         self.conf_thresh = conf_thresh
         self.downsample_ratio = downsample_ratio
@@ -137,6 +149,7 @@ class MatrixNMS(nn.Layer):
             "normalized": normalized,
             "background_label": background_label,
         }
+        _check_limits(self.arguments)
 
     def forward(self, boxes_xyxy_px, scores):
         """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
@@ -175,6 +188,7 @@ class MultiClassNMS(nn.Layer):
             "nms_eta": nms_eta,
             "background_label": background_label,
         }
+        _check_limits(self.arguments)
 
     def forward(self, boxes_xyxy_px, scores):
         """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""

@@ -337,6 +337,13 @@ def test_ground_truth_of_different_lengths(dataset):
     assert [len(boxes) for boxes in batch["gt_bbox"]] == [2, 2, 2, 2, 0]
 
 
+def test_readers_without_transforms_are_refused(dataset):
+    with pytest.raises(ConfigError, match="TestReader.sample_transforms: found none, needed"):
+        TestReader().preprocess_config()
+    with pytest.raises(ConfigError, match="sample_transforms: Decode is missing"):
+        next(iter(EvalReader(dataset=dataset)))
+
+
 def test_preprocess_config(dataset):
     assert eval_reader(dataset).preprocess_config() == [
         {"type": "Resize", "target_size": [48, 64], "keep_ratio": False, "interp": 2},

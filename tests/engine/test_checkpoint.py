@@ -169,6 +169,12 @@ def test_meta_absent_or_broken(tmp_path):
     (tmp_path / "x.meta.json").write_text("{")
     with pytest.raises(CheckpointError, match="x.meta.json"):
         read_meta(str(tmp_path / "x.pdparams"))
+    for content in ("[1]", '{"class_names": "cats"}', '{"class_names": [1, 2]}'):
+        (tmp_path / "x.meta.json").write_text(content)
+        with pytest.raises(CheckpointError, match=r"x.meta.json: found no 'class_names: \[...\]'"):
+            read_meta(str(tmp_path / "x"))
+    (tmp_path / "x.meta.json").write_text("{}")
+    assert read_meta(str(tmp_path / "x")) == {}
 
 
 # ---- reading weight files ------------------------------------------------------------------------

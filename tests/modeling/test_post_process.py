@@ -126,3 +126,18 @@ def test_matrix_nms_class_passes_its_arguments():
     assert count.tolist() == [1]
     bbox, _, _ = MatrixNMS(score_threshold=0.1, keep_top_k=3)(boxes, scores)
     np.testing.assert_allclose(bbox.numpy()[:, 1], [0.9, 0.8, 0.3], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cls, key, value, allowed",
+    [
+        (YOLOBox, "conf_thresh", 2, "0 to 1"),
+        (MatrixNMS, "post_threshold", -0.1, "0 to 1"),
+        (MatrixNMS, "keep_top_k", 0, "1 or more, or -1 for no limit"),
+        (MultiClassNMS, "nms_top_k", -2, "1 or more, or -1 for no limit"),
+        (MultiClassNMS, "nms_threshold", 1.5, "0 to 1"),
+    ],
+)
+def test_limits_that_would_hide_everything_are_refused(cls, key, value, allowed):
+    with pytest.raises(ConfigError, match=f"{key}: found {value}, allowed: {allowed}"):
+        cls(**{key: value})
