@@ -5,6 +5,7 @@ gathered detections. Only detections are kept, never pictures or feature maps.
 """
 
 import json
+import math
 import os
 import time
 from contextlib import contextmanager
@@ -241,15 +242,27 @@ def _read_entries(path: str) -> "list[dict]":
         ) from error
     except ValueError as error:
         raise DataError(f"{path}: not a JSON file ({error})") from error
-    sound = isinstance(entries, list) and all(
-        isinstance(entry, dict)
-        and {"image_id", "category_id", "bbox", "score"} <= set(entry)
-        and isinstance(entry["bbox"], list)
-        and len(entry["bbox"]) == 4
-        for entry in entries
-    )
-    if not sound:
+    if not isinstance(entries, list):
         raise DataError(
             f"{path}: not a COCO results file (a list of image_id, category_id, bbox, score)"
         )
+    for number, entry in enumerate(entries):
+        if not _is_detection(entry):
+            raise DataError(
+                f"{path}: not a COCO results file: entry {number} is {str(entry)[:200]}, needed: "
+                "image_id and category_id (whole numbers), bbox (four numbers) and score"
+            )
     return entries
+
+
+def _is_detection(entry) -> bool:
+    """Whether this is {image_id, category_id, bbox: [x, y, width, height], score} in numbers."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("bbox"), list):
+        return False
+    numbers = [entry.get("score"), *entry["bbox"]]
+    return (
+        isinstance(entry.get("image_id"), int)
+        and isinstance(entry.get("category_id"), int)
+        and len(numbers) == 5
+        and all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
+    )

@@ -18,6 +18,10 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """File name endings that count as pictures when a folder is walked."""
 
 
+RESULTS_FILE = "bbox.json"
+"""Name of the file with all detections of a run."""
+
+
 # ------------------------------------------------------------------------------------------- rows
 def class_name(class_names: Sequence[str], class_id: int) -> str:
     """Name of a class index; "class 7" where the list has no such entry."""
@@ -150,12 +154,13 @@ def output_stems(pictures: Iterable[Path], root: Optional[Path], output_dir: Pat
     stems kept apart.
 
     `a/x.jpg` becomes `<output_dir>/a/x`; a second `a/x.png` becomes `<output_dir>/a/x_png`, a
-    further one gets a number.
+    further one gets a number. `bbox.json` is the file of all detections, so a picture of that name
+    is kept apart from it in the same way.
 
     Raises:
         DataError: a result would be written over the picture itself.
     """
-    stems, used = [], set()
+    stems, used = [], {str(Path(output_dir) / Path(RESULTS_FILE).stem).lower()}
     for picture in pictures:
         relative = picture.relative_to(root) if root else Path(picture.name)
         stem = Path(output_dir) / relative.with_suffix("")

@@ -16,6 +16,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.utils.logger import get_logger, progress_bar
 from ppdet_lite.utils.result_files import (
+    RESULTS_FILE,
     class_name,
     coco_records,
     confident_rows,
@@ -34,9 +35,6 @@ __all__ = [
     "list_pictures",
     "save_detections",
 ]
-
-RESULTS_FILE = "bbox.json"
-"""Name of the file with all detections of a run."""
 
 READABLE_SIDE = 320
 """Pictures whose longer side is below this are enlarged by a whole factor before they are drawn
@@ -288,7 +286,8 @@ def detect_and_save(
         pictures, root: as `list_pictures` found them below `root`; None for single pictures.
         threshold: lowest score that is drawn and written.
         save_images: draw; without it only the JSON is written.
-        save_results: also write all detections into `<output_dir>/bbox.json`, COCO results format.
+        save_results: also write all detections, whatever their score, into
+            `<output_dir>/bbox.json`, COCO results format.
 
     Returns:
         All detections [M, 6] by picture path.
@@ -316,7 +315,7 @@ def detect_and_save(
     if save_results:
         records = []
         for index, (path, bbox) in enumerate(found.items()):
-            records += coco_records(bbox, index, path, threshold)
+            records += coco_records(bbox, index, path)
         write_json(Path(output_dir) / RESULTS_FILE, records)
         log.info("all detections written to %s", Path(output_dir) / RESULTS_FILE)
     raise_unreadable(failures, len(pictures))

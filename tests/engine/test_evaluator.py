@@ -206,7 +206,18 @@ def test_images_that_the_file_does_not_mention_count_as_misses(small_config, tmp
         (None, "cannot be read (No such file or directory); an evaluation without --json_eval"),
         ("{", "not a JSON file ("),
         ('{"a": 1}', "not a COCO results file (a list of image_id, category_id, bbox, score)"),
-        ('[{"image_id": 1}]', "not a COCO results file (a list of image_id, category_id, bbox, sc"),
+        (
+            '[{"image_id": 1}]',
+            "not a COCO results file: entry 0 is {'image_id': 1}, needed: image_",
+        ),
+        (
+            '[{"image_id": 1, "category_id": 3, "bbox": [0, null, 1, 1], "score": 1}]',
+            "not a COCO results file: entry 0 is ",
+        ),
+        (
+            '[{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": NaN}]',
+            "not a COCO results file: entry 0 is ",
+        ),
         (
             '[{"image_id": 1, "category_id": 5, "bbox": [0, 0, 1, 1], "score": 1}]',
             "category_id 5 is not in ",

@@ -47,6 +47,8 @@ def test_a_folder_becomes_pictures_and_json(small_config, pictures, tmp_path, ca
         assert detection["box"] == pytest.approx(row[2:].tolist(), abs=1e-3)
     records = json.loads((out / "bbox.json").read_text())
     assert {r["file_name"] for r in records} == {str(p) for p in pictures.rglob("*.jpg")}
+    assert len(records) == sum(len(rows) for rows in found.values())  # low scores as well
+    assert min(r["score"] for r in records) < 0.05
     # 128 px wide pictures are enlarged to 384 before drawing, so that the labels can be read.
     assert cv2.imread(str(out / "a.jpg")).shape == (288, 384, 3)
     assert f"{pictures / 'a.jpg'}: " in capsys.readouterr().err

@@ -87,6 +87,9 @@ def test_results_never_clash_and_never_cover_their_source(tmp_path):
     names = ["x.jpg", "x.png", "sub/x.jpg", "X.jpg", "x_png.jpg"]
     stems = output_stems([root / name for name in names], root, out)
     assert stems == [out / "x", out / "x_png", out / "sub" / "x", out / "X_jpg", out / "x_png_jpg"]
+    names = ["bbox.jpg", "sub/bbox.jpg"]  # bbox.json holds the detections of all pictures
+    stems = output_stems([root / name for name in names], root, out)
+    assert stems == [out / "bbox_jpg", out / "sub" / "bbox"]
     apart = output_stems(
         [root / "a" / "x.jpg", root / "b" / "x.jpg", root / "c" / "x.jpg"], None, out
     )
