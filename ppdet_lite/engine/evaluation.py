@@ -9,7 +9,7 @@ from ppdet_lite.engine.checkpoint import load_weights
 from ppdet_lite.engine.class_names import check_names_against_weights
 from ppdet_lite.engine.download import fetch_weights, is_url
 from ppdet_lite.engine.evaluator import RESULTS_FILE, Evaluator
-from ppdet_lite.engine.setup import check_input_sizes, init_ranks, prepare_device
+from ppdet_lite.engine.setup import check_files, check_input_sizes, init_ranks, prepare_device
 from ppdet_lite.utils.logger import get_logger
 
 
@@ -46,6 +46,7 @@ def run_evaluation(
     model, weights = load_trained_model(cfg)
     evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
     check_names_against_weights(cfg, weights, evaluator.dataset)
+    check_files(evaluator.dataset)
     check_input_sizes(evaluator.reader, model)
     return evaluator.run(model)
 

@@ -16,6 +16,7 @@ from ppdet_lite.data.sources.class_names import compare_class_names
 from ppdet_lite.utils.logger import get_logger
 
 _NAMES_SHOWN = 10
+_FILES_SHOWN = 3
 
 
 class Ranks(NamedTuple):
@@ -162,6 +163,31 @@ def check_input_sizes(reader, model) -> None:
             f"{key}: found {found} (height x width), allowed: multiples of {stride}, for instance "
             f"{nearest[0]} x {nearest[1]}"
         )
+
+
+def check_files(dataset, allowed_share: float = 0.0) -> None:
+    """Looks for pictures that are not there, so that hours of work do not end at one of them.
+
+    Args:
+        allowed_share: up to this share of missing pictures there is only a warning, because the
+            reader leaves them out.
+
+    Raises:
+        DataError: more are missing; names the first.
+    """
+    if not hasattr(dataset, "missing_files"):  # a user's own data set
+        return
+    missing = dataset.missing_files(limit=len(dataset))
+    if not missing:
+        return
+    more = f" and {len(missing) - _FILES_SHOWN} more" if len(missing) > _FILES_SHOWN else ""
+    what = (
+        f"{_name(dataset)}: {len(missing)} of {len(dataset)} pictures do not exist: "
+        f"{', '.join(missing[:_FILES_SHOWN])}{more}."
+    )
+    if len(missing) > allowed_share * len(dataset):
+        raise DataError(f"{what} Correct image_dir or dataset_dir, or the annotations.")
+    get_logger().warning("%s They are left out.", what)
 
 
 def _name(dataset) -> str:

@@ -28,6 +28,7 @@ from ppdet_lite.engine.setup import (
     check_batches,
     check_class_order,
     check_dataset_against_config,
+    check_files,
     check_input_sizes,
     init_ranks,
     prepare_device,
@@ -124,6 +125,7 @@ def build_trainer(
     steps_per_epoch = check_batches(reader, dataset, accumulate_steps)
     for line in getattr(dataset, "report_lines", ()):
         get_logger().info(line)
+    check_files(dataset, reader.max_bad_fraction)
 
     model = create(cfg.architecture, cfg)
     check_input_sizes(reader, model)
@@ -174,6 +176,7 @@ def _checked_evaluator(cfg, dataset, evaluate: bool):
 
     eval_dataset = create("EvalDataset", cfg)
     check_class_order(dataset, eval_dataset)
+    check_files(eval_dataset)
     return Evaluator(cfg, dataset=eval_dataset)
 
 

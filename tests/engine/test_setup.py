@@ -17,6 +17,7 @@ from ppdet_lite.engine.setup import (
     check_batches,
     check_class_order,
     check_dataset_against_config,
+    check_files,
     prepare_device,
     seed_step,
     set_seed,
@@ -124,3 +125,23 @@ def test_norms_are_synchronised_between_gpus_when_the_config_says_so(
     norm_type, device, processes, wanted
 ):
     assert _wants_sync_bn({"norm_type": norm_type}, device, Ranks(0, processes)) is wanted
+
+
+def test_pictures_that_are_not_there(capsys):
+    paths = [f"photos/{number}.jpg" for number in range(5)]
+    photos = data(["cell"], name="cells.json")
+    photos.length, photos.missing_files = 100, lambda limit: paths[:limit]
+    with pytest.raises(DataError) as error:
+        check_files(photos)
+    expected = (
+        "cells.json: 5 of 100 pictures do not exist: photos/0.jpg, photos/1.jpg, photos/2.jpg and "
+        "2 more."
+    )
+    assert str(error.value).startswith(expected)
+    check_files(photos, allowed_share=0.05)
+    assert expected + " They are left out." in capsys.readouterr().err
+    with pytest.raises(DataError):
+        check_files(photos, allowed_share=0.04)
+    photos.missing_files = lambda limit: []
+    check_files(photos)
+    check_files(SimpleNamespace())

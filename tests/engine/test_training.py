@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,6 +150,20 @@ def test_wrong_data_is_found_before_the_first_step(config, tiny_coco, tmp_path):
         run_training(config(f"EvalDataset.anno_path={tmp_path / 'swapped.json'}"), evaluate=True)
     assert "class 0 is 'square'" in (config.folder / "train.log").read_text()
     assert not list(config.folder.glob("*.pdparams"))
+
+
+def test_missing_pictures_are_found_before_the_first_step(config, tiny_coco, tmp_path):
+    shutil.copytree(tiny_coco, tmp_path / "data")
+    (tmp_path / "data" / "images" / "train_1.jpg").unlink()
+    folder = f"TrainDataset.dataset_dir={tmp_path / 'data'}"
+    with pytest.raises(DataError, match="1 of 8 pictures do not exist: .*train_1.jpg"):
+        run_training(config(folder))
+    run_training(config(folder, "epoch=1", "TrainReader.max_bad_fraction=0.2"))
+    log = (config.folder / "train.log").read_text()
+    assert "1 of 8 pictures do not exist" in log and "skipped: " in log
+    (tmp_path / "data" / "images" / "val_2.jpg").unlink()
+    with pytest.raises(DataError, match="val.json: 1 of 4 pictures do not exist: .*val_2.jpg"):
+        run_training(config(f"EvalDataset.dataset_dir={tmp_path / 'data'}"), evaluate=True)
 
 
 def test_mixed_precision_on_the_cpu_is_refused(config):
