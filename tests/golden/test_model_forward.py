@@ -51,7 +51,7 @@ def test_feature_maps(run, part):
         assert feature.shape == reference[f"{part}_{i}_shape"].tolist()
         values = feature.numpy()
         np.testing.assert_allclose(
-            values[:, ::16, ::2, ::2], reference[f"{part}_{i}_sample"], atol=2e-4, rtol=0
+            values[:, ::16, ::2, ::2], reference[f"{part}_{i}_sample"], atol=1e-4, rtol=0
         )
         stats = [values.mean(dtype=np.float64), values.std(dtype=np.float64)]
         np.testing.assert_allclose(stats, reference[f"{part}_{i}_stats"], atol=2e-5, rtol=0)
@@ -60,7 +60,7 @@ def test_feature_maps(run, part):
 def test_raw_outputs(run):
     assert f"head_{len(run['raw'])}" not in run["reference"]
     for i, raw in enumerate(run["raw"]):
-        np.testing.assert_allclose(raw.numpy(), run["reference"][f"head_{i}"], atol=2e-4, rtol=0)
+        np.testing.assert_allclose(raw.numpy(), run["reference"][f"head_{i}"], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("prefix, factor", [("", 1), ("wide_", 3)])
@@ -71,8 +71,8 @@ def test_decoding(run, prefix, factor):
     boxes, scores = run["model"].decode(raw, inputs["im_shape"], inputs["scale_factor"])
     expected = reference[f"{prefix}boxes"]
     side = np.max(expected[..., 2:] - expected[..., :2], axis=-1, keepdims=True)
-    assert (np.abs(boxes.numpy() - expected) <= 0.02 + 2e-4 * side).all()
-    np.testing.assert_allclose(scores.numpy(), reference[f"{prefix}scores"], atol=5e-5, rtol=0)
+    assert (np.abs(boxes.numpy() - expected) <= 1e-3 + 1e-5 * side).all()
+    np.testing.assert_allclose(scores.numpy(), reference[f"{prefix}scores"], atol=2e-6, rtol=0)
 
 
 def test_detections_as_a_set(run):
