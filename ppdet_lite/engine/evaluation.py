@@ -9,7 +9,13 @@ from ppdet_lite.engine.checkpoint import load_weights
 from ppdet_lite.engine.class_names import check_names_against_weights
 from ppdet_lite.engine.download import fetch_weights, is_url
 from ppdet_lite.engine.evaluator import RESULTS_FILE, Evaluator
-from ppdet_lite.engine.setup import check_files, check_input_sizes, init_ranks, prepare_device
+from ppdet_lite.engine.setup import (
+    check_files,
+    check_input_sizes,
+    init_ranks,
+    output_folder,
+    prepare_device,
+)
 from ppdet_lite.utils.logger import get_logger
 
 
@@ -33,11 +39,7 @@ def run_evaluation(
         ConfigError: the classes of the data are not those of the model.
         DataError: no pictures, a picture that cannot be read, or an unusable `bbox.json`.
     """
-    folder = (
-        output_eval
-        or cfg.get("output_eval")
-        or os.path.join(cfg.get("save_dir", "output"), cfg.name)
-    )
+    folder = os.path.expanduser(output_eval or cfg.get("output_eval") or output_folder(cfg))
     if json_eval:
         evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
         return evaluator.results_of_json(os.path.join(folder, RESULTS_FILE))

@@ -71,6 +71,11 @@ def use_cpu_cores(threads: int) -> bool:
     return bool(found)
 
 
+def output_folder(cfg) -> str:
+    """`save_dir/<config name>`; `~` is the home folder, which shells leave alone after `-o key=`."""
+    return os.path.join(os.path.expanduser(cfg.get("save_dir", "output")), cfg.name)
+
+
 def init_ranks() -> Ranks:
     """Joins the other processes when started by `python -m paddle.distributed.launch`."""
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1") or 1) <= 1:

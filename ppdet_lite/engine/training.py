@@ -31,6 +31,7 @@ from ppdet_lite.engine.setup import (
     check_files,
     check_input_sizes,
     init_ranks,
+    output_folder,
     prepare_device,
     set_seed,
 )
@@ -72,7 +73,7 @@ def run_training(
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     device = prepare_device(cfg)
     ranks = init_ranks()
-    folder = os.path.join(cfg.get("save_dir", "output"), cfg.name)
+    folder = output_folder(cfg)
     log_file = _open_log(folder)
     try:
         trainer = build_trainer(cfg, device, ranks, folder, evaluate, resume)

@@ -435,3 +435,5 @@ def test_decode_believes_the_annotated_size_about_rotation(tmp_path):
 def test_transforms_say_that_decode_is_missing():
     with pytest.raises(ConfigError, match="Decode must come first"):
         RandomFlip(prob=1.0)({"im_file": "a.jpg", "image": None, "gt_bbox": np.zeros((0, 4))})
+    with pytest.raises(ConfigError, match="Decode must come first"):
+        RandomFlip(prob=1.0)({"im_file": "a.jpg", "gt_bbox": np.zeros((0, 4))})

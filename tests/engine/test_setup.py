@@ -18,6 +18,7 @@ from ppdet_lite.engine.setup import (
     check_class_order,
     check_dataset_against_config,
     check_files,
+    output_folder,
     prepare_device,
     seed_step,
     set_seed,
@@ -145,3 +146,9 @@ def test_pictures_that_are_not_there(capsys):
     photos.missing_files = lambda limit: []
     check_files(photos)
     check_files(SimpleNamespace())
+
+
+def test_the_home_folder_may_be_abbreviated(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert output_folder(Config({"save_dir": "~/runs"})) == str(tmp_path / "runs" / "config")
+    assert output_folder(Config({})) == "output/config"

@@ -72,7 +72,7 @@ def image_size(sample: dict) -> "tuple[int, int]":
 
     Arrays are [H, W, 3], or float [3, H, W] behind `Permute`.
     """
-    image = sample["image"]
+    image = sample.get("image")
     if isinstance(image, np.ndarray):
         channels_first = image.dtype != np.uint8 and image.shape[0] == 3 and image.shape[2] != 3
         return image.shape[1:] if channels_first else image.shape[:2]
