@@ -72,7 +72,7 @@ def use_cpu_cores(threads: int) -> bool:
 
 
 def output_folder(cfg) -> str:
-    """`save_dir/<config name>`; `~` is the home folder, which shells leave alone after `-o key=`."""
+    """`save_dir/<config name>`; a `~` is the home folder, which shells leave alone after `key=`."""
     return os.path.join(os.path.expanduser(cfg.get("save_dir", "output")), cfg.name)
 
 
