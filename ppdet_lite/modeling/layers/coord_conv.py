@@ -11,8 +11,9 @@ from ppdet_lite.modeling.layers.conv import ConvBNLayer
 class CoordConv(nn.Layer):
     """Appends an x and a y channel that run from -1 to 1 over the map, then a convolution block.
 
-    x is -1 in the first column and 1 in the last, y likewise over the rows. The arguments are those
-    of `ConvBNLayer`.
+    x is -1 in the first column and 1 in the last, y likewise over the rows: as in the paper, and as
+    PP-YOLO's weights were trained. (PaddleDetection's maps run from -1 to -0.5 since its release
+    2.2.) The arguments are those of `ConvBNLayer`.
     """
 
     def __init__(
