@@ -2,6 +2,7 @@
 
 from typing import Optional
 
+import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
@@ -95,14 +96,17 @@ class YOLOv3(nn.Layer):
 
     def raw_outputs(self, image) -> list:
         """Images [B, 3, H, W] to the head's raw outputs per level, coarsest first."""
+        if paddle.in_dynamic_mode():  # a graph may leave the size open
+            self._check_size(*image.shape[-2:])
+        return self.yolo_head(self.neck(self.backbone(image)))
+
+    def _check_size(self, height: int, width: int) -> None:
         stride = self.largest_stride
-        height, width = image.shape[-2:]
         if height % stride or width % stride:
             raise ConfigError(
                 f"network input of {height} x {width} (height x width): both must be multiples of "
                 f"{stride}; the target_size of the reader's last resize decides about it"
             )
-        return self.yolo_head(self.neck(self.backbone(image)))
 
     def decode(self, raw, im_shape, scale_factor) -> tuple:
         """Raw outputs to boxes [B, M, 4] in pixels of the original images and scores [B, C, M]."""
