@@ -239,6 +239,18 @@ def _constructor_arguments(cls: type, arguments: dict, cfg: Config, context: dic
 
 def _call_from_config(cls: type, section: Section, context: dict) -> dict:
     accepted = inspect.signature(cls.from_config).parameters.values()
+    missing = [
+        p.name
+        for p in list(accepted)[1:]
+        if p.default is p.empty
+        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        and p.name not in context
+    ]
+    if missing:
+        raise ConfigError(
+            f"{cls.__name__} cannot stand where the config puts it: there is no "
+            f"{', '.join(missing)} for it there"
+        )
     if not any(p.kind is p.VAR_KEYWORD for p in accepted):
         names = {p.name for p in accepted}
         context = {key: value for key, value in context.items() if key in names}

@@ -238,3 +238,11 @@ def test_values_out_of_range_are_reported_with_the_range(load):
 def test_an_unknown_architecture_is_named_with_its_key(load):
     with pytest.raises(ConfigError, match="architecture: found 'ToyDetectr', which is not a regis"):
         load(BASE, "architecture=ToyDetectr")
+
+
+def test_a_part_in_the_wrong_place_is_a_config_error(load):
+    cfg = load(BASE, "ToyDetector.backbone=ToyNeck")
+    with pytest.raises(
+        ConfigError, match="ToyNeck cannot stand where the config puts it: there is no input_shape"
+    ):
+        create(cfg.architecture, cfg)

@@ -2,6 +2,7 @@
 
 from typing import Optional
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -76,12 +77,14 @@ class YOLOv3(nn.Layer):
 
         Args:
             inputs: `image` [B, 3, H, W]; in training also what the loss needs (`YOLOv3Loss`), else
-                `im_shape` and `scale_factor` [B, 2] (y, x).
+                `im_shape` and `scale_factor` [B, 2] (y, x). Tensors, or a reader's numpy batch.
 
         Returns:
             In training the loss terms and their sum `loss`. In evaluation `bbox` [N, 6] (class,
             score, x1, y1, x2, y2 in pixels of the original images) and `bbox_num` [B].
         """
+        if paddle.in_dynamic_mode():
+            inputs = _as_tensors(inputs)
         outputs = self.raw_outputs(inputs["image"])
         if self.training:
             return self.yolo_head.get_loss(outputs, inputs)
@@ -116,3 +119,10 @@ class YOLOv3(nn.Layer):
 
     def _iou_aware_factor(self):
         return self.yolo_head.iou_aware_factor if self.yolo_head.iou_aware else None
+
+
+def _as_tensors(inputs: dict) -> dict:
+    return {
+        key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value
+        for key, value in inputs.items()
+    }
