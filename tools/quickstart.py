@@ -88,12 +88,15 @@ def run_demo(python: str) -> None:
     run(python, "tools/eval.py", *use_weights)
     heading("4/6 drawing its detections")
     pictures = ("--infer_dir", f"{data}/val")
-    run(python, "tools/infer.py", *use_weights, *pictures, "--output_dir", drawn)
+    threshold = "0.3"  # minutes of training do not make a confident network
+    draw = ("--output_dir", drawn, "--draw_threshold", threshold)
+    run(python, "tools/infer.py", *use_weights, *pictures, *draw)
     heading("5/6 exporting, and comparing the export with the trained model")
     run(python, "tools/export_model.py", *use_weights, "--verify", f"{data}/val")
     heading("6/6 running the export as a deployment would")
     deploy = ("--model_dir", exported, "--image_dir", f"{data}/val", "--device", "CPU")
-    run(python, "deploy/python/infer.py", *deploy, "--output_dir", deployed)
+    draw = ("--output_dir", deployed, "--threshold", threshold)
+    run(python, "deploy/python/infer.py", *deploy, *draw)
     print(
         f"""
 where everything is

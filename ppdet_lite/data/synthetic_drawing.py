@@ -117,12 +117,10 @@ def ground_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def object_colour(rng: np.random.Generator, kind: str) -> np.ndarray:
-    """A vivid colour near the typical hue of a kind, float32 [3]; neighbouring kinds overlap a
-    little, so that colour helps but does not decide.
-    """
+    """A vivid colour near the typical hue of a kind, float32 [3]."""
     kinds = list(OUTLINES)
     spacing = 360 / len(kinds)
-    hue = (kinds.index(kind) + rng.uniform(-0.55, 0.55)) * spacing
+    hue = (kinds.index(kind) + rng.uniform(-0.35, 0.35)) * spacing
     return _hsv_to_rgb(hue % 360, rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0))
 
 
