@@ -6,13 +6,12 @@ must agree, which they do at the end of a step.
 """
 
 import contextlib
+import os
 import signal
 import threading
 
 import paddle
 from paddle import distributed
-
-from ppdet_lite.utils.logger import get_logger
 
 
 class Interrupts:
@@ -49,7 +48,8 @@ class Interrupts:
                 self.forced = True
                 raise KeyboardInterrupt
             if not self._pending:
-                get_logger().info("Stopping after this step (Ctrl-C again: at once)")
+                # Not through the logger: the signal may have come in the middle of a line of its.
+                os.write(2, b"\nStopping after this step (Ctrl-C again: at once)\n")
             self._pending = True
             return
         raise KeyboardInterrupt

@@ -174,6 +174,11 @@ for epoch in range(10**6):
 """
 
 
+def hear_ctrl_c():
+    """A test run started in the background of a shell script hands down a deaf ear for SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent(tmp_path, repo, ending):
     code = LOOP.format(pause=0.05, first_only=True)
@@ -183,6 +188,7 @@ def test_workers_end_with_their_parent(tmp_path, repo, ending):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(repo)},
+        preexec_fn=hear_ctrl_c,
     )
     pids = [int(pid) for pid in program.stdout.readline().split()]
     assert len(pids) == 2
@@ -202,6 +208,7 @@ def test_ctrl_c_reaches_only_the_parent(tmp_path, repo):
         text=True,
         start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(repo)},
+        preexec_fn=hear_ctrl_c,
     )
     pids = [int(pid) for pid in program.stdout.readline().split()]
     os.killpg(program.pid, signal.SIGINT)

@@ -141,12 +141,13 @@ def test_a_gradient_that_is_not_finite_stops_the_run(toys):
     assert trainer.state.iteration == 0
 
 
-def test_ctrl_c_finishes_the_step_saves_and_restores_the_handler(toys, tmp_path):
+def test_ctrl_c_finishes_the_step_saves_and_restores_the_handler(toys, tmp_path, capfd):
     before = signal.getsignal(signal.SIGINT)
     trainer = toys.trainer([StopAfter(3), CheckpointHook(str(tmp_path), 1)])
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert trainer.state.iteration == 3
+    assert "Stopping after this step (Ctrl-C again: at once)" in capfd.readouterr().err
     assert load_resume(str(tmp_path / "interrupted"))["progress"]["iteration"] == 3
     assert signal.getsignal(signal.SIGINT) is before
 
