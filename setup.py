@@ -23,7 +23,7 @@ EXTRAS = {
     "safetensors": ["safetensors>=0.4"],  # reads .safetensors weight files
     "test": [
         "pytest>=7",
-        "ruff>=0.6",  # lint and format
+        "ruff==0.17.*",  # lint and format; another version formats differently
         "safetensors>=0.4",
     ],
 }
