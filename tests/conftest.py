@@ -8,8 +8,19 @@ import cv2
 import numpy as np
 import pytest
 
+from ppdet_lite.utils.logger import get_logger
+
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
+
+
+@pytest.fixture
+def caplog(caplog):
+    """pytest's, also for the package's logger, which keeps its lines from the root logger."""
+    logger = get_logger()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ BOX_TOLERANCE_PX = 0.1
 BOX_TOLERANCE_SHARE = 5e-4
 """A corner may move by BOX_TOLERANCE_PX plus this share of the longer side of the box."""
 
+_LIMITS = "keep_top_k or the score threshold, where near-ties fall either way"
+
 MAX_PICTURES = 64
 """More pictures would only take longer, and they are all in memory at once."""
 
@@ -200,13 +202,16 @@ def verify_export(
             infer_cfg,
             note=" in a batch",
         )
+        matched = sum(c.matched for c in comparisons[: len(samples)])
+        rest = f" (the others lie at the limit of {_LIMITS})" if matched < total else ""
         get_logger().info(
-            "export verified (%s kernels): %d pictures, %d of %d boxes matched, largest difference "
-            "%.2g px, %.2g score",
+            "export verified (%s kernels): %d pictures, %d of %d boxes matched%s, largest "
+            "difference %.2g px, %.2g score",
             kernels,
             len(samples),
-            sum(c.matched for c in comparisons[: len(samples)]),
+            matched,
             total,
+            rest,
             max(c.max_box_px for c in comparisons),
             max(c.max_score for c in comparisons),
         )
