@@ -66,7 +66,7 @@ def test_pan_with_two_levels_and_other_strides():
             "conv_block_num: found 0, allowed: at least 1, with",
         ),
         ({"conv_block_num": 1, "spp": True}, "conv_block_num: found 1, allowed"),
-        ({"in_channels": []}, "in_channels: found 0 levels, allowed: 1 to 6"),
+        ({"in_channels": []}, "in_channels: found \\[\\], needed: one entry per level"),
         ({"act": "mesh"}, "act: found 'mesh'"),
         ({"data_format": "NHWC"}, "data_format: found 'NHWC'"),
     ],

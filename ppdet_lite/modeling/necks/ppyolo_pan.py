@@ -13,7 +13,7 @@ from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.layers.upsample import upsample_x2
-from ppdet_lite.modeling.shape_spec import ShapeSpec
+from ppdet_lite.modeling.necks.pyramid import PyramidNeck
 
 
 class PPYOLODetBlockCSP(nn.Layer):
@@ -41,7 +41,7 @@ class PPYOLODetBlockCSP(nn.Layer):
 
 @register
 @serializable
-class PPYOLOPAN(nn.Layer):
+class PPYOLOPAN(PyramidNeck):
     """Feature pyramid top down, then bottom up; a CSP block on every level of both ways.
 
     Args:
@@ -77,15 +77,14 @@ class PPYOLOPAN(nn.Layer):
         data_format: str = "NCHW",
         in_strides: Optional[Sequence[int]] = None,
     ):
-        super().__init__()
+        super().__init__(in_channels, in_strides)
         check_data_format(data_format)
         if conv_block_num < (2 if spp else 1):
             raise ConfigError(
                 f"conv_block_num: found {conv_block_num}, allowed: at least 1, with spp at least 2"
             )
         levels = len(in_channels)
-        self._out_strides = list(in_strides or [32 // 2**i for i in range(levels)][::-1])[::-1]
-        if not 1 <= levels <= 6:
+        if levels > 6:
             raise ConfigError(f"in_channels: found {levels} levels, allowed: 1 to 6")
         self._block = {"norm_type": norm_type, "act": act}
         self._drop = (block_size, keep_prob) if drop_block else None
@@ -98,13 +97,12 @@ class PPYOLOPAN(nn.Layer):
         def transition(ch_in, ch_out, filter_size=1, stride=1):
             return ConvBNLayer(ch_in, ch_out, filter_size, stride, **self._block)
 
-        laterals = list(in_channels)[::-1]  # coarsest first, as everywhere behind the backbone
         self.fpn, self.fpn_transition = nn.LayerList(), nn.LayerList()
         for i, width in enumerate(widths):
             if i > 0:
                 self.fpn_transition.append(transition(2 * widths[i - 1], 2 * width))
             self.fpn.append(
-                csp(laterals[i] + (2 * width if i else 0), width, with_spp=spp and i == 0)
+                csp(self.laterals[i] + (2 * width if i else 0), width, with_spp=spp and i == 0)
             )
         # Built from fine to coarse, numbered from coarse to fine: the released weights' names.
         self.pan_transition, self.pan = nn.LayerDict(), nn.LayerDict()
@@ -112,7 +110,7 @@ class PPYOLOPAN(nn.Layer):
             finer, width = 2 * widths[i + 1], widths[i]
             self.pan_transition[str(i)] = transition(finer, finer, filter_size=3, stride=2)
             self.pan[str(i)] = csp(finer + 2 * width, width)
-        self._out_channels = [2 * width for width in widths]
+        self.out_channels = [2 * width for width in widths]
 
     def _deep_branch(self, width: int, pairs: int, with_spp: bool) -> list:
         """Named layers of a block's deep branch."""
@@ -128,19 +126,6 @@ class PPYOLOPAN(nn.Layer):
             if i == min(1, pairs - 1) and self._drop is not None:
                 branch.append(("dropblock", DropBlock(*self._drop)))
         return branch
-
-    @classmethod
-    def from_config(cls, section, input_shape):
-        """Takes channels and strides from the backbone; values in the config are not used."""
-        return {
-            "in_channels": [shape.channels for shape in input_shape],
-            "in_strides": [shape.stride for shape in input_shape],
-        }
-
-    @property
-    def out_shape(self) -> list:
-        """`ShapeSpec` of every returned map, coarsest first."""
-        return [ShapeSpec(*shape) for shape in zip(self._out_channels, self._out_strides)]
 
     def forward(self, features):
         """Backbone maps, finest first, to neck maps of the same sizes, coarsest first."""

@@ -6,9 +6,8 @@ from typing import Optional
 import paddle
 from paddle import nn
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.modeling.layers.upsample import upsample_x2
-from ppdet_lite.modeling.shape_spec import ShapeSpec
+from ppdet_lite.modeling.necks.pyramid import PyramidNeck
 
 
 class DetectionBlock(nn.Layer):
@@ -30,7 +29,7 @@ class DetectionBlock(nn.Layer):
         return route, self.tip(route)
 
 
-class TopDownNeck(nn.Layer):
+class TopDownNeck(PyramidNeck):
     """Backbone maps, finest first, to neck maps of the same sizes, coarsest first.
 
     Each level's block takes the backbone's map, behind the coarsest level joined to the enlarged
@@ -39,23 +38,11 @@ class TopDownNeck(nn.Layer):
     Subclasses put a `DetectionBlock` per level in `yolo_block` and the layer from each level's
     route to the next level in `yolo_transition`, both coarsest first, with `add_level`.
 
-    Args:
-        in_channels: channels of the backbone's maps, finest first.
-        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
-            for each before.
-
-    Raises:
-        ConfigError: no levels.
+    Arguments and errors are those of `PyramidNeck`.
     """
 
     def __init__(self, in_channels: Sequence[int], in_strides: Optional[Sequence[int]] = None):
-        super().__init__()
-        if not in_channels:
-            raise ConfigError("in_channels: found [], needed: one entry per level")
-        levels = len(in_channels)
-        self.laterals = list(in_channels)[::-1]
-        self.out_strides = list(in_strides or [32 // 2**i for i in range(levels)][::-1])[::-1]
-        self.out_channels = []
+        super().__init__(in_channels, in_strides)
         self.yolo_block, self.yolo_transition = nn.LayerList(), nn.LayerList()
 
     def add_level(
@@ -66,19 +53,6 @@ class TopDownNeck(nn.Layer):
         self.out_channels.append(out_channels)
         if transition is not None:
             self.yolo_transition.append(transition)
-
-    @classmethod
-    def from_config(cls, section, input_shape):
-        """Takes channels and strides from the backbone; values in the config are not used."""
-        return {
-            "in_channels": [shape.channels for shape in input_shape],
-            "in_strides": [shape.stride for shape in input_shape],
-        }
-
-    @property
-    def out_shape(self) -> list:
-        """`ShapeSpec` of every returned map, coarsest first."""
-        return [ShapeSpec(*shape) for shape in zip(self.out_channels, self.out_strides)]
 
     def forward(self, features):
         """Backbone maps, finest first, to neck maps of the same sizes, coarsest first."""
