@@ -7,7 +7,7 @@ uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` i
 
 import os
 import struct
-from typing import Optional, Sequence, Union
+from typing import Optional, Union
 
 import cv2
 import numpy as np
@@ -258,16 +258,6 @@ class Normalizer:
             cv2.extractChannel(image, channel, plane)
             cv2.LUT(plane, self.table[channel], out[channel])
         return out
-
-
-def normalize_permute(
-    image: np.ndarray,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
-    is_scale: bool = True,
-) -> np.ndarray:
-    """uint8 [H, W, 3] -> normalised float32 [3, H, W]; see `Normalizer` for the arguments."""
-    return Normalizer(mean, std, is_scale)(image)
 
 
 class Preprocess:

@@ -5,8 +5,6 @@ are centre and size. A function does not care whether the unit is pixels or a fr
 unless it says so. Arrays have shape [..., 4]; no function changes its input.
 """
 
-from typing import Optional
-
 import numpy as np
 
 
@@ -20,18 +18,6 @@ def cxcywh_to_xyxy(boxes_cxcywh: np.ndarray) -> np.ndarray:
     """Centre and size [..., 4] to corners [..., 4]."""
     centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:4] / 2
     return np.concatenate([centre - half, centre + half], axis=-1)
-
-
-def xyxy_to_xywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Corners [..., 4] to COCO's left, top, width, height."""
-    top_left = boxes_xyxy[..., :2]
-    return np.concatenate([top_left, boxes_xyxy[..., 2:4] - top_left], axis=-1)
-
-
-def xywh_to_xyxy(boxes_xywh: np.ndarray) -> np.ndarray:
-    """COCO's left, top, width, height [..., 4] to corners."""
-    top_left = boxes_xywh[..., :2]
-    return np.concatenate([top_left, top_left + boxes_xywh[..., 2:4]], axis=-1)
 
 
 def box_area(boxes_xyxy: np.ndarray, offset: float = 0.0) -> np.ndarray:
@@ -81,35 +67,8 @@ def coverage_matrix(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndar
     return np.divide(common, area, out=np.zeros_like(common), where=area > 0)
 
 
-def centers_inside(boxes_xyxy: np.ndarray, region_xyxy: np.ndarray) -> np.ndarray:
-    """Which box centres lie in the region: [N, 4] and [4] to bool [N].
-
-    The left and top edge of the region count as inside, the right and bottom edge do not.
-    """
-    centre = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:4]) / 2
-    return np.all((centre >= region_xyxy[:2]) & (centre < region_xyxy[2:4]), axis=1)
-
-
 def wh_iou_matrix(sizes_a: np.ndarray, sizes_b: np.ndarray) -> np.ndarray:
     """IoU of concentric boxes, from sizes: [N, 2], [M, 2] to [N, M]; 0 where both are empty."""
     common = np.minimum(sizes_a[:, None], sizes_b[None]).prod(axis=-1)
     union = sizes_a.prod(axis=-1)[:, None] + sizes_b.prod(axis=-1)[None] - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-
-
-def usable_boxes(
-    boxes_xyxy: np.ndarray, min_size: float = 0.0, limit: Optional[float] = None
-) -> np.ndarray:
-    """Which boxes have finite corners and sides longer than `min_size`: [N, 4] to bool [N].
-
-    Args:
-        limit: when given, coordinates must also stay within +-limit, which guards against
-            annotations that would overflow later.
-    """
-    finite = np.isfinite(boxes_xyxy).all(axis=1)
-    size = boxes_xyxy[:, 2:4] - boxes_xyxy[:, :2]
-    with np.errstate(invalid="ignore"):
-        usable = finite & (size > min_size).all(axis=1)
-        if limit is not None:
-            usable &= (np.abs(boxes_xyxy) <= limit).all(axis=1)
-    return usable

@@ -12,7 +12,6 @@ from ppdet_lite.data.image_ops import (
     decode_image,
     fill_to_uint8,
     header_size,
-    normalize_permute,
     pad,
     resize,
 )
@@ -226,7 +225,7 @@ def test_resize_keeps_the_ratio_inside_any_target(photo):
 
 def test_normalise_by_hand():
     image = np.array([[[0, 128, 255]]], np.uint8)
-    result = normalize_permute(image)
+    result = Normalizer()(image)
     assert result.dtype == np.float32
     by_hand = [
         (0 - 0.485) / 0.229,
@@ -234,7 +233,7 @@ def test_normalise_by_hand():
         (1 - 0.406) / 0.225,
     ]
     np.testing.assert_allclose(result[:, 0, 0], by_hand, rtol=1e-6)
-    unscaled = normalize_permute(image, mean=(100, 100, 100), std=(2, 2, 2), is_scale=False)
+    unscaled = Normalizer((100, 100, 100), (2, 2, 2), is_scale=False)(image)
     np.testing.assert_allclose(unscaled[:, 0, 0], [-50, 14, 77.5])
 
 

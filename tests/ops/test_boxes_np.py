@@ -10,9 +10,7 @@ BOX = np.array([[10.0, 20.0, 30.0, 60.0]], dtype=np.float32)
 
 def test_conversions_by_hand():
     np.testing.assert_array_equal(boxes_np.xyxy_to_cxcywh(BOX), [[20, 40, 20, 40]])
-    np.testing.assert_array_equal(boxes_np.xyxy_to_xywh(BOX), [[10, 20, 20, 40]])
     np.testing.assert_array_equal(boxes_np.cxcywh_to_xyxy(boxes_np.xyxy_to_cxcywh(BOX)), BOX)
-    np.testing.assert_array_equal(boxes_np.xywh_to_xyxy(boxes_np.xyxy_to_xywh(BOX)), BOX)
 
 
 @pytest.mark.parametrize(
@@ -20,8 +18,6 @@ def test_conversions_by_hand():
     [
         boxes_np.xyxy_to_cxcywh,
         boxes_np.cxcywh_to_xyxy,
-        boxes_np.xyxy_to_xywh,
-        boxes_np.xywh_to_xyxy,
     ],
 )
 def test_conversions_keep_dtype_and_accept_no_boxes(convert):
@@ -52,26 +48,13 @@ def test_iou_by_hand():
     assert boxes_np.iou_matrix(np.zeros((0, 4)), b).shape == (0, 4)
 
 
-def test_coverage_and_centers():
+def test_coverage():
     boxes = np.array([[0.0, 0, 4, 4], [3, 3, 3, 9]])
     region = np.array([2.0, 0, 10, 10])
     np.testing.assert_allclose(boxes_np.coverage_matrix(boxes, region[None]), [[0.5], [0]])
-    np.testing.assert_array_equal(boxes_np.centers_inside(boxes, region), [True, True])
-    np.testing.assert_array_equal(
-        boxes_np.centers_inside(boxes, np.array([0.0, 0, 2, 2])), [False, False]
-    )
 
 
 def test_size_iou_by_hand():
     sizes = np.array([[10.0, 20]])
     anchors = np.array([[10.0, 20], [20, 10], [5, 5]])
     np.testing.assert_allclose(boxes_np.wh_iou_matrix(sizes, anchors), [[1, 100 / 300, 25 / 200]])
-
-
-def test_usable_boxes():
-    boxes = np.array(
-        [[0, 0, 2, 2], [0, 0, 0, 5], [3, 3, 1, 9], [0, 0, np.inf, 1], [np.nan, 0, 1, 1]]
-    )
-    np.testing.assert_array_equal(boxes_np.usable_boxes(boxes), [True, False, False, False, False])
-    assert not boxes_np.usable_boxes(boxes[:1], min_size=2).any()
-    assert not boxes_np.usable_boxes(boxes[:1] * 1e9, limit=1e6).any()

@@ -7,6 +7,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.base import Context, Transform, image_size
+from ppdet_lite.ops.boxes_np import wh_iou_matrix
 
 
 class _Events(NamedTuple):
@@ -150,7 +151,7 @@ class Gt2YoloTarget(Transform):
         """All assignments, ordered by picture and time."""
         valid = (boxes_cxcywh[..., 2] > 0) & (boxes_cxcywh[..., 3] > 0) & (scores > 0)
         image, obj = np.nonzero(valid)
-        overlap = _shape_iou(boxes_cxcywh[image, obj, 2:], self.anchors / size_hw[::-1])
+        overlap = wh_iou_matrix(boxes_cxcywh[image, obj, 2:], self.anchors / size_hw[::-1])
         best = overlap.argmax(axis=1) if len(overlap) else np.zeros(0, np.int64)
         steps = len(self.anchors) + 1  # time steps of one object
         events = _Events(image, obj, best, obj * steps, np.ones(len(obj), bool))
@@ -211,12 +212,6 @@ class Gt2YoloTarget(Transform):
         target[
             events.image[written], anchor[written], classes[written], row[written], column[written]
         ] = 1.0
-
-
-def _shape_iou(sizes_wh: np.ndarray, anchors_wh: np.ndarray) -> np.ndarray:
-    """IoU of boxes [N, 2] and anchors [M, 2] with a common centre, [N, M]."""
-    common = np.minimum(sizes_wh[:, None], anchors_wh[None]).prod(axis=2)
-    return common / (sizes_wh.prod(axis=1)[:, None] + anchors_wh.prod(axis=1)[None] - common)
 
 
 def _plain(value):
