@@ -89,6 +89,7 @@ def test_no_star_imports_and_no_bare_except(repo):
 
 
 TOOLS = ["train", "eval", "infer", "export_model", "make_demo_data", "quickstart"]
+TOOLS += ["benchmark_reader"]
 
 
 @pytest.mark.parametrize(

@@ -130,14 +130,14 @@ class Reader:
         """The epoch that the next iteration is for."""
         self.epoch = epoch
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[dict]:
-        """The batches of `epoch` from number `start` on.
+    def batches(self, epoch: int, start: int = 0, stop: Optional[int] = None) -> Iterator[dict]:
+        """The batches of `epoch` from number `start` on, up to `stop` (not included; None: all).
 
         Raises:
             DataError: unusable data, too many unreadable pictures, or a worker that died.
         """
         build = self._builder(epoch)
-        stop = len(build.batches)
+        stop = len(build.batches) if stop is None else min(stop, len(build.batches))
         self.total_wait_seconds = 0.0
         source = self._source(build, start, stop)
         try:

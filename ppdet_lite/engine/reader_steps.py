@@ -1,0 +1,92 @@
+"""Where the time of a reader goes, step by step, and which files it decodes.
+
+The functions of a sample's road are exchanged for timed ones while `timed` is active and put back
+after it, so that a reader pays nothing for this when it is not asked for.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from typing import Callable
+
+from ppdet_lite.data import batch as batch_module
+from ppdet_lite.data import reader as reader_module
+from ppdet_lite.data.image_ops import Normalizer
+from ppdet_lite.data.lazy_image import LazyImage
+from ppdet_lite.data.plan import Plan
+from ppdet_lite.data.transforms import decode as decode_module
+from ppdet_lite.data.transforms.targets import Gt2YoloTarget
+
+_THUMBNAIL = "thumbnail (mean gray of contrast)"
+
+
+class StepClock:
+    """Exclusive seconds by name: what a step hands to another timed step counts for that one.
+
+    Attributes:
+        seconds, calls: name -> total, in the order of first use.
+        files: paths of the decoded pictures, one entry per decoding.
+    """
+
+    def __init__(self):
+        self.seconds, self.calls = Counter(), Counter()
+        self.files = []
+        self._open = []  # names of the steps that are running now
+        self._inner = []  # for each of them: seconds of the timed steps inside it
+
+    def timed(self, function: Callable, name_of: Callable[..., str]) -> Callable:
+        """`function`, with its time booked under name_of(*its arguments)."""
+
+        def run(*args, **kwargs):
+            name = name_of(*args, **kwargs)
+            self._open.append(name)
+            self._inner.append(0.0)
+            began = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                seconds = time.perf_counter() - began
+                self._open.pop()
+                self.seconds[name] += seconds - self._inner.pop()
+                self.calls[name] += 1
+                if self._inner:
+                    self._inner[-1] += seconds
+
+        return run
+
+    def take_files(self) -> "list[str]":
+        """The files decoded since the last call."""
+        files, self.files = self.files, []
+        return files
+
+    def _rendering(self, *rest) -> str:
+        """A thumbnail is rendered too, but not for the batch."""
+        return _THUMBNAIL if _THUMBNAIL in self._open else "render"
+
+    def _decoding(self, source, max_pixels=None, name=None, **options) -> str:
+        self.files.append(str(name or source))
+        return "decode (pixels)"
+
+
+@contextlib.contextmanager
+def timed_steps():
+    """A `StepClock` that runs for every reader of this process (not its workers) inside `with`."""
+    clock = StepClock()
+    road = [
+        (Plan, "_run_step", lambda plan, step, *rest: type(step).__name__),
+        (decode_module, "decode_image", clock._decoding),
+        (LazyImage, "thumbnail", lambda *rest: _THUMBNAIL),
+        (LazyImage, "render", clock._rendering),
+        (batch_module.BatchBuilder, "_stack_fields", lambda *rest: "stack (ground truth)"),
+        (Normalizer, "__call__", lambda *rest: "normalise and layout"),
+        (Gt2YoloTarget, "finish", lambda *rest: "Gt2YoloTarget"),
+        (reader_module, "finish_batch", lambda *rest: "finish the batch (the rest)"),
+    ]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in road]
+    try:
+        for owner, name, name_of in road:
+            setattr(owner, name, clock.timed(getattr(owner, name), name_of))
+        yield clock
+    finally:
+        for owner, name, function in originals:
+            setattr(owner, name, function)

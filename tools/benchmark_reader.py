@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Measures the train and the eval reader: samples per second, and how many times the time of just
+decoding the same pictures they need. Docs: docs/reader.md."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+
+EXAMPLES = """  python tools/benchmark_reader.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml
+  ... -o TrainDataset.dataset_dir=my_data EvalDataset.dataset_dir=my_data
+  ... --workers 0 2 8 --batches 50     these numbers of reader processes, longer runs
+  ... --readers train --repeat 1       a quick look at the train reader
+  ... --json reader.json               all numbers, of every single run
+
+how to read the table: `decode` is the time of decoding the pictures of one sample (two with mixup)
+with one process, `ratio` = ms/sample : decode (1.5 means: half as much again as decoding alone),
+`CPU ratio` the same in processor time of all processes, which other work on the machine does not
+disturb, `speed-up` is against 0 workers, `cores used` is processor time : time on the clock.
+"""
+
+
+def main() -> None:
+    parser = config_parser(__doc__, EXAMPLES)
+    parser.add_argument(
+        "--readers",
+        nargs="+",
+        choices=["train", "eval"],
+        default=["train", "eval"],
+        help="which readers (default: both)",
+    )
+    parser.add_argument(
+        "--workers",
+        nargs="+",
+        type=int,
+        metavar="N",
+        help="numbers of reader processes to try (default: 0 up to the number of cores)",
+    )
+    parser.add_argument(
+        "--batches", type=int, default=20, metavar="N", help="batches per run (default: 20)"
+    )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        metavar="N",
+        help="runs per number of workers, of which the table shows the median (default: 3)",
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write all numbers to this file")
+    args = parser.parse_args()
+    cfg = config_from_args(args)
+    from ppdet_lite.engine.reader_benchmark import benchmark_readers
+    from ppdet_lite.engine.reader_report import report, write_json
+
+    result = benchmark_readers(cfg, args.readers, args.workers, args.batches, args.repeat)
+    print(report(result))
+    if args.json:
+        write_json(result, args.json)
+
+
+if __name__ == "__main__":
+    run_tool(main)
