@@ -55,6 +55,7 @@ RUNTIME_KEYS = {
     "data_format": RuntimeKey(str, NO_DEFAULT, "NCHW"),
     "width_mult": RuntimeKey(float, NO_DEFAULT, "factor on the channels of backbone and neck"),
     "depth_mult": RuntimeKey(float, NO_DEFAULT, "factor on the depth of backbone and neck"),
+    "act": RuntimeKey(Optional[str], NO_DEFAULT, "activation of YOLOX's backbone, neck and head"),
     "use_ema": RuntimeKey(bool, False, "keep an exponential moving average of the weights"),
     "ema_decay": RuntimeKey(float, 0.9998, "decay of the average", low=0, high=1),
     "ema_decay_type": RuntimeKey(str, "threshold", "threshold or exponential"),
@@ -79,7 +80,7 @@ UNUSED_KEYS = frozenset(
     """
     use_xpu use_npu use_mlu use_gcu print_flops print_params find_unused_parameters
     hidden_dim use_vdl vdl_log_dir log_ranks save_prediction_only sync_bn fleet
-    early_stop ssod_method use_shared_memory trt exclude_nms exclude_post_process act
+    early_stop ssod_method use_shared_memory trt exclude_nms exclude_post_process
     mode slim slim_method save_proposals proposals_path cutmix_epoch filename resume
     slice_infer profiler_options uniform_output_enabled enable_auto_parallel
     model_type load_static_weights mask_anchors use_fused_allreduce_gradients

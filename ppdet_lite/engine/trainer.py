@@ -14,6 +14,7 @@ import paddle
 from ppdet_lite.engine.interrupt import Interrupts
 from ppdet_lite.engine.setup import seed_step
 from ppdet_lite.engine.state import TrainState
+from ppdet_lite.modeling.inputs import POSITION_KEYS, as_tensors
 
 
 class StepRecord(NamedTuple):
@@ -129,13 +130,15 @@ class Trainer:
         return record
 
     def _forward_backward(self, batch: dict, is_last: bool) -> dict:
-        inputs = {k: paddle.to_tensor(v) for k, v in batch.items() if isinstance(v, np.ndarray)}
+        state = self.state
+        position = np.array([[state.epoch], [state.iteration], [state.seed]], np.int64)
+        inputs = as_tensors({**batch, **dict(zip(POSITION_KEYS, position))})
         # Gradients travel between the processes once per step, with the last micro batch.
         waits = not is_last and hasattr(self.network, "no_sync")
         with self.network.no_sync() if waits else contextlib.nullcontext():
-            with self.state.precision.autocast():
+            with state.precision.autocast():
                 outputs = self.network(inputs)
-            self.state.precision.backward(outputs["loss"] / self.accumulate_steps)
+            state.precision.backward(outputs["loss"] / self.accumulate_steps)
         return outputs
 
     def _call(self, event: str, *arguments) -> None:

@@ -9,6 +9,12 @@ from paddle.vision.ops import yolo_box
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.modeling.heads.cell_grid import (
+    cell_grid,
+    decode_boxes,
+    flatten_levels,
+    joint_scores,
+)
 from ppdet_lite.modeling.heads.yolo_level import agreed_fact
 from ppdet_lite.modeling.layers.precision import full_precision, to_float32
 from ppdet_lite.ops import nms as nms_ops
@@ -233,5 +239,52 @@ class BBoxPostProcess(nn.Layer):
         """
         with full_precision():
             boxes, scores = self.decode(outputs, levels, im_shape, scale_factor, iou_aware_factor)
+            bbox, bbox_num, _ = self.nms(boxes, scores)
+        return bbox, bbox_num
+
+
+class CellBox(nn.Layer):
+    """Raw YOLOX outputs to boxes in pixels of the original image and scores; see `cell_grid`.
+
+    Boxes are not cut at the borders of the image, as in PaddleDetection.
+    """
+
+    conf_thresh = 0.0
+    """Every cell is a candidate; the NMS sorts out."""
+
+    def forward(self, outputs, strides, scale_factor):
+        """Decodes all levels.
+
+        Args:
+            outputs: raw head outputs per level, [B, 5 + C, H, W].
+            strides: pixels per cell of each level.
+            scale_factor: [B, 2] resized / original, y and x.
+
+        Returns:
+            boxes_xyxy_px [B, A, 4], scores [B, C, A]; A runs over levels, rows, columns.
+        """
+        flat = flatten_levels([to_float32(output) for output in outputs])
+        boxes = decode_boxes(flat[:, :4], *cell_grid(outputs, strides))
+        scale_yx = scale_factor.unsqueeze(1)
+        scale_xyxy = paddle.concat([scale_yx[..., ::-1]] * 2, axis=-1)
+        return boxes / scale_xyxy, joint_scores(flat[:, 4:5], flat[:, 5:])
+
+
+class CellPostProcess(nn.Layer):
+    """`CellBox`, then NMS.
+
+    Args:
+        nms: turns boxes and scores into detections.
+    """
+
+    def __init__(self, nms: nn.Layer):
+        super().__init__()
+        self.decode = CellBox()
+        self.nms = nms
+
+    def forward(self, outputs, strides, scale_factor):
+        """Arguments as `CellBox.forward`; returns bbox and bbox_num as `BBoxPostProcess`."""
+        with full_precision():
+            boxes, scores = self.decode(outputs, strides, scale_factor)
             bbox, bbox_num, _ = self.nms(boxes, scores)
         return bbox, bbox_num

@@ -2,7 +2,6 @@
 
 from typing import Optional
 
-import numpy as np
 import paddle
 from paddle import nn
 
@@ -10,6 +9,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.backbones.resnet import ResNet
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
+from ppdet_lite.modeling.inputs import as_tensors
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
 from ppdet_lite.modeling.post_process import BBoxPostProcess
 
@@ -84,7 +84,7 @@ class YOLOv3(nn.Layer):
             score, x1, y1, x2, y2 in pixels of the original images) and `bbox_num` [B].
         """
         if paddle.in_dynamic_mode():
-            inputs = _as_tensors(inputs)
+            inputs = as_tensors(inputs)
         outputs = self.raw_outputs(inputs["image"])
         if self.training:
             return self.yolo_head.get_loss(outputs, inputs)
@@ -119,10 +119,3 @@ class YOLOv3(nn.Layer):
 
     def _iou_aware_factor(self):
         return self.yolo_head.iou_aware_factor if self.yolo_head.iou_aware else None
-
-
-def _as_tensors(inputs: dict) -> dict:
-    return {
-        key: paddle.to_tensor(value) if isinstance(value, np.ndarray) else value
-        for key, value in inputs.items()
-    }

@@ -53,3 +53,12 @@ def synchronise_norms(model: nn.Layer) -> None:
             synchronise_norms(child)
         elif not child._use_global_stats:
             setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
+
+
+def set_norm_constants(model: nn.Layer, epsilon: float, momentum: float) -> None:
+    """Sets both in every batch norm of `model`: `epsilon` is added to the variance, `momentum` is
+    the share of the running statistics that stays at each step.
+    """
+    for layer in model.sublayers():
+        if isinstance(layer, nn.BatchNorm2D):
+            layer._epsilon, layer._momentum = epsilon, momentum

@@ -28,15 +28,23 @@ class SPP(nn.Layer):
         act: Optional[str] = "leaky",
     ):
         super().__init__()
-        # A max pool of 9 is one of 5 over one of 5: the chain costs 25 taps per step, not 169.
-        self._steps = [size - before + 1 for before, size in zip((1, *pool_sizes[:-1]), pool_sizes)]
+        self._pool_sizes = tuple(pool_sizes)
         self.conv = ConvBNLayer(
             ch_in * (1 + len(pool_sizes)), ch_out, filter_size=1, norm_type=norm_type, act=act
         )
 
     def forward(self, x):
         """[B, ch_in, H, W] to [B, ch_out, H, W]."""
-        maps = [x]
-        for step in self._steps:
-            maps.append(F.max_pool2d(maps[-1], step, stride=1, padding=step // 2))
-        return self.conv(paddle.concat(maps, axis=1))
+        return self.conv(paddle.concat(max_pools(x, self._pool_sizes), axis=1))
+
+
+def max_pools(x, pool_sizes: Sequence) -> list:
+    """`x` and, for each odd and rising size, its max pool of stride 1: maps [B, C, H, W].
+
+    A max pool of 9 is one of 5 over one of 5: the chain costs 25 taps per step, not 169.
+    """
+    maps = [x]
+    for before, size in zip((1, *pool_sizes[:-1]), pool_sizes):
+        step = size - before + 1
+        maps.append(F.max_pool2d(maps[-1], step, stride=1, padding=step // 2))
+    return maps

@@ -1,0 +1,151 @@
+"""CSPDarkNet, the backbone of YOLOX (arXiv:2107.08430) and, in another form, of YOLOv5.
+
+Parameters are named as in PaddleDetection's weight files: `stem.conv.conv.weight`, then every layer
+with its number and its stage: `layers1.stage1.conv_layer.conv.weight`,
+`layers2.stage1.csp_layer.conv1.conv.weight`, ... `layers8.stage4.spp_layer.conv1.conv.weight`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Optional
+
+from paddle import nn
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.modeling.layers.csp import (
+    BaseConv,
+    CSPLayer,
+    Focus,
+    SPPLayer,
+    conv_class,
+    scaled_depth,
+)
+from ppdet_lite.modeling.shape_spec import ShapeSpec
+
+STEM_CHANNELS = 64
+
+
+class StagePlan(NamedTuple):
+    """One stage at full width and depth.
+
+    channels: of its output. blocks: bottlenecks. shortcut: see `BottleNeck`. pools: `before` or
+    `after` the CSP layer there are max pools of several sizes, or none.
+    """
+
+    channels: int
+    blocks: int
+    shortcut: bool = True
+    pools: Optional[str] = None
+
+
+PLANS = {
+    "X": (
+        StagePlan(128, 3),
+        StagePlan(256, 9),
+        StagePlan(512, 9),
+        StagePlan(1024, 3, shortcut=False, pools="before"),
+    ),
+    "P5": (
+        StagePlan(128, 3),
+        StagePlan(256, 6),
+        StagePlan(512, 9),
+        StagePlan(1024, 3, pools="after"),
+    ),
+}
+"""X: YOLOX. P5: YOLOv5 of version 6, with a plain 6x6 convolution as stem."""
+
+
+@register
+@serializable
+class CSPDarkNet(nn.Layer):
+    """Images [B, 3, H, W] to a list of feature maps, finest first.
+
+    Args:
+        arch: X or P5, see `PLANS`.
+        depth_mult: factor on the bottlenecks of each stage, at least one is left.
+        width_mult: factor on all channels.
+        depthwise: separable 3x3 convolutions.
+        act: name of the activations.
+        return_idx: stages whose output is returned, 1 (stride 4) to 4 (stride 32), rising.
+
+    Raises:
+        ConfigError: an argument that cannot be built.
+    """
+
+    __shared__ = ("depth_mult", "width_mult", "act")
+    __unused__ = ("trt",)
+
+    def __init__(
+        self,
+        arch: Literal["X", "P5"] = "X",
+        depth_mult: float = 1.0,
+        width_mult: float = 1.0,
+        depthwise: bool = False,
+        act: Optional[str] = "silu",
+        return_idx: Sequence[int] = (2, 3, 4),
+    ):
+        super().__init__()
+        _check_arguments(arch, depth_mult, width_mult, return_idx)
+        self._return_idx = list(return_idx)
+        channels = int(STEM_CHANNELS * width_mult)
+        if arch == "X":
+            self.stem = Focus(3, channels, act=act)
+        else:
+            self.stem = BaseConv(3, channels, 6, stride=2, act=act)
+        self._stages, self._out_shape, number = [], [], 0
+        for index, plan in enumerate(PLANS[arch], start=1):
+            ch_out = int(plan.channels * width_mult)
+            layers = []
+            for kind, layer in _stage_layers(plan, channels, ch_out, depth_mult, depthwise, act):
+                number += 1
+                layers.append(self.add_sublayer(f"layers{number}.stage{index}.{kind}", layer))
+            self._stages.append(layers)
+            self._out_shape.append(ShapeSpec(ch_out, 2 * 2**index))
+            channels = ch_out
+
+    @property
+    def out_shape(self) -> list:
+        """`ShapeSpec` of every returned map."""
+        return [self._out_shape[i - 1] for i in self._return_idx]
+
+    def forward(self, image):
+        """[B, 3, H, W] to the maps of `return_idx`."""
+        x = self.stem(image)
+        maps = []
+        for index, layers in enumerate(self._stages, start=1):
+            for layer in layers:
+                x = layer(x)
+            if index in self._return_idx:
+                maps.append(x)
+        return maps
+
+
+def _stage_layers(plan, ch_in, ch_out, depth_mult, depthwise, act) -> list:
+    """(name, layer) of each layer of a stage."""
+    blocks = scaled_depth(plan.blocks, depth_mult)
+    layers = [
+        ("conv_layer", conv_class(depthwise)(ch_in, ch_out, 3, stride=2, act=act)),
+        ("csp_layer", CSPLayer(ch_out, ch_out, blocks, plan.shortcut, depthwise, act)),
+    ]
+    if plan.pools == "before":
+        layers.insert(1, ("spp_layer", SPPLayer(ch_out, ch_out, act=act)))
+    elif plan.pools == "after":
+        # Three pools of 5 in a row, "SPPF", give what pools of 5, 9 and 13 give.
+        layers.append(("sppf_layer", SPPLayer(ch_out, ch_out, act=act)))
+    return layers
+
+
+def _check_arguments(arch, depth_mult, width_mult, return_idx) -> None:
+    problems = []
+    if arch not in PLANS:
+        problems.append(f"arch: found {arch!r}, allowed: {', '.join(PLANS)}")
+    if depth_mult <= 0:
+        problems.append(f"depth_mult: found {depth_mult}, allowed: a number above 0")
+    if int(STEM_CHANNELS * width_mult) < 2:
+        problems.append(f"width_mult: found {width_mult}, allowed: {2 / STEM_CHANNELS} or more")
+    if not return_idx or any(not 1 <= i <= 4 for i in return_idx):
+        problems.append(f"return_idx: found {list(return_idx)}, allowed: stages 1 to 4")
+    elif list(return_idx) != sorted(set(return_idx)):
+        problems.append(f"return_idx: found {list(return_idx)}, needed: rising, without repeats")
+    if problems:
+        raise ConfigError(problems)

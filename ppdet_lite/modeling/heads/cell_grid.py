@@ -1,0 +1,43 @@
+"""Cells of all levels in one row, and the boxes that YOLOX predicts in them.
+
+Loss and decoding share this: A runs over levels in the order of the head, then rows, then columns.
+"""
+
+import paddle
+
+
+def flatten_levels(outputs):
+    """Raw outputs [B, D, H_i, W_i] to [B, D, A]."""
+    return paddle.concat([output.flatten(2) for output in outputs], axis=2)
+
+
+def cell_grid(outputs, strides):
+    """Column and row of every cell [2, A], and the pixels per cell [A]; both float32."""
+    cells, sides = [], []
+    for output, stride in zip(outputs, strides):
+        height, width = output.shape[2:]
+        column = paddle.arange(width, dtype="float32").unsqueeze(0).expand([height, width])
+        row = paddle.arange(height, dtype="float32").unsqueeze(1).expand([height, width])
+        cells.append(paddle.stack([column, row]).reshape([2, height * width]))
+        sides.append(paddle.full([height * width], float(stride)))
+    return paddle.concat(cells, axis=1), paddle.concat(sides)
+
+
+def decode_boxes(regression, cells, strides):
+    """Raw x, y, w, h [B, 4, A] to corner boxes [B, A, 4] in pixels of the network input.
+
+    Centre (x + column, y + row) * stride, without a sigmoid; size exp(w), exp(h) * stride.
+    """
+    centre = (regression[:, :2] + cells) * strides
+    half = regression[:, 2:].exp() * strides / 2
+    return paddle.concat([centre - half, centre + half], axis=1).transpose([0, 2, 1])
+
+
+def joint_scores(objectness_logit, class_logits):
+    """sqrt(objectness x class) of logits [B, 1, A] and [B, C, A]: [B, C, A].
+
+    PaddleDetection's score, which its released weights and thresholds belong to; the YOLOX paper
+    uses the product itself. The order of the detections is the same.
+    """
+    sigmoid = paddle.nn.functional.sigmoid
+    return (sigmoid(objectness_logit) * sigmoid(class_logits)).sqrt()

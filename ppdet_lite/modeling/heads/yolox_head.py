@@ -1,0 +1,131 @@
+"""The decoupled head of YOLOX (arXiv:2107.08430, section 2.1)."""
+
+import math
+from collections.abc import Sequence
+from typing import Optional
+
+import paddle
+from paddle import ParamAttr, nn
+from paddle.nn.initializer import Assign, Constant
+from paddle.regularizer import L2Decay
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
+from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
+from ppdet_lite.modeling.post_process import MultiClassNMS
+
+PRIOR = 0.01
+"""Objectness and class scores of an untrained network."""
+
+PRIOR_CELLS = 5
+"""Sides of its boxes, in cells."""
+
+
+@register
+class YOLOXHead(nn.Layer):
+    """Class scores by one branch, box and objectness by another; one anchor-free box per cell.
+
+    Output channels of a level with C classes: x, y, w, h, objectness, C class logits.
+
+    Args:
+        num_classes: C.
+        width_mult: factor on `feat_channels`.
+        depthwise: separable 3x3 convolutions.
+        in_channels: channels of the neck's maps, finest first.
+        feat_channels: channels of the branches at full width.
+        fpn_strides: input pixels per cell, per level.
+        l1_epoch: see `YOLOXLoss`.
+        act: name of the activations.
+        assigner: see `YOLOXLoss`.
+        nms: detections from decoded boxes; None for the published `MultiClassNMS`.
+        loss_weight: see `YOLOXLoss`.
+
+    Raises:
+        ConfigError: arguments that do not fit together.
+    """
+
+    __shared__ = ("num_classes", "width_mult", "act")
+    __inject__ = ("assigner", "nms")
+    __unused__ = ("trt", "exclude_nms", "exclude_post_process")
+
+    def __init__(
+        self,
+        num_classes: int = 80,
+        width_mult: float = 1.0,
+        depthwise: bool = False,
+        in_channels: Sequence[int] = (256, 512, 1024),
+        feat_channels: int = 256,
+        fpn_strides: Sequence[int] = (8, 16, 32),
+        l1_epoch: int = 285,
+        act: Optional[str] = "silu",
+        assigner: Optional[nn.Layer] = None,
+        nms: Optional[nn.Layer] = None,
+        loss_weight: Optional[dict[str, float]] = None,
+    ):
+        super().__init__()
+        if num_classes < 1:
+            raise ConfigError(f"num_classes: found {num_classes}, allowed: 1 or more")
+        if not in_channels or len(in_channels) != len(fpn_strides):
+            raise ConfigError(
+                f"found {len(in_channels)} in_channels and {len(fpn_strides)} fpn_strides, needed: "
+                "one of each per level"
+            )
+        self.num_classes = num_classes
+        self.fpn_strides = list(fpn_strides)
+        self.loss = YOLOXLoss(assigner, loss_weight, l1_epoch)
+        if nms is None:
+            nms = MultiClassNMS(0.001, nms_top_k=10000, keep_top_k=1000, nms_threshold=0.65)
+        self.nms = nms
+        channels = max(1, int(feat_channels * width_mult))
+        conv = conv_class(depthwise)
+
+        def branch(outputs: int, bias: list):
+            return nn.Sequential(
+                conv(channels, channels, 3, act=act),
+                conv(channels, channels, 3, act=act),
+                _output_conv(channels, outputs, bias),
+            )
+
+        prior_logit = math.log(PRIOR / (1 - PRIOR))
+        box_bias = [0.0, 0.0, math.log(PRIOR_CELLS), math.log(PRIOR_CELLS), prior_logit]
+        self.stem_conv = nn.LayerList(BaseConv(c, channels, 1, act=act) for c in in_channels)
+        self.conv_cls = nn.LayerList(
+            branch(num_classes, [prior_logit] * num_classes) for _ in in_channels
+        )
+        self.conv_reg = nn.LayerList(branch(5, box_bias) for _ in in_channels)
+
+    @classmethod
+    def from_config(cls, section, input_shape=None):
+        """Takes channels and strides from the neck; values in the config are not used."""
+        if input_shape is None:
+            return {}
+        return {
+            "in_channels": [shape.channels for shape in input_shape],
+            "fpn_strides": [shape.stride for shape in input_shape],
+        }
+
+    def forward(self, features):
+        """Neck maps, finest first, to raw outputs [B, 5 + C, H, W], finest first."""
+        outputs = []
+        for feature, stem, classes, box in zip(
+            features, self.stem_conv, self.conv_cls, self.conv_reg
+        ):
+            x = stem(feature)
+            outputs.append(paddle.concat([box(x), classes(x)], axis=1))
+        return outputs
+
+    def get_loss(self, outputs, batch) -> dict:
+        """Loss terms and their weighted sum `loss` for raw outputs and a training batch."""
+        return self.loss(outputs, batch, self.fpn_strides)
+
+
+def _output_conv(channels: int, outputs: int, bias: list) -> nn.Conv2D:
+    """1x1 convolution that starts at weight 0, so that its bias is what an untrained one says."""
+    return nn.Conv2D(
+        channels,
+        outputs,
+        1,
+        weight_attr=ParamAttr(initializer=Constant(0.0)),
+        bias_attr=ParamAttr(initializer=Assign(bias), regularizer=L2Decay(0.0)),
+    )

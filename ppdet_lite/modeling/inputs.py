@@ -1,0 +1,36 @@
+"""What a detector takes: tensors, or the numpy batch of a reader."""
+
+import numpy as np
+import paddle
+
+POSITION_KEYS = ("epoch_id", "iteration", "seed")
+"""Where in a training run a batch stands, int64 [1] each; `Trainer` adds them.
+
+They stay numpy arrays: they decide what is computed, and to read them back would stop a GPU.
+"""
+
+
+def as_tensors(inputs: dict) -> dict:
+    """Arrays as tensors and lists of arrays as lists of tensors; tensors stay as they are.
+
+    Ground truth comes as a list, one array per image, when the images of a batch hold different
+    numbers of objects. Values that no network can take (file names) are left out.
+    """
+    converted = {}
+    for key, value in inputs.items():
+        if key in POSITION_KEYS or paddle.is_tensor(value):
+            converted[key] = value
+        elif isinstance(value, np.ndarray):
+            converted[key] = paddle.to_tensor(value)
+        elif isinstance(value, (list, tuple)) and all(map(_is_array, value)):
+            converted[key] = [paddle.to_tensor(entry) for entry in value]
+    return converted
+
+
+def _is_array(value) -> bool:
+    return isinstance(value, np.ndarray) or paddle.is_tensor(value)
+
+
+def position(inputs: dict, key: str, default=None):
+    """The whole number under `key` of POSITION_KEYS, `default` when the batch does not say."""
+    return int(inputs[key].item()) if key in inputs else default
