@@ -47,6 +47,7 @@ class BatchBuilder:
         training: keep ground truth and replace unreadable pictures; otherwise these are an error.
         num_classes: larger class indices are an error.
         collate_batch: ground truth of different lengths is an error; otherwise it stays a list.
+        draw_rank: makes the draws of the batch transforms this rank's own; 0: those of all ranks.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class BatchBuilder:
         training: bool,
         num_classes: Optional[int] = None,
         collate_batch: bool = True,
+        draw_rank: int = 0,
     ):
         self.dataset = dataset
         self.plan = plan
@@ -70,6 +72,7 @@ class BatchBuilder:
         self.training = training
         self.num_classes = num_classes
         self.collate_batch = collate_batch
+        self.draw_rank = draw_rank
 
     def __call__(self, number: int, buffer: Optional[np.ndarray] = None) -> RawBatch:
         """Batch `number`; its pixels lie in the uint8 `buffer` when that is given and enough."""
@@ -79,7 +82,8 @@ class BatchBuilder:
             context = Context(sample_rng(self.seed, self.epoch, int(index)), self.epoch)
             samples.append(self._sample(int(index), context, unreadable))
             notes.update(context.notes)
-        context = Context(batch_rng(self.seed, self.epoch, number), self.epoch)
+        rng = batch_rng(self.seed, self.epoch, number, self.draw_rank)
+        context = Context(rng, self.epoch)
         samples = self.plan.run_batch(samples, context)
         notes.update(context.notes)
         image = _stack_images(samples, buffer)

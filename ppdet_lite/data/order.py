@@ -13,9 +13,12 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.default_rng((_SAMPLE, seed, epoch, index))
 
 
-def batch_rng(seed: int, epoch: int, number: int) -> np.random.Generator:
-    """Everything random about the global batch `number`; the same on all ranks."""
-    return np.random.default_rng((_BATCH, seed, epoch, number))
+def batch_rng(seed: int, epoch: int, number: int, rank: int = 0) -> np.random.Generator:
+    """Everything random about the global batch `number`: the same on all ranks, unless they give
+    their own `rank`.
+    """
+    own = (rank,) if rank else ()
+    return np.random.default_rng((_BATCH, seed, epoch, number, *own))
 
 
 def epoch_order(indices: np.ndarray, shuffle: bool, seed: int, epoch: int) -> np.ndarray:

@@ -54,6 +54,7 @@ class Reader:
         mixup_epoch: int = -1,
         inputs_def: Optional[dict] = None,
         max_bad_fraction: float = 0.1,
+        size_per_rank: bool = False,
         seed: int = 0,
         dataset: Any = None,
     ):
@@ -77,6 +78,7 @@ class Reader:
         self.mixup_epoch = mixup_epoch
         self.inputs_def = inputs_def or {}
         self.max_bad_fraction = max_bad_fraction
+        self.size_per_rank = size_per_rank
         self.seed = seed
         self.epoch, self.rank, self.world_size = 0, 0, 1
         self._dataset = dataset
@@ -106,6 +108,7 @@ class Reader:
         """Drop everything that belongs to a data set or an iteration."""
         self.wait_seconds = self.total_wait_seconds = 0.0
         self.notes, self.unreadable, self._totalled = Counter(), {}, set()
+        self._said = set()
         self._pools = []
         self._indices = None
         self._order_of = (None, None)
@@ -219,6 +222,7 @@ class Reader:
             self.training,
             self.num_classes,
             self.collate_batch,
+            draw_rank=self.rank if self.size_per_rank else 0,
         )
 
     def _batches_of(self, epoch: int) -> "list[np.ndarray]":
@@ -259,7 +263,7 @@ class Reader:
             workers = 0
         if workers and start < stop:
             shared = size if self.use_shared_memory else None
-            pool = WorkerPool(build, start, stop, workers, shared, build.epoch, logger.warning)
+            pool = WorkerPool(build, start, stop, workers, shared, build.epoch, self._say_once)
             self._pools.append(pool)
             return pool.get
         buffer = np.empty(size, np.uint8) if size else None
@@ -289,9 +293,9 @@ class Reader:
             )
 
     def _say_once(self, text: str) -> None:
-        if text not in self.notes:
+        if text not in self._said:
             logger.warning("%s", text)
-        self.notes[text] += 1
+        self._said.add(text)
 
     def _say_totals(self) -> None:
         """At the end of the first epoch with something to tell: how often it has happened."""
@@ -328,6 +332,9 @@ class TrainReader(Reader):
         mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
         max_bad_fraction: share of unreadable pictures above which training stops.
+        size_per_rank: each process of a distributed run draws its own sizes and interpolations, as
+            PaddleDetection does; otherwise all use one size per step, so that none waits for the
+            one with the largest pictures.
         seed: of all random draws; the engine sets it.
         dataset: a data set, or a function that makes it.
     """

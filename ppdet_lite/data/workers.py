@@ -2,12 +2,11 @@
 
 The processes are forked for one epoch, so they share the data set's memory with their parent and
 know everything about the epoch they work for. Worker w builds batches w, w + n, w + 2n, ... The
-pixels travel through anonymous shared memory (not /dev/shm, whose size is often limited), the rest
-through a pipe. A worker only starts a batch when one of its slots of shared memory is free.
+pixels travel through shared memory (see `shared_memory`), the rest through a pipe. A worker only
+starts a batch when one of its slots of shared memory is free.
 """
 
 import contextlib
-import mmap
 import multiprocessing
 import os
 import pickle
@@ -22,8 +21,8 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.batch import RawBatch
+from ppdet_lite.data.shared_memory import SLOTS, batch_slots
 
-_SLOTS = 2  # batches in flight per worker
 _LOOK_FOR_PARENT_S = 1.0
 _SLOW_S = 60.0
 
@@ -42,7 +41,8 @@ class WorkerPool:
         workers: number of processes.
         slot_bytes: pixels of the largest batch in bytes; None sends pictures through the pipes.
         epoch: for messages.
-        report: called with a line of text when a batch takes very long.
+        report: called with a line of text when a batch takes very long, or when there is too little
+            memory for the batches in flight.
     """
 
     def __init__(
@@ -58,15 +58,14 @@ class WorkerPool:
         self.start = start
         self.epoch = epoch
         self.report = report
-        self.processes, self.pipes, self.slots = [], [], []
+        self.processes, self.pipes = [], []
         method = multiprocessing.get_context("fork")
         count = min(workers, max(stop - start, 1))
+        self.slots = batch_slots(count, slot_bytes, report) if slot_bytes else [[]] * count
         try:
-            for worker in range(count):
-                slots = [_shared_bytes(slot_bytes) for _ in range(_SLOTS)] if slot_bytes else []
+            for worker, slots in enumerate(self.slots):
                 here, there = method.Pipe()
                 self.pipes.append(here)
-                self.slots.append(slots)
                 numbers = range(start + worker, stop, count)
                 process = method.Process(
                     target=_work,
@@ -79,7 +78,7 @@ class WorkerPool:
                     process.start()
                 there.close()
                 self.processes.append(process)
-                for slot in range(_SLOTS):
+                for slot in range(len(slots) or SLOTS):
                     self._free(worker, slot)
         except BaseException:
             self.close()
@@ -164,11 +163,6 @@ class WorkerPool:
             f"{self._name(worker)} {end} while batch {number} of epoch {self.epoch} was awaited"
             f"{hint}"
         )
-
-
-def _shared_bytes(count: int) -> np.ndarray:
-    """uint8 memory that forked children share."""
-    return np.frombuffer(mmap.mmap(-1, count), np.uint8)
 
 
 def _work(build, numbers, pipe, slots, parent: int, inherited) -> None:

@@ -63,6 +63,12 @@ def test_order_depends_on_seed_and_epoch():
     np.testing.assert_array_equal(epoch_order(indices, False, 3, 1), indices)
 
 
+def test_ranks_share_the_draws_of_a_batch_unless_they_give_their_rank():
+    draws = [batch_rng(1, 2, 3, rank).random() for rank in (0, 1, 2)]
+    assert draws[0] == batch_rng(1, 2, 3).random()
+    assert len(set(draws)) == 3
+
+
 def test_streams_do_not_coincide():
     draws = {
         rng.random()

@@ -106,6 +106,40 @@ def test_ranks_share_the_images_and_the_size(dataset):
     assert sorted(names) == sorted(path for path, _, _ in dataset.paths)
 
 
+def sizes_of_ranks(dataset, **settings):
+    """Per rank and batch the size of the pictures, over three epochs."""
+    sizes = []
+    for rank in range(3):
+        reader = train_reader(dataset, batch_size=1, **settings)
+        reader.rank, reader.world_size = rank, 3
+        sizes.append([b["image"].shape[2] for epoch in range(3) for b in reader.batches(epoch)])
+    return sizes
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_size_per_rank_on_request(dataset, workers):
+    together = sizes_of_ranks(dataset, worker_num=workers)
+    assert together[0] == together[1] == together[2]
+    assert len(set(together[0])) > 1
+    apart = sizes_of_ranks(dataset, worker_num=workers, size_per_rank=True)
+    assert apart[0] == together[0]
+    assert len({tuple(sizes) for sizes in apart}) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_shards_differ_by_epoch_and_cover_every_image(dataset, workers):
+    shards = []
+    for epoch in range(3):
+        names = []
+        for rank in range(2):
+            reader = train_reader(dataset, drop_last=False, batch_size=2, worker_num=workers)
+            reader.rank, reader.world_size = rank, 2
+            names.append([name for batch in reader.batches(epoch) for name in batch["im_file"]])
+        assert sorted(names[0] + names[1]) == sorted(path for path, _, _ in dataset.paths)
+        shards.append(frozenset(names[0]))
+    assert len(set(shards)) == 3
+
+
 def test_eval_ranks_share_the_images(dataset):
     ids = []
     for rank in range(3):

@@ -1,0 +1,109 @@
+"""Memory for the pixels of the batches in flight, shared by a reader and its forked workers.
+
+It is anonymous (no name, no file), so the size of /dev/shm does not matter. What can still happen
+is that the machine, the container or the process may not have so much memory: that is found out
+here, before the first batch, instead of by a killed worker later.
+"""
+
+import mmap
+from pathlib import Path
+from typing import Callable, Optional
+
+import numpy as np
+
+SLOTS = 2
+"""Batches in flight per worker: one that is built, one that waits to be fetched."""
+
+_MEGABYTE = 2**20
+
+
+def shared_bytes(count: int) -> np.ndarray:
+    """uint8 memory that forked children share, zero-filled.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    return np.frombuffer(mmap.mmap(-1, count), np.uint8)
+
+
+def batch_slots(
+    workers: int, slot_bytes: int, report: Callable[[str], None]
+) -> "list[list[np.ndarray]]":
+    """Per worker the memory of its batches in flight.
+
+    Where `SLOTS` batches per worker are too much, one each is tried; where that is too much as
+    well the lists are empty, and pictures have to travel through pipes.
+
+    Args:
+        slot_bytes: pixels of the largest batch.
+        report: called with one line when it could not be as much as wanted.
+    """
+    wanted = workers * SLOTS * slot_bytes
+    first_reason = ""
+    for per_worker in range(SLOTS, 0, -1):
+        slots, reason = _try(workers, per_worker, slot_bytes)
+        if not reason:
+            if first_reason:
+                report(_line(wanted, workers, first_reason, f"{per_worker} each instead"))
+            return slots
+        first_reason = first_reason or reason
+    report(_line(wanted, workers, first_reason, "they go through pipes instead, which is slower"))
+    return [[] for _ in range(workers)]
+
+
+def _try(workers: int, per_worker: int, slot_bytes: int) -> "tuple[list, str]":
+    """The memory, and why it cannot be had (empty when it can)."""
+    free = available_bytes()
+    if free is not None and workers * per_worker * slot_bytes > free:
+        return [], f"only {free // _MEGABYTE} MB of memory are free"
+    try:
+        made = [[shared_bytes(slot_bytes) for _ in range(per_worker)] for _ in range(workers)]
+    except OSError as error:
+        return [], str(error.strerror or error)
+    return made, ""
+
+
+def _line(wanted: int, workers: int, reason: str, instead: str) -> str:
+    return (
+        f"no {wanted / _MEGABYTE:.0f} MB of shared memory for {SLOTS} batches of each of {workers} "
+        f"workers ({reason}): {instead}; a smaller worker_num or batch_size needs less"
+    )
+
+
+def available_bytes(root: Path = Path("/")) -> Optional[int]:
+    """Memory that can still be used without swapping, None where the system does not tell.
+
+    The smaller of the machine's free memory and what the limit of the container (cgroup) leaves.
+
+    Args:
+        root: where `proc` and `sys` lie.
+    """
+    found = [_machine(root), _cgroup(root / "sys/fs/cgroup", "memory.max", "memory.current")]
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    found.append(_cgroup(root / "sys/fs/cgroup/memory", *names))
+    return min((value for value in found if value is not None), default=None)
+
+
+def _machine(root: Path) -> Optional[int]:
+    for line in _text(root / "proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup(folder: Path, limit_name: str, usage_name: str) -> Optional[int]:
+    """What the limit leaves; file pages that can be dropped at any time do not count as used."""
+    limit, usage = _text(folder / limit_name).strip(), _text(folder / usage_name).strip()
+    if not limit.isdigit() or not usage.isdigit():  # no such file, or "max"
+        return None
+    stat = dict(line.split()[:2] for line in _text(folder / "memory.stat").splitlines())
+    droppable = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+    return max(int(limit) - int(usage) + droppable, 0)
+
+
+def _text(path: Path) -> str:
+    """The content of a small file of the system, empty where there is none."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
