@@ -9,7 +9,7 @@ import pytest
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.modeling.heads.yolo_level import YoloLevel
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
-from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss
+from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss, SoftWeightIouAwareLoss
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 
 LN2 = math.log(2)
@@ -91,6 +91,23 @@ def test_iou_awareness_reaches_only_its_logit():
     gradient = output.grad.numpy()
     assert gradient[0, 0, 0, 0] == pytest.approx(0.5 - 1, abs=1e-6)
     gradient[0, 0, 0, 0] = 0
+    np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
+
+
+@pytest.mark.parametrize("logit, probability", [(0.0, 1 / 2), (LN2, 2 / 3), (-math.log(4), 1 / 5)])
+def test_soft_weight_iou_awareness_by_hand(logit, probability):
+    """-IoU ln(p), with its gradient IoU (p - 1): towards 1 whatever the IoU is."""
+    raw = _raw(iou_aware=True)
+    raw[0, 0, 0, 0] = logit
+    raw[0, 3, 0, 0] = -LN2  # half as wide: IoU 1/2
+    output = paddle.to_tensor(raw, stop_gradient=False)
+    loss = YOLOv3Loss(CLASSES, iou_aware_loss=SoftWeightIouAwareLoss(3.0))
+    term = loss([output], _batch(_target(objectness=0.4)), [PLAIN], True)["loss_iou_aware"]
+    assert term.item() == pytest.approx(3.0 * 0.5 * -math.log(probability) * 0.4, rel=1e-5)
+    term.backward()
+    gradient = output.grad.numpy()
+    assert gradient[0, 0, 0, 0] == pytest.approx(3.0 * 0.5 * (probability - 1) * 0.4, rel=1e-5)
+    gradient[0, 0, 0, 0] = 0  # neither the box nor the empty cell learns from it
     np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 
 

@@ -1,5 +1,6 @@
 """Losses on the overlap of predicted and true boxes, and on the prediction of that overlap."""
 
+import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
@@ -91,3 +92,29 @@ class IouAwareLoss(nn.Layer):
         """
         label = self._overlap(predicted_xyxy, target_xyxy).detach()
         return self.loss_weight * binary_cross_entropy(iou_logit, label)
+
+
+@register
+@serializable
+class SoftWeightIouAwareLoss(nn.Layer):
+    """-loss_weight * IoU * ln(sigmoid(logit)): the IoU-aware loss of PP-YOLO (arXiv:2007.12099).
+
+    The IoU reached weighs the push of the prediction towards 1; nothing pushes it towards smaller
+    values. PP-YOLOv2 (section 3.2) replaced this "soft weight" by the "soft label" of
+    `IouAwareLoss`, whose two terms have their minimum where the prediction equals the IoU.
+
+    Args:
+        loss_weight: factor.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, iou_logit, predicted_xyxy, target_xyxy):
+        """Logits [...], boxes [..., 4] and [..., 4] to the loss of each [...].
+
+        The IoU is a constant: the gradient reaches the logit only.
+        """
+        weight = box_ops.iou(predicted_xyxy, target_xyxy).detach()
+        return self.loss_weight * weight * F.softplus(-iou_logit)
