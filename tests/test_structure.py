@@ -90,6 +90,7 @@ def test_no_star_imports_and_no_bare_except(repo):
 
 TOOLS = ["train", "eval", "infer", "export_model", "make_demo_data", "quickstart"]
 TOOLS += ["benchmark_reader"]
+TOOLS += ["model_info"]
 
 
 @pytest.mark.parametrize(
