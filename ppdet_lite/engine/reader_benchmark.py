@@ -17,6 +17,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.batch import BatchBuilder
+from ppdet_lite.engine.machine import core_count
 from ppdet_lite.engine.process_memory import ForkedMemory, forget_peak, memory_of
 from ppdet_lite.engine.reader_steps import timed_steps
 from ppdet_lite.utils.logger import get_logger, progress_bar
@@ -99,13 +100,6 @@ def benchmark_readers(
         "wall_s": total.wall,
         "cpu_s": total.cpu,
     }
-
-
-def core_count() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _reader(cfg, name: str):

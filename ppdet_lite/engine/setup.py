@@ -13,6 +13,7 @@ from paddle import distributed
 
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.sources.class_names import compare_class_names
+from ppdet_lite.engine.machine import core_count
 from ppdet_lite.utils.logger import get_logger
 
 _NAMES_SHOWN = 10
@@ -52,9 +53,8 @@ def prepare_device(cfg) -> str:
 
 
 def _fair_share_of_cores() -> int:
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1") or 1)
-    return max(1, (available or 1) // processes)
+    return max(1, core_count() // processes)
 
 
 def use_cpu_cores(threads: int) -> bool:

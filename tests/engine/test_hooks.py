@@ -69,7 +69,29 @@ def test_slow_data_is_said_once_with_what_to_change(toys, lines):
     toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
     warnings = [line for line in lines if "Waiting for data" in line]
     assert len(warnings) == 1
-    assert re.search(r"takes \d\d% of the time; raise -o worker_num \(now 0", warnings[0])
+    pattern = (
+        r"Waiting for data takes \d\d% of the time; raise -o worker_num \(now 0, this machine has "
+        r"\d+ cores\); keep the pictures in memory or on a fast disk with TrainReader.cache; where "
+        r"steps are very short a larger TrainReader.batch_size helps; tools/benchmark_reader.py "
+        r"shows where the time goes \(docs/reader.md\)\."
+    )
+    assert re.fullmatch(pattern, warnings[0])
+
+
+def test_advice_leaves_out_what_is_done_already(toys, lines):
+    reader = toys.reader(30)
+    reader.worker_num, reader.cache = 10**6, object()
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    (warning,) = [line for line in lines if "Waiting for data" in line]
+    assert "; worker_num is 1000000 on " in warning and " cores already; where" in warning
+
+
+def test_slow_data_is_noticed_in_short_epochs_too(toys, lines):
+    reader = toys.reader(6)
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    toys.trainer([LogHook(10)], epochs=6, reader=reader).run()
+    assert len([line for line in lines if "Waiting for data" in line]) == 1
 
 
 def test_a_slow_start_of_the_epoch_is_no_reason_to_warn(toys, lines):

@@ -1,7 +1,6 @@
 """Progress on the terminal and in the log file, in the shape of PaddleDetection's lines."""
 
 import datetime
-import os
 import statistics
 import sys
 import time
@@ -10,10 +9,12 @@ from collections import defaultdict, deque
 import paddle
 
 from ppdet_lite.engine.hooks.base import Hook
+from ppdet_lite.engine.machine import core_count
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 _WAIT_SHARE = 0.2
-_WAIT_STEPS = 20
+_WAIT_STEPS = 18
+_START_STEPS = 2  # of an epoch, where the workers have nothing ready yet
 
 
 class LogHook(Hook):
@@ -33,14 +34,14 @@ class LogHook(Hook):
         self._window = defaultdict(lambda: deque(maxlen=self.log_iter))
         self._costs = deque(maxlen=max(_WAIT_STEPS, self.log_iter))
         self._last_end = None
-        self._seconds = self._steps = 0
+        self._seconds = self._steps = self._steps_of_epoch = 0
         self._warned = False
         self._bar = None
 
     def before_epoch(self, trainer) -> None:
         """Starts the clock and the bar of the epoch."""
         self._last_end = time.perf_counter()
-        self._costs.clear()
+        self._steps_of_epoch = 0
         state = trainer.state
         self._close_bar()
         self._bar = progress_bar(
@@ -53,11 +54,13 @@ class LogHook(Hook):
         cost, self._last_end = now - self._last_end, now
         self._seconds += cost
         self._steps += 1
+        self._steps_of_epoch += 1
         for key, value in record.mean_losses().items():
             self._window[key].append(value)
         self._window["batch_cost"].append(cost)
         self._window["data_cost"].append(record.data_cost)
-        self._costs.append((record.data_cost, cost))
+        if self._steps_of_epoch > _START_STEPS:
+            self._costs.append((record.data_cost, cost))
         self._bar.update(1)
         step = trainer.state.step_in_epoch
         if self._steps == 1 or step % self.log_iter == 0 or step == trainer.steps_per_epoch:
@@ -81,26 +84,17 @@ class LogHook(Hook):
         )
 
     def _check_waiting(self, trainer) -> None:
-        """Says once when the reader cannot keep up. The start of an epoch, where the workers have
-        nothing ready yet, does not count.
-        """
-        costs = list(self._costs)[2:]
-        if self._warned or len(costs) < _WAIT_STEPS - 2:
+        """Says once when the reader cannot keep up, and what to change."""
+        if self._warned or len(self._costs) < _WAIT_STEPS:
             return
-        waiting, total = (sum(column) for column in zip(*costs))
+        waiting, total = (sum(column) for column in zip(*self._costs))
         if waiting <= _WAIT_SHARE * total:
             return
         self._warned = True
-        workers = getattr(trainer.reader, "worker_num", 0)
-        cores = os.cpu_count() or 1
-        advice = (
-            f"raise -o worker_num (now {workers}, this machine has {cores} cores)"
-            if workers < cores
-            else f"worker_num is {workers} on {cores} cores already: put the images on a faster "
-            f"disk, store them smaller, or train on fewer GPUs per machine"
-        )
         get_logger().warning(
-            "Waiting for data takes %.0f%% of the time; %s.", 100 * waiting / total, advice
+            "Waiting for data takes %.0f%% of the time; %s.",
+            100 * waiting / total,
+            _advice(trainer),
         )
 
     def after_epoch(self, trainer) -> None:
@@ -115,6 +109,23 @@ class LogHook(Hook):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _advice(trainer) -> str:
+    """What makes the reader faster, the first thing to try first."""
+    workers = getattr(trainer.reader, "worker_num", 0)
+    cores = core_count()
+    advice = []
+    if workers < cores:
+        advice.append(f"raise -o worker_num (now {workers}, this machine has {cores} cores)")
+    else:
+        advice.append(f"worker_num is {workers} on {cores} cores already")
+    if getattr(trainer.reader, "cache", None) is None:
+        advice.append("keep the pictures in memory or on a fast disk with TrainReader.cache")
+    return (
+        "; ".join(advice) + "; where steps are very short a larger TrainReader.batch_size helps; "
+        "tools/benchmark_reader.py shows where the time goes (docs/reader.md)"
+    )
 
 
 def _peak_memory_mb() -> int:
