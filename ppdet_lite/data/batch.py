@@ -43,7 +43,8 @@ class BatchBuilder:
         plan: the transform lists.
         batches: per batch the sample indices.
         seed, epoch: what the random draws depend on.
-        mix: whether `Mixup` gets partners.
+        mixing: the settings whose transforms get partners in this epoch, see
+            `Transform.switched_by`.
         training: keep ground truth and replace unreadable pictures; otherwise these are an error.
         num_classes: larger class indices are an error.
         collate_batch: ground truth of different lengths is an error; otherwise it stays a list.
@@ -57,7 +58,7 @@ class BatchBuilder:
         batches: "list[np.ndarray]",
         seed: int,
         epoch: int,
-        mix: bool,
+        mixing: "frozenset[str]",
         training: bool,
         num_classes: Optional[int] = None,
         collate_batch: bool = True,
@@ -68,7 +69,7 @@ class BatchBuilder:
         self.batches = batches
         self.seed = seed
         self.epoch = epoch
-        self.mix = mix
+        self.mixing = mixing
         self.training = training
         self.num_classes = num_classes
         self.collate_batch = collate_batch
@@ -94,12 +95,17 @@ class BatchBuilder:
 
         def make_partner(steps_before: int) -> dict:
             steps = self.plan.sample_steps[:steps_before]
-            return self._readable(None, context, steps, None, unreadable)
+            own_context = Context(context.rng, context.epoch)
+            partner = self._readable(None, own_context, steps, None, frozenset(), unreadable)
+            context.notes.update(own_context.notes)
+            return partner
 
-        partner = make_partner if self.mix else None
-        return self._readable(index, context, self.plan.sample_steps, partner, unreadable)
+        steps = self.plan.sample_steps
+        return self._readable(index, context, steps, make_partner, self.mixing, unreadable)
 
-    def _readable(self, index, context: Context, steps, make_partner, unreadable: dict) -> dict:
+    def _readable(
+        self, index, context: Context, steps, make_partner, mixing, unreadable: dict
+    ) -> dict:
         """The sample `index` (None: a random one) after `steps`, replaced while unreadable."""
         for _ in range(_REPLACEMENTS):
             if index is None:
@@ -107,7 +113,7 @@ class BatchBuilder:
             record = self.dataset.record(index)
             try:
                 self._check_classes(record)
-                return self.plan.run_sample(record, context, steps, make_partner)
+                return self.plan.run_sample(record, context, steps, make_partner, mixing)
             except ImageError as error:
                 if not self.training:
                     raise

@@ -222,6 +222,16 @@ class LazyImage:
         return self._with(target=small, interp=0).render()
 
     # pixels --------------------------------------------------------------------------------------
+    def pixels(self) -> np.ndarray:
+        """The pixels to read only: the decoded source itself while nothing has been decided about
+        the picture, otherwise rendered.
+        """
+        first, whole = self.layers[0], Rect(0, 0, self.width, self.height)
+        untouched = len(self.layers) == 1 and self._only_layers() and first.weight == 1.0
+        if untouched and first.part == whole and first.source.shape[:2] == self.size_hw:
+            return first.source
+        return self.render()
+
     def render(self, out: Optional[np.ndarray] = None) -> np.ndarray:
         """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given."""
         if out is None:

@@ -7,6 +7,7 @@ goes on lazily from that array. What can no longer be left for the batch then, b
 entry comes later, is done on the spot.
 """
 
+import functools
 import random
 from typing import Optional
 
@@ -17,6 +18,7 @@ from ppdet_lite.data.image_ops import Normalizer
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.transforms.base import Context, Transform
 from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
+from ppdet_lite.data.transforms.pad import Pad, PadResize
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
 from ppdet_lite.data.transforms.targets import Gt2YoloTarget
 
@@ -60,12 +62,14 @@ class Plan:
                 self.target = entries[index]
 
     def final_resize(self) -> Optional[Transform]:
-        """The `Resize` or `BatchRandomResize` that decides about the size of the pictures in a
-        batch, None without one and when a user's own entry comes later.
+        """The step that decides about the size of the pictures in a batch, with its `sizes`; None
+        without one and when a user's own entry, or padding to no fixed size, comes later.
         """
         for step in reversed([*self.sample_steps, *self.batch_steps]):
-            if isinstance(step, (BatchRandomResize, Resize)):
+            if isinstance(step, (BatchRandomResize, Resize, PadResize)):
                 return step
+            if isinstance(step, Pad):
+                return step if step.sizes else None
             if not isinstance(step, Transform):
                 return None
         return None
@@ -75,16 +79,19 @@ class Plan:
         step = self.final_resize()
         return None if step is None else max(height * width for height, width in step.sizes)
 
-    def run_sample(self, sample: dict, context: Context, steps, make_partner=None) -> dict:
+    def run_sample(
+        self, sample: dict, context: Context, steps, make_partner=None, mixing=frozenset()
+    ) -> dict:
         """Run `steps` on one sample.
 
         Args:
-            make_partner: makes a partner sample with the first n steps; None turns mixing off.
+            make_partner: makes a partner sample with the first n steps, in a context of its own.
+            mixing: the settings (`Transform.switched_by`) whose transforms get partners.
         """
         for number, step in enumerate(steps):
             context.partner = None
-            if make_partner is not None:
-                context.partner = lambda steps_before=number: make_partner(steps_before)
+            if getattr(step, "switched_by", Transform.switched_by) in mixing:
+                context.partner = functools.partial(make_partner, number)
             try:
                 sample = self._run_step(step, sample, context)
             except UserError:

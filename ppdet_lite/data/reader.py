@@ -18,6 +18,7 @@ from ppdet_lite.data.batch import BatchBuilder, RawBatch, finish_batch
 from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.plan import Plan
 from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
+from ppdet_lite.data.transforms.pad import Pad
 from ppdet_lite.data.transforms.resize import Resize
 from ppdet_lite.data.workers import WorkerPool, can_fork
 
@@ -52,6 +53,7 @@ class Reader:
         use_shared_memory: bool = True,
         worker_num: int = 0,
         mixup_epoch: int = -1,
+        mosaic_epoch: int = -1,
         inputs_def: Optional[dict] = None,
         max_bad_fraction: float = 0.1,
         size_per_rank: bool = False,
@@ -76,6 +78,7 @@ class Reader:
         self.use_shared_memory = use_shared_memory
         self.worker_num = worker_num
         self.mixup_epoch = mixup_epoch
+        self.mosaic_epoch = mosaic_epoch
         self.inputs_def = inputs_def or {}
         self.max_bad_fraction = max_bad_fraction
         self.size_per_rank = size_per_rank
@@ -173,7 +176,8 @@ class Reader:
             return "", ()
         per_batch = any(step is entry for entry in self.batch_transforms)
         group = "batch_transforms" if per_batch else "sample_transforms"
-        return f"{type(self).__name__}.{group}.{type(step).__name__}.target_size", step.sizes
+        key = getattr(step, "size_key", "target_size")
+        return f"{type(self).__name__}.{group}.{type(step).__name__}.{key}", step.sizes
 
     def preprocess_config(self) -> "list[dict]":
         """The `Preprocess` list of infer_cfg.yml: how deployment prepares a picture.
@@ -196,6 +200,8 @@ class Reader:
                     "keep_ratio": entry.keep_ratio,
                     "interp": entry.interp,
                 }
+            elif isinstance(entry, Pad):
+                settings = entry.export_settings()
             elif isinstance(entry, NormalizeImage):
                 settings = dict(entry.settings)
             elif isinstance(entry, Permute):
@@ -205,20 +211,24 @@ class Reader:
             else:
                 raise ConfigError(
                     f"{type(self).__name__}: {name} cannot be exported; deployment knows Resize, "
-                    "NormalizeImage and Permute"
+                    "Pad, NormalizeImage and Permute"
                 )
             result.append({"type": name, **settings})
         return result
 
     def _builder(self, epoch: int) -> BatchBuilder:
-        mix = self.mixup_epoch == 0 or epoch < self.mixup_epoch
+        mixing = [
+            name
+            for name in ("mixup_epoch", "mosaic_epoch")
+            if getattr(self, name) == 0 or epoch < getattr(self, name)
+        ]
         return BatchBuilder(
             self.dataset,
             self.plan,
             self._batches_of(epoch),
             self.seed,
             epoch,
-            mix,
+            frozenset(mixing),
             self.training,
             self.num_classes,
             self.collate_batch,
@@ -330,6 +340,7 @@ class TrainReader(Reader):
         use_shared_memory: pixels from workers through shared memory instead of pipes.
         worker_num: reader processes; 0 makes batches in the main process.
         mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.
+        mosaic_epoch: the same for `Mosaic`.
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
         max_bad_fraction: share of unreadable pictures above which training stops.
         size_per_rank: each process of a distributed run draws its own sizes and interpolations, as

@@ -23,7 +23,8 @@ class Context:
     Attributes:
         rng: the only source of randomness, seeded by (seed, epoch, sample or batch index).
         epoch: the current epoch.
-        partner: returns a second sample for mixing, None when mixing is off.
+        partner: returns another sample for mixing, at each call a new one drawn at random; None
+            while the transform's mixing is off (see `Transform.switched_by`).
         notes: counts of things worth telling once, for instance boxes that were left out.
     """
 
@@ -40,9 +41,15 @@ class Context:
 
 
 class Transform:
-    """Base of the transforms of this project, which leave pictures unrendered."""
+    """Base of the transforms of this project, which leave pictures unrendered.
+
+    Attributes:
+        whole_batch: takes and returns the list of the batch's samples.
+        switched_by: the reader's setting that says until which epoch partners are handed out.
+    """
 
     whole_batch = False
+    switched_by = "mixup_epoch"
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         raise NotImplementedError

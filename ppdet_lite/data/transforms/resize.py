@@ -33,7 +33,7 @@ class Resize(Transform):
         self, target_size: Union[int, Sequence[int]], keep_ratio: bool = False, interp: int = 1
     ):
         check_interp(interp, "interp")
-        self.target_size = _height_width(target_size)
+        self.target_size = height_width(target_size)
         self.sizes = (self.target_size,)
         self.keep_ratio = keep_ratio
         self.interp = interp
@@ -77,7 +77,7 @@ class BatchRandomResize(Transform):
                 f"target_size: found {target_size!r}, allowed: a list of sizes (random_size is on)"
             )
         sizes = target_size if random_size else [target_size]
-        self.sizes = tuple(_height_width(size) for size in sizes)
+        self.sizes = tuple(height_width(size) for size in sizes)
         self.keep_ratio = keep_ratio
         self.interp = interp
         self.random_interp = random_interp
@@ -109,10 +109,13 @@ def resize_sample(sample: dict, target_hw, keep_ratio: bool, interp: int) -> dic
     return resized
 
 
-def _height_width(size: Union[int, Sequence[int]]) -> "tuple[int, int]":
+def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> "tuple[int, int]":
+    """(height, width) from a size in a config: one side of a square, or both.
+
+    Raises:
+        ConfigError: anything else; the message calls it `name`.
+    """
     values = (size, size) if isinstance(size, int) else tuple(size)
     if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
-        raise ConfigError(
-            f"target_size: found {size!r}, allowed: a positive integer or [height, width]"
-        )
+        raise ConfigError(f"{name}: found {size!r}, allowed: a positive integer or [height, width]")
     return values

@@ -1,0 +1,83 @@
+"""AugmentHSV: small changes of hue, saturation and value (YOLOX)."""
+
+from typing import NamedTuple, Optional
+
+import cv2
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.base import Context, Transform, ensure_context, lazy_image
+
+_LEVELS = np.arange(256, dtype=np.float64)
+
+
+class HsvChange(NamedTuple):
+    """A change of 8-bit pictures in OpenCV's HSV (hue 0..179, saturation and value 0..255).
+
+    Every channel value v becomes factor * v + shift, the hue on its circle, the others clipped,
+    fractions cut off.
+    """
+
+    shift: "tuple[float, float, float]" = (0.0, 0.0, 0.0)
+    factor: "tuple[float, float, float]" = (1.0, 1.0, 1.0)
+
+    def table(self) -> np.ndarray:
+        """uint8 [1, 256, 3] for hue, saturation, value."""
+        values = _LEVELS[:, None] * self.factor + self.shift
+        values[:, 0] = np.mod(np.floor(values[:, 0]), 180)
+        return np.clip(np.floor(values), 0, 255).astype(np.uint8)[None]
+
+    def apply(self, image: np.ndarray) -> None:
+        """In place on uint8 RGB [H, W, 3]."""
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        cv2.LUT(hsv, self.table(), dst=hsv)
+        cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB, dst=image)
+
+
+@register
+class AugmentHSV(Transform):
+    """Change hue, saturation and value at random.
+
+    With gains, a number from U(-gain, gain) is added to each of the three, each with probability
+    1/2. The way to 8-bit HSV and back rounds a little even when nothing is added; pictures get the
+    same rounding in either case. Without gains, saturation and value are multiplied by factors from
+    U(1 - fraction, 1 + fraction).
+
+    Args:
+        fraction: see above.
+        is_bgr: PaddleDetection's word for the channel order of the picture. Pictures are RGB here;
+            true turns the hue the other way round, as reading them as BGR would.
+        hgain, sgain, vgain: see above; hue in steps of two degrees, the others in levels. All three
+            or none.
+    """
+
+    def __init__(
+        self,
+        fraction: float = 0.5,
+        is_bgr: bool = True,
+        hgain: Optional[float] = None,
+        sgain: Optional[float] = None,
+        vgain: Optional[float] = None,
+    ):
+        gains = (hgain, sgain, vgain)
+        if any(gain is None for gain in gains) and any(gain is not None for gain in gains):
+            raise ConfigError(
+                f"hgain, sgain and vgain: found {list(gains)}, allowed: three numbers or none"
+            )
+        if not 0 <= fraction <= 1:
+            raise ConfigError(f"fraction: found {fraction}, allowed: 0 to 1")
+        self.fraction = fraction
+        self.is_bgr = is_bgr
+        self.gains = None if hgain is None else np.array(gains, np.float64)
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        rng = ensure_context(context).rng
+        if self.gains is None:
+            factors = rng.uniform(1 - self.fraction, 1 + self.fraction, 2)
+            change = HsvChange(factor=(1.0, *factors.tolist()))
+        else:
+            shift = rng.uniform(-1, 1, 3) * self.gains * rng.integers(0, 2, 3)
+            shift[0] = -shift[0] if self.is_bgr else shift[0]
+            change = HsvChange(shift=tuple(shift.tolist()))
+        return {**sample, "image": lazy_image(sample).recolour(change)}

@@ -1,0 +1,277 @@
+"""Mosaic: four pictures in one, turned and scaled, with a fifth blended in (YOLOX).
+
+Bochkovskiy et al., "YOLOv4" (mosaic), and Ge et al., "YOLOX: Exceeding YOLO Series in 2021", whose
+recipe this is. Coordinates are continuous: pixel i of a row covers [i, i + 1).
+"""
+
+from typing import NamedTuple, Optional, Sequence
+
+import cv2
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.colour import TRUNCATE
+from ppdet_lite.data.lazy_image import LazyImage
+from ppdet_lite.data.transforms.base import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.resize import height_width
+from ppdet_lite.ops.boxes_np import clip_boxes
+
+_FILL = 114
+
+# Fields with one row per object that a mosaic keeps: shape of a row, kind, value where missing.
+_FIELDS = {
+    "gt_bbox": ((4,), np.float32, 0),
+    "gt_class": ((1,), np.int32, 0),
+    "gt_score": ((1,), np.float32, 1),
+    "is_crowd": ((1,), np.int32, 0),
+    "difficult": ((1,), np.int32, 0),
+}
+
+
+class Tile(NamedTuple):
+    """Where a picture lies on the canvas of the mosaic.
+
+    Attributes:
+        scale: canvas pixels per picture pixel.
+        left, top: the picture's origin on the canvas; it may lie outside.
+        window_xyxy: the part of the canvas that shows the picture.
+    """
+
+    scale: float
+    left: int
+    top: int
+    window_xyxy: "tuple[int, int, int, int]"
+
+    def boxes_on_canvas(self, boxes_xyxy: np.ndarray) -> np.ndarray:
+        return boxes_xyxy * self.scale + np.array([self.left, self.top] * 2)
+
+
+@register
+class Mosaic(Transform):
+    """The picture and three others around a random point, warped at random to `input_dim`.
+
+    Each picture is fitted into `input_dim`; the four meet at a random point of a gray canvas of
+    twice that size. An affine map (rotation, scale, shear, translation, about the canvas' top-left
+    corner) takes the canvas to the result. With mixup a fifth picture, fitted, scaled, mirrored
+    half of the time and cut at random, is blended in half and half; there are no other shares and
+    `gt_score` stays. All objects stay in the list, with the bounds of their turned boxes cut to the
+    result; those outside have no area until `PadResize` leaves them out. Polygons are dropped.
+
+    The canvas is never drawn: each picture is warped once, from its decoded pixels into the result.
+    The reader hands out partners while epoch < mosaic_epoch.
+
+    PaddleDetection mixes up height and width where `input_dim` is not square (output size, clipping
+    and translation); here the result is always `input_dim` high and wide. Its one draw of the shear
+    and one of the translation for both axes are kept, as its weights were trained with them.
+
+    Args:
+        prob: probability of a mosaic; otherwise the picture stays as it is.
+        input_dim: [height, width] of the result.
+        degrees, scale, shear: [lower, upper] of the rotation (degrees), the scale and the shear
+            (degrees).
+        translate: [lower, upper] of the translation in units of the result's width and height.
+        enable_mixup: blend a fifth picture in, unless the mosaic has no objects.
+        mixup_prob: probability of that.
+        mixup_scale: [lower, upper] of the fifth picture's scale, relative to the fitted size.
+    """
+
+    switched_by = "mosaic_epoch"
+
+    def __init__(
+        self,
+        prob: float = 1.0,
+        input_dim: Sequence[int] = (640, 640),
+        degrees: Sequence[float] = (-10, 10),
+        translate: Sequence[float] = (-0.1, 0.1),
+        scale: Sequence[float] = (0.1, 2),
+        shear: Sequence[float] = (-2, 2),
+        enable_mixup: bool = True,
+        mixup_prob: float = 1.0,
+        mixup_scale: Sequence[float] = (0.5, 1.5),
+    ):
+        self.prob = prob
+        self.input_hw = height_width(input_dim, "input_dim")
+        self.degrees = _range("degrees", degrees)
+        self.translate = _range("translate", translate)
+        self.scale = _range("scale", scale, positive=True)
+        self.shear = _range("shear", shear)
+        self.enable_mixup = enable_mixup
+        self.mixup_prob = mixup_prob
+        self.mixup_scale = _range("mixup_scale", mixup_scale, positive=True)
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        context = ensure_context(context)
+        rng, draw_partner = context.rng, context.partner
+        if draw_partner is None or rng.random() >= self.prob:
+            return sample
+        image, objects = self._mosaic([sample, *(draw_partner() for _ in range(3))], rng)
+        mixes = self.enable_mixup and len(objects["gt_bbox"]) > 0
+        if mixes and rng.random() < self.mixup_prob:
+            image, objects = self._mixup(image, objects, draw_partner(), rng)
+        result = {key: value for key, value in sample.items() if key != "gt_poly"}
+        result.update(objects, image=LazyImage(image))
+        result["h"], result["w"] = self.input_hw
+        result["im_shape"] = np.array(self.input_hw, np.float32)
+        result["scale_factor"] = np.ones(2, np.float32)
+        return result
+
+    def _mosaic(self, samples: "list[dict]", rng) -> "tuple[np.ndarray, dict]":
+        """Pixels uint8 [height, width, 3] and object fields of the four pictures."""
+        height, width = self.input_hw
+        centre_y = int(rng.uniform(0.5 * height, 1.5 * height))
+        centre_x = int(rng.uniform(0.5 * width, 1.5 * width))
+        matrix = self._draw_matrix(rng)
+        out = np.full((height, width, 3), _FILL, np.uint8)
+        parts = []
+        for corner, sample in enumerate(samples):
+            picture = lazy_image(sample)
+            tile = place_tile(corner, picture.size_hw, self.input_hw, (centre_x, centre_y))
+            draw_tile(out, picture, tile, matrix)
+            objects = _objects(sample)
+            on_canvas = tile.boxes_on_canvas(objects["gt_bbox"])
+            on_canvas = clip_boxes(on_canvas, 2 * height, 2 * width)
+            objects["gt_bbox"] = clip_boxes(warp_boxes(on_canvas, matrix), height, width)
+            parts.append(objects)
+        return out, _joined(parts)
+
+    def _draw_matrix(self, rng) -> np.ndarray:
+        """Affine map [2, 3] from the canvas to the result."""
+        angle = np.radians(rng.uniform(*self.degrees))
+        scale = rng.uniform(*self.scale)
+        shear = np.tan(np.radians(rng.uniform(*self.shear)))
+        translation = rng.uniform(*self.translate) * np.array(self.input_hw[::-1], np.float64)
+        turn = scale * np.array(
+            [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float64
+        )
+        return np.hstack([np.array([[1, shear], [shear, 1]]) @ turn, translation[:, None]])
+
+    def _mixup(self, image, objects: dict, partner: dict, rng) -> "tuple[np.ndarray, dict]":
+        """Half of `image` and half of the partner; the objects of both.
+
+        The partner lies in the top-left corner of a gray sheet of the result's size; the sheet is
+        scaled, perhaps mirrored, and a random window of it taken where it is larger than the
+        result, black added where it is smaller.
+        """
+        height, width = self.input_hw
+        picture = lazy_image(partner)
+        fit = min(height / picture.size_hw[0], width / picture.size_hw[1])
+        jitter = rng.uniform(*self.mixup_scale)
+        flip = rng.random() < 0.5
+        sheet_h, sheet_w = int(height * jitter), int(width * jitter)
+        top = int(rng.integers(sheet_h - height)) if sheet_h > height else 0
+        left = int(rng.integers(sheet_w - width)) if sheet_w > width else 0
+        side_h, side_w = (max(int(int(s * fit) * jitter + 0.5), 1) for s in picture.size_hw)
+        pixels = picture.resize(side_h, side_w, 1).render()
+        sheet = np.zeros_like(image)
+        sheet[: max(sheet_h - top, 0), : max(sheet_w - left, 0)] = _FILL
+        _paste(sheet, pixels[:, ::-1] if flip else pixels, flip * (sheet_w - side_w) - left, -top)
+        blend = cv2.addWeighted(image, 0.5, sheet, 0.5, TRUNCATE)
+
+        added = _objects(partner)
+        boxes_xyxy = clip_boxes(added["gt_bbox"] * (fit * jitter), sheet_h, sheet_w)
+        if flip:
+            boxes_xyxy[:, [0, 2]] = sheet_w - boxes_xyxy[:, [2, 0]]
+        boxes_xyxy -= np.array([left, top, left, top], np.float32)
+        added["gt_bbox"] = clip_boxes(boxes_xyxy, height, width)
+        return blend, _joined([objects, added])
+
+
+def place_tile(corner: int, size_hw, input_hw, centre_xy) -> Tile:
+    """The picture of `size_hw` in one of the four corners around `centre_xy`.
+
+    Args:
+        corner: 0 top left, 1 top right, 2 bottom left, 3 bottom right of the centre.
+        input_hw: the picture is fitted into this size; the canvas is twice as high and wide.
+    """
+    scale = min(input_hw[0] / size_hw[0], input_hw[1] / size_hw[1])
+    height, width = (max(int(side * scale), 1) for side in size_hw)
+    left = centre_xy[0] - (width if corner in (0, 2) else 0)
+    top = centre_xy[1] - (height if corner in (0, 1) else 0)
+    window = (
+        max(left, 0),
+        max(top, 0),
+        min(left + width, 2 * input_hw[1]),
+        min(top + height, 2 * input_hw[0]),
+    )
+    return Tile(scale, left, top, window)
+
+
+def draw_tile(out: np.ndarray, picture: LazyImage, tile: Tile, matrix: np.ndarray) -> None:
+    """Write the tile's window, taken by `matrix` [2, 3] from the canvas to `out`, into `out`.
+
+    A pixel belongs to the tile when its centre comes from inside the window, so tiles neither
+    overlap nor leave gaps.
+    """
+    left, top, right, bottom = tile.window_xyxy
+    bounds = warp_boxes(np.array([tile.window_xyxy], np.float64), matrix)[0]
+    x1, y1 = (max(int(np.floor(edge)), 0) for edge in bounds[:2])
+    x2, y2 = (min(int(np.ceil(edge)), side) for edge, side in zip(bounds[2:], out.shape[1::-1]))
+    if x1 >= x2 or y1 >= y2:
+        return
+    to_canvas = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    columns, rows = np.arange(x1, x2) + 0.5, np.arange(y1, y2) + 0.5
+    first, last = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
+    for (along_x, along_y, offset), low, high in zip(to_canvas, (left, top), (right, bottom)):
+        first, last = _narrowed(first, last, along_x, along_y * rows + offset, low, high)
+    inside = (columns >= first[:, None]) & (columns < last[:, None])
+
+    linear, shift = matrix[:, :2] * tile.scale, matrix[:, :2] @ (tile.left, tile.top) + matrix[:, 2]
+    # OpenCV counts from pixel centres, and the result starts at (x1, y1).
+    shift = shift + linear @ (0.5, 0.5) - (0.5, 0.5) - (x1, y1)
+    warped = cv2.warpAffine(
+        picture.pixels(),
+        np.hstack([linear, shift[:, None]]),
+        (x2 - x1, y2 - y1),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    cv2.copyTo(warped, inside.view(np.uint8), out[y1:y2, x1:x2])
+
+
+def _narrowed(first, last, slope: float, offset, low: float, high: float):
+    """The part of [first, last) (per row) where low <= slope * x + offset < high."""
+    if slope == 0:
+        inside = (offset >= low) & (offset < high)
+        return first, np.where(inside, last, first)
+    ends = (low - offset) / slope, (high - offset) / slope
+    ends = ends if slope > 0 else ends[::-1]
+    return np.maximum(first, ends[0]), np.minimum(last, ends[1])
+
+
+def warp_boxes(boxes_xyxy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Bounds [N, 4] of the four corners of each box after the affine map `matrix` [2, 3]."""
+    corners = boxes_xyxy[:, [0, 1, 2, 1, 0, 3, 2, 3]].reshape(-1, 4, 2)
+    corners = corners @ matrix[:, :2].T + matrix[:, 2]
+    return np.hstack([corners.min(axis=1), corners.max(axis=1)]).astype(np.float32)
+
+
+def _paste(out: np.ndarray, pixels: np.ndarray, left: int, top: int) -> None:
+    """Write `pixels` at (left, top), which may lie outside; what does not fit is left out."""
+    height, width = pixels.shape[:2]
+    x1, y1 = max(left, 0), max(top, 0)
+    x2, y2 = min(left + width, out.shape[1]), min(top + height, out.shape[0])
+    if x1 < x2 and y1 < y2:
+        out[y1:y2, x1:x2] = pixels[y1 - top : y2 - top, x1 - left : x2 - left]
+
+
+def _objects(sample: dict) -> dict:
+    """The object fields of a sample; those that it does not have filled in."""
+    count = len(sample.get("gt_bbox", ()))
+    return {
+        field: sample[field] if field in sample else np.full((count, *shape), missing, kind)
+        for field, (shape, kind, missing) in _FIELDS.items()
+    }
+
+
+def _joined(parts: "list[dict]") -> dict:
+    return {field: np.concatenate([part[field] for part in parts]) for field in _FIELDS}
+
+
+def _range(name: str, values: Sequence[float], positive: bool = False) -> "tuple[float, float]":
+    lower_upper = tuple(float(value) for value in values)
+    rising = len(lower_upper) == 2 and lower_upper[0] <= lower_upper[1]
+    if not rising or (positive and lower_upper[0] <= 0):
+        kind = "above 0 " if positive else ""
+        raise ConfigError(f"{name}: found {list(values)}, allowed: [lower, upper] {kind}".rstrip())
+    return lower_upper

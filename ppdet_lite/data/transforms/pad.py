@@ -1,0 +1,157 @@
+"""Pad and PadResize: pictures of any shape on a sheet of one size."""
+
+from typing import Optional, Sequence, Union
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError, ImageError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.base import (
+    Context,
+    Transform,
+    lazy_image,
+    move_polygons,
+    select_objects,
+)
+from ppdet_lite.data.transforms.resize import height_width
+
+# Share of the free space that goes left of and above the picture, per pad_mode.
+_SHARES = {0: 0.0, 1: 0.5, 2: 1.0}
+
+
+@register
+class Pad(Transform):
+    """Place the picture on a larger sheet of one colour; boxes move with it.
+
+    `im_shape` stays the size before padding, `scale_factor` stays: detections of a picture padded
+    right and below need no correction.
+
+    Args:
+        size: [height, width] of the sheet, or one side of a square; None for the next multiples of
+            `size_divisor`.
+        size_divisor: see `size`.
+        pad_mode: where the padding goes: 0 right and below, 1 all around, 2 left and above, -1 as
+            `offsets` say.
+        offsets: [x, y] of the picture's top-left corner on the sheet, for pad_mode -1.
+        fill_value: colour of the sheet, one number or R, G, B in 0..255.
+    """
+
+    size_key = "size"
+    keep_ratio = False  # what leaves this step has exactly the size it names
+
+    def __init__(
+        self,
+        size: Optional[Union[int, Sequence[int]]] = None,
+        size_divisor: int = 32,
+        pad_mode: int = 0,
+        offsets: Optional[Sequence[int]] = None,
+        fill_value: Union[float, Sequence[float]] = (127.5, 127.5, 127.5),
+    ):
+        if pad_mode not in (*_SHARES, -1):
+            raise ConfigError(f"pad_mode: found {pad_mode!r}, allowed: -1, 0, 1, 2")
+        if (pad_mode == -1) != (offsets is not None) or (offsets and len(offsets) != 2):
+            raise ConfigError(
+                f"offsets: found {offsets!r} with pad_mode {pad_mode}, allowed: [x, y] with "
+                "pad_mode -1, none with the others"
+            )
+        if size is None and size_divisor < 1:
+            raise ConfigError(f"size_divisor: found {size_divisor}, allowed: 1 or more")
+        if not np.isscalar(fill_value) and len(fill_value) != 3:
+            raise ConfigError(f"fill_value: found {list(fill_value)}, allowed: one number or three")
+        self.size = None if size is None else height_width(size, "size")
+        self.sizes = () if self.size is None else (self.size,)
+        self.size_divisor = size_divisor
+        self.pad_mode = pad_mode
+        self.offsets = offsets
+        self.fill_value = fill_value
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        image = lazy_image(sample)
+        height, width = image.size_hw
+        sheet_h, sheet_w = self.size or (
+            -(-side // self.size_divisor) * self.size_divisor for side in (height, width)
+        )
+        left, top = self._corner(sheet_w - width, sheet_h - height)
+        if min(left, top) < 0 or left + width > sheet_w or top + height > sheet_h:
+            raise ImageError(
+                f"{sample.get('im_file', 'picture')}: {width}x{height} does not fit into "
+                f"{sheet_w}x{sheet_h} of Pad at ({left}, {top})"
+            )
+        if (height, width) == (sheet_h, sheet_w):
+            return sample
+        padded = {**sample, "image": image.expand(sheet_w, sheet_h, left, top, self.fill_value)}
+        if "gt_bbox" in sample:
+            shift = np.array([left, top, left, top], np.float32)
+            padded["gt_bbox"] = sample["gt_bbox"] + shift
+        polygons = move_polygons(sample, shift_xy=(left, top))
+        if polygons is not None:
+            padded["gt_poly"] = polygons
+        return padded
+
+    def _corner(self, free_x: int, free_y: int) -> "tuple[int, int]":
+        """(left, top) of the picture on the sheet."""
+        if self.pad_mode == -1:
+            return tuple(self.offsets)
+        share = _SHARES[self.pad_mode]
+        return int(free_x * share), int(free_y * share)
+
+    def export_settings(self) -> dict:
+        """What deployment needs to know.
+
+        Raises:
+            ConfigError: padding that deployment does not know.
+        """
+        if self.size is None or self.pad_mode != 0:
+            raise ConfigError(
+                "Pad cannot be exported without size or with another pad_mode than 0 (right and "
+                "below)"
+            )
+        values = np.broadcast_to(np.asarray(self.fill_value, np.float64), (3,))
+        return {"size": list(self.size), "fill_value": values.tolist()}
+
+
+@register
+class PadResize(Transform):
+    """Fit the picture into `target_size`, keeping its shape, and pad right and below.
+
+    Boxes are scaled, not cut; objects whose smaller side is then 1 px or less are left out.
+    `im_shape` becomes the size before padding, `scale_factor` (y, x) is multiplied by new / old.
+
+    Args:
+        target_size: [height, width], or one side of a square.
+        fill_value: colour of the padding, one number or R, G, B in 0..255.
+    """
+
+    keep_ratio = False  # what leaves this step has exactly the size it names
+
+    def __init__(
+        self,
+        target_size: Union[int, Sequence[int]],
+        fill_value: Union[float, Sequence[float]] = 114,
+    ):
+        self.target_size = height_width(target_size)
+        self.sizes = (self.target_size,)
+        self.fill_value = fill_value
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        image = lazy_image(sample)
+        height, width = image.size_hw
+        target_h, target_w = self.target_size
+        scale = min(target_h / height, target_w / width)
+        # Fractions are cut off, as PaddleDetection does in training (its evaluation rounds).
+        new_h, new_w = max(int(height * scale), 1), max(int(width * scale), 1)
+        if (new_h, new_w) != (height, width):
+            image = image.resize(new_h, new_w, 1)
+        if (new_h, new_w) != self.target_size:
+            image = image.expand(target_w, target_h, 0, 0, self.fill_value)
+        fitted = {**sample, "image": image, "im_shape": np.array([new_h, new_w], np.float32)}
+        before = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64)
+        fitted["scale_factor"] = (before * (new_h / height, new_w / width)).astype(np.float32)
+        polygons = move_polygons(sample, (scale, scale))
+        if polygons is not None:
+            fitted["gt_poly"] = polygons
+        if "gt_bbox" not in sample:
+            return fitted
+        fitted["gt_bbox"] = boxes_xyxy = sample["gt_bbox"] * np.float32(scale)
+        sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        return select_objects(fitted, np.flatnonzero(sides.min(axis=1) > 1))
