@@ -104,7 +104,7 @@ def test_ema_of_a_counting_parameter(golden, kind):
         assert shadow == pytest.approx(_shadow, rel=1e-5, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ppyolov2_r50vd_dcn_365e_coco", "ppyolo_tiny_650e_coco"])
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_decay_and_rate_multiplier_of_every_parameter(name, golden, golden_config, golden_model):
     cfg = golden_config(name)
     expected = reference(golden, name)

@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
+YOLOX = ("yolox_s_300e_coco", "yolox_nano_300e_coco")
 CONFIGS = (
     "ppyolov2_r50vd_dcn_365e_coco",
     "ppyolo_r50vd_dcn_1x_coco",
@@ -13,7 +14,7 @@ CONFIGS = (
 )
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", CONFIGS + YOLOX)
 def test_names_shapes_and_counts(name, golden_model, golden_description):
     description = golden_description(name)
     model, _ = golden_model(name)
@@ -46,9 +47,32 @@ def test_settings_that_the_parts_ended_up_with(name, golden_model, golden_descri
     assert found == settings["iou_loss"]
     for key in ("conf_thresh", "clip_bbox"):
         assert getattr(post_process.decode, key) == settings["decode"][key]
+    _check_nms_and_norms(model, settings)
+
+
+@pytest.mark.parametrize("name", YOLOX)
+def test_settings_that_the_parts_of_yolox_ended_up_with(
+    name, golden_model, golden_description, golden_config
+):
+    settings = golden_description(name)["settings"]
+    model, cfg = golden_model(name)[0], golden_config(name)
+    head, loss = model.head, model.head.loss
+    assert head.num_classes == settings["num_classes"]
+    assert head.fpn_strides == settings["strides"]
+    assert loss.l1_epoch == settings["l1_epoch"]
+    assert loss.loss_weight == settings["loss_weight"]
+    assigner = {key: getattr(loss.assigner, key) for key in settings["assigner"]}
+    assert assigner == settings["assigner"]
+    assert (cfg.depth_mult, cfg.width_mult) == (settings["depth_mult"], settings["width_mult"])
+    for part in ("CSPDarkNet", "YOLOCSPPAN", "YOLOXHead"):
+        assert cfg.value_of(part, "depthwise") == settings["depthwise"]
+    _check_nms_and_norms(model, settings)
+
+
+def _check_nms_and_norms(model, settings):
     nms = dict(settings["nms"])
-    assert type(post_process.nms).__name__ == nms.pop("type")
-    assert {key: post_process.nms.arguments[key] for key in nms} == nms
+    assert type(model.post_process.nms).__name__ == nms.pop("type")
+    assert {key: model.post_process.nms.arguments[key] for key in nms} == nms
     norms = [layer for layer in model.sublayers() if isinstance(layer, paddle.nn.BatchNorm2D)]
     assert {(n._epsilon, n._momentum) for n in norms} == {
         (settings["bn_epsilon"], settings["bn_momentum"])
