@@ -103,6 +103,11 @@ class DetectionDataset:
     def __len__(self) -> int:
         return len(self._selection)
 
+    @property
+    def box_count(self) -> int:
+        """Usable boxes in the annotations, those of images that were left out included."""
+        return len(self._boxes)
+
     def image_path(self, index: int) -> str:
         """Path of a picture. Whether the file exists is found out when it is read."""
         return os.path.join(self._image_root, self._images.files[self._selection[index]])
