@@ -106,6 +106,97 @@ TrainReader:
     - Gt2YoloTarget: {{anchor_masks: *masks, anchors: *anchors, downsample_ratios: [32, 16, 8]}}
 """
 
+# YOLOX-nano with what its users have in it: switches for other hardware and for exports.
+YOLOX_NANO = """
+architecture: YOLOX
+norm_type: sync_bn
+use_ema: True
+ema_decay: 0.9999 # ema_decay: 0.9998 -> 0.9999
+ema_decay_type: "exponential"
+act: silu
+find_unused_parameters: True
+num_classes: 80
+depth_mult: 0.33
+width_mult: 0.25
+YOLOX:
+  backbone: CSPDarkNet
+  neck: YOLOCSPPAN
+  head: YOLOXHead
+  input_size: [640, 640]
+  size_stride: 32
+  size_range: [10, 20] # multi-scale range [320*320 ~ 640*640]
+CSPDarkNet:
+  arch: "X"
+  return_idx: [2, 3, 4]
+  depthwise: True
+YOLOCSPPAN:
+  depthwise: True
+YOLOXHead:
+  l1_epoch: 285
+  depthwise: True
+  loss_weight: {cls: 1.0, obj: 1.0, iou: 5.0, l1: 1.0}
+  assigner:
+    name: SimOTAAssigner
+    candidate_topk: 10
+    use_vfl: False
+  nms:
+    name: MultiClassNMS
+    nms_top_k: 10000
+    keep_top_k: 1000
+    score_threshold: 0.001
+    nms_threshold: 0.65
+    # For speed while keep high mAP, you can modify 'nms_top_k' to 1000 and 'keep_top_k' to 100
+epoch: 300
+LearningRate:
+  base_lr: 0.01
+  schedulers:
+  - !CosineDecay
+    max_epochs: 300
+    min_lr_ratio: 0.05
+    last_plateau_epochs: 15
+  - !ExpWarmup
+    epochs: 5
+OptimizerBuilder:
+  optimizer:
+    type: Momentum
+    momentum: 0.9
+    use_nesterov: True
+  regularizer:
+    factor: 0.0005
+    type: L2
+worker_num: 4
+TrainReader:
+  sample_transforms:
+    - Decode: {}
+    - Mosaic:
+        prob: 0.5 # 1.0 in YOLOX-tiny/s/m/l/x
+        input_dim: [640, 640]
+        degrees: [-10, 10]
+        scale: [0.5, 1.5] # [0.1, 2.0] in YOLOX-s/m/l/x
+        shear: [-2, 2]
+        translate: [-0.1, 0.1]
+        enable_mixup: False # True in YOLOX-s/m/l/x
+    - AugmentHSV: {is_bgr: False, hgain: 5, sgain: 30, vgain: 30}
+    - PadResize: {target_size: 640}
+    - RandomFlip: {}
+  batch_transforms:
+    - Permute: {}
+  batch_size: 8
+  shuffle: True
+  drop_last: True
+  collate_batch: False
+  mosaic_epoch: 285
+TestReader:
+  inputs_def:
+    image_shape: [3, 416, 416]
+  sample_transforms:
+    - Decode: {}
+    - Resize: {target_size: [416, 416], keep_ratio: True, interp: 1}
+    - Pad: {size: [416, 416], fill_value: [114., 114., 114.]}
+    - Permute: {}
+  batch_size: 1
+"""
+
 FILES = {
     "ppyolo/ppyolo_mbv3_large_coco": MBV3_LARGE,
     "ppyolo/ppyolo_tiny_650e_coco": TINY,
@@ -137,3 +228,39 @@ def test_the_same_network(name, tmp_path):
     narrow = ["width_mult=0.25"]
     theirs, ours = load_config(path, narrow), load_config(ROOT / f"{name}.yml", narrow)
     assert description(theirs) == description(ours)
+
+
+def yolox_description(cfg) -> dict:
+    model = create(cfg.architecture, cfg)
+    loss, curve = model.head.loss, create("LearningRate", cfg)
+    optimizer = create("OptimizerBuilder", cfg)(0.01, model.parameters())
+    train, test = create("TrainReader", cfg), create("TestReader", cfg)
+    steps = [*train.sample_transforms, *train.batch_transforms]
+    return {
+        "weights": {key: tuple(value.shape) for key, value in model.state_dict().items()},
+        "sizes": (model.size_stride, model.size_range),
+        "loss": (loss.l1_epoch, loss.loss_weight),
+        "assigner": plain_values(loss.assigner),
+        "nms": model.post_process.nms.arguments,
+        "ema": (cfg.use_ema, cfg.ema_decay, cfg.ema_decay_type),
+        "rates": [curve.at(i, 100, cfg.epoch) for i in (0, 250, 500, 9000, 28499, 29000)],
+        "optimizer": (type(optimizer).__name__, optimizer._momentum, optimizer._use_nesterov),
+        "reader": [(type(step).__name__, plain_values(step)) for step in steps],
+        "epochs": (cfg.epoch, train.mosaic_epoch, train.collate_batch, train.batch_size),
+        "preprocess": test.preprocess_config(),
+    }
+
+
+def plain_values(part) -> dict:
+    kinds = (bool, int, float, str, tuple, list)
+    public = {key: value for key, value in vars(part).items() if not key.startswith("_")}
+    return {key: value for key, value in public.items() if isinstance(value, kinds)}
+
+
+def test_the_same_yolox(tmp_path):
+    path = tmp_path / "theirs.yml"
+    path.write_text(YOLOX_NANO, encoding="utf-8")
+    theirs = load_config(path)
+    ours = load_config(ROOT / "yolox/yolox_nano_300e_coco.yml")
+    assert sorted(theirs.unused) == ["YOLOX.input_size", "find_unused_parameters"]
+    assert yolox_description(theirs) == yolox_description(ours)
