@@ -22,7 +22,7 @@ how it counts:
   into convolutions, and the sampling of deformable convolutions are stated apart; biases,
   activations, pooling and enlarging are not counted. The PP-YOLO papers leave out the products of
   deformable convolutions as well, and the table of PP-YOLO is in units of 2^30 and 2^20: the last
-  lines give these figures, too.
+  lines give these figures, too. docs/reproduction.md compares them with the papers.
   Params are all values that are saved, the running statistics of batch norms included.
 """
 

@@ -115,7 +115,11 @@ def summary(info: ModelInfo) -> "list[str]":
             "deformable convolutions, as the PP-YOLO papers count"
         )
     else:
-        lines.append(f"         {plain / 2**30:.2f} in units of 2^30, as the PP-YOLO paper counts")
+        lines.append(f"         {plain / 2**30:.2f} x 2^30, as the PP-YOLO paper counts")
+    lines.append(
+        f"         {2 * total.multiply_adds / 1e9:.2f} with a multiply-add as two operations, as "
+        "YOLOX and darknet count"
+    )
     apart = f"batch norm {total.norm / 1e9:.2f}"
     if total.sampling:
         apart += f", sampling of deformable convolutions {total.sampling / 1e9:.2f}"

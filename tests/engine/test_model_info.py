@@ -204,6 +204,56 @@ def test_table_1_in_plain_units(row, side, params, gflops, params_bound, gflops_
     assert 0 < cost.multiply_adds / 1e9 / gflops - 1 < gflops_bound
 
 
+@pytest.mark.parametrize(
+    "name, side, params, gflops",
+    [
+        ("nano", 416, 0.91, 1.08),
+        ("tiny", 416, 5.06, 6.45),
+        ("s", 640, 9.0, 26.8),
+        ("m", 640, 25.3, 73.8),
+        ("l", 640, 54.2, 155.6),
+    ],
+)
+def test_figures_of_yolox(name, side, params, gflops):
+    """To the digits printed: trainable values in millions, and operations, which are two for a
+    multiply-add and four for every value that a batch norm makes.
+    """
+    cost = at_size(f"yolox/yolox_{name}_300e_coco", side)
+    operations = 2 * cost.multiply_adds + 4 * cost.norm
+    assert cost.trainable / 1e6 == pytest.approx(params, abs=0.05 if params > 6 else 0.006)
+    assert operations / 1e9 == pytest.approx(gflops, abs=0.06 if gflops > 9 else 0.006)
+    assert 2 * cost.multiply_adds / 1e9 == pytest.approx(gflops, rel=0.035)  # as is printed here
+
+
+@pytest.mark.parametrize(
+    "name, side",
+    [
+        ("yolov3/yolov3_darknet53_270e_coco", 608),
+        ("yolov3/yolov3_r50vd_dcn_270e_coco", 608),
+        ("yolox/yolox_nano_300e_coco", 416),
+        ("yolox/yolox_s_300e_coco", 640),
+        ("yolox/yolox_l_300e_coco", 640),
+    ],
+)
+def test_the_page_says_what_is_counted(name, side, repo):
+    """docs/reproduction.md: trainable values and work in the last row that links the config."""
+    rows = (repo / "docs" / "reproduction.md").read_text(encoding="utf-8").splitlines()
+    *_, row = (row for row in rows if f"(../configs/{name}.yml)" in row)
+    cost = at_size(name, side)
+    work = cost.multiply_adds
+    if name.startswith("yolox"):
+        work = 2 * cost.multiply_adds + 4 * cost.norm
+    cells = [cell.strip() for cell in row.split("|")]
+    assert f"{cost.trainable / 1e6:.2f}" in cells and f"{work / 1e9:.2f}" in cells, row
+
+
+def test_the_page_links_files_that_are_there(repo):
+    text = (repo / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    links = set(re.findall(r"\]\((\.\./[^)#]+)", text))
+    assert len(links) > 20
+    assert [link for link in links if not (repo / "docs" / link).exists()] == []
+
+
 def test_report_in_words():
     info = network("ppyolo/ablation/ppyolov2_ablation_b")
     lines = summary(info)
@@ -212,9 +262,11 @@ def test_report_in_words():
     )
     assert lines[1].startswith("GFLOPs   0.60: convolutions and linear layers, a multiply-add")
     assert lines[2].startswith("         0.58 (0.54 x 2^30) without the products of deformable")
-    assert lines[3].startswith("         not in it: batch norm 0.00, sampling of deformable")
+    assert lines[3].startswith("         1.21 with a multiply-add as two operations, as YOLOX")
+    assert lines[4].startswith("         not in it: batch norm 0.00, sampling of deformable")
     darknet = summary(network("yolov3/yolov3_darknet53_270e_coco"))
-    assert darknet[2] == "         0.73 in units of 2^30, as the PP-YOLO paper counts"
+    assert darknet[2] == "         0.73 x 2^30, as the PP-YOLO paper counts"
+    assert darknet[4] == "         not in it: batch norm 0.00"
 
 
 def test_table_is_aligned_and_sorted():
