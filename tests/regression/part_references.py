@@ -13,7 +13,7 @@ from comparison import Tolerance, summary
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.engine.ema import KINDS, ModelEMA
 from ppdet_lite.engine.optimizer import OptimizerBuilder
-from ppdet_lite.engine.schedule import CosineDecay, ExpWarmup, LearningRate
+from ppdet_lite.engine.schedule import LearningRate
 from ppdet_lite.ops.nms import matrix_nms, multiclass_nms
 
 PART_TOLERANCES = {
@@ -134,6 +134,7 @@ SCHEDULES = {
     "ppyolo_tiny": "ppyolo/ppyolo_tiny_650e_coco",
     "yolov3": "yolov3/yolov3_darknet53_270e_coco",
     "yolov3_cosine": "yolov3/yolov3_darknet53_original_320e_coco_1p",
+    "yolox": "yolox/yolox_s_300e_coco",
     "demo": "ppyolo/ppyolov2_r18vd_dcn_demo",
 }
 STEPS_PER_EPOCH, POINTS = 100, 24
@@ -145,8 +146,6 @@ def schedules_reference(repo, overrides=()) -> dict:
     for name, config in SCHEDULES.items():
         cfg = load_config(repo / "configs" / f"{config}.yml", overrides)
         record[name] = rates(create("LearningRate", cfg), cfg.epoch)
-    yolox = [CosineDecay(300, min_lr_ratio=0.05, last_plateau_epochs=15), ExpWarmup(epochs=5)]
-    record["cosine_with_plateau"] = rates(LearningRate(0.01, yolox), 300)
     return record
 
 
