@@ -11,10 +11,10 @@ Multiply-adds of two kinds are kept apart, because deployments and papers treat 
 
 How the papers of this family count, found by matching their tables (tests/engine/test_model_info.py
 holds the figures): convolutions alone, without the products of deformable ones, an operator that
-their counter probably did not know. PP-YOLO's table, and row A of PP-YOLOv2's which repeats it, is in binary
-units: 2**30 multiply-adds and 2**20 values, running statistics of batch norms included. The other
-rows of PP-YOLOv2's table are in decimal units. YOLOX counts a multiply-add as two operations and
-adds four for every value that a batch norm makes.
+their counter probably did not know. PP-YOLO's table, and row A of PP-YOLOv2's which repeats it, is
+in binary units: 2**30 multiply-adds and 2**20 values, running statistics of batch norms included.
+The other rows of PP-YOLOv2's table are in decimal units. YOLOX counts a multiply-add as two
+operations and adds four for every value that a batch norm makes.
 """
 
 import math
