@@ -47,7 +47,8 @@ class BatchBuilder:
             `Transform.switched_by`.
         training: keep ground truth and replace unreadable pictures; otherwise these are an error.
         num_classes: larger class indices are an error.
-        collate_batch: ground truth of different lengths is an error; otherwise it stays a list.
+        collate_batch: stack ground truth, whose lengths must be equal then; otherwise it is a list
+            with one array per picture (unless `PadBox` made the lengths equal).
         draw_rank: makes the draws of the batch transforms this rank's own; 0: those of all ranks.
     """
 
@@ -141,7 +142,9 @@ class BatchBuilder:
             if key in left_out:
                 continue
             values = [np.asarray(sample[key]) for sample in samples]
-            if len({value.shape for value in values}) == 1:
+            if key in _GROUND_TRUTH and not (self.collate_batch or self.plan.pads_boxes):
+                fields[key] = values  # also where lengths happen to be equal: always one type
+            elif len({value.shape for value in values}) == 1:
                 fields[key] = np.stack(values)
             elif self.collate_batch:
                 raise DataError(
@@ -164,7 +167,8 @@ def _stack_images(samples: "list[dict]", buffer: Optional[np.ndarray]) -> np.nda
     if len(sizes) > 1:
         raise DataError(
             f"pictures of different sizes in one batch, for instance {sizes[0]} and {sizes[-1]} "
-            "(height, width); use Resize with keep_ratio: false, BatchRandomResize, or batch_size 1"
+            "(height, width); use Resize with keep_ratio: false, Resize and Pad, "
+            "BatchRandomResize, or batch_size 1"
         )
     shape = (len(images), *sizes[0], 3)
     count = int(np.prod(shape))

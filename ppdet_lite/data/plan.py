@@ -17,6 +17,7 @@ from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.image_ops import Normalizer
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.transforms.base import Context, Transform
+from ppdet_lite.data.transforms.boxes import PadBox
 from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
 from ppdet_lite.data.transforms.pad import Pad, PadResize
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
@@ -32,6 +33,7 @@ class Plan:
         sample_steps, batch_steps: what a worker runs per sample and per batch.
         normalizer: for the uint8 pixels of the finished batch.
         target: the `Gt2YoloTarget` that runs on the finished batch, None without.
+        pads_boxes: whether `PadBox` gives all pictures the same number of objects.
         rendered_by: names of the entries that make pictures be rendered early.
     """
 
@@ -39,6 +41,7 @@ class Plan:
         entries = [*sample_transforms, *batch_transforms]
         own = [index for index, entry in enumerate(entries) if not isinstance(entry, Transform)]
         self.rendered_by = [type(entries[index]).__name__ for index in own]
+        self.pads_boxes = any(isinstance(entry, PadBox) for entry in entries)
         after = own[-1] + 1 if own else 0
         postponed = set()
         for index in range(len(entries) - 1, after - 1, -1):

@@ -336,7 +336,7 @@ class TrainReader(Reader):
         drop_last: leave out the last, short batch.
         drop_empty: leave out pictures without objects.
         num_classes: classes of the model, checked against the labels.
-        collate_batch: refuse ground truth of different lengths instead of keeping lists.
+        collate_batch: stack ground truth; otherwise it is a list with one array per picture.
         use_shared_memory: pixels from workers through shared memory instead of pipes.
         worker_num: reader processes; 0 makes batches in the main process.
         mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.

@@ -14,6 +14,7 @@ from ppdet_lite.data.reader import EvalReader
 from ppdet_lite.data.transforms.boxes import BboxXYXY2XYWH, NormalizeBox, PadBox
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
+from ppdet_lite.data.transforms.pad import Pad
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
 from ppdet_lite.data.transforms.targets import Gt2YoloTarget
 
@@ -78,23 +79,59 @@ def test_deployment_equals_the_eval_reader_to_the_bit(recorded):
             np.testing.assert_array_equal(deployed[key], batch[key][index])
 
 
-def test_keep_ratio_and_padding(recorded):
-    size, load, photos = recorded
-    preprocess = Preprocess(
-        [
-            {"type": "Resize", "target_size": list(size), "keep_ratio": True, "interp": 1},
-            {"type": "Pad", "size": list(size), "fill_value": [114.0, 114.0, 114.0]},
-            {"type": "Permute"},
-        ]
-    )
+@pytest.fixture
+def fitting_reader(recorded):
+    """The EvalReader of YOLOX at the recorded size."""
+    size, _, photos = recorded
+    steps = [
+        Decode(),
+        Resize(list(size), keep_ratio=True, interp=1),
+        Pad(size=list(size), fill_value=[114.0, 114.0, 114.0]),
+        Permute(),
+    ]
+    return EvalReader(steps, batch_size=4, dataset=photos)
+
+
+def test_keep_ratio_and_padding(recorded, fitting_reader):
+    size, load, _ = recorded
     reference = load["yolox"]
-    for index, path in enumerate(photos.paths):
-        result = preprocess(decode_image(path))
-        assert result["image"].shape == (3, *size)
-        if f"error_{index}" in reference:  # refused by the reference, fitted here
-            continue
+    (batch,) = fitting_reader
+    assert batch["image"].shape == (4, 3, *size)
+    compared = [index for index in range(4) if f"image_{index}" in reference]
+    assert len(compared) == (4 if size[0] == size[1] else 3)
+    for index in compared:
         for key in ("image", "im_shape", "scale_factor"):
-            np.testing.assert_array_equal(result[key], reference[f"{key}_{index}"])
+            np.testing.assert_array_equal(batch[key][index], reference[f"{key}_{index}"])
+
+
+def test_a_portrait_photo_fits_into_a_landscape_target(recorded, fitting_reader):
+    """The reference fits the shorter side to the shorter target side and refuses this photo as too
+    large; here both sides fit into the target.
+    """
+    size, load, photos = recorded
+    if size != (64, 128):
+        assert not [key for key in load["yolox"] if key.startswith("error_")]
+        return
+    assert str(load["yolox"]["error_3"]) == "refused: does not fit"
+    (batch,) = fitting_reader
+    photo = decode_image(photos.paths[3])
+    assert photo.shape == (67, 40, 3)
+    np.testing.assert_array_equal(batch["im_shape"][3], [64, 38])  # 64 / 67 of both sides
+    expected = np.array([64 / 67, 38 / 40], np.float32)
+    np.testing.assert_array_equal(batch["scale_factor"][3], expected)
+    resized = cv2.resize(photo, (38, 64), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(batch["image"][3][:, :, :38], resized.transpose(2, 0, 1))
+    np.testing.assert_array_equal(batch["image"][3][:, :, 38:], 114)
+
+
+def test_deployment_with_padding_equals_the_eval_reader_to_the_bit(recorded, fitting_reader):
+    _, _, photos = recorded
+    (batch,) = fitting_reader
+    preprocess = Preprocess(fitting_reader.preprocess_config())
+    for index, path in enumerate(photos.paths):
+        deployed = preprocess(decode_image(path))
+        for key in ("image", "im_shape", "scale_factor"):
+            np.testing.assert_array_equal(deployed[key], batch[key][index])
 
 
 @pytest.fixture

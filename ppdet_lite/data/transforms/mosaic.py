@@ -165,7 +165,9 @@ class Mosaic(Transform):
         pixels = picture.resize(side_h, side_w, 1).render()
         sheet = np.zeros_like(image)
         sheet[: max(sheet_h - top, 0), : max(sheet_w - left, 0)] = _FILL
-        _paste(sheet, pixels[:, ::-1] if flip else pixels, flip * (sheet_w - side_w) - left, -top)
+        if flip:
+            pixels = cv2.flip(pixels, 1)
+        _paste(sheet, pixels, (sheet_w - side_w if flip else 0) - left, -top)
         blend = cv2.addWeighted(image, 0.5, sheet, 0.5, TRUNCATE)
 
         added = _objects(partner)
@@ -210,11 +212,14 @@ def draw_tile(out: np.ndarray, picture: LazyImage, tile: Tile, matrix: np.ndarra
     if x1 >= x2 or y1 >= y2:
         return
     to_canvas = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
-    columns, rows = np.arange(x1, x2) + 0.5, np.arange(y1, y2) + 0.5
+    rows = np.arange(y1, y2) + 0.5
     first, last = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
     for (along_x, along_y, offset), low, high in zip(to_canvas, (left, top), (right, bottom)):
         first, last = _narrowed(first, last, along_x, along_y * rows + offset, low, high)
-    inside = (columns >= first[:, None]) & (columns < last[:, None])
+    ends = np.ceil(np.stack([first, last]) - (x1 + 0.5))
+    first, last = np.clip(ends, 0, x2 - x1).astype(np.int32)[..., None]
+    columns = np.arange(x2 - x1, dtype=np.int32)
+    inside = (columns >= first) & (columns < last)
 
     linear, shift = matrix[:, :2] * tile.scale, matrix[:, :2] @ (tile.left, tile.top) + matrix[:, 2]
     # OpenCV counts from pixel centres, and the result starts at (x1, y1).
