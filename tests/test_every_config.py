@@ -1,0 +1,133 @@
+"""Every shipped configuration trains: its own reader, loss, optimizer, average and schedule, made
+small by the sizes of pictures and channels only.
+"""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.engine.checkpoint import load_state, read_meta
+from ppdet_lite.engine.training import run_training
+
+ROOT = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = sorted(
+    path
+    for path in ROOT.rglob("*.yml")
+    if path.parent.name not in ("_base_", "datasets") and path.name != "runtime.yml"
+)
+
+SIDE = 64
+SIZE_KEYS = ("target_size", "input_dim", "size", "image_shape")
+
+
+def shrink(value):
+    """In a part of a configuration: every size of pictures becomes one of 32 or 64 pixels."""
+    if isinstance(value, list):
+        for entry in value:
+            shrink(entry)
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if key in SIZE_KEYS:
+                value[key] = small_size(entry, drawn=bool(value.get("random_size")))
+            else:
+                shrink(entry)
+
+
+def small_size(size, drawn: bool):
+    if isinstance(size, int):
+        return SIDE
+    if drawn:  # a list to draw from
+        return [SIDE // 2, SIDE] if len(size) > 1 else [SIDE]
+    return [3, SIDE, SIDE] if len(size) == 3 else [SIDE, SIDE]
+
+
+def small_config(path: Path, data: Path, folder: Path):
+    """The configuration at `path` on four pictures of `data` in batches of two."""
+    own = load_config(path)
+    sets = {"train": ["sample_num: 4"], "val": []}
+    overrides = [
+        "num_classes=2",
+        "use_gpu=false",
+        "worker_num=0",
+        "seed=3",
+        "epoch=1",
+        "pretrain_weights=null",
+        f"save_dir={folder}",
+        f"width_mult={min(0.125, own.get('width_mult', 1.0))}",
+        "TrainReader.batch_size=2",
+    ]
+    for split, more in sets.items():
+        place = [
+            f"dataset_dir: {data}",
+            "image_dir: images",
+            f"anno_path: annotations/{split}.json",
+        ]
+        text = ", ".join(["name: COCODataSet", *place, *more])
+        overrides.append(f"{'Train' if split == 'train' else 'Eval'}Dataset={{{text}}}")
+    if own.architecture == "YOLOX":  # in units of 32 pixels
+        overrides.append("YOLOX.size_range=[2, 2]")
+    cfg = load_config(path, overrides)
+    for section in ("TrainReader", "EvalReader", "TestReader"):
+        shrink(cfg[section])
+    return cfg
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_trains_with_its_own_settings(path, tiny_coco, tmp_path):
+    cfg = small_config(path, tiny_coco, tmp_path)
+    state = run_training(cfg, evaluate=True)
+
+    assert state.iteration == 2
+    number = {"COCO": "bbox/AP", "VOC": "bbox/mAP"}[cfg.metric]
+    assert 0 <= state.last_evaluation["metrics"][number] <= 1
+    log = (tmp_path / path.stem / "train.log").read_text()
+    losses = {name: float(value) for name, value in re.findall(r"(loss\w*): ([-\w.]+)", log)}
+    assert set(losses) == expected_terms(cfg)
+    assert all(math.isfinite(value) for value in losses.values()), losses
+
+    # Schedule: the position after two steps, at the rate for batches of two.
+    curve = create("LearningRate", cfg)
+    rate = curve.base_lr * 2 / curve.reference_batch_size
+    assert state.scheduler() == pytest.approx(curve.at(2, 2, 1, rate), rel=1e-9)
+    assert f"{curve.base_lr:g} x 2 / {curve.reference_batch_size} = {rate:g}" in log
+
+    check_optimizer(cfg, state)
+    assert (state.ema is not None) == cfg.use_ema
+    if cfg.use_ema:
+        assert (state.ema.decay, state.ema.kind) == (cfg.ema_decay, cfg.ema_decay_type)
+    saved = load_state(str(tmp_path / path.stem / "model_final"))
+    expected = state.weights_for_use()
+    assert all(np.array_equal(saved[key], value.numpy()) for key, value in expected.items())
+    assert read_meta(str(tmp_path / path.stem / "model_final"))["class_names"] == [
+        "square",
+        "circle",
+    ]
+
+
+def expected_terms(cfg) -> set:
+    """The loss terms of the recipe."""
+    if cfg.architecture == "YOLOX":
+        return {"loss", "loss_cls", "loss_obj", "loss_iou", "loss_l1"}
+    terms = {"loss", "loss_xy", "loss_wh", "loss_obj", "loss_cls"}
+    extra = {name: cfg.YOLOv3Loss.get(name) for name in ("iou_loss", "iou_aware_loss")}
+    return terms | {f"loss_{name[:-5]}" for name, value in extra.items() if value}
+
+
+def check_optimizer(cfg, state) -> None:
+    """Kind and clipping as written; every trained weight has got a gradient."""
+    section = cfg.OptimizerBuilder
+    assert type(state.optimizer).__name__ == section["optimizer"]["type"]
+    clip = state.optimizer._grad_clip
+    assert (clip and clip.clip_norm) == section.get("clip_grad_by_norm")
+    kind = {"Momentum": "velocity", "Adam": "moment1"}[section["optimizer"]["type"]]
+    moments = {k: v for k, v in state.state_dict()["optimizer"].items() if f"/{kind}" in k}
+    trained = [p for p in state.model.parameters() if not p.stop_gradient]
+    assert len(moments) == len(trained)
+    still = [key for key, value in moments.items() if not np.abs(value).max() > 0]
+    if cfg.architecture == "YOLOX":  # nothing passes its output layers, which start at 0
+        still = [key for key in still if re.match(r"head\.conv_reg\.\d\.2\.", key)]
+    assert not still
