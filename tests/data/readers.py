@@ -103,7 +103,7 @@ def assert_same_batches(first, second):
     for one, other in zip(first, second):
         assert list(one) == list(other)
         for key, value in one.items():
-            if isinstance(value, np.ndarray):
-                np.testing.assert_array_equal(value, other[key], err_msg=key)
-            else:
-                assert value == other[key]
+            assert type(value) is type(other[key])
+            assert len(value) == len(other[key])
+            for a, b in zip(value, other[key]):  # rows of an array, or entries of a list
+                np.testing.assert_array_equal(a, b, err_msg=key)
