@@ -20,6 +20,9 @@ try:  # Paddle 2.6 has the name in another module than Paddle 3
 except ImportError:
     from paddle.base.framework import in_dynamic_or_pir_mode
 
+FIRST_SHARE = 10
+"""Multiclass NMS first looks at this many candidates for each detection it may return."""
+
 UNLIMITED_PAIRS = 80 * 1000**2
 LEAST_UNLIMITED_TOP_K = 1000
 """What a configuration's `nms_top_k: -1` means, see `effective_top_k`."""
@@ -136,6 +139,37 @@ def multiclass_nms(
         "nms_eta": float(nms_eta),
         "background_label": int(background_label),
     }
+    if paddle.in_dynamic_mode():
+        return _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes)
+    return _native_multiclass_nms(boxes_xyxy_px, scores, attributes)
+
+
+def _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes: dict):
+    """The native operator on no more candidates than decide about the `keep_top_k` best detections.
+
+    A candidate only ever suppresses worse ones, so what NMS makes of the best n of an image stands
+    whatever comes after; once that fills `keep_top_k` places, the rest cannot enter. Otherwise n is
+    raised fourfold. The detections are those of all candidates (but for the choice between equal
+    scores); the time is not: of a YOLOX in its first epochs every cell scores above 0.001 in
+    every class, 672,000 candidates at 640 x 640, for which the operator needs half a minute.
+    """
+    keep_top_k, (batch, classes, cells) = attributes["keep_top_k"], scores.shape
+    above = (scores > attributes["score_threshold"]).astype("int32").sum(axis=[1, 2])
+    most = int(above.max()) if batch else 0
+    limit = FIRST_SHARE * keep_top_k
+    while 0 < limit < most:
+        best, places = scores.flatten(1).topk(limit, axis=1)
+        pruned = paddle.zeros([batch, classes * cells], dtype=scores.dtype)
+        pruned = paddle.put_along_axis(pruned, places, best, axis=1)
+        found = _native_multiclass_nms(boxes_xyxy_px, pruned.reshape(scores.shape), attributes)
+        if bool(paddle.logical_or(found[1] >= keep_top_k, above <= limit).all()):
+            return found
+        limit *= 4
+    return _native_multiclass_nms(boxes_xyxy_px, scores, attributes)
+
+
+def _native_multiclass_nms(boxes_xyxy_px, scores, attributes: dict):
+    """The operator, whose attributes come in this order."""
     if in_dynamic_or_pir_mode():
         detections, index, counts = _C_ops.multiclass_nms3(
             boxes_xyxy_px, scores, None, *attributes.values()
