@@ -112,10 +112,10 @@ class CSPDarkNet(nn.Layer):
         """[B, 3, H, W] to the maps of `return_idx`."""
         x = self.stem(image)
         maps = []
-        for index, layers in enumerate(self._stages, start=1):
+        for index, layers in enumerate(self._stages):  # graphs do not know `start=1`
             for layer in layers:
                 x = layer(x)
-            if index in self._return_idx:
+            if index + 1 in self._return_idx:
                 maps.append(x)
         return maps
 
