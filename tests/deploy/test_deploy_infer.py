@@ -1,10 +1,11 @@
 """deploy/python/infer.py: equal to the trained model, light, and clear about what is wrong."""
 
-import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import paddle
@@ -15,34 +16,11 @@ from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.image_ops import decode_image
 from ppdet_lite.engine.export_check import built_in_picture, compare_detections
-from ppdet_lite.engine.predictor import Predictor
-
-
-@pytest.fixture(scope="module")
-def deploy(repo):
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("deploy_infer", repo / "deploy/python/infer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def trained(small_config):
-    return Predictor.from_config(load_config(small_config))
 
 
 @pytest.fixture(scope="module")
 def detector(deploy, exported):
-    return deploy.Detector(exported)
-
-
-@pytest.fixture
-def broken(exported, tmp_path):
-    """A copy of the export that a test may damage."""
-    folder = tmp_path / "model"
-    shutil.copytree(exported, folder)
-    return folder
+    return deploy.detector.Detector(exported)
 
 
 def assert_same(trained, detector, images):
@@ -56,7 +34,7 @@ def assert_same(trained, detector, images):
 
 # ------------------------------------------------------------------------------------- equality
 def test_boxes_equal_the_trained_models(trained, detector):
-    assert detector.onednn
+    assert detector.engine.onednn
     image = built_in_picture()
     assert_same(trained, detector, [image, image[::-1].copy(), image[40:300, 100:300].copy()])
 
@@ -72,21 +50,21 @@ def test_network_input_is_that_of_evaluation_to_the_bit(detector, small_config, 
     reader = create("EvalReader", load_config(small_config))
     batch = next(iter(reader))
     for index, path in enumerate(batch["im_file"]):
-        sample = detector.files.preprocess(decode_image(path))
+        sample = detector.preprocess(decode_image(path))
         assert (sample["image"] == batch["image"][index]).all()
         assert (sample["im_shape"] == batch["im_shape"][index]).all()
         assert (sample["scale_factor"] == batch["scale_factor"][index]).all()
 
 
 def test_without_onednn(deploy, exported, trained):
-    plain = deploy.Detector(exported, enable_mkldnn=False)
-    assert not plain.onednn
+    plain = deploy.detector.Detector(exported, enable_mkldnn=False)
+    assert not plain.engine.onednn
     assert_same(trained, plain, [built_in_picture()])
 
 
 def test_nothing_found(detector, monkeypatch):
     empty = (np.zeros((0, 6), np.float32), np.zeros(2, np.int32))
-    monkeypatch.setattr(detector, "_run_graph", lambda inputs: empty)
+    monkeypatch.setattr(detector.engine, "run", lambda inputs: empty)
     black = np.zeros((9, 9, 3), np.uint8)
     assert [len(rows) for rows in detector.predict([black, black])] == [0, 0]
 
@@ -135,8 +113,8 @@ print(sorted(n for n in sys.modules if n.startswith("ppdet_lite.data.")))
 def test_threshold_comes_from_the_model_unless_given(deploy, exported, tiny_coco, tmp_path):
     picture = str(tiny_coco / "images" / "val_0.jpg")
     common = ["--model_dir", str(exported), "--image_file", picture, "--save_images", "False"]
-    deploy.main([*common, "--output_dir", str(tmp_path / "a")])
-    deploy.main([*common, "--output_dir", str(tmp_path / "b"), "--threshold", "0.02"])
+    deploy.infer.main([*common, "--output_dir", str(tmp_path / "a")])
+    deploy.infer.main([*common, "--output_dir", str(tmp_path / "b"), "--threshold", "0.02"])
     assert json.loads((tmp_path / "a" / "val_0.json").read_text())["threshold"] == 0.5
     assert json.loads((tmp_path / "b" / "val_0.json").read_text())["threshold"] == 0.02
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["val_0.json"]
@@ -145,7 +123,7 @@ def test_threshold_comes_from_the_model_unless_given(deploy, exported, tiny_coco
 def test_benchmark_prints_each_stage(deploy, exported, tiny_coco, tmp_path, capsys):
     picture = str(tiny_coco / "images" / "val_0.jpg")
     arguments = ["--model_dir", str(exported), "--image_file", picture, "--run_benchmark"]
-    deploy.main([*arguments, "--repeats", "3", "--output_dir", str(tmp_path / "out")])
+    deploy.infer.main([*arguments, "--repeats", "3", "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     for stage in ("read and decode file", "preprocess", "network, decoding, NMS", "total"):
         assert f"\n{stage} " in printed
@@ -159,7 +137,7 @@ def test_a_broken_picture_is_named_and_the_others_are_done(deploy, exported, tin
     (pictures / "z.jpg").write_bytes(b"not a picture")
     arguments = ["--model_dir", str(exported), "--image_dir", str(pictures), "--batch_size", "4"]
     with pytest.raises(ImageError, match=r"in/z\.jpg: "):
-        deploy.main([*arguments, "--output_dir", str(tmp_path / "out")])
+        deploy.infer.main([*arguments, "--output_dir", str(tmp_path / "out")])
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg", "a.json"]
 
 
@@ -169,11 +147,16 @@ def test_missing_pictures_are_named(deploy, tmp_path):
         (tmp_path, "is a folder: use --image_dir"),
     ):
         with pytest.raises(DataError) as caught:
-            deploy.main(["--model_dir", "x", "--image_file", str(path)])
+            deploy.infer.main(["--model_dir", "x", "--image_file", str(path)])
         assert str(caught.value) == f"--image_file {path}: {reason}"
 
 
 # ------------------------------------------------------------------------------ the model folder
+def graph_of(deploy, folder):
+    names = deploy.model_folder.GRAPH_FILES["paddle"]
+    return next(path for path in folder.iterdir() if path.name in names)
+
+
 def test_wrong_folders_and_missing_files(deploy, broken, tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "other").mkdir()
@@ -185,12 +168,14 @@ def test_wrong_folders_and_missing_files(deploy, broken, tmp_path):
     }
     for name, reason in cases.items():
         with pytest.raises(DataError) as caught:
-            deploy.Detector(tmp_path / name)
+            deploy.detector.Detector(tmp_path / name)
         assert str(caught.value) == f"--model_dir {tmp_path / name}: {reason}"
     (broken / "model.pdiparams").unlink()
     with pytest.raises(DataError) as caught:
-        deploy.Detector(broken)
-    graph = next(p.name for p in broken.iterdir() if p.name in deploy.GRAPH_FILES)
+        deploy.detector.Detector(broken)
+    graph = next(
+        p.name for p in broken.iterdir() if p.name in deploy.model_folder.GRAPH_FILES["paddle"]
+    )
     assert str(caught.value) == (
         f"{broken / 'model.pdiparams'}: missing beside {graph}; export the model again"
     )
@@ -227,17 +212,17 @@ def test_unusable_infer_cfg(deploy, broken):
     for text, reason in cases:
         path.write_text(text)
         with pytest.raises(ConfigError) as caught:
-            deploy.Detector(broken)
+            deploy.detector.Detector(broken)
         assert str(caught.value).startswith(f"{path}: {reason}")
 
 
 @pytest.mark.parametrize("kind", ["parameters", "graph"])
 def test_a_cut_file_or_a_mismatch_is_said(deploy, broken, kind, capsys):
-    graph = next(p for p in broken.iterdir() if p.name in deploy.GRAPH_FILES)
+    graph = graph_of(deploy, broken)
     path = graph if kind == "graph" else broken / "model.pdiparams"
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(UserError) as caught:
-        deploy.Detector(broken)
+        deploy.detector.Detector(broken)
     assert str(caught.value).startswith(
         f"{broken}: Paddle cannot run this model. Either {graph.name} and model.pdiparams do not "
         "belong together, or another version of Paddle wrote them: "
@@ -247,47 +232,95 @@ def test_a_cut_file_or_a_mismatch_is_said(deploy, broken, kind, capsys):
 
 def test_a_graph_of_paddle_3_under_paddle_2(deploy, monkeypatch, tmp_path):
     monkeypatch.setattr(paddle, "__version__", "2.6.2")
-    deploy.check_graph(tmp_path / "model.pdmodel")
+    deploy.engine_paddle.check_graph(tmp_path / "model.pdmodel")
     with pytest.raises(UserError) as caught:
-        deploy.check_graph(tmp_path / "model.json")
+        deploy.engine_paddle.check_graph(tmp_path / "model.json")
     assert str(caught.value) == (
         f"{tmp_path / 'model.json'}: written by Paddle 3, but this is Paddle 2.6.2; install "
         "paddlepaddle>=3, or export the model with the Paddle of this machine"
     )
     monkeypatch.setattr(paddle, "__version__", "3.3.1")
-    deploy.check_graph(tmp_path / "model.json")
+    deploy.engine_paddle.check_graph(tmp_path / "model.json")
 
 
 # ----------------------------------------------------------------------------- devices and modes
-def test_onednn_that_fails_is_replaced_with_one_line(deploy, exported, trained, capsys):
-    class Fragile(deploy.Detector):
-        def _run_graph(self, inputs):
-            if self.onednn:
-                raise RuntimeError("(Unimplemented)\nno such kernel")
-            return super()._run_graph(inputs)
+def test_onednn_that_fails_is_replaced_with_one_line(
+    deploy, exported, trained, capsys, monkeypatch
+):
+    paddle_engine = deploy.engine_paddle.PaddleEngine
+    execute = paddle_engine.execute
 
-    fragile = Fragile(exported)
-    assert_same(trained, fragile, [built_in_picture()])
+    def fragile(self):
+        if self.onednn:
+            raise RuntimeError("(Unimplemented)\nno such kernel")
+        execute(self)
+
+    monkeypatch.setattr(paddle_engine, "execute", fragile)
+    detector = deploy.detector.Detector(exported)
+    assert_same(trained, detector, [built_in_picture()])
     printed = capsys.readouterr().err
     assert printed == (
         "oneDNN is off, it cannot run this model here: (Unimplemented) no such kernel\n"
     )
-    assert not fragile.onednn
+    assert not detector.engine.onednn
+    assert detector.engine.kernels == "paddle"
+
+
+def test_bfloat16_only_where_the_cpu_has_it(deploy, exported, trained, capsys, monkeypatch):
+    cpu = "flags : avx2\n"
+    monkeypatch.setattr(deploy.engine_paddle, "_cpu_info", lambda: cpu)
+    detector = deploy.detector.Detector(exported, enable_mkldnn_bfloat16=True)
+    assert detector.engine.kernels == "oneDNN"
+    assert capsys.readouterr().err == (
+        "bfloat16 is off: this CPU has no instructions for it (avx512_bf16, amx_bf16)\n"
+    )
+    monkeypatch.setattr(deploy.engine_paddle, "_cpu_info", lambda: "flags : avx2 avx512_bf16\n")
+    calls = []
+    config = FakeConfig(calls)
+    engine = detector.engine
+    engine.bfloat16 = deploy.engine_paddle._has_bfloat16()
+    engine._choose_cpu_kernels(config)
+    assert calls == ["enable_mkldnn", "enable_mkldnn_bfloat16"]
+    assert engine.kernels == "oneDNN bfloat16"
+
+
+class FakeConfig:
+    """Notes the names of what is called."""
+
+    def __init__(self, calls):
+        self._calls = calls
+
+    def __getattr__(self, name):
+        return lambda *args: self._calls.append(name)
+
+
+def test_fast_blas_is_chosen_on_amd_only(deploy, monkeypatch):
+    for cpu, expected in (
+        ("vendor_id : AuthenticAMD\nflags : avx avx2\n", "5"),
+        ("vendor_id : AuthenticAMD\nflags : avx\n", None),
+        ("vendor_id : GenuineIntel\nflags : avx avx2\n", None),
+        ("", None),
+    ):
+        monkeypatch.delenv("MKL_DEBUG_CPU_TYPE", raising=False)
+        monkeypatch.setattr(deploy.engine_paddle, "_cpu_info", lambda cpu=cpu: cpu)
+        deploy.engine_paddle.prefer_fast_blas()
+        assert os.environ.get("MKL_DEBUG_CPU_TYPE") == expected
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "4")
+    deploy.engine_paddle.prefer_fast_blas()
+    assert os.environ["MKL_DEBUG_CPU_TYPE"] == "4"
 
 
 @pytest.mark.parametrize("mode", ["trt_fp32", "trt_fp16", "trt_int8"])
 def test_tensorrt_needs_a_gpu(deploy, exported, mode):
     with pytest.raises(UserError) as caught:
-        deploy.Detector(exported, run_mode=mode)
-    assert str(caught.value) == (
-        f"--run_mode {mode} needs --device GPU; on a CPU use --run_mode paddle"
-    )
+        deploy.detector.Detector(exported, run_mode=mode)
+    assert str(caught.value) == (f"--run_mode {mode} needs --device GPU; without one use paddle")
 
 
 def test_paddle_without_cuda_or_tensorrt(deploy, monkeypatch):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
     with pytest.raises(UserError) as caught:
-        deploy.check_runtime("GPU", "paddle")
+        deploy.engine_paddle.check_runtime("GPU", "paddle")
     assert str(caught.value) == (
         "--device GPU: this Paddle was built without CUDA; install paddlepaddle-gpu "
         "(README.md says from where), or use --device CPU"
@@ -295,25 +328,56 @@ def test_paddle_without_cuda_or_tensorrt(deploy, monkeypatch):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="--device GPU: no GPU is visible; use --device CPU"):
-        deploy.check_runtime("GPU", "paddle")
+        deploy.engine_paddle.check_runtime("GPU", "paddle")
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
     import paddle.inference as inference
 
     monkeypatch.setattr(inference, "get_trt_compile_version", lambda: (0, 0, 0))
     with pytest.raises(UserError) as caught:
-        deploy.check_runtime("GPU", "trt_fp16")
+        deploy.engine_paddle.check_runtime("GPU", "trt_fp16")
     assert str(caught.value) == (
         "--run_mode trt_fp16: this Paddle was built without TensorRT; install a paddlepaddle-gpu "
-        "with TensorRT, or use --run_mode paddle"
+        "with TensorRT (deploy/README.md says which), or use --run_mode paddle"
     )
     monkeypatch.setattr(inference, "get_trt_compile_version", lambda: (8, 6, 1))
-    with pytest.raises(UserError, match="TensorRT is not supported yet; use --run_mode paddle"):
-        deploy.check_runtime("GPU", "trt_fp16")
-    deploy.check_runtime("GPU", "paddle")
+    monkeypatch.setattr(inference, "get_trt_runtime_version", lambda: (0, 0, 0))
+    with pytest.raises(UserError) as caught:
+        deploy.engine_paddle.check_runtime("GPU", "trt_fp16")
+    assert str(caught.value) == (
+        "--run_mode trt_fp16: the library libnvinfer of TensorRT is not found; install TensorRT "
+        "8.6.1 and name its folder in LD_LIBRARY_PATH, or use --run_mode paddle"
+    )
+    monkeypatch.setattr(inference, "get_trt_runtime_version", lambda: (8, 6, 1))
+    deploy.engine_paddle.check_runtime("GPU", "trt_fp16")
+    deploy.engine_paddle.check_runtime("GPU", "paddle")
 
 
 def test_unknown_devices_and_modes(deploy):
-    with pytest.raises(UserError, match="--device: found TPU, allowed: CPU, GPU"):
-        deploy.check_runtime("TPU", "paddle")
+    with pytest.raises(UserError, match="--device: found TPU, allowed: CPU, GPU, XPU"):
+        deploy.engine_paddle.check_runtime("TPU", "paddle")
     with pytest.raises(UserError, match="--run_mode: found fast, allowed: paddle, trt_fp32, trt_"):
-        deploy.check_runtime("CPU", "fast")
+        deploy.engine_paddle.check_runtime("CPU", "fast")
+    with pytest.raises(UserError, match="--device XPU: this Paddle was built without Kunlun supp"):
+        deploy.engine_paddle.check_runtime("XPU", "paddle")
+
+
+def test_help_is_quick(repo):
+    command = [sys.executable, str(repo / "deploy/python/infer.py"), "--help"]
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['deploy/python/infer.py', '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'paddle', 'cv2', 'numpy', 'yaml', 'tqdm'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,162 @@
+"""One detector over all engines: pictures in, boxes out.
+
+import sys
+
+sys.path.insert(0, "deploy/python")
+from detector import Detector
+
+detector = Detector("output_inference/ppyolov2_r50vd_dcn_365e_coco")
+rows = detector.predict([image])[0]  # image: uint8 [H, W, 3], RGB
+"""
+
+import sys
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np  # noqa: E402
+from infer_options import DEFAULT_THREADS, ENGINES  # noqa: E402
+from model_folder import ModelFolder  # noqa: E402
+from tensorrt_config import TensorRTOptions  # noqa: E402
+
+from ppdet_lite.core.errors import ConfigError, UserError  # noqa: E402
+
+
+def open_engine(
+    files: ModelFolder,
+    engine: str = "paddle",
+    device: str = "CPU",
+    run_mode: str = "paddle",
+    cpu_threads: int = DEFAULT_THREADS,
+    enable_mkldnn: bool = True,
+    enable_mkldnn_bfloat16: bool = False,
+    tensorrt: Optional[TensorRTOptions] = None,
+):
+    """The network of `files` in an engine: arrays in, arrays out; see `Detector` for the arguments.
+
+    Returns:
+        `PaddleEngine`, `OnnxRuntimeEngine` or `OpenVinoEngine`. `run(inputs)` does all; `bind`,
+        `execute`, `synchronize` and `outputs` are its steps.
+    """
+    if engine not in ENGINES:
+        raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
+    if engine == "paddle":
+        from engine_paddle import PaddleEngine
+
+        return PaddleEngine(
+            files, device, cpu_threads, enable_mkldnn, enable_mkldnn_bfloat16, run_mode, tensorrt
+        )
+    if run_mode != "paddle":
+        raise UserError(f"--run_mode {run_mode} needs --engine paddle")
+    from engine_onnx import OnnxRuntimeEngine, OpenVinoEngine
+
+    kind = OnnxRuntimeEngine if engine == "onnxruntime" else OpenVinoEngine
+    return kind(files, device, cpu_threads)
+
+
+class Detector:
+    """An exported detector on one device.
+
+    Args:
+        model_dir: folder written by tools/export_model.py.
+        device: "CPU", "GPU" or "XPU".
+        run_mode: "paddle", or for TensorRT "trt_fp32", "trt_fp16", "trt_int8".
+        cpu_threads: threads of the CPU kernels.
+        enable_mkldnn: oneDNN kernels on the CPU. Where they cannot run the model, one line says so
+            and Paddle's own kernels take over.
+        enable_mkldnn_bfloat16: let oneDNN compute in bfloat16 where the CPU can.
+        engine: "paddle", or for an .onnx "onnxruntime" or "openvino".
+        tensorrt: cache, calibration pictures and shapes for the TensorRT modes.
+
+    Raises:
+        DataError, ConfigError: files that are missing or cannot be used, each named.
+        UserError: a device, run mode or package that is not there.
+    """
+
+    def __init__(
+        self,
+        model_dir: Union[str, Path],
+        device: str = "CPU",
+        run_mode: str = "paddle",
+        cpu_threads: int = DEFAULT_THREADS,
+        enable_mkldnn: bool = True,
+        enable_mkldnn_bfloat16: bool = False,
+        engine: str = "paddle",
+        tensorrt: Optional[TensorRTOptions] = None,
+    ):
+        if engine not in ENGINES:
+            raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
+        self.files = ModelFolder(model_dir, engine)
+        stage = self.files.settings.get("stage", "nms")
+        if stage != "nms":
+            raise ConfigError(
+                f"--model_dir {self.files.path}: exported with --stage {stage}, so it gives no "
+                "detections; export it with --stage nms"
+            )
+        self.engine = open_engine(
+            self.files,
+            engine,
+            device.upper(),
+            run_mode,
+            cpu_threads,
+            enable_mkldnn,
+            enable_mkldnn_bfloat16,
+            tensorrt,
+        )
+
+    @property
+    def class_names(self) -> "list[str]":
+        """By class index, as the training data named them."""
+        return self.files.class_names
+
+    @property
+    def threshold(self) -> float:
+        """Lowest score to draw, as infer_cfg.yml says."""
+        return self.files.threshold
+
+    def predict(self, images: "Sequence[np.ndarray]") -> "list[np.ndarray]":
+        """uint8 RGB pictures of any size, run as one batch.
+
+        Returns:
+            For each picture float32 [M, 6]: class, score, x1, y1, x2, y2 in its pixels, the highest
+            score first.
+        """
+        return self.run([self.preprocess(image) for image in images])
+
+    def preprocess(self, image: np.ndarray) -> "dict[str, np.ndarray]":
+        """uint8 [H, W, 3] RGB -> the network's inputs for it, without the batch axis."""
+        return self.files.preprocess(image)
+
+    def run(self, samples: "list[dict[str, np.ndarray]]") -> "list[np.ndarray]":
+        """The network on preprocessed pictures; see `predict` for the result."""
+        count = len(samples)
+        full = self._filled_up(samples)
+        bbox, bbox_num = self.engine.run(stack_samples(full))[:2]
+        rows = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])
+        return rows[:count]
+
+    def _filled_up(self, samples: "list[dict]") -> "list[dict]":
+        """An engine built for one batch size gets the last picture again where some are missing."""
+        batch = self.engine.fixed_batch
+        if batch is None or len(samples) == batch:
+            return samples
+        if len(samples) > batch:
+            raise UserError(
+                f"{len(samples)} pictures at once, but this TensorRT engine is built for "
+                f"{batch}: give TensorRTOptions(batch_size={len(samples)})"
+            )
+        return samples + samples[-1:] * (batch - len(samples))
+
+
+def stack_samples(samples: "list[dict[str, np.ndarray]]") -> "dict[str, np.ndarray]":
+    """Preprocessed pictures as a batch; a single one is not copied."""
+    if len(samples) == 1:
+        return {key: value[None] for key, value in samples[0].items()}
+    shapes = {sample["image"].shape for sample in samples}
+    if len(shapes) > 1:
+        raise ConfigError(
+            f"pictures of different network input sizes {sorted(s[1:] for s in shapes)} cannot be "
+            "one batch: use --batch_size 1"
+        )
+    return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}

@@ -1,0 +1,128 @@
+"""What infer.py does once its command line is parsed."""
+
+import time
+from pathlib import Path
+
+from detector import Detector
+from tensorrt_config import TensorRTOptions
+
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.image_ops import decode_image
+from ppdet_lite.utils.visualize import detect_and_save, list_pictures
+
+
+def run(args) -> None:
+    """Detects on the input that `args` (of infer_options) names and writes the results.
+
+    Raises:
+        UserError: files, devices or packages that are missing or cannot be used, each named.
+    """
+    threshold = args.threshold
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"--threshold: found {threshold}, allowed: 0 to 1")
+    if args.image_file or args.image_dir:
+        pictures = _pictures(args)
+        detector = _detector(args)
+        if args.run_benchmark:
+            from stage_times import benchmark
+
+            print(benchmark(detector, pictures[0], args.repeats))
+            return
+        _run_pictures(args, detector, pictures)
+        return
+    if args.run_benchmark:
+        raise ConfigError("--run_benchmark needs --image_file or --image_dir")
+    source = _open_source(args)  # before the model, so that a closed camera costs no time
+    _run_frames(args, _detector(args), source)
+
+
+def _detector(args) -> Detector:
+    options = TensorRTOptions(
+        Path(args.trt_cache_dir) if args.trt_cache_dir else None,
+        Path(args.calib_dir) if args.calib_dir else None,
+        args.batch_size,
+        args.trt_min_shape,
+        args.trt_opt_shape,
+        args.trt_max_shape,
+    )
+    return Detector(
+        args.model_dir,
+        args.device,
+        args.run_mode,
+        args.cpu_threads,
+        args.enable_mkldnn,
+        args.enable_mkldnn_bfloat16,
+        args.engine,
+        options,
+    )
+
+
+# --------------------------------------------------------------------------------------- pictures
+def _pictures(args) -> "list[Path]":
+    if args.image_dir:
+        return list_pictures(args.image_dir, skip=args.output_dir)
+    pictures = [Path(path) for path in args.image_file]
+    for picture in pictures:
+        if not picture.is_file():
+            reason = "is a folder: use --image_dir" if picture.is_dir() else "no such picture"
+            raise DataError(f"--image_file {picture}: {reason}")
+    return pictures
+
+
+def _run_pictures(args, detector: Detector, pictures: "list[Path]") -> None:
+    detect_and_save(
+        detector.predict,
+        decode_image,
+        pictures,
+        Path(args.image_dir) if args.image_dir else None,
+        args.output_dir,
+        detector.class_names,
+        detector.threshold if args.threshold is None else args.threshold,
+        args.batch_size,
+        args.save_images,
+        args.save_results,
+    )
+
+
+# ----------------------------------------------------------------------------------------- frames
+def _open_source(args):
+    from frame_results import check_not_the_input
+    from frame_sources import open_camera, open_stream, open_video
+
+    if args.video_file:
+        check_not_the_input(Path(args.video_file), args.output_dir)
+        return open_video(args.video_file, args.max_frames)
+    if args.camera_id is not None:
+        return open_camera(args.camera_id, args.max_frames)
+    return open_stream(args.rtsp, args.max_frames)
+
+
+def _run_frames(args, detector: Detector, source) -> None:
+    from frame_pipeline import FramePipeline
+    from frame_results import FrameResults
+
+    threshold = detector.threshold if args.threshold is None else args.threshold
+    results = FrameResults(
+        source,
+        args.output_dir,
+        detector.class_names,
+        threshold,
+        args.save_images,
+        args.save_results,
+    )
+    pipeline = FramePipeline(
+        source, detector.preprocess, detector.run, results.write, args.batch_size, source.is_live
+    )
+    start = time.perf_counter()
+    try:
+        pipeline.run()
+    finally:  # after Ctrl-C and errors too, so that what was written can be played
+        written = results.close()
+        seconds = time.perf_counter() - start
+        skipped = f", {pipeline.skipped} skipped" if pipeline.skipped else ""
+        print(
+            f"{source.name}: {results.count} frames{skipped}, {results.detections} detections, "
+            f"{results.count / seconds:.1f} frames/s, written to {', '.join(map(str, written))}"
+        )
+        if source.length is not None and 0 < results.count < source.length:
+            print(f"{source.name}: of {source.length} frames {results.count} were done")

@@ -1,0 +1,124 @@
+"""The folder of an exported model: which files there are, and what infer_cfg.yml says."""
+
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+import yaml
+
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.image_ops import Preprocess
+
+FORMAT_VERSION = 1
+"""Highest format_version of infer_cfg.yml that this code knows."""
+
+CONFIG_FILE = "infer_cfg.yml"
+PARAMS_FILE = "model.pdiparams"
+GRAPH_FILES = {
+    "paddle": ("model.json", "model.pdmodel"),
+    "onnxruntime": ("model.onnx", "model_portable.onnx"),
+    "openvino": ("model_portable.onnx", "model.onnx"),
+}
+"""Graph files by engine, the first that exists is taken. A portable .onnx holds no deformable
+convolution, which OpenVINO cannot read."""
+
+_EXPORT_HINT = {
+    "paddle": "tools/export_model.py writes one",
+    "onnxruntime": "tools/export_model.py --format onnx writes one",
+    "openvino": "tools/export_model.py --format onnx --portable-dcn writes one",
+}
+
+
+class ModelFolder:
+    """The files that tools/export_model.py writes, and the content of infer_cfg.yml.
+
+    Attributes:
+        graph, params: files of the network; `params` is None for an .onnx, which holds its own.
+        settings: infer_cfg.yml.
+        preprocess: picture to network input.
+        class_names: by class index.
+        threshold: lowest score to draw unless another is asked for.
+        input_hw: (height, width) of the network input; None where the export left it open.
+
+    Raises:
+        DataError: the folder or one of its files is missing.
+        ConfigError: infer_cfg.yml cannot be used.
+    """
+
+    def __init__(self, folder: Union[str, Path], engine: str = "paddle"):
+        self.path = Path(folder)
+        if not self.path.is_dir():
+            reason = "is a file, not a folder" if self.path.exists() else "no such folder"
+            raise DataError(f"--model_dir {self.path}: {reason}")
+        self.graph = self._find_graph(engine)
+        self.params = self._existing(PARAMS_FILE) if engine == "paddle" else None
+        self.settings = self._read_settings(self._existing(CONFIG_FILE))
+        self.preprocess = Preprocess(self.settings["Preprocess"])
+        self.class_names = [str(name) for name in self.settings["label_list"]]
+        self.threshold = self.settings.get("draw_threshold", 0.5)
+        self.input_hw = self._input_hw()
+        self._check_size()
+
+    def _find_graph(self, engine: str) -> Path:
+        wanted = GRAPH_FILES[engine]
+        for name in wanted:
+            if (self.path / name).is_file():
+                return self.path / name
+        hint = _EXPORT_HINT[engine]
+        for other, names in GRAPH_FILES.items():
+            found = next((name for name in names if (self.path / name).is_file()), None)
+            if found and (engine == "paddle") != (other == "paddle"):
+                hint += f"; it holds {found}, which --engine {other} runs"
+                break
+        raise DataError(
+            f"--model_dir {self.path}: no {' and no '.join(wanted)} in this folder; {hint}"
+        )
+
+    def _existing(self, name: str) -> Path:
+        path = self.path / name
+        if not path.is_file():
+            raise DataError(f"{path}: missing beside {self.graph.name}; export the model again")
+        return path
+
+    @staticmethod
+    def _read_settings(path: Path) -> dict:
+        try:
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path}: not a YAML file ({' '.join(str(error).split())})"
+            ) from error
+        for key in ("Preprocess", "label_list"):
+            if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
+                raise ConfigError(f"{path}: the list '{key}' is missing; export the model again")
+        for key, default in (("format_version", FORMAT_VERSION), ("draw_threshold", 0.5)):
+            if not isinstance(settings.get(key, default), (int, float)):
+                raise ConfigError(f"{path}: {key}: found {settings[key]!r}, allowed: a number")
+        version = settings.get("format_version", FORMAT_VERSION)
+        if version > FORMAT_VERSION:
+            raise ConfigError(
+                f"{path}: format_version {version}, but this script knows up to {FORMAT_VERSION}; "
+                "use the deploy/python/infer.py of the ppdet_lite that exported it"
+            )
+        return settings
+
+    def _input_hw(self) -> "Optional[tuple[int, int]]":
+        shape = self.settings.get("image_shape")
+        if isinstance(shape, list) and len(shape) == 3:
+            height, width = shape[1:]
+            is_fixed = all(isinstance(side, int) and side > 0 for side in (height, width))
+            return (height, width) if is_fixed else None
+        return None
+
+    def _check_size(self) -> None:
+        """The graph takes one size only, and fails deep inside for any other."""
+        if self.input_hw is None:
+            return
+        needed = list(self.input_hw)
+        for op in self.settings["Preprocess"]:
+            size = op.get("target_size", needed)
+            if np.broadcast_to(size, 2).tolist() != needed:
+                raise ConfigError(
+                    f"{self.path / CONFIG_FILE}: target_size: found {size}, allowed: {needed}, the "
+                    "size of the graph's input; for another size export the model again"
+                )
