@@ -234,6 +234,13 @@ def test_mosaic(yolox_samples, recorded, config):
     reference = recorded(f"mosaic_{config}")
     ours = run_with([Mosaic(**json.loads(str(reference["settings"])))], yolox_samples)
     compare(reference, ours, BOX_COLUMNS + PIXEL_COLUMNS)
+    # Objects stay in their order here, so each has a distribution of its own: no sums.
+    both = np.stack([reference["aug_box"].astype(np.float64), ours["box"]])
+    both = np.floor(both.reshape(2, RUNS, -1) / 0.05 + 0.37)
+    columns = [(a[~np.isnan(a)], b[~np.isnan(b)]) for a, b in both.transpose(2, 0, 1)]
+    p_values = [ks_p_value(a, b) for a, b in columns if len(a)]
+    assert len(p_values) == 4 * reference["aug_n_box"].max()
+    assert min(p_values) > 1e-3
 
 
 def yolox_chain(reference, pad_resize) -> list:
