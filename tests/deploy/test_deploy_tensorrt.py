@@ -1,0 +1,383 @@
+"""What is asked of Paddle for TensorRT, noted by a Config that only remembers; no GPU is needed."""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import paddle
+import paddle.inference as inference
+import pytest
+import yaml
+
+from ppdet_lite.core.errors import DataError, UserError
+
+REAL_CONFIG = inference.Config
+GPU = "NVIDIA Test GPU"
+KEPT_OUT = ["yolo_box", "clip", "log", "pow", "elementwise_pow", "reciprocal", "elementwise_div"]
+
+
+class Recorder:
+    """Stands for paddle.inference on a machine with a GPU: Configs and predictors that note."""
+
+    def __init__(self):
+        self.calls = []  # one list of (name, args, kwargs) per Config
+        self.runs = []  # one list of input shapes per predictor
+        self.gone = 0
+
+    def config(self, graph, params):
+        calls = [("files", (Path(graph).name, Path(params).name), {})]
+        self.calls.append(calls)
+        return RecordingConfig(calls)
+
+    def predictor(self, config):
+        runs = []
+        self.runs.append(runs)
+        return RecordingPredictor(self, config.calls, runs)
+
+    def call(self, name, number=-1):
+        """(args, kwargs) of the only call of that name on a Config; None when it was not called."""
+        found = [entry[1:] for entry in self.calls[number] if entry[0] == name]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+
+class RecordingConfig:
+    def __init__(self, calls):
+        self.calls = calls
+
+    def __getattr__(self, name):
+        assert hasattr(REAL_CONFIG, name), name
+        return lambda *args, **kwargs: self._note(name, args, kwargs)
+
+    def _note(self, name, args, kwargs):
+        signature = getattr(REAL_CONFIG, name).__doc__
+        assert all(f"{key}: " in signature for key in kwargs), signature
+        self.calls.append((name, args, kwargs))
+
+
+class RecordingPredictor:
+    """Writes the files that Paddle writes, when it goes."""
+
+    def __init__(self, recorder, calls, runs):
+        self.recorder, self.runs = recorder, runs
+        names = {entry[0]: entry for entry in calls}
+        self.shapes = names.get("collect_shape_range_info")
+        engine = names.get("enable_tensorrt_engine")
+        self.calibrates = bool(engine and engine[2]["use_calib_mode"])
+        self.cache = names.get("set_optim_cache_dir")
+
+    def get_input_names(self):
+        return ["image", "im_shape", "scale_factor"]
+
+    def get_input_handle(self, name):
+        shape = []
+        handle = types.SimpleNamespace(reshape=shape.extend)
+        handle.copy_from_cpu = lambda array: self._take(name, shape, array)
+        return handle
+
+    def _take(self, name, shape, array):
+        assert list(array.shape) == shape and array.dtype == np.float32
+        if name == "image":
+            self.runs.append(tuple(shape))
+
+    def run(self):
+        pass
+
+    def __del__(self):
+        if self.shapes:
+            Path(self.shapes[1][0]).write_text("shapes")
+        if self.calibrates and self.runs:
+            (Path(self.cache[1][0]) / "trt_calib_1").write_text("ranges")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A Paddle with CUDA and TensorRT 8.6.1, as far as its answers go."""
+    recorder = Recorder()
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(paddle.device.cuda, "get_device_name", lambda number: GPU)
+    for name in ("get_trt_compile_version", "get_trt_runtime_version"):
+        monkeypatch.setattr(inference, name, lambda: (8, 6, 1))
+    monkeypatch.setattr(inference, "Config", recorder.config)
+    monkeypatch.setattr(inference, "create_predictor", recorder.predictor)
+    return recorder
+
+
+@pytest.fixture
+def program(broken):
+    """An export with the files of Paddle 2; nothing reads them here."""
+    for graph in broken.glob("model.*"):
+        if graph.suffix in (".json", ".pdmodel"):
+            graph.rename(broken / "model.pdmodel")
+    return broken
+
+
+def options_of(deploy, **options):
+    return deploy.tensorrt_config.TensorRTOptions(**options)
+
+
+def open_input(folder):
+    path = folder / "infer_cfg.yml"
+    settings = yaml.safe_load(path.read_text())
+    settings["image_shape"] = [3, -1, -1]
+    path.write_text(yaml.safe_dump(settings))
+
+
+# ------------------------------------------------------------------------------------ model.pdmodel
+@pytest.mark.parametrize(
+    ("mode", "precision"), [("trt_fp32", "Float32"), ("trt_fp16", "Half"), ("trt_int8", "Int8")]
+)
+def test_settings_for_a_fixed_input_size(deploy, program, gpu, tiny_coco, mode, precision):
+    options = options_of(deploy, batch_size=2, calib_dir=tiny_coco / "images")
+    detector = deploy.detector.Detector(program, "GPU", mode, tensorrt=options)
+    assert gpu.call("files") == (("model.pdmodel", "model.pdiparams"), {})
+    assert gpu.call("enable_use_gpu") == ((200, 0), {})
+    assert gpu.call("enable_tensorrt_engine") == (
+        (),
+        {
+            "workspace_size": 1 << 30,
+            "max_batch_size": 2,
+            "min_subgraph_size": 3,
+            "precision_mode": getattr(inference.PrecisionType, precision),
+            "use_static": True,
+            "use_calib_mode": mode == "trt_int8",
+        },
+    )
+    folder = detector.engine.tensorrt.folder
+    assert gpu.call("set_optim_cache_dir") == ((str(folder),), {})
+    assert folder.parent == program / "trt_cache" and folder.is_dir()
+    assert gpu.call("enable_tuned_tensorrt_dynamic_shape") is None
+    kept_out = gpu.call("exp_disable_tensorrt_ops")
+    assert kept_out == (None if mode == "trt_fp32" else ((KEPT_OUT,), {}))
+    assert detector.engine.kernels == f"TensorRT {mode[4:].upper()}"
+
+
+def test_deformable_convolution_stays_in_float32(deploy):
+    kept_out = deploy.tensorrt_config.ops_outside_tensorrt
+    assert kept_out("fp16", "2.5.2") == ["deformable_conv", *KEPT_OUT]
+    for version in ("2.6.0", "2.6.2", "3.0.0", "3.3.1", "0.0.0"):
+        assert kept_out("fp16", version) == kept_out("int8", version) == KEPT_OUT
+    assert kept_out("fp32", "2.5.2") == []
+
+
+def test_shapes_of_an_open_input_are_collected_once(deploy, program, gpu, capsys):
+    open_input(program)
+    options = options_of(deploy, batch_size=4, min_side=96, opt_side=128, max_side=192)
+    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+    shapes = str(detector.engine.tensorrt.folder / "shapes.pbtxt")
+    assert gpu.call("collect_shape_range_info", 0) == ((shapes,), {})
+    assert gpu.call("enable_tensorrt_engine", 0) is None
+    assert gpu.runs[0] == [(1, 3, 96, 96), (4, 3, 128, 128), (4, 3, 192, 192)]
+    assert gpu.call("enable_tuned_tensorrt_dynamic_shape") == ((shapes, True), {})
+    assert f"collecting shapes into {shapes}, once" in capsys.readouterr().out
+    assert detector.engine.fixed_batch is None
+    deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+    assert len(gpu.calls) == 3 and gpu.call("collect_shape_range_info") is None
+
+
+def test_sides_of_an_open_input_are_checked(deploy, program, gpu):
+    open_input(program)
+    for sides in ((320, 300, 640), (100, 320, 640)):
+        options = options_of(deploy, min_side=sides[0], opt_side=sides[1], max_side=sides[2])
+        with pytest.raises(UserError, match="allowed: multiples of 32 in rising order"):
+            deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+
+
+def test_tensorrt_10_is_told_fixed_shapes_as_well(deploy, program, gpu, monkeypatch):
+    monkeypatch.setattr(inference, "get_trt_compile_version", lambda: (10, 3, 0))
+    deploy.detector.Detector(program, "GPU", "trt_fp32")
+    assert gpu.runs[0] == [(1, 3, 96, 128)] * 3
+    assert gpu.call("enable_tuned_tensorrt_dynamic_shape") is not None
+
+
+def test_int8_calibrates_once(deploy, program, gpu, tiny_coco, capsys):
+    with pytest.raises(UserError) as caught:
+        deploy.detector.Detector(program, "GPU", "trt_int8")
+    assert str(caught.value).startswith(
+        "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred pictures like "
+        "those to come (no calibration table in "
+    )
+    options = options_of(deploy, batch_size=5, calib_dir=tiny_coco / "images")
+    deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
+    assert gpu.runs == [[(5, 3, 96, 128)] * 2, []]  # 12 pictures, whole batches only
+    assert gpu.call("enable_tensorrt_engine", 0)[1]["use_static"] is False
+    assert gpu.call("enable_tensorrt_engine", 1)[1]["use_static"] is True
+    assert "calibrating on 12 pictures, once" in capsys.readouterr().out
+    again = options_of(deploy, batch_size=5)  # the table is there: no pictures needed
+    deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=again)
+    assert len(gpu.calls) == 3
+
+
+def test_calibration_pictures_that_are_missing_or_too_few(deploy, program, gpu, tiny_coco):
+    gone = options_of(deploy, calib_dir=tiny_coco / "gone")
+    with pytest.raises(DataError, match="gone: no such folder"):
+        deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=gone)
+    few = options_of(deploy, calib_dir=tiny_coco / "images", batch_size=20)
+    with pytest.raises(DataError, match="12 pictures are fewer than --batch_size 20"):
+        deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=few)
+
+
+# --------------------------------------------------------------------------------------- the cache
+def test_the_cache_is_keyed_by_all_that_an_engine_depends_on(deploy, program, gpu, monkeypatch):
+    def folder(mode="trt_fp16", **options):
+        detector = deploy.detector.Detector(
+            program, "GPU", mode, tensorrt=options_of(deploy, **options)
+        )
+        return detector.engine.tensorrt.folder.name
+
+    first = folder()
+    assert first.startswith("fp16-") and folder() == first
+    others = [folder("trt_fp32"), folder(batch_size=2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(paddle.device.cuda, "get_device_name", lambda number: "another GPU")
+        others.append(folder())
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "get_trt_compile_version", lambda: (8, 5, 3))
+        others.append(folder())
+    with monkeypatch.context() as patch:
+        patch.setattr(paddle, "__version__", "3.9.9")
+        others.append(folder())
+    params = program / "model.pdiparams"
+    params.write_bytes(params.read_bytes()[:-1] + b"x")
+    others.append(folder())
+    assert len({first, *others}) == 7
+    about = json.loads((program / "trt_cache" / first / "about.json").read_text())
+    assert about["gpu"] == GPU and about["tensorrt"] == [8, 6, 1]
+    assert about["shapes"]["image"] == [[1, 3, 96, 128]] * 3
+
+
+def test_cache_folder_of_choice_and_one_that_cannot_be_written(deploy, program, gpu, tmp_path):
+    (tmp_path / "file").write_text("")
+    options = options_of(deploy, cache_dir=tmp_path / "engines")
+    deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+    assert len(list((tmp_path / "engines").iterdir())) == 1
+    options = options_of(deploy, cache_dir=tmp_path / "file")
+    with pytest.raises(UserError, match=f"--trt_cache_dir {tmp_path / 'file'}: cannot be written"):
+        deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+
+
+def test_options_of_the_command_line_arrive(deploy, program, gpu, tiny_coco, tmp_path, monkeypatch):
+    picture = str(tiny_coco / "images" / "val_0.jpg")
+    seen = []
+    monkeypatch.setattr(deploy.infer_run, "_run_pictures", lambda args, *rest: seen.extend(rest))
+    arguments = ["--model_dir", str(program), "--image_file", picture, "--device", "gpu"]
+    arguments += ["--run_mode", "trt_int8", "--trt_cache_dir", str(tmp_path / "cache")]
+    arguments += ["--calib_dir", str(tiny_coco / "images"), "--batch_size", "3"]
+    arguments += ["--trt_min_shape", "64", "--trt_opt_shape", "96", "--trt_max_shape", "128"]
+    deploy.infer.main(arguments)
+    assert seen[0].engine.tensorrt.options == options_of(
+        deploy,
+        cache_dir=tmp_path / "cache",
+        calib_dir=tiny_coco / "images",
+        batch_size=3,
+        min_side=64,
+        opt_side=96,
+        max_side=128,
+    )
+
+
+def test_a_missing_picture_fills_an_engine_of_fixed_batch(deploy, program, gpu, monkeypatch):
+    options = options_of(deploy, batch_size=3)
+    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+
+    def run(inputs):
+        assert inputs["image"].shape == (3, 3, 96, 128)
+        return [np.arange(30, dtype=np.float32).reshape(5, 6), np.array([2, 2, 1], np.int32)]
+
+    monkeypatch.setattr(detector.engine, "run", run)
+    black = np.zeros((9, 9, 3), np.uint8)
+    assert [len(rows) for rows in detector.predict([black, black])] == [2, 2]
+    with pytest.raises(UserError, match="4 pictures at once, but this TensorRT engine is built fo"):
+        detector.predict([black] * 4)
+
+
+# --------------------------------------------------------------------------------------- model.json
+class Input:
+    def __init__(self, warmup_data):
+        self.warmup_data = warmup_data
+
+
+class TensorRTConfig:
+    def __init__(self, inputs, min_subgraph_size):
+        self.inputs, self.min_subgraph_size = inputs, min_subgraph_size
+
+
+@pytest.fixture
+def converted(monkeypatch):
+    """Stands for paddle.tensorrt, which only builds with CUDA have; notes what is converted."""
+    seen = []
+
+    def convert(model, config):
+        seen.append((model, config))
+        for suffix in (".json", ".pdiparams"):
+            Path(config.save_model_dir + suffix).write_text("converted")
+
+    export = types.ModuleType("paddle.tensorrt.export")
+    export.Input, export.TensorRTConfig, export.convert = Input, TensorRTConfig, convert
+    export.PrecisionMode = {"FP32": "fp32", "FP16": "fp16"}
+    package = types.ModuleType("paddle.tensorrt")
+    package.export = export
+    monkeypatch.setitem(sys.modules, "paddle.tensorrt", package)
+    monkeypatch.setitem(sys.modules, "paddle.tensorrt.export", export)
+    return seen
+
+
+@pytest.fixture
+def pir(broken):
+    for graph in broken.glob("model.pdmodel"):
+        graph.rename(broken / "model.json")
+    return broken
+
+
+@pytest.mark.parametrize("mode", ["trt_fp32", "trt_fp16"])
+def test_conversion_of_a_paddle_3_graph(deploy, pir, gpu, converted, mode, monkeypatch):
+    monkeypatch.setattr(paddle, "__version__", "3.3.1")
+    options = options_of(deploy, batch_size=2)
+    detector = deploy.detector.Detector(pir, "GPU", mode, tensorrt=options)
+    folder = detector.engine.tensorrt.folder
+    model, config = converted[0]
+    assert model == str(pir / "model")
+    assert config.save_model_dir == str(folder / "model")
+    assert config.precision_mode == mode[4:] and config.workspace_size == 1 << 30
+    assert [entry.name for entry in config.inputs] == ["image", "im_shape", "scale_factor"]
+    assert [[x.shape for x in entry.warmup_data] for entry in config.inputs] == [
+        [(2, 3, 96, 128)] * 3,
+        [(2, 2)] * 3,
+        [(2, 2)] * 3,
+    ]
+    assert config.inputs[1].warmup_data[0].tolist() == [[96, 128]] * 2
+    if mode == "trt_fp16":
+        assert config.ops_run_float == ["pd_op.deformable_conv"]
+        names = [*KEPT_OUT[:-1], "divide"]
+        assert config.disable_ops == [f"pd_op.{name}" for name in names]
+    else:
+        assert not hasattr(config, "ops_run_float") and not hasattr(config, "disable_ops")
+    assert gpu.call("files") == (("model.json", "model.pdiparams"), {})
+    assert gpu.call("enable_tensorrt_engine") is None
+    deploy.detector.Detector(pir, "GPU", mode, tensorrt=options)
+    assert len(converted) == 1  # from the cache
+
+
+def test_an_interrupted_conversion_is_done_again(deploy, pir, gpu, converted, monkeypatch):
+    monkeypatch.setattr(paddle, "__version__", "3.3.1")
+    detector = deploy.detector.Detector(pir, "GPU", "trt_fp16")
+    (detector.engine.tensorrt.folder / "complete").unlink()
+    deploy.detector.Detector(pir, "GPU", "trt_fp16")
+    assert len(converted) == 2
+
+
+def test_what_paddle_3_graphs_cannot_do(deploy, pir, gpu, monkeypatch):
+    monkeypatch.setattr(paddle, "__version__", "3.3.1")
+    with pytest.raises(UserError) as caught:
+        deploy.detector.Detector(pir, "GPU", "trt_int8")
+    assert str(caught.value) == (
+        "--run_mode trt_int8: Paddle calibrates model.pdmodel only, and this is "
+        f"{pir / 'model.json'}; export with --format paddle-legacy, or use --run_mode trt_fp16"
+    )
+    monkeypatch.setitem(sys.modules, "paddle.tensorrt", None)
+    monkeypatch.setitem(sys.modules, "paddle.tensorrt.export", None)
+    with pytest.raises(UserError, match="cannot be imported .*pip install tensorrt==8.6.1"):
+        deploy.detector.Detector(pir, "GPU", "trt_fp16")
