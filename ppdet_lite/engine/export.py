@@ -1,8 +1,9 @@
 """From a trained model to files for Paddle Inference.
 
 The exported graph takes `image` float32 [N, 3, H, W], `im_shape` [N, 2] and `scale_factor` [N, 2]
-and returns the detections [M, 6] and the counts [N], decoding and NMS included. N is free, H and W
-are fixed. `infer_cfg.yml` beside it holds all that deployment code has to know.
+(those that the model computes with: YOLOX needs no im_shape) and returns the detections [M, 6] and
+the counts [N], decoding and NMS included. N is free, H and W are fixed. `infer_cfg.yml` beside it
+holds all that deployment code has to know.
 """
 
 import os
@@ -52,17 +53,15 @@ _MIN_SUBGRAPH_SIZE = {"YOLO": 3, "YOLOX": 8}
 
 
 class ExportedDetector(nn.Layer):
-    """A detector with positional inputs and outputs, as an inference graph has them."""
+    """A detector with positional outputs, as an inference graph has them."""
 
     def __init__(self, detector: nn.Layer):
         super().__init__()
         self.detector = detector
 
-    def forward(self, image, im_shape, scale_factor):
-        """image [N, 3, H, W], im_shape and scale_factor [N, 2] -> bbox [M, 6], bbox_num [N]."""
-        outputs = self.detector(
-            {"image": image, "im_shape": im_shape, "scale_factor": scale_factor}
-        )
+    def forward(self, inputs):
+        """The detector's `inference_inputs` by name -> bbox [M, 6], bbox_num [N]."""
+        outputs = self.detector(inputs)
         return outputs["bbox"], outputs["bbox_num"]
 
 
@@ -211,11 +210,10 @@ def _with_target_size(preprocess: "list[dict]", height: int, width: int) -> "lis
 def save_inference_model(model: nn.Layer, folder: Union[str, Path], infer_cfg: dict) -> None:
     """Writes the graph, its parameters and infer_cfg.yml into `folder`."""
     _, height, width = infer_cfg["image_shape"]
-    spec = [
-        InputSpec([None, 3, height, width], "float32", "image"),
-        InputSpec([None, 2], "float32", "im_shape"),
-        InputSpec([None, 2], "float32", "scale_factor"),
-    ]
+    shapes = {"image": [3, height, width], "im_shape": [2], "scale_factor": [2]}
+    # A graph with an input that nothing depends on cannot be saved.
+    names = model.inference_inputs
+    spec = [{name: InputSpec([None, *shapes[name]], "float32", name) for name in names}]
     wrapper = ExportedDetector(model)
     with evaluation_mode(wrapper), warnings.catch_warnings():
         # Paddle's own NMS function asks a graph tensor for its device and is told there is none.

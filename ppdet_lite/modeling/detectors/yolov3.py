@@ -34,6 +34,9 @@ class YOLOv3(nn.Layer):
     __inject__ = ("backbone", "neck", "yolo_head", "post_process")
     __unused__ = ("data_format", "for_mot")
 
+    inference_inputs = ("image", "im_shape", "scale_factor")
+    """What an exported graph takes."""
+
     def __init__(
         self,
         backbone: Optional[nn.Layer] = None,

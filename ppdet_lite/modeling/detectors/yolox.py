@@ -54,6 +54,9 @@ class YOLOX(nn.Layer):
     __inject__ = ("backbone", "neck", "head")
     __unused__ = ("data_format", "for_mot", "input_size")
 
+    inference_inputs = ("image", "scale_factor")
+    """What an exported graph takes."""
+
     def __init__(
         self,
         backbone: Optional[nn.Layer] = None,
