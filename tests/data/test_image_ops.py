@@ -6,12 +6,13 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data import image_ops
+from ppdet_lite.data.image_headers import header_size, read_header
 from ppdet_lite.data.image_ops import (
     Normalizer,
     Preprocess,
+    decode_bytes,
     decode_image,
     fill_to_uint8,
-    header_size,
     pad,
     resize,
 )
@@ -30,10 +31,11 @@ def encode(photo_rgb, suffix=".png", *options):
     return data.tobytes()
 
 
-def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
+def with_exif_orientation(jpeg: bytes, orientation: int, byte_order: str = "<") -> bytes:
     """Puts an EXIF segment with only the orientation tag behind the start of a JPEG."""
-    entry = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
-    tiff = b"II*\x00" + struct.pack("<I", 8) + struct.pack("<H", 1) + entry + struct.pack("<I", 0)
+    start = struct.pack(byte_order + "HIH", 42, 8, 1)
+    entry = struct.pack(byte_order + "HHIHH", 0x0112, 3, 1, orientation, 0)
+    tiff = (b"II" if byte_order == "<" else b"MM") + start + entry + bytes(4)
     content = b"Exif\x00\x00" + tiff
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
 
@@ -78,6 +80,54 @@ def test_exif_orientation(photo, orientation):
     stored = decode_image(jpeg, apply_exif=False)
     assert stored.shape == photo.shape
     assert np.abs(stored.astype(int) - photo).max() < 12
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+def test_orientation_in_the_header(photo, byte_order):
+    jpeg = encode(photo, ".jpg")
+    for orientation in (*UPRIGHT, 0, 9):
+        header = read_header(with_exif_orientation(jpeg, orientation, byte_order))
+        known = orientation if orientation in UPRIGHT else 1
+        assert header == ((40, 64), True, known, False)
+        assert header.upright_hw == ((64, 40) if known >= 5 else (40, 64))
+
+
+def test_orientation_agrees_with_opencv(photo):
+    for orientation in UPRIGHT:
+        jpeg = np.frombuffer(with_exif_orientation(encode(photo, ".jpg"), orientation), np.uint8)
+        theirs = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1]
+        np.testing.assert_array_equal(decode_image(jpeg.tobytes()), theirs)
+
+
+def test_damaged_exif_means_upright(photo):
+    jpeg = encode(photo, ".jpg")
+    whole = with_exif_orientation(jpeg, 6)
+    for damage in (b"II*\x00" + bytes(4), b"XX*\x00", b"II+\x00", b"II*\x00\xff\xff\x00\x00"):
+        start = whole.index(b"II*")
+        damaged = whole[:start] + damage + whole[start + len(damage) :]
+        assert read_header(damaged).orientation == 1
+        assert decode_image(damaged).shape == photo.shape
+    empty = jpeg[:2] + b"\xff\xe1\x00\x08Exif\x00\x00" + jpeg[2:]
+    assert read_header(empty).orientation == 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+def test_jpeg_at_a_fraction_of_its_size(reduction, orientation):
+    """Close to the mean of each square of pixels; sides are rounded up."""
+    y, x = np.mgrid[0:67, 0:93]
+    photo = np.stack([x + 60, 2 * y + 40, 200 - x], axis=2).astype(np.uint8)
+    jpeg = with_exif_orientation(encode(photo, ".jpg", cv2.IMWRITE_JPEG_QUALITY, 98), orientation)
+    small = decode_bytes(jpeg, "x.jpg", orientation, reduction)
+    height, width = -(-67 // reduction), -(-93 // reduction)
+    upright = UPRIGHT[orientation](photo)
+    assert small.shape[:2] == ((height, width) if orientation == 1 else (width, height))
+    inside = (slice(0, upright.shape[0] // reduction), slice(0, upright.shape[1] // reduction))
+    whole = upright[: inside[0].stop * reduction, : inside[1].stop * reduction]
+    means = cv2.resize(whole, (inside[1].stop, inside[0].stop), interpolation=cv2.INTER_AREA)
+    # Turned pictures start from the other end: their squares are cut off where others begin.
+    slack = 3 if orientation == 1 else 3 + 2 * reduction
+    assert np.abs(small[inside].astype(int) - means).max() <= slack
 
 
 def test_rgb_order_and_path(photo, tmp_path):
@@ -235,6 +285,25 @@ def test_normalise_by_hand():
     np.testing.assert_allclose(result[:, 0, 0], by_hand, rtol=1e-6)
     unscaled = Normalizer((100, 100, 100), (2, 2, 2), is_scale=False)(image)
     np.testing.assert_allclose(unscaled[:, 0, 0], [-50, 14, 77.5])
+
+
+def test_normaliser_of_flat_falling_and_random_pictures():
+    rng = np.random.default_rng(0)
+    for normaliser in (Normalizer(), Normalizer(std=(0.2, -0.2, 1e-3)), Normalizer.identity()):
+        for image in (np.full((5, 7, 3), 200, np.uint8), rng.integers(0, 256, (9, 8, 3))):
+            image = image.astype(np.uint8)
+            expected = np.stack([normaliser.table[c][image[..., c]] for c in range(3)])
+            np.testing.assert_allclose(normaliser(image), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_lanczos_differs_from_opencv_by_one_level_at_most(photo):
+    noise = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype(np.uint8)
+    for image in (photo, noise):
+        ours, _ = resize(image, (77, 35), interp=4)
+        theirs = cv2.resize(image, (35, 77), interpolation=cv2.INTER_LANCZOS4)
+        difference = np.abs(ours.astype(int) - theirs)
+        assert difference.max() <= 1
+        assert difference.mean() < 0.1
 
 
 def test_normaliser_refuses_other_pictures():

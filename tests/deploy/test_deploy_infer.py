@@ -106,7 +106,7 @@ print(sorted(n for n in sys.modules if n.startswith("ppdet_lite.data.")))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "['core', 'data', 'utils'] False False",
-        "['ppdet_lite.data.image_ops']",
+        "['ppdet_lite.data.image_headers', 'ppdet_lite.data.image_ops']",
     ]
 
 

@@ -11,7 +11,8 @@ import yaml
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.data.image_ops import decode_image, header_size
+from ppdet_lite.data.image_headers import header_size
+from ppdet_lite.data.image_ops import decode_image
 from ppdet_lite.data.sources.base import DetectionDataset
 from ppdet_lite.data.sources.boxes import clean_boxes
 from ppdet_lite.data.sources.class_names import read_label_list
