@@ -7,6 +7,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
 from ppdet_lite.data.lazy_image import LazyImage
+from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.order import batch_rng, sample_rng
 from ppdet_lite.data.plan import Plan
 from ppdet_lite.data.transforms.base import Context
@@ -181,14 +182,15 @@ def _stack_images(samples: "list[dict]", buffer: Optional[np.ndarray]) -> np.nda
     return pixels
 
 
-def finish_batch(raw: RawBatch, plan: Plan) -> dict:
+def finish_batch(raw: RawBatch, plan: Plan, memory: Optional[RecycledArrays] = None) -> dict:
     """The batch as the engine gets it: normalised float32 [B, 3, H, W] and, in training, targets.
 
-    Nothing of the result shares memory with `raw.image`.
+    Nothing of the result shares memory with `raw.image`. Large arrays come from `memory`.
     """
+    memory = RecycledArrays() if memory is None else memory
     if raw.image.dtype == np.uint8:
         count, height, width = raw.image.shape[:3]
-        image = np.empty((count, 3, height, width), np.float32)
+        image = memory.empty("image", (count, 3, height, width))
         for pixels, out in zip(raw.image, image):
             plan.normalizer(pixels, out)
     elif plan.permuted_early:
@@ -197,5 +199,5 @@ def finish_batch(raw: RawBatch, plan: Plan) -> dict:
         image = np.ascontiguousarray(raw.image.transpose(0, 3, 1, 2))
     batch = {"image": image, **raw.fields}
     if plan.target is not None and "gt_bbox" in batch:
-        plan.target.finish(batch, image.shape[2:])
+        plan.target.finish(batch, image.shape[2:], memory)
     return batch

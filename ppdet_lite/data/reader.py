@@ -15,6 +15,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.data.batch import BatchBuilder, RawBatch, finish_batch
+from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.plan import Plan
 from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
@@ -113,6 +114,7 @@ class Reader:
         self.notes, self.unreadable, self._totalled = Counter(), {}, set()
         self._said = set()
         self._pools = []
+        self._memory = RecycledArrays()
         self._indices = None
         self._order_of = (None, None)
 
@@ -151,11 +153,12 @@ class Reader:
                 began = time.perf_counter()
                 raw, release = source(number)
                 self._note(raw)
-                batch = finish_batch(raw, self.plan)
+                batch = finish_batch(raw, self.plan, self._memory)
                 release()
                 self.wait_seconds = time.perf_counter() - began
                 self.total_wait_seconds += self.wait_seconds
                 yield batch
+                del batch  # so that its memory can serve for the next one
         finally:
             if isinstance(getattr(source, "__self__", None), WorkerPool):
                 self._close(source.__self__)

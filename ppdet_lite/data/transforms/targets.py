@@ -6,6 +6,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.transforms.base import Context, Transform, image_size
 from ppdet_lite.ops.boxes_np import wh_iou_matrix
 
@@ -116,15 +117,19 @@ class Gt2YoloTarget(Transform):
             results.append(result)
         return results
 
-    def finish(self, batch: dict, size_hw) -> None:
+    def finish(self, batch: dict, size_hw, memory: Optional[RecycledArrays] = None) -> None:
         """The same for an assembled batch, in place: arrays have a leading batch axis."""
-        boxes_cxcywh = batch["gt_bbox"]
-        labels, scores = batch.pop("gt_class"), batch.pop("gt_score")
-        for level, target in enumerate(self.targets(boxes_cxcywh, labels, scores, size_hw)):
+        truth = batch["gt_bbox"], batch.pop("gt_class"), batch.pop("gt_score")
+        for level, target in enumerate(self.targets(*truth, size_hw, memory)):
             batch[f"target{level}"] = target
 
     def targets(
-        self, gt_bbox: np.ndarray, gt_class: np.ndarray, gt_score: np.ndarray, size_hw
+        self,
+        gt_bbox: np.ndarray,
+        gt_class: np.ndarray,
+        gt_score: np.ndarray,
+        size_hw,
+        memory: Optional[RecycledArrays] = None,
     ) -> "list[np.ndarray]":
         """One float32 array [B, A, 6 + C, H, W] per level.
 
@@ -133,15 +138,18 @@ class Gt2YoloTarget(Transform):
             gt_class: integers [B, P] or [B, P, 1].
             gt_score: [B, P] or [B, P, 1].
             size_hw: size of the network input in pixels.
+            memory: where the arrays come from; fresh ones without it.
         """
+        memory = RecycledArrays() if memory is None else memory
         batch, count = gt_bbox.shape[:2]
         boxes_cxcywh = gt_bbox.astype(np.float64)
         labels, scores = gt_class.reshape(batch, count), gt_score.reshape(batch, count)
         events = self._events(boxes_cxcywh, scores, size_hw)
         results = []
-        for mask, stride in zip(self.anchor_masks, self.downsample_ratios):
+        for level, (mask, stride) in enumerate(zip(self.anchor_masks, self.downsample_ratios)):
             grid_hw = (size_hw[0] // stride, size_hw[1] // stride)
-            target = np.zeros((batch, len(mask), 6 + self.num_classes, *grid_hw), np.float32)
+            shape = (batch, len(mask), 6 + self.num_classes, *grid_hw)
+            target = memory.zeros(f"target{level}", shape)
             own = events.pick(np.isin(events.anchor, mask))
             self._fill(target, own, mask, boxes_cxcywh, labels, scores, size_hw)
             results.append(target)
