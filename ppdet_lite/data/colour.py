@@ -4,12 +4,11 @@ A change is a small value object: it works on any picture, on a single fill colo
 them can be applied to the picture after it has been resized. Blends cut off fractions, as PIL does.
 """
 
-from typing import NamedTuple, Sequence, Union
+import math
+from typing import NamedTuple, Optional, Sequence, Union
 
 import cv2
 import numpy as np
-
-_LEVELS = np.arange(256, dtype=np.float64)
 
 # Turns OpenCV's rounding into cutting off: floor(v) for every v that is not within 0.001 below an
 # integer, where float arithmetic may have landed on the wrong side.
@@ -25,10 +24,10 @@ class LevelMap(NamedTuple):
     factor: float
     offset: float = 0.0
 
-    def table(self) -> np.ndarray:
-        """uint8 [256]."""
-        values = self.offset + self.factor * _LEVELS
-        return np.clip(np.floor(values + 1e-6), 0, 255).astype(np.uint8)
+    def apply(self, image: np.ndarray, out: Optional[np.ndarray] = None) -> None:
+        """In place, or into `out`."""
+        out = image if out is None else out
+        cv2.addWeighted(image, self.factor, image, 0.0, self.offset + TRUNCATE, dst=out)
 
 
 class Saturation(NamedTuple):
@@ -44,20 +43,22 @@ class Saturation(NamedTuple):
 class HueShift(NamedTuple):
     """The hue moves by `delta` on a circle of 256 steps.
 
-    PIL stores floor(255 * hue), OpenCV round(256 * hue); the table turns one into the other. The
-    fraction of `delta` decides which way halves go, so that random shifts have PIL's mean.
+    PIL stores floor(255 * hue), OpenCV round(256 * hue): one is turned into the other. The fraction
+    of `delta` decides which way halves go, so that random shifts have PIL's mean.
     """
 
     delta: float
 
-    def table(self) -> np.ndarray:
-        """uint8 [256]: OpenCV's hue to the shifted hue."""
-        return np.mod(np.floor(_LEVELS * (255 / 256) - 0.5 + self.delta), 256).astype(np.uint8)
-
     def apply(self, image: np.ndarray) -> None:
         hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-        hue = cv2.LUT(cv2.extractChannel(hsv, 0), self.table())
-        cv2.insertChannel(hue, hsv, 0)
+        # floor(255 / 256 * hue - 0.5 + delta) is hue + steps, or one less above a threshold: three
+        # fast passes over rows of hue, saturation, value, hue, ...
+        steps = math.floor(self.delta - 0.5)
+        threshold = int(256 * (self.delta - 0.5 - steps))
+        row = hsv.reshape(len(hsv), -1)
+        one_less = row > np.tile(np.array([threshold, 255, 255], np.uint8), image.shape[1])
+        row += np.tile(np.array([steps % 256, 0, 0], np.uint8), image.shape[1])
+        row -= one_less.view(np.uint8)
         cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=image)
 
 
@@ -74,23 +75,11 @@ ColourChange = Union[LevelMap, Saturation, HueShift, ChannelOrder]
 
 
 def apply_changes(image: np.ndarray, changes: Sequence[ColourChange]) -> None:
-    """Apply a chain of changes to a uint8 picture [H, W, 3] in place.
-
-    The picture may be a window of a larger array. Neighbouring level maps are merged into one
-    look-up table.
+    """Apply a chain of changes to a uint8 picture [H, W, 3] in place; the picture may be a window
+    of a larger array.
     """
-    table = None
     for change in changes:
-        if isinstance(change, LevelMap):
-            own = change.table()
-            table = own if table is None else own[table]
-            continue
-        if table is not None:
-            cv2.LUT(image, table, dst=image)
-            table = None
         change.apply(image)
-    if table is not None:
-        cv2.LUT(image, table, dst=image)
 
 
 def mean_gray(image: np.ndarray) -> int:

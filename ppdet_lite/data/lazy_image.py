@@ -2,9 +2,10 @@
 
 Mixup, distortion, expansion, crop, flip and resize are axis-aligned: what they do to a picture can
 be written down as rectangles, a blend weight, a fill colour, a flip and a list of colour changes.
-`LazyImage` holds these numbers; `render` moves every source once, from its decoded uint8 pixels
-straight to the final size. All rectangles before the final resize are whole pixels, so a single
-source that covers the canvas renders exactly like `cv2.resize` of the cropped picture.
+`LazyImage` holds these numbers; `render` decodes the sources, moves their pixels to the final size
+and blends and recolours where that is least work. All rectangles before the final resize are whole
+pixels, so a single source that covers the canvas renders exactly like `cv2.resize` of the cropped
+picture.
 
 A `LazyImage` never changes: each operation returns a new one, and the decoded sources are only
 read, so a source may be shared between samples.
@@ -15,66 +16,14 @@ from typing import NamedTuple, Optional
 import cv2
 import numpy as np
 
-from ppdet_lite.data.colour import TRUNCATE, LevelMap, apply_changes, mean_gray
-from ppdet_lite.data.image_ops import INTERPOLATIONS, fill_to_uint8
+from ppdet_lite.data.colour import LevelMap, apply_changes, mean_gray
+from ppdet_lite.data.image_ops import fill_to_uint8, resize_exact
+from ppdet_lite.data.layers import Layer, Piece, Rect, blend
+from ppdet_lite.data.pixel_source import ArrayPixels, DecodedOnce, largest_reduction
 
 # The mean gray that contrast needs is taken from a thumbnail of at least this many samples per
 # axis (or the whole picture where it is smaller).
 _THUMBNAIL_SIDE = 120
-
-
-class Rect(NamedTuple):
-    """Whole-pixel rectangle; right and bottom lie outside."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        return max(self.right - self.left, 0)
-
-    @property
-    def height(self) -> int:
-        return max(self.bottom - self.top, 0)
-
-    def moved(self, dx: int, dy: int) -> "Rect":
-        return Rect(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
-
-    def cut(self, other: "Rect") -> "Rect":
-        """The part of this rectangle inside `other`; empty ones have width or height 0."""
-        left, top = max(self.left, other.left), max(self.top, other.top)
-        return Rect(
-            left,
-            top,
-            max(min(self.right, other.right), left),
-            max(min(self.bottom, other.bottom), top),
-        )
-
-    def window(self, array: np.ndarray) -> np.ndarray:
-        return array[self.top : self.bottom, self.left : self.right]
-
-
-class Layer(NamedTuple):
-    """One decoded picture on the canvas.
-
-    Attributes:
-        source: uint8 [H, W, 3] RGB, never written to.
-        part: the rectangle of the source that is used.
-        place: where that part lies on the canvas, same size.
-        weight: its share in the blend.
-    """
-
-    source: np.ndarray
-    part: Rect
-    place: Rect
-    weight: float
-
-    def cut(self, window: Rect) -> "Layer":
-        place = self.place.cut(window)
-        dx, dy = self.part.left - self.place.left, self.part.top - self.place.top
-        return self._replace(part=place.moved(dx, dy), place=place)
 
 
 class LazyImage:
@@ -89,23 +38,24 @@ class LazyImage:
         "layers",
         "content",
         "fill",
+        "unfilled_changes",
         "changes",
         "flipped",
         "target",
         "interp",
     )
 
-    def __init__(self, source: np.ndarray):
-        """The picture `source`, uint8 [H, W, 3] RGB, as it is."""
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise ValueError(
-                f"expected a uint8 picture [H, W, 3], got {source.dtype} {list(source.shape)}"
-            )
-        self.height, self.width = source.shape[:2]
+    def __init__(self, source):
+        """The picture `source` as it is: uint8 [H, W, 3] RGB, or a source of pixels (see
+        `ppdet_lite.data.pixel_source`).
+        """
+        source = ArrayPixels(source) if isinstance(source, np.ndarray) else source
+        self.height, self.width = source.size_hw
         whole = Rect(0, 0, self.width, self.height)
         self.layers = (Layer(source, whole, whole, 1.0),)
         self.content = whole
         self.fill = np.zeros(3, np.uint8)
+        self.unfilled_changes = 0  # colour changes that came before the fill and do not touch it
         self.changes = ()
         self.flipped = False
         self.target = None  # (height, width) after the last resize, None before it
@@ -148,17 +98,14 @@ class LazyImage:
             width=width,
             height=height,
             content=self.content.cut(window).moved(-left, -top),
-            layers=tuple(
-                layer._replace(place=layer.place.moved(-left, -top))
-                for layer in layers
-                if layer.place.width and layer.place.height
-            ),
+            layers=tuple(layer.moved(-left, -top) for layer in layers if layer.place.area),
         )
 
     def expand(self, width: int, height: int, left: int, top: int, fill_value) -> "LazyImage":
         """The picture at (left, top) of a larger canvas of one colour (a number or R, G, B)."""
         fill = fill_to_uint8(fill_value)
-        two_fills = self.has_fill and not np.array_equal(fill, self.fill)
+        recoloured = len(self.changes) > self.unfilled_changes
+        two_fills = self.has_fill and (recoloured or not np.array_equal(fill, self.fill))
         if self.target is not None or two_fills:
             return self.settled().expand(width, height, left, top, fill_value)
         if left < 0 or top < 0 or left + self.width > width or top + self.height > height:
@@ -169,10 +116,9 @@ class LazyImage:
             width=width,
             height=height,
             fill=fill,
+            unfilled_changes=len(self.changes),
             content=self.content.moved(left, top),
-            layers=tuple(
-                layer._replace(place=layer.place.moved(left, top)) for layer in self.layers
-            ),
+            layers=tuple(layer.moved(left, top) for layer in self.layers),
         )
 
     def flip(self) -> "LazyImage":
@@ -206,20 +152,17 @@ class LazyImage:
     # colour --------------------------------------------------------------------------------------
     def recolour(self, change) -> "LazyImage":
         """With one more colour change (see `ppdet_lite.data.colour`), the fill included."""
-        fill = self.fill.copy()
-        apply_changes(fill.reshape(1, 1, 3), (change,))
-        return self._with(changes=(*self.changes, change), fill=fill)
+        return self._with(changes=(*self.changes, change))
 
     def contrast(self, factor: float) -> "LazyImage":
         """Blended with its mean gray; the mean is that of the whole canvas as it is now."""
-        mean = mean_gray(self.thumbnail())
-        return self.recolour(LevelMap(factor, (1 - factor) * mean))
+        return self.recolour(Contrast(factor, self))
 
-    def thumbnail(self) -> np.ndarray:
+    def thumbnail(self, decoded: Optional[DecodedOnce] = None) -> np.ndarray:
         """The canvas sampled on a coarse grid, colour changes applied, uint8 [h, w, 3]."""
         step = max(min(self.width, self.height) // _THUMBNAIL_SIDE, 1)
         small = (max(self.height // step, 1), max(self.width // step, 1))
-        return self._with(target=small, interp=0).render()
+        return self._with(target=small, interp=0).render(None, decoded)
 
     # pixels --------------------------------------------------------------------------------------
     def pixels(self) -> np.ndarray:
@@ -228,94 +171,103 @@ class LazyImage:
         """
         first, whole = self.layers[0], Rect(0, 0, self.width, self.height)
         untouched = len(self.layers) == 1 and self._only_layers() and first.weight == 1.0
-        if untouched and first.part == whole and first.source.shape[:2] == self.size_hw:
-            return first.source
+        if untouched and first.part == whole and first.source.size_hw == self.size_hw:
+            return first.source.pixels()
         return self.render()
 
-    def render(self, out: Optional[np.ndarray] = None) -> np.ndarray:
-        """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given."""
+    def render(
+        self, out: Optional[np.ndarray] = None, decoded: Optional[DecodedOnce] = None
+    ) -> np.ndarray:
+        """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given.
+
+        Args:
+            decoded: sources that have been decoded for the same picture already.
+
+        Raises:
+            UndecodableError: a file that turns out to be damaged only now.
+        """
         if out is None:
             out = np.empty((*self.size_hw, 3), np.uint8)
         elif out.shape != (*self.size_hw, 3) or out.dtype != np.uint8:
             raise ValueError(f"out is {out.dtype} {list(out.shape)}, need {[*self.size_hw, 3]}")
-        content = self._scaled(self.content)
+        decoded = DecodedOnce() if decoded is None else decoded
+        reduction = 1
+        if self.target is not None:
+            reduction = largest_reduction((self.height, self.width), self.target)
+        sources = [decoded.get(layer.source, reduction) for layer in self.layers]
+        changes = [
+            change.level_map(decoded) if isinstance(change, Contrast) else change
+            for change in self.changes
+        ]
         if self.has_fill:
-            out[:] = self.fill
+            colour = self.fill.reshape(1, 1, 3).copy()
+            apply_changes(colour, changes[self.unfilled_changes :])
+            # numpy takes 40 times as long to repeat three bytes
+            cv2.rectangle(out, (0, 0), out.shape[1::-1], colour.ravel().tolist(), cv2.FILLED)
+        content = self._scaled(self.content)
         inside = content.window(out)
         if inside.size:
-            self._blend(inside, content)
-            apply_changes(inside, self.changes)
+            self._draw(inside, content, sources, changes)
         if self.flipped:
             cv2.flip(out, 1, dst=out)
         return out
 
     def _scaled(self, rect: Rect) -> Rect:
-        """A canvas rectangle in the pixels of the result, edges rounded to whole pixels."""
+        """A canvas rectangle in the pixels of the result."""
         height, width = self.size_hw
-        fx, fy = width / self.width, height / self.height
-        edges = (rect.left * fx, rect.top * fy, rect.right * fx, rect.bottom * fy)
-        return Rect(*(int(edge + 0.5) for edge in edges))
+        return rect.scaled(width / self.width, height / self.height)
 
-    def _blend(self, out: np.ndarray, content: Rect) -> None:
-        """Write the weighted sum of the resized layers to `out`, the window `content`."""
-        places = [self._scaled(la.place).moved(-content.left, -content.top) for la in self.layers]
-        drawn = [
-            (layer, place)
-            for layer, place in zip(self.layers, places)
-            if place.width and place.height
+    def _draw(self, out: np.ndarray, content: Rect, sources, changes) -> None:
+        """Write the recoloured layers to `out`, the window `content` of the result.
+
+        Layers are blended and recoloured either before or after the resize, wherever that is less
+        work: before it there is one picture to resize instead of one per layer.
+        """
+        parts = [
+            layer.part.reduced(reduction, pixels.shape[:2]).window(pixels)
+            for layer, (pixels, reduction) in zip(self.layers, sources)
         ]
-        covers = Rect(0, 0, content.width, content.height)
-        if len(drawn) == 1 and drawn[0][1] == covers and drawn[0][0].weight == 1.0:
-            self._resample(drawn[0][0], out)
-            return
-        parts = []
-        for layer, place in drawn:
-            pixels = np.empty((place.height, place.width, 3), np.uint8)
-            self._resample(layer, pixels)
-            parts.append((pixels, place, layer.weight))
-        for cell in _cells(covers, [place for _, place, _ in parts]):
-            inside = [
-                (cell.moved(-place.left, -place.top).window(pixels), weight)
-                for pixels, place, weight in parts
-                if cell.cut(place) == cell
-            ]
-            _sum_into(cell.window(out), inside)
+        plain = not changes and len(parts) == 1 and self.layers[0].weight == 1.0
+        full_size = all(reduction == 1 for _, reduction in sources)
+        before = full_size and not plain
+        if before and self.content.area <= len(parts) * content.area:
+            places = [layer.place for layer in self.layers]
+            resized = (self.content.height, self.content.width) != out.shape[:2]
+            canvas = np.empty((self.content.height, self.content.width, 3), np.uint8)
+            canvas = canvas if resized else out
+            self._compose(canvas, parts, places, self.content, changes)
+            if resized:
+                resize_exact(canvas, out.shape[:2], self.interp, out)
+        else:
+            places = [self._scaled(layer.place) for layer in self.layers]
+            self._compose(out, parts, places, content, changes)
 
-    def _resample(self, layer: Layer, out: np.ndarray) -> None:
-        """One source at its final size."""
-        part = layer.part.window(layer.source)
-        height, width = out.shape[:2]
-        if part.shape[:2] == (height, width):
-            out[:] = part
-            return
-        result = cv2.resize(
-            part, (width, height), dst=out, interpolation=INTERPOLATIONS[self.interp]
-        )
-        if not np.shares_memory(result, out):  # OpenCV made an array of its own
-            out[:] = result
-
-
-def _cells(area: Rect, rects) -> "list[Rect]":
-    """`area` cut along the edges of `rects`, so that each rectangle covers whole cells."""
-    xs = sorted({area.left, area.right, *(x for r in rects for x in (r.left, r.right))})
-    ys = sorted({area.top, area.bottom, *(y for r in rects for y in (r.top, r.bottom))})
-    return [
-        Rect(left, top, right, bottom)
-        for top, bottom in zip(ys[:-1], ys[1:])
-        for left, right in zip(xs[:-1], xs[1:])
-    ]
+    def _compose(self, out: np.ndarray, parts, places, origin: Rect, changes) -> None:
+        """Resize every part to its place and write their recoloured sum to `out`; `origin` is the
+        rectangle that `out` shows, in the coordinates of `places`.
+        """
+        covers = Rect(0, 0, out.shape[1], out.shape[0])
+        pieces = []
+        for layer, part, place in zip(self.layers, parts, places):
+            place = place.moved(-origin.left, -origin.top)
+            if not place.area:
+                continue
+            if len(parts) == 1 and place == covers and layer.weight == 1.0:
+                resize_exact(part, (place.height, place.width), self.interp, out)
+                break
+            pixels = resize_exact(part, (place.height, place.width), self.interp)
+            pieces.append(Piece(pixels, place, layer.weight))
+        else:
+            blend(out, pieces)
+        apply_changes(out, changes)
 
 
-def _sum_into(out: np.ndarray, parts) -> None:
-    """out = sum of weight * pixels, fractions cut off; black without parts."""
-    if not parts:
-        out[:] = 0
-    elif len(parts) == 1:
-        pixels, weight = parts[0]
-        cv2.LUT(pixels, LevelMap(weight).table(), dst=out)
-    elif len(parts) == 2:
-        (first, weight_a), (second, weight_b) = parts
-        cv2.addWeighted(first, weight_a, second, weight_b, TRUNCATE, dst=out)
-    else:
-        total = sum(pixels.astype(np.float32) * weight for pixels, weight in parts)
-        out[:] = np.clip(total + 1e-3, 0, 255).astype(np.uint8)
+class Contrast(NamedTuple):
+    """Blends with the mean gray of `canvas`; a `LevelMap` once there are pixels."""
+
+    factor: float
+    canvas: LazyImage
+
+    def level_map(self, decoded: DecodedOnce) -> LevelMap:
+        mean = mean_gray(self.canvas.thumbnail(decoded))
+        return LevelMap(self.factor, (1 - self.factor) * mean)

@@ -47,6 +47,11 @@ def test_nothing_done_is_the_source(first):
 def test_crop_and_resize_equal_opencv(first, interp):
     image = LazyImage(first).crop(10, 5, 40, 50).resize(96, 64, interp)
     expected = cv2.resize(first[5:55, 10:50], (64, 96), interpolation=INTERPOLATIONS[interp])
+    if interp == 4:  # computed in float32 here, in fixed-point numbers by OpenCV
+        difference = np.abs(image.render().astype(int) - expected)
+        assert difference.max() == 1
+        assert difference.mean() < 0.1
+        expected = image.render()
     np.testing.assert_array_equal(image.render(), expected)
     np.testing.assert_array_equal(
         image.flip().render(), expected[:, ::-1]

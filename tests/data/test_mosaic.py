@@ -215,7 +215,7 @@ def test_small_and_large_fifth_pictures():
 
 def test_inputs_are_not_changed():
     samples = five()
-    sources = [sample["image"].layers[0].source for sample in samples]
+    sources = [sample["image"].layers[0].source.array for sample in samples]
     for sample, source in zip(samples, sources):
         source.flags.writeable = False
         for value in sample.values():

@@ -178,8 +178,8 @@ def test_distort_off_and_fixed_order():
         changes = ordered(sample, context_of(seed))["image"].changes
         names.add(tuple(type(change).__name__ for change in changes))
     assert names == {
-        ("LevelMap", "LevelMap", "Saturation", "HueShift"),
-        ("LevelMap", "Saturation", "HueShift", "LevelMap"),
+        ("LevelMap", "Contrast", "Saturation", "HueShift"),
+        ("LevelMap", "Saturation", "HueShift", "Contrast"),
     }
     two = RandomDistort(hue=(-18, 18, 1), count=2, **always)
     assert len(two(sample, context_of(0))["image"].changes) == 2
