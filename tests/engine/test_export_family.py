@@ -1,6 +1,7 @@
 """Every kind of network among the shipped configurations exports, and the export equals it."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -10,13 +11,29 @@ from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.engine.checkpoint import save_checkpoint
 from ppdet_lite.engine.export import export_model
 
-# One for each backbone and neck; PP-YOLOv2 is exported by the other tests of the export.
+ROOT = Path(__file__).resolve().parent.parent.parent / "configs"
+
+# One for each kind of neck, head and post-processing, and for every layer; the last test holds the
+# other configurations against them.
 NETWORKS = (
+    "ppyolo/ppyolov2_r50vd_dcn_365e_coco",
     "ppyolo/ppyolo_r50vd_dcn_1x_coco",
+    "ppyolo/ppyolo_r18vd_coco",
     "ppyolo/ppyolo_mbv3_small_coco",
     "ppyolo/ppyolo_tiny_650e_coco",
     "yolov3/yolov3_darknet53_270e_coco",
+    "yolox/yolox_tiny_300e_coco",
+    "yolox/yolox_nano_300e_coco",
+    "yolox/yolox_cdn_tiny_300e_coco",
 )
+
+
+def narrow(name: str, *overrides):
+    """The configuration with three classes and few channels."""
+    path = ROOT / f"{name}.yml"
+    width = min(0.125, load_config(path).get("width_mult", 1.0))
+    small = ["num_classes=3", f"width_mult={width}", "use_gpu=false"]
+    return load_config(path, [*small, *overrides])
 
 
 def random_weights(cfg) -> dict:
@@ -25,34 +42,48 @@ def random_weights(cfg) -> dict:
     rng = np.random.default_rng(1)
     model = create(cfg.architecture, cfg)
     model.eval()
-    noise = paddle.to_tensor(rng.standard_normal((1, 3, 64, 96)).astype(np.float32))
+    noise = rng.standard_normal((1, 3, 64, 96)).astype(np.float32)
+    if cfg.architecture == "YOLOX":  # takes pictures from 0 to 255
+        noise = noise * 60 + 114
+    outputs = output_layers(model)
+    seen = {}  # what each output convolution gets
+
+    def hook_of(name):
+        return lambda layer, inputs: seen.update({name: inputs[0].numpy()})
+
+    hooks = [layer.register_forward_pre_hook(hook_of(name)) for name, layer in outputs.items()]
     with paddle.no_grad():
-        maps = model.neck(model.backbone(noise))
+        model.raw_outputs(paddle.to_tensor(noise))
+    for hook in hooks:
+        hook.remove()
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    for i, feature in enumerate(maps):
-        key = f"yolo_head.yolo_output.{i}.weight"
-        spread = np.sqrt((feature.numpy() ** 2).mean() * feature.shape[1])
-        weights[key] = rng.normal(0, 1 / spread, weights[key].shape).astype(np.float32)
+    assert set(seen) == set(outputs)
+    for name, feature in seen.items():
+        spread = np.sqrt((feature**2).mean() * feature.shape[1])
+        shape = outputs[name].weight.shape
+        weights[f"{name}.weight"] = rng.normal(0, 1 / spread, shape).astype(np.float32)
     return weights
 
 
+def output_layers(model) -> dict:
+    """Name -> layer of the convolutions that make the raw outputs."""
+    pattern = r"yolo_head\.yolo_output\.\d+|head\.conv_(cls|reg)\.\d+\.2"
+    layers = model.named_sublayers()
+    return {name: layer for name, layer in layers if re.fullmatch(pattern, name)}
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_export_equals_the_network(name, repo, tmp_path, capsys):
-    resize = "{target_size: [64, 96], keep_ratio: false, interp: 2}"
-    cfg = load_config(
-        repo / "configs" / f"{name}.yml",
-        [
-            "num_classes=3",
-            "width_mult=0.125",
-            "use_gpu=false",
-            f"weights={tmp_path / 'random'}",
-            "TestReader.inputs_def.image_shape=[3, 64, 96]",
-            f"TestReader.sample_transforms.1.Resize={resize}",
-        ],
+def test_export_equals_the_network(name, tmp_path, capsys):
+    cfg = narrow(
+        name,
+        f"weights={tmp_path / 'random'}",
+        "TestReader.inputs_def.image_shape=[3, 64, 96]",
+        "TestReader.sample_transforms.Resize.target_size=[64, 96]",
     )
-    weights = random_weights(cfg)
+    if cfg.architecture == "YOLOX":
+        cfg["TestReader"]["sample_transforms"][2]["Pad"]["size"] = [64, 96]
     meta = {"class_names": ["ring", "cross", "star"]}
-    save_checkpoint(str(tmp_path), "random", weights, meta)
+    save_checkpoint(str(tmp_path), "random", random_weights(cfg), meta)
 
     folder = export_model(cfg, tmp_path / "out")
 
@@ -64,3 +95,35 @@ def test_export_equals_the_network(name, repo, tmp_path, capsys):
     assert [kernels for kernels, _, _ in verified] == ["plain", "oneDNN"]
     for _, found, total in verified:
         assert 0 < int(found) == int(total)
+
+
+def kind(model) -> tuple:
+    """Neck, head and what follows it."""
+    head = getattr(model, "yolo_head", None)
+    nms = type(model.post_process.nms).__name__
+    return (type(model.neck).__name__, nms, head and (head.iou_aware, len(head.levels)))
+
+
+def layer_types(model) -> set:
+    """Names of the layers that take part in an export."""
+    names = {type(layer).__name__ for layer in model.sublayers(include_self=True)}
+    return {name for name in names if not name.endswith(("Loss", "Assigner", "DropBlock"))}
+
+
+def test_every_configuration_is_of_an_exported_kind():
+    exported = [build(name) for name in NETWORKS]
+    kinds = {kind(model) for model in exported}
+    layers = set().union(*map(layer_types, exported))
+    missing = []
+    for path in sorted(ROOT.rglob("*.yml")):
+        if path.parent.name in ("_base_", "datasets") or path.name == "runtime.yml":
+            continue
+        model = build(path.relative_to(ROOT).with_suffix(""))
+        unknown = [*({kind(model)} - kinds), *(layer_types(model) - layers)]
+        missing += [f"{path.stem}: {what}" for what in unknown]
+    assert not missing, "add a configuration to NETWORKS for\n" + "\n".join(missing)
+
+
+def build(name):
+    cfg = narrow(name)
+    return create(cfg.architecture, cfg)
