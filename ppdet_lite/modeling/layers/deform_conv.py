@@ -73,6 +73,7 @@ class DeformableConvV2(nn.Layer):
                 to_float32(x),
                 offset,
                 to_float32(self.conv.weight),
+                self.conv.bias,  # None, until a batch norm is folded into the convolution
                 stride=self._stride,
                 padding=self._padding,
                 mask=mask,

@@ -1,0 +1,224 @@
+"""Writing ONNX graphs as formulas.
+
+    g = OnnxGraph()
+    image = g.input("image", "float32", ["batch", 3, 640, 640])
+    g.output("mean", g.op("ReduceMean", image, keepdims=0) * 2.0, "float32", [])
+    g.save("mean.onnx")
+
+Python numbers become constants: a float one of float32, a whole number one of int64.
+"""
+
+from pathlib import Path
+from typing import Sequence, Union
+
+import numpy as np
+
+from ppdet_lite.core.errors import UserError
+
+OPSET = 19
+"""The first with DeformConv."""
+
+IR_VERSION = 9
+"""Goes with the opset."""
+
+
+def import_package(name: str, needed_for: str, install: str):
+    """An optional package, by name.
+
+    Raises:
+        UserError: it cannot be imported; says what to install.
+    """
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise UserError(
+            f"{needed_for} needs the package {name} ({error}); pip install {install}"
+        ) from error
+
+
+def import_onnx():
+    """The package onnx.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    import_package("onnx", "the export to ONNX", "'ppdet_lite[onnx]'")
+    import onnx
+    import onnx.helper
+    import onnx.numpy_helper
+
+    return onnx
+
+
+class Value:
+    """A tensor of a graph; the operators of Python append the node of the same meaning."""
+
+    def __init__(self, graph: "OnnxGraph", name: str):
+        self.graph, self.name = graph, name
+
+    def __add__(self, other):
+        return self.graph.op("Add", self, other)
+
+    def __sub__(self, other):
+        return self.graph.op("Sub", self, other)
+
+    def __rsub__(self, other):
+        return self.graph.op("Sub", other, self)
+
+    def __mul__(self, other):
+        return self.graph.op("Mul", self, other)
+
+    def __truediv__(self, other):
+        """Of whole numbers: rounded towards zero."""
+        return self.graph.op("Div", self, other)
+
+    def __mod__(self, other):
+        return self.graph.op("Mod", self, other)
+
+    def __pow__(self, other):
+        return self.graph.op("Pow", self, other)
+
+    def __lt__(self, other):
+        return self.graph.op("Less", self, other)
+
+    def __gt__(self, other):
+        return self.graph.op("Greater", self, other)
+
+    def __and__(self, other):
+        return self.graph.op("And", self, other)
+
+    def __or__(self, other):
+        return self.graph.op("Or", self, other)
+
+    def __invert__(self):
+        return self.graph.op("Not", self)
+
+    def cast(self, dtype: str) -> "Value":
+        """With the numbers as `dtype`, a numpy name."""
+        return self.graph.op("Cast", self, to=self.graph.type_code(dtype))
+
+    def reshape(self, *shape) -> "Value":
+        """Sizes, numbers or Values; 0 keeps a size, -1 takes what is left."""
+        return self.graph.op("Reshape", self, self.graph.shape(*shape))
+
+    def transpose(self, *axes: int) -> "Value":
+        return self.graph.op("Transpose", self, perm=list(axes))
+
+    def size(self, axis: int) -> "Value":
+        """The size along an axis, int64 [1]."""
+        return self.graph.op("Shape", self, start=axis, end=axis + 1)
+
+    def slice(self, start: int, end: int, axis: int) -> "Value":
+        """The part from `start` up to `end`."""
+        return self.graph.op("Slice", self, *([n] for n in (start, end, axis)))
+
+    def split(self, *sizes: int, axis: int) -> "list[Value]":
+        return self.graph.op("Split", self, list(sizes), outputs=len(sizes), axis=axis)
+
+    def unsqueeze(self, *axes: int) -> "Value":
+        return self.graph.op("Unsqueeze", self, list(axes))
+
+    def gather(self, index, axis: int = 0) -> "Value":
+        return self.graph.op("Gather", self, index, axis=axis)
+
+    def sum(self, axis: int, keepdims: bool = False) -> "Value":
+        return self.graph.op("ReduceSum", self, [axis], keepdims=int(keepdims))
+
+    def max(self, *axes: int) -> "Value":
+        return self.graph.op("ReduceMax", self, list(axes), keepdims=0)
+
+    def min(self, *axes: int) -> "Value":
+        return self.graph.op("ReduceMin", self, list(axes), keepdims=0)
+
+
+Operand = Union[Value, float, int, Sequence, np.ndarray]
+
+
+class OnnxGraph:
+    """A graph under construction, empty or on top of an existing model.
+
+    Args:
+        model: an onnx ModelProto to go on from; its nodes, inputs and outputs are kept.
+        prefix: of the names given to new tensors; one that no other graph for this model has.
+    """
+
+    def __init__(self, model=None, prefix: str = "detector"):
+        self.onnx = import_onnx()
+        if model is None:
+            opset = self.onnx.helper.make_opsetid("", OPSET)
+            empty = self.onnx.helper.make_graph([], "detector", [], [])
+            model = self.onnx.helper.make_model(empty, opset_imports=[opset])
+            model.ir_version = IR_VERSION
+        self.model, self.prefix = model, prefix
+        self._count = 0
+
+    @property
+    def graph(self):
+        return self.model.graph
+
+    def type_code(self, dtype: str) -> int:
+        """ONNX's number of a numpy type."""
+        return self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+    def value(self, name: str) -> Value:
+        """The tensor of that name."""
+        return Value(self, name)
+
+    def input(self, name: str, dtype: str, shape: Sequence) -> Value:
+        """Declares an input; a size given as a word is free."""
+        self.graph.input.append(self._info(name, dtype, shape))
+        return Value(self, name)
+
+    def output(self, name: str, value: Value, dtype: str, shape: Sequence) -> None:
+        """Declares an output."""
+        self.graph.node.append(self.onnx.helper.make_node("Identity", [value.name], [name]))
+        self.graph.output.append(self._info(name, dtype, shape))
+
+    def _info(self, name: str, dtype: str, shape: Sequence):
+        return self.onnx.helper.make_tensor_value_info(name, self.type_code(dtype), list(shape))
+
+    def op(self, kind: str, *operands: Operand, outputs: int = 1, **attributes):
+        """Appends a node: its only output, or a list of them."""
+        inputs = [self.constant(x).name if x is not None else "" for x in operands]
+        names = [self._new_name(kind) for _ in range(outputs)]
+        node = self.onnx.helper.make_node(kind, inputs, names, name=names[0], **attributes)
+        self.graph.node.append(node)
+        values = [Value(self, name) for name in names]
+        return values[0] if outputs == 1 else values
+
+    def constant(self, value: Operand) -> Value:
+        """A Value as it is, anything else as a constant."""
+        if isinstance(value, Value):
+            return value
+        array = np.asarray(value)
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        name = self._new_name("constant")
+        self.graph.initializer.append(self.onnx.numpy_helper.from_array(array, name))
+        return Value(self, name)
+
+    def shape(self, *sizes) -> Value:
+        """int64 vector of sizes, numbers or one-element Values."""
+        if not any(isinstance(size, Value) for size in sizes):
+            return self.constant(np.array(sizes, np.int64))
+        parts = (x if isinstance(x, Value) else np.array([x], np.int64) for x in sizes)
+        return self.op("Concat", *parts, axis=0)
+
+    def concat(self, values: Sequence[Operand], axis: int) -> Value:
+        return self.op("Concat", *values, axis=axis)
+
+    def where(self, condition: Value, yes: Operand, no: Operand) -> Value:
+        return self.op("Where", condition, yes, no)
+
+    def range(self, count: Value) -> Value:
+        """0 up to `count` [1], int64."""
+        return self.op("Range", 0, self.op("Squeeze", count, [0]), 1)
+
+    def _new_name(self, kind: str) -> str:
+        self._count += 1
+        return f"{self.prefix}.{kind.lower()}.{self._count}"
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Checks the model and writes it."""
+        self.onnx.checker.check_model(self.model)
+        self.onnx.save(self.model, str(path))
