@@ -51,6 +51,7 @@ class BatchBuilder:
         collate_batch: stack ground truth, whose lengths must be equal then; otherwise it is a list
             with one array per picture (unless `PadBox` made the lengths equal).
         draw_rank: makes the draws of the batch transforms this rank's own; 0: those of all ranks.
+        cache: the `ImageCache` of the data set, None without.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class BatchBuilder:
         num_classes: Optional[int] = None,
         collate_batch: bool = True,
         draw_rank: int = 0,
+        cache=None,
     ):
         self.dataset = dataset
         self.plan = plan
@@ -76,13 +78,15 @@ class BatchBuilder:
         self.num_classes = num_classes
         self.collate_batch = collate_batch
         self.draw_rank = draw_rank
+        self.cache = cache
 
     def __call__(self, number: int, buffer: Optional[np.ndarray] = None) -> RawBatch:
         """Batch `number`; its pixels lie in the uint8 `buffer` when that is given and enough."""
         notes, unreadable = Counter(), {}
         samples = []
         for index in self.batches[number]:
-            context = Context(sample_rng(self.seed, self.epoch, int(index)), self.epoch)
+            rng = sample_rng(self.seed, self.epoch, int(index))
+            context = Context(rng, self.epoch, cache=self.cache)
             samples.append(self._sample(int(index), context, unreadable))
             notes.update(context.notes)
         rng = batch_rng(self.seed, self.epoch, number, self.draw_rank)
@@ -97,7 +101,7 @@ class BatchBuilder:
 
         def make_partner(steps_before: int) -> dict:
             steps = self.plan.sample_steps[:steps_before]
-            own_context = Context(context.rng, context.epoch)
+            own_context = Context(context.rng, context.epoch, cache=self.cache)
             partner = self._readable(None, own_context, steps, None, frozenset(), unreadable)
             context.notes.update(own_context.notes)
             return partner

@@ -15,6 +15,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.data.batch import BatchBuilder, RawBatch, finish_batch
+from ppdet_lite.data.image_cache import ImageCache, cache_settings
 from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.plan import Plan
@@ -35,6 +36,7 @@ class Reader:
             the epoch.
         notes: things said once, with their counts since the reader was made.
         unreadable: file -> reason of the pictures that were skipped.
+        cache: the settings of the image cache, None without one.
     """
 
     training = False
@@ -58,6 +60,7 @@ class Reader:
         inputs_def: Optional[dict] = None,
         max_bad_fraction: float = 0.1,
         size_per_rank: bool = False,
+        cache: Optional[dict] = None,
         seed: int = 0,
         dataset: Any = None,
     ):
@@ -83,6 +86,7 @@ class Reader:
         self.inputs_def = inputs_def or {}
         self.max_bad_fraction = max_bad_fraction
         self.size_per_rank = size_per_rank
+        self.cache = cache_settings(cache)
         self.seed = seed
         self.epoch, self.rank, self.world_size = 0, 0, 1
         self._dataset = dataset
@@ -100,10 +104,14 @@ class Reader:
         return arguments
 
     def __call__(self, dataset, worker_num: Optional[int] = None) -> "Reader":
-        """A reader with the same settings for another data set."""
+        """A reader with the same settings for another data set; the cache is shared when it is
+        the same one.
+        """
         bound = copy.copy(self)
+        image_cache = self._image_cache if dataset is self._dataset else None
         bound._dataset = dataset
         bound._forget()
+        bound._image_cache = image_cache
         if worker_num is not None:
             bound.worker_num = worker_num
         return bound
@@ -115,6 +123,7 @@ class Reader:
         self._said = set()
         self._pools = []
         self._memory = RecycledArrays()
+        self._image_cache = None
         self._indices = None
         self._order_of = (None, None)
 
@@ -163,6 +172,13 @@ class Reader:
             if isinstance(getattr(source, "__self__", None), WorkerPool):
                 self._close(source.__self__)
         self._say_totals()
+
+    def open_cache(self) -> Optional[ImageCache]:
+        """The image cache, made (and its expected size said) on first use; None without one."""
+        if self.cache is not None and self._image_cache is None:
+            where = f"{type(self).__name__}.cache"
+            self._image_cache = ImageCache(self.cache, self.dataset, logger.info, where)
+        return self._image_cache
 
     def close(self) -> None:
         """End all worker processes."""
@@ -236,6 +252,7 @@ class Reader:
             self.num_classes,
             self.collate_batch,
             draw_rank=self.rank if self.size_per_rank else 0,
+            cache=self.open_cache(),
         )
 
     def _batches_of(self, epoch: int) -> "list[np.ndarray]":
@@ -349,6 +366,8 @@ class TrainReader(Reader):
         size_per_rank: each process of a distributed run draws its own sizes and interpolations, as
             PaddleDetection does; otherwise all use one size per step, so that none waits for the
             one with the largest pictures.
+        cache: keep pictures where they are read faster: {kind: encoded, decoded or disk, budget_mb:
+            2048, max_side: 1024, folder: of kind disk}, see `image_cache`.
         seed: of all random draws; the engine sets it.
         dataset: a data set, or a function that makes it.
     """

@@ -82,6 +82,7 @@ def benchmark_readers(
             raise ConfigError(f"{key}: found {value}, allowed: 1 or more")
     if not workers or min(workers) < 0:
         raise ConfigError(f"--workers: found {workers}, allowed: 0 or more")
+    get_logger()  # what the readers have to say goes to the package's own log
     began, threads = Spent.now(), cv2.getNumThreads()
     cv2.setNumThreads(0)
     try:
@@ -122,13 +123,17 @@ def _reader(cfg, name: str):
 
 
 def _measured(name: str, reader, workers: "list[int]", batches: int, repeat: int) -> dict:
-    """All numbers of one reader: `steps`, `runs`, `memory`, `rendered_by`, `pictures_per_sample`,
-    `batch_size`, `batches`, `images`.
+    """All numbers of one reader: `steps`, `runs`, `memory`, `rendered_by`, `cache`,
+    `pictures_per_sample`, `batch_size`, `batches`, `images`.
     """
     parts = _parts(len(reader), batches)
-    bar = progress_bar(batches * (1 + len(workers) * (repeat + 1)), name, "batch")
+    passes = 1 + len(workers) * (repeat + 1) + (2 if reader.cache else 0)
+    bar = progress_bar(batches * passes, name, "batch")
     try:
-        steps, files, samples = _step_times(reader, parts, bar)
+        steps, files, samples = _step_times(_without_cache(reader), parts, bar)
+        cache = _filled_cache(reader, parts, bar)
+        if cache is not None:
+            steps, _, _ = _step_times(reader, parts, bar)
         rounds = {count: [] for count in workers}
         for _ in range(repeat):
             for count in workers:
@@ -142,10 +147,28 @@ def _measured(name: str, reader, workers: "list[int]", batches: int, repeat: int
         "batches": batches,
         "pictures_per_sample": sum(map(len, files)) / samples,
         "rendered_by": list(reader.plan.rendered_by),
+        "cache": cache,
         "runs": _runs(rounds),
         "steps": steps,
         "memory": memory,
     }
+
+
+def _without_cache(reader):
+    """The same reader, to see which files it needs and to decode all of them."""
+    plain = reader(reader.dataset)
+    plain.cache = None
+    return plain
+
+
+def _filled_cache(reader, parts, bar) -> Optional[dict]:
+    """Fills the image cache with the pictures of the measured batches, and says what it holds."""
+    cache = reader.open_cache()
+    if cache is None:
+        return None
+    for _ in _batches(reader(reader.dataset, 0), parts):
+        bar.update(1)
+    return {"kind": cache.settings.kind, "pictures": cache.count, "bytes": cache.used}
 
 
 def _parts(per_epoch: int, batches: int) -> "list[tuple[int, int]]":

@@ -59,6 +59,12 @@ def _reader_lines(name: str, reader: dict) -> "list[str]":
         )
     else:
         lines.append("every picture is rendered once: no entry of the lists breaks the fusion")
+    cache = reader["cache"]
+    if cache is not None:
+        lines.append(
+            f"cache {cache['kind']}, filled before: {cache['pictures']} pictures, "
+            f"{cache['bytes'] / 2**20:.0f} MB"
+        )
     return [
         *lines,
         "",

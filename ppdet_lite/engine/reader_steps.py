@@ -10,11 +10,11 @@ from collections import Counter
 from typing import Callable
 
 from ppdet_lite.data import batch as batch_module
+from ppdet_lite.data import image_ops, pixel_source
 from ppdet_lite.data import reader as reader_module
 from ppdet_lite.data.image_ops import Normalizer
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.plan import Plan
-from ppdet_lite.data.transforms import decode as decode_module
 from ppdet_lite.data.transforms.targets import Gt2YoloTarget
 
 _THUMBNAIL = "thumbnail (mean gray of contrast)"
@@ -59,12 +59,12 @@ class StepClock:
         files, self.files = self.files, []
         return files
 
-    def _rendering(self, *rest) -> str:
+    def _rendering(self, *rest, **more) -> str:
         """A thumbnail is rendered too, but not for the batch."""
         return _THUMBNAIL if _THUMBNAIL in self._open else "render"
 
-    def _decoding(self, source, max_pixels=None, name=None, **options) -> str:
-        self.files.append(str(name or source))
+    def _decoding(self, data, name: str, *rest, **more) -> str:
+        self.files.append(name)
         return "decode (pixels)"
 
 
@@ -73,14 +73,15 @@ def timed_steps():
     """A `StepClock` that runs for every reader of this process (not its workers) inside `with`."""
     clock = StepClock()
     road = [
-        (Plan, "_run_step", lambda plan, step, *rest: type(step).__name__),
-        (decode_module, "decode_image", clock._decoding),
-        (LazyImage, "thumbnail", lambda *rest: _THUMBNAIL),
+        (Plan, "_run_step", lambda plan, step, *rest, **more: type(step).__name__),
+        (image_ops, "decode_bytes", clock._decoding),
+        (pixel_source, "decode_bytes", clock._decoding),
+        (LazyImage, "thumbnail", lambda *rest, **more: _THUMBNAIL),
         (LazyImage, "render", clock._rendering),
-        (batch_module.BatchBuilder, "_stack_fields", lambda *rest: "stack (ground truth)"),
-        (Normalizer, "__call__", lambda *rest: "normalise and layout"),
-        (Gt2YoloTarget, "finish", lambda *rest: "Gt2YoloTarget"),
-        (reader_module, "finish_batch", lambda *rest: "finish the batch (the rest)"),
+        (batch_module.BatchBuilder, "_stack_fields", lambda *rest, **more: "stack (ground truth)"),
+        (Normalizer, "__call__", lambda *rest, **more: "normalise and layout"),
+        (Gt2YoloTarget, "finish", lambda *rest, **more: "Gt2YoloTarget"),
+        (reader_module, "finish_batch", lambda *rest, **more: "finish the batch (the rest)"),
     ]
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in road]
     try:

@@ -121,6 +121,18 @@ def test_entries_that_break_the_fusion_are_named(make_config, tmp_path):
     assert "because of: InvertForBenchmark" in report(result)
 
 
+@pytest.mark.parametrize("kind", ["encoded", "decoded"])
+def test_a_cache_is_filled_before_it_is_measured(make_config, kind):
+    cfg = make_config(f"TrainReader.cache.kind={kind}")
+    result = benchmark_readers(cfg, ["train"], workers=[0, 1], batches=3, repeat=1)
+    train = result["readers"]["train"]
+    assert train["pictures_per_sample"] == 2  # what is needed, kept or not
+    assert train["cache"]["kind"] == kind and 0 < train["cache"]["pictures"] <= 12
+    assert f"cache {kind}, filled before: {train['cache']['pictures']} pictures" in report(result)
+    steps = {step["step"] for step in train["steps"]}
+    assert ("decode (pixels)" in steps) == (kind == "encoded")
+
+
 def test_one_picture(make_config):
     cfg = make_config("TrainDataset.sample_num=1", "EvalDataset.sample_num=1")
     result = benchmark_readers(cfg, workers=[0, 1], batches=3, repeat=1)

@@ -26,6 +26,7 @@ class Context:
         partner: returns another sample for mixing, at each call a new one drawn at random; None
             while the transform's mixing is off (see `Transform.switched_by`).
         notes: counts of things worth telling once, for instance boxes that were left out.
+        cache: the reader's `ImageCache`, None without.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Context:
         rng: np.random.Generator,
         epoch: int = 0,
         partner: Optional[Callable[[], dict]] = None,
+        cache=None,
     ):
         self.rng = rng
         self.epoch = epoch
         self.partner = partner
         self.notes = Counter()
+        self.cache = cache
 
 
 class Transform:

@@ -5,8 +5,9 @@ from typing import Optional
 import numpy as np
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.image_ops import MAX_PIXELS, decode_image
+from ppdet_lite.data.image_ops import MAX_PIXELS, decode_image, read_file
 from ppdet_lite.data.lazy_image import LazyImage
+from ppdet_lite.data.pixel_source import ArrayPixels
 from ppdet_lite.data.transforms.base import Context, Transform, ensure_context
 
 
@@ -36,20 +37,36 @@ class Decode(Transform):
         sample["scale_factor"] = np.ones(2, np.float32)
         return sample
 
-    def _read(self, sample: dict, content: Optional[bytes], context: Context) -> np.ndarray:
+    def _read(self, sample: dict, content: Optional[bytes], context: Context):
+        """The source of the pixels (see `pixel_source`), from the reader's cache if it has one."""
         name = str(sample.get("im_file", "picture given as bytes"))
-        source = name if content is None else content
-        image = decode_image(source, self.max_pixels, name)
-        if "gt_bbox" not in sample or not sample.get("h") or not sample.get("w"):
-            return image
-        annotated, found = (int(sample["h"]), int(sample["w"])), image.shape[:2]
-        if annotated != found and annotated == found[::-1]:
-            stored = decode_image(source, self.max_pixels, name, apply_exif=False)
-            image = stored if stored.shape[:2] == annotated else image
-        if annotated != image.shape[:2]:
+        annotated = None
+        if "gt_bbox" in sample and sample.get("h") and sample.get("w"):
+            annotated = (int(sample["h"]), int(sample["w"]))
+        if content is not None or context.cache is None:
+            content = read_file(name) if content is None else content
+            source = self._source(content, name, annotated)
+        else:
+            cache = context.cache
+            source = cache.source(
+                name,
+                str(annotated),
+                lambda: self._source(cache.read(name), name, annotated),
+                context.notes,
+            )
+        found = source.size_hw
+        if annotated not in (None, found):
             context.notes[
                 "pictures whose size differs from the annotated one; their boxes are cut to the "
                 f"picture (first: {name}, annotated {annotated[1]}x{annotated[0]}, is "
                 f"{found[1]}x{found[0]})"
             ] += 1
-        return image
+        return source
+
+    def _source(self, content: bytes, name: str, annotated: "Optional[tuple[int, int]]"):
+        """The source for the content of a picture file."""
+        image = decode_image(content, self.max_pixels, name)
+        if annotated is not None and annotated == image.shape[1::-1] != image.shape[:2]:
+            stored = decode_image(content, self.max_pixels, name, apply_exif=False)
+            image = stored if stored.shape[:2] == annotated else image
+        return ArrayPixels(image)
