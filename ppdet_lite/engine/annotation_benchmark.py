@@ -18,7 +18,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, merge_config, resolve
 from ppdet_lite.data.sources.coco import COCODataSet
 from ppdet_lite.data.workers import can_fork
-from ppdet_lite.engine.process_memory import memory_of
+from ppdet_lite.engine.process_memory import memory_of, resident_bytes
 from ppdet_lite.engine.reader_report import table
 
 IMAGES, BOXES = 118_287, 860_001
@@ -164,14 +164,12 @@ def _own_after_reading(dataset, chosen) -> Optional[int]:
 
 def _cost_of(make: Callable) -> tuple:
     """Seconds and memory of make(), with what it returned."""
-    before = memory_of()
+    before, peak = resident_bytes(), memory_of().peak
     began = time.perf_counter()
     made = make()
     seconds = time.perf_counter() - began
-    after = memory_of()
-    held = None if after.uss is None else after.uss - before.uss
-    cost = {"seconds": seconds, "peak_bytes": after.peak - before.peak, "held_bytes": held}
-    return cost, made
+    held = None if before is None else resident_bytes() - before
+    return {"seconds": seconds, "peak_bytes": memory_of().peak - peak, "held_bytes": held}, made
 
 
 def _in_child(work: Callable):

@@ -46,6 +46,11 @@ def memory_of(pid: Optional[int] = None) -> Memory:
     return Memory(peak, rollup.get("Pss"), None if None in own else sum(own))
 
 
+def resident_bytes() -> Optional[int]:
+    """What this process has in memory now, shared pages included; None where unknown."""
+    return _table("/proc/self/status").get("VmRSS")
+
+
 def forget_peak() -> bool:
     """Lets the peak of this process start again from its present size, where the system can."""
     try:
