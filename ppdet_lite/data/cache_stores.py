@@ -35,7 +35,9 @@ class _ProcessLock:
     """A lock between forked processes; the system lifts it when its holder is killed."""
 
     def __init__(self):
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the lock
+        # A file without a name; in memory where the system can, which needs no writable folder.
+        make = getattr(os, "memfd_create", None)
+        self._file = os.fdopen(make("lock"), "w") if make else tempfile.TemporaryFile()
         self._threads = threading.Lock()
 
     @contextlib.contextmanager
