@@ -51,6 +51,29 @@ def test_training_lowers_the_loss(toys):
     assert np.mean(recorder.losses[-20:]) < 0.8 * np.mean(recorder.losses[:6])
 
 
+def test_a_model_learns_where_its_batch_stands(toys):
+    seen = []
+
+    class Listening(toys.reader):
+        """Adds ground truth as a list, one array per image."""
+
+        def batches(self, epoch, start=0):
+            for batch in super().batches(epoch, start):
+                yield {**batch, "gt_bbox": [np.zeros((n, 4), np.float32) for n in (2, 0)]}
+
+    trainer = toys.trainer(epochs=2, seed=11, accumulate_steps=2, reader=Listening(4))
+    forward = trainer.state.model.forward
+    trainer.state.model.forward = lambda inputs: seen.append(inputs) or forward(inputs)
+    trainer.run()
+    place = [tuple(inputs[k].item() for k in ("epoch_id", "iteration", "seed")) for inputs in seen]
+    steps = [(0, 0, 11), (0, 1, 11), (1, 2, 11), (1, 3, 11)]
+    assert place == [step for step in steps for _ in range(2)]
+    for inputs in seen:
+        assert "im_file" not in inputs
+        assert [boxes.shape for boxes in inputs["gt_bbox"]] == [[2, 4], [0, 4]]
+        assert all(map(paddle.is_tensor, inputs["gt_bbox"]))
+
+
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 11])
 def test_resume_equals_the_uninterrupted_run_bit_by_bit(toys, tmp_path, stop_at):
     straight, whole = Recorder(), toys.trainer(epochs=3)
