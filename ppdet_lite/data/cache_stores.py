@@ -37,7 +37,7 @@ class _ProcessLock:
     def __init__(self):
         # A file without a name; in memory where the system can, which needs no writable folder.
         make = getattr(os, "memfd_create", None)
-        self._file = os.fdopen(make("lock"), "w") if make else tempfile.TemporaryFile()
+        self._file = os.fdopen(make("lock"), "w") if make else tempfile.TemporaryFile()  # noqa: SIM115
         self._threads = threading.Lock()
 
     @contextlib.contextmanager

@@ -1,6 +1,7 @@
 import importlib.util
 import logging
 import random
+import struct
 from pathlib import Path
 
 import cv2
@@ -233,6 +234,24 @@ def test_unreadable_picture_in_evaluation_is_an_error_at_once(dataset, workers):
     with pytest.raises(ImageError) as error:
         list(eval_reader(dataset, worker_num=workers))
     assert str(error.value) == f"{dataset.paths[3][0]}: the file is empty"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_decompression_bombs_cost_one_line_and_no_memory(dataset, workers, caplog):
+    """A file of some bytes that says it has 10^10 pixels."""
+    header = struct.pack(">IIBBBBB", 10**5, 10**5, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(header)) + b"IHDR" + header
+    path = Path(dataset.paths[3][0])
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0" * 16)
+    reader = train_reader(dataset, drop_last=False, worker_num=workers)
+    with caplog.at_level(logging.WARNING):
+        for epoch in range(2):
+            assert sum(len(batch["image"]) for batch in reader.batches(epoch)) == 13
+    said = [record.message for record in caplog.records if "skipped" in record.message]
+    assert said == [
+        f"skipped: {path}: 100000x100000 = 10000000000 pixels, more than the limit of 178956970 "
+        "(1 so far)"
+    ]
 
 
 def test_wrong_num_classes_is_named(dataset):
