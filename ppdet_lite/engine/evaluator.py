@@ -1,7 +1,8 @@
 """Evaluation: run the model over the evaluation data and hand its detections to the metric.
 
-With several processes each takes its share of the pictures, and the metric is computed from the
-gathered detections. Only detections are kept, never pictures or feature maps.
+With several processes each takes its share of the pictures (in PaddleDetection the first does all
+and the others wait), and the metric is computed from the gathered detections. Only detections are
+kept, never pictures or feature maps.
 """
 
 import json

@@ -21,7 +21,8 @@ class Precision:
         enabled: mixed precision on.
         level: `O1` or `O2`.
         init_loss_scaling: first scale of the loss.
-        master_grad: O2: keep gradients in float32.
+        master_grad: O2: keep gradients in float32, whatever the version of Paddle (PaddleDetection
+            switches it on for 2.5 only).
         white_list, black_list: operators forced to half precision and to float32 under O1.
     """
 

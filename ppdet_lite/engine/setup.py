@@ -143,6 +143,9 @@ def check_dataset_against_config(cfg, dataset) -> None:
 def check_class_order(train_dataset, eval_dataset) -> None:
     """Class i must be the same thing in both data sets.
 
+    Each numbers its classes in the order of its own file, as in PaddleDetection, where another
+    order permutes the classes without a word.
+
     Raises:
         DataError: names or order differ; says where.
     """

@@ -25,7 +25,10 @@ class NormalizeBox(Transform):
 
 @register
 class PadBox(Transform):
-    """Zero rows up to `num_max_boxes`; objects beyond it are left out, counted and said once."""
+    """Zero rows up to `num_max_boxes`; objects beyond it are left out, counted and said once.
+
+    (PaddleDetection drops them in silence.)
+    """
 
     def __init__(self, num_max_boxes: int = 50):
         if num_max_boxes < 1:

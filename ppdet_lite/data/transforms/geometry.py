@@ -21,7 +21,8 @@ class RandomExpand(Transform):
     """Place the picture at random on a canvas up to `ratio` times as large.
 
     Args:
-        ratio: both sides grow by the same factor drawn from U(1, ratio).
+        ratio: both sides grow by the same factor drawn from U(1, ratio). PaddleDetection's PP-YOLO
+            files mean 4 by leaving it out; those of its first release said 2.
         prob: probability of expanding.
         fill_value: colour of the canvas, one number or R, G, B in 0..255.
     """

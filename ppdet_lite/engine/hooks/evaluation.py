@@ -31,6 +31,7 @@ class EvalHook(Hook):
             "epoch": state.epoch,
             "metrics": {key: float(number) for key, number in metrics.items()},
         }
+        # Part of the checkpoint: a resumed run must not take its first evaluation for the best one.
         is_better = state.best is None or value > state.best["value"]
         if is_better and math.isfinite(value):
             state.best = {

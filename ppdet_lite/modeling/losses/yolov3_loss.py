@@ -203,7 +203,11 @@ class YOLOv3Loss(nn.Layer):
 
     @paddle.no_grad()
     def _far_from_objects(self, predicted, gt_cxcywh, level):
-        """1 where the predicted box overlaps no object by more than `ignore_thresh`, else 0."""
+        """1 where the predicted box overlaps no object by more than `ignore_thresh`, else 0.
+
+        Every object counts, also one whose score is 0 and which therefore is no target: the
+        released models were trained like that.
+        """
         if gt_cxcywh.shape[1] == 0:
             return paddle.ones_like(predicted.x)
         x, y = cell_offset(predicted.x, level), cell_offset(predicted.y, level)

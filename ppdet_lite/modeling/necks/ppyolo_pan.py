@@ -48,7 +48,8 @@ class PPYOLOPAN(PyramidNeck):
         in_channels: channels of the backbone's maps, finest first.
         norm_type: bn or sync_bn.
         act: activation of every block.
-        conv_block_num: pairs of 1x1 and 3x3 convolution in the deep branch of a block.
+        conv_block_num: pairs of 1x1 and 3x3 convolution in the deep branch of a block. The paper
+            does not give it; the released weights have 3.
         drop_block: put a DropBlock behind the second pair of every block.
         block_size, keep_prob: of the DropBlock.
         spp: put pooled context in place of the second pair's 3x3 on the coarsest level.
