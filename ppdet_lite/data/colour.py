@@ -44,7 +44,8 @@ class HueShift(NamedTuple):
     """The hue moves by `delta` on a circle of 256 steps.
 
     PIL stores floor(255 * hue), OpenCV round(256 * hue): one is turned into the other. The fraction
-    of `delta` decides which way halves go, so that random shifts have PIL's mean.
+    of `delta` decides which way halves go, so that random shifts have PIL's mean. Going round is a
+    modulo here; PaddleDetection leaves it to what the platform makes of a negative uint8.
     """
 
     delta: float

@@ -169,7 +169,8 @@ def check_interp(interp: int, where: str = "Resize.interp") -> int:
 
 def resized_size(size_hw, target_size_hw, keep_ratio: bool) -> "tuple[int, int]":
     """(height, width) after resizing; with `keep_ratio` the largest size inside the target with the
-    same shape.
+    same shape. (PaddleDetection fits the shorter side to the smaller target side, which makes a
+    portrait photo larger than a landscape target.)
     """
     height, width = size_hw
     target_h, target_w = target_size_hw

@@ -360,7 +360,8 @@ class TrainReader(Reader):
         use_shared_memory: pixels from workers through shared memory instead of pipes.
         worker_num: reader processes; 0 makes batches in the main process.
         mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.
-        mosaic_epoch: the same for `Mosaic`.
+        mosaic_epoch: the same for `Mosaic`. Both hold from the epoch they name (in PaddleDetection
+            one later, because its workers are made before they are told the epoch).
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
         max_bad_fraction: share of unreadable pictures above which training stops.
         size_per_rank: each process of a distributed run draws its own sizes and interpolations, as

@@ -46,7 +46,7 @@ def all_references() -> dict:
     }
     for name, reader in parts.READERS.items():
         make = functools.partial(parts.reader_reference, reader, REPO)
-        found[name] = Reference(make, parts.READER_TOLERANCES)
+        found[name] = Reference(make, reader.tolerances())
     for name, tolerances in parts.PART_TOLERANCES.items():
         make = functools.partial(getattr(parts, f"{name}_reference"), REPO)
         found[name] = Reference(make, tolerances)

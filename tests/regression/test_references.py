@@ -89,6 +89,15 @@ def test_changes_of_the_reader_are_noticed(monkeypatch):
     assert "train0.gt_bbox" in moved("reader_ppyolov2")
 
 
+def test_changes_of_yolox_reader_are_noticed():
+    narrower = "TrainReader.sample_transforms.Mosaic.scale=[0.1,1.98]"
+    assert {"train0.gt_bbox.0", "train1.gt_bbox.1"} <= moved("reader_yolox", overrides=[narrower])
+    saturation = "TrainReader.sample_transforms.AugmentHSV.sgain=35"
+    found = moved("reader_yolox", overrides=[saturation])
+    assert any(".image." in name for name in found)
+    assert not any(".gt_" in name for name in found)
+
+
 def test_changes_of_schedules_average_and_optimizer_are_noticed():
     assert moved("schedules", overrides=["LearningRate.base_lr=0.00501"]) >= {"ppyolov2", "demo"}
     averages = {"ema_threshold", "ema_exponential", "ema_normal"}

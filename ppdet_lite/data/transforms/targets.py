@@ -184,6 +184,7 @@ class Gt2YoloTarget(Transform):
         grid_h, grid_w = target.shape[-2:]
         x_grid = boxes_cxcywh[events.image, events.obj, 0] * grid_w
         y_grid = boxes_cxcywh[events.image, events.obj, 1] * grid_h
+        # A centre on the far border belongs to the last cell; PaddleDetection fails there.
         column = np.clip(x_grid.astype(np.int64), 0, grid_w - 1)
         row = np.clip(y_grid.astype(np.int64), 0, grid_h - 1)
         slot = np.array([mask.index(a) if a in mask else -1 for a in range(len(self.anchors))])
