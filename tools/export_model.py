@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Exports a trained model for Paddle Inference and checks the export against the model."""
+"""Exports a trained model for deployment and checks the export against the model."""
 
 import sys
 from pathlib import Path
@@ -8,27 +8,74 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
 
+FORMATS = ("paddle", "paddle-legacy", "onnx")
+STAGES = ("raw", "decoded", "nms")
+
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference
-  ... -o TestReader.inputs_def.image_shape=[3,320,320]    another input size
-  ... --verify photos a.jpg                               check on your own pictures
+  ... --format paddle onnx --portable-dcn    also model.onnx, and model_portable.onnx for OpenVINO
+  ... --input-size 320 320 --batch 1         another input size; exactly one picture per run
+  ... --input-size dynamic                   any height and width that are multiples of 32
+  ... --verify photos a.jpg                  check on your own pictures
 
-This writes output_inference/<config name>/: model.json (Paddle 3; model.pdmodel with Paddle 2),
-model.pdiparams and infer_cfg.yml, for deploy/python/infer.py. Batch size stays free, height and
-width are fixed. The export is then run by the real predictor and its boxes are compared with the
-trained model's; if they differ, the exit code is 1 and nothing is left behind.
+This writes output_inference/<config name>/ for deploy/python/infer.py: infer_cfg.yml and
+  paddle          model.json (Paddle 3; model.pdmodel from Paddle 2) and model.pdiparams
+  paddle-legacy   model.pdmodel and model.pdiparams, which Paddle 2 reads too
+  onnx            model.onnx, opset 19, with this model's own NMS in standard operators
+Batch norms are folded into the convolutions. The batch size stays free unless --batch says
+otherwise. The export is then run by the real engines (Paddle Inference, ONNX Runtime, OpenVINO if
+it is installed) and its boxes are compared with the trained model's; if they differ, the exit code
+is 1 and nothing is left behind.
 """
 
 
 def main() -> int:
     parser = config_parser(__doc__, EXAMPLES)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--output_dir",
         default="output_inference",
         metavar="FOLDER",
         help="parent of the folder that is written (default: output_inference)",
     )
-    parser.add_argument(
+    add(
+        "--format",
+        nargs="+",
+        choices=FORMATS,
+        default=["paddle"],
+        help="one or more formats (default: paddle)",
+    )
+    add(
+        "--input-size",
+        "--input_size",
+        nargs="+",
+        type=number_or_dynamic,
+        metavar=("H", "W"),
+        help="height and width of the network input (one number: both), or 'dynamic' (default: "
+        "TestReader.inputs_def.image_shape of the configuration)",
+    )
+    add(
+        "--batch",
+        type=number_or_dynamic,
+        default="dynamic",
+        metavar="N",
+        help="pictures per run, or 'dynamic' (default)",
+    )
+    add(
+        "--stage",
+        choices=STAGES,
+        help="where the graph ends: raw outputs of the head, decoded boxes and scores, or "
+        "detections after NMS (default: nms, or what the section `export` of the configuration "
+        "says); other stages than nms go to <config name>_<stage>",
+    )
+    add(
+        "--portable-dcn",
+        "--portable_dcn",
+        action="store_true",
+        help="with --format onnx: also model_portable.onnx, whose deformable convolutions are "
+        "written as GridSample and Conv",
+    )
+    add(
         "--verify",
         nargs="+",
         default=[],
@@ -40,11 +87,25 @@ def main() -> int:
     from ppdet_lite.engine.export import ExportMismatch, export_model
 
     try:
-        export_model(cfg, args.output_dir, verify=args.verify)
+        export_model(
+            cfg,
+            args.output_dir,
+            verify=args.verify,
+            formats=args.format,
+            input_size=args.input_size,
+            batch=args.batch,
+            stage=args.stage,
+            portable_dcn=args.portable_dcn,
+        )
     except ExportMismatch as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def number_or_dynamic(text: str):
+    """argparse type: a whole number, or the word dynamic."""
+    return text if text == "dynamic" else int(text)
 
 
 if __name__ == "__main__":

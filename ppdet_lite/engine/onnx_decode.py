@@ -1,17 +1,24 @@
 """Decoding of raw head outputs in standard ONNX operators."""
 
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.engine.onnx_graph import OnnxGraph, Value
 from ppdet_lite.modeling.post_process import CellBox, YOLOBox
 
 
+class Decoded(NamedTuple):
+    """boxes_xyxy_px [B, M, 4] of the original images, scores [B, C, M], and C."""
+
+    boxes_xyxy_px: Value
+    scores: Value
+    classes: int
+
+
 def decode(
     g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
-) -> "tuple[Value, Value]":
-    """What `model.decode` computes: boxes [B, M, 4] in pixels of the original images and scores
-    [B, C, M].
+) -> Decoded:
+    """What `model.decode` computes.
 
     Args:
         raw: the head's raw outputs per level.
@@ -33,7 +40,7 @@ def decode(
 
 def yolo_box(
     g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
-) -> "tuple[Value, Value]":
+) -> Decoded:
     """`modeling.post_process.YOLOBox`; see `decode`."""
     decoder, head = model.post_process.decode, model.yolo_head
     factor = head.iou_aware_factor if head.iou_aware else None
@@ -44,7 +51,7 @@ def yolo_box(
         level_boxes, level_scores = _yolo_level(g, output, level, decoder, factor, height, width)
         boxes.append(level_boxes)
         scores.append(level_scores)
-    return g.concat(boxes, axis=1), g.concat(scores, axis=2)
+    return Decoded(g.concat(boxes, axis=1), g.concat(scores, axis=2), decoder.num_classes)
 
 
 def _yolo_level(g: OnnxGraph, output: Value, level, decoder, factor, height, width):
@@ -91,9 +98,7 @@ def _yolo_level(g: OnnxGraph, output: Value, level, decoder, factor, height, wid
     )
 
 
-def cell_box(
-    g: OnnxGraph, model, raw: Sequence[Value], scale_factor: Value
-) -> "tuple[Value, Value]":
+def cell_box(g: OnnxGraph, model, raw: Sequence[Value], scale_factor: Value) -> Decoded:
     """`modeling.post_process.CellBox`; see `decode`."""
     classes = model.head.num_classes
     boxes, scores = [], []
@@ -110,4 +115,5 @@ def cell_box(
         scores.append(g.op("Sqrt", g.op("Sigmoid", objectness) * g.op("Sigmoid", class_logits)))
     scale_y, scale_x = scale_factor.unsqueeze(1).split(1, 1, axis=2)
     corners = g.concat(boxes, axis=2).transpose(0, 2, 1)  # [B, A, 4]
-    return corners / g.concat([scale_x, scale_y] * 2, axis=2), g.concat(scores, axis=2)
+    boxes = corners / g.concat([scale_x, scale_y] * 2, axis=2)
+    return Decoded(boxes, g.concat(scores, axis=2), classes)

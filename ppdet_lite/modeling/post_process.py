@@ -266,7 +266,7 @@ class CellBox(nn.Layer):
         flat = flatten_levels([to_float32(output) for output in outputs])
         boxes = decode_boxes(flat[:, :4], *cell_grid(outputs, strides))
         scale_yx = scale_factor.unsqueeze(1)
-        scale_xyxy = paddle.concat([scale_yx[..., ::-1]] * 2, axis=-1)
+        scale_xyxy = scale_yx[..., ::-1].tile([1, 1, 2])
         return boxes / scale_xyxy, joint_scores(flat[:, 4:5], flat[:, 5:])
 
 

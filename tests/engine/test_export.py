@@ -12,7 +12,7 @@ import yaml
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.image_ops import Preprocess, decode_image
-from ppdet_lite.engine import export, export_check
+from ppdet_lite.engine import export, export_check, export_runners
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.export import ExportMismatch, export_model
 from ppdet_lite.engine.export_check import (
@@ -22,6 +22,7 @@ from ppdet_lite.engine.export_check import (
     load_pictures,
     verify_export,
 )
+from ppdet_lite.engine.export_options import export_options
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,9 @@ def test_folder_holds_the_model_and_what_deployment_must_know(exported):
         "label_list": ["square", "circle"],
         "format_version": 1,
         "model_name": "small",
+        "stage": "nms",
         "image_shape": [3, 96, 128],
+        "batch_size": -1,
         "NMS": {
             "name": "MatrixNMS",
             "score_threshold": 0.01,
@@ -96,9 +99,10 @@ def assert_equal_detections(trained, exported, images, onednn):
     preprocess = Preprocess(yaml.safe_load((exported / "infer_cfg.yml").read_text())["Preprocess"])
     model = ExportedModel(exported, onednn)
     samples = [preprocess(image) for image in images]
-    expected = [export_check._trained_rows(trained, sample) for sample in samples]
-    singles = [model(export_check._batch([sample]))[0] for sample in samples]
-    batched = export_check._rows_of_batch(model, samples)
+    expected = [export_check.trained_outputs(trained, sample, "nms") for sample in samples]
+    singles = [model({key: value[None] for key, value in x.items()})[0] for x in samples]
+    batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
+    batched = export_check.outputs_by_picture("nms", model(batch))
     for reference, single, of_batch in zip(expected, singles, batched):
         assert len(reference) > 10
         for other in (single, of_batch):
@@ -124,8 +128,13 @@ def test_export_leaves_the_model_as_it_was(small_config, tmp_path):
     cfg = load_config(small_config)
     model, _ = load_trained_model(cfg)
     model.train()
-    infer_cfg = export.describe_export(cfg, model, [{"type": "Permute"}], cfg.weights)
-    export.save_inference_model(model, tmp_path, infer_cfg)
+    options = export_options(cfg)
+    before = {key: value.numpy() for key, value in model.state_dict().items()}
+    infer_cfg = export.describe_export(cfg, model, [{"type": "Permute"}], cfg.weights, options)
+    export.save_inference_model(model, tmp_path, infer_cfg, options)
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before.pop(key))
+    assert not before
     assert all(layer.training for layer in model.sublayers(include_self=True))
     model.eval()
     inputs = {
@@ -189,8 +198,8 @@ def test_nothing_found_on_either_side():
 def test_a_differing_export_is_refused_and_nothing_is_left(small_config, tmp_path, monkeypatch):
     save = export.save_inference_model
 
-    def save_another_model(model, folder, infer_cfg):
-        save(model, folder, infer_cfg)
+    def save_another_model(model, folder, infer_cfg, options):
+        save(model, folder, infer_cfg, options)
         head = model.yolo_head.parameters()[0]
         head.set_value(head * 1.5)
 
@@ -198,7 +207,9 @@ def test_a_differing_export_is_refused_and_nothing_is_left(small_config, tmp_pat
     with pytest.raises(ExportMismatch) as caught:
         export_model(load_config(small_config), tmp_path / "out")
     text = str(caught.value)
-    assert text.startswith("the exported model differs from the trained one on built-in picture: ")
+    assert text.startswith(
+        "the exported model (plain kernels) differs from the trained one on built-in picture: of "
+    )
     assert text.endswith("Nothing was written.")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -249,7 +260,7 @@ def test_an_onednn_that_fails_is_reported_only(trained, exported, tiny_coco, cap
                 raise RuntimeError("no kernel\nfor this")
             super().__init__(folder)
 
-    monkeypatch.setattr(export_check, "ExportedModel", NoOneDnn)
+    monkeypatch.setattr(export_runners, "ExportedModel", NoOneDnn)
     settings = yaml.safe_load((exported / "infer_cfg.yml").read_text())
     verify_export(trained, exported, settings, load_pictures([tiny_coco / "images" / "val_0.jpg"]))
     printed = capsys.readouterr().err
@@ -258,18 +269,62 @@ def test_an_onednn_that_fails_is_reported_only(trained, exported, tiny_coco, cap
 
 
 # -------------------------------------------------------------------------------------- errors
-def test_settings_of_paddledetection_are_heard(small_config):
-    whole = "{post_process: true, nms: true, benchmark: false, fuse_conv_bn: true}"
-    export.check_settings(load_config(small_config, [f"export={whole}"]))
-    cfg = load_config(small_config, ["export={nms: false, benchmark: true, nsm: true}"])
+@pytest.mark.parametrize(
+    ("section", "stage"),
+    [
+        ("{post_process: true, nms: true, benchmark: false, fuse_conv_bn: true}", "nms"),
+        ("{nms: false}", "decoded"),
+        ("{post_process: false}", "raw"),
+        ("{benchmark: true}", "raw"),
+    ],
+)
+def test_settings_of_paddledetection_are_heard(small_config, section, stage):
+    cfg = load_config(small_config, [f"export={section}"])
+    assert export_options(cfg).stage == stage
+    assert export_options(cfg, stage="decoded").stage == "decoded"
+
+
+def test_unknown_settings_of_the_section_export(small_config):
+    cfg = load_config(small_config, ["export={nms: maybe, nsm: true}"])
     with pytest.raises(ConfigError) as error:
         export_model(cfg)
-    nms, benchmark, unknown = error.value.problems
-    assert nms.endswith(
-        "export.nms: found false, allowed: true; the graph always holds decoding and NMS"
-    )
-    assert "export.benchmark: found true, allowed: false; " in benchmark
+    nms, unknown = error.value.problems
+    assert nms.endswith("export.nms: found maybe, allowed: true, false")
     assert "export.nsm: unknown key; did you mean 'nms'?; allowed: post_process, nms" in unknown
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size"),
+    [
+        (None, (96, 128)),
+        (64, (64, 64)),
+        ([64], (64, 64)),
+        ((64, 96), (64, 96)),
+        ("dynamic", None),
+        (["dynamic"], None),
+    ],
+)
+def test_input_sizes(small_config, wanted, size):
+    assert export_options(load_config(small_config), input_size=wanted).input_hw == size
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"formats": ["tflite"]}, "--format: found tflite, allowed: paddle, paddle-legacy, onnx"),
+        ({"formats": ["paddle", "paddle-legacy"]}, "paddle and paddle-legacy name their parameter"),
+        ({"portable_dcn": True}, "--portable-dcn is about --format onnx"),
+        ({"stage": "boxes"}, "--stage: found boxes, allowed: raw, decoded, nms"),
+        ({"batch": 0}, "--batch: found 0, allowed: 1 or more, or dynamic"),
+        ({"input_size": [100, 96]}, "--input-size: found 100 96, allowed: height and width, both"),
+        ({"input_size": [96, 96, 96]}, "--input-size: found 96 96 96, allowed"),
+        ({"input_size": ["dynamic", 96]}, "--input-size: found dynamic 96, allowed"),
+    ],
+)
+def test_exports_that_cannot_be(small_config, wanted, text):
+    with pytest.raises(UserError) as caught:
+        export_model(load_config(small_config), **wanted)
+    assert text in str(caught.value)
 
 
 def test_input_size_comes_from_image_shape_and_reaches_the_preprocessing(small_config):

@@ -52,14 +52,33 @@ def test_infer_asks_for_pictures(tool, small_config, capsys):
 
 
 def test_a_differing_export_ends_with_exit_code_1(tool, small_config, monkeypatch, capsys):
-    def differs(cfg, output_dir, verify):
-        assert (cfg.name, output_dir, verify) == ("small", "somewhere", ["a.jpg"])
+    asked = {}
+
+    def differs(cfg, output_dir, **options):
+        asked.update(options, name=cfg.name, output_dir=output_dir)
         raise export.ExportMismatch("the exported model differs")
 
     monkeypatch.setattr(export, "export_model", differs)
     arguments = ("-c", small_config, "--output_dir", "somewhere", "--verify", "a.jpg")
     assert tool("export_model", *arguments) == 1
     assert capsys.readouterr().err == "error: the exported model differs\n"
+    assert asked == {
+        "name": "small",
+        "output_dir": "somewhere",
+        "verify": ["a.jpg"],
+        "formats": ["paddle"],
+        "input_size": None,
+        "batch": "dynamic",
+        "stage": None,
+        "portable_dcn": False,
+    }
+    more = ("--format", "onnx", "paddle-legacy", "--portable-dcn", "--stage", "raw")
+    sizes = ("--input-size", 64, 96, "--batch", 2)
+    assert tool("export_model", "-c", small_config, *more, *sizes) == 1
+    assert asked["formats"] == ["onnx", "paddle-legacy"] and asked["portable_dcn"]
+    assert (asked["stage"], asked["input_size"], asked["batch"]) == ("raw", [64, 96], 2)
+    tool("export_model", "-c", small_config, "--input-size", "dynamic")
+    assert asked["input_size"] == ["dynamic"]
 
 
 def test_two_processes_share_an_evaluation(repo, tool, small_config, tmp_path):

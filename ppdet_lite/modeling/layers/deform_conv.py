@@ -69,12 +69,15 @@ class DeformableConvV2(nn.Layer):
             predicted = to_float32(predicted)
             offset = predicted[:, : self._offset_channels]
             mask = sigmoid(predicted[:, self._offset_channels :])
-            return deform_conv2d(
+            output = deform_conv2d(
                 to_float32(x),
                 offset,
                 to_float32(self.conv.weight),
-                self.conv.bias,  # None, until a batch norm is folded into the convolution
                 stride=self._stride,
                 padding=self._padding,
                 mask=mask,
             )
+            if self.conv.bias is None:  # until a batch norm is folded into the convolution
+                return output
+            # Not left to `deform_conv2d`, whose form of it oneDNN refuses in graphs of Paddle 2.
+            return output + self.conv.bias.reshape([1, -1, 1, 1])

@@ -1,0 +1,190 @@
+"""Comparing what an exported model gives with what the trained one gives."""
+
+from typing import NamedTuple, Optional, Sequence
+
+import numpy as np
+
+SCORE_TOLERANCE = 1e-3
+BOX_TOLERANCE_PX = 0.1
+BOX_TOLERANCE_SHARE = 5e-4
+"""A corner may move by BOX_TOLERANCE_PX plus this share of the longer side of the box."""
+
+RAW_TOLERANCE = 1e-3
+"""Raw outputs may differ by this share of the largest of their map."""
+
+_LIMITS = "keep_top_k or the score threshold, where near-ties fall either way"
+
+
+class Agreement(NamedTuple):
+    """How far the outputs for one picture agree.
+
+    Attributes:
+        things: what was compared, for instance "boxes".
+        matched, total: how many agree, of how many the trained model gives.
+        gaps: largest difference by unit, among those that agree.
+        complaint: what is wrong, None when the outputs are equal within the tolerances.
+    """
+
+    things: str
+    matched: int
+    total: int
+    gaps: "dict[str, float]"
+    complaint: Optional[str] = None
+
+
+class Comparison(NamedTuple):
+    """Two sets of detections of one picture, matched.
+
+    Attributes:
+        matched: pairs of the same class whose score and corners agree within the tolerances.
+        max_box_px, max_score: largest differences within those pairs.
+        lost: rows of the reference without a partner.
+        extra: rows of the other set without a partner.
+    """
+
+    matched: int
+    max_box_px: float
+    max_score: float
+    lost: np.ndarray
+    extra: np.ndarray
+
+
+def compare_detections(
+    reference: np.ndarray,
+    other: np.ndarray,
+    lowest_score: float = 0.0,
+    keep_top_k: Optional[int] = None,
+) -> Comparison:
+    """Matches detections [M, 6] (class, score, x1, y1, x2, y2), irrespective of their order.
+
+    A row without a partner does not count when its score is so close to the lowest one that can
+    be reported that rounding decides about it: `lowest_score`, or the score of the last row when
+    all `keep_top_k` places are taken.
+    """
+    reference, other = np.asarray(reference, np.float64), np.asarray(other, np.float64)
+    free = np.ones(len(other), bool)
+    lost, box_gaps, score_gaps = [], [0.0], [0.0]
+    for row in reference[np.argsort(-reference[:, 1], kind="stable")]:
+        score_gap = np.abs(other[:, 1] - row[1])
+        box_gap = np.abs(other[:, 2:] - row[2:]).max(axis=1, initial=0)
+        close = free & (other[:, 0] == row[0]) & (score_gap <= SCORE_TOLERANCE)
+        close &= box_gap <= box_tolerance(row[None, 2:])
+        if not close.any():
+            lost.append(row)
+            continue
+        partner = np.flatnonzero(close)[np.argmin((score_gap + box_gap)[close])]
+        free[partner] = False
+        box_gaps.append(box_gap[partner])
+        score_gaps.append(score_gap[partner])
+    edge = SCORE_TOLERANCE + max(
+        _lowest_reported(reference, lowest_score, keep_top_k),
+        _lowest_reported(other, lowest_score, keep_top_k),
+    )
+    lost, extra = np.array(lost).reshape(-1, 6), other[free]
+    return Comparison(
+        int((~free).sum()),
+        float(max(box_gaps)),
+        float(max(score_gaps)),
+        lost[lost[:, 1] > edge],
+        extra[extra[:, 1] > edge],
+    )
+
+
+def _lowest_reported(rows, lowest_score: float, keep_top_k: Optional[int]) -> float:
+    full = keep_top_k is not None and 0 < keep_top_k <= len(rows)
+    return float(rows[:, 1].min()) if full else lowest_score
+
+
+def box_tolerance(boxes_xyxy_px: np.ndarray) -> np.ndarray:
+    """Pixels by which each corner of boxes [M, 4] may move: [M]."""
+    sides = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
+    return BOX_TOLERANCE_PX + BOX_TOLERANCE_SHARE * sides.max(axis=1, initial=0)
+
+
+def detections_agree(expected: np.ndarray, found: np.ndarray, infer_cfg: dict) -> Agreement:
+    """Detections [M, 6] of one picture; the limits of scores are those of infer_cfg.yml."""
+    nms = infer_cfg["NMS"]
+    thresholds = (nms.get("score_threshold"), nms.get("post_threshold"))
+    lowest = max(value or 0.0 for value in (*thresholds, infer_cfg["Decode"]["conf_thresh"]))
+    result = compare_detections(expected, found, lowest, nms.get("keep_top_k"))
+    complaint = None
+    if len(result.lost) or len(result.extra):
+        example = (result.lost if len(result.lost) else result.extra)[0]
+        complaint = (
+            f"of {len(expected)} boxes {result.matched} agree within {SCORE_TOLERANCE} score and "
+            f"{BOX_TOLERANCE_PX} px, {len(result.lost)} are missing and {len(result.extra)} are "
+            f"new, for instance class {int(example[0])} score {example[1]:.4f} at "
+            f"{[round(float(v), 1) for v in example[2:]]}"
+        )
+    gaps = {"px": result.max_box_px, "score": result.max_score}
+    return Agreement("boxes", result.matched, len(expected), gaps, complaint)
+
+
+def decoded_agree(
+    expected: Sequence[np.ndarray], found: Sequence[np.ndarray], infer_cfg: dict
+) -> Agreement:
+    """Boxes [M, 4] and scores [C, M] of one picture.
+
+    A candidate below the decoder's threshold is all zeros; at the threshold either side may drop
+    it.
+    """
+    (boxes, scores), (other_boxes, other_scores) = (
+        [np.asarray(array, np.float64) for array in pair] for pair in (expected, found)
+    )
+    if boxes.shape != other_boxes.shape or scores.shape != other_scores.shape:
+        shapes = f"{boxes.shape} and {scores.shape}, not {other_boxes.shape}, {other_scores.shape}"
+        return Agreement("boxes", 0, len(boxes), {}, f"boxes and scores should be {shapes}")
+    edge = infer_cfg["Decode"]["conf_thresh"] + SCORE_TOLERANCE
+    dropped = ~boxes.any(axis=1) ^ ~other_boxes.any(axis=1)
+    both = ~dropped
+    at_edge = dropped & (scores.max(axis=0) <= edge) & (other_scores.max(axis=0) <= edge)
+    box_gap = np.abs(boxes - other_boxes).max(axis=1)
+    score_gap = np.abs(scores - other_scores).max(axis=0)
+    close = both & (score_gap <= SCORE_TOLERANCE) & (box_gap <= box_tolerance(boxes))
+    wrong = np.flatnonzero(~(close | at_edge))
+    gaps = {"px": box_gap[close].max(initial=0), "score": score_gap[close].max(initial=0)}
+    complaint = None
+    if len(wrong):
+        i = wrong[0]
+        complaint = (
+            f"{len(wrong)} of {len(boxes)} candidates differ, for instance number {i} by "
+            f"{box_gap[i]:.3g} px and {score_gap[i]:.3g} score"
+        )
+    return Agreement("candidates", int(close.sum()), len(boxes), gaps, complaint)
+
+
+def raw_agree(
+    expected: Sequence[np.ndarray], found: Sequence[np.ndarray], infer_cfg: dict
+) -> Agreement:
+    """Raw outputs of one picture, level by level; `infer_cfg` has no say in it."""
+    unit, complaint, gaps = "of the largest value", None, [0.0]
+    for i, (level, other) in enumerate(zip(expected, found)):
+        if level.shape != other.shape:
+            complaint = f"output {i} is {other.shape}, not {level.shape}"
+            break
+        gap = float(np.abs(level - other).max() / max(np.abs(level).max(), 1e-6))
+        gaps.append(gap)
+        if not gap <= RAW_TOLERANCE:  # no number fails as well
+            complaint = f"output {i} differs by {gap:.3g} {unit}, allowed: {RAW_TOLERANCE}"
+            break
+    good = 0 if complaint else len(expected)
+    return Agreement("outputs", good, len(expected), {unit: max(gaps)}, complaint)
+
+
+AGREE = {"nms": detections_agree, "decoded": decoded_agree, "raw": raw_agree}
+"""How the outputs of each stage are compared."""
+
+
+def summary(agreements: "Sequence[Agreement]") -> str:
+    """For instance: 12 of 13 boxes matched (...), largest difference 2e-05 px, 1e-07 score."""
+    matched, total = (sum(a[i] for a in agreements) for i in (1, 2))
+    rest = f" (the others lie at the limit of {_LIMITS})" if matched < total else ""
+    gaps = {}
+    for agreement in agreements:
+        for unit, gap in agreement.gaps.items():
+            gaps[unit] = max(gap, gaps.get(unit, 0.0))
+    differences = ", ".join(f"{gap:.2g} {unit}" for unit, gap in gaps.items())
+    return (
+        f"{matched} of {total} {agreements[0].things} matched{rest}, largest difference "
+        f"{differences}"
+    )

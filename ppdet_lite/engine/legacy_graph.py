@@ -1,0 +1,84 @@
+"""Graphs of Paddle 2 (model.pdmodel), written by Paddle 3.
+
+Paddle 3 still traces and saves them, but since 3.2 some of its functions are implemented in C++ for
+tensors and for its own new graphs only and refuse the variables of an old one. While an old graph
+is traced, those that detectors use are given back: they append the operator of Paddle 2.
+"""
+
+import contextlib
+from typing import Callable, Iterator
+
+import paddle
+from paddle import _C_ops
+from paddle.base.framework import Variable
+from paddle.base.layer_helper import LayerHelper
+
+OPERATORS = {
+    "sigmoid": "sigmoid",
+    "floor": "floor",
+    "exp": "exp",
+    "sqrt": "sqrt",
+    "isfinite": "isfinite_v2",
+    "maximum": "elementwise_max",
+    "logical_and": "logical_and",
+    "sum": "reduce_sum",
+}
+"""Function -> operator of Paddle 2 with inputs X (and Y) and the output Out."""
+
+PREDICATES = ("isfinite", "logical_and")
+"""Their results are truth values; the others' are of the type of the input."""
+
+
+@contextlib.contextmanager
+def legacy_graph(active: bool) -> Iterator[None]:
+    """Context in which traced graphs are of the kind that Paddle 2 reads; without effect there."""
+    guard = getattr(getattr(paddle, "pir_utils", None), "DygraphOldIrGuard", None)
+    if not active or guard is None:  # Paddle 2 knows no other kind
+        yield
+        return
+    with guard(), _operators_given_back():
+        yield
+
+
+@contextlib.contextmanager
+def _operators_given_back() -> Iterator[None]:
+    places = [(owner, name) for name in OPERATORS for owner in (_C_ops, Variable)]
+    before = [getattr(owner, name, None) for owner, name in places]
+    for (owner, name), function in zip(places, before):
+        setattr(owner, name, _for_variables(name, function))
+    try:
+        yield
+    finally:
+        for (owner, name), function in zip(places, before):
+            if function is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, function)
+
+
+def _for_variables(name: str, otherwise: Callable) -> Callable:
+    """`otherwise`, but for the variables of an old graph a function that appends the operator."""
+
+    def call(x, *others, **settings):
+        if not isinstance(x, Variable):
+            return otherwise(x, *others, **settings)
+        helper = LayerHelper(name)
+        dtype = "bool" if name in PREDICATES else x.dtype
+        out = helper.create_variable_for_type_inference(dtype)
+        attributes, inputs = {}, {"X": x}
+        if name == "sum":
+            attributes = {
+                "dim": [settings.pop("axis")],
+                "keep_dim": settings.pop("keepdim", False),
+                "reduce_all": False,
+            }
+        elif others:
+            inputs["Y"], *others = others
+        if others or settings:
+            raise TypeError(f"{name}: {others} {settings} have no form in a graph of Paddle 2 here")
+        helper.append_op(
+            type=OPERATORS[name], inputs=inputs, outputs={"Out": out}, attrs=attributes
+        )
+        return out
+
+    return call
