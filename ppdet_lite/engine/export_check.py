@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import paddle
 
+from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.image_ops import Preprocess, decode_image
 from ppdet_lite.engine.evaluator import evaluation_mode
 from ppdet_lite.engine.export_compare import AGREE, Comparison, compare_detections, summary
@@ -28,8 +29,8 @@ __all__ = [
 MAX_PICTURES = 64
 """More pictures would only take longer, and they are all in memory at once."""
 
-ENGINE_ERRORS = (RuntimeError, ValueError, NotImplementedError)
-"""What an engine raises that cannot load or run a file."""
+ENGINE_ERRORS = (UserError, RuntimeError, ValueError, NotImplementedError)
+"""What comes from an engine that cannot load or run a file."""
 
 
 class ExportMismatch(Exception):

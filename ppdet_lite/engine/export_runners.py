@@ -7,10 +7,14 @@ from typing import Callable, NamedTuple, Union
 import numpy as np
 from paddle.inference import Config, create_predictor
 
+from ppdet_lite.core.errors import UserError
 from ppdet_lite.engine.export_graph import ONNX_FILE, PORTABLE_FILE
-from ppdet_lite.engine.onnx_deform import has_deform_conv
+from ppdet_lite.engine.onnx_deform import DEFORMABLE, has_deform_conv
 from ppdet_lite.engine.onnx_graph import import_onnx, import_package
 from ppdet_lite.utils.logger import get_logger
+
+FIRST_RUNTIME_WITH_DEFORMABLE = "1.25"
+"""ONNX Runtime's."""
 
 THREADS = min(os.cpu_count() or 1, 8)
 
@@ -53,7 +57,7 @@ class OnnxRuntimeModel:
     """An .onnx file run by ONNX Runtime.
 
     Raises:
-        UserError: the package is not installed.
+        UserError: the package is not installed, or it cannot run the file.
     """
 
     def __init__(self, path: Union[str, Path]):
@@ -62,9 +66,18 @@ class OnnxRuntimeModel:
         options.intra_op_num_threads = THREADS
         options.log_severity_level = 3  # errors
         self.name = f"ONNX Runtime, {Path(path).name}"
-        self.session = runtime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self.session = runtime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions have no base class of their own
+            advice = ""
+            if DEFORMABLE in str(error):
+                advice = f"; it has {DEFORMABLE} since version {FIRST_RUNTIME_WITH_DEFORMABLE}"
+            raise UserError(
+                f"ONNX Runtime {runtime.__version__} cannot run {Path(path).name}: "
+                f"{' '.join(str(error).split())[:200]}{advice}"
+            ) from error
 
     def __call__(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
         """As `ExportedModel`."""
@@ -128,7 +141,11 @@ def trials(folder: Union[str, Path]) -> "list[Trial]":
         found.append(Trial("oneDNN", lambda: ExportedModel(folder, onednn=True), may_fail=True))
     files = [folder / name for name in (ONNX_FILE, PORTABLE_FILE) if (folder / name).is_file()]
     for path in files:
-        found.append(Trial("ONNX Runtime", lambda path=path: OnnxRuntimeModel(path)))
+        # Beside a portable file the other may be for a newer ONNX Runtime than this one.
+        has_alternative = path != files[-1]
+        found.append(
+            Trial("ONNX Runtime", lambda path=path: OnnxRuntimeModel(path), has_alternative)
+        )
     for path in files[-1:]:  # the portable one, or all that is needed is in the other
         if not _openvino_is_here():
             get_logger().info("OpenVINO is not installed, so it has not tried %s", path.name)
