@@ -144,6 +144,7 @@ def multiclass_nms(
     return _native_multiclass_nms(boxes_xyxy_px, scores, attributes)
 
 
+@paddle.jit.not_to_static  # Paddle 2.6 cannot convert its loop, which no graph needs
 def _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes: dict):
     """The native operator on no more candidates than decide about the `keep_top_k` best detections.
 
