@@ -78,7 +78,7 @@ class LogHook(Hook):
         width = len(str(total))
         return (
             f"Epoch: [{state.epoch}] [{state.step_in_epoch:>{width}}/{total}] "
-            f"learning_rate: {record.learning_rate:.6f} {losses} eta: {eta} "
+            f"learning_rate: {record.learning_rate:.6g} {losses} eta: {eta} "
             f"batch_cost: {batch_cost:.4f} data_cost: {data_cost:.4f} "
             f"ips: {images / max(batch_cost, 1e-9):.4f} images/s max_mem: {_peak_memory_mb()} MB"
         )
