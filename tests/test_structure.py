@@ -88,7 +88,7 @@ def test_no_star_imports_and_no_bare_except(repo):
                     assert node.type is not None, f"{path}:{node.lineno}"
 
 
-TOOLS = ["train", "eval", "infer", "export_model", "make_demo_data", "quickstart"]
+TOOLS = ["train", "eval", "infer", "export_model", "benchmark", "make_demo_data", "quickstart"]
 TOOLS += ["benchmark_reader"]
 TOOLS += ["model_info"]
 

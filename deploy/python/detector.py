@@ -136,15 +136,23 @@ class Detector:
         rows = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])
         return rows[:count]
 
+    @property
+    def fixed_batch(self) -> Optional[int]:
+        """The only number of pictures the network takes at once; fewer are filled up."""
+        return self.files.batch or self.engine.fixed_batch
+
     def _filled_up(self, samples: "list[dict]") -> "list[dict]":
-        """An engine built for one batch size gets the last picture again where some are missing."""
-        batch = self.engine.fixed_batch
+        """A network for one batch size gets the last picture again where some are missing."""
+        batch = self.fixed_batch
         if batch is None or len(samples) == batch:
             return samples
         if len(samples) > batch:
+            reason = (
+                "was exported with --batch" if self.files.batch else "has a TensorRT engine for"
+            )
             raise UserError(
-                f"{len(samples)} pictures at once, but this TensorRT engine is built for "
-                f"{batch}: give TensorRTOptions(batch_size={len(samples)})"
+                f"{self.files.path}: {len(samples)} pictures at once, but this model {reason} "
+                f"{batch}; --batch_size {batch} fits"
             )
         return samples + samples[-1:] * (batch - len(samples))
 

@@ -39,6 +39,7 @@ class ModelFolder:
         class_names: by class index.
         threshold: lowest score to draw unless another is asked for.
         input_hw: (height, width) of the network input; None where the export left it open.
+        batch: the only number of pictures the graph takes at once; None where it takes any.
 
     Raises:
         DataError: the folder or one of its files is missing.
@@ -57,6 +58,8 @@ class ModelFolder:
         self.class_names = [str(name) for name in self.settings["label_list"]]
         self.threshold = self.settings.get("draw_threshold", 0.5)
         self.input_hw = self._input_hw()
+        batch = self.settings.get("batch_size")
+        self.batch = batch if isinstance(batch, int) and batch > 0 else None
         self._check_size()
 
     def _find_graph(self, engine: str) -> Path:

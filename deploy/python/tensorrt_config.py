@@ -88,7 +88,8 @@ class TensorRTSetup:
         self.precision = run_mode[len("trt_") :]
         self.options = options
         self.is_open = files.input_hw is None
-        self.fixed_batch = None if self.is_open else options.batch_size
+        self.batch = files.batch or options.batch_size
+        self.fixed_batch = None if self.is_open else self.batch
         self.is_pir = files.graph.suffix == ".json"
         if self.is_pir and self.precision == "int8":
             raise UserError(
@@ -145,7 +146,7 @@ class TensorRTSetup:
     # ------------------------------------------------------------------------------------- shapes
     def shapes(self) -> "dict[str, tuple]":
         """Smallest, usual and largest shape of each input; all equal for a fixed input size."""
-        batch = self.options.batch_size
+        batch = self.batch
         if self.files.input_hw is not None:
             height, width = self.files.input_hw
             image = ((batch, 3, height, width),) * 3
@@ -157,7 +158,7 @@ class TensorRTSetup:
                     f"--trt_min_shape, --trt_opt_shape, --trt_max_shape: found {sides}, allowed: "
                     "multiples of 32 in rising order"
                 )
-            batches = (1, batch, batch)
+            batches = (self.files.batch or 1, batch, batch)
             image = tuple((b, 3, side, side) for b, side in zip(batches, sides))
             pair = tuple((b, 2) for b in batches)
         return {"image": image, "im_shape": pair, "scale_factor": pair}
@@ -210,7 +211,7 @@ class TensorRTSetup:
         precision = {"fp32": "Float32", "fp16": "Half", "int8": "Int8"}[self.precision]
         config.enable_tensorrt_engine(
             workspace_size=WORKSPACE_BYTES,
-            max_batch_size=self.options.batch_size,
+            max_batch_size=self.batch,
             min_subgraph_size=int(self.files.settings.get("min_subgraph_size", 3)),
             precision_mode=getattr(PrecisionType, precision),
             use_static=keep_engine,
@@ -238,7 +239,7 @@ class TensorRTSetup:
                 f"pictures like those to come (no calibration table in {self.folder} yet)"
             )
         pictures = list_pictures(self.options.calib_dir)[:MAX_CALIBRATION_PICTURES]
-        batch = self.options.batch_size
+        batch = self.batch
         if len(pictures) < batch:
             raise DataError(
                 f"--calib_dir {self.options.calib_dir}: {len(pictures)} pictures are fewer than "

@@ -16,8 +16,14 @@ _OVERRIDE_HELP = """change keys, values in YAML: -o TrainReader.batch_size=4 num
 'TrainReader.sample_transforms.Mixup.alpha=1.0' LearningRate.schedulers.0.gamma=0.2"""
 
 
-def config_parser(description: str, examples: str = "") -> argparse.ArgumentParser:
-    """A parser with the options that every tool with a configuration has."""
+def config_parser(
+    description: str, examples: str = "", config_required: bool = True
+) -> argparse.ArgumentParser:
+    """A parser with the options that every tool with a configuration has.
+
+    Args:
+        config_required: whether `-c` must be given.
+    """
     parser = argparse.ArgumentParser(
         description=description,
         epilog=f"examples:\n{examples}" if examples else None,
@@ -26,7 +32,7 @@ def config_parser(description: str, examples: str = "") -> argparse.ArgumentPars
     parser.add_argument(
         "-c",
         "--config",
-        required=True,
+        required=config_required,
         metavar="FILE",
         help="YAML configuration, for instance configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml",
     )

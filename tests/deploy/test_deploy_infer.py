@@ -62,6 +62,37 @@ def test_without_onednn(deploy, exported, trained):
     assert_same(trained, plain, [built_in_picture()])
 
 
+def test_an_export_for_one_batch_size(deploy, broken, monkeypatch):
+    path = broken / "infer_cfg.yml"
+    settings = {**yaml.safe_load(path.read_text()), "batch_size": 3}
+    path.write_text(yaml.safe_dump(settings))
+    fixed = deploy.detector.Detector(broken)
+    run, sizes = fixed.engine.run, []
+
+    def watched(inputs):
+        sizes.append(len(inputs["image"]))
+        return run(inputs)
+
+    monkeypatch.setattr(fixed.engine, "run", watched)
+    picture = built_in_picture()
+    one, two = fixed.predict([picture]), fixed.predict([picture, picture])
+    assert sizes == [3, 3] and len(one) == 1 and len(two) == 2
+    np.testing.assert_allclose(one[0], two[1], atol=1e-3)
+    with pytest.raises(UserError, match="4 pictures at once, but this model was exported with --b"):
+        fixed.predict([picture] * 4)
+
+
+def test_a_part_of_a_detector_is_refused(deploy, broken):
+    path = broken / "infer_cfg.yml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "stage": "raw"}))
+    with pytest.raises(ConfigError) as caught:
+        deploy.detector.Detector(broken)
+    assert str(caught.value) == (
+        f"--model_dir {broken}: exported with --stage raw, so it gives no detections; export it "
+        "with --stage nms"
+    )
+
+
 def test_nothing_found(detector, monkeypatch):
     empty = (np.zeros((0, 6), np.float32), np.zeros(2, np.int32))
     monkeypatch.setattr(detector.engine, "run", lambda inputs: empty)

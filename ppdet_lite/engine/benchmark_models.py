@@ -1,0 +1,231 @@
+"""The exports that the benchmark runs: a configuration's network cut at every stage."""
+
+from pathlib import Path
+from typing import Callable, Sequence
+
+import numpy as np
+import paddle
+import yaml
+
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
+from ppdet_lite.core.workspace import create
+from ppdet_lite.data.image_ops import Preprocess
+from ppdet_lite.engine.benchmark_report import Network
+from ppdet_lite.engine.evaluator import evaluation_mode
+from ppdet_lite.engine.export import CONFIG_FILE, export_model, input_size
+from ppdet_lite.engine.export_check import built_in_picture
+from ppdet_lite.engine.model_info import measure
+
+FORMAT_OF = {"onnxruntime": "onnx", "openvino": "onnx", "trt_int8": "paddle-legacy"}
+"""What an engine reads, where that is not "paddle", the format of the installed Paddle."""
+
+CANDIDATE_SHARE = 1e-3
+"""Share of scores above the threshold on photos, with a trained network; random weights are shifted
+to it, because the time of NMS depends on it alone."""
+
+
+def export_stages(
+    cfg,
+    parent: Path,
+    engines: Sequence[str],
+    stages: Sequence[str],
+    size: Sequence[int] = (),
+    random_weights: bool = False,
+    say: Callable = print,
+) -> "tuple[dict, str, dict]":
+    """Exports all that `engines` read.
+
+    Args:
+        parent: gets a folder per stage and format.
+        size: height and width of the network input, or one number; empty: as configured.
+        random_weights: instead of `cfg.weights`.
+
+    Returns:
+        Folders by (stage, format), a note about the weights, and engines whose format cannot be
+        written here with the reason.
+
+    Raises:
+        CheckpointError: weights that are missing or do not belong to the model.
+        ConfigError: an input size that the network does not take.
+    """
+    side = (int(size[0]), int(size[-1])) if size else input_size(cfg)
+    parent.mkdir(parents=True, exist_ok=True)
+    note = _random_weights(cfg, parent, side) if random_weights else ""
+    formats = sorted({FORMAT_OF.get(name, "paddle") for name in engines})
+    folders, reasons = {}, {}
+    for stage in stages:
+        together = tuple(kind for kind in formats if kind != "paddle-legacy")
+        alone = [(kind,) for kind in formats if kind not in together]
+        for group in [together, *alone] if together else alone:
+            _export(cfg, parent, stage, side, group, folders, reasons, say)
+    left_out = {
+        name: reasons[FORMAT_OF.get(name, "paddle")]
+        for name in engines
+        if FORMAT_OF.get(name, "paddle") in reasons
+    }
+    return folders, note, left_out
+
+
+def _export(cfg, parent, stage, side, formats, folders: dict, reasons: dict, say: Callable) -> None:
+    """One export, compared with the model as always; formats that cannot be written together are
+    tried one by one, and the reason of those that cannot be written at all is noted."""
+    formats = tuple(kind for kind in formats if kind not in reasons)
+    if not formats:
+        return
+    say(f"exporting {stage} as {', '.join(formats)}")
+    try:
+        folder = export_model(
+            cfg,
+            parent / f"{stage}-{'-'.join(formats)}",
+            formats=formats,
+            input_size=side,
+            batch=1,
+            stage=stage,
+            portable_dcn="onnx" in formats,
+        )
+    except (CheckpointError, ConfigError):
+        raise
+    except UserError as error:
+        if len(formats) == 1:
+            reasons[formats[0]] = str(error)
+            return
+        for kind in formats:
+            _export(cfg, parent, stage, side, (kind,), folders, reasons, say)
+        return
+    folders.update({(stage, kind): folder for kind in formats})
+
+
+def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
+    """Exported folders by (stage, format), as their infer_cfg.yml and files say.
+
+    Raises:
+        DataError: a folder that is none of an export.
+    """
+    folders = {}
+    for folder in map(Path, model_dirs):
+        try:
+            settings = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(f"--model_dir {folder}: no {CONFIG_FILE} ({error.strerror})") from error
+        stage = settings.get("stage", "nms")
+        for name, kind in (
+            ("model.pdmodel", "paddle-legacy"),
+            ("model.pdmodel", "paddle"),
+            ("model.json", "paddle"),
+            ("model.onnx", "onnx"),
+        ):
+            if stage in stages and (folder / name).is_file():
+                folders[stage, kind] = folder
+    return folders
+
+
+def network_of(cfg, input_hw: Sequence[int], note: str = "") -> Network:
+    """Parameters and multiply-adds of the configuration's network."""
+    model = create(cfg.architecture, cfg)
+    total = measure(model, *input_hw).total
+    backbone = type(model.backbone).__name__
+    depth = (cfg.get(backbone) or {}).get("depth")
+    return Network(cfg.name, total.values, total.multiply_adds, (backbone, depth), note)
+
+
+# ----------------------------------------------------------------------------------- random weights
+def _random_weights(cfg, parent: Path, side: "tuple[int, int]") -> str:
+    """Gives `cfg` weights that let about as many candidates through as a trained network.
+
+    Returns:
+        A line about it for the report.
+    """
+    paddle.seed(0)
+    model = create(cfg.architecture, cfg)
+    passed = _lower_objectness(model, _sample(cfg, *side))
+    path = parent / "random.pdparams"
+    paddle.save(model.state_dict(), str(path))
+    cfg["weights"] = str(path)
+    return (
+        f"random weights, objectness lowered until {passed:.2%} of the scores pass the threshold, "
+        "as with a trained network on photos"
+    )
+
+
+def _sample(cfg, height: int, width: int) -> "dict[str, paddle.Tensor]":
+    """The built-in picture as a batch of one for the network."""
+    ops = [dict(op) for op in create("TestReader", cfg).preprocess_config()]
+    for op in ops:
+        if op["type"] == "Resize":
+            op["target_size"] = [height, width]
+        elif op["type"] == "Pad":
+            op["size"] = [height, width]
+    sample = Preprocess(ops)(built_in_picture())
+    return {key: paddle.to_tensor(value[None]) for key, value in sample.items()}
+
+
+def _lower_objectness(model, sample: dict) -> float:
+    """Shifts the objectness until at most CANDIDATE_SHARE of the scores pass the threshold of the
+    NMS; returns the share that then does."""
+    outputs = _objectness_layers(model)
+    with evaluation_mode(model), paddle.no_grad():
+        raw = _spread_out(model, sample, outputs)
+    threshold = model.post_process.nms.arguments["score_threshold"]
+
+    def share(shift: float) -> float:
+        shifted = []
+        for level, (_, channels) in zip(raw, outputs):
+            level = level.copy()
+            level[:, channels] += shift
+            shifted.append(paddle.to_tensor(level))
+        _, scores = model.decode(shifted, sample["im_shape"], sample["scale_factor"])
+        return float((scores.numpy() >= threshold).mean())
+
+    with paddle.no_grad():
+        low, high = -60.0, 60.0
+        for _ in range(16):
+            middle = (low + high) / 2
+            low, high = (middle, high) if share(middle) <= CANDIDATE_SHARE else (low, middle)
+        for conv, channels in outputs:
+            bias = conv.bias.numpy()
+            bias[channels] += low
+            conv.bias.set_value(bias)
+        return share(low)
+
+
+def _spread_out(model, sample: dict, outputs: "list[tuple]") -> "list[np.ndarray]":
+    """Output convolutions whose logits have mean 0 and deviation 1, whatever the untrained layers
+    before them give (YOLOX's own start at weight 0: all cells would be equal).
+
+    Returns:
+        The raw outputs per level with them.
+    """
+    rng = np.random.default_rng(0)
+    for conv, _ in outputs:
+        conv.weight.set_value(rng.standard_normal(conv.weight.shape, np.float32))
+        conv.bias.set_value(np.zeros(conv.bias.shape, np.float32))
+    raw = [level.numpy() for level in model.raw_outputs(sample["image"])]
+    for level, (conv, _) in zip(raw, outputs):
+        own = level[:, : conv.weight.shape[0]]
+        mean, deviation = own.mean(axis=(0, 2, 3), keepdims=True), own.std()
+        conv.weight.set_value(conv.weight.numpy() / deviation)
+        conv.bias.set_value(-mean.reshape(-1) / deviation)
+        own -= mean
+        own /= deviation
+    return raw
+
+
+def _objectness_layers(model) -> "list[tuple]":
+    """(output convolution, objectness channels of the level's raw output) for every level.
+
+    Raises:
+        UserError: a head that is not of this family.
+    """
+    head = getattr(model, "yolo_head", None)
+    if head is not None:
+        found = []
+        for conv, level in zip(head.yolo_output, head.levels):
+            anchors = len(level.anchors)
+            first = anchors if head.iou_aware else 0
+            step = 5 + head.num_classes
+            found.append((conv, [first + step * anchor + 4 for anchor in range(anchors)]))
+        return found
+    branches = getattr(getattr(model, "head", None), "conv_reg", None)
+    if branches is None:
+        raise UserError(f"{type(model).__name__}: --random-weights knows no head of it")
+    return [(branch[-1], [4]) for branch in branches]

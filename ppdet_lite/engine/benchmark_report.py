@@ -1,0 +1,209 @@
+"""The benchmark's result as a Markdown table and JSON, beside what the papers and targets say.
+
+The table shows medians over the rounds. Ratios and targets compare fastest rounds, because other
+work on the machine can only make a round slower.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.engine.benchmark import PARTS, Contestant, Result, Summary
+
+COLUMNS = {
+    "raw": "network ms (p5-p95)",
+    "decoded": "+ decode",
+    "nms": "+ NMS",
+    "end to end": "JPEG to boxes",
+}
+
+PAPER_SPEED_UP = {
+    ("ResNet", 50): (68.9, 106.5, 54.6),
+    ("ResNet", 101): (50.3, 87.0, 73.0),
+}
+"""Frames per second without and with TensorRT FP16 of PP-YOLOv2 at 640 on a V100, and the speed-up
+in percent: arXiv:2104.10419, Table 2."""
+
+PEAK_TARGET = 0.9
+ONNXRUNTIME_TARGET = 1.7
+OVERHEAD_TARGET = 0.05
+
+
+class Network(NamedTuple):
+    """What is known of the measured network.
+
+    Attributes:
+        name: of its configuration.
+        parameters: saved values; None without a configuration.
+        multiply_adds: on one picture, see engine/model_info.py.
+        backbone: (class name, depth), to find the paper's figures.
+        note: about weights that were not given.
+    """
+
+    name: str
+    parameters: Optional[int] = None
+    multiply_adds: Optional[int] = None
+    backbone: "tuple" = ()
+    note: str = ""
+
+
+def markdown(result: Result, network: Network, machine: "dict[str, str]") -> str:
+    """Everything as text that a page can hold."""
+    height, width = result.input_hw
+    facts = [f"{network.name}, batch 1, input {height} x {width} (height x width)"]
+    if network.parameters is not None:
+        facts.append(f"{network.parameters / 1e6:.2f} M parameters")
+        facts.append(f"{network.multiply_adds / 1e9:.2f} GFLOPs (a multiply-add counts once)")
+    lines = [", ".join(facts), ", ".join(f"{key} {value}" for key, value in machine.items())]
+    lines += [network.note] if network.note else []
+    lines += ["", *_table(result, network), ""]
+    lines += [f"left out: {name}: {why}" for name, why in result.left_out.items()]
+    lines += _way_of_a_picture(result)
+    lines += _paper_ratio(result, network)
+    lines += _targets(result, network)
+    return "\n".join(lines)
+
+
+def _table(result: Result, network: Network) -> "list[str]":
+    head = ["engine", *COLUMNS.values(), "FPS", "rest of network", "of peak"]
+    rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for entry in result.contestants:
+        raw = entry.summary("raw")
+        cells = [entry.name, _with_range(raw)]
+        cells += [_median(entry.summary(column)) for column in list(COLUMNS)[1:]]
+        cells.append(f"{1000 / raw.median:.1f}" if raw else "")
+        share = overhead_share(entry)
+        cells.append("" if share is None else f"{share:.1%}")
+        share = peak_share(entry, result, network)
+        cells.append("" if share is None else f"{share:.0%}")
+        rows.append(cells)
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _with_range(value: Optional[Summary]) -> str:
+    return f"{value.median:.1f} ({value.p5:.1f}-{value.p95:.1f})" if value else ""
+
+
+def _median(value: Optional[Summary]) -> str:
+    return f"{value.median:.1f}" if value else ""
+
+
+def _way_of_a_picture(result: Result) -> "list[str]":
+    """Where the time of one picture goes that the network does not take; fastest rounds."""
+    lines = []
+    for entry in result.contestants:
+        if entry.overhead is None:
+            continue
+        values = {name: min(entry.parts[name]) for name in PARTS}
+        values["decode + NMS"] = values.pop("network + NMS") - entry.best("raw")
+        listed = ", ".join(f"{name} {value:.1f}" for name, value in values.items())
+        lines.append(
+            f"{entry.name}, ms beside the network: {listed}; together {entry.overhead:.1f}"
+        )
+    return lines
+
+
+def overhead_share(entry: Contestant) -> Optional[float]:
+    """All from file to boxes that is not the network, in shares of the network; fastest rounds."""
+    return None if entry.overhead is None else entry.overhead / entry.best("raw")
+
+
+def peak_share(entry: Contestant, result: Result, network: Network) -> Optional[float]:
+    """The network's rate (two operations per multiply-add) in shares of the matrix-product peak;
+    fastest rounds of both."""
+    raw = entry.best("raw")
+    if entry.device != "CPU" or not raw or not result.peak or not network.multiply_adds:
+        return None
+    return 2 * network.multiply_adds / (raw / 1000) / 1e9 / result.peak
+
+
+def factor_between(result: Result, fast: str, slow: str) -> Optional[float]:
+    """How many times as fast the network runs in `fast`; fastest rounds."""
+    times = [entry and entry.best("raw") for entry in (result.find(fast), result.find(slow))]
+    return times[1] / times[0] if all(times) else None
+
+
+def _paper_ratio(result: Result, network: Network) -> "list[str]":
+    """TensorRT FP16 against FP32 without TensorRT: here, and on the paper's V100."""
+    measured = factor_between(result, "trt_fp16", "gpu")
+    if measured is None:
+        return []
+    line = f"TensorRT FP16 is {100 * (measured - 1):.1f} % faster than FP32 without TensorRT"
+    paper = PAPER_SPEED_UP.get(tuple(network.backbone))
+    if paper and result.input_hw == (640, 640):
+        slow, fast, percent = paper
+        line += f"; paper: {percent} % ({slow} to {fast} FPS, V100)"
+    return [line]
+
+
+def _targets(result: Result, network: Network) -> "list[str]":
+    """The measured figures of the CPU beside their targets."""
+    entry = result.find("onednn")
+    if entry is None:
+        return []
+    lines = []
+    share = peak_share(entry, result, network)
+    if share is not None:
+        lines.append(
+            f"oneDNN computes {share * result.peak:.0f} GFLOP/s, {share:.2f} of the machine's "
+            f"{result.peak:.0f} GFLOP/s in float32 matrix products (target {PEAK_TARGET}: "
+            f"{_verdict(share >= PEAK_TARGET)})"
+        )
+    factor = factor_between(result, "onednn", "onnxruntime")
+    if factor is not None:
+        lines.append(
+            f"oneDNN is {factor:.2f} times as fast as ONNX Runtime (target {ONNXRUNTIME_TARGET}: "
+            f"{_verdict(factor >= ONNXRUNTIME_TARGET)})"
+        )
+    share = overhead_share(entry)
+    if share is not None:
+        lines.append(
+            f"JPEG to boxes takes {share:.1%} of the network's time more than the network (target "
+            f"{OVERHEAD_TARGET:.0%}: {_verdict(share <= OVERHEAD_TARGET)})"
+        )
+    return lines
+
+
+def _verdict(reached: bool) -> str:
+    return "reached" if reached else "missed"
+
+
+def as_dict(result: Result, network: Network, machine: "dict[str, str]") -> dict:
+    """Everything measured, round by round, for other programs."""
+    return {
+        "network": network._asdict(),
+        "machine": machine,
+        "input_hw": list(result.input_hw),
+        "matrix_product_gflops": result.peaks,
+        "left_out": result.left_out,
+        "engines": [
+            {
+                "name": entry.name,
+                "device": entry.device,
+                "times_ms": entry.times,
+                "parts_ms": entry.parts,
+                "summary": {
+                    column: entry.summary(column)._asdict()
+                    for column in COLUMNS
+                    if entry.summary(column)
+                },
+                "overhead_ms": entry.overhead,
+                "share_of_peak": peak_share(entry, result, network),
+            }
+            for entry in result.contestants
+        ],
+        "onednn_over_onnxruntime": factor_between(result, "onednn", "onnxruntime"),
+        "trt_fp16_over_gpu": factor_between(result, "trt_fp16", "gpu"),
+    }
+
+
+def write_json(path: Union[str, Path], content: dict) -> None:
+    """Raises:
+    UserError: the file cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--json {path}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,222 @@
+"""From a configuration or exported folders to the benchmark's table, behind tools/benchmark.py.
+
+The engines are those of deploy/python, which this package does not import: the tool hands them in.
+So what is measured is the very code that a deployment runs.
+"""
+
+import contextlib
+import platform
+import tempfile
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Sequence
+
+import paddle
+
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
+from ppdet_lite.data.image_ops import Preprocess
+from ppdet_lite.engine.benchmark import STAGES, Contestant, run_benchmark
+from ppdet_lite.engine.benchmark_models import (
+    FORMAT_OF,
+    export_stages,
+    network_of,
+    stage_folders,
+)
+from ppdet_lite.engine.benchmark_report import Network, as_dict, markdown, write_json
+from ppdet_lite.engine.export_check import built_in_picture
+from ppdet_lite.utils.result_files import list_pictures, write_picture
+
+CPU_ENGINES = {
+    "paddle": {"enable_mkldnn": False},
+    "onednn": {"enable_mkldnn": True},
+    "onednn_bfloat16": {"enable_mkldnn": True, "enable_mkldnn_bfloat16": True},
+    "onnxruntime": {"engine": "onnxruntime"},
+    "openvino": {"engine": "openvino"},
+}
+GPU_ENGINES = {
+    "gpu": {},
+    "trt_fp32": {"run_mode": "trt_fp32"},
+    "trt_fp16": {"run_mode": "trt_fp16"},
+    "trt_int8": {"run_mode": "trt_int8"},
+}
+DEFAULT_ENGINES = ("onednn", "onnxruntime", "openvino")
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+class Deploy(NamedTuple):
+    """What the tool takes from deploy/python."""
+
+    open_engine: Callable
+    model_folder: Callable
+    tensorrt_options: Callable
+
+
+class Settings(NamedTuple):
+    """The options of the tool; see its help."""
+
+    engines: "tuple[str, ...]" = ()
+    stages: "tuple[str, ...]" = STAGES
+    input_size: "tuple[int, ...]" = ()
+    images: "tuple[str, ...]" = ()
+    repeats: int = 20
+    warmup: int = 3
+    threads: int = 1
+    json_path: Optional[str] = None
+    output_dir: Optional[str] = None
+    calib_dir: Optional[str] = None
+    random_weights: bool = False
+
+
+def run(
+    cfg, model_dirs: Sequence[str], deploy: Deploy, settings: Settings, say: Callable = print
+) -> str:
+    """Exports where no folders are given, measures, and writes the JSON.
+
+    Args:
+        cfg: a configuration; with `model_dirs` it may be None, and gives parameters and GFLOPs.
+        model_dirs: folders of tools/export_model.py, one or more stages of one model.
+        say: takes lines about the progress.
+
+    Returns:
+        The report in Markdown.
+
+    Raises:
+        UserError: settings, files or engines that cannot be used.
+    """
+    names = settings.engines or default_engines()
+    _check(names, settings)
+    with contextlib.ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark.")))
+        images = _jpegs(settings.images, temporary)
+        note, left_out = "", {}
+        if model_dirs:
+            folders = stage_folders(model_dirs, settings.stages)
+        else:
+            parent = Path(settings.output_dir) if settings.output_dir else temporary
+            folders, note, left_out = export_stages(
+                cfg,
+                parent,
+                names,
+                settings.stages,
+                settings.input_size,
+                settings.random_weights,
+                say,
+            )
+        preprocess, contestants = _open_all(names, folders, deploy, settings, left_out)
+        result = run_benchmark(
+            contestants,
+            preprocess,
+            images,
+            settings.repeats,
+            settings.warmup,
+            left_out,
+            progress=say,
+        )
+        name = Path(model_dirs[0]).name if model_dirs else cfg.name
+        network = network_of(cfg, result.input_hw, note) if cfg else Network(name)
+    machine = describe_machine(settings.threads)
+    if settings.json_path:
+        write_json(settings.json_path, as_dict(result, network, machine))
+    return markdown(result, network, machine)
+
+
+def default_engines() -> "tuple[str, ...]":
+    """All that are worth measuring here: those of the CPU, and of the GPU where there is one."""
+    return DEFAULT_ENGINES + (tuple(GPU_ENGINES) if _has_gpu() else ())
+
+
+def _has_gpu() -> bool:
+    return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+
+
+def _check(names: Sequence[str], settings: Settings) -> None:
+    known = [*CPU_ENGINES, *GPU_ENGINES]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--engines: found {name}, allowed: {', '.join(known)}")
+    if len(settings.input_size) > 2:
+        raise ConfigError(
+            f"--input-size: found {list(settings.input_size)}, allowed: a side, or height and width"
+        )
+    if "raw" not in settings.stages:
+        raise ConfigError("--stages: raw, the network alone, is what the others are compared with")
+
+
+def _jpegs(images: Sequence[str], temporary: Path) -> "list[Path]":
+    """The pictures of the options, or a built-in one.
+
+    Raises:
+        DataError: a picture that is not a JPEG, or none.
+    """
+    if not images:
+        path = temporary / "picture.jpg"
+        write_picture(path, built_in_picture())
+        return [path]
+    paths = []
+    for path in map(Path, images):
+        paths += list_pictures(path) if path.is_dir() else [path]
+    wrong = [path for path in paths if path.suffix.lower() not in JPEG_SUFFIXES]
+    if wrong:
+        raise DataError(f"--images {wrong[0]}: the benchmark reads JPEG files only")
+    return paths
+
+
+def _open_all(
+    names, folders: dict, deploy: Deploy, settings: Settings, left_out: dict
+) -> "tuple[Preprocess, list[Contestant]]":
+    """Every engine with its stages; reasons of those that cannot be opened go to `left_out`."""
+    contestants, preprocess = [], None
+    for name in names:
+        kind = FORMAT_OF.get(name, "paddle")
+        options = {**CPU_ENGINES, **GPU_ENGINES}[name]
+        device = "GPU" if name in GPU_ENGINES else "CPU"
+        if name in left_out:
+            continue
+        engines = {}
+        try:
+            for stage in settings.stages:
+                if (stage, kind) not in folders:
+                    continue
+                files = deploy.model_folder(folders[stage, kind], options.get("engine", "paddle"))
+                engine = deploy.open_engine(
+                    files,
+                    device=device,
+                    cpu_threads=settings.threads,
+                    tensorrt=deploy.tensorrt_options(calib_dir=settings.calib_dir),
+                    **options,
+                )
+                _check_kernels(name, engine)
+                engines[stage], preprocess = engine, files.preprocess
+        except UserError as error:
+            left_out[name] = str(error)
+            continue
+        if engines:
+            contestants.append(Contestant(name, engines, device))
+        else:
+            left_out[name] = f"no folder of --model_dir holds files for it ({kind})"
+    return preprocess, contestants
+
+
+def _check_kernels(name: str, engine) -> None:
+    """An engine that fell back to something else must not be measured under its old name."""
+    expected = {"onednn": "oneDNN", "onednn_bfloat16": "oneDNN bfloat16"}.get(name)
+    if expected and engine.kernels != expected:
+        raise UserError(f"this CPU or Paddle runs it as {engine.kernels}")
+
+
+def describe_machine(threads: int) -> "dict[str, str]":
+    """Processor, GPU and versions of what computes."""
+    facts = {"CPU": f"{_cpu_name()} ({threads} threads)", "Paddle": paddle.__version__}
+    if _has_gpu():
+        facts["GPU"] = paddle.device.cuda.get_device_name(0)
+    for package, label in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):
+        with contextlib.suppress(ImportError):
+            facts[label] = __import__(package).__version__.split("-")[0]
+    return facts
+
+
+def _cpu_name() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

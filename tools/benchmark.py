@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Measures how fast a network is in every engine of this machine, as the papers' tables do."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "python")]
+
+from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.core.errors import ConfigError  # noqa: E402
+
+EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+      -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --json output/benchmark.json
+  ... --random-weights                      where nothing is trained yet
+  ... --engines onednn onnxruntime          some of: paddle onednn onednn_bfloat16 onnxruntime
+                                            openvino gpu trt_fp32 trt_fp16 trt_int8
+  ... --input-size 320 --threads 4          another size of the network input, more threads
+  ... --images photos --calib_dir photos    your own JPEGs; trt_int8 learns its ranges from them
+  python tools/benchmark.py --model_dir output_inference/raw output_inference/nms
+                                            folders of tools/export_model.py instead
+
+One picture at a time. The network alone is the figure of the papers' tables; decoding, NMS and the
+way from the JPEG file come beside it. The engines take turns.
+"""
+
+
+def main() -> int:
+    parser = config_parser(__doc__, EXAMPLES, config_required=False)
+    add = parser.add_argument
+    add("--random-weights", action="store_true", help="instead of -o weights=...")
+    add("--model_dir", nargs="+", default=[], metavar="FOLDER", help="exports, instead of weights")
+    add("--engines", nargs="+", default=[], metavar="NAME", help="default: all that are here")
+    add("--stages", nargs="+", default=["raw", "decoded", "nms"], choices=["raw", "decoded", "nms"])
+    add("--input-size", nargs="+", type=int, default=[], metavar="PX", help="a side, or H W")
+    add("--images", nargs="+", default=[], metavar="JPEG", help="files or folders")
+    add("--calib_dir", metavar="FOLDER", help="pictures for trt_int8")
+    add("--repeats", type=int, default=20, metavar="N", help="rounds that count (default: 20)")
+    add("--warmup", type=int, default=3, metavar="N", help="runs before (default: 3)")
+    add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="CPU threads")
+    add("--output_dir", metavar="FOLDER", help="keep the exports there")
+    add("--json", metavar="FILE", help="write all times, round by round")
+    args = parser.parse_args()
+    if not args.config and not args.model_dir:
+        raise ConfigError("give -c CONFIG, or --model_dir with exported folders")
+    if min(args.repeats, args.warmup, args.threads) < 1:
+        raise ConfigError("--repeats, --warmup and --threads: 1 or more")
+    cfg = config_from_args(args) if args.config else None
+    from detector import open_engine
+    from engine_paddle import prefer_fast_blas
+
+    prefer_fast_blas()
+    from model_folder import ModelFolder
+    from tensorrt_config import TensorRTOptions
+
+    from ppdet_lite.engine.benchmark_run import Deploy, Settings, run
+
+    settings = Settings(
+        tuple(args.engines),
+        tuple(args.stages),
+        tuple(args.input_size),
+        tuple(args.images),
+        args.repeats,
+        args.warmup,
+        args.threads,
+        args.json,
+        args.output_dir,
+        args.calib_dir,
+        args.random_weights,
+    )
+    deploy = Deploy(open_engine, ModelFolder, TensorRTOptions)
+    report = run(cfg, args.model_dir, deploy, settings, lambda text: print(text, file=sys.stderr))
+    print(report)
+    return 0
+
+
+if __name__ == "__main__":
+    run_tool(main)
