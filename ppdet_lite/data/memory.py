@@ -5,10 +5,34 @@ of megabytes of a batch that takes longer than computing their content, so memor
 any more is used again.
 """
 
+import mmap
 import sys
-from typing import Sequence
+from typing import Optional, Sequence
 
 import numpy as np
+
+
+class _Block:
+    """Memory for one array.
+
+    Attributes:
+        array: uint8 [bytes].
+        written: where values other than zero are, as positions of `kind`; None when unknown.
+    """
+
+    __slots__ = ("array", "written", "kind")
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.written: Optional[np.ndarray] = None
+        self.kind = array.dtype
+
+    def references(self) -> int:
+        return sys.getrefcount(self.array)
+
+
+# What is counted for an array that only its block refers to; this depends on the interpreter.
+_UNUSED = _Block(np.empty(0, np.uint8)).references()
 
 
 class RecycledArrays:
@@ -19,37 +43,66 @@ class RecycledArrays:
 
     Args:
         keep: blocks that are remembered per name; arrays beyond it have memory of their own.
+        headroom: blocks are made for arrays so many times as large as the one that is asked for;
+            what is not touched takes no memory.
     """
 
-    def __init__(self, keep: int = 4):
+    def __init__(self, keep: int = 4, headroom: float = 1.0):
         self.keep = keep
+        self.headroom = headroom
         self._blocks = {}
 
     def empty(self, name: str, shape: Sequence[int], dtype=np.float32) -> np.ndarray:
         """An array with undefined content; arrays of the same name share blocks."""
-        dtype = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        blocks = self._blocks.setdefault(name, [])
-        unused = [i for i in range(len(blocks)) if _references(blocks, i) <= _UNUSED]
-        fitting = [i for i in unused if blocks[i].nbytes >= size]
-        if fitting:
-            block = blocks[fitting[0]]
-        else:  # unused blocks that are too small give way to a larger one
-            block = np.empty(size, np.uint8)
-            used = [blocks[i] for i in range(len(blocks)) if i not in unused]
-            self._blocks[name] = [*used, block][: self.keep]
-        return block[:size].view(dtype).reshape(shape)
+        block, size = self._block(name, shape, dtype, np.empty)
+        block.written = None
+        return block.array[:size].view(dtype).reshape(shape)
 
-    def zeros(self, name: str, shape: Sequence[int], dtype=np.float32) -> np.ndarray:
-        """The same, filled with zeros."""
-        array = self.empty(name, shape, dtype)
-        array.fill(0)
-        return array
+    def sparse(
+        self, name: str, shape: Sequence[int], positions: np.ndarray, values, dtype=np.float32
+    ) -> np.ndarray:
+        """An array of zeros in which `values` stand at the flat `positions`; the last value counts
+        where a position is repeated.
+
+        Only what has been written is cleared before the memory is used again. The array is
+        read-only, so that nothing else can be written into it.
+        """
+        kind = np.dtype(dtype)
+        block, size = self._block(name, shape, kind, _small_pages)
+        if block.written is None:
+            block.array.fill(0)
+        elif len(block.written):
+            block.array.view(block.kind)[block.written] = 0
+        flat = block.array[:size].view(kind)
+        flat[positions] = values
+        block.written, block.kind = positions, kind
+        result = flat.reshape(shape)
+        result.flags.writeable = False
+        return result
+
+    def _block(self, name: str, shape, dtype, make) -> "tuple[_Block, int]":
+        """An unused block, from `make` when there is none, and how many of its bytes are needed."""
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        known = self._blocks.setdefault(name, [])
+        unused = [block for block in known if block.references() <= _UNUSED]
+        for block in unused:
+            if block.array.nbytes >= size:
+                return block, size
+        # Unused blocks that are too small give way to a larger one.
+        block = _Block(make(-(-int(size * self.headroom) // 16) * 16, np.uint8))
+        block.written = None if make is np.empty else np.zeros(0, np.int64)
+        used = [other for other in known if other not in unused]
+        self._blocks[name] = [*used, block][: self.keep]
+        return block, size
 
 
-def _references(blocks: list, index: int) -> int:
-    return sys.getrefcount(blocks[index])
+def _small_pages(size: int, dtype) -> np.ndarray:
+    """uint8 [size] of zeros in small pages.
 
-
-# What an array counts that only its list refers to; this depends on the interpreter.
-_UNUSED = _references([np.empty(0, np.uint8)], 0)
+    numpy asks for huge pages, which are meant for memory that is written from end to end: here one
+    value would cost the zeroing of 2 MB, and the system may have to move memory to find that much.
+    """
+    if not size or not hasattr(mmap, "MAP_PRIVATE"):
+        return np.zeros(size, dtype)
+    private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(private, dtype)

@@ -82,6 +82,12 @@ class Plan:
         step = self.final_resize()
         return None if step is None else max(height * width for height, width in step.sizes)
 
+    def largest_to_smallest(self) -> float:
+        """Pixels of the largest picture in a batch : pixels of the smallest; 1 when unknown."""
+        step = self.final_resize()
+        areas = [1] if step is None else [height * width for height, width in step.sizes]
+        return max(areas) / min(areas)
+
     def run_sample(
         self, sample: dict, context: Context, steps, make_partner=None, mixing=frozenset()
     ) -> dict:

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from ppdet_lite.data.memory import RecycledArrays
 
@@ -44,7 +45,14 @@ def test_small_blocks_give_way_to_a_larger_one():
     memory = RecycledArrays()
     for size in (10, 20, 30, 20, 10, 30):
         memory.empty("a", (size,))
-    assert [block.nbytes for block in memory._blocks["a"]] == [120]
+    assert [block.array.nbytes for block in memory._blocks["a"]] == [128]
+
+
+def test_headroom_makes_one_block_do_for_all_sizes():
+    memory = RecycledArrays(headroom=3.0)
+    place = address(memory.empty("a", (10,)))
+    for size in (20, 30, 10):
+        assert address(memory.empty("a", (size,))) == place
 
 
 def test_many_arrays_at_once():
@@ -56,8 +64,39 @@ def test_many_arrays_at_once():
     assert len(memory._blocks["a"]) == 2
 
 
-def test_zeros_are_zeros_in_used_memory():
+def test_sparse_arrays_are_zero_elsewhere_also_in_used_memory():
+    """Whatever the sizes and positions of the arrays before it."""
     memory = RecycledArrays()
-    memory.zeros("a", (6,)).fill(3)
-    np.testing.assert_array_equal(memory.zeros("a", (2, 2)), 0)
-    np.testing.assert_array_equal(memory.zeros("a", (6,), np.uint8), 0)
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        shape = tuple(int(side) for side in rng.integers(1, 9, 3))
+        count = int(np.prod(shape))
+        positions = rng.integers(0, count, rng.integers(0, 6))
+        values = rng.normal(size=len(positions)).astype(np.float32)
+        array = memory.sparse("a", shape, positions, values)
+        expected = np.zeros(count, np.float32)
+        for position, value in zip(positions, values):
+            expected[position] = value
+        np.testing.assert_array_equal(array, expected.reshape(shape))
+        kept = array if rng.random() < 0.3 else None
+        del array
+    assert kept is None or kept.shape == shape
+
+
+def test_sparse_arrays_cannot_be_written():
+    memory = RecycledArrays()
+    array = memory.sparse("a", (4,), np.array([1]), 5.0)
+    with pytest.raises(ValueError, match="read-only"):
+        array[2] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        array.reshape(2, 2)[0] = 1
+
+
+def test_empty_and_sparse_in_the_same_memory():
+    memory = RecycledArrays()
+    memory.empty("a", (6,)).fill(3)
+    np.testing.assert_array_equal(memory.sparse("a", (5,), np.array([2]), 4.0), [0, 0, 4, 0, 0])
+    np.testing.assert_array_equal(
+        memory.sparse("a", (5,), np.array([1]), 9, np.uint8), [0, 9, 0, 0, 0]
+    )
+    np.testing.assert_array_equal(memory.sparse("a", (5,), np.zeros(0, int), []), 0)

@@ -149,10 +149,11 @@ class Gt2YoloTarget(Transform):
         for level, (mask, stride) in enumerate(zip(self.anchor_masks, self.downsample_ratios)):
             grid_hw = (size_hw[0] // stride, size_hw[1] // stride)
             shape = (batch, len(mask), 6 + self.num_classes, *grid_hw)
-            target = memory.zeros(f"target{level}", shape)
             own = events.pick(np.isin(events.anchor, mask))
-            self._fill(target, own, mask, boxes_cxcywh, labels, scores, size_hw)
-            results.append(target)
+            positions, values = self._values(
+                shape, own, mask, boxes_cxcywh, labels, scores, size_hw
+            )
+            results.append(memory.sparse(f"target{level}", shape, positions, values))
         return results
 
     def _events(self, boxes_cxcywh, scores, size_hw) -> _Events:
@@ -177,20 +178,24 @@ class Gt2YoloTarget(Transform):
             events = _Events(*(np.concatenate(columns) for columns in zip(events, more)))
         return events.pick(np.lexsort((events.order, events.image)))
 
-    def _fill(self, target, events, mask, boxes_cxcywh, labels, scores, size_hw) -> None:
-        """Write one level's events into its target."""
-        if not len(events.obj):
-            return
-        grid_h, grid_w = target.shape[-2:]
+    def _values(
+        self, shape, events: _Events, mask, boxes_cxcywh, labels, scores, size_hw
+    ) -> "tuple[np.ndarray, np.ndarray]":
+        """What one level's target of `shape` [B, A, 6 + C, H, W] holds besides zeros.
+
+        Returns:
+            Flat positions [K] and values [K].
+        """
+        grid_h, grid_w = shape[-2:]
         x_grid = boxes_cxcywh[events.image, events.obj, 0] * grid_w
         y_grid = boxes_cxcywh[events.image, events.obj, 1] * grid_h
         # A centre on the far border belongs to the last cell; PaddleDetection fails there.
         column = np.clip(x_grid.astype(np.int64), 0, grid_w - 1)
         row = np.clip(y_grid.astype(np.int64), 0, grid_h - 1)
         slot = np.array([mask.index(a) if a in mask else -1 for a in range(len(self.anchors))])
-        anchor = slot[events.anchor]
+        # Position of channel 0 of each event's cell; channels are `grid_h * grid_w` apart.
         cell = np.ravel_multi_index(
-            (events.image, anchor, row, column), (len(target), len(mask), grid_h, grid_w)
+            (events.image, slot[events.anchor], 0 * row, row, column), shape
         )
         # An additional anchor only counts where nothing has been written before it.
         first = np.zeros(len(cell), bool)
@@ -215,12 +220,13 @@ class Gt2YoloTarget(Transform):
             ],
             axis=1,
         )
-        where = (events.image[last], anchor[last], slice(0, 6), row[last], column[last])
-        target[where] = values[last]
-        classes = 6 + labels[events.image, events.obj]
-        target[
-            events.image[written], anchor[written], classes[written], row[written], column[written]
-        ] = 1.0
+        box_channels = cell[last, None] + np.arange(6) * (grid_h * grid_w)
+        classes = labels[events.image, events.obj]
+        class_channels = (cell + (6 + classes) * (grid_h * grid_w))[written]
+        return (
+            np.concatenate([box_channels.ravel(), class_channels]),
+            np.concatenate([values[last].ravel(), np.ones(len(class_channels))]),
+        )
 
 
 def _plain(value):
