@@ -34,7 +34,7 @@ def box_area(boxes_xyxy: np.ndarray, offset: float = 0.0) -> np.ndarray:
 def clip_boxes(boxes_xyxy: np.ndarray, height: float, width: float) -> np.ndarray:
     """Corner boxes cut to the image rectangle [0, width] x [0, height], same shape and dtype."""
     limit = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
-    return np.clip(boxes_xyxy, np.zeros(4, dtype=boxes_xyxy.dtype), limit)
+    return np.minimum(np.maximum(boxes_xyxy, boxes_xyxy.dtype.type(0)), limit)
 
 
 def intersection_matrix(

@@ -15,7 +15,7 @@ from ppdet_lite.data.transforms.base import (
     select_objects,
 )
 from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
-from ppdet_lite.ops.boxes_np import coverage_matrix, iou_matrix
+from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
 
 
 @register
@@ -66,61 +66,65 @@ class RandomCrop(Transform):
         boxes_xyxy = sample.get("gt_bbox")
         if boxes_xyxy is None or len(boxes_xyxy) == 0:
             return sample
+        boxes_xyxy = boxes_xyxy.astype(np.float64)
         choices = [*self.thresholds, None] if self.allow_no_crop else list(self.thresholds)
         height, width = lazy_image(sample).size_hw
         for index in rng.permutation(len(choices)):
             if choices[index] is None:
                 return sample
             windows_xyxy = self._draw_windows(rng, height, width)
-            for window in windows_xyxy[self._overlaps(boxes_xyxy, windows_xyxy, choices[index])]:
-                cropped = self._crop(sample, window)
+            inside = _inside(boxes_xyxy, windows_xyxy)
+            allowed = inside.any(axis=0) & self._overlaps(boxes_xyxy, windows_xyxy, choices[index])
+            for number in np.flatnonzero(allowed):
+                cropped = self._crop(sample, windows_xyxy[number])
                 if cropped is not None:
                     return cropped
         return sample
 
     def _draw_windows(self, rng, height: int, width: int) -> np.ndarray:
-        """`num_attempts` windows inside the picture as int64 corners [K, 4]; fewer when some have a
-        refused shape."""
+        """`num_attempts` windows inside the picture as whole-number corners, float64 [K, 4]; fewer
+        when some have a refused shape."""
         count = self.num_attempts
+        size_hw = np.array([[height], [width]], np.float64)
         if self.aspect_ratio is None:
-            h_scale, w_scale = rng.uniform(*self.scaling, (2, count))
-            allowed = np.abs(np.log2((height * h_scale) / (width * w_scale))) <= 1
+            scale_hw = rng.uniform(*self.scaling, (2, count))
         else:
             scale = rng.uniform(*self.scaling, count)
-            lower = np.maximum(self.aspect_ratio[0], scale**2)
-            upper = np.minimum(self.aspect_ratio[1], scale**-2)
+            square = scale * scale
+            lower = np.maximum(self.aspect_ratio[0], square)
+            upper = np.minimum(self.aspect_ratio[1], 1 / square)
             root = np.sqrt(lower + (upper - lower) * rng.random(count))
-            h_scale, w_scale = scale / root, scale * root
-            allowed = np.ones(count, bool)
-        crop_h = np.clip((height * h_scale).astype(np.int64), 1, height)
-        crop_w = np.clip((width * w_scale).astype(np.int64), 1, width)
-        top = (rng.random(count) * (height - crop_h)).astype(np.int64)
-        left = (rng.random(count) * (width - crop_w)).astype(np.int64)
-        return np.stack([left, top, left + crop_w, top + crop_h], axis=1)[allowed]
+            scale_hw = np.stack([scale / root, scale * root])
+        crop_hw = np.minimum(np.maximum(np.floor(size_hw * scale_hw), 1), size_hw)
+        top_left = np.floor(rng.random((2, count)) * (size_hw - crop_hw))
+        windows_xyxy = np.concatenate([top_left[::-1], (top_left + crop_hw)[::-1]]).T
+        if self.aspect_ratio is None:
+            shape_hw = size_hw * scale_hw
+            windows_xyxy = windows_xyxy[np.abs(np.log2(shape_hw[0] / shape_hw[1])) <= 1]
+        return windows_xyxy
 
     def _overlaps(self, boxes_xyxy, windows_xyxy, threshold: float) -> np.ndarray:
-        """Which windows [K] reach the threshold and hold the centre of at least one object."""
+        """Which windows [K] reach the threshold."""
         overlap = coverage_matrix if self.ioumode == "iof" else iou_matrix
-        shares = overlap(boxes_xyxy.astype(np.float64), windows_xyxy.astype(np.float64))
+        shares = overlap(boxes_xyxy, windows_xyxy)
         reached = shares.max(axis=0) >= threshold
         if self.cover_all_box:
             reached &= shares.min(axis=0) >= threshold
-        return reached & _inside(boxes_xyxy, windows_xyxy).any(axis=0)
+        return reached
 
     def _crop(self, sample: dict, window: np.ndarray) -> Optional[dict]:
         """The sample cut to the window, None when no object is left in it."""
-        keep = np.flatnonzero(_inside(sample["gt_bbox"], window[None])[:, 0])
         left, top, right, bottom = (int(edge) for edge in window)
         width, height = right - left, bottom - top
+        keep = np.flatnonzero(_inside(sample["gt_bbox"], window[None])[:, 0])
         cropped = select_objects(sample, keep)
         boxes_xyxy = cropped["gt_bbox"] - np.array([left, top, left, top], np.float32)
-        cut = (boxes_xyxy < 0).any(axis=1) | (boxes_xyxy[:, 2:] > (width, height)).any(axis=1)
-        limit = np.array([width, height, width, height], np.float32)
-        cropped["gt_bbox"] = np.clip(boxes_xyxy, 0, limit)
+        cropped["gt_bbox"] = clip_boxes(boxes_xyxy, height, width)
         polygons = move_polygons(cropped, shift_xy=(-left, -top))
         if polygons is not None:
             cropped["gt_poly"] = polygons
             if self.is_mask_crop:
+                cut = (cropped["gt_bbox"] != boxes_xyxy).any(axis=1)
                 cropped = _fit_to_polygons(cropped, np.flatnonzero(cut), width, height)
         if len(cropped["gt_bbox"]) == 0:
             return None
@@ -131,10 +135,10 @@ class RandomCrop(Transform):
 def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
     """Whether the centre of each box lies in each window and some of the box does: [N, K]."""
     centres = ((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2)[:, None]
-    inside = (windows_xyxy[None, :, :2] <= centres) & (centres < windows_xyxy[None, :, 2:])
-    first = np.maximum(boxes_xyxy[:, None, :2], windows_xyxy[None, :, :2])
-    last = np.minimum(boxes_xyxy[:, None, 2:], windows_xyxy[None, :, 2:])
-    return (inside & (first < last)).all(axis=2)
+    starts, ends = windows_xyxy[:, :2], windows_xyxy[:, 2:]
+    first = np.maximum(boxes_xyxy[:, None, :2], starts)
+    last = np.minimum(boxes_xyxy[:, None, 2:], ends)
+    return ((starts <= centres) & (centres < ends) & (first < last)).all(axis=2)
 
 
 def _fit_to_polygons(sample: dict, cut, width: int, height: int) -> dict:
