@@ -3,12 +3,14 @@
 from collections import Counter
 from typing import NamedTuple, Optional
 
+import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.order import batch_rng, sample_rng
+from ppdet_lite.data.pixel_source import UndecodableError
 from ppdet_lite.data.plan import Plan
 from ppdet_lite.data.transforms.base import Context
 
@@ -25,7 +27,7 @@ class RawBatch(NamedTuple):
 
     Attributes:
         fields: stacked arrays without the picture, and `im_file`.
-        image: uint8 [B, H, W, 3]; float32 where a user's transform needed normalised pixels.
+        image: [B, 3, H, W]: uint8 pixels, or float32 that needs nothing more.
         notes: things worth telling, counted.
         unreadable: file -> reason of the pictures that were replaced.
     """
@@ -79,31 +81,59 @@ class BatchBuilder:
         self.collate_batch = collate_batch
         self.draw_rank = draw_rank
         self.cache = cache
+        self._scratch = RecycledArrays()
 
-    def __call__(self, number: int, buffer: Optional[np.ndarray] = None) -> RawBatch:
-        """Batch `number`; its pixels lie in the uint8 `buffer` when that is given and enough."""
+    def __call__(
+        self,
+        number: int,
+        buffer: Optional[np.ndarray] = None,
+        memory: Optional[RecycledArrays] = None,
+    ) -> RawBatch:
+        """Batch `number`.
+
+        A picture that turns out to be damaged only when it is rendered is refused, and the batch is
+        made anew: it becomes what it would be had that been known from the start.
+
+        Args:
+            buffer: uint8 memory for the pixels, used when it is enough.
+            memory: normalise the pixels at once, into memory from here.
+        """
+        refused = {}
+        while True:
+            try:
+                return self._attempt(number, buffer, memory, refused)
+            except UndecodableError as error:
+                if not self.training or error.path in refused:
+                    raise
+                refused[error.path] = str(error)
+
+    def _attempt(self, number: int, buffer, memory, refused: dict) -> RawBatch:
         notes, unreadable = Counter(), {}
         samples = []
         for index in self.batches[number]:
-            rng = sample_rng(self.seed, self.epoch, int(index))
-            context = Context(rng, self.epoch, cache=self.cache)
+            context = self._context(sample_rng(self.seed, self.epoch, int(index)), refused)
             samples.append(self._sample(int(index), context, unreadable))
-            notes.update(context.notes)
+            if context.notes:
+                notes.update(context.notes)
         rng = batch_rng(self.seed, self.epoch, number, self.draw_rank)
-        context = Context(rng, self.epoch)
+        context = self._context(rng, refused)
         samples = self.plan.run_batch(samples, context)
         notes.update(context.notes)
-        image = _stack_images(samples, buffer)
+        image = self._stack_images(samples, buffer, memory)
         return RawBatch(self._stack_fields(samples), image, notes, unreadable)
+
+    def _context(self, rng: np.random.Generator, refused: dict) -> Context:
+        return Context(rng, self.epoch, None, self.cache, self.training, refused)
 
     def _sample(self, index: int, context: Context, unreadable: dict) -> dict:
         """Sample `index`, or a replacement drawn from its own generator."""
 
         def make_partner(steps_before: int) -> dict:
             steps = self.plan.sample_steps[:steps_before]
-            own_context = Context(context.rng, context.epoch, cache=self.cache)
+            own_context = self._context(context.rng, context.refused)
             partner = self._readable(None, own_context, steps, None, frozenset(), unreadable)
-            context.notes.update(own_context.notes)
+            if own_context.notes:
+                context.notes.update(own_context.notes)
             return partner
 
         steps = self.plan.sample_steps
@@ -121,7 +151,7 @@ class BatchBuilder:
                 self._check_classes(record)
                 return self.plan.run_sample(record, context, steps, make_partner, mixing)
             except ImageError as error:
-                if not self.training:
+                if not self.training or isinstance(error, UndecodableError):
                     raise
                 unreadable[str(record.get("im_file", index))] = str(error)
                 index = None
@@ -160,47 +190,57 @@ class BatchBuilder:
                 fields[key] = values
         return fields
 
-
-def _stack_images(samples: "list[dict]", buffer: Optional[np.ndarray]) -> np.ndarray:
-    """Render all pictures side by side into one array [B, H, W, 3], inside `buffer` if it fits."""
-    if samples[0].get("image") is None:
-        raise ConfigError("sample_transforms: Decode is missing; the samples have no pictures")
-    images = [sample["image"] for sample in samples]
-    if not isinstance(images[0], LazyImage):
-        return np.stack([image.astype(np.float32, copy=False) for image in images])
-    sizes = sorted({image.size_hw for image in images})
-    if len(sizes) > 1:
-        raise DataError(
-            f"pictures of different sizes in one batch, for instance {sizes[0]} and {sizes[-1]} "
-            "(height, width); use Resize with keep_ratio: false, Resize and Pad, "
-            "BatchRandomResize, or batch_size 1"
-        )
-    shape = (len(images), *sizes[0], 3)
-    count = int(np.prod(shape))
-    if buffer is not None and buffer.size >= count:
-        pixels = buffer[:count].reshape(shape)
-    else:
-        pixels = np.empty(shape, np.uint8)
-    for image, out in zip(images, pixels):
-        image.render(out)
-    return pixels
+    def _stack_images(
+        self,
+        samples: "list[dict]",
+        buffer: Optional[np.ndarray],
+        memory: Optional[RecycledArrays],
+    ) -> np.ndarray:
+        """Render all pictures into one array [B, 3, H, W], see `__call__`."""
+        if samples[0].get("image") is None:
+            raise ConfigError("sample_transforms: Decode is missing; the samples have no pictures")
+        images = [sample["image"] for sample in samples]
+        if not isinstance(images[0], LazyImage):
+            floats = np.stack([image.astype(np.float32, copy=False) for image in images])
+            if self.plan.permuted_early:
+                return floats
+            return np.ascontiguousarray(floats.transpose(0, 3, 1, 2))
+        sizes = sorted({image.size_hw for image in images})
+        if len(sizes) > 1:
+            raise DataError(
+                f"pictures of different sizes in one batch, for instance {sizes[0]} and "
+                f"{sizes[-1]} (height, width); use Resize with keep_ratio: false, Resize and Pad, "
+                "BatchRandomResize, or batch_size 1"
+            )
+        shape = (len(images), 3, *sizes[0])
+        if memory is not None:
+            result = memory.empty("image", shape)
+        elif buffer is not None and buffer.size >= np.prod(shape):
+            result = buffer[: np.prod(shape)].reshape(shape)
+        else:
+            result = np.empty(shape, np.uint8)
+        # One picture after the other goes all the way, while its pixels are in the cache.
+        pixels = self._scratch.empty("pixels", (*sizes[0], 3), np.uint8)
+        planes = self._scratch.empty("planes", (3, *sizes[0]), np.uint8)
+        for image, out in zip(images, result):
+            image.render(pixels)
+            cv2.split(pixels, list(out if memory is None else planes))
+            if memory is not None:
+                self.plan.normalizer.planes(planes, out)
+        return result
 
 
 def finish_batch(raw: RawBatch, plan: Plan, memory: Optional[RecycledArrays] = None) -> dict:
     """The batch as the engine gets it: normalised float32 [B, 3, H, W] and, in training, targets.
 
-    Nothing of the result shares memory with `raw.image`. Large arrays come from `memory`.
+    Large arrays come from `memory`; nothing of the result shares memory with uint8 pixels.
     """
     memory = RecycledArrays() if memory is None else memory
-    if raw.image.dtype == np.uint8:
-        count, height, width = raw.image.shape[:3]
-        image = memory.empty("image", (count, 3, height, width))
-        for pixels, out in zip(raw.image, image):
-            plan.normalizer(pixels, out)
-    elif plan.permuted_early:
-        image = raw.image
-    else:
-        image = np.ascontiguousarray(raw.image.transpose(0, 3, 1, 2))
+    image = raw.image
+    if image.dtype == np.uint8:
+        image = memory.empty("image", raw.image.shape)
+        for planes, out in zip(raw.image, image):
+            plan.normalizer.planes(planes, out)
     batch = {"image": image, **raw.fields}
     if plan.target is not None and "gt_bbox" in batch:
         plan.target.finish(batch, image.shape[2:], memory)

@@ -201,11 +201,29 @@ def resize_exact(
         )
         result = cv2.addWeighted(wide, 1.0, wide, 0.0, 0.0, out, cv2.CV_8U)
     else:
-        result = cv2.resize(image, (width, height), out, interpolation=INTERPOLATIONS[interp])
+        result = _resized(image, height, width, INTERPOLATIONS[interp], out)
     if out is None or np.may_share_memory(result, out):
         return result
     np.copyto(out, result)  # OpenCV made an array of its own
     return out
+
+
+def _resized(image: np.ndarray, height: int, width: int, interpolation: int, out) -> np.ndarray:
+    """`cv2.resize`, in two thirds of the time where the width stays.
+
+    Then every column of bytes is resized on its own, so a row of RGB, RGB, RGB, RGB may be read as
+    three pixels of four channels, for which OpenCV is faster than for three channels.
+    """
+    size = (width, height)
+    count = image.shape[1] * 3 // 4
+    same_width = image.shape[1:] == (width, 3) and width % 4 == 0 and image.flags.c_contiguous
+    if not same_width or image.dtype != np.uint8 or width < 32:
+        return cv2.resize(image, size, out, interpolation=interpolation)
+    if out is not None:
+        out = out.reshape(height, count, 4) if out.flags.c_contiguous else None
+    source = image.reshape(-1, count, 4)
+    result = cv2.resize(source, (count, height), out, interpolation=interpolation)
+    return result.reshape(height, width, 3)
 
 
 def resize(
@@ -259,9 +277,13 @@ class Normalizer:
             )
         if out is None:
             out = np.empty((3,) + image.shape[:2], np.float32)
-        for levels, plane, values in zip(self.table, cv2.split(image), out):
-            _map_levels(plane, levels, values)
+        self.planes(cv2.split(image), out)
         return out
+
+    def planes(self, planes, out: np.ndarray) -> None:
+        """uint8 [3, H, W], or three arrays [H, W], -> float32 [3, H, W] in `out`."""
+        for levels, plane, values in zip(self.table, planes, out):
+            _map_levels(plane, levels, values)
 
 
 def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:

@@ -41,6 +41,14 @@ class Rect(NamedTuple):
             max(min(self.bottom, other.bottom), top),
         )
 
+    def holds(self, other: "Rect") -> bool:
+        return (
+            self.left <= other.left
+            and self.top <= other.top
+            and self.right >= other.right
+            and self.bottom >= other.bottom
+        )
+
     def scaled(self, fx: float, fy: float) -> "Rect":
         """In pixels of another size, edges rounded to whole ones."""
         edges = (self.left * fx, self.top * fy, self.right * fx, self.bottom * fy)
@@ -107,7 +115,7 @@ def blend(out: np.ndarray, pieces: Sequence[Piece]) -> None:
         inside = [
             (cell.moved(-piece.place.left, -piece.place.top).window(piece.pixels), piece.weight)
             for piece in pieces
-            if cell.cut(piece.place) == cell
+            if piece.place.holds(cell)
         ]
         _sum_into(cell.window(out), inside)
 

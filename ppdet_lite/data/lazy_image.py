@@ -19,7 +19,12 @@ import numpy as np
 from ppdet_lite.data.colour import LevelMap, apply_changes, mean_gray
 from ppdet_lite.data.image_ops import fill_to_uint8, resize_exact
 from ppdet_lite.data.layers import Layer, Piece, Rect, blend
-from ppdet_lite.data.pixel_source import ArrayPixels, DecodedOnce, largest_reduction
+from ppdet_lite.data.pixel_source import (
+    REDUCTIONS,
+    ArrayPixels,
+    DecodedOnce,
+    largest_reduction,
+)
 
 # The mean gray that contrast needs is taken from a thumbnail of at least this many samples per
 # axis (or the whole picture where it is smaller).
@@ -31,19 +36,6 @@ class LazyImage:
     the weighted sum of the layers over black. `flipped` mirrors the whole canvas left-right;
     rectangles are kept as if it were not mirrored.
     """
-
-    __slots__ = (
-        "width",
-        "height",
-        "layers",
-        "content",
-        "fill",
-        "unfilled_changes",
-        "changes",
-        "flipped",
-        "target",
-        "interp",
-    )
 
     def __init__(self, source):
         """The picture `source` as it is: uint8 [H, W, 3] RGB, or a source of pixels (see
@@ -73,8 +65,7 @@ class LazyImage:
 
     def _with(self, **changed) -> "LazyImage":
         new = object.__new__(LazyImage)
-        for name in LazyImage.__slots__:
-            setattr(new, name, changed[name] if name in changed else getattr(self, name))
+        new.__dict__ = {**self.__dict__, **changed}
         return new
 
     def settled(self) -> "LazyImage":
@@ -159,10 +150,11 @@ class LazyImage:
         return self.recolour(Contrast(factor, self))
 
     def thumbnail(self, decoded: Optional[DecodedOnce] = None) -> np.ndarray:
-        """The canvas sampled on a coarse grid, colour changes applied, uint8 [h, w, 3]."""
+        """The canvas on a coarse grid, colour changes applied, uint8 [h, w, 3]."""
         step = max(min(self.width, self.height) // _THUMBNAIL_SIDE, 1)
         small = (max(self.height // step, 1), max(self.width // step, 1))
-        return self._with(target=small, interp=0).render(None, decoded)
+        # Its mean is that of the pixels, however small they are.
+        return self._with(target=small, interp=0).render(None, decoded, REDUCTIONS[0])
 
     # pixels --------------------------------------------------------------------------------------
     def pixels(self) -> np.ndarray:
@@ -176,12 +168,17 @@ class LazyImage:
         return self.render()
 
     def render(
-        self, out: Optional[np.ndarray] = None, decoded: Optional[DecodedOnce] = None
+        self,
+        out: Optional[np.ndarray] = None,
+        decoded: Optional[DecodedOnce] = None,
+        reduction: Optional[int] = None,
     ) -> np.ndarray:
         """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given.
 
         Args:
             decoded: sources that have been decoded for the same picture already.
+            reduction: pixels of the sources at 1/this of their size are enough; without it
+                `largest_reduction` decides.
 
         Raises:
             UndecodableError: a file that turns out to be damaged only now.
@@ -191,9 +188,8 @@ class LazyImage:
         elif out.shape != (*self.size_hw, 3) or out.dtype != np.uint8:
             raise ValueError(f"out is {out.dtype} {list(out.shape)}, need {[*self.size_hw, 3]}")
         decoded = DecodedOnce() if decoded is None else decoded
-        reduction = 1
-        if self.target is not None:
-            reduction = largest_reduction((self.height, self.width), self.target)
+        if reduction is None:
+            reduction = largest_reduction((self.height, self.width), self.size_hw)
         sources = [decoded.get(layer.source, reduction) for layer in self.layers]
         changes = [
             change.level_map(decoded) if isinstance(change, Contrast) else change

@@ -12,14 +12,14 @@ from ppdet_lite.data.image_ops import decode_bytes
 REDUCTIONS = (8, 4, 2)
 """Fractions 1/r of the full size at which a JPEG can be decoded."""
 
-_MARGIN = 1.25
+_MARGIN = 1.5
 
 
 def largest_reduction(size_hw, target_hw) -> int:
     """The largest r in 8, 4, 2, 1 for which 1/r of the picture still holds all that is needed to
     bring `size_hw` to `target_hw`.
 
-    Both sides of the reduced picture must be at least 1.25 times as long as those of the target.
+    Both sides of the reduced picture must be at least 1.5 times as long as those of the target.
     The JPEG decoder keeps the frequencies up to the reduced picture's limit, which is then above
     that of the target; the margin is for the interpolation, which blurs what is near the limit.
     """

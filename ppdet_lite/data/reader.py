@@ -122,7 +122,7 @@ class Reader:
         self.notes, self.unreadable, self._totalled = Counter(), {}, set()
         self._said = set()
         self._pools = []
-        self._memory = RecycledArrays()
+        self._memory = RecycledArrays(headroom=self.plan.largest_to_smallest())
         self._image_cache = None
         self._indices = None
         self._order_of = (None, None)
@@ -163,6 +163,7 @@ class Reader:
                 raw, release = source(number)
                 self._note(raw)
                 batch = finish_batch(raw, self.plan, self._memory)
+                del raw
                 release()
                 self.wait_seconds = time.perf_counter() - began
                 self.total_wait_seconds += self.wait_seconds
@@ -296,8 +297,7 @@ class Reader:
             pool = WorkerPool(build, start, stop, workers, shared, build.epoch, self._say_once)
             self._pools.append(pool)
             return pool.get
-        buffer = np.empty(size, np.uint8) if size else None
-        return lambda number: (build(number, buffer), _nothing)
+        return lambda number: (build(number, None, self._memory), _nothing)
 
     def _close(self, pool: WorkerPool) -> None:
         pool.close()

@@ -293,8 +293,8 @@ def _memory(reader, parts, bar) -> dict:
     build = BatchBuilder.__call__
     with ForkedMemory() as forked:
 
-        def build_and_note(builder, number, buffer=None):
-            raw = build(builder, number, buffer)
+        def build_and_note(builder, *arguments):
+            raw = build(builder, *arguments)
             forked.note()
             return raw
 

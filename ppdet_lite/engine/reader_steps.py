@@ -12,7 +12,6 @@ from typing import Callable
 from ppdet_lite.data import batch as batch_module
 from ppdet_lite.data import image_ops, pixel_source
 from ppdet_lite.data import reader as reader_module
-from ppdet_lite.data.image_ops import Normalizer
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.plan import Plan
 from ppdet_lite.data.transforms.targets import Gt2YoloTarget
@@ -25,7 +24,7 @@ class StepClock:
 
     Attributes:
         seconds, calls: name -> total, in the order of first use.
-        files: paths of the decoded pictures, one entry per decoding.
+        files: paths of the pictures that the samples need, one entry per use.
     """
 
     def __init__(self):
@@ -79,7 +78,7 @@ def timed_steps():
         (LazyImage, "thumbnail", lambda *rest, **more: _THUMBNAIL),
         (LazyImage, "render", clock._rendering),
         (batch_module.BatchBuilder, "_stack_fields", lambda *rest, **more: "stack (ground truth)"),
-        (Normalizer, "__call__", lambda *rest, **more: "normalise and layout"),
+        (image_ops.Normalizer, "planes", lambda *rest, **more: "normalise and layout"),
         (Gt2YoloTarget, "finish", lambda *rest, **more: "Gt2YoloTarget"),
         (reader_module, "finish_batch", lambda *rest, **more: "finish the batch (the rest)"),
     ]

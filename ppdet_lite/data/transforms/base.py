@@ -27,6 +27,9 @@ class Context:
             while the transform's mixing is off (see `Transform.switched_by`).
         notes: counts of things worth telling once, for instance boxes that were left out.
         cache: the reader's `ImageCache`, None without.
+        training: whether the sample is for training.
+        refused: file -> reason of pictures that turned out to be damaged when they were rendered;
+            they count as unreadable from the start.
     """
 
     def __init__(
@@ -35,12 +38,16 @@ class Context:
         epoch: int = 0,
         partner: Optional[Callable[[], dict]] = None,
         cache=None,
+        training: bool = False,
+        refused: Optional[dict] = None,
     ):
         self.rng = rng
         self.epoch = epoch
         self.partner = partner
         self.notes = Counter()
         self.cache = cache
+        self.training = training
+        self.refused = {} if refused is None else refused
 
 
 class Transform:

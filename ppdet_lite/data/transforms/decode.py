@@ -4,10 +4,11 @@ from typing import Optional
 
 import numpy as np
 
+from ppdet_lite.core.errors import ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.image_ops import MAX_PIXELS, decode_image, read_file
+from ppdet_lite.data.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
 from ppdet_lite.data.lazy_image import LazyImage
-from ppdet_lite.data.pixel_source import ArrayPixels
+from ppdet_lite.data.pixel_source import ArrayPixels, JpegPixels
 from ppdet_lite.data.transforms.base import Context, Transform, ensure_context
 
 
@@ -18,12 +19,19 @@ class Decode(Transform):
     The EXIF orientation is applied, except where the annotation's width and height are those of the
     picture without it: then its boxes were drawn on the picture as stored.
 
+    Of a JPEG only the header is read here. Its pixels are decoded when the picture is rendered, at
+    1/2, 1/4 or 1/8 of its size where that is enough (see `pixel_source.largest_reduction`) and
+    allowed. Other formats are decoded at once.
+
     Args:
         max_pixels: larger pictures are refused with an ImageError.
+        reduced: allow JPEGs to be decoded at a fraction of their size; left out, it is allowed in
+            training and not in evaluation, whose results it would change a little.
     """
 
-    def __init__(self, max_pixels: int = MAX_PIXELS):
+    def __init__(self, max_pixels: int = MAX_PIXELS, reduced: Optional[bool] = None):
         self.max_pixels = max_pixels
+        self.reduced = reduced
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         context = ensure_context(context)
@@ -40,18 +48,21 @@ class Decode(Transform):
     def _read(self, sample: dict, content: Optional[bytes], context: Context):
         """The source of the pixels (see `pixel_source`), from the reader's cache if it has one."""
         name = str(sample.get("im_file", "picture given as bytes"))
+        if name in context.refused:
+            raise ImageError(context.refused[name])
+        reducible = context.training if self.reduced is None else self.reduced
         annotated = None
         if "gt_bbox" in sample and sample.get("h") and sample.get("w"):
             annotated = (int(sample["h"]), int(sample["w"]))
         if content is not None or context.cache is None:
-            content = read_file(name) if content is None else content
-            source = self._source(content, name, annotated)
+            content = read_file(name) if content is None else bytes(content)
+            source = self._source(content, name, annotated, reducible)
         else:
             cache = context.cache
             source = cache.source(
                 name,
                 str(annotated),
-                lambda: self._source(cache.read(name), name, annotated),
+                lambda: self._source(cache.read(name), name, annotated, reducible),
                 context.notes,
             )
         found = source.size_hw
@@ -63,10 +74,22 @@ class Decode(Transform):
             ] += 1
         return source
 
-    def _source(self, content: bytes, name: str, annotated: "Optional[tuple[int, int]]"):
-        """The source for the content of a picture file."""
-        image = decode_image(content, self.max_pixels, name)
-        if annotated is not None and annotated == image.shape[1::-1] != image.shape[:2]:
-            stored = decode_image(content, self.max_pixels, name, apply_exif=False)
-            image = stored if stored.shape[:2] == annotated else image
-        return ArrayPixels(image)
+    def _source(self, content: bytes, name: str, annotated, reducible: bool):
+        """The source for the content of a picture file: upright or as stored, whichever fits the
+        annotated (height, width).
+        """
+        header = checked_header(content, name, self.max_pixels)
+        lazy = header.is_jpeg and header.size_hw is not None and min(header.size_hw) > 0
+
+        def source(apply_exif: bool):
+            if not lazy:
+                return ArrayPixels(decode_image(content, self.max_pixels, name, apply_exif))
+            size_hw = header.upright_hw if apply_exif else header.size_hw
+            orientation = header.orientation if apply_exif else 1
+            return JpegPixels(content, name, size_hw, orientation, reducible)
+
+        upright = source(apply_exif=True)
+        if annotated is not None and annotated == upright.size_hw[::-1] != upright.size_hw:
+            stored = source(apply_exif=False)
+            return stored if stored.size_hw == annotated else upright
+        return upright
