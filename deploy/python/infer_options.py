@@ -108,15 +108,7 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
         choices=ENGINES,
         help="paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)",
     )
-    add(
-        "--use_openvino",
-        nargs="?",
-        const="openvino",
-        dest="engine",
-        type=_openvino_if_true,
-        metavar="true|false",
-        help="the same as --engine openvino",
-    )
+    add("--use_openvino", **off, help="the same as --engine openvino")
     add(
         "--cpu_threads",
         type=positive,
@@ -156,10 +148,6 @@ def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
             if name != "opt"
             else f"side that such a model is tuned for (default: {default})",
         )
-
-
-def _openvino_if_true(text: str) -> str:
-    return "openvino" if true_or_false(text) else "paddle"
 
 
 def true_or_false(text: str) -> bool:

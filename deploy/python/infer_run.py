@@ -52,7 +52,7 @@ def _detector(args) -> Detector:
         args.cpu_threads,
         args.enable_mkldnn,
         args.enable_mkldnn_bfloat16,
-        args.engine,
+        "openvino" if args.use_openvino else args.engine,
         options,
     )
 

@@ -271,7 +271,7 @@ def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
     command = [sys.executable, str(repo / "tools/benchmark.py"), "-c", str(small_config)]
     command += ["--engines", "onednn", "paddle", "--repeats", "2", "--warmup", "1"]
     command += ["--threads", "1", "--json", str(out), "--output_dir", str(tmp_path / "kept")]
-    command += ["--images", str(jpegs[0]), str(jpegs[1])]
+    command += ["--images", str(jpegs[0]), str(jpegs[1]), "--stages", "raw", "nms"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -280,21 +280,21 @@ def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
         "| engine | network ms (p5-p95) | + decode | + NMS | JPEG to boxes |"
     )
     assert lines[5].startswith("| onednn | ") and lines[6].startswith("| paddle | ")
-    assert all(cell.strip() for cell in lines[5].strip("|").split("|"))
+    cells = [cell.strip() for cell in lines[5].strip("|").split("|")]
+    assert [bool(cell) for cell in cells] == [True, True, False] + [True] * 5
     assert any(line.startswith("oneDNN computes ") for line in lines)
     content = json.loads(out.read_text())
     for engine in content["engines"]:
         assert {key: len(v) for key, v in engine["times_ms"].items()} == {
             "raw": 2,
-            "decoded": 2,
             "nms": 2,
             "end to end": 2,
         }
     folders = [str(path.parent) for path in sorted((tmp_path / "kept").rglob("infer_cfg.yml"))]
     stages = {yaml.safe_load((Path(f) / "infer_cfg.yml").read_text())["stage"] for f in folders}
-    assert stages == {"raw", "decoded", "nms"}
+    assert stages == {"raw", "nms"}
     command = [*command[:2], "--model_dir", *folders, "--engines", "onednn", "onnxruntime"]
-    command += ["--repeats", "1", "--warmup", "1", "--stages", "raw", "nms"]
+    command += ["--repeats", "1", "--warmup", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "| onednn | " in done.stdout and "M parameters" not in done.stdout
