@@ -16,7 +16,7 @@ from ppdet_lite.engine.hooks.vdl import VisualDLHook, picture_batch
 from ppdet_lite.utils.logger import get_logger
 
 LINE = re.compile(
-    r"Epoch: \[(\d+)\] \[ ?(\d+)/(\d+)\] learning_rate: \d\.\d{6} loss_a: [\d.]+ loss_b: [\d.]+ "
+    r"Epoch: \[(\d+)\] \[ ?(\d+)/(\d+)\] learning_rate: \d[\d.e-]* loss_a: [\d.]+ loss_b: [\d.]+ "
     r"loss: [\d.]+ eta: (\d+):(\d\d):(\d\d) batch_cost: \d+\.\d{4} data_cost: \d+\.\d{4} "
     r"ips: [\d.]+ images/s max_mem: [1-9]\d* MB"
 )
