@@ -212,10 +212,11 @@ class ImageCache:
         return kept
 
     def _reduced(self, source) -> KeptPixels:
-        """The pixels of a source as they are kept."""
+        """The pixels of a source as they are kept: always made of the whole picture, so that it
+        does not matter which reader came first.
+        """
         reduction = self.settings.reduction(source.size_hw)
-        usable = source.usable_reduction(reduction) if reduction in (2, 4, 8) else 1
-        pixels = source.pixels(usable)
+        pixels = source.pixels(1)
         height, width = self.settings.kept_hw(source.size_hw)
         if pixels.shape[:2] != (height, width):
             pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
