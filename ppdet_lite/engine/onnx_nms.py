@@ -2,16 +2,22 @@
 
 They give the rows of Paddle's own operators, in the same order. Candidates are first gathered into
 rows, one for each class of each image that has any, each sorted by score and as wide as the fullest
-one: [R, K]. What costs is R K^2 comparisons of two boxes. A trained detector has some ten classes
-in a picture and some hundred candidates in the fullest; `nms_top_k` is the limit for one that
-finds everything everywhere.
+one: [R, K]. What costs are the R K^2 comparisons of two boxes in matrix NMS, so rows are compared
+in groups of like width. A trained detector has some ten classes in a picture and some hundred
+candidates in the fullest; `nms_top_k` is the limit for one that finds everything everywhere.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.engine.onnx_graph import OnnxGraph, Value
 from ppdet_lite.ops.nms import effective_top_k
+
+GROUP_WIDTHS = (64, 512)
+"""Up to so many candidates a row belongs to the first and the second group; the last has no end."""
+
+LEAST_UNION = 1e-30
+"""In place of the union of two boxes without area, whose overlap is 0 as well."""
 
 
 class Candidates(NamedTuple):
@@ -22,6 +28,7 @@ class Candidates(NamedTuple):
         scores: [R, K], falling; 0 where a row has no more candidates.
         places: [R, K] number of each box among all boxes of the batch, image * M + box.
         rows: [R] image * C + class.
+        counts: float32 [R] candidates of each row, at most K of which are here.
         total_rows: int64 [1], B * C.
         width: int64 [1], K.
     """
@@ -30,33 +37,74 @@ class Candidates(NamedTuple):
     scores: Value
     places: Value
     rows: Value
+    counts: Value
     total_rows: Value
     width: Value
 
 
 def matrix_nms(g: OnnxGraph, boxes_xyxy_px: Value, scores: Value, classes: int, arguments: dict):
     """`ops.nms.matrix_nms` with `arguments`; [B, M, 4] and [B, C, M] to bbox [N, 6], counts [B]."""
-    boxes_xyxy_px, scores = drop_non_finite(g, boxes_xyxy_px, scores)
     found = gather_candidates(g, boxes_xyxy_px, scores, classes, arguments)
-    iou = pairwise_iou(g, found.boxes_xyxy_px, arguments["normalized"])
-    # A candidate is compared with those of higher score only: column j < row i.
-    rank = g.range(found.width)
-    better = rank.unsqueeze(1) > rank.unsqueeze(0)
-    iou = g.where(better, iou, 0.0)
-    most = iou.max(2).unsqueeze(1)  # of each j, its own largest overlap with a better one
-    if arguments["use_gaussian"]:
-        decay = g.op("Exp", (most * most - iou * iou) * float(arguments["gaussian_sigma"]))
-    else:
-        # A j that covers a better one exactly would divide by zero; it decides nothing.
-        left = 1.0 - most
-        alone = left > 0.0
-        decay = g.where(alone, (1.0 - iou) / g.where(alone, left, 1.0), 1.0)
-    factor = g.op("Min", g.where(better, decay, 1.0).min(2), 1.0)
-    decayed = found.scores * factor
-    is_kept = (decayed > float(arguments["post_threshold"])) & (found.scores > 0.0)
+    decayed = g.op("Expand", 0.0, g.op("Shape", found.scores))
+    lower = 0
+    for upper in (*GROUP_WIDTHS, None):
+        decayed = _decay_group(g, found, decayed, lower, upper, arguments)
+        lower = upper
+    is_kept = decayed > float(arguments["post_threshold"])
     return _best_of_image(
         g, found, g.where(is_kept, decayed, 0.0), boxes_xyxy_px, classes, arguments, by_class=False
     )
+
+
+def _decay_group(
+    g: OnnxGraph,
+    found: Candidates,
+    decayed: Value,
+    lower: int,
+    upper: Optional[int],
+    arguments: dict,
+) -> Value:
+    """`decayed` [R, K] with the rows that have above `lower` and up to `upper` candidates.
+
+    The first row is always among them, as not every engine takes no rows. If it does not belong
+    here, then either a later group overwrites it or it comes out the same as before.
+    """
+    belongs = found.counts > float(lower)
+    width = found.width
+    if upper is not None:
+        belongs = belongs & ~(found.counts > float(upper))
+        width = g.op("Min", width, [upper])
+    is_first = g.op("Equal", g.range(found.rows.size(0)), 0)
+    rows = g.op("NonZero", belongs | is_first).reshape(-1)
+    scores = g.op("Slice", found.scores.gather(rows), [0], width, [1])
+    boxes = g.op("Slice", found.boxes_xyxy_px.gather(rows), [0], width, [1])
+    values = scores * decay_factors(g, boxes, width, arguments)
+    pads = g.concat([[0, 0, 0], found.width - width], axis=0)
+    return g.op("ScatterND", decayed, rows.unsqueeze(1), g.op("Pad", values, pads))
+
+
+def decay_factors(g: OnnxGraph, boxes_xyxy: Value, width: Value, arguments: dict) -> Value:
+    """What the score of each box is multiplied by: boxes [R, K, 4], best first, to [R, K].
+
+    The least over all better boxes j of f(overlap with j) / f(largest overlap of j with a better
+    one), and at most 1.
+
+    Args:
+        width: int64 [1], K.
+    """
+    rank = g.range(width)
+    is_better = rank.unsqueeze(1) > rank.unsqueeze(0)  # row i, column j
+    # No overlap where j is not better: that gives a factor of 1 or more below.
+    iou = g.where(is_better, pairwise_iou(g, boxes_xyxy, arguments["normalized"]), 0.0)
+    most = iou.max(2).unsqueeze(1)
+    if arguments["use_gaussian"]:
+        factor = g.op("Exp", (most * most - iou * iou) * float(arguments["gaussian_sigma"]))
+    else:
+        # A j that covers a better one exactly would divide by zero; it decides nothing.
+        left = 1.0 - most
+        decides = left > 0.0
+        factor = (1.0 - iou) / g.where(decides, left, 1.0) + g.where(decides, 0.0, 1.0)
+    return g.op("Min", factor.min(2), 1.0)
 
 
 def multiclass_nms(
@@ -72,7 +120,6 @@ def multiclass_nms(
             f"MultiClassNMS.nms_eta: found {arguments['nms_eta']}, allowed in ONNX: 1 (its "
             "NonMaxSuppression has one threshold); export with --stage decoded and run NMS outside"
         )
-    boxes_xyxy_px, scores = drop_non_finite(g, boxes_xyxy_px, scores)
     found = gather_candidates(g, boxes_xyxy_px, scores, classes, arguments)
     x1, y1, x2, y2 = found.boxes_xyxy_px.split(1, 1, 1, 1, axis=2)
     # The operator swaps corners in the wrong order; such a box has no area and suppresses nothing.
@@ -96,39 +143,36 @@ def multiclass_nms(
     return _best_of_image(g, found, kept, boxes_xyxy_px, classes, arguments, by_class=True)
 
 
-def drop_non_finite(g: OnnxGraph, boxes_xyxy_px: Value, scores: Value):
-    """As `ops.nms.drop_non_finite`: zero score for what has become infinite or no number."""
-
-    def unsound(x):
-        return g.op("IsNaN", x) | g.op("IsInf", x)
-
-    bad_box = unsound(boxes_xyxy_px.sum(2, keepdims=True))
-    bad = unsound(scores) | bad_box.transpose(0, 2, 1)
-    return g.where(bad_box, 0.0, boxes_xyxy_px), g.where(bad, 0.0, scores)
-
-
 def gather_candidates(
     g: OnnxGraph, boxes_xyxy_px: Value, scores: Value, classes: int, arguments: dict
 ) -> Candidates:
-    """The best `nms_top_k` candidates of every class of every image that has any."""
+    """The best `nms_top_k` candidates of every class of every image that has any.
+
+    As with `ops.nms.drop_non_finite`, a score that is no number and a box that is not finite are
+    left out.
+    """
     cells, total_rows = scores.size(2), scores.size(0) * classes
-    flat = scores.reshape(-1, cells)
-    is_candidate = flat > float(arguments["score_threshold"])
-    background = arguments["background_label"]
+    total = boxes_xyxy_px.sum(2)
+    bad_box = (g.op("IsNaN", total) | g.op("IsInf", total)).unsqueeze(1)
+    is_candidate = (scores > float(arguments["score_threshold"])) & ~bad_box
     row = g.range(total_rows)
+    background = arguments["background_label"]
     if 0 <= background < classes:
         is_foreground = ~g.op("Equal", row % classes, background)
-        is_candidate = is_candidate & is_foreground.unsqueeze(1)
-    count = is_candidate.cast("int64").sum(1)
+        is_candidate = is_candidate & is_foreground.reshape(-1, classes, 1)
+    scores = g.where(is_candidate, scores, 0.0).reshape(-1, cells)
     # One row and one column always stay, as not every engine sorts nothing; its scores are zero.
-    width = g.op("Max", count.max(0).reshape(1), [1])
-    width = g.op("Min", width, [effective_top_k(arguments["nms_top_k"], classes)])
     is_first = g.op("Equal", row, 0)
-    rows = g.op("NonZero", (count > 0) | is_first).reshape(-1)
-    best, index = g.op("TopK", g.where(is_candidate, flat, 0.0).gather(rows), width, outputs=2)
+    rows = g.op("NonZero", (scores.max(1) > 0.0) | is_first).reshape(-1)
+    scores = scores.gather(rows)
+    # Counted in float32, where a sum is many times faster than in int64.
+    counts = (scores > 0.0).cast("float32").sum(1)
+    width = g.op("Max", counts.max(0).cast("int64").reshape(1), [1])
+    width = g.op("Min", width, [effective_top_k(arguments["nms_top_k"], classes)])
+    best, index = g.op("TopK", scores, width, outputs=2)
     places = (rows / classes).unsqueeze(1) * cells + index
     boxes = boxes_xyxy_px.reshape(-1, 4).gather(places)
-    return Candidates(boxes, best, places, rows, total_rows, width)
+    return Candidates(boxes, best, places, rows, counts, total_rows, width)
 
 
 def pairwise_iou(g: OnnxGraph, boxes_xyxy: Value, normalized: bool) -> Value:
@@ -139,18 +183,19 @@ def pairwise_iou(g: OnnxGraph, boxes_xyxy: Value, normalized: bool) -> Value:
     """
     extra = 0.0 if normalized else 1.0
     x1, y1, x2, y2 = boxes_xyxy.split(1, 1, 1, 1, axis=2)  # [R, K, 1]
-    wrong = (x2 < x1) | (y2 < y1)
-    area = g.where(wrong, 0.0, (x2 - x1 + extra) * (y2 - y1 + extra))
+    is_swapped = (x2 < x1) | (y2 < y1)
+    area = g.where(is_swapped, 0.0, (x2 - x1 + extra) * (y2 - y1 + extra))
 
     def across(x):
         return x.transpose(0, 2, 1)
 
-    width = g.op("Min", x2, across(x2)) - g.op("Max", x1, across(x1))
-    height = g.op("Min", y2, across(y2)) - g.op("Max", y1, across(y1))
-    apart = (width < 0.0) | (height < 0.0)
-    overlap = (width + extra) * (height + extra)
+    def common(low, high):
+        length = g.op("Min", high, across(high)) - g.op("Max", low, across(low))
+        return g.op("Relu", length) if normalized else g.where(length < 0.0, 0.0, length + 1.0)
+
+    overlap = common(x1, x2) * common(y1, y2)
     union = area + across(area) - overlap
-    return g.where(apart | ~(union > 0.0), 0.0, overlap / union)
+    return overlap / g.op("Max", union, LEAST_UNION)
 
 
 def _best_of_image(
