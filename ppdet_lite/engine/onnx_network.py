@@ -45,7 +45,8 @@ def tidy(model) -> None:
     """Leaves only nodes that compute something, in place.
 
     Constants become initializers, what follows from constants alone is computed, a constant added
-    to a convolution becomes its bias, and names that only repeat others go.
+    to a convolution becomes its bias, and names that only repeat others go, as does what no output
+    depends on.
     """
     graph = model.graph
     onnx = import_onnx()
@@ -65,9 +66,13 @@ def tidy(model) -> None:
         elif not _merge_bias(node, makers, constants, uses):
             makers[node.output[0]] = node
             nodes.append(node)
-    needed = {name for node in nodes for name in node.input}
+    needed, alive = set(outputs), []
+    for node in reversed(nodes):
+        if needed & set(node.output):
+            alive.append(node)
+            needed.update(node.input)
     del graph.node[:], graph.initializer[:], graph.value_info[:]
-    graph.node.extend(nodes)
+    graph.node.extend(reversed(alive))
     graph.initializer.extend(
         from_array(array, name) for name, array in constants.items() if name in needed
     )
