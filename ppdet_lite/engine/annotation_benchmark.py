@@ -169,7 +169,9 @@ def _cost_of(make: Callable) -> tuple:
     made = make()
     seconds = time.perf_counter() - began
     held = None if before is None else resident_bytes() - before
-    return {"seconds": seconds, "peak_bytes": memory_of().peak - peak, "held_bytes": held}, made
+    # The system counts resident pages in steps, so what is held may exceed its peak by some.
+    peak = max(memory_of().peak - peak, held or 0)
+    return {"seconds": seconds, "peak_bytes": peak, "held_bytes": held}, made
 
 
 def _in_child(work: Callable):
