@@ -129,8 +129,8 @@ def run_benchmark(
     if not contestants:
         reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
         raise UserError(f"no engine can be measured here:{reasons}")
-    decoded = [decode_image(path) for path in images]
-    samples = [_batch(preprocess(image)) for image in decoded]
+    images = images[:repeats]  # no more are ever looked at
+    samples = [_batch(preprocess(decode_image(path))) for path in images]
     result = Result(contestants, left_out, samples[0]["image"].shape[2:])
     for entry in contestants:
         progress(f"warming up {entry.name}")
