@@ -8,7 +8,9 @@ Of a live source that is faster than the network, the frames in between are skip
 is now, not some minutes ago.
 """
 
+import contextlib
 import queue
+import signal
 import threading
 from typing import Callable, NamedTuple, Optional, Sequence
 
@@ -31,10 +33,24 @@ class _Stop(Exception):
     """Another stage ended the run."""
 
 
+class _StopFlag:
+    """Whether the run is over: polled, never waited for, and without a lock, so that a signal
+    handler may set it."""
+
+    def __init__(self):
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+
+
 class _Lane:
     """A bounded queue whose ends notice that the run is over."""
 
-    def __init__(self, stop: threading.Event, length: int):
+    def __init__(self, stop: _StopFlag, length: int):
         self._stop = stop
         self._queue = queue.Queue(length)
 
@@ -75,7 +91,7 @@ class _Lane:
 class _Stage(threading.Thread):
     """A thread that keeps its exception and stops the others with it."""
 
-    def __init__(self, name: str, work: Callable[[], None], stop: threading.Event):
+    def __init__(self, name: str, work: Callable[[], None], stop: _StopFlag):
         super().__init__(name=name, daemon=True)
         self._work, self._stop_event = work, stop
         self.error: Optional[BaseException] = None
@@ -88,6 +104,32 @@ class _Stage(threading.Thread):
         except BaseException as error:  # handed on to the calling thread, which raises it
             self.error = error
             self._stop_event.set()
+
+
+@contextlib.contextmanager
+def _interrupts_set(flag: _StopFlag):
+    """Lets Ctrl-C set `flag` where it would raise; yields a function that tells whether it did.
+
+    An exception in the middle of a queue's own code can leave its lock taken, and the threads at
+    its other end would wait for good. A second Ctrl-C raises all the same.
+    """
+    seen = _StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield seen.is_set  # signals go to the main thread
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number, frame):
+        if seen.is_set():
+            raise KeyboardInterrupt
+        seen.set()
+        flag.set()
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield seen.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class FramePipeline:
@@ -115,7 +157,7 @@ class FramePipeline:
         self.frames, self.prepare, self.detect, self.write = frames, prepare, detect, write
         self.batch_size, self.is_live = batch_size, is_live
         self.skipped = 0
-        self._stop = threading.Event()
+        self._stop = _StopFlag()
         self._read = _Lane(self._stop, max(queue_length, batch_size))
         self._found = _Lane(self._stop, queue_length)
         self._late: Optional[BaseException] = None
@@ -132,18 +174,21 @@ class FramePipeline:
             _Stage("decode", self._decode, self._stop),
             _Stage("write", self._write_all, self._stop),
         ]
-        for thread in threads:
-            thread.start()
         done = 0
-        try:
-            done = self._detect_all()
-            threads[1].join()
-        except _Stop:
-            pass
-        finally:
-            self._stop.set()
-            threads[0].join(READ_SECONDS)
-            threads[1].join()
+        with _interrupts_set(self._stop) as was_interrupted:
+            for thread in threads:
+                thread.start()
+            try:
+                done = self._detect_all()
+                threads[1].join()
+            except _Stop:
+                pass
+            finally:
+                self._stop.set()
+                threads[0].join(READ_SECONDS)
+                threads[1].join()
+        if was_interrupted():
+            raise KeyboardInterrupt
         for thread in threads:
             if thread.error is not None:
                 raise thread.error
