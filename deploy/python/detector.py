@@ -68,6 +68,9 @@ class Detector:
         enable_mkldnn_bfloat16: let oneDNN compute in bfloat16 where the CPU can.
         engine: "paddle", or for an .onnx "onnxruntime" or "openvino".
         tensorrt: cache, calibration pictures and shapes for the TensorRT modes.
+        batch_size: the largest number of pictures at once, as far as it is known.
+        own_process: run Paddle in a process of its own, so that other threads of this one work
+            while it computes; see engine_process.py. Call `close` at the end.
 
     Raises:
         DataError, ConfigError: files that are missing or cannot be used, each named.
@@ -84,6 +87,8 @@ class Detector:
         enable_mkldnn_bfloat16: bool = False,
         engine: str = "paddle",
         tensorrt: Optional[TensorRTOptions] = None,
+        batch_size: int = 1,
+        own_process: bool = False,
     ):
         if engine not in ENGINES:
             raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
@@ -94,16 +99,30 @@ class Detector:
                 f"--model_dir {self.files.path}: exported with --stage {stage}, so it gives no "
                 "detections; export it with --stage nms"
             )
-        self.engine = open_engine(
-            self.files,
-            engine,
-            device.upper(),
-            run_mode,
-            cpu_threads,
-            enable_mkldnn,
-            enable_mkldnn_bfloat16,
-            tensorrt,
-        )
+        options = {
+            "engine": engine,
+            "device": device.upper(),
+            "run_mode": run_mode,
+            "cpu_threads": cpu_threads,
+            "enable_mkldnn": enable_mkldnn,
+            "enable_mkldnn_bfloat16": enable_mkldnn_bfloat16,
+            "tensorrt": tensorrt,
+        }
+        if own_process and engine == "paddle":
+            from engine_process import EngineProcess
+
+            size = self.files.input_hw
+            count = self.files.batch or batch_size
+            shape = None if size is None else (count, 3, *size)
+            self.engine = EngineProcess(self.files.path, options, shape)
+        else:
+            self.engine = open_engine(self.files, **options)
+
+    def close(self) -> None:
+        """Ends the engine's own process; without one there is nothing to do."""
+        close = getattr(self.engine, "close", None)
+        if close is not None:
+            close()
 
     @property
     def class_names(self) -> "list[str]":

@@ -33,10 +33,14 @@ def run(args) -> None:
     if args.run_benchmark:
         raise ConfigError("--run_benchmark needs --image_file or --image_dir")
     source = _open_source(args)  # before the model, so that a closed camera costs no time
-    _run_frames(args, _detector(args), source)
+    detector = _detector(args, own_process=True)
+    try:
+        _run_frames(args, detector, source)
+    finally:
+        detector.close()
 
 
-def _detector(args) -> Detector:
+def _detector(args, own_process: bool = False) -> Detector:
     options = TensorRTOptions(
         Path(args.trt_cache_dir) if args.trt_cache_dir else None,
         Path(args.calib_dir) if args.calib_dir else None,
@@ -54,6 +58,8 @@ def _detector(args) -> Detector:
         args.enable_mkldnn_bfloat16,
         "openvino" if args.use_openvino else args.engine,
         options,
+        args.batch_size,
+        own_process,
     )
 
 

@@ -14,6 +14,7 @@ MODULES = (
     "model_folder",
     "engine_paddle",
     "engine_onnx",
+    "engine_process",
     "tensorrt_config",
     "frame_sources",
     "frame_results",

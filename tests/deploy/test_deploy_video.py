@@ -393,3 +393,58 @@ def test_a_folder_that_cannot_be_written_is_named(deploy, tmp_path):
     source = live(deploy, StubCapture())
     with pytest.raises(DataError, match=f"{tmp_path / 'file'}{os.sep}cam.jsonl: cannot be written"):
         deploy.frame_results.FrameResults(source, tmp_path / "file", ["a"], 0.5)
+
+
+# ------------------------------------------------------------------------ the engine's own process
+@pytest.fixture(scope="module")
+def apart(deploy, exported):
+    detector = deploy.detector.Detector(exported, cpu_threads=1, own_process=True, batch_size=2)
+    yield detector
+    detector.close()
+
+
+def test_another_process_computes_the_same(deploy, exported, apart):
+    here = deploy.detector.Detector(exported, cpu_threads=1)
+    assert isinstance(apart.engine, deploy.engine_process.EngineProcess)
+    assert apart.engine.kernels == here.engine.kernels == "oneDNN"
+    assert list(apart.engine.input_names) == list(here.engine.input_names)
+    pictures = [frame_image(index) for index in range(3)]
+    for count in (1, 2, 3):  # 3 are more than the shared memory holds: they take the pipe
+        for one, other in zip(apart.predict(pictures[:count]), here.predict(pictures[:count])):
+            np.testing.assert_allclose(one, other, atol=0.01)
+
+
+def test_threads_of_this_process_work_while_the_network_computes(apart):
+    found = []
+    thread = threading.Thread(target=lambda: found.extend(apart.predict([frame_image(1)])))
+    os.kill(apart.engine._process.pid, signal.SIGSTOP)  # a network that takes very long
+    try:
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive() and found == []
+    finally:
+        os.kill(apart.engine._process.pid, signal.SIGCONT)
+    thread.join(60)
+    assert len(found) == 1
+
+
+def test_errors_of_the_other_process_are_raised_here(deploy, exported, apart, tmp_path):
+    with pytest.raises(UserError, match="--device XPU: this Paddle was built without Kunlun"):
+        deploy.detector.Detector(exported, "XPU", own_process=True)
+    wrong = {"image": np.zeros((1, 3, 10, 10), np.float32)}
+    wrong.update(im_shape=np.ones((1, 2), np.float32), scale_factor=np.ones((1, 2), np.float32))
+    with pytest.raises(UserError, match=f"{exported}: Paddle cannot run this model"):
+        apart.engine.run(wrong)
+    assert len(apart.predict([frame_image(1)])) == 1  # it still runs
+
+
+def test_a_process_that_dies_is_said(deploy, exported):
+    detector = deploy.detector.Detector(exported, cpu_threads=1, own_process=True)
+    os.kill(detector.engine._process.pid, signal.SIGKILL)
+    with pytest.raises(UserError) as caught:
+        detector.predict([frame_image(1)])
+    assert str(caught.value) == (
+        f"{exported}: the process of the network ended (signal 9; signal 9 often means that the "
+        "memory was used up)"
+    )
+    detector.close()
