@@ -31,6 +31,7 @@ from ppdet_lite.engine.export_graph import (
 from ppdet_lite.engine.export_options import ExportOptions, export_options, input_size
 from ppdet_lite.engine.export_runners import import_onnxruntime
 from ppdet_lite.engine.onnx_graph import OPSET, import_onnx
+from ppdet_lite.engine.onnx_network import import_converter
 from ppdet_lite.modeling.fold import fold_batch_norm
 from ppdet_lite.utils.logger import get_logger
 
@@ -86,8 +87,9 @@ def export_model(
             package, or no room to write.
     """
     options = export_options(cfg, formats, input_size, batch, stage, portable_dcn)
-    if "onnx" in options.formats:
+    if "onnx" in options.formats:  # found missing before the model is traced
         import_onnx()
+        import_converter()
         import_onnxruntime()
     images = load_pictures(verify)  # before the model, so that a wrong path costs no time
     model, weights = load_trained_model(cfg)

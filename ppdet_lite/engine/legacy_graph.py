@@ -81,4 +81,4 @@ def _for_variables(name: str, otherwise: Callable) -> Callable:
         )
         return out
 
-    return call
+    return paddle.jit.not_to_static(call)

@@ -12,6 +12,15 @@ CONVOLUTION_BIAS_INPUT = {"Conv": 2, "DeformConv": 3}
 """Where the bias stands among the inputs."""
 
 
+def import_converter():
+    """The package paddle2onnx.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    return import_package("paddle2onnx", "the export to ONNX", "'ppdet_lite[onnx]'")
+
+
 def convert_network(graph: Union[str, Path], params: Union[str, Path]):
     """A Paddle 3 graph (model.json) and its parameters as a tidy onnx ModelProto.
 
@@ -19,7 +28,7 @@ def convert_network(graph: Union[str, Path], params: Union[str, Path]):
         UserError: paddle2onnx is missing or cannot convert the graph.
     """
     onnx = import_onnx()
-    converter = import_package("paddle2onnx", "the export to ONNX", "'ppdet_lite[onnx]'")
+    converter = import_converter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         try:

@@ -1,5 +1,6 @@
 """Every kind of network among the shipped configurations exports, and the export equals it."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -12,6 +13,13 @@ from ppdet_lite.engine.checkpoint import save_checkpoint
 from ppdet_lite.engine.export import export_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "configs"
+
+WHY_NO_ONNX = ""
+for package in ("onnx", "paddle2onnx", "onnxruntime"):
+    if importlib.util.find_spec(package) is None:
+        WHY_NO_ONNX = f"needs the package {package}: pip install 'ppdet_lite[onnx]'"
+if paddle.__version__.startswith("2."):
+    WHY_NO_ONNX = "needs Paddle 3"
 
 # One for each kind of neck, head and post-processing, and for every layer; the last test holds the
 # other configurations against them.
@@ -26,6 +34,9 @@ NETWORKS = (
     "yolox/yolox_nano_300e_coco",
     "yolox/yolox_cdn_tiny_300e_coco",
 )
+
+# Those that hold all operators of the others.
+ONNX_NETWORKS = tuple(n for n in NETWORKS if not re.search("r18vd|yolox_tiny|cdn_tiny", n))
 
 
 def narrow(name: str, *overrides):
@@ -85,16 +96,32 @@ def test_export_equals_the_network(name, tmp_path, capsys):
     meta = {"class_names": ["ring", "cross", "star"]}
     save_checkpoint(str(tmp_path), "random", random_weights(cfg), meta)
 
-    folder = export_model(cfg, tmp_path / "out")
+    onnx = name in ONNX_NETWORKS and not WHY_NO_ONNX
+    formats = ["paddle", "onnx"] if onnx else ["paddle"]
+    portable = onnx and "dcn" in name
+    folder = export_model(cfg, tmp_path / "out", formats=formats, portable_dcn=portable)
 
     assert (folder / "model.pdiparams").stat().st_size > 10_000
     said = capsys.readouterr()
     verified = re.findall(
-        r"export verified \((\w+) kernels\): 2 pictures, (\d+) of (\d+) boxes", said.out + said.err
+        r"export verified \((.+)\): 2 pictures, (\d+) of (\d+) boxes .*, (\S+) score",
+        said.out + said.err,
     )
-    assert [kernels for kernels, _, _ in verified] == ["plain", "oneDNN"]
-    for _, found, total in verified:
+    runners = ["plain kernels", "oneDNN kernels"]
+    if onnx:
+        runners.append("ONNX Runtime, model.onnx")
+        last = "model_portable.onnx" if portable else "model.onnx"
+        runners += ["ONNX Runtime, model_portable.onnx"] if portable else []
+        runners += [f"OpenVINO, {last}"] if importlib.util.find_spec("openvino") else []
+    assert [runner for runner, *_ in verified] == runners
+    for _, found, total, score_gap in verified:
         assert 0 < int(found) == int(total)
+        assert float(score_gap) < 1e-4
+
+
+@pytest.mark.skipif(bool(WHY_NO_ONNX), reason=WHY_NO_ONNX)
+def test_the_exports_above_were_also_made_for_onnx():
+    """Shows in the list of skipped tests when they were not."""
 
 
 def kind(model) -> tuple:
