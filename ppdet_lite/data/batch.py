@@ -1,7 +1,9 @@
 """Batches: samples prepared and put together (in a worker), then finished (in the main process)."""
 
+import math
 from collections import Counter
-from typing import NamedTuple, Optional
+from functools import partial
+from typing import Callable, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
@@ -111,7 +113,7 @@ class BatchBuilder:
         notes, unreadable = Counter(), {}
         samples = []
         for index in self.batches[number]:
-            context = self._context(sample_rng(self.seed, self.epoch, int(index)), refused)
+            context = self._context(partial(sample_rng, self.seed, self.epoch, int(index)), refused)
             samples.append(self._sample(int(index), context, unreadable))
             if context.notes:
                 notes.update(context.notes)
@@ -122,7 +124,7 @@ class BatchBuilder:
         image = self._stack_images(samples, buffer, memory)
         return RawBatch(self._stack_fields(samples), image, notes, unreadable)
 
-    def _context(self, rng: np.random.Generator, refused: dict) -> Context:
+    def _context(self, rng: Union[np.random.Generator, Callable], refused: dict) -> Context:
         return Context(rng, self.epoch, None, self.cache, self.training, refused)
 
     def _sample(self, index: int, context: Context, unreadable: dict) -> dict:
@@ -215,8 +217,8 @@ class BatchBuilder:
         shape = (len(images), 3, *sizes[0])
         if memory is not None:
             result = memory.empty("image", shape)
-        elif buffer is not None and buffer.size >= np.prod(shape):
-            result = buffer[: np.prod(shape)].reshape(shape)
+        elif buffer is not None and buffer.size >= math.prod(shape):
+            result = buffer[: math.prod(shape)].reshape(shape)
         else:
             result = np.empty(shape, np.uint8)
         # One picture after the other goes all the way, while its pixels are in the cache.

@@ -56,10 +56,14 @@ class HueShift(NamedTuple):
         # fast passes over rows of hue, saturation, value, hue, ...
         steps = math.floor(self.delta - 0.5)
         threshold = int(256 * (self.delta - 0.5 - steps))
-        row = hsv.reshape(len(hsv), -1)
-        one_less = row > np.tile(np.array([threshold, 255, 255], np.uint8), image.shape[1])
-        row += np.tile(np.array([steps % 256, 0, 0], np.uint8), image.shape[1])
-        row -= one_less.view(np.uint8)
+        rows = hsv.reshape(len(hsv), -1)
+        pattern = np.empty((2, image.shape[1], 3), np.uint8)
+        pattern[0] = threshold, 255, 255
+        pattern[1] = steps % 256, 0, 0
+        limits, shifts = pattern.reshape(2, -1)
+        one_less = rows > limits
+        rows += shifts
+        rows -= one_less.view(np.uint8)
         cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=image)
 
 

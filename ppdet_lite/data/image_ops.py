@@ -88,7 +88,7 @@ def read_file(path: Union[str, "os.PathLike[str]"]) -> bytes:
         ImageError: it cannot be read.
     """
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", buffering=0) as stream:
             return stream.read()
     except OSError as error:
         raise ImageError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
@@ -209,21 +209,27 @@ def resize_exact(
 
 
 def _resized(image: np.ndarray, height: int, width: int, interpolation: int, out) -> np.ndarray:
-    """`cv2.resize`, in two thirds of the time where the width stays.
+    """`cv2.resize`, in less time where one side of the picture stays as it is.
 
-    Then every column of bytes is resized on its own, so a row of RGB, RGB, RGB, RGB may be read as
-    three pixels of four channels, for which OpenCV is faster than for three channels.
+    Where the width stays, every column of bytes is resized on its own, so a row of RGB, RGB, RGB,
+    RGB may be read as three pixels of four channels, for which OpenCV takes two thirds of the time
+    that it takes for three channels. Where the height stays, the same is done with the picture
+    lying on its side, for cubic interpolation: about one value in 70000 is a half that is then
+    rounded the other way (other interpolations would round many values differently).
     """
-    size = (width, height)
-    count = image.shape[1] * 3 // 4
-    same_width = image.shape[1:] == (width, 3) and width % 4 == 0 and image.flags.c_contiguous
-    if not same_width or image.dtype != np.uint8 or width < 32:
-        return cv2.resize(image, size, out, interpolation=interpolation)
-    if out is not None:
-        out = out.reshape(height, count, 4) if out.flags.c_contiguous else None
-    source = image.reshape(-1, count, 4)
-    result = cv2.resize(source, (count, height), out, interpolation=interpolation)
-    return result.reshape(height, width, 3)
+    count = width * 3 // 4
+    if image.dtype == np.uint8 and image.shape[2:] == (3,) and min(image.shape[:2]) >= 32:
+        if image.shape[1] == width and width % 4 == 0 and image.flags.c_contiguous:
+            if out is not None:
+                out = out.reshape(height, count, 4) if out.flags.c_contiguous else None
+            source = image.reshape(-1, count, 4)
+            result = cv2.resize(source, (count, height), out, interpolation=interpolation)
+            return result.reshape(height, width, 3)
+        lies_well = interpolation == cv2.INTER_CUBIC and height % 4 == 0
+        if image.shape[0] == height and lies_well:
+            lying = _resized(cv2.transpose(image), width, height, interpolation, None)
+            return cv2.transpose(lying, out)
+    return cv2.resize(image, (width, height), out, interpolation=interpolation)
 
 
 def resize(

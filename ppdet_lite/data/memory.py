@@ -5,6 +5,7 @@ of megabytes of a batch that takes longer than computing their content, so memor
 any more is used again.
 """
 
+import math
 import mmap
 import sys
 from typing import Optional, Sequence
@@ -82,7 +83,7 @@ class RecycledArrays:
 
     def _block(self, name: str, shape, dtype, make) -> "tuple[_Block, int]":
         """An unused block, from `make` when there is none, and how many of its bytes are needed."""
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         known = self._blocks.setdefault(name, [])
         unused = [block for block in known if block.references() <= _UNUSED]
         for block in unused:

@@ -57,7 +57,7 @@ def iou_matrix(
     common = intersection_matrix(boxes_a_xyxy, boxes_b_xyxy, offset)
     area_a, area_b = box_area(boxes_a_xyxy, offset), box_area(boxes_b_xyxy, offset)
     union = area_a[:, None] + area_b[None, :] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return common / np.where(union > 0, union, 1)  # nothing in common where there is no union
 
 
 def coverage_matrix(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data import image_ops
 from ppdet_lite.data.image_headers import header_size, read_header
 from ppdet_lite.data.image_ops import (
+    INTERPOLATIONS,
     Normalizer,
     Preprocess,
     decode_bytes,
@@ -15,6 +16,7 @@ from ppdet_lite.data.image_ops import (
     fill_to_uint8,
     pad,
     resize,
+    resize_exact,
 )
 
 
@@ -294,6 +296,32 @@ def test_normaliser_of_flat_falling_and_random_pictures():
             image = image.astype(np.uint8)
             expected = np.stack([normaliser.table[c][image[..., c]] for c in range(3)])
             np.testing.assert_allclose(normaliser(image), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("interp", range(4))
+def test_one_side_that_stays_gives_the_pixels_of_opencv(interp):
+    """Rows of unchanged width are read as four channels; with cubic interpolation, pictures of
+    unchanged height are laid on their side, which rounds some halves the other way.
+    """
+    rng = np.random.default_rng(interp)
+    values = different = 0
+    for _ in range(30):
+        side, old, new = (int(rng.integers(8, 60)) * 4, *(int(v) for v in rng.integers(32, 300, 2)))
+        for (h, w), target in (((old, side), (new, side)), ((side, old), (side, new))):
+            image = cv2.resize(rng.integers(0, 256, (h // 4, w // 4, 3), dtype=np.uint8), (w, h))
+            theirs = cv2.resize(image, target[::-1], interpolation=INTERPOLATIONS[interp])
+            out = np.zeros((target[0], target[1] + 3, 3), np.uint8)
+            for ours in (
+                resize(image, target, interp=interp)[0],
+                resize_exact(image, target, interp, np.zeros_like(theirs)),
+                resize_exact(image, target, interp, out[:, 3:]),
+            ):
+                difference = np.abs(ours.astype(int) - theirs)
+                assert difference.max() <= 1
+                different += np.count_nonzero(difference)
+                values += difference.size
+            assert not out[:, :3].any()
+    assert different <= values * (1e-4 if interp == 2 else 0)
 
 
 def test_lanczos_differs_from_opencv_by_one_level_at_most(photo):

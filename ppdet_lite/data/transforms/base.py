@@ -6,7 +6,7 @@ work on the whole batch have `whole_batch = True` and take the list of samples.
 """
 
 from collections import Counter
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
 import numpy as np
 
@@ -34,20 +34,27 @@ class Context:
 
     def __init__(
         self,
-        rng: np.random.Generator,
+        rng: Union[np.random.Generator, Callable[[], np.random.Generator]],
         epoch: int = 0,
         partner: Optional[Callable[[], dict]] = None,
         cache=None,
         training: bool = False,
         refused: Optional[dict] = None,
     ):
-        self.rng = rng
+        self._rng = rng
         self.epoch = epoch
         self.partner = partner
         self.notes = Counter()
         self.cache = cache
         self.training = training
         self.refused = {} if refused is None else refused
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Made on first use when a function was given: evaluation draws nothing."""
+        if not isinstance(self._rng, np.random.Generator):
+            self._rng = self._rng()
+        return self._rng
 
 
 class Transform:

@@ -105,6 +105,8 @@ class RandomCrop(Transform):
 
     def _overlaps(self, boxes_xyxy, windows_xyxy, threshold: float) -> np.ndarray:
         """Which windows [K] reach the threshold."""
+        if threshold <= 0:
+            return np.ones(len(windows_xyxy), bool)
         overlap = coverage_matrix if self.ioumode == "iof" else iou_matrix
         shares = overlap(boxes_xyxy, windows_xyxy)
         reached = shares.max(axis=0) >= threshold
@@ -134,11 +136,12 @@ class RandomCrop(Transform):
 
 def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
     """Whether the centre of each box lies in each window and some of the box does: [N, K]."""
-    centres = ((boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2)[:, None]
-    starts, ends = windows_xyxy[:, :2], windows_xyxy[:, 2:]
-    first = np.maximum(boxes_xyxy[:, None, :2], starts)
-    last = np.minimum(boxes_xyxy[:, None, 2:], ends)
-    return ((starts <= centres) & (centres < ends) & (first < last)).all(axis=2)
+    x1, y1, x2, y2 = boxes_xyxy.T[:, :, None]
+    left, top, right, bottom = windows_xyxy.T
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    inside = (left <= x) & (x < right) & (top <= y) & (y < bottom)
+    # Such a window holds some of the box unless the box has no width or height.
+    return inside & (x1 < x2) & (y1 < y2)
 
 
 def _fit_to_polygons(sample: dict, cut, width: int, height: int) -> dict:
