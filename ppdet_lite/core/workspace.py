@@ -201,22 +201,44 @@ def create(spec: Any, cfg: Optional[Config] = None, **context: Any) -> Any:
         ConfigError: unknown class or argument, missing argument, or what the constructor itself
             refuses.
     """
-    cfg = Config() if cfg is None else cfg
-    cls, arguments, path = resolve(spec, cfg)
-    where = f"{cfg.origin(*path)}: {'.'.join(str(p) for p in path)}"
+    return _build(spec, Config() if cfg is None else cfg, (), context)
+
+
+def _build(spec: Any, cfg: Config, path: tuple, context: dict) -> Any:
+    """See `create`; `path` is where `spec` stands in the configuration, () when nobody knows."""
+    cls, arguments, path = resolve(spec, cfg, path)
     try:
-        arguments = _constructor_arguments(cls, arguments, cfg, context)
-        _check_arguments(cls, arguments)
-        return cls(**arguments)
+        ready = _constructor_arguments(cls, arguments, cfg, path, context)
+        _check_arguments(cls, ready)
+        return cls(**ready)
     except ConfigError as error:
         if getattr(error, "located", False):
             raise
-        located = ConfigError([f"{where}: {problem}" for problem in error.problems])
+        label = ".".join(str(p) for p in path) or cls.__name__
+        located = ConfigError(
+            [
+                f"{_origin_of(problem, cls, cfg, path)}: {label}: {problem}"
+                for problem in error.problems
+            ]
+        )
         located.located = True
         raise located from error
 
 
-def _constructor_arguments(cls: type, arguments: dict, cfg: Config, context: dict) -> dict:
+def _origin_of(problem: str, cls: type, cfg: Config, path: tuple):
+    """Where the argument comes from that a constructor's complaint begins with: from the place of
+    the part, its class's own section, or the top level; else where the part stands.
+    """
+    name = problem.partition(":")[0]
+    places = [(*path, name), (cls.__name__, name)]
+    if name in getattr(cls, "__shared__", ()):
+        places.append((name,))
+    return cfg.origin(*next((place for place in places if place in cfg.origins), path))
+
+
+def _constructor_arguments(
+    cls: type, arguments: dict, cfg: Config, path: tuple, context: dict
+) -> dict:
     parameters = parameters_of(cls)
     arguments = {k: v for k, v in arguments.items() if k not in getattr(cls, "__unused__", ())}
     for name in getattr(cls, "__shared__", ()):
@@ -233,7 +255,7 @@ def _constructor_arguments(cls: type, arguments: dict, cfg: Config, context: dic
             continue
         value = arguments.get(name, parameters[name].default if name in parameters else None)
         if isinstance(value, (str, dict)):
-            settled[name] = create(value, cfg)
+            settled[name] = _build(value, cfg, (*path, name), {})
     return {**arguments, **settled}
 
 

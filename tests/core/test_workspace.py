@@ -128,8 +128,41 @@ def test_a_constructor_error_says_where_the_section_stands(load, tmp_path):
     with pytest.raises(ConfigError) as caught:
         create(cfg.architecture, cfg)
     assert (
-        str(caught.value) == f"{tmp_path}/c.yml:5: ToyLoss: weight: found -1, allowed: 0 and more"
+        str(caught.value) == f"{tmp_path}/c.yml:6: ToyLoss: weight: found -1, allowed: 0 and more"
     )
+
+
+@pytest.mark.parametrize(
+    "text, override, expected",
+    [
+        ("", "ToyLoss.weight=-1", "-o ToyLoss.weight=-1: ToyLoss"),
+        (
+            "",
+            "ToyDetector.loss={name: ToyLoss, weight: -1}",
+            "-o ToyDetector.loss={name: ToyLoss, weight: -1}: ToyDetector.loss",
+        ),
+        ("ToyLoss: {threshold: 0.5}\n", "ToyLoss.weight=-1", "-o ToyLoss.weight=-1: ToyLoss"),
+        (
+            "ToyLoss: {weight: -1}\n",
+            "ToyDetector.loss={name: ToyLoss}",
+            "{file}:5: ToyDetector.loss",
+        ),
+    ],
+)
+def test_a_constructor_error_says_where_the_value_comes_from(
+    load, tmp_path, text, override, expected
+):
+    cfg = load(BASE + text, override)
+    with pytest.raises(ConfigError) as caught:
+        create(cfg.architecture, cfg)
+    place = expected.replace("{file}", f"{tmp_path}/c.yml")
+    assert str(caught.value) == f"{place}: weight: found -1, allowed: 0 and more"
+
+
+def test_a_constructor_error_names_the_class_where_the_place_is_unknown(load, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        create({"name": "ToyLoss", "weight": -1}, load(BASE))
+    assert str(caught.value) == f"{tmp_path}/c.yml: ToyLoss: weight: found -1, allowed: 0 and more"
 
 
 def test_unknown_and_missing_arguments_at_creation():
