@@ -18,13 +18,28 @@ DEPENDENCIES = [
     "tqdm>=4.60",  # progress bars
     "visualdl>=2.4",  # training curves and example pictures (--use_vdl)
 ]
+# Both for Python up to 3.12, and with Paddle 3: paddle2onnx has no builds for others.
+ONNX = [
+    "onnx>=1.16",  # reads and writes .onnx files
+    "onnxruntime>=1.17",  # runs them for the check; deformable convolution since 1.25
+    "paddle2onnx>=2.1",  # converts the network; decoding and NMS are written by this package
+]
+OPENVINO = ["openvino>=2024.0"]  # runs model_portable.onnx
+
 EXTRAS = {
     "cpu": ["paddlepaddle>=2.6"],
+    "onnx": ONNX,
+    "openvino": OPENVINO,
     "safetensors": ["safetensors>=0.4"],  # reads .safetensors weight files
     "test": [
         "pytest>=7",
         "ruff==0.17.*",  # lint and format; another version formats differently
         "safetensors>=0.4",
+        # Where an ONNX Runtime with deformable convolution is to be had; the tests skip elsewhere.
+        *(
+            f"{package}; python_version >= '3.11' and python_version < '3.13'"
+            for package in (*ONNX, *OPENVINO)
+        ),
     ],
 }
 

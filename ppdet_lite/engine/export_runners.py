@@ -114,7 +114,7 @@ def import_onnxruntime():
     Raises:
         UserError: it is not installed.
     """
-    return import_package("onnxruntime", "the check of the exported .onnx", "'ppdet_lite[onnx]'")
+    return import_package("onnxruntime", "the check of the exported .onnx")
 
 
 class Trial(NamedTuple):

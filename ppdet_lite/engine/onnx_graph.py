@@ -22,7 +22,11 @@ IR_VERSION = 9
 """Goes with the opset."""
 
 
-def import_package(name: str, needed_for: str, install: str):
+PACKAGES = "onnx paddle2onnx onnxruntime"
+"""What the export to ONNX needs beside Paddle; the extra `onnx` of setup.py."""
+
+
+def import_package(name: str, needed_for: str, install: str = PACKAGES):
     """An optional package, by name.
 
     Raises:
@@ -42,7 +46,7 @@ def import_onnx():
     Raises:
         UserError: it is not installed.
     """
-    import_package("onnx", "the export to ONNX", "'ppdet_lite[onnx]'")
+    import_package("onnx", "the export to ONNX")
     import onnx
     import onnx.helper
     import onnx.numpy_helper

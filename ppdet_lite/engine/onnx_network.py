@@ -18,7 +18,7 @@ def import_converter():
     Raises:
         UserError: it is not installed.
     """
-    return import_package("paddle2onnx", "the export to ONNX", "'ppdet_lite[onnx]'")
+    return import_package("paddle2onnx", "the export to ONNX")
 
 
 def convert_network(graph: Union[str, Path], params: Union[str, Path]):

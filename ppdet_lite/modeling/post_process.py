@@ -265,9 +265,11 @@ class CellBox(nn.Layer):
         """
         flat = flatten_levels([to_float32(output) for output in outputs])
         boxes = decode_boxes(flat[:, :4], *cell_grid(outputs, strides))
-        scale_yx = scale_factor.unsqueeze(1)
-        scale_xyxy = scale_yx[..., ::-1].tile([1, 1, 2])
-        return boxes / scale_xyxy, joint_scores(flat[:, 4:5], flat[:, 5:])
+        # Not reversed with [::-1], which Paddle 2 reads wrongly from a graph that Paddle 3 wrote.
+        scale_xy = paddle.concat([scale_factor[:, 1:], scale_factor[:, :1]], axis=1)
+        scale_xy = scale_xy.reshape([-1, 1, 1, 2])
+        boxes = (boxes.reshape([0, -1, 2, 2]) / scale_xy).reshape([0, -1, 4])
+        return boxes, joint_scores(flat[:, 4:5], flat[:, 5:])
 
 
 class CellPostProcess(nn.Layer):

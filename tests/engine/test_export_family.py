@@ -17,9 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent / "configs"
 WHY_NO_ONNX = ""
 for package in ("onnx", "paddle2onnx", "onnxruntime"):
     if importlib.util.find_spec(package) is None:
-        WHY_NO_ONNX = f"needs the package {package}: pip install 'ppdet_lite[onnx]'"
+        WHY_NO_ONNX = f"needs the package {package}"
 if paddle.__version__.startswith("2."):
     WHY_NO_ONNX = "needs Paddle 3"
+if not WHY_NO_ONNX:
+    import onnxruntime
+
+    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 25):
+        WHY_NO_ONNX = "needs ONNX Runtime 1.25, the first with deformable convolution"
 
 # One for each kind of neck, head and post-processing, and for every layer; the last test holds the
 # other configurations against them.

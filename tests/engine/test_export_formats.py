@@ -23,11 +23,16 @@ from ppdet_lite.engine.export_check import (
 from ppdet_lite.engine.export_runners import ExportedModel, OnnxRuntimeModel, OpenVinoModel
 
 for package in ("onnx", "paddle2onnx", "onnxruntime"):
-    pytest.importorskip(package, reason=f"needs {package}: pip install 'ppdet_lite[onnx]'")
+    pytest.importorskip(package, reason=f"needs the package {package}")
 if paddle.__version__.startswith("2."):
     pytest.skip("the export to ONNX needs Paddle 3", allow_module_level=True)
 
 import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+
+if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 25):
+    reason = "needs ONNX Runtime 1.25, the first with deformable convolution"
+    pytest.skip(reason, allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ RUNNERS = {
 
 def runner(name, folder):
     if name == "openvino":
-        pytest.importorskip("openvino", reason="needs openvino: pip install 'ppdet_lite[openvino]'")
+        pytest.importorskip("openvino", reason="needs the package openvino")
     return RUNNERS[name](folder)
 
 
