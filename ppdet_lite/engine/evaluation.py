@@ -4,9 +4,9 @@ import os
 from typing import Optional
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.core.workspace import create
 from ppdet_lite.engine.checkpoint import load_weights
 from ppdet_lite.engine.class_names import check_names_against_weights
+from ppdet_lite.engine.detector import build_detector
 from ppdet_lite.engine.download import fetch_weights, is_url
 from ppdet_lite.engine.evaluator import RESULTS_FILE, Evaluator
 from ppdet_lite.engine.setup import (
@@ -66,7 +66,7 @@ def load_trained_model(cfg):
         )
     if is_url(weights):
         weights = fetch_weights(weights)
-    model = create(cfg.architecture, cfg)
+    model = build_detector(cfg)
     partial = bool(cfg.get("allow_partial_weights", False))
     report = load_weights(model, weights, partial)
     if (report.missing or report.mismatched) and not partial:

@@ -8,7 +8,7 @@ from typing import Optional, Union
 import paddle
 
 from ppdet_lite.core.errors import ConfigError, UserError
-from ppdet_lite.core.workspace import create
+from ppdet_lite.engine.detector import build_detector
 from ppdet_lite.engine.export import input_size
 from ppdet_lite.engine.model_info import Cost, ModelInfo, Row, measure
 
@@ -37,9 +37,11 @@ def run_model_info(
     """
     if depth is not None and depth < 1:
         raise ConfigError(f"--depth: found {depth}, allowed: 1 or more")
-    height, width = _input_hw(cfg, size)
     paddle.set_device("cpu")
-    model = create(cfg.architecture, cfg)
+    model = build_detector(cfg)
+    height, width = _input_hw(cfg, size)
+    if not hasattr(model, "raw_outputs"):
+        raise ConfigError(f"{cfg.architecture} cannot be counted: it has no method raw_outputs")
     info = measure(model, height, width)
     print(f"{cfg.name}: {cfg.architecture}, input 3 x {height} x {width}\n")
     print(table(info, depth, sort))

@@ -13,6 +13,7 @@ from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.workspace import create, merge_config
 from ppdet_lite.data.transforms.normalise import NormalizeImage
 from ppdet_lite.engine.checkpoint import load_resume, load_weights, stem_of
+from ppdet_lite.engine.detector import build_detector
 from ppdet_lite.engine.download import fetch_weights, is_url
 from ppdet_lite.engine.ema import ModelEMA
 from ppdet_lite.engine.hooks.checkpoint import BestModelHook, CheckpointHook
@@ -128,7 +129,7 @@ def build_trainer(
         get_logger().info(line)
     check_files(dataset, reader.max_bad_fraction)
 
-    model = create(cfg.architecture, cfg)
+    model = build_detector(cfg)
     check_input_sizes(reader, model)
     if evaluator is not None:
         check_input_sizes(evaluator.reader, model)

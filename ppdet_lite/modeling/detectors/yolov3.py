@@ -50,6 +50,11 @@ class YOLOv3(nn.Layer):
         self.backbone = backbone
         self.neck = PPYOLOPAN() if neck is None else neck
         self.yolo_head = YOLOv3Head() if yolo_head is None else yolo_head
+        if not hasattr(self.yolo_head, "levels"):
+            raise ConfigError(
+                f"yolo_head: found {type(self.yolo_head).__name__}, needed: a head with anchors, "
+                "for instance YOLOv3Head"
+            )
         if post_process is None:
             post_process = BBoxPostProcess(self.yolo_head.num_classes)
         self.post_process = post_process

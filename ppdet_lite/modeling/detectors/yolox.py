@@ -69,6 +69,11 @@ class YOLOX(nn.Layer):
         self.backbone = CSPDarkNet() if backbone is None else backbone
         self.neck = YOLOCSPPAN() if neck is None else neck
         self.head = YOLOXHead() if head is None else head
+        if not hasattr(self.head, "fpn_strides"):
+            raise ConfigError(
+                f"head: found {type(self.head).__name__}, needed: an anchor-free head, for "
+                "instance YOLOXHead"
+            )
         self.post_process = CellPostProcess(self.head.nms)
         self.size_stride = size_stride
         self.size_range = None if size_range is None else tuple(size_range)
