@@ -4,6 +4,8 @@ import pytest
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.transforms.base import Context
+from ppdet_lite.data.transforms.distort import RandomDistort
+from ppdet_lite.data.transforms.geometry import RandomExpand, RandomFlip
 from ppdet_lite.data.transforms.mosaic import Mosaic, place_tile, warp_boxes
 
 GRAY = 114
@@ -290,3 +292,12 @@ def test_bad_settings():
         Mosaic(degrees=[10, -10])
     with pytest.raises(ConfigError, match=r"^mixup_scale: found \[1\], allowed"):
         Mosaic(mixup_scale=[1])
+    with pytest.raises(ConfigError, match=r"^mixup_prob: found -0.1, allowed: 0 to 1$"):
+        Mosaic(mixup_prob=-0.1)
+
+
+@pytest.mark.parametrize("transform", [Mosaic, RandomDistort, RandomExpand, RandomFlip])
+def test_bad_probabilities(transform):
+    for value in (-0.5, 1.5):
+        with pytest.raises(ConfigError, match=rf"^prob: found {value}, allowed: 0 to 1$"):
+            transform(prob=value)

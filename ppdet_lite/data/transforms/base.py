@@ -103,6 +103,17 @@ def image_size(sample: dict) -> "tuple[int, int]":
     return lazy_image(sample).size_hw
 
 
+def checked_probability(value: float, name: str) -> float:
+    """A probability from a config.
+
+    Raises:
+        ConfigError: it is none; the message calls it `name`.
+    """
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name}: found {value}, allowed: 0 to 1")
+    return value
+
+
 def select_objects(sample: dict, keep: np.ndarray) -> dict:
     """A sample with only the objects at the indices `keep`."""
     selected = dict(sample)

@@ -5,7 +5,13 @@ from typing import Optional, Sequence
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.colour import ChannelOrder, HueShift, LevelMap, Saturation
-from ppdet_lite.data.transforms.base import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.base import (
+    Context,
+    Transform,
+    checked_probability,
+    ensure_context,
+    lazy_image,
+)
 
 
 @register
@@ -47,7 +53,7 @@ class RandomDistort(Transform):
         self.random_apply = random_apply
         self.count = count
         self.random_channel = random_channel
-        self.prob = prob
+        self.prob = checked_probability(prob, "prob")
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         rng = ensure_context(context).rng

@@ -9,6 +9,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.base import (
     Context,
     Transform,
+    checked_probability,
     ensure_context,
     image_size,
     lazy_image,
@@ -38,7 +39,7 @@ class RandomExpand(Transform):
         if not np.isscalar(fill_value) and len(fill_value) != 3:
             raise ConfigError(f"fill_value: found {list(fill_value)}, allowed: one number or three")
         self.ratio = ratio
-        self.prob = prob
+        self.prob = checked_probability(prob, "prob")
         self.fill_value = fill_value
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
@@ -69,7 +70,7 @@ class RandomFlip(Transform):
     """Mirror the picture left-right with probability `prob`."""
 
     def __init__(self, prob: float = 0.5):
-        self.prob = prob
+        self.prob = checked_probability(prob, "prob")
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         if ensure_context(context).rng.random() >= self.prob:

@@ -13,7 +13,13 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.colour import TRUNCATE
 from ppdet_lite.data.lazy_image import LazyImage
-from ppdet_lite.data.transforms.base import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.base import (
+    Context,
+    Transform,
+    checked_probability,
+    ensure_context,
+    lazy_image,
+)
 from ppdet_lite.data.transforms.resize import height_width
 from ppdet_lite.ops.boxes_np import clip_boxes
 
@@ -90,14 +96,14 @@ class Mosaic(Transform):
         mixup_prob: float = 1.0,
         mixup_scale: Sequence[float] = (0.5, 1.5),
     ):
-        self.prob = prob
+        self.prob = checked_probability(prob, "prob")
         self.input_hw = height_width(input_dim, "input_dim")
         self.degrees = _range("degrees", degrees)
         self.translate = _range("translate", translate)
         self.scale = _range("scale", scale, positive=True)
         self.shear = _range("shear", shear)
         self.enable_mixup = enable_mixup
-        self.mixup_prob = mixup_prob
+        self.mixup_prob = checked_probability(mixup_prob, "mixup_prob")
         self.mixup_scale = _range("mixup_scale", mixup_scale, positive=True)
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
