@@ -28,9 +28,9 @@ _BASE_: [{repo}/configs/yolov3/yolov3_darknet53_270e_coco.yml]
 num_classes: 1
 width_mult: 0.125
 pretrain_weights: null
-TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/circles.json,
+TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: {folder}/circles.json,
                allow_empty: true}}
-EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/circles.json}}
+EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: {folder}/circles.json}}
 YOLOv3Head: {{anchors: [[9, 9], [14, 12], [20, 24], [28, 26], [36, 36], [50, 40]],
              anchor_masks: [[4, 5], [2, 3], [0, 1]]}}
 YOLOv3Loss: {{label_smooth: true, ignore_thresh: 0.6}}
@@ -112,9 +112,10 @@ def test_interleaved_runs_equal_lonely_ones(tmp_path, tiny_coco):
     content = json.loads((tiny_coco / "annotations" / "train.json").read_text())
     content["categories"] = [c for c in content["categories"] if c["name"] == "circle"]
     content["annotations"] = [a for a in content["annotations"] if a["category_id"] == 7]
-    (tiny_coco / "annotations" / "circles.json").write_text(json.dumps(content))
+    (tmp_path / "circles.json").write_text(json.dumps(content))
     for name, text in (("first", FIRST), ("second", SECOND)):
-        (tmp_path / f"{name}.yml").write_text(text.format(repo=REPO, data=tiny_coco))
+        text = text.format(repo=REPO, data=tiny_coco, folder=tmp_path)
+        (tmp_path / f"{name}.yml").write_text(text)
     environment = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
