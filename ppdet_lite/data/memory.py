@@ -5,6 +5,7 @@ of megabytes of a batch that takes longer than computing their content, so memor
 any more is used again.
 """
 
+import contextlib
 import math
 import mmap
 import sys
@@ -12,12 +13,16 @@ from typing import Optional, Sequence
 
 import numpy as np
 
+# MADV_WIPEONFORK of Linux, which Python has no name for. Without it, every page that is written
+# while a reader's workers run would be copied first.
+_WIPE_ON_FORK = 18 if sys.platform == "linux" else None
+
 
 class _Block:
     """Memory for one array.
 
     Attributes:
-        array: uint8 [bytes].
+        array: uint8 [bytes], zeros at first.
         written: where values other than zero are, as positions of `kind`; None when unknown.
     """
 
@@ -55,7 +60,7 @@ class RecycledArrays:
 
     def empty(self, name: str, shape: Sequence[int], dtype=np.float32) -> np.ndarray:
         """An array with undefined content; arrays of the same name share blocks."""
-        block, size = self._block(name, shape, dtype, np.empty)
+        block, size = self._block(name, shape, dtype, huge_pages=True)
         block.written = None
         return block.array[:size].view(dtype).reshape(shape)
 
@@ -69,7 +74,7 @@ class RecycledArrays:
         read-only, so that nothing else can be written into it.
         """
         kind = np.dtype(dtype)
-        block, size = self._block(name, shape, kind, _small_pages)
+        block, size = self._block(name, shape, kind, huge_pages=False)
         if block.written is None:
             block.array.fill(0)
         elif len(block.written):
@@ -81,8 +86,8 @@ class RecycledArrays:
         result.flags.writeable = False
         return result
 
-    def _block(self, name: str, shape, dtype, make) -> "tuple[_Block, int]":
-        """An unused block, from `make` when there is none, and how many of its bytes are needed."""
+    def _block(self, name: str, shape, dtype, huge_pages: bool) -> "tuple[_Block, int]":
+        """An unused block, a new one when there is none, and how many of its bytes are needed."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         known = self._blocks.setdefault(name, [])
         unused = [block for block in known if block.references() <= _UNUSED]
@@ -90,20 +95,24 @@ class RecycledArrays:
             if block.array.nbytes >= size:
                 return block, size
         # Unused blocks that are too small give way to a larger one.
-        block = _Block(make(-(-int(size * self.headroom) // 16) * 16, np.uint8))
-        block.written = None if make is np.empty else np.zeros(0, np.int64)
+        block = _Block(_zeros(-(-int(size * self.headroom) // 16) * 16, huge_pages))
         used = [other for other in known if other not in unused]
         self._blocks[name] = [*used, block][: self.keep]
         return block, size
 
 
-def _small_pages(size: int, dtype) -> np.ndarray:
-    """uint8 [size] of zeros in small pages.
+def _zeros(size: int, huge_pages: bool) -> np.ndarray:
+    """uint8 [size] of zeros; a process that is forked sees zeros there, whatever was written.
 
-    numpy asks for huge pages, which are meant for memory that is written from end to end: here one
-    value would cost the zeroing of 2 MB, and the system may have to move memory to find that much.
+    Args:
+        huge_pages: for memory that is written from end to end. Elsewhere one value would cost the
+            zeroing of 2 MB, and the system may have to move memory to find that much.
     """
     if not size or not hasattr(mmap, "MAP_PRIVATE"):
-        return np.zeros(size, dtype)
-    private = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(private, dtype)
+        return np.zeros(size, np.uint8)
+    block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for advice in (_WIPE_ON_FORK, getattr(mmap, "MADV_HUGEPAGE", None) if huge_pages else None):
+        if advice is not None:
+            with contextlib.suppress(OSError):  # advice that this system does not take
+                block.madvise(advice)
+    return np.frombuffer(block, np.uint8)

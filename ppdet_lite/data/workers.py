@@ -7,6 +7,7 @@ starts a batch when one of its slots of shared memory is free.
 """
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
@@ -172,6 +173,7 @@ def _work(build, numbers, pipe, slots, parent: int, inherited) -> None:
     for other in inherited:  # so that only the parent holds them and its death is noticed
         other.close()
     cv2.setNumThreads(0)
+    gc.freeze()  # a collection would write to all the parent's objects, and so copy their memory
     try:
         for number in numbers:
             while not pipe.poll(_LOOK_FOR_PARENT_S):

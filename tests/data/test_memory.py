@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,25 @@ def test_empty_and_sparse_in_the_same_memory():
         memory.sparse("a", (5,), np.array([1]), 9, np.uint8), [0, 9, 0, 0, 0]
     )
     np.testing.assert_array_equal(memory.sparse("a", (5,), np.zeros(0, int), []), 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_can_use_and_drop_the_memory():
+    """And does not change what its parent sees; the cyclic garbage collector may find blocks."""
+    memory = RecycledArrays()
+    array = memory.empty("a", (1000,))
+    array.fill(7)
+    memory.sparse("b", (1000,), np.array([3]), 1.0)
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            sparse = memory.sparse("b", (1000,), np.array([5]), 2.0)
+            fine = sparse.sum() == 2 and memory.empty("a", (1000,)) is not None
+            array.fill(9)
+            del array, sparse, memory
+            code = 0 if fine else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert (array == 7).all()
