@@ -63,6 +63,7 @@ class Row:
     """A layer, or a part of the network with all that is below it.
 
     Attributes:
+        kind: class name; empty where a name has dots of its own and `name` is a part of it.
         outputs: shapes without the batch, one per feature map; empty where nothing ran as a whole.
     """
 
@@ -102,7 +103,7 @@ class ModelInfo:
             group = name if depth is None else ".".join(name.split(".")[:depth])
             groups[group] = groups.get(group, Cost()) + cost
         return [
-            Row(name, self.kinds[name], self.outputs.get(name, []), cost)
+            Row(name, self.kinds.get(name, ""), self.outputs.get(name, []), cost)
             for name, cost in groups.items()
         ]
 

@@ -123,6 +123,17 @@ def test_rows_add_up_to_the_total_at_every_depth():
     assert info.uncounted == []
 
 
+def test_rows_of_layers_whose_names_have_dots():
+    """`layers1.stage1.conv_layer` of CSPDarkNet is one layer: no layer is called `layers1`."""
+    info = network("yolox/yolox_nano_300e_coco")
+    for depth in range(1, 9):
+        assert sum((row.cost for row in info.rows(depth)), Cost()) == info.total
+    rows = {row.name: row for row in info.rows(2)}
+    assert (rows["backbone.layers1"].kind, rows["backbone.layers1"].outputs) == ("", [])
+    assert {row.name for row in info.rows(4)} >= {"backbone.layers1.stage1.conv_layer"}
+    assert table(info, depth=2, sort=True)
+
+
 def test_work_grows_with_the_area():
     """What lets the tests below run on small inputs."""
     cfg = load_config(CONFIGS / "ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml", ["width_mult=0.125"])
