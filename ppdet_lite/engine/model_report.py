@@ -32,7 +32,7 @@ def run_model_info(
         json_path: also write everything, layer by layer, to this file.
 
     Raises:
-        ConfigError: an input size or depth that cannot be.
+        ConfigError: an input size or depth that cannot be, or no network that can be counted.
         UserError: the file cannot be written.
     """
     if depth is not None and depth < 1:
@@ -41,7 +41,8 @@ def run_model_info(
     model = build_detector(cfg)
     height, width = _input_hw(cfg, size)
     if not hasattr(model, "raw_outputs"):
-        raise ConfigError(f"{cfg.architecture} cannot be counted: it has no method raw_outputs")
+        where = f"{cfg.origin('architecture')}: architecture"
+        raise ConfigError(f"{where}: {cfg.architecture} cannot be counted without raw_outputs()")
     info = measure(model, height, width)
     print(f"{cfg.name}: {cfg.architecture}, input 3 x {height} x {width}\n")
     print(table(info, depth, sort))
