@@ -11,6 +11,7 @@ from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, User
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.image_ops import Preprocess
 from ppdet_lite.engine.benchmark_report import Network
+from ppdet_lite.engine.detector import build_detector
 from ppdet_lite.engine.evaluator import evaluation_mode
 from ppdet_lite.engine.export import CONFIG_FILE, export_model, input_size
 from ppdet_lite.engine.export_check import built_in_picture
@@ -121,7 +122,7 @@ def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
 
 def network_of(cfg, input_hw: Sequence[int], note: str = "") -> Network:
     """Parameters and multiply-adds of the configuration's network."""
-    model = create(cfg.architecture, cfg)
+    model = build_detector(cfg)
     total = measure(model, *input_hw).total
     backbone = type(model.backbone).__name__
     depth = (cfg.get(backbone) or {}).get("depth")
@@ -136,7 +137,7 @@ def _random_weights(cfg, parent: Path, side: "tuple[int, int]") -> str:
         A line about it for the report.
     """
     paddle.seed(0)
-    model = create(cfg.architecture, cfg)
+    model = build_detector(cfg)
     passed = _lower_objectness(model, _sample(cfg, *side))
     path = parent / "random.pdparams"
     paddle.save(model.state_dict(), str(path))
