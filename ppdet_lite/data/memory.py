@@ -30,7 +30,7 @@ class _Block:
 
     def __init__(self, array: np.ndarray):
         self.array = array
-        self.written: Optional[np.ndarray] = None
+        self.written: Optional[np.ndarray] = np.zeros(0, np.int64)
         self.kind = array.dtype
 
     def references(self) -> int:

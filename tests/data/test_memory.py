@@ -85,6 +85,16 @@ def test_sparse_arrays_are_zero_elsewhere_also_in_used_memory():
     assert kept is None or kept.shape == shape
 
 
+def test_untouched_memory_is_never_written():
+    """The headroom of a block, and the zeros of a sparse array, take no memory."""
+    resource = pytest.importorskip("resource")
+    memory = RecycledArrays(headroom=4.0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(3):
+        memory.sparse("a", (50, 1000, 1000), np.array([5]), 1.0)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 1000  # 200,000 pages
+
+
 def test_sparse_arrays_cannot_be_written():
     memory = RecycledArrays()
     array = memory.sparse("a", (4,), np.array([1]), 5.0)
