@@ -5,7 +5,9 @@ uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` i
 / old size.
 """
 
+import math
 import os
+import threading
 from typing import Optional, Union
 
 import cv2
@@ -157,6 +159,24 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
+class _Scratch(threading.local):
+    """Memory of one thread for pixels on their way, which its next picture uses again: fresh memory
+    of that size would have to be fetched from the system page by page.
+    """
+
+    def __init__(self):
+        self.known = {}
+
+    def floats(self, name: str, shape) -> np.ndarray:
+        size = math.prod(shape)
+        if name not in self.known or self.known[name].size < size:
+            self.known[name] = np.empty(size, np.float32)
+        return self.known[name][:size].reshape(shape)
+
+
+_scratch = _Scratch()
+
+
 def check_interp(interp: int, where: str = "Resize.interp") -> int:
     """OpenCV's constant for the interpolation number of a config."""
     if isinstance(interp, bool) or interp not in INTERPOLATIONS:
@@ -196,9 +216,10 @@ def resize_exact(
         np.copyto(out, image)
         return out
     if interp == _LANCZOS and image.dtype == np.uint8:
-        wide = cv2.resize(
-            image.astype(np.float32), (width, height), interpolation=INTERPOLATIONS[interp]
-        )
+        floats = _scratch.floats("before", image.shape)
+        wide = _scratch.floats("after", (height, width, *image.shape[2:]))
+        np.copyto(floats, image)
+        cv2.resize(floats, (width, height), wide, interpolation=INTERPOLATIONS[interp])
         result = cv2.addWeighted(wide, 1.0, wide, 0.0, 0.0, out, cv2.CV_8U)
     else:
         result = _resized(image, height, width, INTERPOLATIONS[interp], out)
