@@ -135,9 +135,12 @@ def _measured(name: str, reader, workers: "list[int]", batches: int, repeat: int
         if cache is not None:
             steps, _, _ = _step_times(reader, parts, bar)
         rounds = {count: [] for count in workers}
+        # One reader for all rounds: its memory for batches is fetched once, as in a training.
+        bound = {count: reader(reader.dataset, count) for count in workers}
         for _ in range(repeat):
             for count in workers:
-                rounds[count].append(_timed_round(reader(reader.dataset, count), parts, files, bar))
+                rounds[count].append(_timed_round(bound[count], parts, files, bar))
+        bound.clear()
         memory = [_memory(reader(reader.dataset, count), parts, bar) for count in workers]
     finally:
         bar.close()
