@@ -9,7 +9,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.backbones.resnet import ResNet
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
-from ppdet_lite.modeling.inputs import as_tensors
+from ppdet_lite.modeling.inputs import as_tensors, check_input_size
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
 from ppdet_lite.modeling.post_process import BBoxPostProcess
 
@@ -108,16 +108,8 @@ class YOLOv3(nn.Layer):
     def raw_outputs(self, image) -> list:
         """Images [B, 3, H, W] to the head's raw outputs per level, coarsest first."""
         if paddle.in_dynamic_mode():  # a graph may leave the size open
-            self._check_size(*image.shape[-2:])
+            check_input_size(image, self.largest_stride)
         return self.yolo_head(self.neck(self.backbone(image)))
-
-    def _check_size(self, height: int, width: int) -> None:
-        stride = self.largest_stride
-        if height % stride or width % stride:
-            raise ConfigError(
-                f"network input of {height} x {width} (height x width): both must be multiples of "
-                f"{stride}; the target_size of the reader's last resize decides about it"
-            )
 
     def decode(self, raw, im_shape, scale_factor) -> tuple:
         """Raw outputs to boxes [B, M, 4] in pixels of the original images and scores [B, C, M]."""

@@ -12,7 +12,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
-from ppdet_lite.modeling.inputs import as_tensors, position
+from ppdet_lite.modeling.inputs import as_tensors, check_input_size, position
 from ppdet_lite.modeling.layers.norm import set_norm_constants
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
 from ppdet_lite.modeling.post_process import CellPostProcess
@@ -135,16 +135,8 @@ class YOLOX(nn.Layer):
     def raw_outputs(self, image) -> list:
         """Images [B, 3, H, W] to the head's raw outputs per level, finest first."""
         if paddle.in_dynamic_mode():  # a graph may leave the size open
-            self._check_size(*image.shape[-2:])
+            check_input_size(image, self.largest_stride)
         return self.head(self.neck(self.backbone(image)))
-
-    def _check_size(self, height: int, width: int) -> None:
-        stride = self.largest_stride
-        if height % stride or width % stride:
-            raise ConfigError(
-                f"network input of {height} x {width} (height x width): both must be multiples of "
-                f"{stride}; the target_size of the reader's last resize decides about it"
-            )
 
     def decode(self, raw, im_shape, scale_factor) -> tuple:
         """Raw outputs to boxes [B, M, 4] in pixels of the original images and scores [B, C, M].
