@@ -13,6 +13,7 @@ EXAMPLES = """  python tools/benchmark_reader.py -c configs/ppyolo/ppyolov2_r50v
   ... -o TrainDataset.dataset_dir=my_data EvalDataset.dataset_dir=my_data
   ... --workers 0 2 8 --batches 50     these numbers of reader processes, longer runs
   ... --readers train --repeat 1       a quick look at the train reader
+  ... --normalize device host          uint8 batches and float32 batches
   ... --json reader.json               all numbers, of every single run
   ... --annotations                    instead: seconds and memory of opening annotations of COCO
                                        train2017's size (made for it), against plain json.load
@@ -52,6 +53,14 @@ def main() -> None:
         help="runs per number of workers, of which the table shows the median (default: 3)",
     )
     parser.add_argument(
+        "--normalize",
+        nargs="+",
+        choices=["device", "host"],
+        default=["device"],
+        help="batches of uint8 pixels, normalised on the device, as a run on a GPU reads; or of "
+        "float32, normalised by the reader, as a run on a CPU reads (default: device)",
+    )
+    parser.add_argument(
         "--annotations",
         nargs="?",
         const="",
@@ -69,7 +78,9 @@ def main() -> None:
         result = benchmark_annotations(cfg, args.annotations or None)
         print(report_annotations(result))
     else:
-        result = benchmark_readers(cfg, args.readers, args.workers, args.batches, args.repeat)
+        result = benchmark_readers(
+            cfg, args.readers, args.workers, args.batches, args.repeat, args.normalize
+        )
         print(report(result))
     if args.json:
         write_json(result, args.json)

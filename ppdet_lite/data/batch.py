@@ -5,7 +5,6 @@ from collections import Counter
 from functools import partial
 from typing import Callable, NamedTuple, Optional, Union
 
-import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
@@ -29,7 +28,7 @@ class RawBatch(NamedTuple):
 
     Attributes:
         fields: stacked arrays without the picture, and `im_file`.
-        image: [B, 3, H, W]: uint8 pixels, or float32 that needs nothing more.
+        image: pixels uint8 [B, H, W, 3], or float32 [B, 3, H, W] that needs nothing more.
         notes: things worth telling, counted.
         unreadable: file -> reason of the pictures that were replaced.
     """
@@ -56,6 +55,7 @@ class BatchBuilder:
             with one array per picture (unless `PadBox` made the lengths equal).
         draw_rank: makes the draws of the batch transforms this rank's own; 0: those of all ranks.
         cache: the `ImageCache` of the data set, None without.
+        raw_pixels: leave uint8 pixels to whoever takes the batch.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class BatchBuilder:
         collate_batch: bool = True,
         draw_rank: int = 0,
         cache=None,
+        raw_pixels: bool = False,
     ):
         self.dataset = dataset
         self.plan = plan
@@ -83,6 +84,7 @@ class BatchBuilder:
         self.collate_batch = collate_batch
         self.draw_rank = draw_rank
         self.cache = cache
+        self.raw_pixels = raw_pixels
         self._scratch = RecycledArrays()
 
     def __call__(
@@ -98,7 +100,8 @@ class BatchBuilder:
 
         Args:
             buffer: uint8 memory for the pixels, used when it is enough.
-            memory: normalise the pixels at once, into memory from here.
+            memory: where the picture comes from otherwise. It is normalised at once then, unless
+                `raw_pixels`.
         """
         refused = {}
         while True:
@@ -198,7 +201,7 @@ class BatchBuilder:
         buffer: Optional[np.ndarray],
         memory: Optional[RecycledArrays],
     ) -> np.ndarray:
-        """Render all pictures into one array [B, 3, H, W], see `__call__`."""
+        """Render all pictures into one array, see `__call__` and `RawBatch.image`."""
         if samples[0].get("image") is None:
             raise ConfigError("sample_transforms: Decode is missing; the samples have no pictures")
         images = [sample["image"] for sample in samples]
@@ -214,36 +217,47 @@ class BatchBuilder:
                 f"{sizes[-1]} (height, width); use Resize with keep_ratio: false, Resize and Pad, "
                 "BatchRandomResize, or batch_size 1"
             )
-        shape = (len(images), 3, *sizes[0])
-        if memory is not None:
-            result = memory.empty("image", shape)
-        elif buffer is not None and buffer.size >= math.prod(shape):
+        if memory is not None and not self.raw_pixels:
+            return self._normalised(images, memory.empty("image", (len(images), 3, *sizes[0])))
+        shape = (len(images), *sizes[0], 3)
+        if buffer is not None and buffer.size >= math.prod(shape):
             result = buffer[: math.prod(shape)].reshape(shape)
         else:
-            result = np.empty(shape, np.uint8)
-        # One picture after the other goes all the way, while its pixels are in the cache.
-        pixels = self._scratch.empty("pixels", (*sizes[0], 3), np.uint8)
-        planes = self._scratch.empty("planes", (3, *sizes[0]), np.uint8)
+            memory = RecycledArrays() if memory is None else memory
+            result = memory.empty("pixels", shape, np.uint8)
         for image, out in zip(images, result):
-            image.render(pixels)
-            cv2.split(pixels, list(out if memory is None else planes))
-            if memory is not None:
-                self.plan.normalizer.planes(planes, out)
+            image.render(out)
         return result
 
+    def _normalised(self, images: "list[LazyImage]", out: np.ndarray) -> np.ndarray:
+        """One picture after the other goes all the way, while its pixels are in the cache."""
+        pixels = self._scratch.empty("pixels", (*images[0].size_hw, 3), np.uint8)
+        for image, floats in zip(images, out):
+            self.plan.normalizer(image.render(pixels), floats)
+        return out
 
-def finish_batch(raw: RawBatch, plan: Plan, memory: Optional[RecycledArrays] = None) -> dict:
-    """The batch as the engine gets it: normalised float32 [B, 3, H, W] and, in training, targets.
 
-    Large arrays come from `memory`; nothing of the result shares memory with uint8 pixels.
+def finish_batch(
+    raw: RawBatch, plan: Plan, memory: Optional[RecycledArrays] = None, raw_pixels: bool = False
+) -> dict:
+    """The batch as the engine gets it: the picture and, in training, targets.
+
+    `image` is float32 [B, 3, H, W], normalised. With `raw_pixels` it may be uint8 [B, H, W, 3];
+    `pixel_map` float32 [2, 3] says then how it is normalised: pixel * pixel_map[0] + pixel_map[1].
+
+    Large arrays come from `memory`; but for raw pixels, nothing of the result is part of `raw`.
     """
     memory = RecycledArrays() if memory is None else memory
-    image = raw.image
+    image, size_hw, more = raw.image, raw.image.shape[2:], {}
     if image.dtype == np.uint8:
-        image = memory.empty("image", raw.image.shape)
-        for planes, out in zip(raw.image, image):
-            plan.normalizer.planes(planes, out)
-    batch = {"image": image, **raw.fields}
+        size_hw = image.shape[1:3]
+        if raw_pixels:
+            more = {"pixel_map": plan.normalizer.pixel_map()}
+        else:
+            image = memory.empty("image", (len(raw.image), 3, *size_hw))
+            for pixels, out in zip(raw.image, image):
+                plan.normalizer(pixels, out)
+    batch = {"image": image, **more, **raw.fields}
     if plan.target is not None and "gt_bbox" in batch:
-        plan.target.finish(batch, image.shape[2:], memory)
+        plan.target.finish(batch, size_hw, memory)
     return batch

@@ -167,10 +167,10 @@ class _Scratch(threading.local):
     def __init__(self):
         self.known = {}
 
-    def floats(self, name: str, shape) -> np.ndarray:
+    def empty(self, name: str, shape, dtype) -> np.ndarray:
         size = math.prod(shape)
         if name not in self.known or self.known[name].size < size:
-            self.known[name] = np.empty(size, np.float32)
+            self.known[name] = np.empty(size, dtype)
         return self.known[name][:size].reshape(shape)
 
 
@@ -216,17 +216,30 @@ def resize_exact(
         np.copyto(out, image)
         return out
     if interp == _LANCZOS and image.dtype == np.uint8:
-        floats = _scratch.floats("before", image.shape)
-        wide = _scratch.floats("after", (height, width, *image.shape[2:]))
+        floats = _scratch.empty("before", image.shape, np.float32)
+        wide = _scratch.empty("after", (height, width, *image.shape[2:]), np.float32)
         np.copyto(floats, image)
         cv2.resize(floats, (width, height), wide, interpolation=INTERPOLATIONS[interp])
-        result = cv2.addWeighted(wide, 1.0, wide, 0.0, 0.0, out, cv2.CV_8U)
+        cv2.threshold(wide, 0, 0, cv2.THRESH_TOZERO, dst=wide)  # the next takes absolute values
+        result = cv2.convertScaleAbs(wide, out)
     else:
         result = _resized(image, height, width, INTERPOLATIONS[interp], out)
     if out is None or np.may_share_memory(result, out):
         return result
     np.copyto(out, result)  # OpenCV made an array of its own
     return out
+
+
+# Nanoseconds of `resize_exact` per pixel before and after, one thread of a 3 GHz x86 processor.
+_RESIZE_COSTS = {0: (0.0, 1.2), 1: (0.3, 1.2), 2: (0.6, 1.7), 3: (4.0, 0.0), 4: (4.5, 7.0)}
+_LINEAR, _AREA = 1, 3
+
+
+def resize_cost(pixels_before: int, pixels_after: int, interp: int) -> float:
+    """About how long `resize_exact` takes; only good for choosing between two ways."""
+    enlarges = pixels_after >= pixels_before
+    costs = _RESIZE_COSTS[_LINEAR if interp == _AREA and enlarges else interp]
+    return costs[0] * pixels_before + costs[1] * pixels_after
 
 
 def _resized(image: np.ndarray, height: int, width: int, interpolation: int, out) -> np.ndarray:
@@ -291,6 +304,11 @@ class Normalizer:
         levels = np.arange(256) / (255.0 if is_scale else 1.0)
         self.table = (levels[None] - mean[:, None]) / std[:, None]
 
+    def pixel_map(self) -> np.ndarray:
+        """The same as numbers, float32 [2, 3]: pixel * [0] + [1] per channel."""
+        slope = (self.table[:, 255] - self.table[:, 0]) / 255
+        return np.stack([slope, self.table[:, 0]]).astype(np.float32)
+
     @classmethod
     def identity(cls) -> "Normalizer":
         """Pixels as floats 0-255, unchanged (readers without NormalizeImage)."""
@@ -304,13 +322,11 @@ class Normalizer:
             )
         if out is None:
             out = np.empty((3,) + image.shape[:2], np.float32)
-        self.planes(cv2.split(image), out)
-        return out
-
-    def planes(self, planes, out: np.ndarray) -> None:
-        """uint8 [3, H, W], or three arrays [H, W], -> float32 [3, H, W] in `out`."""
+        planes = _scratch.empty("planes", out.shape, np.uint8)
+        cv2.split(image, list(planes))
         for levels, plane, values in zip(self.table, planes, out):
             _map_levels(plane, levels, values)
+        return out
 
 
 def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:

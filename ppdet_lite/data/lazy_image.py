@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from ppdet_lite.data.colour import LevelMap, apply_changes, mean_gray
-from ppdet_lite.data.image_ops import fill_to_uint8, resize_exact
-from ppdet_lite.data.layers import Layer, Piece, Rect, blend
+from ppdet_lite.data.image_ops import fill_to_uint8, resize_cost, resize_exact
+from ppdet_lite.data.layers import BLEND_COST, Layer, Piece, Rect, blend
 from ppdet_lite.data.pixel_source import (
     REDUCTIONS,
     ArrayPixels,
@@ -216,8 +216,9 @@ class LazyImage:
     def _draw(self, out: np.ndarray, content: Rect, sources, changes) -> None:
         """Write the recoloured layers to `out`, the window `content` of the result.
 
-        Layers are blended and recoloured either before or after the resize, wherever that is less
-        work: before it there is one picture to resize instead of one per layer.
+        Layers are blended before or after the resize, wherever that is less work: before it there
+        is one picture to resize instead of one per layer. Colours are changed where the blend has
+        fewer pixels.
         """
         parts = [
             layer.part.reduced(reduction, pixels.shape[:2]).window(pixels)
@@ -225,22 +226,37 @@ class LazyImage:
         ]
         plain = not changes and len(parts) == 1 and self.layers[0].weight == 1.0
         full_size = all(reduction == 1 for _, reduction in sources)
-        before = full_size and not plain
-        if before and self.content.area <= len(parts) * content.area:
-            places = [layer.place for layer in self.layers]
-            resized = (self.content.height, self.content.width) != out.shape[:2]
-            canvas = np.empty((self.content.height, self.content.width, 3), np.uint8)
-            canvas = canvas if resized else out
-            self._compose(canvas, parts, places, self.content, changes)
-            if resized:
+        places = [self._scaled(layer.place) for layer in self.layers]
+        if full_size and not plain and self._blends_first(places, content):
+            canvas_hw = (self.content.height, self.content.width)
+            canvas = out if canvas_hw == out.shape[:2] else np.empty((*canvas_hw, 3), np.uint8)
+            self._compose(canvas, parts, [layer.place for layer in self.layers], self.content)
+            recolours_first = canvas is not out and self.content.area <= content.area
+            if recolours_first:
+                apply_changes(canvas, changes)
+            if canvas is not out:
                 resize_exact(canvas, out.shape[:2], self.interp, out)
+            if not recolours_first:
+                apply_changes(out, changes)
         else:
-            places = [self._scaled(layer.place) for layer in self.layers]
-            self._compose(out, parts, places, content, changes)
+            self._compose(out, parts, places, content)
+            apply_changes(out, changes)
 
-    def _compose(self, out: np.ndarray, parts, places, origin: Rect, changes) -> None:
-        """Resize every part to its place and write their recoloured sum to `out`; `origin` is the
-        rectangle that `out` shows, in the coordinates of `places`.
+    def _blends_first(self, places, content: Rect) -> bool:
+        """Whether blending at the size of the canvas and one resize to `content` take less time
+        than resizing every layer to its rectangle of `places` and blending there.
+        """
+        before, after = self.content.area, content.area
+        one_resize = resize_cost(before, after, self.interp)
+        resizes = sum(
+            resize_cost(layer.place.area, place.area, self.interp)
+            for layer, place in zip(self.layers, places)
+        )
+        return BLEND_COST * before + one_resize <= resizes + BLEND_COST * after
+
+    def _compose(self, out: np.ndarray, parts, places, origin: Rect) -> None:
+        """Resize every part to its place and write their sum to `out`; `origin` is the rectangle
+        that `out` shows, in the coordinates of `places`.
         """
         covers = Rect(0, 0, out.shape[1], out.shape[0])
         pieces = []
@@ -255,7 +271,6 @@ class LazyImage:
             pieces.append(Piece(pixels, place, layer.weight))
         else:
             blend(out, pieces)
-        apply_changes(out, changes)
 
 
 class Contrast(NamedTuple):

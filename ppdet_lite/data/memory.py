@@ -41,6 +41,18 @@ class _Block:
 _UNUSED = _Block(np.empty(0, np.uint8)).references()
 
 
+def is_unused(arrays: "list[np.ndarray]", index: int) -> bool:
+    """Whether nothing but the list refers to arrays[index], views of it included."""
+    return _references(arrays, index) <= _UNUSED_IN_LIST
+
+
+def _references(arrays: "list[np.ndarray]", index: int) -> int:
+    return sys.getrefcount(arrays[index])
+
+
+_UNUSED_IN_LIST = _references([np.empty(0, np.uint8)], 0)
+
+
 class RecycledArrays:
     """Hands out arrays, each in memory that nothing else refers to.
 

@@ -32,6 +32,8 @@ class Reader:
 
     Attributes:
         epoch, seed, rank, world_size: set by the engine before iterating.
+        raw_pixels: pictures come as uint8 pixels with a `pixel_map`, for a device that normalises
+            them (see `finish_batch`); set by the engine.
         wait_seconds: how long the loop waited for the latest batch; total_wait_seconds: for all of
             the epoch.
         notes: things said once, with their counts since the reader was made.
@@ -89,6 +91,7 @@ class Reader:
         self.cache = cache_settings(cache)
         self.seed = seed
         self.epoch, self.rank, self.world_size = 0, 0, 1
+        self.raw_pixels = False
         self._dataset = dataset
         self._forget()
 
@@ -162,7 +165,7 @@ class Reader:
                 began = time.perf_counter()
                 raw, release = source(number)
                 self._note(raw)
-                batch = finish_batch(raw, self.plan, self._memory)
+                batch = finish_batch(raw, self.plan, self._memory, self.raw_pixels)
                 del raw
                 release()
                 self.wait_seconds = time.perf_counter() - began
@@ -254,6 +257,7 @@ class Reader:
             self.collate_batch,
             draw_rank=self.rank if self.size_per_rank else 0,
             cache=self.open_cache(),
+            raw_pixels=self.raw_pixels,
         )
 
     def _batches_of(self, epoch: int) -> "list[np.ndarray]":
@@ -294,7 +298,8 @@ class Reader:
             workers = 0
         if workers and start < stop:
             shared = size if self.use_shared_memory else None
-            pool = WorkerPool(build, start, stop, workers, shared, build.epoch, self._say_once)
+            settings = (build.epoch, self._say_once, self.raw_pixels)
+            pool = WorkerPool(build, start, stop, workers, shared, *settings)
             self._pools.append(pool)
             return pool.get
         return lambda number: (build(number, None, self._memory), _nothing)

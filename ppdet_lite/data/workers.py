@@ -8,6 +8,7 @@ starts a batch when one of its slots of shared memory is free.
 
 import contextlib
 import gc
+import math
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.batch import RawBatch
+from ppdet_lite.data.memory import is_unused
 from ppdet_lite.data.shared_memory import SLOTS, batch_slots
 
 _LOOK_FOR_PARENT_S = 1.0
@@ -44,6 +46,8 @@ class WorkerPool:
         epoch: for messages.
         report: called with a line of text when a batch takes very long, or when there is too little
             memory for the batches in flight.
+        lends: hand out pixels where they lie in shared memory, which is used again when nobody
+            refers to them any more; otherwise it is as soon as `get`'s function is called.
     """
 
     def __init__(
@@ -55,8 +59,11 @@ class WorkerPool:
         slot_bytes: Optional[int],
         epoch: int,
         report: Callable[[str], None],
+        lends: bool = False,
     ):
         self.start = start
+        self.lends = lends
+        self._lent = []  # (worker, slot)
         self.epoch = epoch
         self.report = report
         self.processes, self.pipes = [], []
@@ -94,14 +101,30 @@ class WorkerPool:
             RuntimeError: any other exception of `build`, with the worker's traceback.
         """
         worker = (number - self.start) % len(self.processes)
+        self._take_back()
         message = self._receive(worker, number)
         if message[0] == "failed":
             raise _revived(message[1], message[2], self._name(worker), number)
         _, slot, raw, shape = message
         if shape is not None:
-            count = int(np.prod(shape))
-            raw = raw._replace(image=self.slots[worker][slot][:count].reshape(shape))
+            pixels = self.slots[worker][slot][: math.prod(shape)].reshape(shape)
+            if self.lends and self._has_another(worker, slot):
+                self._lent.append((worker, slot))
+                return raw._replace(image=pixels), _nothing
+            raw = raw._replace(image=pixels.copy() if self.lends else pixels)
         return raw, lambda: self._free(worker, slot)
+
+    def _has_another(self, worker: int, slot: int) -> bool:
+        """Whether the worker can go on while this slot is lent."""
+        slots = set(range(len(self.slots[worker]))) - {slot}
+        return any((worker, other) not in self._lent for other in slots)
+
+    def _take_back(self) -> None:
+        """Lets workers use the slots whose pixels nobody refers to any more."""
+        returned = [(w, slot) for w, slot in self._lent if is_unused(self.slots[w], slot)]
+        self._lent = [entry for entry in self._lent if entry not in returned]
+        for worker, slot in returned:
+            self._free(worker, slot)
 
     def close(self) -> None:
         """End all workers at once; safe to call again."""
@@ -114,7 +137,7 @@ class WorkerPool:
         for process in processes:
             process.join()
             process.close()
-        self.pipes, self.slots = [], []
+        self.pipes, self.slots, self._lent = [], [], []
 
     def _name(self, worker: int) -> str:
         return f"reader worker {worker} (process {self.processes[worker].pid})"
@@ -164,6 +187,10 @@ class WorkerPool:
             f"{self._name(worker)} {end} while batch {number} of epoch {self.epoch} was awaited"
             f"{hint}"
         )
+
+
+def _nothing() -> None:
+    """Giving back a slot that gives itself back."""
 
 
 def _work(build, numbers, pipe, slots, parent: int, inherited) -> None:

@@ -18,9 +18,11 @@ import paddle.distributed as dist
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
+from ppdet_lite.engine.setup import normalises_on_device
+from ppdet_lite.modeling.inputs import PIXEL_MAP, as_tensors
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
-MODEL_KEYS = ("image", "im_id", "im_shape", "scale_factor")
+MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
 """Arrays of an evaluation batch that a detector takes."""
 
 RESULTS_FILE = "bbox.json"
@@ -102,6 +104,7 @@ class Evaluator:
             if dataset is not None:
                 reader = reader(dataset)
         self.reader = reader
+        self.reader.raw_pixels = normalises_on_device()
         self.dataset = reader.dataset
         if len(self.dataset) == 0:
             raise DataError(f"{self.dataset.name}: no pictures to evaluate")
@@ -161,8 +164,7 @@ class Evaluator:
         reported = time.time()
         with progress_bar(total=batches, desc="evaluating", unit="batch") as bar:
             for index, batch in enumerate(self.reader):
-                inputs = {key: paddle.to_tensor(batch[key]) for key in MODEL_KEYS if key in batch}
-                outputs = model(inputs)
+                outputs = model(as_tensors({k: batch[k] for k in MODEL_KEYS if k in batch}))
                 bbox_num = outputs["bbox_num"].numpy()
                 yield np.asarray(batch["im_id"]).reshape(-1), outputs["bbox"].numpy(), bbox_num
                 bar.update(1)

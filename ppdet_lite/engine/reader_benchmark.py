@@ -24,6 +24,9 @@ from ppdet_lite.utils.logger import get_logger, progress_bar
 
 READERS = {"train": "TrainReader", "eval": "EvalReader"}
 
+NORMALIZE = ("device", "host")
+"""Batches of uint8 pixels, as a run on a GPU reads, or of float32, as a run on a CPU reads."""
+
 _DECODE_FLAGS = getattr(cv2, "IMREAD_COLOR_RGB", cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -60,6 +63,7 @@ def benchmark_readers(
     workers: Optional[Sequence[int]] = None,
     batches: int = 20,
     repeat: int = 3,
+    normalize: Sequence[str] = ("device",),
 ) -> dict:
     """Measures the readers of `cfg`.
 
@@ -68,6 +72,8 @@ def benchmark_readers(
         workers: numbers of reader processes to try; None for 0 up to the number of cores.
         batches: batches per run; an epoch that is shorter is followed by the next one.
         repeat: runs per number of workers; the tables show medians.
+        normalize: of NORMALIZE: where mean and std are applied. Steps and memory are those of the
+            first.
 
     Returns:
         `config`, `cores`, `readers` (name -> see `_measured`), `wall_s` and `cpu_s` of all of it.
@@ -87,7 +93,9 @@ def benchmark_readers(
     cv2.setNumThreads(0)
     try:
         results = {
-            name: _measured(name, _reader(cfg, name), sorted(set(workers)), batches, repeat)
+            name: _measured(
+                name, _reader(cfg, name), sorted(set(workers)), batches, repeat, normalize
+            )
             for name in readers
         }
     finally:
@@ -122,24 +130,28 @@ def _reader(cfg, name: str):
     return reader
 
 
-def _measured(name: str, reader, workers: "list[int]", batches: int, repeat: int) -> dict:
+def _measured(
+    name: str, reader, workers: "list[int]", batches: int, repeat: int, normalize: Sequence[str]
+) -> dict:
     """All numbers of one reader: `steps`, `runs`, `memory`, `rendered_by`, `cache`,
     `pictures_per_sample`, `batch_size`, `batches`, `images`.
     """
     parts = _parts(len(reader), batches)
-    passes = 1 + len(workers) * (repeat + 1) + (2 if reader.cache else 0)
+    settings = [(place, count) for place in normalize for count in workers]
+    passes = 1 + len(settings) * repeat + len(workers) + (2 if reader.cache else 0)
+    reader.raw_pixels = normalize[0] == "device"
     bar = progress_bar(batches * passes, name, "batch")
     try:
         steps, files, samples = _step_times(_without_cache(reader), parts, bar)
         cache = _filled_cache(reader, parts, bar)
         if cache is not None:
             steps, _, _ = _step_times(reader, parts, bar)
-        rounds = {count: [] for count in workers}
+        rounds = {setting: [] for setting in settings}
         # One reader for all rounds: its memory for batches is fetched once, as in a training.
-        bound = {count: reader(reader.dataset, count) for count in workers}
+        bound = {setting: _bound(reader, *setting) for setting in settings}
         for _ in range(repeat):
-            for count in workers:
-                rounds[count].append(_timed_round(bound[count], parts, files, bar))
+            for setting in settings:
+                rounds[setting].append(_timed_round(bound[setting], parts, files, bar))
         bound.clear()
         memory = [_memory(reader(reader.dataset, count), parts, bar) for count in workers]
     finally:
@@ -155,6 +167,13 @@ def _measured(name: str, reader, workers: "list[int]", batches: int, repeat: int
         "steps": steps,
         "memory": memory,
     }
+
+
+def _bound(reader, place: str, workers: int):
+    """The same reader with so many workers, its pixels normalised at `place`."""
+    bound = reader(reader.dataset, workers)
+    bound.raw_pixels = place == "device"
+    return bound
 
 
 def _without_cache(reader):
@@ -253,16 +272,17 @@ def _decode_time(files: "list[list[str]]") -> Spent:
     return spent
 
 
-def _runs(rounds: "dict[int, list[Round]]") -> "list[dict]":
-    """One row per number of workers; ratios are medians over the rounds, all rounds are kept."""
+def _runs(rounds: "dict[tuple[str, int], list[Round]]") -> "list[dict]":
+    """One row per setting; ratios are medians over the rounds, all rounds are kept."""
     rows = []
-    for count, done in rounds.items():
+    for (place, count), done in rounds.items():
         per_second = statistics.median(r.samples / r.reader.wall for r in done)
         decodes = all(r.decode.wall and r.decode.cpu for r in done)
         ratios = [r.reader.wall / r.decode.wall for r in done] if decodes else []
         cpu_ratios = [r.reader.cpu / r.decode.cpu for r in done] if decodes else []
         rows.append(
             {
+                "normalize": place,
                 "workers": count,
                 "samples_per_s": per_second,
                 "ms_per_sample": 1000 / per_second,
@@ -283,9 +303,10 @@ def _runs(rounds: "dict[int, list[Round]]") -> "list[dict]":
                 ],
             }
         )
-    alone = next((row["samples_per_s"] for row in rows if row["workers"] == 0), None)
+    alone = {row["normalize"]: row["samples_per_s"] for row in rows if row["workers"] == 0}
     for row in rows:
-        row["speedup"] = row["samples_per_s"] / alone if alone else None
+        one = alone.get(row["normalize"])
+        row["speedup"] = row["samples_per_s"] / one if one else None
     return rows
 
 

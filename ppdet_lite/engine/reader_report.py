@@ -70,7 +70,8 @@ def _reader_lines(name: str, reader: dict) -> "list[str]":
         "",
         *table(
             [
-                *("workers", "samples/s", "ms/sample", "decode", "ratio", "CPU ratio"),
+                *("normalised on", "workers", "samples/s", "ms/sample", "decode", "ratio"),
+                "CPU ratio",
                 *("speed-up", "cores used"),
             ],
             [_run_row(run) for run in reader["runs"]],
@@ -90,6 +91,7 @@ def _reader_lines(name: str, reader: dict) -> "list[str]":
 
 def _run_row(run: dict) -> "list[str]":
     return [
+        run["normalize"],
         str(run["workers"]),
         f"{run['samples_per_s']:.1f}",
         f"{run['ms_per_sample']:.2f}",

@@ -78,7 +78,7 @@ def timed_steps():
         (LazyImage, "thumbnail", lambda *rest, **more: _THUMBNAIL),
         (LazyImage, "render", clock._rendering),
         (batch_module.BatchBuilder, "_stack_fields", lambda *rest, **more: "stack (ground truth)"),
-        (image_ops.Normalizer, "planes", lambda *rest, **more: "normalise and layout"),
+        (image_ops.Normalizer, "__call__", lambda *rest, **more: "normalise and layout"),
         (Gt2YoloTarget, "finish", lambda *rest, **more: "Gt2YoloTarget"),
         (reader_module, "finish_batch", lambda *rest, **more: "finish the batch (the rest)"),
     ]

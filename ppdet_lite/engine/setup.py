@@ -52,6 +52,13 @@ def prepare_device(cfg) -> str:
     return device
 
 
+def normalises_on_device() -> bool:
+    """Whether batches go to the device as uint8 pixels and are normalised there: a quarter of the
+    bytes to copy, and less work for the processor. On a CPU the reader's one pass is faster.
+    """
+    return paddle.get_device() != "cpu"
+
+
 def _fair_share_of_cores() -> int:
     processes = int(os.environ.get("PADDLE_TRAINERS_NUM", "1") or 1)
     return max(1, core_count() // processes)

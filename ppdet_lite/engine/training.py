@@ -32,6 +32,7 @@ from ppdet_lite.engine.setup import (
     check_files,
     check_input_sizes,
     init_ranks,
+    normalises_on_device,
     output_folder,
     prepare_device,
     set_seed,
@@ -121,6 +122,7 @@ def build_trainer(
     seed = set_seed(cfg, ranks)
     reader = create("TrainReader", cfg)
     reader.seed, reader.rank, reader.world_size = seed, ranks.rank, ranks.world_size
+    reader.raw_pixels = normalises_on_device()
     dataset = reader.dataset
     evaluator = _checked_evaluator(cfg, dataset, evaluate)
     accumulate_steps = int(cfg.get("accumulate_steps", 1) or 1)

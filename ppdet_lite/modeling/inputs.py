@@ -12,13 +12,23 @@ They stay numpy arrays: they decide what is computed, and to read them back woul
 """
 
 
+PIXEL_MAP = "pixel_map"
+"""Comes with an `image` of uint8 pixels [B, H, W, 3]: float32 [2, 3], see `as_tensors`."""
+
+
 def as_tensors(inputs: dict) -> dict:
     """Arrays as tensors and lists of arrays as lists of tensors; tensors stay as they are.
+
+    Pixels are normalised, and brought to [B, 3, H, W], on the device: pixel * map[0] + map[1].
 
     Ground truth comes as a list, one array per image, when the images of a batch hold different
     numbers of objects. Values that no network can take (file names) are left out.
     """
     converted = {}
+    if PIXEL_MAP in inputs:
+        pixels = paddle.to_tensor(inputs["image"])
+        inputs = {**inputs, "image": _normalised(pixels, inputs[PIXEL_MAP])}
+        del inputs[PIXEL_MAP]
     for key, value in inputs.items():
         if key in POSITION_KEYS or paddle.is_tensor(value):
             converted[key] = value
@@ -27,6 +37,12 @@ def as_tensors(inputs: dict) -> dict:
         elif isinstance(value, (list, tuple)) and all(map(_is_array, value)):
             converted[key] = [paddle.to_tensor(entry) for entry in value]
     return converted
+
+
+def _normalised(pixels, pixel_map):
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W]."""
+    slope, shift = paddle.to_tensor(pixel_map).reshape([2, 3, 1, 1])
+    return pixels.transpose([0, 3, 1, 2]).astype("float32") * slope + shift
 
 
 def _is_array(value) -> bool:

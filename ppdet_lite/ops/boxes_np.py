@@ -41,10 +41,12 @@ def intersection_matrix(
     boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray, offset: float = 0.0
 ) -> np.ndarray:
     """Area shared by every pair of boxes: [N, 4], [M, 4] to [N, M]; `offset` as in `box_area`."""
-    top_left = np.maximum(boxes_a_xyxy[:, None, :2], boxes_b_xyxy[None, :, :2])
-    bottom_right = np.minimum(boxes_a_xyxy[:, None, 2:4], boxes_b_xyxy[None, :, 2:4])
-    size = np.maximum(bottom_right - top_left + offset, 0)
-    return size[..., 0] * size[..., 1]
+    # One axis after the other: numpy is slow where the last dimension holds only x and y.
+    left_a, top_a, right_a, bottom_a = boxes_a_xyxy.T[:4, :, None]
+    left_b, top_b, right_b, bottom_b = boxes_b_xyxy.T[:4]
+    width = np.minimum(right_a, right_b) - np.maximum(left_a, left_b) + offset
+    height = np.minimum(bottom_a, bottom_b) - np.maximum(top_a, top_b) + offset
+    return np.maximum(width, 0) * np.maximum(height, 0)
 
 
 def iou_matrix(

@@ -6,7 +6,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.transforms.base import Context
 from ppdet_lite.data.transforms.boxes import BboxXYXY2XYWH, NormalizeBox, PadBox
-from ppdet_lite.data.transforms.crop import RandomCrop
+from ppdet_lite.data.transforms.crop import RandomCrop, _inside
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.distort import RandomDistort
 from ppdet_lite.data.transforms.geometry import RandomExpand, RandomFlip
@@ -254,12 +254,18 @@ def test_crop_respects_the_threshold():
     assert cropped > 5
 
 
+def cut(crop, sample, window):
+    """The sample as `crop` makes it when it has drawn `window`."""
+    keep = np.flatnonzero(_inside(sample["gt_bbox"], window[None])[:, 0])
+    return crop._crop(sample, window, keep)
+
+
 def test_crop_keeps_boxes_by_their_centre():
     sample = make_sample(boxes=[(0, 0, 40, 40), (50, 50, 119, 89)])
-    kept = RandomCrop()._crop(sample, np.array([19, 19, 60, 60]))
+    kept = cut(RandomCrop(), sample, np.array([19, 19, 60, 60]))
     np.testing.assert_array_equal(kept["gt_class"][:, 0], [0])
     np.testing.assert_array_equal(kept["gt_bbox"], [[0, 0, 21, 21]])
-    assert RandomCrop()._crop(sample, np.array([41, 0, 60, 30])) is None
+    assert cut(RandomCrop(), sample, np.array([41, 0, 60, 30])) is None
 
 
 def test_crop_variants():
@@ -288,27 +294,27 @@ def triangle_sample():
 def test_crop_fits_boxes_to_clipped_polygons():
     sample = triangle_sample()
     window = np.array([30, 5, 100, 80])  # leaves the part x >= 30: corners (30,10) (60,10) (30,40)
-    with_polygons = RandomCrop()._crop(sample, window)
+    with_polygons = cut(RandomCrop(), sample, window)
     np.testing.assert_allclose(with_polygons["gt_bbox"], [[0, 5, 30, 35]])
-    boxes_only = RandomCrop(is_mask_crop=False)._crop(sample, window)
+    boxes_only = cut(RandomCrop(is_mask_crop=False), sample, window)
     np.testing.assert_allclose(boxes_only["gt_bbox"], [[0, 5, 30, 55]])
 
 
 def test_crop_drops_objects_whose_polygon_lies_outside():
     sample = triangle_sample()
     window = np.array([35, 35, 100, 80])  # holds the box centre (35, 35), none of the triangle
-    assert RandomCrop()._crop(sample, window) is None
-    assert len(RandomCrop(is_mask_crop=False)._crop(sample, window)["gt_bbox"]) == 1
+    assert cut(RandomCrop(), sample, window) is None
+    assert len(cut(RandomCrop(is_mask_crop=False), sample, window)["gt_bbox"]) == 1
 
 
 def test_crop_keeps_the_box_of_objects_that_are_not_cut_or_have_no_polygon():
     sample = triangle_sample()
     sample["gt_poly"] = [[]]
-    cut = RandomCrop()._crop(sample, np.array([30, 5, 100, 80]))
-    np.testing.assert_allclose(cut["gt_bbox"], [[0, 5, 30, 55]])
+    whole = cut(RandomCrop(), sample, np.array([30, 5, 100, 80]))
+    np.testing.assert_allclose(whole["gt_bbox"], [[0, 5, 30, 55]])
     loose = make_sample(90, 120, [(10, 10, 60, 60)])
     loose["gt_poly"] = [[np.array([[12, 12], [58, 12], [12, 58]])]]  # smaller than its box
-    whole = RandomCrop()._crop(loose, np.array([5, 5, 100, 80]))
+    whole = cut(RandomCrop(), loose, np.array([5, 5, 100, 80]))
     np.testing.assert_allclose(whole["gt_bbox"], [[5, 5, 55, 55]])
 
 

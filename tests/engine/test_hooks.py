@@ -184,3 +184,7 @@ def test_pictures_show_the_photo_and_its_boxes():
     assert changed[2, 3] and changed[6, 7] and not changed[0].any() and not changed[:, 0].any()
     assert not changed[4, 5]
     assert len(picture_batch(batch, {"norm_type": "none", "is_scale": True}, 1)) == 1
+    pixels = photo[None].repeat(2, 0)  # what a run on a GPU reads
+    raw_plain, raw_boxed = picture_batch({**batch, "image": pixels}, settings, 4)
+    np.testing.assert_array_equal([raw_plain, raw_boxed], [plain, boxed])
+    np.testing.assert_array_equal(pixels[1], photo)

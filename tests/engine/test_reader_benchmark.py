@@ -89,7 +89,19 @@ def test_steps_go_by_the_names_of_the_list(make_config):
     assert steps["Decode"]["calls_per_sample"] == 2  # the partner's too
     assert steps["Mixup"]["calls_per_sample"] == steps["render"]["calls_per_sample"] == 1
     assert steps["Gt2YoloTarget"]["calls_per_sample"] == 0.5  # once per batch
-    assert {"decode (pixels)", "normalise and layout", "stack (ground truth)"} <= set(names)
+    assert {"decode (pixels)", "stack (ground truth)"} <= set(names)
+
+
+def test_pixels_normalised_on_the_device_or_by_the_reader(make_config):
+    places = ["host", "device"]
+    result = benchmark_readers(make_config(), ["eval"], [1, 0], 2, repeat=1, normalize=places)
+    reader = result["readers"]["eval"]
+    found = [(run["normalize"], run["workers"], run["speedup"] == 1) for run in reader["runs"]]
+    expected = [("host", 0, True), ("host", 1, False), ("device", 0, True), ("device", 1, False)]
+    assert found == expected
+    assert "normalise and layout" in [step["step"] for step in reader["steps"]]  # of the first
+    on_device = benchmark_readers(make_config(), ["eval"], [0], 2, repeat=1)["readers"]["eval"]
+    assert "normalise and layout" not in [step["step"] for step in on_device["steps"]]
 
 
 def test_measured_runs_are_not_slowed_by_the_step_clock(make_config):

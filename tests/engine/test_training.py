@@ -9,13 +9,16 @@ import sys
 import time
 
 import numpy as np
+import paddle
 import pytest
 
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, TrainingError, UserError
 from ppdet_lite.core.workspace import load_config, register
 from ppdet_lite.data.transforms.base import Transform
+from ppdet_lite.engine import evaluator, training
 from ppdet_lite.engine.checkpoint import load_resume, load_state, read_meta
 from ppdet_lite.engine.training import run_training
+from ppdet_lite.modeling.detectors.yolov3 import YOLOv3
 
 CONFIG = """
 _BASE_: [{repo}/configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml]
@@ -257,3 +260,24 @@ def test_kill_9_in_the_middle_leaves_a_run_to_go_on_with(config, repo):
     state = run_training(config(f"epoch={newest + 2}"), resume=str(config.folder / str(newest)))
     assert state.iteration == 2 * (newest + 2)
     assert not list(config.folder.glob(".*.tmp"))
+
+
+def test_pixels_may_be_normalised_on_the_device(config, monkeypatch, tmp_path):
+    """The road of a run on a GPU, walked on the CPU: the same network in the end."""
+    found, kinds = [], []
+    forward = YOLOv3.forward
+
+    def watched(self, inputs):
+        kinds.append(inputs["image"].dtype)
+        return forward(self, inputs)
+
+    monkeypatch.setattr(YOLOv3, "forward", watched)
+    for on_device in (False, True):
+        for module in (training, evaluator):
+            monkeypatch.setattr(module, "normalises_on_device", lambda answer=on_device: answer)
+        cfg = config("epoch=1", f"save_dir={tmp_path / str(on_device)}")
+        state = run_training(cfg, evaluate=True)
+        found.append({key: value.numpy() for key, value in state.model.state_dict().items()})
+    assert set(kinds) == {paddle.float32}
+    for key, value in found[0].items():
+        np.testing.assert_allclose(found[1][key], value, rtol=1e-3, atol=1e-4, err_msg=key)

@@ -166,7 +166,7 @@ def run_batch_half(samples, interp: int) -> dict:
         ],
     )
     samples = plan.run_batch(samples, None)
-    pixels = np.stack([sample["image"].render().transpose(2, 0, 1) for sample in samples])
+    pixels = np.stack([sample["image"].render() for sample in samples])
     keys = ("gt_bbox", "gt_class", "gt_score", "im_shape", "scale_factor")
     fields = {key: np.stack([sample[key] for sample in samples]) for key in keys}
     return finish_batch(RawBatch(fields, pixels, {}, {}), plan)

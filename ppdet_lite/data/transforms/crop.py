@@ -76,7 +76,8 @@ class RandomCrop(Transform):
             inside = _inside(boxes_xyxy, windows_xyxy)
             allowed = inside.any(axis=0) & self._overlaps(boxes_xyxy, windows_xyxy, choices[index])
             for number in np.flatnonzero(allowed):
-                cropped = self._crop(sample, windows_xyxy[number])
+                keep = np.flatnonzero(inside[:, number])
+                cropped = self._crop(sample, windows_xyxy[number], keep)
                 if cropped is not None:
                     return cropped
         return sample
@@ -114,11 +115,10 @@ class RandomCrop(Transform):
             reached &= shares.min(axis=0) >= threshold
         return reached
 
-    def _crop(self, sample: dict, window: np.ndarray) -> Optional[dict]:
-        """The sample cut to the window, None when no object is left in it."""
+    def _crop(self, sample: dict, window: np.ndarray, keep: np.ndarray) -> Optional[dict]:
+        """The sample cut to the window with the objects `keep`, None when no object is left."""
         left, top, right, bottom = (int(edge) for edge in window)
         width, height = right - left, bottom - top
-        keep = np.flatnonzero(_inside(sample["gt_bbox"], window[None])[:, 0])
         cropped = select_objects(sample, keep)
         boxes_xyxy = cropped["gt_bbox"] - np.array([left, top, left, top], np.float32)
         cropped["gt_bbox"] = clip_boxes(boxes_xyxy, height, width)
@@ -139,9 +139,9 @@ def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
     x1, y1, x2, y2 = boxes_xyxy.T[:, :, None]
     left, top, right, bottom = windows_xyxy.T
     x, y = (x1 + x2) / 2, (y1 + y2) / 2
-    inside = (left <= x) & (x < right) & (top <= y) & (y < bottom)
     # Such a window holds some of the box unless the box has no width or height.
-    return inside & (x1 < x2) & (y1 < y2)
+    solid = (x1 < x2) & (y1 < y2)
+    return (left <= x) & (x < right) & (top <= y) & (y < bottom) & solid
 
 
 def _fit_to_polygons(sample: dict, cut, width: int, height: int) -> dict:

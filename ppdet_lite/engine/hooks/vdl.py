@@ -89,23 +89,17 @@ def picture_batch(batch: dict, normalisation: dict, count: int) -> list:
     """Pictures of a training batch with their boxes.
 
     Args:
-        batch: `image` float32 [B, 3, H, W] normalised, `gt_bbox` float32 [B, P, 4] normalised
-            centre x, centre y, width, height, zero padded (may be absent).
+        batch: `image` float32 [B, 3, H, W] normalised, or uint8 [B, H, W, 3]; `gt_bbox` float32
+            [B, P, 4] normalised centre x, centre y, width, height, zero padded (may be absent).
         normalisation: `mean`, `std`, `is_scale` of the normalisation to undo, or {}.
         count: at most so many.
 
     Returns:
         list of uint8 [H, W, 3] RGB.
     """
-    shifted = normalisation.get("norm_type", "mean_std") == "mean_std"
-    std = np.float32(normalisation.get("std", 1.0) if shifted else 1.0)
-    mean = np.float32(normalisation.get("mean", 0.0) if shifted else 0.0)
-    scale = 255.0 if normalisation.get("is_scale", False) else 1.0
     pictures = []
     for index in range(min(count, len(batch["image"]))):
-        pixels = batch["image"][index].transpose(1, 2, 0) * std + mean
-        picture = np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8)
-        picture = np.ascontiguousarray(picture)
+        picture = _pixels(batch["image"][index], normalisation)
         height, width = picture.shape[:2]
         for x, y, w, h in batch.get("gt_bbox", np.zeros((index + 1, 0, 4)))[index]:
             if w > 0 and h > 0:
@@ -114,3 +108,15 @@ def picture_batch(batch: dict, normalisation: dict, count: int) -> list:
                 cv2.rectangle(picture, first, second, _BOX_COLOUR, 2)
         pictures.append(picture)
     return pictures
+
+
+def _pixels(image: np.ndarray, normalisation: dict) -> np.ndarray:
+    """uint8 [H, W, 3], a new array; see `picture_batch`."""
+    if image.dtype == np.uint8:
+        return image.copy()
+    shifted = normalisation.get("norm_type", "mean_std") == "mean_std"
+    std = np.float32(normalisation.get("std", 1.0) if shifted else 1.0)
+    mean = np.float32(normalisation.get("mean", 0.0) if shifted else 0.0)
+    scale = 255.0 if normalisation.get("is_scale", False) else 1.0
+    pixels = image.transpose(1, 2, 0) * std + mean
+    return np.ascontiguousarray(np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8))
