@@ -48,7 +48,8 @@ def main() -> int:
         raise ConfigError("--repeats, --warmup and --threads: 1 or more")
     cfg = config_from_args(args) if args.config else None
     from detector import open_engine
-    from engine_paddle import prefer_fast_blas
+
+    from ppdet_lite.core.cpu import prefer_fast_blas
 
     prefer_fast_blas()
     from model_folder import ModelFolder

@@ -2,17 +2,17 @@
 
 import ctypes
 import functools
-import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 import numpy as np
 from infer_options import DEVICES, RUN_MODES
 from model_folder import PARAMS_FILE, ModelFolder
 from tensorrt_config import TensorRTOptions, TensorRTSetup, check_tensorrt
 
+from ppdet_lite.core.cpu import cpu_has_any, prefer_fast_blas
 from ppdet_lite.core.errors import UserError
 
 PADDLE_ERRORS = (RuntimeError, ValueError, NotImplementedError, MemoryError, OSError)
@@ -232,41 +232,15 @@ def check_graph(graph: Path) -> None:
 
 
 # ----------------------------------------------------------------------------- speed on processors
-@functools.cache
-def _cpu_info() -> str:
-    """/proc/cpuinfo of the first core; empty where there is none (macOS, Windows)."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            return stream.read().partition("\n\n")[0]
-    except OSError:
-        return ""
-
-
-def _flags(names: Sequence[str]) -> bool:
-    """Whether the processor has one of the instruction sets `names`."""
-    return bool(set(names) & set(_cpu_info().split()))
-
-
 def _has_bfloat16() -> bool:
     """Whether bfloat16 is worth asking for; says so in one line where it is not."""
-    if _flags(("avx512_bf16", "amx_bf16")):
+    if cpu_has_any(("avx512_bf16", "amx_bf16")):
         return True
     print(
         "bfloat16 is off: this CPU has no instructions for it (avx512_bf16, amx_bf16)",
         file=sys.stderr,
     )
     return False
-
-
-def prefer_fast_blas() -> None:
-    """Lets the MKL of Paddle's wheels use AVX2 on processors of AMD.
-
-    That MKL (of 2019) asks for the maker of the processor and takes its slowest kernels where it is
-    not Intel, which made the deformable convolutions three times slower. Only this variable changes
-    its mind; it is read when MKL computes for the first time.
-    """
-    if "AuthenticAMD" in _cpu_info() and _flags(("avx2",)):
-        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
 
 
 @functools.cache

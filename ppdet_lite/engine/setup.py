@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 from paddle import distributed
 
+from ppdet_lite.core.cpu import prefer_fast_blas
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.sources.class_names import compare_class_names
 from ppdet_lite.engine.machine import core_count
@@ -47,6 +48,7 @@ def prepare_device(cfg) -> str:
                 else "no GPU is visible"
             )
             get_logger().info("Running on the CPU: %s.", reason)
+        prefer_fast_blas()
         use_cpu_cores(cfg.get("cpu_threads") or _fair_share_of_cores())
     paddle.set_device(device)
     return device

@@ -1,7 +1,6 @@
 """deploy/python/infer.py: equal to the trained model, light, and clear about what is wrong."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import paddle
 import pytest
 import yaml
 
+from ppdet_lite.core import cpu as cpu_module
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.image_ops import decode_image
@@ -299,13 +299,13 @@ def test_onednn_that_fails_is_replaced_with_one_line(
 
 def test_bfloat16_only_where_the_cpu_has_it(deploy, exported, trained, capsys, monkeypatch):
     cpu = "flags : avx2\n"
-    monkeypatch.setattr(deploy.engine_paddle, "_cpu_info", lambda: cpu)
+    monkeypatch.setattr(cpu_module, "cpu_info", lambda: cpu)
     detector = deploy.detector.Detector(exported, enable_mkldnn_bfloat16=True)
     assert detector.engine.kernels == "oneDNN"
     assert capsys.readouterr().err == (
         "bfloat16 is off: this CPU has no instructions for it (avx512_bf16, amx_bf16)\n"
     )
-    monkeypatch.setattr(deploy.engine_paddle, "_cpu_info", lambda: "flags : avx2 avx512_bf16\n")
+    monkeypatch.setattr(cpu_module, "cpu_info", lambda: "flags : avx2 avx512_bf16\n")
     calls = []
     config = FakeConfig(calls)
     engine = detector.engine
@@ -323,22 +323,6 @@ class FakeConfig:
 
     def __getattr__(self, name):
         return lambda *args: self._calls.append(name)
-
-
-def test_fast_blas_is_chosen_on_amd_only(deploy, monkeypatch):
-    for cpu, expected in (
-        ("vendor_id : AuthenticAMD\nflags : avx avx2\n", "5"),
-        ("vendor_id : AuthenticAMD\nflags : avx\n", None),
-        ("vendor_id : GenuineIntel\nflags : avx avx2\n", None),
-        ("", None),
-    ):
-        monkeypatch.delenv("MKL_DEBUG_CPU_TYPE", raising=False)
-        monkeypatch.setattr(deploy.engine_paddle, "_cpu_info", lambda cpu=cpu: cpu)
-        deploy.engine_paddle.prefer_fast_blas()
-        assert os.environ.get("MKL_DEBUG_CPU_TYPE") == expected
-    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "4")
-    deploy.engine_paddle.prefer_fast_blas()
-    assert os.environ["MKL_DEBUG_CPU_TYPE"] == "4"
 
 
 @pytest.mark.parametrize("mode", ["trt_fp32", "trt_fp16", "trt_int8"])

@@ -1,0 +1,31 @@
+"""What the processor can do, and what has to be said for Paddle to use it."""
+
+import functools
+import os
+from typing import Sequence
+
+
+@functools.cache
+def cpu_info() -> str:
+    """/proc/cpuinfo of the first core; empty where there is none (macOS, Windows)."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            return stream.read().partition("\n\n")[0]
+    except OSError:
+        return ""
+
+
+def cpu_has_any(instruction_sets: Sequence[str]) -> bool:
+    """Whether the processor has one of them, in the names of /proc/cpuinfo."""
+    return bool(set(instruction_sets) & set(cpu_info().split()))
+
+
+def prefer_fast_blas() -> None:
+    """Lets the MKL of Paddle's wheels use AVX2 on processors of AMD.
+
+    That MKL (of 2019) asks for the maker of the processor and takes its slowest kernels where it is
+    not Intel: a training step takes a quarter less time without them, a deformable convolution two
+    thirds. Only this variable changes its mind; it is read when MKL computes for the first time.
+    """
+    if "AuthenticAMD" in cpu_info() and cpu_has_any(("avx2",)):
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
