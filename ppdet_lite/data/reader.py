@@ -33,7 +33,7 @@ class Reader:
     Attributes:
         epoch, seed, rank, world_size: set by the engine before iterating.
         raw_pixels: pictures come as uint8 pixels with a `pixel_map`, for a device that normalises
-            them (see `finish_batch`); set by the engine.
+            them (see `finish_batch`); set by the engine; counts from the next iteration on.
         wait_seconds: how long the loop waited for the latest batch; total_wait_seconds: for all of
             the epoch.
         notes: things said once, with their counts since the reader was made.
@@ -165,7 +165,7 @@ class Reader:
                 began = time.perf_counter()
                 raw, release = source(number)
                 self._note(raw)
-                batch = finish_batch(raw, self.plan, self._memory, self.raw_pixels)
+                batch = finish_batch(raw, self.plan, self._memory, build.raw_pixels)
                 del raw
                 release()
                 self.wait_seconds = time.perf_counter() - began
@@ -298,7 +298,7 @@ class Reader:
             workers = 0
         if workers and start < stop:
             shared = size if self.use_shared_memory else None
-            settings = (build.epoch, self._say_once, self.raw_pixels)
+            settings = (build.epoch, self._say_once, build.raw_pixels)
             pool = WorkerPool(build, start, stop, workers, shared, *settings)
             self._pools.append(pool)
             return pool.get

@@ -48,6 +48,9 @@ class WorkerPool:
             memory for the batches in flight.
         lends: hand out pixels where they lie in shared memory, which is used again when nobody
             refers to them any more; otherwise it is as soon as `get`'s function is called.
+
+    Raises:
+        DataError: the system does not allow so many processes.
     """
 
     def __init__(
@@ -67,30 +70,40 @@ class WorkerPool:
         self.epoch = epoch
         self.report = report
         self.processes, self.pipes = [], []
-        method = multiprocessing.get_context("fork")
         count = min(workers, max(stop - start, 1))
         self.slots = batch_slots(count, slot_bytes, report) if slot_bytes else [[]] * count
         try:
-            for worker, slots in enumerate(self.slots):
-                here, there = method.Pipe()
-                self.pipes.append(here)
-                numbers = range(start + worker, stop, count)
-                process = method.Process(
-                    target=_work,
-                    args=(build, numbers, there, slots, os.getpid(), list(self.pipes)),
-                    name=f"reader worker {worker}",
-                    daemon=True,
-                )
-                with warnings.catch_warnings():  # forking beside other threads is meant here
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    process.start()
-                there.close()
-                self.processes.append(process)
-                for slot in range(len(slots) or SLOTS):
-                    self._free(worker, slot)
+            for worker in range(count):
+                self._start(worker, build, range(start + worker, stop, count))
+        except OSError as error:
+            self.close()
+            raise DataError(
+                f"reader worker {worker} of {count} cannot be started ({error.strerror}): use a "
+                "smaller worker_num, or raise the system's limits"
+            ) from error
         except BaseException:
             self.close()
             raise
+
+    def _start(self, worker: int, build: Callable, numbers: range) -> None:
+        """Forks a worker for these batches."""
+        method = multiprocessing.get_context("fork")
+        slots = self.slots[worker]
+        here, there = method.Pipe()
+        self.pipes.append(here)
+        process = method.Process(
+            target=_work,
+            args=(build, numbers, there, slots, os.getpid(), list(self.pipes)),
+            name=f"reader worker {worker}",
+            daemon=True,
+        )
+        with warnings.catch_warnings():  # forking beside other threads is meant here
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        there.close()
+        self.processes.append(process)
+        for slot in range(len(slots) or SLOTS):
+            self._free(worker, slot)
 
     def get(self, number: int) -> "tuple[RawBatch, Callable[[], None]]":
         """Batch `number` (in rising order) and a function to call when its pixels are used up.
@@ -98,8 +111,11 @@ class WorkerPool:
         Raises:
             DataError: a worker has died.
             UserError: what `build` raised, with its own type.
-            RuntimeError: any other exception of `build`, with the worker's traceback.
+            RuntimeError: any other exception of `build`, with the worker's traceback; or the pool
+                has been closed.
         """
+        if not self.processes:
+            raise RuntimeError(f"batch {number}: the reader has been closed; iterate anew")
         worker = (number - self.start) % len(self.processes)
         self._take_back()
         message = self._receive(worker, number)

@@ -26,8 +26,8 @@ def as_tensors(inputs: dict) -> dict:
     """
     converted = {}
     if PIXEL_MAP in inputs:
-        pixels = paddle.to_tensor(inputs["image"])
-        inputs = {**inputs, "image": _normalised(pixels, inputs[PIXEL_MAP])}
+        pixels, pixel_map = (_tensor(inputs[key]) for key in ("image", PIXEL_MAP))
+        inputs = {**inputs, "image": _normalised(pixels, pixel_map)}
         del inputs[PIXEL_MAP]
     for key, value in inputs.items():
         if key in POSITION_KEYS or paddle.is_tensor(value):
@@ -39,10 +39,15 @@ def as_tensors(inputs: dict) -> dict:
     return converted
 
 
+def _tensor(value):
+    return value if paddle.is_tensor(value) else paddle.to_tensor(value)
+
+
 def _normalised(pixels, pixel_map):
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W]."""
-    slope, shift = paddle.to_tensor(pixel_map).reshape([2, 3, 1, 1])
-    return pixels.transpose([0, 3, 1, 2]).astype("float32") * slope + shift
+    slope, shift = pixel_map.reshape([2, 3, 1, 1])
+    # Devices that cannot transpose uint8 can convert it.
+    return pixels.astype("float32").transpose([0, 3, 1, 2]) * slope + shift
 
 
 def _is_array(value) -> bool:

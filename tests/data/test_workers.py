@@ -139,6 +139,37 @@ def test_leaving_the_loop_ends_the_workers(dataset):
     wait_until_gone(pids)
 
 
+def test_batches_of_a_closed_reader(dataset):
+    reader = plain(dataset, [], worker_num=2)
+    batches = reader.batches(0)
+    next(batches)
+    reader.close()
+    with pytest.raises(RuntimeError, match="batch 1: the reader has been closed; iterate anew"):
+        next(batches)
+    assert len(list(reader.batches(0))) == len(reader)
+
+
+def test_a_system_that_allows_too_few_processes(dataset, monkeypatch):
+    fork, started = os.fork, []
+
+    def limited():
+        if len(started) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        pid = fork()
+        started.append(pid)
+        return pid
+
+    monkeypatch.setattr(os, "fork", limited)
+    with pytest.raises(DataError) as error:
+        next(plain(dataset, [], worker_num=4).batches(0))
+    assert str(error.value) == (
+        "reader worker 2 of 4 cannot be started (Resource temporarily unavailable): use a smaller "
+        "worker_num, or raise the system's limits"
+    )
+    assert len(started) == 2
+    wait_until_gone(started)
+
+
 def test_more_workers_than_batches(dataset):
     reader = plain(dataset, [], worker_num=9, batch_size=6)
     assert len(list(reader.batches(0))) == 2
