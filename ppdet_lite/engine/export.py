@@ -144,6 +144,7 @@ def describe_export(
     nms, decode = model.post_process.nms, model.post_process.decode
     arch = _ARCH_OF.get(cfg.architecture, cfg.architecture)
     height, width = options.input_hw or (-1, -1)
+    preprocess = steps_of_all_releases(preprocess)
     if options.input_hw is not None:
         preprocess = _with_target_size(preprocess, height, width)
     description = {
@@ -167,6 +168,19 @@ def describe_export(
     if "onnx" in options.formats:
         description["onnx_opset"] = OPSET
     return description
+
+
+def steps_of_all_releases(preprocess: "list[dict]") -> "list[dict]":
+    """The same steps without the key `norm_type` of NormalizeImage.
+
+    PaddleDetection's deploy script passes the keys on as arguments, and its earlier releases know
+    no `norm_type`. Without one a script takes "mean_std"; "none" is a mean of 0 and a std of 1.
+    """
+    steps = [dict(step) for step in preprocess]
+    for step in steps:
+        if step.pop("norm_type", "mean_std") == "none":
+            step.update(mean=[0.0] * 3, std=[1.0] * 3)
+    return steps
 
 
 def _with_target_size(preprocess: "list[dict]", height: int, width: int) -> "list[dict]":

@@ -56,7 +56,6 @@ def test_folder_holds_the_model_and_what_deployment_must_know(exported):
                 "mean": [0.485, 0.456, 0.406],
                 "std": [0.229, 0.224, 0.225],
                 "is_scale": True,
-                "norm_type": "mean_std",
             },
             {"type": "Permute"},
         ],
