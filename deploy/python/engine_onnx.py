@@ -28,12 +28,13 @@ class OnnxRuntimeEngine:
             import onnxruntime
         except ImportError as error:
             raise _missing("onnxruntime", error) from error
+        providers = _providers(onnxruntime, device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = cpu_threads
         options.log_severity_level = 3  # errors; its warnings are about unused constants
         try:
             self.session = onnxruntime.InferenceSession(
-                str(files.graph), options, providers=_providers(onnxruntime, device)
+                str(files.graph), options, providers=providers
             )
         except Exception as error:  # its exceptions have no common base class of their own
             raise _unusable(files.graph, "ONNX Runtime", error) from error
