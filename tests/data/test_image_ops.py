@@ -271,6 +271,9 @@ def test_resize_keeps_the_ratio_inside_any_target(photo):
     portrait = photo.transpose(1, 0, 2).copy()  # 64 high, 40 wide, into a wide target
     resized, scale = resize(portrait, (32, 200), keep_ratio=True)
     assert resized.shape[:2] == (32, 20)
+    odd = np.zeros((33, 100, 3), np.uint8)  # 26.4 rows: the picture gets 26, and so says the scale
+    resized, scale = resize(odd, (80, 80), keep_ratio=True)
+    assert resized.shape[:2] == (26, 80) and scale == (26 / 33, 0.8)
     thin = np.zeros((1, 500, 3), np.uint8)
     assert resize(thin, (32, 32), keep_ratio=True)[0].shape[:2] == (1, 32)
 
