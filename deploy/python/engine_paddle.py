@@ -5,7 +5,7 @@ import functools
 import sys
 import warnings
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 from infer_options import DEVICES, RUN_MODES
@@ -69,7 +69,7 @@ class PaddleEngine:
         try:
             self.predictor = self._build()
         except PADDLE_ERRORS as error:
-            self._give_up_onednn(error)
+            self._without_onednn(error)
         self.input_names = self.predictor.get_input_names()
         self.fixed_batch = self.tensorrt.fixed_batch if self.tensorrt else None
 
@@ -87,11 +87,7 @@ class PaddleEngine:
         try:
             return self._run(inputs)
         except PADDLE_ERRORS as error:
-            self._give_up_onednn(error)
-            try:
-                return self._run(inputs)
-            except PADDLE_ERRORS as second:
-                raise self._unusable(second) from second
+            return self._without_onednn(error, lambda: self._run(inputs))
 
     def _run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
         self.bind(inputs)
@@ -154,16 +150,22 @@ class PaddleEngine:
         elif hasattr(config, "disable_mkldnn"):  # on by default in Paddle 3.3
             config.disable_mkldnn()
 
-    def _give_up_onednn(self, error: Exception) -> None:
-        """Rebuilds the predictor without oneDNN; an error that is not oneDNN's is passed on."""
+    def _without_onednn(self, error: Exception, attempt: Callable = lambda: None):
+        """What `attempt` returns with a new predictor that has no oneDNN. An error that comes again
+        is not oneDNN's and is passed on; oneDNN then stays."""
         if not self.onednn:
             raise self._unusable(error) from error
+        before = self.bfloat16, getattr(self, "predictor", None)
         self.onednn = self.bfloat16 = False
         try:
             self.predictor = self._build()
+            result = attempt()
         except PADDLE_ERRORS as second:
+            self.onednn = True
+            self.bfloat16, self.predictor = before
             raise self._unusable(second) from second
         print(f"oneDNN is off, it cannot run this model here: {_end_of(error)}", file=sys.stderr)
+        return result
 
     def _unusable(self, error: Exception) -> UserError:
         return UserError(
@@ -196,6 +198,8 @@ def check_runtime(device: str, run_mode: str) -> None:
     try:
         import paddle
     except ImportError as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
         raise UserError(
             f"Paddle cannot be imported ({error}); install paddlepaddle, or paddlepaddle-gpu for "
             "--device GPU (README.md says from where)"
@@ -214,6 +218,13 @@ def check_runtime(device: str, run_mode: str) -> None:
         )
     if run_mode != "paddle":
         check_tensorrt(run_mode)
+
+
+def _was_interrupted(error: Optional[BaseException]) -> bool:
+    """Whether Ctrl-C in the middle of an import is behind its error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def check_graph(graph: Path) -> None:

@@ -297,6 +297,33 @@ def test_onednn_that_fails_is_replaced_with_one_line(
     assert detector.engine.kernels == "paddle"
 
 
+def test_an_error_that_is_not_onednns_leaves_it_on(deploy, exported, trained, capsys):
+    detector = deploy.detector.Detector(exported)
+    wrong = {
+        "image": np.zeros((1, 3, 10, 10), np.float32),
+        "im_shape": np.ones((1, 2), np.float32),
+        "scale_factor": np.ones((1, 2), np.float32),
+    }
+    with pytest.raises(UserError, match=f"{exported}: Paddle cannot run this model"):
+        detector.engine.run(wrong)
+    assert detector.engine.kernels == "oneDNN" and capsys.readouterr().err == ""
+    assert_same(trained, detector, [built_in_picture()])
+
+
+def test_ctrl_c_while_paddle_is_imported(deploy, monkeypatch):
+    """Its libraries turn a KeyboardInterrupt into an ImportError."""
+
+    class Interrupted:
+        def find_spec(self, name, path=None, target=None):
+            if name == "paddle":
+                raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.delitem(sys.modules, "paddle")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(KeyboardInterrupt):
+        deploy.engine_paddle.check_runtime("CPU", "paddle")
+
+
 def test_bfloat16_only_where_the_cpu_has_it(deploy, exported, trained, capsys, monkeypatch):
     cpu = "flags : avx2\n"
     monkeypatch.setattr(cpu_module, "cpu_info", lambda: cpu)
