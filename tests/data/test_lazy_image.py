@@ -112,6 +112,34 @@ def test_mix_of_an_edited_picture(first, second):
     np.testing.assert_array_equal(ours, expected)
 
 
+@pytest.mark.parametrize("interp", [1, 2, 3, 4])
+@pytest.mark.parametrize("size_hw", [(32, 48), (60, 80), (128, 160)])
+def test_blending_before_or_after_the_resize(first, second, interp, size_hw, monkeypatch):
+    """Which one is chosen is a matter of time: the picture is the same but for its rounding and
+    the pixels along the edges of its layers.
+    """
+    mixed = LazyImage(first).mix(LazyImage(second), 0.4)
+    coloured = mixed.recolour(LevelMap(1.2)).recolour(Saturation(1.3)).contrast(0.8)
+    for image in (mixed, coloured, mixed.expand(150, 140, 20, 10, (120, 110, 100)).flip()):
+        found = []
+        for blends_first in (True, False):
+            monkeypatch.setattr(LazyImage, "_blends_first", lambda *args, way=blends_first: way)
+            found.append(image.resize(*size_hw, interp).render().astype(int))
+        difference = found[0] - found[1]
+        assert np.abs(difference).mean() < 2
+        assert abs(difference.mean()) < 0.6
+        assert np.abs(found[0] - found[1][:, ::-1]).mean() > 10  # what another picture would give
+
+
+def test_blending_happens_where_it_is_less_work(first, second, monkeypatch):
+    mixed = LazyImage(first).mix(LazyImage(second), 0.4)
+    canvases = []
+    monkeypatch.setattr(LazyImage, "_compose", lambda self, out, *rest: canvases.append(out.shape))
+    for size_hw in ((32, 32), (180, 160)):
+        mixed.resize(*size_hw, 1).render()
+    assert canvases == [(32, 32, 3), (90, 80, 3)]  # shrunk before, enlarged after
+
+
 def test_operations_after_resize_act_on_the_resized_picture(first):
     image = LazyImage(first).resize(30, 40, 1)
     array = cv2.resize(first, (40, 30))

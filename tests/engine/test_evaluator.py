@@ -111,6 +111,30 @@ def test_a_long_evaluation_shows_where_it_is(small_config, capsys, monkeypatch):
     assert "evaluating: batch 1 of 2" in printed and "evaluating: batch 2 of 2" in printed
 
 
+def test_pixels_may_be_normalised_on_the_device(small_config, tmp_path, monkeypatch):
+    """The road of a run on a GPU, walked on the CPU, with workers: the same detections."""
+    found, kinds = [], []
+    as_tensors = evaluator_module.as_tensors
+
+    def watched(inputs):
+        kinds.append(str(inputs["image"].dtype))
+        return as_tensors(inputs)
+
+    monkeypatch.setattr(evaluator_module, "as_tensors", watched)
+    for workers, on_device in ((0, False), (2, True)):
+        monkeypatch.setattr(evaluator_module, "normalises_on_device", lambda way=on_device: way)
+        folder = tmp_path / str(on_device)
+        cfg = load(small_config, f"worker_num={workers}", "EvalReader.batch_size=1")
+        run_evaluation(cfg, output_eval=str(folder))
+        found.append(json.loads((folder / "bbox.json").read_text()))
+    assert kinds == ["float32"] * 4 + ["uint8"] * 4
+    assert len(found[0]) == len(found[1]) > 20
+    for one, other in zip(*found):
+        assert (one["image_id"], one["category_id"]) == (other["image_id"], other["category_id"])
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+        assert one["bbox"] == pytest.approx(other["bbox"], abs=0.05)
+
+
 def test_two_runs_do_not_add_up(small_config):
     evaluator = Evaluator(load(small_config))
     evaluator.run(Oracle(evaluator.dataset, keep=0.0))

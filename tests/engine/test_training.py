@@ -263,7 +263,9 @@ def test_kill_9_in_the_middle_leaves_a_run_to_go_on_with(config, repo):
 
 
 def test_pixels_may_be_normalised_on_the_device(config, monkeypatch, tmp_path):
-    """The road of a run on a GPU, walked on the CPU: the same network in the end."""
+    """The road of a run on a GPU, walked on the CPU: the same network in the end, also where the
+    batches of a step lie in the memory of workers.
+    """
     found, kinds = [], []
     forward = YOLOv3.forward
 
@@ -275,7 +277,9 @@ def test_pixels_may_be_normalised_on_the_device(config, monkeypatch, tmp_path):
     for on_device in (False, True):
         for module in (training, evaluator):
             monkeypatch.setattr(module, "normalises_on_device", lambda answer=on_device: answer)
-        cfg = config("epoch=1", f"save_dir={tmp_path / str(on_device)}")
+        options = ["epoch=1", "TrainReader.batch_size=2", "accumulate_steps=2"]
+        options += [f"worker_num={2 * on_device}", f"save_dir={tmp_path / str(on_device)}"]
+        cfg = config(*options)
         state = run_training(cfg, evaluate=True)
         found.append({key: value.numpy() for key, value in state.model.state_dict().items()})
     assert set(kinds) == {paddle.float32}
