@@ -5,8 +5,10 @@ gets a step further, so decoding, inference and drawing would follow each other 
 there are. ONNX Runtime and OpenVINO let go of the lock and do not need this.
 """
 
+import contextlib
 import multiprocessing
 import signal
+import threading
 from typing import Optional
 
 import numpy as np
@@ -41,9 +43,15 @@ class EngineProcess:
         self._process = context.Process(
             target=_serve, args=(far_end, shared, str(model_dir), options), daemon=True
         )
-        self._process.start()
+        with _interrupts_ignored():
+            self._process.start()
         far_end.close()
-        facts = self._answer()
+        try:
+            facts = self._answer()
+        except BaseException:
+            self._process.kill()  # Paddle prints its call stack when asked to end
+            self._process.join()
+            raise
         self.kernels, self.device = facts["kernels"], facts["device"]
         self.fixed_batch, self.input_names = facts["fixed_batch"], facts["input_names"]
 
@@ -87,9 +95,23 @@ class EngineProcess:
         )
 
 
+@contextlib.contextmanager
+def _interrupts_ignored():
+    """A process started meanwhile ignores Ctrl-C from its first moment: it is the business of this
+    one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are set in the main thread only
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _serve(pipe, shared, model_dir: str, options: dict) -> None:
     """What the other process does: opens the engine and answers until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     from detector import open_engine
     from model_folder import ModelFolder
 

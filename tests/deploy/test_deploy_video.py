@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -448,3 +449,23 @@ def test_a_process_that_dies_is_said(deploy, exported):
         "memory was used up)"
     )
     detector.close()
+
+
+def test_ctrl_c_while_the_other_process_starts(deploy, exported, monkeypatch):
+    """It ends without a word: it ignores Ctrl-C from its first moment and is not asked to end."""
+    seen = []
+
+    def interrupted(self):
+        status = Path(f"/proc/{self._process.pid}/status")
+        if status.exists():  # Linux
+            ignored = next(x for x in status.read_text().splitlines() if x.startswith("SigIgn:"))
+            assert int(ignored.split()[1], 16) & 1 << (signal.SIGINT - 1)
+        seen.append(self._process)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(deploy.engine_process.EngineProcess, "_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        deploy.detector.Detector(exported, own_process=True)
+    assert seen[0].exitcode == -signal.SIGKILL
+    assert signal.getsignal(signal.SIGINT) is before
