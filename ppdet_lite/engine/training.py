@@ -11,6 +11,7 @@ import paddle
 
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.workspace import create, merge_config
+from ppdet_lite.data.transforms.boxes import BboxXYXY2XYWH, NormalizeBox
 from ppdet_lite.data.transforms.normalise import NormalizeImage
 from ppdet_lite.engine.checkpoint import load_resume, load_weights, stem_of
 from ppdet_lite.engine.detector import build_detector
@@ -207,6 +208,8 @@ def _vdl_hook(cfg, reader, vdl_log_dir: Optional[str], folder: str) -> VisualDLH
         vdl_log_dir or os.path.join(folder, "vdl"),
         int(cfg.get("log_iter", 20)),
         normalisation.settings if normalisation is not None else {},
+        centres=any(isinstance(t, BboxXYXY2XYWH) for t in transforms),
+        fractions=any(isinstance(t, NormalizeBox) for t in transforms),
     )
 
 

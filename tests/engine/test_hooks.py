@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import ConfigError, TrainingError
+from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.engine.hooks.ema import EMAHook
 from ppdet_lite.engine.hooks.evaluation import EvalHook
 from ppdet_lite.engine.hooks.guard import GuardHook
 from ppdet_lite.engine.hooks.log import LogHook
 from ppdet_lite.engine.hooks.vdl import VisualDLHook, picture_batch
+from ppdet_lite.engine.training import _vdl_hook
 from ppdet_lite.utils.logger import get_logger
 
 LINE = re.compile(
@@ -169,6 +171,18 @@ def test_visualdl_in_a_folder_that_cannot_be(tmp_path):
         VisualDLHook(str(tmp_path / "file"))
 
 
+@pytest.mark.parametrize(
+    "config, as_ppyolo",
+    [("ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml", True), ("yolox/yolox_s_300e_coco.yml", False)],
+)
+def test_the_form_of_the_boxes_follows_the_readers_list(repo, tmp_path, config, as_ppyolo):
+    pytest.importorskip("visualdl")
+    cfg = load_config(repo / "configs" / config)
+    hook = _vdl_hook(cfg, create("TrainReader", cfg), None, str(tmp_path))
+    hook.close(None)
+    assert hook.box_form == {"centres": as_ppyolo, "fractions": as_ppyolo}
+
+
 def test_pictures_show_the_photo_and_its_boxes():
     photo = np.full((8, 10, 3), (200, 100, 50), np.uint8)
     settings = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "is_scale": True}
@@ -187,4 +201,9 @@ def test_pictures_show_the_photo_and_its_boxes():
     pixels = photo[None].repeat(2, 0)  # what a run on a GPU reads
     raw_plain, raw_boxed = picture_batch({**batch, "image": pixels}, settings, 4)
     np.testing.assert_array_equal([raw_plain, raw_boxed], [plain, boxed])
+    corners = [np.zeros((0, 4), np.float32), np.array([[3, 2, 7, 6]], np.float32)]  # as in YOLOX
+    ragged = {"image": pixels, "gt_bbox": corners}
+    in_pixels = picture_batch(ragged, {}, 4, centres=False, fractions=False)
+    np.testing.assert_array_equal(in_pixels, [plain, boxed])
+    np.testing.assert_array_equal(picture_batch({"image": pixels}, {}, 1), [photo])
     np.testing.assert_array_equal(pixels[1], photo)

@@ -25,6 +25,7 @@ class VisualDLHook(Hook):
         normalisation: settings of the reader's NormalizeImage (`mean`, `std`, `is_scale`), undone
             for the pictures; None or {} when the batches are not normalised.
         pictures: number of pictures.
+        centres, fractions: the form of the boxes, see `picture_batch`.
 
     Raises:
         ConfigError: the package visualdl is not installed, or the folder cannot be made.
@@ -36,6 +37,8 @@ class VisualDLHook(Hook):
         log_iter: int = 20,
         normalisation: Optional[dict] = None,
         pictures: int = 4,
+        centres: bool = True,
+        fractions: bool = True,
     ):
         try:
             from visualdl import LogWriter
@@ -50,6 +53,7 @@ class VisualDLHook(Hook):
         self.log_iter = max(1, log_iter)
         self.normalisation = normalisation or {}
         self.pictures = pictures
+        self.box_form = {"centres": centres, "fractions": fractions}
         self._evaluated = None
         self._writer = LogWriter(logdir=folder)
         get_logger().info("VisualDL: visualdl --logdir %s", folder)
@@ -62,7 +66,9 @@ class VisualDLHook(Hook):
         """Scalars, and pictures at the first step."""
         iteration = trainer.state.iteration
         if self.pictures:
-            images = picture_batch(record.batches[0], self.normalisation, self.pictures)
+            images = picture_batch(
+                record.batches[0], self.normalisation, self.pictures, **self.box_form
+            )
             for index, image in enumerate(images):
                 self._writer.add_image(f"train/{index}", image, iteration)
             self.pictures = 0
@@ -85,14 +91,18 @@ class VisualDLHook(Hook):
         self._writer.close()
 
 
-def picture_batch(batch: dict, normalisation: dict, count: int) -> list:
+def picture_batch(
+    batch: dict, normalisation: dict, count: int, centres: bool = True, fractions: bool = True
+) -> list:
     """Pictures of a training batch with their boxes.
 
     Args:
         batch: `image` float32 [B, 3, H, W] normalised, or uint8 [B, H, W, 3]; `gt_bbox` float32
-            [B, P, 4] normalised centre x, centre y, width, height, zero padded (may be absent).
+            [B, P, 4], zero padded, or a list of B arrays [P, 4] (may be absent).
         normalisation: `mean`, `std`, `is_scale` of the normalisation to undo, or {}.
         count: at most so many.
+        centres: boxes are centre x, centre y, width, height; otherwise two corners x1, y1, x2, y2.
+        fractions: of the picture's width and height; otherwise pixels.
 
     Returns:
         list of uint8 [H, W, 3] RGB.
@@ -100,12 +110,16 @@ def picture_batch(batch: dict, normalisation: dict, count: int) -> list:
     pictures = []
     for index in range(min(count, len(batch["image"]))):
         picture = _pixels(batch["image"][index], normalisation)
-        height, width = picture.shape[:2]
-        for x, y, w, h in batch.get("gt_bbox", np.zeros((index + 1, 0, 4)))[index]:
-            if w > 0 and h > 0:
-                first = (int((x - w / 2) * width), int((y - h / 2) * height))
-                second = (int((x + w / 2) * width), int((y + h / 2) * height))
-                cv2.rectangle(picture, first, second, _BOX_COLOUR, 2)
+        boxes = np.asarray(batch["gt_bbox"][index] if "gt_bbox" in batch else np.zeros((0, 4)))
+        if fractions:
+            boxes = boxes * np.tile(picture.shape[1::-1], 2)
+        first, second = boxes[:, :2], boxes[:, 2:]
+        if centres:
+            first, second = first - second / 2, first + second / 2
+        for start, end in zip(first, second):
+            if (end > start).all():
+                corners = (tuple(int(edge + 0.5) for edge in corner) for corner in (start, end))
+                cv2.rectangle(picture, *corners, _BOX_COLOUR, 2)
         pictures.append(picture)
     return pictures
 
