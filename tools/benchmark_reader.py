@@ -72,8 +72,10 @@ def main() -> None:
     cfg = config_from_args(args)
     from ppdet_lite.engine.annotation_benchmark import benchmark_annotations, report_annotations
     from ppdet_lite.engine.reader_benchmark import benchmark_readers
-    from ppdet_lite.engine.reader_report import report, write_json
+    from ppdet_lite.engine.reader_report import check_json, report, write_json
 
+    if args.json:
+        check_json(args.json)
     if args.annotations is not None:
         result = benchmark_annotations(cfg, args.annotations or None)
         print(report_annotations(result))

@@ -88,6 +88,7 @@ def benchmark_readers(
             raise ConfigError(f"{key}: found {value}, allowed: 1 or more")
     if not workers or min(workers) < 0:
         raise ConfigError(f"--workers: found {workers}, allowed: 0 or more")
+    readers, normalize = dict.fromkeys(readers), list(dict.fromkeys(normalize))  # each once
     get_logger()  # what the readers have to say goes to the package's own log
     began, threads = Spent.now(), cv2.getNumThreads()
     cv2.setNumThreads(0)

@@ -15,7 +15,7 @@ from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.plan import Plan
 from ppdet_lite.engine.process_memory import Memory, memory_of
 from ppdet_lite.engine.reader_benchmark import _parts, benchmark_readers
-from ppdet_lite.engine.reader_report import report, write_json
+from ppdet_lite.engine.reader_report import check_json, report, write_json
 from ppdet_lite.engine.reader_steps import StepClock
 
 TRAIN = """
@@ -192,9 +192,18 @@ def test_the_tool_prints_the_tables(make_config, repo, tiny_coco, monkeypatch, c
     assert list(json.loads((tmp_path / "out.json").read_text())["readers"]) == ["train"]
 
 
+def test_settings_given_twice_are_measured_once(make_config):
+    twice = ["device", "device"]
+    result = benchmark_readers(make_config(), ["eval"], [0, 0], 1, repeat=1, normalize=twice)
+    (run,) = result["readers"]["eval"]["runs"]
+    assert len(run["rounds"]) == 1
+
+
 def test_wrong_numbers(make_config):
     with pytest.raises(ConfigError, match="--batches: found 0, allowed: 1 or more"):
         benchmark_readers(make_config(), batches=0)
+    with pytest.raises(ConfigError, match="--repeat: found 0, allowed: 1 or more"):
+        benchmark_readers(make_config(), repeat=0)
     with pytest.raises(ConfigError, match=r"--workers: found \[-1\], allowed: 0 or more"):
         benchmark_readers(make_config(), workers=[-1])
 
@@ -226,6 +235,26 @@ def test_report_and_json(make_config, tmp_path):
     assert json.loads((tmp_path / "all.json").read_text()) == result
     with pytest.raises(ConfigError, match="--json .*nowhere.*: cannot be written"):
         write_json(result, str(tmp_path / "nowhere" / "all.json"))
+
+
+def test_a_file_that_cannot_be_written_is_said_before_the_measuring(tmp_path):
+    check_json(str(tmp_path / "new.json"))
+    check_json("new.json")  # in the working folder
+    assert not (tmp_path / "new.json").exists()
+    with pytest.raises(ConfigError, match=r"cannot be written \(it is a folder\)"):
+        check_json(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"cannot be written \(there is no folder .*nowhere\)"):
+        check_json(str(tmp_path / "nowhere" / "all.json"))
+
+
+def test_the_tool_looks_first_where_it_shall_write(repo, monkeypatch, capsys, tmp_path):
+    config = repo / "configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml"  # its pictures are not here
+    argv = ["tool", "-c", str(config), "--json", str(tmp_path / "nowhere" / "all.json")]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(repo / "tools/benchmark_reader.py"), run_name="__main__")
+    assert stop.value.code == 2
+    assert "error: --json" in capsys.readouterr().err
 
 
 def test_batches_beyond_an_epoch():
