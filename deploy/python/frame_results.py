@@ -1,5 +1,6 @@
 """What is written for frames: a video with the boxes, a line of JSON per frame, COCO results."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Optional, Sequence
@@ -36,6 +37,7 @@ class VideoFile:
         self.path: Optional[Path] = None
         self._writer = None
         self._size_hw = (0, 0)
+        self._count = 0
 
     def write(self, image_rgb: np.ndarray) -> None:
         """Appends uint8 RGB; all frames have the size of the first.
@@ -54,12 +56,23 @@ class VideoFile:
                 image_rgb, 0, extra[0], 0, extra[1], cv2.BORDER_REPLICATE
             )
         self._writer.write(np.ascontiguousarray(image_rgb[:, :, ::-1]))
+        self._count += 1
 
     def close(self) -> None:
-        """Finishes the file; without this it cannot be played."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        """Finishes the file; without this it cannot be played.
+
+        Raises:
+            DataError: it cannot be played all the same: OpenCV says nothing when the disk is full.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        written = cv2.VideoCapture(str(self.path))
+        frames = written.get(cv2.CAP_PROP_FRAME_COUNT) if written.isOpened() else 0
+        written.release()
+        if frames < self._count - 1:
+            raise DataError(f"{self.path}: the video is not whole; is the disk full?")
 
     def _open(self, size_hw: "tuple[int, int]") -> None:
         self.stem.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +109,7 @@ class FrameResults:
         save_results: write bbox.json with all detections, whatever their score.
 
     Raises:
-        DataError: a result would be written over the video itself, or the folder is not writable.
+        DataError: the folder cannot be written.
     """
 
     def __init__(
@@ -118,11 +131,9 @@ class FrameResults:
         self.records = [] if save_results else None
         self.json_path = stem.with_name(stem.name + ".jsonl")
         self._drawn, self._next = None, 0
-        try:
+        with self._named_errors():
             self.output_dir.mkdir(parents=True, exist_ok=True)
             self._lines = open(self.json_path, "w", 1, "utf-8")  # noqa: SIM115, see close
-        except OSError as error:
-            raise DataError(f"{self.json_path}: cannot be written ({error.strerror})") from error
 
     def write(self, frame, bbox: np.ndarray) -> None:
         """The detections [M, 6] of the next frame."""
@@ -132,7 +143,8 @@ class FrameResults:
             "time_s": round(frame.index / self.source.fps, 3),
             "detections": found,
         }
-        self._lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+        with self._named_errors():
+            self._lines.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.count += 1
         self.detections += len(found)
         if self.records is not None:
@@ -151,16 +163,34 @@ class FrameResults:
         self._drawn, self._next = drawn, frame.index + 1
 
     def close(self) -> "list[Path]":
-        """Finishes all files and returns those that were written."""
-        self._lines.close()
+        """Finishes all files and returns those that were written.
+
+        Raises:
+            DataError: one of them is not whole; the others are finished nevertheless.
+        """
         written = [self.json_path]
-        if self.video is not None:
-            self.video.close()
-            written += [self.video.path] if self.video.path else []
-        if self.records is not None:
-            write_json(self.output_dir / RESULTS_FILE, self.records)
-            written.append(self.output_dir / RESULTS_FILE)
+        with contextlib.ExitStack() as steps:  # the last one is done first, and all of them
+            if self.video is not None:
+                steps.callback(self.video.close)
+                written += [self.video.path] if self.video.path else []
+            if self.records is not None:
+                path = self.output_dir / RESULTS_FILE
+                steps.callback(write_json, path, self.records)
+                written.append(path)
+            steps.callback(self._close_lines)
         return written
+
+    def _close_lines(self) -> None:
+        with self._named_errors():
+            self._lines.close()
+
+    @contextlib.contextmanager
+    def _named_errors(self):
+        """Errors of the lines of JSON name their file."""
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self.json_path}: cannot be written ({error.strerror})") from error
 
 
 def check_not_the_input(video: Path, output_dir: Path) -> None:

@@ -145,8 +145,10 @@ def open_stream(url: str, max_frames: Optional[int] = None) -> FrameSource:
 
 
 def without_password(url: str) -> str:
-    """The address as it may stand in messages and files: `user:***@` instead of the password."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", url)
+    """The address as it may stand in messages and files: `user:***@` instead of the password, which
+    may hold any character, and `password=***` among its parameters."""
+    url = re.sub(r"(://[^/@:\[]*):(?!\d+(?:/|$))(?:[^/]*|.*)@", r"\1:***@", url)
+    return re.sub(r"(?i)((?:password|passwd|pwd|pass|token)=)[^&;/]*", r"\1***", url)
 
 
 def _open(source, timeout_ms: Optional[int] = None):

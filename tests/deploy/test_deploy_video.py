@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -204,7 +205,11 @@ def test_passwords_are_masked(deploy):
     mask = deploy.frame_sources.without_password
     assert mask("rtsp://10.0.0.7/a@b:c") == "rtsp://10.0.0.7/a@b:c"
     assert mask("rtsp://admin:pa:ss@10.0.0.7:554/x") == "rtsp://admin:***@10.0.0.7:554/x"
-    assert mask("http://10.0.0.7:8080/video") == "http://10.0.0.7:8080/video"
+    assert mask("http://10.0.0.7:8080/video@b") == "http://10.0.0.7:8080/video@b"
+    assert mask("rtsp://[fe80::1]:554/a@b") == "rtsp://[fe80::1]:554/a@b"
+    assert mask("rtsp://me:p@ss@10.0.0.7/x@y") == "rtsp://me:***@10.0.0.7/x@y"
+    assert mask("rtsp://me:pa/ss@10.0.0.7/x") == "rtsp://me:***@10.0.0.7/x"
+    assert mask("http://cam/x?user=me&PASSWORD=a:b&c=1") == "http://cam/x?user=me&PASSWORD=***&c=1"
 
 
 def test_gray_frames_and_strange_rates(deploy):
@@ -387,6 +392,44 @@ def test_skipped_frames_keep_the_time_of_the_video(deploy, tmp_path):
     assert sorted(results.close()) == [tmp_path / "cam.jsonl", tmp_path / "cam.mp4"]
     _, frames = read_video(tmp_path / "cam.mp4")
     assert [number_of(frame) for frame in frames] == [0, 1, 1, 1, 1, 5]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_said_and_the_other_files_are_finished(deploy, tmp_path):
+    source = live(deploy, StubCapture(fps=10.0))
+    results = deploy.frame_results.FrameResults(source, tmp_path, ["a"], 0.5, save_results=True)
+    row, frame = np.array([[0, 0.9, 1, 2, 30, 40]]), deploy.frame_sources.Frame(0, frame_image(0))
+    results.write(frame, row)
+    results._lines.close()
+    results._lines = open("/dev/full", "w", 1)  # noqa: SIM115, closed by the results
+    with pytest.raises(DataError) as caught:
+        results.write(frame, row)
+    assert str(caught.value) == (
+        f"{tmp_path / 'cam.jsonl'}: cannot be written (No space left on device)"
+    )
+    with pytest.raises(DataError, match="cam.jsonl: cannot be written .No space left on device"):
+        results.close()
+    assert len(json.loads((tmp_path / "bbox.json").read_text())) == 1
+    assert len(read_video(tmp_path / "cam.mp4")[1]) == 1
+
+
+def test_a_video_that_is_not_whole_is_said(deploy, tmp_path):
+    """OpenCV's writer says nothing when the disk is full."""
+    video = deploy.frame_results.VideoFile(tmp_path / "v", 25)
+    for index in range(FRAMES):
+        video.write(frame_image(index))
+    release = video._writer.release
+
+    def cut_short():
+        release()
+        data = video.path.read_bytes()
+        video.path.write_bytes(data[: len(data) // 2])
+
+    video._writer = SimpleNamespace(release=cut_short)
+    with pytest.raises(DataError) as caught:
+        video.close()
+    assert str(caught.value) == f"{tmp_path / 'v.mp4'}: the video is not whole; is the disk full?"
+    video.close()  # there is nothing left to do
 
 
 def test_a_folder_that_cannot_be_written_is_named(deploy, tmp_path):
