@@ -153,21 +153,25 @@ def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
 def true_or_false(text: str) -> bool:
     """argparse type: true or false in any case."""
     if text.lower() not in ("true", "false"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: true, false")
     return text.lower() == "true"
 
 
 def positive(text: str) -> int:
     """argparse type: a whole number from 1."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    return _at_least(1, text)
 
 
 def whole(text: str) -> int:
     """argparse type: a whole number from 0."""
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: whole numbers from {least}")
     return value

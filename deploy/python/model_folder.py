@@ -54,13 +54,12 @@ class ModelFolder:
         self.graph = self._find_graph(engine)
         self.params = self._existing(PARAMS_FILE) if engine == "paddle" else None
         self.settings = self._read_settings(self._existing(CONFIG_FILE))
-        self.preprocess = Preprocess(self.settings["Preprocess"])
+        self.input_hw = self._input_hw()
+        self.preprocess = self._preprocess()
         self.class_names = [str(name) for name in self.settings["label_list"]]
         self.threshold = self.settings.get("draw_threshold", 0.5)
-        self.input_hw = self._input_hw()
         batch = self.settings.get("batch_size")
         self.batch = batch if isinstance(batch, int) and batch > 0 else None
-        self._check_size()
 
     def _find_graph(self, engine: str) -> Path:
         wanted = GRAPH_FILES[engine]
@@ -87,6 +86,8 @@ class ModelFolder:
     def _read_settings(path: Path) -> dict:
         try:
             settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{path}: not a YAML file ({' '.join(str(error).split())})"
@@ -97,6 +98,10 @@ class ModelFolder:
         for key, default in (("format_version", FORMAT_VERSION), ("draw_threshold", 0.5)):
             if not isinstance(settings.get(key, default), (int, float)):
                 raise ConfigError(f"{path}: {key}: found {settings[key]!r}, allowed: a number")
+        if not 0 <= settings.get("draw_threshold", 0.5) <= 1:
+            raise ConfigError(
+                f"{path}: draw_threshold: found {settings['draw_threshold']}, allowed: 0 to 1"
+            )
         version = settings.get("format_version", FORMAT_VERSION)
         if version > FORMAT_VERSION:
             raise ConfigError(
@@ -113,6 +118,21 @@ class ModelFolder:
             return (height, width) if is_fixed else None
         return None
 
+    def _preprocess(self) -> Preprocess:
+        """From the list in infer_cfg.yml, if it gives what the graph takes."""
+        path = self.path / CONFIG_FILE
+        try:
+            preprocess = Preprocess(self.settings["Preprocess"])
+            self._check_size()
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: the list 'Preprocess' cannot be used ({type(error).__name__}: {error}); "
+                "export the model again"
+            ) from error
+        return preprocess
+
     def _check_size(self) -> None:
         """The graph takes one size only, and fails deep inside for any other."""
         if self.input_hw is None:
@@ -122,6 +142,6 @@ class ModelFolder:
             size = op.get("target_size", needed)
             if np.broadcast_to(size, 2).tolist() != needed:
                 raise ConfigError(
-                    f"{self.path / CONFIG_FILE}: target_size: found {size}, allowed: {needed}, the "
-                    "size of the graph's input; for another size export the model again"
+                    f"target_size: found {size}, allowed: {needed}, the size of the graph's input; "
+                    "for another size export the model again"
                 )

@@ -236,6 +236,22 @@ def test_unusable_infer_cfg(deploy, broken):
             "draw_threshold: found 'high', allowed: a number",
         ),
         (
+            yaml.safe_dump({**settings, "draw_threshold": 7}),
+            "draw_threshold: found 7, allowed: 0 to 1",
+        ),
+        (
+            yaml.safe_dump({**settings, "Preprocess": [{"type": "Fancy"}]}),
+            "Preprocess.0.type: found 'Fancy'; this project knows ",
+        ),
+        (
+            yaml.safe_dump({**settings, "Preprocess": [{"type": "Resize"}]}),
+            "the list 'Preprocess' cannot be used (KeyError: 'target_size'); export the model",
+        ),
+        (
+            yaml.safe_dump({**settings, "Preprocess": ["Resize"]}),
+            "the list 'Preprocess' cannot be used (AttributeError: ",
+        ),
+        (
             yaml.safe_dump({**settings, "image_shape": [3, 64, 64]}),
             "target_size: found [96, 128], allowed: [64, 64], the size of the graph's input",
         ),
@@ -401,6 +417,20 @@ def test_unknown_devices_and_modes(deploy):
         deploy.engine_paddle.check_runtime("CPU", "fast")
     with pytest.raises(UserError, match="--device XPU: this Paddle was built without Kunlun supp"):
         deploy.engine_paddle.check_runtime("XPU", "paddle")
+
+
+def test_options_that_are_no_numbers_or_switches(deploy, capsys):
+    cases = {
+        ("--batch_size", "0"): "found 0, allowed: whole numbers from 1",
+        ("--cpu_threads", "two"): "found two, allowed: whole numbers from 1",
+        ("--camera_id", "-1"): "found -1, allowed: whole numbers from 0",
+        ("--save_images", "maybe"): "found maybe, allowed: true, false",
+    }
+    for option, message in cases.items():
+        with pytest.raises(SystemExit) as caught:
+            deploy.infer.main(["--model_dir", "x", "--image_file", "a.jpg", *option])
+        assert caught.value.code == 2
+        assert capsys.readouterr().err.endswith(f"error: argument {option[0]}: {message}\n")
 
 
 def test_help_is_quick(repo):
