@@ -107,7 +107,7 @@ def write_json(path: Union[str, Path], content) -> None:
 
 
 def _replace_file(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # another run may write it as well
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(data)

@@ -1,5 +1,7 @@
 """Which pictures are taken, and the files written for them."""
 
+import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,21 @@ def test_a_write_that_fails_leaves_no_piece(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match="a.json: cannot be written .No space left on device"):
         write_json(tmp_path / "a.json", [1])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_may_write_the_same_file(tmp_path, monkeypatch):
+    path, replace = tmp_path / "a.json", os.replace
+
+    def after_the_other_run(part, target):
+        monkeypatch.setattr(os, "replace", replace)
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        write_json(path, "the other run")
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", after_the_other_run)
+    write_json(path, "this run")
+    assert json.loads(path.read_text()) == "this run"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_folder_is_walked_without_other_files_and_old_results(tmp_path):
