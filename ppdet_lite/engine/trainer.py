@@ -108,6 +108,7 @@ class Trainer:
                     state.step_in_epoch += 1
                     state.iteration += 1
                     self._call("after_step", record)
+                del group, record  # so that their memory can serve for the next batches
         self._call("after_epoch")
         state.epoch += 1
         state.step_in_epoch = 0

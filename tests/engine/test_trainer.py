@@ -2,6 +2,7 @@
 
 import os
 import signal
+import weakref
 
 import numpy as np
 import paddle
@@ -43,6 +44,24 @@ def flat(state):
     arrays.update({f"optimizer.{k}": v for k, v in state["optimizer"].items()})
     arrays.update({f"ema.{k}": v for k, v in state["ema"]["shadow"].items()})
     return arrays
+
+
+@pytest.mark.parametrize("accumulate_steps", [1, 2])
+def test_batches_are_let_go_before_the_next_ones_are_read(toys, accumulate_steps):
+    """So that a reader can use their memory again."""
+    given, alive = [], []
+
+    class Watched(toys.reader):
+        def batches(self, epoch, start=0):
+            for kept in super().batches(epoch, start):
+                batch = {**kept, "image": kept["image"].copy()}
+                given.append(weakref.ref(batch["image"]))
+                yield batch
+                del batch
+                alive.append(sum(image() is not None for image in given))
+
+    toys.trainer([Recorder()], 1, accumulate_steps=accumulate_steps, reader=Watched(4)).run()
+    assert alive == [[0, 0, 0], [1, 0, 1]][accumulate_steps - 1]  # those of the step to come
 
 
 def test_training_lowers_the_loss(toys):
