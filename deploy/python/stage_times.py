@@ -33,7 +33,9 @@ def benchmark(detector, picture: Path, repeats: int) -> str:
     """A table of the stages: median and 95th percentile of `repeats` runs."""
     engine = detector.engine
     stages = stage_times(detector, picture, repeats)
-    lines = [f"{picture}: batch 1, {repeats} runs, {engine.device}, {engine.kernels} kernels"]
+    size = detector.fixed_batch or 1
+    batch = "batch 1" if size == 1 else f"one picture in a batch of {size}"
+    lines = [f"{picture}: {batch}, {repeats} runs, {engine.device}, {engine.kernels} kernels"]
     lines.append(f"{'stage':<24}{'median ms':>12}{'p95 ms':>12}")
     for name, values in stages.items():
         median, high = np.percentile(values, [50, 95])

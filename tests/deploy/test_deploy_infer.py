@@ -16,6 +16,7 @@ from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.image_ops import decode_image
 from ppdet_lite.engine.export_check import built_in_picture, compare_detections
+from ppdet_lite.utils.result_files import write_picture
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_without_onednn(deploy, exported, trained):
     assert_same(trained, plain, [built_in_picture()])
 
 
-def test_an_export_for_one_batch_size(deploy, broken, monkeypatch):
+def test_an_export_for_one_batch_size(deploy, broken, tmp_path, monkeypatch):
     path = broken / "infer_cfg.yml"
     settings = {**yaml.safe_load(path.read_text()), "batch_size": 3}
     path.write_text(yaml.safe_dump(settings))
@@ -77,6 +78,10 @@ def test_an_export_for_one_batch_size(deploy, broken, monkeypatch):
     picture = built_in_picture()
     one, two = fixed.predict([picture]), fixed.predict([picture, picture])
     assert sizes == [3, 3] and len(one) == 1 and len(two) == 2
+    path = tmp_path / "a.png"
+    write_picture(path, picture)
+    text = deploy.stage_times.benchmark(fixed, path, 1)
+    assert text.startswith(f"{path}: one picture in a batch of 3, 1 runs, CPU, ")
     np.testing.assert_allclose(one[0], two[1], atol=1e-3)
     with pytest.raises(UserError, match="4 pictures at once, but this model was exported with --b"):
         fixed.predict([picture] * 4)
@@ -159,6 +164,7 @@ def test_benchmark_prints_each_stage(deploy, exported, tiny_coco, tmp_path, caps
     for stage in ("read and decode file", "preprocess", "network, decoding, NMS", "total"):
         assert f"\n{stage} " in printed
     assert "images/s" in printed and not (tmp_path / "out").exists()
+    assert printed.startswith(f"{picture}: batch 1, 3 runs, CPU, oneDNN kernels\n")
 
 
 def test_a_broken_picture_is_named_and_the_others_are_done(deploy, exported, tiny_coco, tmp_path):
