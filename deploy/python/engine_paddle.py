@@ -10,7 +10,8 @@ from typing import Callable, Optional
 import numpy as np
 from infer_options import DEVICES, RUN_MODES
 from model_folder import PARAMS_FILE, ModelFolder
-from tensorrt_config import TensorRTOptions, TensorRTSetup, check_tensorrt
+from tensorrt_config import TensorRTOptions, TensorRTSetup
+from tensorrt_versions import check_tensorrt
 
 from ppdet_lite.core.cpu import cpu_has_any, prefer_fast_blas
 from ppdet_lite.core.errors import UserError

@@ -17,16 +17,22 @@ powers and an inverse sigmoid, -log(1/x - 1) with x clipped at 1e-7, which FP16 
 * IOU_AWARE_OPS: kept out of TensorRT in every version (`exp_disable_tensorrt_ops`, in Paddle 3
   `disable_ops`), so that Paddle's float32 kernels compute them. This project's exports hold all of
   it in `yolo_box`; those of PaddleDetection spell the inverse sigmoid out before that.
+
+The NMS stays in Paddle in every precision: matrix NMS has no TensorRT form, and for the other one
+TensorRT has its own kind of NMS, whose result has another shape.
 """
 
 import gc
 import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
 from model_folder import ModelFolder
+from tensorrt_versions import tensorrt_runtime_version, tensorrt_version
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.image_ops import decode_image
@@ -36,6 +42,9 @@ IOU_AWARE_OPS = ("yolo_box", "clip", "log", "pow", "elementwise_pow", "reciproca
 IOU_AWARE_DIVISION = {"program": "elementwise_div", "pir": "divide"}
 """Operators of the IoU-aware score; nothing else in this family of networks uses them. Division has
 another name in each kind of model file."""
+
+NMS_OPS = ("multiclass_nms", "multiclass_nms3")
+"""Operators that TensorRT would replace by its BatchedNMS."""
 
 WORKSPACE_BYTES = 1 << 30
 """Memory that TensorRT may use while it looks for the fastest kernels."""
@@ -96,8 +105,8 @@ class TensorRTSetup:
                 f"--run_mode trt_int8: Paddle calibrates model.pdmodel only, and this is "
                 f"{files.graph}; export with --format paddle-legacy, or use --run_mode trt_fp16"
             )
-        about = self._about()
-        parent = Path(options.cache_dir or files.path / CACHE_FOLDER)
+        parent = Path(options.cache_dir or files.path / CACHE_FOLDER).absolute()
+        about = self._about(parent)
         self.folder = parent / f"{self.precision}-{_digest(about)}"
         self._make_folder(about)
 
@@ -120,18 +129,29 @@ class TensorRTSetup:
         return create_predictor(config)
 
     # ------------------------------------------------------------------------------------- the key
-    def _about(self) -> dict:
+    def _about(self, parent: Path) -> dict:
         """Everything that a built engine depends on."""
         import paddle
 
-        return {
+        about = {
             "model": _digest_of_files(self.files.graph, self.files.params),
             "gpu": paddle.device.cuda.get_device_name(0),
             "precision": self.precision,
-            "tensorrt": list(tensorrt_version()),
+            "tensorrt": [list(tensorrt_version()), list(tensorrt_runtime_version())],
             "paddle": paddle.__version__,
+            "min_subgraph_size": self.min_subgraph_size,
             "shapes": {name: [list(s) for s in shapes] for name, shapes in self.shapes().items()},
         }
+        if self.is_pir:  # the converted model holds the paths of its engines
+            about["folder"] = str(parent)
+        if self.precision == "int8":  # the value ranges are those of pictures so prepared
+            about["preprocess"] = self.files.settings["Preprocess"]
+        return about
+
+    @property
+    def min_subgraph_size(self) -> int:
+        """Fewer operators than this are not worth an engine."""
+        return int(self.files.settings.get("min_subgraph_size", 3))
 
     def _make_folder(self, about: dict) -> None:
         try:
@@ -169,9 +189,14 @@ class TensorRTSetup:
         return self.is_open or tensorrt_version()[0] >= 10
 
     def examples(self) -> "list[dict[str, np.ndarray]]":
-        """Inputs of the smallest, usual and largest shape: gray pictures."""
+        """Inputs of the smallest, usual and largest shape: gray pictures.
+
+        The usual one comes twice: Paddle tunes for the length that it sees most often in each
+        dimension, and of lengths that it sees equally often for the smallest.
+        """
         examples = []
-        for image, pair, _ in zip(*self.shapes().values()):
+        smallest, usual, largest = zip(*self.shapes().values())
+        for image, pair, _ in (smallest, usual, usual, largest):
             size = np.full(pair, image[2:], np.float32)
             examples.append(
                 {
@@ -212,7 +237,7 @@ class TensorRTSetup:
         config.enable_tensorrt_engine(
             workspace_size=WORKSPACE_BYTES,
             max_batch_size=self.batch,
-            min_subgraph_size=int(self.files.settings.get("min_subgraph_size", 3)),
+            min_subgraph_size=self.min_subgraph_size,
             precision_mode=getattr(PrecisionType, precision),
             use_static=keep_engine,
             use_calib_mode=self.precision == "int8",
@@ -220,9 +245,7 @@ class TensorRTSetup:
         config.set_optim_cache_dir(str(self.folder))
         if self._needs_shapes:
             config.enable_tuned_tensorrt_dynamic_shape(str(self.folder / SHAPES_FILE), True)
-        kept_out = ops_outside_tensorrt(self.precision, paddle.__version__)
-        if kept_out:
-            config.exp_disable_tensorrt_ops(kept_out)
+        config.exp_disable_tensorrt_ops(ops_outside_tensorrt(self.precision, paddle.__version__))
 
     def _calibrate(self, new_config: Callable) -> None:
         """Shows pictures to TensorRT, which writes the value ranges into the cache.
@@ -246,7 +269,12 @@ class TensorRTSetup:
                 f"--batch_size {batch}"
             )
         print(f"TensorRT: calibrating on {len(pictures)} pictures, once")
-        config = new_config(self.files.graph, self.files.params)
+        # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
+        # says, but looks for it where that says: the graph is copied and the table moved.
+        place = self.folder / "calibration"
+        place.mkdir(exist_ok=True)
+        graph = Path(shutil.copy(self.files.graph, place))
+        config = new_config(graph, self.files.params)
         self.ask_for_tensorrt(config, keep_engine=False)
         predictor = create_predictor(config)
         for start in range(0, len(pictures) - batch + 1, batch):
@@ -259,6 +287,9 @@ class TensorRTSetup:
             )
         del predictor  # Paddle writes the table when the predictor goes
         gc.collect()
+        for table in place.rglob(CALIBRATION_FILES):
+            os.replace(table, self.folder / table.name)
+        shutil.rmtree(place)
         if not any(self.folder.glob(CALIBRATION_FILES)):
             raise UserError(
                 f"{self.folder}: Paddle wrote no calibration table; use --run_mode trt_fp16"
@@ -272,7 +303,14 @@ class TensorRTSetup:
         if not complete.is_file():
             print(f"TensorRT: building engines in {self.folder}, once; this takes minutes")
             convert, config = self._conversion(model, new_config)
-            convert(str(self.files.graph.with_suffix("")), config)
+            try:
+                convert(str(self.files.graph.with_suffix("")), config)
+            except Exception as error:  # it is Python code that asserts and raises all kinds
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
+                raise UserError(
+                    f"{self.files.graph}: Paddle cannot convert this model for TensorRT, use "
+                    f"--run_mode paddle: {reason}"
+                ) from error
             complete.write_text("")  # last, so that half a conversion is never used
         return model.with_suffix(".json"), model.with_suffix(".pdiparams")
 
@@ -293,37 +331,36 @@ class TensorRTSetup:
                 f"({error}); pip install tensorrt=={version}"
             ) from error
         names = create_predictor(new_config(self.files.graph, self.files.params)).get_input_names()
-        inputs = []
+        inputs, examples = [], self.examples()
         for name in names:
-            entry = Input(warmup_data=tuple(example[name] for example in self.examples()))
+            entry = Input(warmup_data=tuple(example[name] for example in examples))
             entry.name = name  # Paddle 3.0 goes by the order alone
             inputs.append(entry)
-        config = TensorRTConfig(
-            inputs=inputs, min_subgraph_size=int(self.files.settings.get("min_subgraph_size", 3))
-        )
+        config = TensorRTConfig(inputs=inputs, min_subgraph_size=self.min_subgraph_size)
         config.workspace_size = WORKSPACE_BYTES
         config.save_model_dir = str(model)
         config.precision_mode = PrecisionMode[self.precision.upper()]
+        kept_out = NMS_OPS
         if self.precision != "fp32":
             config.ops_run_float = ["pd_op.deformable_conv"]
-            kept_out = (*IOU_AWARE_OPS, IOU_AWARE_DIVISION["pir"])
-            config.disable_ops = [f"pd_op.{name}" for name in kept_out]
+            kept_out = (*NMS_OPS, *IOU_AWARE_OPS, IOU_AWARE_DIVISION["pir"])
+        config.disable_ops = [f"pd_op.{name}" for name in kept_out]
         return convert, config
 
 
 def ops_outside_tensorrt(precision: str, paddle_version: str) -> "list[str]":
-    """Operators of model.pdmodel that stay in Paddle's float32 kernels; see the module.
+    """Operators of model.pdmodel that stay in Paddle's own kernels; see the module.
 
     Args:
         precision: "fp32", "fp16" or "int8".
         paddle_version: for instance "2.6.2"; "0.0.0", a build from source, counts as new.
     """
     if precision == "fp32":
-        return []
+        return [*NMS_OPS]
     major, minor = (int(part) for part in paddle_version.split(".")[:2])
     keeps_float32 = (major, minor) >= (2, 6) or major == 0
     deformable = [] if keeps_float32 else ["deformable_conv"]
-    return [*deformable, *IOU_AWARE_OPS, IOU_AWARE_DIVISION["program"]]
+    return [*NMS_OPS, *deformable, *IOU_AWARE_OPS, IOU_AWARE_DIVISION["program"]]
 
 
 def _feed_and_run(predictor, inputs: "dict[str, np.ndarray]") -> None:
@@ -332,36 +369,6 @@ def _feed_and_run(predictor, inputs: "dict[str, np.ndarray]") -> None:
         handle.reshape(inputs[name].shape)
         handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
     predictor.run()
-
-
-# ---------------------------------------------------------------------------------- what is there
-def tensorrt_version() -> "tuple[int, int, int]":
-    """Of the TensorRT that this Paddle was built with; (0, 0, 0) for none."""
-    from paddle.inference import get_trt_compile_version
-
-    return tuple(get_trt_compile_version())
-
-
-def check_tensorrt(run_mode: str) -> None:
-    """Refuses TensorRT where this Paddle was built without it, or its library is not installed.
-
-    Raises:
-        UserError: says what to install.
-    """
-    from paddle.inference import get_trt_runtime_version
-
-    built = tensorrt_version()
-    if built == (0, 0, 0):
-        raise UserError(
-            f"--run_mode {run_mode}: this Paddle was built without TensorRT; install a "
-            "paddlepaddle-gpu with TensorRT (deploy/README.md says which), or use --run_mode paddle"
-        )
-    if tuple(get_trt_runtime_version()) == (0, 0, 0):
-        version = ".".join(map(str, built))
-        raise UserError(
-            f"--run_mode {run_mode}: the library libnvinfer of TensorRT is not found; install "
-            f"TensorRT {version} and name its folder in LD_LIBRARY_PATH, or use --run_mode paddle"
-        )
 
 
 def _digest(content: dict) -> str:

@@ -1,10 +1,15 @@
-"""The modules of deploy/python, which lie outside the package, and models for them."""
+"""The modules of deploy/python, which lie outside the package, models for them, and a Paddle that
+only notes what is asked of it for TensorRT."""
 
 import importlib
 import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import paddle
+import paddle.inference as inference
 import pytest
 
 MODULES = (
@@ -16,6 +21,7 @@ MODULES = (
     "engine_onnx",
     "engine_process",
     "tensorrt_config",
+    "tensorrt_versions",
     "frame_sources",
     "frame_results",
     "frame_pipeline",
@@ -45,3 +51,99 @@ def broken(exported, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
     return folder
+
+
+# --------------------------------------------------------------- TensorRT on machines without it
+REAL_CONFIG = inference.Config
+
+
+class Recorder:
+    """Stands for paddle.inference on a machine with a GPU: Configs and predictors that note."""
+
+    def __init__(self):
+        self.calls = []  # one list of (name, args, kwargs) per Config
+        self.runs = []  # one list of input shapes per predictor
+
+    def config(self, graph, params):
+        calls = [("files", (Path(graph).name, Path(params).name), {})]
+        self.calls.append(calls)
+        return RecordingConfig(calls, Path(graph))
+
+    def predictor(self, config):
+        runs = []
+        self.runs.append(runs)
+        return RecordingPredictor(self, config, runs)
+
+    def call(self, name, number=-1):
+        """(args, kwargs) of the only call of that name on a Config; None when it was not called."""
+        found = [entry[1:] for entry in self.calls[number] if entry[0] == name]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+
+class RecordingConfig:
+    def __init__(self, calls, graph):
+        self.calls, self.graph = calls, graph
+
+    def __getattr__(self, name):
+        assert hasattr(REAL_CONFIG, name), name
+        return lambda *args, **kwargs: self._note(name, args, kwargs)
+
+    def _note(self, name, args, kwargs):
+        signature = getattr(REAL_CONFIG, name).__doc__
+        assert all(f"{key}: " in signature for key in kwargs), signature
+        self.calls.append((name, args, kwargs))
+
+
+class RecordingPredictor:
+    """Writes the files that Paddle writes, when it goes, and where Paddle writes them."""
+
+    def __init__(self, recorder, config, runs):
+        self.recorder, self.runs, self.graph = recorder, runs, config.graph
+        names = {entry[0]: entry for entry in config.calls}
+        self.shapes = names.get("collect_shape_range_info")
+        engine = names.get("enable_tensorrt_engine")
+        self.calibrates = bool(engine and engine[2]["use_calib_mode"])
+        cache = names.get("set_optim_cache_dir")
+        if self.calibrates and any(Path(cache[1][0]).glob("trt_calib_*")):
+            self.calibrates = False  # it reads the table
+
+    def get_input_names(self):
+        return ["image", "im_shape", "scale_factor"]
+
+    def get_input_handle(self, name):
+        shape = []
+        handle = SimpleNamespace(reshape=shape.extend)
+        handle.copy_from_cpu = lambda array: self._take(name, shape, array)
+        return handle
+
+    def _take(self, name, shape, array):
+        assert list(array.shape) == shape and array.dtype == np.float32
+        if name == "image":
+            self.runs.append(tuple(shape))
+
+    def run(self):
+        pass
+
+    def __del__(self):
+        if self.shapes:
+            Path(self.shapes[1][0]).write_text("shapes")
+        if self.calibrates and self.runs:  # AnalysisPredictor::SaveTrtCalibToDisk
+            folder = self.graph.parent / "_opt_cache"
+            folder.mkdir(exist_ok=True)
+            for engine in (1, 2):
+                (folder / f"trt_calib_{engine}").write_text("ranges")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A Paddle with CUDA and TensorRT 8.6.1, as far as its answers go."""
+    recorder = Recorder()
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(paddle.device.cuda, "get_device_name", lambda number: "NVIDIA Test GPU")
+    for name in ("get_trt_compile_version", "get_trt_runtime_version"):
+        monkeypatch.setattr(inference, name, lambda: (8, 6, 1))
+    monkeypatch.setattr(inference, "Config", recorder.config)
+    monkeypatch.setattr(inference, "create_predictor", recorder.predictor)
+    return recorder
