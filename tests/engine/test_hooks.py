@@ -89,6 +89,24 @@ def test_advice_leaves_out_what_is_done_already(toys, lines):
     assert "; worker_num is 1000000 on " in warning and " cores already; where" in warning
 
 
+@pytest.mark.parametrize(
+    "workers, advice",
+    [
+        (3, "raise -o worker_num (now 3, this machine has 16 cores for 4 processes); "),
+        (4, "worker_num is 4 on 16 cores for 4 processes already; "),
+    ],
+)
+def test_processes_share_the_cores(toys, lines, monkeypatch, workers, advice):
+    monkeypatch.setattr("ppdet_lite.engine.hooks.log.core_count", lambda: 16)
+    reader = toys.reader(30)
+    reader.worker_num = workers
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")
+    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    (warning,) = [line for line in lines if "Waiting for data" in line]
+    assert advice in warning
+
+
 def test_slow_data_is_noticed_in_short_epochs_too(toys, lines):
     reader = toys.reader(6)
     reader.on_batch = lambda epoch, index: time.sleep(0.02)

@@ -1,6 +1,7 @@
 """Progress on the terminal and in the log file, in the shape of PaddleDetection's lines."""
 
 import datetime
+import os
 import statistics
 import sys
 import time
@@ -115,11 +116,13 @@ def _advice(trainer) -> str:
     """What makes the reader faster, the first thing to try first."""
     workers = getattr(trainer.reader, "worker_num", 0)
     cores = core_count()
+    processes = int(os.environ.get("PADDLE_LOCAL_SIZE", 1) or 1)  # of this machine, by the launcher
+    share = f" for {processes} processes" if processes > 1 else ""
     advice = []
-    if workers < cores:
-        advice.append(f"raise -o worker_num (now {workers}, this machine has {cores} cores)")
+    if workers < cores // processes:
+        advice.append(f"raise -o worker_num (now {workers}, this machine has {cores} cores{share})")
     else:
-        advice.append(f"worker_num is {workers} on {cores} cores already")
+        advice.append(f"worker_num is {workers} on {cores} cores{share} already")
     if getattr(trainer.reader, "cache", None) is None:
         advice.append("keep the pictures in memory or on a fast disk with TrainReader.cache")
     return (
