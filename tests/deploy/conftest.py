@@ -45,6 +45,22 @@ def trained(small_config):
     return Predictor.from_config(load_config(small_config))
 
 
+@pytest.fixture(scope="session")
+def same_boxes():
+    """Fails unless a deployed detector finds on pictures what the trained model finds."""
+    from ppdet_lite.engine.export_check import compare_detections
+
+    def check(trained, detector, images):
+        for image, found in zip(images, detector.predict(images)):
+            expected = trained(image)
+            result = compare_detections(expected, found, 0.01, 100)
+            assert len(expected) > 10
+            assert len(result.lost) == len(result.extra) == 0
+            assert result.matched >= len(expected) - 2
+
+    return check
+
+
 @pytest.fixture
 def broken(exported, tmp_path):
     """A copy of the export that a test may damage."""

@@ -1,13 +1,11 @@
-"""Videos, cameras and streams: order, overlap, ends, errors and the files that are written."""
+"""Videos, cameras and streams: where frames come from, and the files that are written."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -227,110 +225,6 @@ def test_gray_frames_and_strange_rates(deploy):
     assert live(deploy, StubCapture(fps=29.97)).fps == 29.97
 
 
-# ------------------------------------------------------------------------------------ the pipeline
-def pipeline_of(deploy, frames, written, detect=None, prepare=None, **options):
-    def write(frame, found):
-        written.append((frame, found))
-
-    return deploy.frame_pipeline.FramePipeline(
-        frames,
-        prepare or (lambda image: image),
-        detect or (lambda samples: list(samples)),
-        write,
-        **options,
-    )
-
-
-def numbered(deploy, count):
-    return (deploy.frame_sources.Frame(index, index) for index in range(count))
-
-
-def test_order_is_kept_in_batches(deploy):
-    written, sizes = [], []
-
-    def detect(samples):
-        sizes.append(len(samples))
-        time.sleep(0.001)
-        return [10 * sample for sample in samples]
-
-    pipeline = pipeline_of(deploy, numbered(deploy, 23), written, detect, batch_size=4)
-    assert pipeline.run() == (23, 0)
-    assert sizes == [4, 4, 4, 4, 4, 3]
-    assert [(frame.index, found) for frame, found in written] == [(i, 10 * i) for i in range(23)]
-
-
-def test_stages_overlap_and_queues_are_bounded(deploy):
-    """Each stage waits for the others to be at work at the same time."""
-    together = threading.Barrier(3, timeout=20)
-    ahead, seen = [], []
-
-    def prepare(image):
-        if image == 6:
-            together.wait()
-        ahead.append(image)
-        return image
-
-    def detect(samples):
-        if samples[0] == 3:
-            together.wait()
-        return samples
-
-    def write(frame, found):
-        if frame.index == 1:
-            together.wait()
-        seen.append((frame.index, max(ahead)))
-
-    pipeline = deploy.frame_pipeline.FramePipeline(
-        numbered(deploy, 60), prepare, detect, write, queue_length=2
-    )
-    pipeline.run()
-    assert [index for index, _ in seen] == list(range(60))
-    # two queues of 2, one frame in the hands of each stage
-    assert max(newest - index for index, newest in seen) <= 7
-
-
-@pytest.mark.parametrize("stage", ["prepare", "detect", "write", "frames"])
-def test_an_error_in_any_stage_ends_the_run_with_its_message(deploy, stage):
-    def fail(*args):
-        raise RuntimeError(f"broken {stage}")
-
-    def failing_frames():
-        yield deploy.frame_sources.Frame(0, 0)
-        fail()
-
-    written = []
-    frames = failing_frames() if stage == "frames" else numbered(deploy, 1000)
-    options = {stage: fail} if stage in ("prepare", "detect") else {}
-    pipeline = pipeline_of(deploy, frames, written, **options)
-    if stage == "write":
-        pipeline.write = fail
-    before = threading.active_count()
-    with pytest.raises(RuntimeError, match=f"broken {stage}"):
-        pipeline.run()
-    assert threading.active_count() == before
-    if stage == "frames":
-        assert len(written) == 1  # what was read before the error is done
-
-
-def test_a_live_source_skips_what_the_network_cannot_follow(deploy):
-    written = []
-
-    def frames():
-        for index in range(100):
-            time.sleep(0.001)
-            yield deploy.frame_sources.Frame(index, index)
-
-    def detect(samples):
-        time.sleep(0.01)
-        return samples
-
-    pipeline = pipeline_of(deploy, frames(), written, detect, is_live=True)
-    done, skipped = pipeline.run()
-    order = [frame.index for frame, _ in written]
-    assert skipped > 20 and done + skipped == 100 and len(order) == done
-    assert order == sorted(order) and order[-1] == 99
-
-
 # ------------------------------------------------------------------------------------- the results
 @pytest.mark.parametrize(
     ("size_hw", "fps", "name", "size_written"),
@@ -437,78 +331,3 @@ def test_a_folder_that_cannot_be_written_is_named(deploy, tmp_path):
     source = live(deploy, StubCapture())
     with pytest.raises(DataError, match=f"{tmp_path / 'file'}{os.sep}cam.jsonl: cannot be written"):
         deploy.frame_results.FrameResults(source, tmp_path / "file", ["a"], 0.5)
-
-
-# ------------------------------------------------------------------------ the engine's own process
-@pytest.fixture(scope="module")
-def apart(deploy, exported):
-    detector = deploy.detector.Detector(exported, cpu_threads=1, own_process=True, batch_size=2)
-    yield detector
-    detector.close()
-
-
-def test_another_process_computes_the_same(deploy, exported, apart):
-    here = deploy.detector.Detector(exported, cpu_threads=1)
-    assert isinstance(apart.engine, deploy.engine_process.EngineProcess)
-    assert apart.engine.kernels == here.engine.kernels == "oneDNN"
-    assert list(apart.engine.input_names) == list(here.engine.input_names)
-    pictures = [frame_image(index) for index in range(3)]
-    for count in (1, 2, 3):  # 3 are more than the shared memory holds: they take the pipe
-        for one, other in zip(apart.predict(pictures[:count]), here.predict(pictures[:count])):
-            np.testing.assert_allclose(one, other, atol=0.01)
-
-
-def test_threads_of_this_process_work_while_the_network_computes(apart):
-    found = []
-    thread = threading.Thread(target=lambda: found.extend(apart.predict([frame_image(1)])))
-    os.kill(apart.engine._process.pid, signal.SIGSTOP)  # a network that takes very long
-    try:
-        thread.start()
-        thread.join(0.2)
-        assert thread.is_alive() and found == []
-    finally:
-        os.kill(apart.engine._process.pid, signal.SIGCONT)
-    thread.join(60)
-    assert len(found) == 1
-
-
-def test_errors_of_the_other_process_are_raised_here(deploy, exported, apart, tmp_path):
-    with pytest.raises(UserError, match="--device XPU: this Paddle was built without Kunlun"):
-        deploy.detector.Detector(exported, "XPU", own_process=True)
-    wrong = {"image": np.zeros((1, 3, 10, 10), np.float32)}
-    wrong.update(im_shape=np.ones((1, 2), np.float32), scale_factor=np.ones((1, 2), np.float32))
-    with pytest.raises(UserError, match=f"{exported}: Paddle cannot run this model"):
-        apart.engine.run(wrong)
-    assert len(apart.predict([frame_image(1)])) == 1  # it still runs
-
-
-def test_a_process_that_dies_is_said(deploy, exported):
-    detector = deploy.detector.Detector(exported, cpu_threads=1, own_process=True)
-    os.kill(detector.engine._process.pid, signal.SIGKILL)
-    with pytest.raises(UserError) as caught:
-        detector.predict([frame_image(1)])
-    assert str(caught.value) == (
-        f"{exported}: the process of the network ended (signal 9; signal 9 often means that the "
-        "memory was used up)"
-    )
-    detector.close()
-
-
-def test_ctrl_c_while_the_other_process_starts(deploy, exported, monkeypatch):
-    """It ends without a word: it ignores Ctrl-C from its first moment and is not asked to end."""
-    seen = []
-
-    def interrupted(self):
-        status = Path(f"/proc/{self._process.pid}/status")
-        if status.exists():  # Linux
-            ignored = next(x for x in status.read_text().splitlines() if x.startswith("SigIgn:"))
-            assert int(ignored.split()[1], 16) & 1 << (signal.SIGINT - 1)
-        seen.append(self._process)
-        raise KeyboardInterrupt
-
-    before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(deploy.engine_process.EngineProcess, "_answer", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        deploy.detector.Detector(exported, own_process=True)
-    assert seen[0].exitcode == -signal.SIGKILL
-    assert signal.getsignal(signal.SIGINT) is before
