@@ -8,7 +8,7 @@ import numpy as np
 from ppdet_lite.data.colour import TRUNCATE, LevelMap
 
 BLEND_COST = 0.9
-"""Nanoseconds per pixel of `blend`, on the processor of `image_ops.resize_cost`."""
+"""Nanoseconds per pixel of `blend`, on the processor of `resampling.resize_cost`."""
 
 
 class Rect(NamedTuple):

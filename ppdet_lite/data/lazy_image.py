@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.data.colour import LevelMap, apply_changes, mean_gray
-from ppdet_lite.data.image_ops import fill_to_uint8, resize_cost, resize_exact
+from ppdet_lite.data.image_ops import fill_to_uint8
 from ppdet_lite.data.layers import BLEND_COST, Layer, Piece, Rect, blend
 from ppdet_lite.data.pixel_source import (
     REDUCTIONS,
@@ -25,6 +25,7 @@ from ppdet_lite.data.pixel_source import (
     DecodedOnce,
     largest_reduction,
 )
+from ppdet_lite.data.resampling import resize_cost, resize_exact
 
 # The mean gray that contrast needs is taken from a thumbnail of at least this many samples per
 # axis (or the whole picture where it is smaller).

@@ -9,6 +9,7 @@ import contextlib
 import math
 import mmap
 import sys
+import threading
 from typing import Optional, Sequence
 
 import numpy as np
@@ -51,6 +52,21 @@ def _references(arrays: "list[np.ndarray]", index: int) -> int:
 
 
 _UNUSED_IN_LIST = _references([np.empty(0, np.uint8)], 0)
+
+
+class Scratch(threading.local):
+    """Memory of one thread for pixels on their way, which its next picture uses again: fresh memory
+    of that size would have to be fetched from the system page by page.
+    """
+
+    def __init__(self):
+        self.known = {}
+
+    def empty(self, name: str, shape, dtype) -> np.ndarray:
+        size = math.prod(shape)
+        if name not in self.known or self.known[name].size < size:
+            self.known[name] = np.empty(size, dtype)
+        return self.known[name][:size].reshape(shape)
 
 
 class RecycledArrays:

@@ -8,7 +8,6 @@ from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data import image_ops
 from ppdet_lite.data.image_headers import header_size, read_header
 from ppdet_lite.data.image_ops import (
-    INTERPOLATIONS,
     Normalizer,
     Preprocess,
     decode_bytes,
@@ -16,8 +15,8 @@ from ppdet_lite.data.image_ops import (
     fill_to_uint8,
     pad,
     resize,
-    resize_exact,
 )
+from ppdet_lite.data.resampling import INTERPOLATIONS, resize_exact
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from ppdet_lite.data.colour import (
     apply_changes,
     mean_gray,
 )
-from ppdet_lite.data.image_ops import INTERPOLATIONS
 from ppdet_lite.data.lazy_image import LazyImage
+from ppdet_lite.data.resampling import INTERPOLATIONS
 
 
 def make_photo(height, width, seed):

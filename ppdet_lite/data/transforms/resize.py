@@ -6,7 +6,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.image_ops import check_interp, resized_size
+from ppdet_lite.data.resampling import check_interp, resized_size
 from ppdet_lite.data.transforms.base import (
     Context,
     Transform,
