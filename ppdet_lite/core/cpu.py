@@ -5,6 +5,13 @@ import os
 from typing import Sequence
 
 
+def core_count() -> int:
+    """Cores that this process may use, which in a container can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @functools.cache
 def cpu_info() -> str:
     """/proc/cpuinfo of the first core; empty where there is none (macOS, Windows)."""

@@ -14,10 +14,10 @@ from typing import NamedTuple, Optional, Sequence
 import cv2
 import numpy as np
 
+from ppdet_lite.core.cpu import core_count
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.batch import BatchBuilder
-from ppdet_lite.engine.machine import core_count
 from ppdet_lite.engine.process_memory import ForkedMemory, forget_peak, memory_of
 from ppdet_lite.engine.reader_steps import timed_steps
 from ppdet_lite.utils.logger import get_logger, progress_bar

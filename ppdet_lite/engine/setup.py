@@ -11,10 +11,9 @@ import numpy as np
 import paddle
 from paddle import distributed
 
-from ppdet_lite.core.cpu import prefer_fast_blas
+from ppdet_lite.core.cpu import core_count, prefer_fast_blas
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.sources.class_names import compare_class_names
-from ppdet_lite.engine.machine import core_count
 from ppdet_lite.utils.logger import get_logger
 
 _NAMES_SHOWN = 10

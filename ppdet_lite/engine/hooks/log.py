@@ -9,8 +9,8 @@ from collections import defaultdict, deque
 
 import paddle
 
+from ppdet_lite.core.cpu import core_count
 from ppdet_lite.engine.hooks.base import Hook
-from ppdet_lite.engine.machine import core_count
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 _WAIT_SHARE = 0.2
