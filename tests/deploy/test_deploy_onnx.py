@@ -1,6 +1,7 @@
 """deploy/python on an exported .onnx: ONNX Runtime and OpenVINO find what the model finds."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -70,6 +71,20 @@ def test_the_command_line(deploy, onnx_folder, tiny_coco, tmp_path, choice, caps
     deploy.infer.main([*arguments, "--run_benchmark", "--repeats", "2"])
     kernels = "ONNX Runtime" if "onnxruntime" in choice else "OpenVINO"
     assert f"batch 1, 2 runs, CPU, {kernels} kernels" in capsys.readouterr().out
+
+
+def test_paddle_is_not_needed(repo, onnx_folder, tiny_coco, tmp_path):
+    picture = tiny_coco / "images" / "val_0.jpg"
+    code = f"""
+import runpy, sys
+sys.modules["paddle"] = None
+sys.argv = ["infer.py", "--model_dir", {str(onnx_folder)!r}, "--image_file", {str(picture)!r},
+            "--output_dir", {str(tmp_path)!r}, "--engine", "onnxruntime"]
+runpy.run_path({str(repo / "deploy/python/infer.py")!r}, run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "val_0.json").is_file()
 
 
 def test_the_other_engines_files_are_named(deploy, onnx_folder, exported):
