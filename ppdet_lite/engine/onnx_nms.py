@@ -4,14 +4,15 @@ They give the rows of Paddle's own operators, in the same order. Candidates are 
 rows, one for each class of each image that has any, each sorted by score and as wide as the fullest
 one: [R, K]. What costs are the R K^2 comparisons of two boxes in matrix NMS, so rows are compared
 in groups of like width. A trained detector has some ten classes in a picture and some hundred
-candidates in the fullest; `nms_top_k` is the limit for one that finds everything everywhere.
+candidates in the fullest; `nms_top_k` is the limit for one that finds everything everywhere, and
+in greedy NMS `ops.nms.candidate_limit`.
 """
 
 from typing import NamedTuple, Optional
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.engine.onnx_graph import OnnxGraph, Value
-from ppdet_lite.ops.nms import effective_top_k
+from ppdet_lite.ops.nms import candidate_limit, effective_top_k
 
 GROUP_WIDTHS = (64, 512)
 """Up to so many candidates a row belongs to the first and the second group; the last has no end."""
@@ -120,7 +121,10 @@ def multiclass_nms(
             f"MultiClassNMS.nms_eta: found {arguments['nms_eta']}, allowed in ONNX: 1 (its "
             "NonMaxSuppression has one threshold); export with --stage decoded and run NMS outside"
         )
-    found = gather_candidates(g, boxes_xyxy_px, scores, classes, arguments)
+    limit = candidate_limit(
+        {**arguments, "nms_top_k": effective_top_k(arguments["nms_top_k"], classes)}, classes
+    )
+    found = gather_candidates(g, boxes_xyxy_px, scores, classes, arguments, limit)
     x1, y1, x2, y2 = found.boxes_xyxy_px.split(1, 1, 1, 1, axis=2)
     # The operator swaps corners in the wrong order; such a box has no area and suppresses nothing.
     x2, y2 = g.op("Max", x1, x2), g.op("Max", y1, y2)
@@ -144,12 +148,20 @@ def multiclass_nms(
 
 
 def gather_candidates(
-    g: OnnxGraph, boxes_xyxy_px: Value, scores: Value, classes: int, arguments: dict
+    g: OnnxGraph,
+    boxes_xyxy_px: Value,
+    scores: Value,
+    classes: int,
+    arguments: dict,
+    limit: Optional[int] = None,
 ) -> Candidates:
     """The best `nms_top_k` candidates of every class of every image that has any.
 
     As with `ops.nms.drop_non_finite`, a score that is no number and a box that is not finite are
     left out.
+
+    Args:
+        limit: of the candidates of an image, all classes together.
     """
     cells, total_rows = scores.size(2), scores.size(0) * classes
     total = boxes_xyxy_px.sum(2)
@@ -160,7 +172,10 @@ def gather_candidates(
     if 0 <= background < classes:
         is_foreground = ~g.op("Equal", row % classes, background)
         is_candidate = is_candidate & is_foreground.reshape(-1, classes, 1)
-    scores = g.where(is_candidate, scores, 0.0).reshape(-1, cells)
+    scores = g.where(is_candidate, scores, 0.0)
+    if limit is not None:
+        scores = best_of_crowded(g, scores, classes, limit)
+    scores = scores.reshape(-1, cells)
     # One row and one column always stay, as not every engine sorts nothing; its scores are zero.
     is_first = g.op("Equal", row, 0)
     rows = g.op("NonZero", (scores.max(1) > 0.0) | is_first).reshape(-1)
@@ -173,6 +188,24 @@ def gather_candidates(
     places = (rows / classes).unsqueeze(1) * cells + index
     boxes = boxes_xyxy_px.reshape(-1, 4).gather(places)
     return Candidates(boxes, best, places, rows, counts, total_rows, width)
+
+
+def best_of_crowded(g: OnnxGraph, scores: Value, classes: int, limit: int) -> Value:
+    """Scores [B, C, M]; if an image has more than `limit` above 0, zeros in place of all but the
+    best `limit` of each.
+
+    As in `ops.nms`, sizes depend on that in place of a branch.
+    """
+    cells = scores.size(2)
+    flat = scores.reshape(-1, cells * classes)
+    most = (flat > 0.0).cast("float32").sum(1).max(0).reshape(1)
+    is_crowded = most > float(limit)
+    whole = is_crowded.cast("int64")
+    size, count = whole * (cells * classes - 1) + 1, whole * (limit - 1) + 1
+    part = g.op("Slice", flat, [0], size, [1])
+    best, places = g.op("TopK", part, count, axis=1, outputs=2)
+    rest = g.where(is_crowded, 0.0, flat)
+    return g.op("ScatterElements", rest, places, best, axis=1).reshape(-1, classes, cells)
 
 
 def pairwise_iou(g: OnnxGraph, boxes_xyxy: Value, normalized: bool) -> Value:

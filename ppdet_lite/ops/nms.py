@@ -9,6 +9,7 @@ model. They take `boxes_xyxy_px` [B, M, 4] and `scores` [B, C, M] (float32) and 
 """
 
 import math
+from typing import Optional
 
 import paddle
 from paddle import _C_ops
@@ -26,6 +27,11 @@ FIRST_SHARE = 10
 UNLIMITED_PAIRS = 80 * 1000**2
 LEAST_UNLIMITED_TOP_K = 1000
 """What a configuration's `nms_top_k: -1` means, see `effective_top_k`."""
+
+MOST_CANDIDATES = 40_000
+"""Candidates of one image, of all classes together, that enter multiclass NMS; see
+`candidate_limit`.
+"""
 
 
 def effective_top_k(nms_top_k: int, num_classes: int) -> int:
@@ -45,6 +51,37 @@ def effective_top_k(nms_top_k: int, num_classes: int) -> int:
     if nms_top_k >= 0:
         return int(nms_top_k)
     return max(LEAST_UNLIMITED_TOP_K, math.isqrt(UNLIMITED_PAIRS // num_classes))
+
+
+def candidate_limit(attributes: dict, num_classes: int, num_boxes: int = -1) -> Optional[int]:
+    """How many candidates of an image, the best of all classes together, enter multiclass NMS.
+
+    YOLOX lets 10,000 candidates per class in, that is all cells. Untrained, every cell scores above
+    its threshold in every class, for which the operator needs half a minute per image.
+
+    Detections of a trained network stay as they are: a candidate only ever suppresses worse ones,
+    so where the best of the picture fill the `keep_top_k` places, the rest cannot enter, and here
+    40 candidates for each of 1000 places are let in. Where there are no more candidates than that,
+    nothing changes at all.
+
+    Args:
+        attributes: of the operator, `nms_top_k` as `effective_top_k` gives it.
+        num_boxes: of an image; -1 when a graph does not know.
+
+    Returns:
+        The limit, FIRST_SHARE x `keep_top_k` at least. None where all may enter: with few
+        comparisons in any case (see `effective_top_k`), and where detections are not limited or a
+        background class takes places.
+    """
+    keep_top_k, per_class = attributes["keep_top_k"], attributes["nms_top_k"]
+    if keep_top_k < 1 or attributes["background_label"] >= 0:
+        return None
+    limit = max(MOST_CANDIDATES, FIRST_SHARE * keep_top_k)
+    if num_boxes >= 0:
+        per_class = min(per_class, num_boxes)
+    if num_classes * per_class**2 <= UNLIMITED_PAIRS or 0 <= num_classes * num_boxes <= limit:
+        return None
+    return limit
 
 
 def drop_non_finite(boxes_xyxy_px, scores):
@@ -139,34 +176,64 @@ def multiclass_nms(
         "nms_eta": float(nms_eta),
         "background_label": int(background_label),
     }
+    limit = _limit_of(scores, attributes)
     if paddle.in_dynamic_mode():
-        return _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes)
+        return _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes, limit)
+    if limit is not None:
+        scores = _best_of_crowded(scores, attributes["score_threshold"], limit)
     return _native_multiclass_nms(boxes_xyxy_px, scores, attributes)
 
 
+@paddle.jit.not_to_static  # there a size that is not known would be a tensor, here it is -1
+def _limit_of(scores, attributes: dict) -> Optional[int]:
+    return candidate_limit(attributes, *scores.shape[1:])
+
+
 @paddle.jit.not_to_static  # Paddle 2.6 cannot convert its loop, which no graph needs
-def _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes: dict):
+def _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes: dict, most: Optional[int]):
     """The native operator on no more candidates than decide about the `keep_top_k` best detections.
 
     A candidate only ever suppresses worse ones, so what NMS makes of the best n of an image stands
     whatever comes after; once that fills `keep_top_k` places, the rest cannot enter. Otherwise n is
-    raised fourfold. The detections are those of all candidates (but for the choice between equal
-    scores); the time is not: of a YOLOX in its first epochs every cell scores above 0.001 in
-    every class, 672,000 candidates at 640 x 640, for which the operator needs half a minute.
+    raised fourfold, up to `most` or all. The detections are those of that many candidates (but for
+    the choice between equal scores); the time is not.
     """
-    keep_top_k, (batch, classes, cells) = attributes["keep_top_k"], scores.shape
+    keep_top_k, batch = attributes["keep_top_k"], scores.shape[0]
     above = (scores > attributes["score_threshold"]).astype("int32").sum(axis=[1, 2])
-    most = int(above.max()) if batch else 0
+    crowd = int(above.max()) if batch else 0
+    last = crowd if most is None else min(crowd, most)
     limit = FIRST_SHARE * keep_top_k
-    while 0 < limit < most:
-        best, places = scores.flatten(1).topk(limit, axis=1)
-        pruned = paddle.zeros([batch, classes * cells], dtype=scores.dtype)
-        pruned = paddle.put_along_axis(pruned, places, best, axis=1)
-        found = _native_multiclass_nms(boxes_xyxy_px, pruned.reshape(scores.shape), attributes)
+    while 0 < limit < last:
+        found = _native_multiclass_nms(boxes_xyxy_px, _best(scores, limit), attributes)
         if bool(paddle.logical_or(found[1] >= keep_top_k, above <= limit).all()):
             return found
         limit *= 4
+    if last < crowd:
+        scores = _best(scores, last)
     return _native_multiclass_nms(boxes_xyxy_px, scores, attributes)
+
+
+def _best(scores, count: int):
+    """Scores [B, C, M] with zeros in place of all but the best `count` of each image."""
+    best, places = scores.flatten(1).topk(count, axis=1)
+    blank = paddle.zeros_like(scores.flatten(1))
+    return paddle.put_along_axis(blank, places, best, axis=1).reshape(scores.shape)
+
+
+def _best_of_crowded(scores, threshold: float, limit: int):
+    """As `_best`, in a graph, if an image has more than `limit` scores above the threshold.
+
+    Sizes depend on that in place of a branch, which not every engine takes: if none has, only the
+    first score is sorted and put back in its place.
+    """
+    flat = scores.flatten(1)
+    above = (flat > threshold).astype("float32").sum(axis=1)  # sums of float32 are the fastest
+    is_crowded = (above > limit).astype("float32").sum(axis=0) > 0
+    count = 1 + is_crowded.astype("int64") * (limit - 1)
+    size = 1 + is_crowded.astype("int64") * (2**31 - 2)  # to the end, wherever that is
+    best, places = paddle.slice(flat, [1], [0], [size]).topk(count, axis=1)
+    rest = flat * (1 - is_crowded.astype("float32"))
+    return paddle.put_along_axis(rest, places, best, axis=1).reshape([0, scores.shape[1], -1])
 
 
 def _native_multiclass_nms(boxes_xyxy_px, scores, attributes: dict):

@@ -170,6 +170,29 @@ def test_rows_of_every_width_are_compared_rightly():
     assert_same_rows(run_onnx("matrix", boxes, scores, arguments), expected)
 
 
+@pytest.mark.parametrize("run", [run_onnx, run_openvino])
+def test_only_the_best_of_a_crowded_picture_enter_greedy_nms(monkeypatch, run):
+    """Three pictures: crowded with rows to spare, at the limit, and nearly empty."""
+    monkeypatch.setattr(nms, "MOST_CANDIDATES", 300)
+    monkeypatch.setattr(nms, "UNLIMITED_PAIRS", 0)
+    boxes, scores = clustered(seed=6, batch=3, classes=5, above=1.0)
+    scores = scores * 0.98 + 0.02
+    scores[:, 0] *= 0.5  # in the first picture few of this class are among the best
+    scores[1].reshape(-1)[300:] = 0
+    scores[2, :, 3:] = 0
+    arguments = {**GREEDY, "keep_top_k": 30}
+    for chosen in ([0, 1, 2], [1, 2]):
+        crowd = boxes[chosen], scores[chosen]
+        expected = run_native("greedy", *crowd, arguments)
+        assert_same_rows(run("greedy", *crowd, arguments), expected)
+    boxes[0] = [10, 10, 60, 60]  # one detection of each class that enters
+    scores[0, 0] *= 0.1
+    pair = boxes[:1], scores[:1]
+    expected = run_native("greedy", *pair, arguments)
+    assert expected[0][:, 0].tolist() == [1, 2, 3, 4]
+    assert_same_rows(run("greedy", *pair, arguments), expected)
+
+
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_equal_boxes(kind):
     """A copy of a box, and a copy of the copy: the linear decay must not divide zero by zero."""
