@@ -54,6 +54,7 @@ class Contestant:
         device: "CPU" or "GPU".
         times: stage -> milliseconds of each round; "end to end" as well.
         parts: milliseconds of each of PARTS, round by round, of end to end.
+        operators: milliseconds of the network by kind of operator, where that is known.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Contestant:
     device: str = "CPU"
     times: "dict[str, list[float]]" = field(default_factory=dict)
     parts: "dict[str, list[float]]" = field(default_factory=dict)
+    operators: "dict[str, float]" = field(default_factory=dict)
 
     def summary(self, column: str) -> Optional[Summary]:
         """Of a stage or of "end to end"; None where it was not measured."""
@@ -120,23 +122,23 @@ def run_benchmark(
     Args:
         images: JPEG files; round i takes number i, all engines the same one.
         repeats, warmup: counted rounds, and uncounted runs of each stage before them.
+        left_out: name of an engine -> why it does not run; those that fail while they warm up
+            are added.
         pause: seconds between engines.
 
     Raises:
         UserError: no engine ran.
         ImageError: a picture that cannot be read.
     """
+    images = images[:repeats]  # no more are ever looked at
+    samples = [_batch(preprocess(decode_image(path))) for path in images]
+    contestants = [
+        entry for entry in contestants if _warm_up(entry, samples[0], warmup, left_out, progress)
+    ]
     if not contestants:
         reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
         raise UserError(f"no engine can be measured here:{reasons}")
-    images = images[:repeats]  # no more are ever looked at
-    samples = [_batch(preprocess(decode_image(path))) for path in images]
     result = Result(contestants, left_out, samples[0]["image"].shape[2:])
-    for entry in contestants:
-        progress(f"warming up {entry.name}")
-        for engine in entry.engines.values():
-            for _ in range(warmup):
-                _time_network(engine, samples[0])
     on_cpu = any(entry.device == "CPU" for entry in contestants)
     for index in range(repeats):
         progress(f"round {index + 1} of {repeats}")
@@ -155,6 +157,21 @@ def run_benchmark(
 
 def _batch(sample: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
     return {key: value[None] for key, value in sample.items()}
+
+
+def _warm_up(
+    entry: Contestant, sample: dict, runs: int, left_out: "dict[str, str]", progress: Callable
+) -> bool:
+    """Whether the engine runs the network; if not, the reason goes to `left_out`."""
+    progress(f"warming up {entry.name}")
+    try:
+        for engine in entry.engines.values():
+            for _ in range(runs):
+                _time_network(engine, sample)
+    except Exception as error:  # the errors of the engines have no common base class
+        left_out[entry.name] = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
+        return False
+    return True
 
 
 def _measure_round(entry: Contestant, sample: dict, image: Path, preprocess: Preprocess) -> None:

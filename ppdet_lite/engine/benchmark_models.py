@@ -104,11 +104,7 @@ def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
     """
     folders = {}
     for folder in map(Path, model_dirs):
-        try:
-            settings = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"--model_dir {folder}: no {CONFIG_FILE} ({error.strerror})") from error
-        stage = settings.get("stage", "nms")
+        stage = _settings(folder).get("stage", "nms")
         for name, kind in (
             ("model.pdmodel", "paddle-legacy"),
             ("model.pdmodel", "paddle"),
@@ -118,6 +114,28 @@ def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
             if stage in stages and (folder / name).is_file():
                 folders[stage, kind] = folder
     return folders
+
+
+def model_name(model_dir: str) -> str:
+    """Of the model in an exported folder."""
+    return _settings(Path(model_dir)).get("model_name") or Path(model_dir).name
+
+
+def _settings(folder: Path) -> dict:
+    """The content of infer_cfg.yml.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
+    try:
+        settings = yaml.safe_load((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"--model_dir {folder}: no {CONFIG_FILE} ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{folder / CONFIG_FILE}: not a YAML file") from error
+    if not isinstance(settings, dict):
+        raise DataError(f"{folder / CONFIG_FILE}: not the settings of an export")
+    return settings
 
 
 def network_of(cfg, input_hw: Sequence[int], note: str = "") -> Network:

@@ -18,6 +18,13 @@ COLUMNS = {
     "end to end": "JPEG to boxes",
 }
 
+LEGEND = (
+    "Medians of {rounds} rounds. Beside the network: JPEG to boxes less the network, in shares of "
+    "it. What is compared, here and below, are fastest rounds: other work on the machine only "
+    "makes rounds slower."
+)
+MOST_OPERATORS = 4
+
 PAPER_SPEED_UP = {
     ("ResNet", 50): (68.9, 106.5, 54.6),
     ("ResNet", 101): (50.3, 87.0, 73.0),
@@ -58,21 +65,24 @@ def markdown(result: Result, network: Network, machine: "dict[str, str]") -> str
     lines = [", ".join(facts), ", ".join(f"{key} {value}" for key, value in machine.items())]
     lines += [network.note] if network.note else []
     lines += ["", *_table(result, network), ""]
+    rounds = max((len(entry.times.get("raw", ())) for entry in result.contestants), default=0)
+    lines += [LEGEND.format(rounds=rounds), ""]
     lines += [f"left out: {name}: {why}" for name, why in result.left_out.items()]
     lines += _way_of_a_picture(result)
+    lines += _operators(result)
     lines += _paper_ratio(result, network)
     lines += _targets(result, network)
     return "\n".join(lines)
 
 
 def _table(result: Result, network: Network) -> "list[str]":
-    head = ["engine", *COLUMNS.values(), "FPS", "rest of network", "of peak"]
+    first, *others = COLUMNS.values()
+    head = ["engine", first, "FPS", *others, "beside the network", "of float32 peak"]
     rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for entry in result.contestants:
         raw = entry.summary("raw")
-        cells = [entry.name, _with_range(raw)]
+        cells = [entry.name, _with_range(raw), _rate(raw)]
         cells += [_median(entry.summary(column)) for column in list(COLUMNS)[1:]]
-        cells.append(f"{1000 / raw.median:.1f}" if raw else "")
         share = overhead_share(entry)
         cells.append("" if share is None else f"{share:.1%}")
         share = peak_share(entry, result, network)
@@ -89,6 +99,14 @@ def _median(value: Optional[Summary]) -> str:
     return f"{value.median:.1f}" if value else ""
 
 
+def _rate(value: Optional[Summary]) -> str:
+    """Frames per second with three digits."""
+    if value is None:
+        return ""
+    rate = 1000 / value.median
+    return f"{rate:.{2 if rate < 10 else 1 if rate < 100 else 0}f}"
+
+
 def _way_of_a_picture(result: Result) -> "list[str]":
     """Where the time of one picture goes that the network does not take; fastest rounds."""
     lines = []
@@ -101,6 +119,21 @@ def _way_of_a_picture(result: Result) -> "list[str]":
         lines.append(
             f"{entry.name}, ms beside the network: {listed}; together {entry.overhead:.1f}"
         )
+    return lines
+
+
+def _operators(result: Result) -> "list[str]":
+    """Where the time of the network goes, as far as an engine tells."""
+    lines = []
+    for entry in result.contestants:
+        if not entry.operators:
+            continue
+        total = sum(entry.operators.values())
+        shares = [(name, value / total) for name, value in entry.operators.items()]
+        shown, others = shares[:MOST_OPERATORS], shares[MOST_OPERATORS:]
+        listed = [f"{name} {share:.1%}" for name, share in shown]
+        listed += [f"others {sum(share for _, share in others):.1%}"] if others else []
+        lines.append(f"{entry.name}, time of the network by operator: {', '.join(listed)}")
     return lines
 
 
@@ -183,6 +216,7 @@ def as_dict(result: Result, network: Network, machine: "dict[str, str]") -> dict
                 "device": entry.device,
                 "times_ms": entry.times,
                 "parts_ms": entry.parts,
+                "operators_ms": entry.operators,
                 "summary": {
                     column: entry.summary(column)._asdict()
                     for column in COLUMNS
@@ -196,6 +230,20 @@ def as_dict(result: Result, network: Network, machine: "dict[str, str]") -> dict
         "onednn_over_onnxruntime": factor_between(result, "onednn", "onnxruntime"),
         "trt_fp16_over_gpu": factor_between(result, "trt_fp16", "gpu"),
     }
+
+
+def check_writable(path: Union[str, Path]) -> None:
+    """Before everything is measured, not after.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UserError(f"--json {path}: cannot be written ({error.strerror})") from error
 
 
 def write_json(path: Union[str, Path], content: dict) -> None:

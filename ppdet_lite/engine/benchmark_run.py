@@ -18,10 +18,18 @@ from ppdet_lite.engine.benchmark import STAGES, Contestant, run_benchmark
 from ppdet_lite.engine.benchmark_models import (
     FORMAT_OF,
     export_stages,
+    model_name,
     network_of,
     stage_folders,
 )
-from ppdet_lite.engine.benchmark_report import Network, as_dict, markdown, write_json
+from ppdet_lite.engine.benchmark_operators import operator_times
+from ppdet_lite.engine.benchmark_report import (
+    Network,
+    as_dict,
+    check_writable,
+    markdown,
+    write_json,
+)
 from ppdet_lite.engine.export_check import built_in_picture
 from ppdet_lite.utils.result_files import list_pictures, write_picture
 
@@ -38,6 +46,7 @@ GPU_ENGINES = {
     "trt_fp16": {"run_mode": "trt_fp16"},
     "trt_int8": {"run_mode": "trt_int8"},
 }
+PADDLE_ON_CPU = ("paddle", "onednn", "onednn_bfloat16")
 DEFAULT_ENGINES = ("onednn", "onnxruntime", "openvino")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -84,6 +93,8 @@ def run(
     """
     names = settings.engines or default_engines()
     _check(names, settings)
+    if settings.json_path:
+        check_writable(settings.json_path)
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark.")))
         images = _jpegs(settings.images, temporary)
@@ -111,8 +122,13 @@ def run(
             left_out,
             progress=say,
         )
-        name = Path(model_dirs[0]).name if model_dirs else cfg.name
-        network = network_of(cfg, result.input_hw, note) if cfg else Network(name)
+        for entry in result.contestants:
+            if entry.name in PADDLE_ON_CPU and "raw" in entry.engines:
+                entry.operators = operator_times(entry.engines["raw"].execute)
+        if cfg:
+            network = network_of(cfg, result.input_hw, note)
+        else:
+            network = Network(model_name(model_dirs[0]))
     machine = describe_machine(settings.threads)
     if settings.json_path:
         write_json(settings.json_path, as_dict(result, network, machine))
@@ -145,7 +161,7 @@ def _jpegs(images: Sequence[str], temporary: Path) -> "list[Path]":
     """The pictures of the options, or a built-in one.
 
     Raises:
-        DataError: a picture that is not a JPEG, or none.
+        DataError: a picture that is not a JPEG, or a folder without one.
     """
     if not images:
         path = temporary / "picture.jpg"
@@ -153,10 +169,11 @@ def _jpegs(images: Sequence[str], temporary: Path) -> "list[Path]":
         return [path]
     paths = []
     for path in map(Path, images):
-        paths += list_pictures(path) if path.is_dir() else [path]
-    wrong = [path for path in paths if path.suffix.lower() not in JPEG_SUFFIXES]
-    if wrong:
-        raise DataError(f"--images {wrong[0]}: the benchmark reads JPEG files only")
+        found = list_pictures(path) if path.is_dir() else [path]
+        jpegs = [file for file in found if file.suffix.lower() in JPEG_SUFFIXES]
+        if not jpegs:
+            raise DataError(f"--images {path}: the benchmark reads JPEG files only")
+        paths += jpegs
     return paths
 
 
@@ -164,7 +181,7 @@ def _open_all(
     names, folders: dict, deploy: Deploy, settings: Settings, left_out: dict
 ) -> "tuple[Preprocess, list[Contestant]]":
     """Every engine with its stages; reasons of those that cannot be opened go to `left_out`."""
-    contestants, preprocess = [], None
+    contestants, preprocess, steps = [], None, None
     for name in names:
         kind = FORMAT_OF.get(name, "paddle")
         options = {**CPU_ENGINES, **GPU_ENGINES}[name]
@@ -177,6 +194,7 @@ def _open_all(
                 if (stage, kind) not in folders:
                     continue
                 files = deploy.model_folder(folders[stage, kind], options.get("engine", "paddle"))
+                steps = _check_folder(files, steps)
                 engine = deploy.open_engine(
                     files,
                     device=device,
@@ -186,6 +204,8 @@ def _open_all(
                 )
                 _check_kernels(name, engine)
                 engines[stage], preprocess = engine, files.preprocess
+        except ConfigError:
+            raise
         except UserError as error:
             left_out[name] = str(error)
             continue
@@ -194,6 +214,23 @@ def _open_all(
         else:
             left_out[name] = f"no folder of --model_dir holds files for it ({kind})"
     return preprocess, contestants
+
+
+def _check_folder(files, before: Optional[list]) -> list:
+    """Refuses what cannot be compared: several pictures at once, and pictures prepared in another
+    way than `before`; returns how they are prepared."""
+    if files.batch not in (None, 1):
+        raise ConfigError(
+            f"--model_dir {files.path}: exported with --batch {files.batch}, but the benchmark "
+            "measures one picture at a time"
+        )
+    steps = files.settings["Preprocess"]
+    if before is not None and steps != before:
+        raise ConfigError(
+            f"--model_dir {files.path}: Preprocess: found {steps}, but the folders before it have "
+            f"{before}"
+        )
+    return steps
 
 
 def _check_kernels(name: str, engine) -> None:
@@ -205,7 +242,8 @@ def _check_kernels(name: str, engine) -> None:
 
 def describe_machine(threads: int) -> "dict[str, str]":
     """Processor, GPU and versions of what computes."""
-    facts = {"CPU": f"{_cpu_name()} ({threads} threads)", "Paddle": paddle.__version__}
+    count = f"{threads} thread" if threads == 1 else f"{threads} threads"
+    facts = {"CPU": f"{_cpu_name()} ({count})", "Paddle": paddle.__version__}
     if _has_gpu():
         facts["GPU"] = paddle.device.cuda.get_device_name(0)
     for package, label in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):

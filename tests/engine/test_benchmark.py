@@ -1,10 +1,13 @@
 """The benchmark: its protocol with engines that only count, its report, and small networks."""
 
 import json
+import os
+import runpy
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -131,10 +134,27 @@ def test_peak_of_matrix_products():
     assert 0.05 < MATRIX_PEAK((64, 128), 2) < 1e5
 
 
-def test_no_engine_says_why():
+def test_no_engine_says_why(jpegs):
     with pytest.raises(UserError) as caught:
-        protocol.run_benchmark([], PREPROCESS, [], 1, 1, {"gpu": "no GPU"})
+        protocol.run_benchmark([], PREPROCESS, jpegs, 1, 1, {"gpu": "no GPU"})
     assert str(caught.value) == "no engine can be measured here:\n  gpu: no GPU"
+
+
+def test_an_engine_that_fails_is_left_out(jpegs):
+    class Failing(CountingEngine):
+        def execute(self):
+            raise RuntimeError("no such\nkernel")
+
+    bad = protocol.Contestant("bad", {"raw": Failing("bad", [])})
+    good, left_out, lines = contestant("good", []), {}, []
+    result = protocol.run_benchmark(
+        [bad, good], PREPROCESS, jpegs, 1, 1, left_out, pause=0, progress=lines.append
+    )
+    assert result.contestants == [good]
+    assert result.left_out == left_out == {"bad": "RuntimeError: no such kernel"}
+    assert lines == ["warming up bad", "warming up good", "round 1 of 1"]
+    with pytest.raises(UserError, match="no engine can be measured here:\n  bad: RuntimeError: no"):
+        protocol.run_benchmark([bad], PREPROCESS, jpegs, 1, 1, {}, progress=lines.append)
 
 
 def test_a_broken_picture_is_named(tmp_path):
@@ -150,6 +170,7 @@ NETWORK = report.Network("net", 54_000_000, 60_000_000_000, ("ResNet", 50))
 
 def test_report_of_a_cpu_by_hand():
     onednn = measured("onednn", raw=[1000.0] * 3, nms=[1010.0] * 3, end_to_end=[1040.0] * 3)
+    onednn.operators = {"conv2d": 800.0, "b": 100.0, "c": 50.0, "d": 25.0, "e": 20.0, "f": 5.0}
     slower = measured("onnxruntime", raw=[2000.0, 1850.0, 1800.0])
     result = protocol.Result(
         [onednn, slower], {"openvino": "not installed"}, (640, 640), [120, 160]
@@ -159,7 +180,7 @@ def test_report_of_a_cpu_by_hand():
         "net, batch 1, input 640 x 640 (height x width), 54.00 M parameters, 60.00 GFLOPs" in text
     )
     assert "CPU test (2 threads), Paddle 3" in text
-    row = "| onednn | 1000.0 (1000.0-1000.0) |  | 1010.0 | 1040.0 | 1.0 | 4.0% | 75% |"
+    row = "| onednn | 1000.0 (1000.0-1000.0) | 1.00 |  | 1010.0 | 1040.0 | 4.0% | 75% |"
     assert row in text
     assert "left out: openvino: not installed" in text
     assert (
@@ -175,11 +196,17 @@ def test_report_of_a_cpu_by_hand():
         "JPEG to boxes takes 4.0% of the network's time more than the network (target 5%: reached)"
         in text
     )
+    assert (
+        "onednn, time of the network by operator: conv2d 80.0%, b 10.0%, c 5.0%, d 2.5%, others "
+        "2.5%" in text
+    )
+    assert "\nMedians of 3 rounds. " in text
     assert "TensorRT" not in text
     content = report.as_dict(result, NETWORK, {"CPU": "test"})
     assert content["onednn_over_onnxruntime"] == 1.8
     assert content["engines"][0]["share_of_peak"] == 0.75
     assert content["engines"][0]["summary"]["raw"]["p95"] == 1000
+    assert content["engines"][0]["operators_ms"] == onednn.operators
     json.dumps(content)
 
 
@@ -199,7 +226,8 @@ def test_speed_up_of_tensorrt_beside_the_papers(backbone, size, paper):
     text = report.markdown(result, NETWORK._replace(backbone=backbone), {})
     lines = text.splitlines()
     assert f"TensorRT FP16 is 55.0 % faster than FP32 without TensorRT{paper}" in lines
-    assert "target" not in text and "| trt_fp16 | 6.0 (6.0-6.0) |" in text
+    assert "target" not in text and "| trt_fp16 | 6.0 (6.0-6.0) | 167 |" in text
+    assert "| gpu | 9.6 (9.3-9.9) | 104 |" in text and "by operator" not in text
 
 
 def test_the_papers_speed_ups_are_those_of_their_frame_rates():
@@ -264,6 +292,46 @@ def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
         runner.run(cfg, [], None, settings, lambda text: None)
     with pytest.raises(DataError, match="no infer_cfg.yml"):
         runner.run(None, [str(tmp_path)], None, runner.Settings(), lambda text: None)
+    (tmp_path / "infer_cfg.yml").write_text("a: [")
+    with pytest.raises(DataError, match="infer_cfg.yml: not a YAML file"):
+        runner.run(None, [str(tmp_path)], None, runner.Settings(), lambda text: None)
+    (tmp_path / "infer_cfg.yml").write_text("text")
+    with pytest.raises(DataError, match="infer_cfg.yml: not the settings of an export"):
+        runner.run(None, [str(tmp_path)], None, runner.Settings(), lambda text: None)
+    nowhere = runner.Settings(json_path=str(tmp_path / "a.png" / "x.json"))
+    (tmp_path / "a.png").write_text("")
+    with pytest.raises(UserError, match="--json .*x.json: cannot be written"):
+        runner.run(cfg, [], None, nowhere, lambda text: None)
+
+
+def test_folders_of_pictures_may_hold_others(jpegs, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
+    assert runner._jpegs([str(tmp_path)], tmp_path) == jpegs
+
+
+def test_folders_that_cannot_be_compared(tmp_path):
+    def folder(batch, side):
+        steps = [{"type": "Resize", "target_size": [side, side], "keep_ratio": False}]
+        return SimpleNamespace(path="x", batch=batch, settings={"Preprocess": steps})
+
+    steps = runner._check_folder(folder(None, 64), None)
+    assert runner._check_folder(folder(1, 64), steps) == steps
+    with pytest.raises(
+        ConfigError, match="exported with --batch 4, but the benchmark measures one"
+    ):
+        runner._check_folder(folder(4, 64), None)
+    with pytest.raises(ConfigError, match="--model_dir x: Preprocess: found .*96.* have .*64"):
+        runner._check_folder(folder(1, 96), steps)
+
+
+def test_the_peak_has_as_many_threads_as_the_engines(repo, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--model_dir", "gone", "--threads", "3"])
+    with pytest.raises(DataError, match="--model_dir gone"):
+        runpy.run_path(str(repo / "tools/benchmark.py"))["main"]()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "3"
 
 
 def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
@@ -277,11 +345,14 @@ def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("small, batch 1, input 96 x 128 (height x width), ")
     assert lines[3].startswith(
-        "| engine | network ms (p5-p95) | + decode | + NMS | JPEG to boxes |"
+        "| engine | network ms (p5-p95) | FPS | + decode | + NMS | JPEG to boxes |"
     )
     assert lines[5].startswith("| onednn | ") and lines[6].startswith("| paddle | ")
     cells = [cell.strip() for cell in lines[5].strip("|").split("|")]
-    assert [bool(cell) for cell in cells] == [True, True, False] + [True] * 5
+    assert [bool(cell) for cell in cells] == [True, True, True, False] + [True] * 4
+    for name in ("onednn", "paddle"):
+        line = next(x for x in lines if x.startswith(f"{name}, time of the network by operator: "))
+        assert "conv2d" in line and line.endswith("%")
     assert any(line.startswith("oneDNN computes ") for line in lines)
     content = json.loads(out.read_text())
     for engine in content["engines"]:
@@ -297,6 +368,7 @@ def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
     command += ["--repeats", "1", "--warmup", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("small, batch 1, ")
     assert "| onednn | " in done.stdout and "M parameters" not in done.stdout
     assert (
         "left out: onnxruntime: no folder of --model_dir holds files for it (onnx)" in done.stdout
