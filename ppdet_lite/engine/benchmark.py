@@ -74,11 +74,27 @@ class Contestant:
         values = self.times.get(column)
         return min(values) if values else None
 
+    def beside_the_network(self) -> "dict[str, float]":
+        """Milliseconds of each part from file to boxes that is not the network, fastest rounds;
+        empty where that was not measured."""
+        raw = self.best("raw")
+        if raw is None or not self.parts:
+            return {}
+        parts = {name: min(values) for name, values in self.parts.items()}
+        both = min([parts.pop("network + NMS"), *self.times.get("nms", ())])
+        parts["decode + NMS"] = max(both - raw, 0.0)  # below 0 only by chance
+        return parts
+
     @property
     def overhead(self) -> Optional[float]:
-        """Milliseconds from file to boxes that are not the network, fastest rounds."""
-        raw, whole = self.best("raw"), self.best("end to end")
-        return None if raw is None or whole is None else whole - raw
+        """The sum of `beside_the_network`."""
+        return sum(self.beside_the_network().values()) if self.beside_the_network() else None
+
+    @property
+    def unrest(self) -> float:
+        """By which share slow rounds (95th percentile) took longer than fast ones (5th)."""
+        raw = self.summary("raw")
+        return raw.p95 / raw.p5 - 1 if raw else 0.0
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.engine.benchmark import PARTS, Contestant, Result, Summary
+from ppdet_lite.engine.benchmark import Contestant, Result, Summary
 
 COLUMNS = {
     "raw": "network ms (p5-p95)",
@@ -19,10 +19,12 @@ COLUMNS = {
 }
 
 LEGEND = (
-    "Medians of {rounds} rounds. Beside the network: JPEG to boxes less the network, in shares of "
-    "it. What is compared, here and below, are fastest rounds: other work on the machine only "
-    "makes rounds slower."
+    "Medians of {rounds} rounds. Beside the network: all from JPEG to boxes that is not the "
+    "network, in shares of it. What is compared, here and below, are fastest rounds: other work on "
+    "the machine only makes rounds slower."
 )
+UNREST = 0.2
+"""Rounds that differ by more than this share were not measured on a quiet machine."""
 MOST_OPERATORS = 4
 
 PAPER_SPEED_UP = {
@@ -66,7 +68,7 @@ def markdown(result: Result, network: Network, machine: "dict[str, str]") -> str
     lines += [network.note] if network.note else []
     lines += ["", *_table(result, network), ""]
     rounds = max((len(entry.times.get("raw", ())) for entry in result.contestants), default=0)
-    lines += [LEGEND.format(rounds=rounds), ""]
+    lines += [LEGEND.format(rounds=rounds), *_unrest(result), ""]
     lines += [f"left out: {name}: {why}" for name, why in result.left_out.items()]
     lines += _way_of_a_picture(result)
     lines += _operators(result)
@@ -91,6 +93,17 @@ def _table(result: Result, network: Network) -> "list[str]":
     return ["| " + " | ".join(row) + " |" for row in rows]
 
 
+def _unrest(result: Result) -> "list[str]":
+    """A warning where other work on the machine must have disturbed the rounds."""
+    worst = max((entry.unrest for entry in result.contestants), default=0.0)
+    if worst <= UNREST:
+        return []
+    return [
+        f"Slow rounds took {worst:.0%} longer than fast ones: this machine was not quiet, and the "
+        "comparisons are rough."
+    ]
+
+
 def _with_range(value: Optional[Summary]) -> str:
     return f"{value.median:.1f} ({value.p5:.1f}-{value.p95:.1f})" if value else ""
 
@@ -113,9 +126,8 @@ def _way_of_a_picture(result: Result) -> "list[str]":
     for entry in result.contestants:
         if entry.overhead is None:
             continue
-        values = {name: min(entry.parts[name]) for name in PARTS}
-        values["decode + NMS"] = values.pop("network + NMS") - entry.best("raw")
-        listed = ", ".join(f"{name} {value:.1f}" for name, value in values.items())
+        parts = entry.beside_the_network()
+        listed = ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
         lines.append(
             f"{entry.name}, ms beside the network: {listed}; together {entry.overhead:.1f}"
         )

@@ -124,10 +124,21 @@ def test_times_are_those_of_the_engine(jpegs):
 
 def test_summary_and_overhead_by_hand():
     assert protocol.summarize(range(101)) == (50, 5, 95)
-    entry = measured("x", raw=[100, 120, 110], end_to_end=[105, 130, 112])
-    assert entry.overhead == 5 and entry.best("raw") == 100
-    assert report.overhead_share(entry) == 0.05
-    assert measured("x", raw=[1.0]).overhead is None
+    entry = measured("x", raw=[100, 120, 110], nms=[101, 140, 140])
+    assert entry.best("raw") == 100
+    assert entry.beside_the_network() == {
+        "jpeg": 2,
+        "preprocess": 2,
+        "input": 2,
+        "output": 2,
+        "decode + NMS": 1,
+    }
+    assert entry.overhead == 9 and report.overhead_share(entry) == 0.09
+    entry.times["nms"][0] = 90.0  # chance must not make the way to the boxes shorter
+    assert entry.overhead == 8
+    assert protocol.Contestant("x", {}, "CPU", {"raw": [1.0]}).overhead is None
+    assert measured("x", raw=[100] * 19 + [150]).unrest == pytest.approx(0.025)
+    assert measured("x", raw=[100, 150]).unrest == pytest.approx(147.5 / 102.5 - 1)
 
 
 def test_peak_of_matrix_products():
@@ -169,7 +180,7 @@ NETWORK = report.Network("net", 54_000_000, 60_000_000_000, ("ResNet", 50))
 
 
 def test_report_of_a_cpu_by_hand():
-    onednn = measured("onednn", raw=[1000.0] * 3, nms=[1010.0] * 3, end_to_end=[1040.0] * 3)
+    onednn = measured("onednn", raw=[1000.0] * 3, nms=[1010.0] * 3, end_to_end=[1011.0] * 3)
     onednn.operators = {"conv2d": 800.0, "b": 100.0, "c": 50.0, "d": 25.0, "e": 20.0, "f": 5.0}
     slower = measured("onnxruntime", raw=[2000.0, 1850.0, 1800.0])
     result = protocol.Result(
@@ -180,12 +191,12 @@ def test_report_of_a_cpu_by_hand():
         "net, batch 1, input 640 x 640 (height x width), 54.00 M parameters, 60.00 GFLOPs" in text
     )
     assert "CPU test (2 threads), Paddle 3" in text
-    row = "| onednn | 1000.0 (1000.0-1000.0) | 1.00 |  | 1010.0 | 1040.0 | 4.0% | 75% |"
+    row = "| onednn | 1000.0 (1000.0-1000.0) | 1.00 |  | 1010.0 | 1011.0 | 1.1% | 75% |"
     assert row in text
     assert "left out: openvino: not installed" in text
     assert (
         "onednn, ms beside the network: jpeg 2.0, preprocess 2.0, input 2.0, output 2.0, "
-        "decode + NMS 3.0; together 40.0" in text
+        "decode + NMS 3.0; together 11.0" in text
     )
     assert (
         "oneDNN computes 120 GFLOP/s, 0.75 of the machine's 160 GFLOP/s in float32 matrix products "
@@ -193,14 +204,18 @@ def test_report_of_a_cpu_by_hand():
     )
     assert "oneDNN is 1.80 times as fast as ONNX Runtime (target 1.7: reached)" in text
     assert (
-        "JPEG to boxes takes 4.0% of the network's time more than the network (target 5%: reached)"
+        "JPEG to boxes takes 1.1% of the network's time more than the network (target 5%: reached)"
         in text
     )
     assert (
         "onednn, time of the network by operator: conv2d 80.0%, b 10.0%, c 5.0%, d 2.5%, others "
         "2.5%" in text
     )
-    assert "\nMedians of 3 rounds. " in text
+    assert "\nMedians of 3 rounds. " in text and "not quiet" not in text
+    slower.times["raw"][0] = 2900.0
+    assert "\nSlow rounds took 55% longer than fast ones: this machine was not quiet" in (
+        report.markdown(result, NETWORK, {})
+    )
     assert "TensorRT" not in text
     content = report.as_dict(result, NETWORK, {"CPU": "test"})
     assert content["onednn_over_onnxruntime"] == 1.8
