@@ -6,32 +6,38 @@ counts [N], or what an earlier stage gives; see `export_options`. `infer_cfg.yml
 all that deployment code has to know.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Iterator, Optional, Sequence, Union
 
-import numpy as np
 import paddle
 import yaml
 from paddle import nn
 
-from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.engine.class_names import resolve_class_names
 from ppdet_lite.engine.evaluation import load_trained_model
-from ppdet_lite.engine.export_check import ExportMismatch, load_pictures, verify_export
-from ppdet_lite.engine.export_graph import (
-    ONNX_FILE,
-    PORTABLE_FILE,
-    save_onnx,
-    save_paddle_graph,
+from ppdet_lite.engine.export_check import (
+    ExportMismatch,
+    check_outputs,
+    load_pictures,
+    verify_export,
 )
+from ppdet_lite.engine.export_folder import (
+    CONFIG_FILE,
+    cannot_write,
+    check_room,
+    move_into_place,
+    target_folder,
+)
+from ppdet_lite.engine.export_graph import check_onnx_export, save_onnx, save_paddle_graph
 from ppdet_lite.engine.export_options import ExportOptions, export_options, input_size
 from ppdet_lite.engine.export_runners import import_onnxruntime
-from ppdet_lite.engine.onnx_graph import OPSET, import_onnx
-from ppdet_lite.engine.onnx_network import import_converter
+from ppdet_lite.engine.interrupt import Interrupts
+from ppdet_lite.engine.onnx_graph import OPSET
 from ppdet_lite.modeling.fold import fold_batch_norm
 from ppdet_lite.utils.logger import get_logger
 
@@ -39,19 +45,6 @@ __all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model", "input_size"]
 
 FORMAT_VERSION = 1
 """Version of the keys in infer_cfg.yml; readers refuse a higher one than they know."""
-
-GRAPH_BYTES = 4 * 2**20
-"""Room for all of an export but its weights."""
-
-CONFIG_FILE = "infer_cfg.yml"
-MODEL_FILES = (
-    "model.json",
-    "model.pdmodel",
-    "model.pdiparams",
-    "model.pdiparams.info",
-    ONNX_FILE,
-    PORTABLE_FILE,
-)
 
 _ARCH_OF = {"YOLOv3": "YOLO", "YOLOX": "YOLOX"}
 _MIN_SUBGRAPH_SIZE = {"YOLO": 3, "YOLOX": 8}
@@ -88,50 +81,49 @@ def export_model(
     """
     options = export_options(cfg, formats, input_size, batch, stage, portable_dcn)
     if "onnx" in options.formats:  # found missing before the model is traced
-        import_onnx()
-        import_converter()
+        check_onnx_export()
         import_onnxruntime()
     images = load_pictures(verify)  # before the model, so that a wrong path costs no time
-    model, weights = load_trained_model(cfg)
-    reader = create("TestReader", cfg)
-    infer_cfg = describe_export(cfg, model, reader.preprocess_config(), weights, options)
     name = cfg.name if options.stage == "nms" else f"{cfg.name}_{options.stage}"
-    target = Path(output_dir) / name
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _check_room(model, target.parent, options)
-        part = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written ({error.strerror})") from error
-    try:
-        try:
-            save_inference_model(model, part, infer_cfg, options)
-        except OSError as error:
-            raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
-        verify_export(model, part, infer_cfg, images)
-        _move_into_place(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    target = target_folder(output_dir, name)
+    # A GPU would gain nothing, and its convolutions differ more than is allowed here.
+    with on_cpu():
+        model, weights = load_trained_model(cfg)
+        reader = create("TestReader", cfg)
+        infer_cfg = describe_export(cfg, model, reader.preprocess_config(), weights, options)
+        check_outputs(model, infer_cfg, images)
+        _export_to(target, model, infer_cfg, options, images)
     get_logger().info("exported to %s: %s", target, ", ".join(sorted(os.listdir(target))))
     return target
 
 
-def _check_room(model: nn.Layer, folder: Path, options: ExportOptions) -> None:
-    """Paddle writes a cut file without a word when a disk gets full, so it is asked before.
+def _export_to(target: Path, model, infer_cfg: dict, options: ExportOptions, images: dict) -> None:
+    """Writes, compares and keeps the export, or nothing of it, also when it is interrupted."""
+    part = None
+    with Interrupts():
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            check_room(model, target.parent, len(options.formats) + options.portable_dcn)
+            part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            save_inference_model(model, part, infer_cfg, options)
+            verify_export(model, part, infer_cfg, images)
+            move_into_place(part, target)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        finally:
+            if part is not None:
+                shutil.rmtree(part, ignore_errors=True)
 
-    Raises:
-        UserError: says how much is needed and free.
-    """
-    weights = sum(
-        int(np.prod(tensor.shape)) * tensor.element_size() for tensor in model.state_dict().values()
-    )
-    copies = len(options.formats) + options.portable_dcn
-    needed, free = copies * (weights + GRAPH_BYTES), shutil.disk_usage(folder).free
-    if free < needed:
-        raise UserError(
-            f"{folder}: the export needs about {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB "
-            "are free; make room or choose another --output_dir"
-        )
+
+@contextlib.contextmanager
+def on_cpu() -> Iterator[None]:
+    """Context in which Paddle computes on the CPU."""
+    before = paddle.device.get_device()
+    paddle.set_device("cpu")
+    try:
+        yield
+    finally:
+        paddle.set_device(before)
 
 
 def describe_export(
@@ -197,7 +189,7 @@ def _with_target_size(preprocess: "list[dict]", height: int, width: int) -> "lis
 def save_inference_model(
     model: nn.Layer, folder: Union[str, Path], infer_cfg: dict, options: ExportOptions
 ) -> None:
-    """Writes the graphs, their parameters and infer_cfg.yml into `folder`; see `MODEL_FILES`."""
+    """Writes the graphs, their parameters and infer_cfg.yml into `folder`."""
     folded = fold_batch_norm(model)
     for name in options.formats:
         if name == "onnx":
@@ -206,17 +198,3 @@ def save_inference_model(
             save_paddle_graph(folded, folder, options, legacy=name == "paddle-legacy")
     text = yaml.safe_dump(infer_cfg, sort_keys=False, allow_unicode=True, default_flow_style=None)
     (Path(folder) / CONFIG_FILE).write_text(text, encoding="utf-8")
-
-
-def _move_into_place(part: Path, target: Path) -> None:
-    """Makes `part` the folder `target`; files of an earlier export go, other files there stay."""
-    try:
-        part.chmod(0o755)  # temporary folders are private, an export is not
-        if target.exists():
-            for path in target.iterdir():
-                if path.name not in (*MODEL_FILES, CONFIG_FILE):
-                    os.replace(path, part / path.name)
-            shutil.rmtree(target)
-        os.replace(part, target)
-    except OSError as error:
-        raise UserError(f"{target}: cannot be written ({error.strerror})") from error

@@ -74,6 +74,26 @@ def load_pictures(pictures: Sequence[Union[str, Path]] = ()) -> "dict[str, np.nd
     return {str(path): decode_image(path) for path in paths[:MAX_PICTURES]}
 
 
+def check_outputs(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> None:
+    """Makes sure that the model to be exported gives numbers, on the first picture.
+
+    NMS leaves out what is none, so that a broken network would look like one that finds nothing.
+
+    Raises:
+        UserError: NaN or infinite values in its raw outputs.
+    """
+    name, image = next(iter(images.items()))
+    sample = Preprocess(infer_cfg["Preprocess"])(image)
+    for i, output in enumerate(trained_outputs(model, sample, "raw")):
+        bad = 1 - np.isfinite(output).mean()
+        if bad:
+            raise UserError(
+                f"{100 * bad:.3g} % of raw output {i} of the trained model on {name} are NaN or "
+                "infinite; the training that wrote these weights had diverged, use an earlier "
+                "checkpoint"
+            )
+
+
 class Case(NamedTuple):
     """Preprocessed pictures that run together, and what the trained model makes of each.
 
@@ -103,27 +123,39 @@ def verify_export(
 
     Raises:
         ExportMismatch: outputs differ beyond the tolerances.
+        UserError: an engine that it was made for cannot run it.
     """
     cases = make_cases(model, infer_cfg, images)
-    total = None
+    matched = total = 0
     for trial in trials(folder):
         try:
             runner = trial.make()
             agreements = _compare_cases(runner, cases, infer_cfg)
         except ENGINE_ERRORS as error:
             if not trial.may_fail:
-                raise
+                raise _not_runnable(trial, error) from error
             _report_engine(trial, error)
             continue
-        total = sum(agreement.total for agreement in agreements)
+        matched, total = (sum(numbers) for numbers in zip(*(a[1:3] for a in agreements)))
         get_logger().info(
             "export verified (%s): %d pictures, %s", runner.name, len(images), summary(agreements)
         )
-    if total == 0:
+    if matched <= total / 2:
+        found = "nothing" if total == 0 else "hardly a box that stands out"
         get_logger().warning(
-            "the model finds nothing on the pictures compared, so equality of boxes was not shown; "
-            "--verify PICTURE ... takes pictures of your own"
+            "the model finds %s on the pictures compared, so equality of boxes was not shown; "
+            "--verify PICTURE ... takes pictures of your own",
+            found,
         )
+
+
+def _not_runnable(trial: Trial, error: Exception) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    return UserError(
+        f"{trial.label} cannot run the exported model ({' '.join(str(error).split())[:300]}). "
+        "Nothing was written."
+    )
 
 
 def _report_engine(trial: Trial, error: Exception) -> None:

@@ -85,6 +85,24 @@ def save_paddle_graph(
             ) from error
 
 
+def check_onnx_export() -> None:
+    """Makes sure that this Paddle and the packages here can export to ONNX.
+
+    Raises:
+        UserError: says what to install.
+    """
+    from ppdet_lite.engine.onnx_graph import import_onnx
+    from ppdet_lite.engine.onnx_network import import_converter
+
+    if PADDLE_2:
+        raise UserError(
+            f"--format onnx needs Paddle 3, this is {paddle.__version__}; paddle2onnx for Paddle 2 "
+            "knows no deformable convolution"
+        )
+    import_onnx()
+    import_converter()
+
+
 def save_onnx(detector: nn.Layer, folder: Union[str, Path], options: ExportOptions) -> None:
     """Writes model.onnx, and model_portable.onnx if asked for and there is something to replace.
 
@@ -98,12 +116,8 @@ def save_onnx(detector: nn.Layer, folder: Union[str, Path], options: ExportOptio
     from ppdet_lite.engine.onnx_deform import has_deform_conv, without_deform_conv
     from ppdet_lite.engine.onnx_network import convert_network
 
-    if PADDLE_2:
-        raise UserError(
-            f"--format onnx needs Paddle 3, this is {paddle.__version__}; paddle2onnx for Paddle 2 "
-            "knows no deformable convolution"
-        )
-    with tempfile.TemporaryDirectory() as traced:
+    check_onnx_export()
+    with tempfile.TemporaryDirectory(dir=folder) as traced:  # where there is room
         save_paddle_graph(detector, traced, options._replace(stage="raw"))
         network = convert_network(
             Path(traced) / f"{MODEL_NAME}.json", Path(traced) / f"{MODEL_NAME}.pdiparams"

@@ -1,6 +1,5 @@
 """The network itself, image to raw head outputs, as an ONNX model: converted and tidied up."""
 
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Union
@@ -29,24 +28,17 @@ def convert_network(graph: Union[str, Path], params: Union[str, Path]):
     """
     onnx = import_onnx()
     converter = import_converter()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        try:
-            converter.export(
-                str(graph),
-                str(params),
-                str(path),
-                opset_version=OPSET,
-                auto_upgrade_opset=False,
-                optimize_tool="None",  # the default one installs packages on its own
-            )
-            model = onnx.load(str(path))
-        except Exception as error:  # it logs its own errors and then fails on what is not there
-            raise UserError(
-                f"paddle2onnx cannot convert this network; its reason stands above ({error})"
-            ) from error
-    tidy(model)
-    onnx.checker.check_model(model)
+    try:
+        model = onnx.load_model_from_string(
+            converter.export(str(graph), str(params), opset_version=OPSET, auto_upgrade_opset=False)
+        )
+        tidy(model)
+        onnx.checker.check_model(model)
+    except (Exception, SystemExit) as error:  # it logs its errors, then ends the process
+        reason = error.__context__ if isinstance(error, SystemExit) else error
+        raise UserError(
+            f"paddle2onnx cannot convert this network; its reason stands above ({reason})"
+        ) from error
     return model
 
 

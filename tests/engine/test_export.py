@@ -223,18 +223,6 @@ def test_a_failed_export_keeps_the_earlier_one(small_config, tmp_path, monkeypat
     assert (target / "model.json").read_text() == "old"
 
 
-def test_a_new_export_replaces_the_old_files_only(exported, tmp_path):
-    target, part = tmp_path / "small", tmp_path / "part"
-    target.mkdir()
-    part.mkdir()
-    (target / "model.pdmodel").write_text("an export of Paddle 2")
-    (target / "notes.txt").write_text("mine")
-    (part / "model.json").write_text("new")
-    export._move_into_place(part, target)
-    assert sorted(p.name for p in target.iterdir()) == ["model.json", "notes.txt"]
-    assert not part.exists()
-
-
 def test_verification_takes_pictures_and_folders(trained, exported, tmp_path, tiny_coco, capsys):
     folder = tmp_path / "pictures"
     folder.mkdir()

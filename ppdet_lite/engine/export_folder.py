@@ -1,0 +1,118 @@
+"""The folder of an export: room on the disk, and new files in the place of old ones in one step."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Iterator, Union
+
+import numpy as np
+from paddle import nn
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.engine.export_graph import ONNX_FILE, PORTABLE_FILE
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+CONFIG_FILE = "infer_cfg.yml"
+EXPORTED_FILES = (
+    "model.json",
+    "model.pdmodel",
+    "model.pdiparams",
+    "model.pdiparams.info",
+    ONNX_FILE,
+    PORTABLE_FILE,
+    CONFIG_FILE,
+)
+"""What an export may consist of; anything else in its folder is the user's."""
+
+GRAPH_BYTES = 4 * 2**20
+"""Room for all of an export but its weights."""
+
+
+def target_folder(output_dir: Union[str, Path], name: str) -> Path:
+    """`<output_dir>/<name>`; where a link leads, if it is one.
+
+    Raises:
+        UserError: the place is taken by something else.
+    """
+    target = Path(output_dir) / name
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: cannot be written (it is not a folder)")
+    return target
+
+
+def cannot_write(target: Path, error: OSError) -> UserError:
+    """The error for the user when writing into `target` failed."""
+    return UserError(f"{target}: cannot be written ({error.strerror or error})")
+
+
+def check_room(model: nn.Layer, folder: Path, copies: int) -> None:
+    """Paddle writes a cut file without a word when a disk gets full, so it is asked before.
+
+    Args:
+        copies: files that hold the weights.
+
+    Raises:
+        UserError: says how much is needed and free.
+    """
+    weights = sum(
+        int(np.prod(tensor.shape)) * tensor.element_size() for tensor in model.state_dict().values()
+    )
+    needed, free = copies * (weights + GRAPH_BYTES), shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: the export needs about {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB "
+            "are free; make room or choose another --output_dir"
+        )
+
+
+def move_into_place(part: Path, target: Path) -> None:
+    """Makes `part` the folder `target`; files of an earlier export go, other files there stay.
+
+    The earlier folder is renamed, and taken apart only when the new one has its name. If that
+    fails, it gets its name back. Of exports at the same time the last one stays.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    part.chmod(0o755)  # temporary folders are private, an export is not
+    with _one_at_a_time(target.parent):
+        if not target.exists():
+            os.rename(part, target)
+            return
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        earlier = aside / target.name
+        try:
+            os.rename(target, earlier)
+            os.rename(part, target)
+        except BaseException:
+            if earlier.exists():
+                os.rename(earlier, target)
+            aside.rmdir()
+            raise
+        for path in earlier.iterdir():
+            if path.name not in EXPORTED_FILES:
+                os.replace(path, target / path.name)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Context for one process at a time, where the system has locks for folders."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
