@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Exports a trained model for deployment and checks the export against the model."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -30,6 +31,29 @@ is 1 and nothing is left behind.
 
 
 def main() -> int:
+    args = export_parser().parse_args()
+    cfg = config_from_args(args)
+    from ppdet_lite.engine.export import ExportMismatch, export_model
+
+    try:
+        export_model(
+            cfg,
+            args.output_dir,
+            verify=args.verify,
+            formats=args.format,
+            input_size=args.input_size,
+            batch=args.batch,
+            stage=args.stage,
+            portable_dcn=args.portable_dcn,
+        )
+    except ExportMismatch as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def export_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add(
@@ -45,6 +69,20 @@ def main() -> int:
         default=["paddle"],
         help="one or more formats (default: paddle)",
     )
+    add_graph_options(parser)
+    add(
+        "--verify",
+        nargs="+",
+        default=[],
+        metavar="PICTURE",
+        help="pictures or folders to compare on (default: a built-in picture)",
+    )
+    return parser
+
+
+def add_graph_options(parser: argparse.ArgumentParser) -> None:
+    """What the graph takes, where it ends and how it is written."""
+    add = parser.add_argument
     add(
         "--input-size",
         "--input_size",
@@ -75,37 +113,15 @@ def main() -> int:
         help="with --format onnx: also model_portable.onnx, whose deformable convolutions are "
         "written as GridSample and Conv",
     )
-    add(
-        "--verify",
-        nargs="+",
-        default=[],
-        metavar="PICTURE",
-        help="pictures or folders to compare on (default: a built-in picture)",
-    )
-    args = parser.parse_args()
-    cfg = config_from_args(args)
-    from ppdet_lite.engine.export import ExportMismatch, export_model
-
-    try:
-        export_model(
-            cfg,
-            args.output_dir,
-            verify=args.verify,
-            formats=args.format,
-            input_size=args.input_size,
-            batch=args.batch,
-            stage=args.stage,
-            portable_dcn=args.portable_dcn,
-        )
-    except ExportMismatch as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def number_or_dynamic(text: str):
     """argparse type: a whole number, or the word dynamic."""
-    return text if text == "dynamic" else int(text)
+    try:
+        return text if text == "dynamic" else int(text)
+    except ValueError as error:
+        message = f"found {text}, allowed: a whole number, or dynamic"
+        raise argparse.ArgumentTypeError(message) from error
 
 
 if __name__ == "__main__":
