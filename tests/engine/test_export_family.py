@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+import yaml
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.engine.checkpoint import save_checkpoint
@@ -50,6 +51,9 @@ CROWDED = ("yolox/yolox_tiny_300e_coco", "yolox/yolox_nano_300e_coco")
 
 # These become a model.pdmodel: greedy NMS and activations that other tests of that format lack.
 LEGACY = ("yolox/yolox_tiny_300e_coco",)
+
+# Exported for exactly so many pictures per run.
+FIXED_BATCH = {"yolox/yolox_cdn_tiny_300e_coco": 2, "ppyolo/ppyolov2_r18vd_dcn_demo": 1}
 
 # Those that hold all operators of the others.
 ONNX_NETWORKS = tuple(n for n in NETWORKS if not re.search("r18vd|yolox_tiny|cdn_tiny", n))
@@ -121,8 +125,13 @@ def test_export_equals_the_network(name, tmp_path, capsys, monkeypatch):
     onnx = name in ONNX_NETWORKS and not WHY_NO_ONNX
     formats = ["paddle-legacy" if name in LEGACY else "paddle", *(["onnx"] if onnx else [])]
     portable = onnx and "dcn" in name
-    folder = export_model(cfg, tmp_path / "out", formats=formats, portable_dcn=portable)
+    batch = FIXED_BATCH.get(name)
+    folder = export_model(
+        cfg, tmp_path / "out", formats=formats, batch=batch, portable_dcn=portable
+    )
 
+    described = yaml.safe_load((folder / "infer_cfg.yml").read_text(encoding="utf-8"))
+    assert described["batch_size"] == (batch or -1)
     assert (folder / "model.pdiparams").stat().st_size > 10_000
     said = capsys.readouterr()
     verified = re.findall(
