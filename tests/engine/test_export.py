@@ -63,6 +63,7 @@ def test_folder_holds_the_model_and_what_deployment_must_know(exported):
         "format_version": 1,
         "model_name": "small",
         "stage": "nms",
+        "target": "any",
         "image_shape": [3, 96, 128],
         "batch_size": -1,
         "NMS": {
@@ -130,7 +131,8 @@ def test_export_leaves_the_model_as_it_was(small_config, tmp_path):
     options = export_options(cfg)
     before = {key: value.numpy() for key, value in model.state_dict().items()}
     infer_cfg = export.describe_export(cfg, model, [{"type": "Permute"}], cfg.weights, options)
-    export.save_inference_model(model, tmp_path, infer_cfg, options)
+    network = export.exported_network(model, options)
+    export.save_inference_model(network, tmp_path, infer_cfg, options)
     for key, value in model.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before.pop(key))
     assert not before
@@ -197,10 +199,10 @@ def test_nothing_found_on_either_side():
 def test_a_differing_export_is_refused_and_nothing_is_left(small_config, tmp_path, monkeypatch):
     save = export.save_inference_model
 
-    def save_another_model(model, folder, infer_cfg, options):
-        save(model, folder, infer_cfg, options)
-        head = model.yolo_head.parameters()[0]
+    def save_another_model(network, folder, infer_cfg, options):
+        head = network.yolo_head.parameters()[0]
         head.set_value(head * 1.5)
+        save(network, folder, infer_cfg, options)
 
     monkeypatch.setattr(export, "save_inference_model", save_another_model)
     with pytest.raises(ExportMismatch) as caught:
@@ -302,6 +304,11 @@ def test_input_sizes(small_config, wanted, size):
         ({"formats": ["paddle", "paddle-legacy"]}, "paddle and paddle-legacy name their parameter"),
         ({"portable_dcn": True}, "--portable-dcn is about --format onnx"),
         ({"stage": "boxes"}, "--stage: found boxes, allowed: raw, decoded, nms"),
+        ({"target": "gpu"}, "--target: found gpu, allowed: any, cpu"),
+        (
+            {"target": "cpu", "input_size": "dynamic"},
+            "--target cpu writes the graph for one size: give --input-size H W, not dynamic",
+        ),
         ({"batch": 0}, "--batch: found 0, allowed: 1 or more, or dynamic"),
         ({"input_size": [100, 96]}, "--input-size: found 100 96, allowed: height and width, both"),
         ({"input_size": [96, 96, 96]}, "--input-size: found 96 96 96, allowed"),

@@ -71,12 +71,14 @@ def test_a_differing_export_ends_with_exit_code_1(tool, small_config, monkeypatc
         "batch": "dynamic",
         "stage": None,
         "portable_dcn": False,
+        "target": "any",
     }
     more = ("--format", "onnx", "paddle-legacy", "--portable-dcn", "--stage", "raw")
-    sizes = ("--input-size", 64, 96, "--batch", 2)
+    sizes = ("--input-size", 64, 96, "--batch", 2, "--target", "cpu")
     assert tool("export_model", "-c", small_config, *more, *sizes) == 1
     assert asked["formats"] == ["onnx", "paddle-legacy"] and asked["portable_dcn"]
     assert (asked["stage"], asked["input_size"], asked["batch"]) == ("raw", [64, 96], 2)
+    assert asked["target"] == "cpu"
     tool("export_model", "-c", small_config, "--input-size", "dynamic")
     assert asked["input_size"] == ["dynamic"]
 

@@ -8,6 +8,23 @@ from paddle.vision.ops import DeformConv2D, deform_conv2d
 from ppdet_lite.modeling.layers.precision import full_precision, to_float32
 
 
+class SampledConv2D(DeformConv2D):
+    """Paddle's `DeformConv2D` in a form that exports run, with the bias added behind it.
+
+    Left to `deform_conv2d`, the bias becomes an operator that oneDNN refuses in graphs of Paddle 2.
+    """
+
+    def forward(self, x, offset, mask):
+        """float32 [B, C, H, W], offsets [B, 2 k k, H', W'], mask [B, k k, H', W'] to maps."""
+        weight = to_float32(self.weight)
+        output = deform_conv2d(
+            x, offset, weight, stride=self._stride, padding=self._padding, mask=mask
+        )
+        if self.bias is None:  # until a batch norm is folded into the convolution
+            return output
+        return output + self.bias.reshape([1, -1, 1, 1])
+
+
 class DeformableConvV2(nn.Layer):
     """A convolution that samples at learned offsets and weighs each sample by a learned mask.
 
@@ -48,7 +65,7 @@ class DeformableConvV2(nn.Layer):
             weight_attr=ParamAttr(initializer=Constant(0.0)),
             bias_attr=ParamAttr(initializer=Constant(0.0)),
         )
-        self.conv = DeformConv2D(
+        self.conv = SampledConv2D(
             ch_in,
             ch_out,
             filter_size,
@@ -69,15 +86,4 @@ class DeformableConvV2(nn.Layer):
             predicted = to_float32(predicted)
             offset = predicted[:, : self._offset_channels]
             mask = sigmoid(predicted[:, self._offset_channels :])
-            output = deform_conv2d(
-                to_float32(x),
-                offset,
-                to_float32(self.conv.weight),
-                stride=self._stride,
-                padding=self._padding,
-                mask=mask,
-            )
-            if self.conv.bias is None:  # until a batch norm is folded into the convolution
-                return output
-            # Not left to `deform_conv2d`, whose form of it oneDNN refuses in graphs of Paddle 2.
-            return output + self.conv.bias.reshape([1, -1, 1, 1])
+            return self.conv(to_float32(x), offset, mask)

@@ -1,0 +1,153 @@
+"""Layers written in another form for CPUs: the same maps, and only where it pays."""
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.modeling.fold import fold_batch_norm
+from ppdet_lite.modeling.for_cpu import for_cpu
+from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
+from ppdet_lite.modeling.layers.gathered_deform import GatheredDeformConv2D
+from ppdet_lite.modeling.layers.winograd import (
+    WinogradConv2D,
+    is_winograd_form,
+    winograd_matrices,
+)
+
+
+def random(*shape, seed=0, scale=1.0):
+    values = np.random.default_rng(seed).standard_normal(shape) * scale
+    return paddle.to_tensor(values.astype(np.float32))
+
+
+# ---------------------------------------------------------------------------------------- Winograd
+@pytest.mark.parametrize(
+    ("tile", "taps", "points"),
+    [(2, 3, (0, 1, -1)), (4, 3, (0, 1, -1, 2, -2)), (3, 2, (0, 1, -1)), (4, 3, None)],
+)
+def test_matrices_give_every_sum_of_products(tile, taps, points):
+    b, g, a = winograd_matrices(tile, taps, *([points] if points else []))
+    rng = np.random.default_rng(0)
+    inputs, weights = rng.standard_normal(tile + taps - 1), rng.standard_normal(taps)
+    expected = [inputs[i : i + taps] @ weights for i in range(tile)]
+    np.testing.assert_allclose(a @ ((g @ weights) * (b @ inputs)), expected, atol=1e-13)
+
+
+def test_matrices_of_the_usual_points():
+    """F(2, 3) of arXiv:1509.09308, equation 6, up to signs that cancel between B and G."""
+    b, g, a = winograd_matrices(2, 3, (0, 1, -1))
+    signs = np.array([[-1], [1], [1], [1]])
+    np.testing.assert_allclose(
+        b * signs, [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]]
+    )
+    np.testing.assert_allclose(g * signs, [[1, 0, 0], [0.5] * 3, [0.5, -0.5, 0.5], [0, 0, 1]])
+    np.testing.assert_allclose(a, [[1, 1, 1, 0], [0, 1, -1, 1]])
+
+
+@pytest.mark.parametrize("bias", [None, False])
+@pytest.mark.parametrize("size", [(1, 8, 8), (3, 9, 14), (2, 1, 3), (1, 4, 31)])
+def test_winograd_gives_the_maps_of_the_convolution(size, bias):
+    batch, height, width = size
+    paddle.seed(0)
+    conv = nn.Conv2D(24, 40, 3, padding=1, bias_attr=bias)
+    if conv.bias is not None:
+        conv.bias.set_value(random(40))
+    x = random(batch, 24, height, width, seed=1)
+    assert is_winograd_form(conv)
+    with paddle.no_grad():
+        np.testing.assert_allclose(WinogradConv2D(conv)(x).numpy(), conv(x).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 1},
+        {"kernel_size": 5, "padding": 1},
+        {"stride": 2},
+        {"stride": [1, 2]},
+        {"padding": 0},
+        {"padding": [1, 0]},
+        {"padding": "SAME"},
+        {"dilation": 2},
+        {"groups": 8},
+    ],
+)
+def test_other_convolutions_have_no_winograd_form(settings):
+    conv = nn.Conv2D(16, 16, **{"kernel_size": 3, "padding": 1, **settings})
+    assert not is_winograd_form(conv)
+    assert not is_winograd_form(nn.Conv2DTranspose(16, 16, 3, padding=1))
+
+
+# -------------------------------------------------------------------------- deformable convolutions
+@pytest.mark.parametrize("spread", [0.0, 0.4, 4.0, 1e9])
+@pytest.mark.parametrize(("stride", "size"), [(1, (1, 9, 7)), (2, (3, 8, 13))])
+def test_gathered_rows_give_the_maps_of_deformable_convolution(stride, size, spread):
+    batch, height, width = size
+    conv = SampledConv2D(6, 10, 3, stride=stride, padding=1)
+    conv.bias.set_value(random(10))
+    rows, columns = -(-height // stride), -(-width // stride)
+    x = random(batch, 6, height, width, seed=1)
+    offset = random(batch, 18, rows, columns, seed=2, scale=spread)
+    offset[:, :6] = paddle.round(offset[:, :6])  # places on cells, and exactly on the edges
+    mask = paddle.nn.functional.sigmoid(random(batch, 9, rows, columns, seed=3))
+    with paddle.no_grad():
+        found = GatheredDeformConv2D(conv, (rows, columns))(x, offset, mask)
+        np.testing.assert_allclose(found.numpy(), conv(x, offset, mask).numpy(), atol=5e-6)
+
+
+def test_an_offset_that_is_no_number_spoils_its_cell_only():
+    conv = SampledConv2D(2, 3, 3, padding=1)
+    offset = paddle.zeros([1, 18, 5, 5])
+    offset[0, 4, 2, 3] = float("nan")
+    with paddle.no_grad():
+        gathered = GatheredDeformConv2D(conv, (5, 5))
+        found = gathered(random(1, 2, 5, 5), offset, paddle.ones([1, 9, 5, 5])).numpy()
+    assert np.argwhere(np.isnan(found)[0, 0]).tolist() == [[2, 3]]
+
+
+# ----------------------------------------------------------------------------------------- networks
+NETWORKS = {
+    "ppyolo/ppyolov2_r50vd_dcn_365e_coco": (27, 3),
+    "ppyolo/ppyolo_r18vd_coco": (15, 0),
+    "yolov3/yolov3_darknet53_270e_coco": (32, 0),
+    "yolox/yolox_s_300e_coco": (25, 0),
+    "ppyolo/ppyolo_tiny_650e_coco": (0, 0),
+}
+
+
+@pytest.fixture
+def network(repo, request):
+    overrides = ["num_classes=3", "width_mult=0.125"]
+    cfg = load_config(repo / "configs" / f"{request.param}.yml", overrides)
+    paddle.seed(0)
+    model = create(cfg.architecture, cfg)
+    for layer in model.sublayers():
+        if isinstance(layer, nn.BatchNorm2D):  # trained statistics would keep the maps in bounds
+            layer._variance.set_value(np.full(layer._num_features, 4.0, np.float32))
+    return fold_batch_norm(model)
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"), NETWORKS.items(), ids=list(NETWORKS), indirect=["network"]
+)
+def test_networks_keep_their_outputs(network, expected):
+    image = random(2, 3, 96, 160, scale=0.5)
+    with paddle.no_grad():
+        before = [level.numpy() for level in network.raw_outputs(image)]
+        assert for_cpu(network, (96, 160), fewest_channels=8, fewest_tiles=1) == expected
+        after = [level.numpy() for level in network.raw_outputs(image)]
+    kinds = [type(layer).__name__ for layer in network.sublayers()]
+    assert (kinds.count("WinogradConv2D"), kinds.count("GatheredDeformConv2D")) == expected
+    assert "SampledConv2D" not in kinds
+    for level, other in zip(before, after):
+        np.testing.assert_allclose(other, level, atol=2e-5 * np.abs(level).max())
+
+
+@pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
+@pytest.mark.parametrize(
+    ("channels", "tiles", "count"), [(8, 1, 27), (16, 1, 24), (8, 15, 9), (64, 1, 5), (128, 25, 0)]
+)
+def test_only_where_it_pays(network, channels, tiles, count):
+    assert for_cpu(network, (96, 160), channels, tiles).winograd == count
