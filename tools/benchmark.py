@@ -14,15 +14,21 @@ from ppdet_lite.core.errors import ConfigError  # noqa: E402
 EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --json output/benchmark.json
   ... --random-weights                      where nothing is trained yet
-  ... --engines onednn onnxruntime          some of: paddle onednn onednn_bfloat16 onnxruntime
-                                            openvino gpu trt_fp32 trt_fp16 trt_int8
+  ... --engines onednn onednn_target_cpu    some of the engines below
   ... --input-size 320 --threads 4          another size of the network input, more threads
   ... --images photos --calib_dir photos    your own JPEGs; trt_int8 learns its ranges from them
   python tools/benchmark.py --model_dir output_inference/raw output_inference/nms
-                                            folders of tools/export_model.py instead
+                                            folders of tools/export_model.py instead; what their
+                                            --target was decides which engines run them
+
+Engines, of which * run without being asked for:
+  onednn*             openvino*             onnxruntime*            paddle  onednn_bfloat16
+  onednn_target_cpu*  openvino_target_cpu*  onnxruntime_target_cpu  exports with --target cpu
+  gpu*  trt_fp32*  trt_fp16*  trt_int8*     where there is a GPU
 
 One picture at a time. The network alone is the figure of the papers' tables; decoding, NMS and the
-way from the JPEG file come beside it. The engines take turns.
+way from the JPEG file come beside it. The engines take turns, so all stages of all engines are in
+memory at once, each with about twice the size of its export; --stages raw nms takes a third less.
 """
 
 
@@ -31,7 +37,7 @@ def main() -> int:
     add = parser.add_argument
     add("--random-weights", action="store_true", help="instead of -o weights=...")
     add("--model_dir", nargs="+", default=[], metavar="FOLDER", help="exports, instead of weights")
-    add("--engines", nargs="+", default=[], metavar="NAME", help="default: all that are here")
+    add("--engines", nargs="+", default=[], metavar="NAME", help="default: those with * below")
     add("--stages", nargs="+", default=["raw", "decoded", "nms"], choices=["raw", "decoded", "nms"])
     add("--input-size", nargs="+", type=int, default=[], metavar="PX", help="a side, or H W")
     add("--images", nargs="+", default=[], metavar="JPEG", help="files or folders")

@@ -55,6 +55,7 @@ class Contestant:
         times: stage -> milliseconds of each round; "end to end" as well.
         parts: milliseconds of each of PARTS, round by round, of end to end.
         operators: milliseconds of the network by kind of operator, where that is known.
+        target: what its exports were made for: "any", or "cpu".
     """
 
     name: str
@@ -63,6 +64,7 @@ class Contestant:
     times: "dict[str, list[float]]" = field(default_factory=dict)
     parts: "dict[str, list[float]]" = field(default_factory=dict)
     operators: "dict[str, float]" = field(default_factory=dict)
+    target: str = "any"
 
     def summary(self, column: str) -> Optional[Summary]:
         """Of a stage or of "end to end"; None where it was not measured."""

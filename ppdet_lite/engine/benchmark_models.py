@@ -10,15 +10,14 @@ import yaml
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.image_ops import Preprocess
+from ppdet_lite.engine.benchmark_engines import ENGINES, Kind
 from ppdet_lite.engine.benchmark_report import Network
 from ppdet_lite.engine.detector import build_detector
 from ppdet_lite.engine.evaluator import evaluation_mode
-from ppdet_lite.engine.export import CONFIG_FILE, export_model, input_size
+from ppdet_lite.engine.export import CONFIG_FILE, ExportMismatch, export_model, input_size
 from ppdet_lite.engine.export_check import built_in_picture
+from ppdet_lite.engine.export_options import TARGETS
 from ppdet_lite.engine.model_info import measure
-
-FORMAT_OF = {"onnxruntime": "onnx", "openvino": "onnx", "trt_int8": "paddle-legacy"}
-"""What an engine reads, where that is not "paddle", the format of the installed Paddle."""
 
 CANDIDATE_SHARE = 1e-3
 """Share of scores above the threshold on photos, with a trained network; random weights are shifted
@@ -37,12 +36,12 @@ def export_stages(
     """Exports all that `engines` read.
 
     Args:
-        parent: gets a folder per stage and format.
+        parent: gets a folder per stage, target and formats that are written together.
         size: height and width of the network input, or one number; empty: as configured.
         random_weights: instead of `cfg.weights`.
 
     Returns:
-        Folders by (stage, format), a note about the weights, and engines whose format cannot be
+        Folders by (stage, `Kind`), a note about the weights, and engines whose export cannot be
         written here with the reason.
 
     Raises:
@@ -52,67 +51,90 @@ def export_stages(
     side = (int(size[0]), int(size[-1])) if size else input_size(cfg)
     parent.mkdir(parents=True, exist_ok=True)
     note = _random_weights(cfg, parent, side) if random_weights else ""
-    formats = sorted({FORMAT_OF.get(name, "paddle") for name in engines})
+    groups = _written_together({ENGINES[name].kind for name in engines})
     folders, reasons = {}, {}
     for stage in stages:
-        together = tuple(kind for kind in formats if kind != "paddle-legacy")
-        alone = [(kind,) for kind in formats if kind not in together]
-        for group in [together, *alone] if together else alone:
+        for group in groups:
             _export(cfg, parent, stage, side, group, folders, reasons, say)
-    left_out = {
-        name: reasons[FORMAT_OF.get(name, "paddle")]
-        for name in engines
-        if FORMAT_OF.get(name, "paddle") in reasons
-    }
+    kinds = {name: ENGINES[name].kind for name in engines}
+    left_out = {name: reasons[kind] for name, kind in kinds.items() if kind in reasons}
     return folders, note, left_out
 
 
-def _export(cfg, parent, stage, side, formats, folders: dict, reasons: dict, say: Callable) -> None:
+def _written_together(kinds: "set[Kind]") -> "list[tuple[Kind, ...]]":
+    """Groups of one target each; paddle-legacy has to stay alone."""
+    groups = {}
+    for kind in sorted(kinds):
+        groups.setdefault((kind.target, kind.format == "paddle-legacy"), []).append(kind)
+    return [tuple(groups[key]) for key in sorted(groups)]
+
+
+def _export(
+    cfg,
+    parent: Path,
+    stage: str,
+    side: "tuple[int, int]",
+    kinds: "tuple[Kind, ...]",
+    folders: dict,
+    reasons: dict,
+    say: Callable,
+) -> None:
     """One export, compared with the model as always; formats that cannot be written together are
-    tried one by one, and the reason of those that cannot be written at all is noted."""
-    formats = tuple(kind for kind in formats if kind not in reasons)
-    if not formats:
+    tried one by one, and the reason of those that cannot be written at all is noted.
+
+    Args:
+        kinds: of one target.
+    """
+    kinds = tuple(kind for kind in kinds if kind not in reasons)
+    if not kinds:
         return
-    say(f"exporting {stage} as {', '.join(formats)}")
+    target, formats = kinds[0].target, tuple(kind.format for kind in kinds)
+    say(f"exporting {stage} as {', '.join(formats)}, --target {target}")
     try:
         folder = export_model(
             cfg,
-            parent / f"{stage}-{'-'.join(formats)}",
+            parent / "-".join((stage, *formats, *(("target_cpu",) if target == "cpu" else ()))),
             formats=formats,
             input_size=side,
             batch=1,
             stage=stage,
-            portable_dcn="onnx" in formats,
+            portable_dcn=Kind("onnx", "any") in kinds,
+            target=target,
         )
     except (CheckpointError, ConfigError):
         raise
-    except UserError as error:
-        if len(formats) == 1:
-            reasons[formats[0]] = str(error)
+    except (UserError, ExportMismatch) as error:
+        if len(kinds) == 1:
+            reasons[kinds[0]] = str(error)
             return
-        for kind in formats:
+        for kind in kinds:
             _export(cfg, parent, stage, side, (kind,), folders, reasons, say)
         return
-    folders.update({(stage, kind): folder for kind in formats})
+    folders.update({(stage, kind): folder for kind in kinds})
 
 
 def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
-    """Exported folders by (stage, format), as their infer_cfg.yml and files say.
+    """Exported folders by (stage, `Kind`), as their infer_cfg.yml and files say.
 
     Raises:
         DataError: a folder that is none of an export.
     """
     folders = {}
     for folder in map(Path, model_dirs):
-        stage = _settings(folder).get("stage", "nms")
-        for name, kind in (
+        settings = _settings(folder)
+        stage, target = settings.get("stage", "nms"), settings.get("target", "any")
+        if target not in TARGETS:
+            raise DataError(
+                f"{folder / CONFIG_FILE}: target: found {target}, allowed: {', '.join(TARGETS)}"
+            )
+        for name, written in (
             ("model.pdmodel", "paddle-legacy"),
             ("model.pdmodel", "paddle"),
             ("model.json", "paddle"),
             ("model.onnx", "onnx"),
         ):
             if stage in stages and (folder / name).is_file():
-                folders[stage, kind] = folder
+                folders[stage, Kind(written, target)] = folder
     return folders
 
 

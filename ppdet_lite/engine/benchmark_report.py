@@ -10,6 +10,7 @@ from typing import NamedTuple, Optional, Union
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.engine.benchmark import Contestant, Result, Summary
+from ppdet_lite.engine.benchmark_engines import WITH_TARGET_CPU
 
 COLUMNS = {
     "raw": "network ms (p5-p95)",
@@ -23,6 +24,10 @@ LEGEND = (
     "network, in shares of it. What is compared, here and below, are fastest rounds: other work on "
     "the machine only makes rounds slower."
 )
+COUNTED_AS = (
+    "Names with _target_cpu run exports for CPUs (--target cpu); their share of the peak is "
+    "counted as plain convolutions, but they need fewer multiplications."
+)
 UNREST = 0.2
 """Rounds that differ by more than this share were not measured on a quiet machine."""
 MOST_OPERATORS = 4
@@ -33,6 +38,15 @@ PAPER_SPEED_UP = {
 }
 """Frames per second without and with TensorRT FP16 of PP-YOLOv2 at 640 on a V100, and the speed-up
 in percent: arXiv:2104.10419, Table 2."""
+
+WORDS = {
+    "onednn": "oneDNN",
+    "onednn_target_cpu": "oneDNN with an export for CPUs (--target cpu)",
+    "onnxruntime": "ONNX Runtime",
+    "onnxruntime_target_cpu": "ONNX Runtime with an export for CPUs",
+    "openvino": "OpenVINO",
+}
+"""Engines in sentences."""
 
 PEAK_TARGET = 0.9
 ONNXRUNTIME_TARGET = 1.7
@@ -68,12 +82,15 @@ def markdown(result: Result, network: Network, machine: "dict[str, str]") -> str
     lines += [network.note] if network.note else []
     lines += ["", *_table(result, network), ""]
     rounds = max((len(entry.times.get("raw", ())) for entry in result.contestants), default=0)
-    lines += [LEGEND.format(rounds=rounds), *_unrest(result), ""]
+    lines.append(LEGEND.format(rounds=rounds))
+    lines += [COUNTED_AS] if any(entry.target == "cpu" for entry in result.contestants) else []
+    lines += [*_unrest(result), ""]
     lines += [f"left out: {name}: {why}" for name, why in result.left_out.items()]
     lines += _way_of_a_picture(result)
     lines += _operators(result)
     lines += _paper_ratio(result, network)
     lines += _targets(result, network)
+    lines += _gain_of_target_cpu(result)
     return "\n".join(lines)
 
 
@@ -182,32 +199,57 @@ def _paper_ratio(result: Result, network: Network) -> "list[str]":
     return [line]
 
 
+def judged(result: Result) -> Optional[Contestant]:
+    """What the targets of the CPU are about: oneDNN, with the export for CPUs if that ran."""
+    return result.find("onednn_target_cpu") or result.find("onednn")
+
+
 def _targets(result: Result, network: Network) -> "list[str]":
     """The measured figures of the CPU beside their targets."""
-    entry = result.find("onednn")
+    entry = judged(result)
     if entry is None:
         return []
-    lines = []
+    name, lines = WORDS[entry.name], []
     share = peak_share(entry, result, network)
     if share is not None:
+        counted = " (counted as plain convolutions)" if entry.target == "cpu" else ""
         lines.append(
-            f"oneDNN computes {share * result.peak:.0f} GFLOP/s, {share:.2f} of the machine's "
-            f"{result.peak:.0f} GFLOP/s in float32 matrix products (target {PEAK_TARGET}: "
-            f"{_verdict(share >= PEAK_TARGET)})"
+            f"{name} computes {share * result.peak:.0f} GFLOP/s{counted}, {share:.2f} of the "
+            f"machine's {result.peak:.0f} GFLOP/s in float32 matrix products (target "
+            f"{PEAK_TARGET}: {_verdict(share >= PEAK_TARGET)})"
         )
-    factor = factor_between(result, "onednn", "onnxruntime")
+    factor = factor_between(result, entry.name, "onnxruntime")
     if factor is not None:
         lines.append(
-            f"oneDNN is {factor:.2f} times as fast as ONNX Runtime (target {ONNXRUNTIME_TARGET}: "
+            f"{name} is {factor:.2f} times as fast as ONNX Runtime (target {ONNXRUNTIME_TARGET}: "
             f"{_verdict(factor >= ONNXRUNTIME_TARGET)})"
         )
+    factor = factor_between(result, entry.name, "onnxruntime_target_cpu")
+    if factor is not None:
+        lines.append(f"{name} is {factor:.2f} times as fast as {WORDS['onnxruntime_target_cpu']}")
     share = overhead_share(entry)
     if share is not None:
         lines.append(
-            f"JPEG to boxes takes {share:.1%} of the network's time more than the network (target "
-            f"{OVERHEAD_TARGET:.0%}: {_verdict(share <= OVERHEAD_TARGET)})"
+            f"{name}: JPEG to boxes takes {share:.1%} of the network's time more than the network "
+            f"(target {OVERHEAD_TARGET:.0%}: {_verdict(share <= OVERHEAD_TARGET)})"
         )
     return lines
+
+
+def gains_of_target_cpu(result: Result) -> "dict[str, float]":
+    """How many times as fast the export for CPUs is as the plain one, by engine where both ran."""
+    gains = {name: factor_between(result, cpu, name) for name, cpu in WITH_TARGET_CPU.items()}
+    return {name: gain for name, gain in gains.items() if gain is not None}
+
+
+def _gain_of_target_cpu(result: Result) -> "list[str]":
+    gains = gains_of_target_cpu(result)
+    if not gains:
+        return []
+    listed = ", ".join(f"in {WORDS[name]} {gain:.2f}" for name, gain in gains.items())
+    return [
+        f"Times as fast with the export for CPUs (--target cpu) as with the plain one: {listed}"
+    ]
 
 
 def _verdict(reached: bool) -> str:
@@ -226,6 +268,7 @@ def as_dict(result: Result, network: Network, machine: "dict[str, str]") -> dict
             {
                 "name": entry.name,
                 "device": entry.device,
+                "target": entry.target,
                 "times_ms": entry.times,
                 "parts_ms": entry.parts,
                 "operators_ms": entry.operators,
@@ -240,6 +283,14 @@ def as_dict(result: Result, network: Network, machine: "dict[str, str]") -> dict
             for entry in result.contestants
         ],
         "onednn_over_onnxruntime": factor_between(result, "onednn", "onnxruntime"),
+        "onednn_target_cpu_over_onnxruntime": factor_between(
+            result, "onednn_target_cpu", "onnxruntime"
+        ),
+        "onednn_target_cpu_over_onnxruntime_target_cpu": factor_between(
+            result, "onednn_target_cpu", "onnxruntime_target_cpu"
+        ),
+        "target_cpu_over_any": gains_of_target_cpu(result),
+        "judged_by_targets": getattr(judged(result), "name", None),
         "trt_fp16_over_gpu": factor_between(result, "trt_fp16", "gpu"),
     }
 

@@ -15,8 +15,14 @@ import paddle
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.image_ops import Preprocess
 from ppdet_lite.engine.benchmark import STAGES, Contestant, run_benchmark
+from ppdet_lite.engine.benchmark_engines import (
+    DEFAULT_ENGINES,
+    ENGINES,
+    GPU_ENGINES,
+    Engine,
+    check_engines,
+)
 from ppdet_lite.engine.benchmark_models import (
-    FORMAT_OF,
     export_stages,
     model_name,
     network_of,
@@ -33,21 +39,6 @@ from ppdet_lite.engine.benchmark_report import (
 from ppdet_lite.engine.export_check import built_in_picture
 from ppdet_lite.utils.result_files import list_pictures, write_picture
 
-CPU_ENGINES = {
-    "paddle": {"enable_mkldnn": False},
-    "onednn": {"enable_mkldnn": True},
-    "onednn_bfloat16": {"enable_mkldnn": True, "enable_mkldnn_bfloat16": True},
-    "onnxruntime": {"engine": "onnxruntime"},
-    "openvino": {"engine": "openvino"},
-}
-GPU_ENGINES = {
-    "gpu": {},
-    "trt_fp32": {"run_mode": "trt_fp32"},
-    "trt_fp16": {"run_mode": "trt_fp16"},
-    "trt_int8": {"run_mode": "trt_int8"},
-}
-PADDLE_ON_CPU = ("paddle", "onednn", "onednn_bfloat16")
-DEFAULT_ENGINES = ("onednn", "onnxruntime", "openvino")
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -123,7 +114,7 @@ def run(
             progress=say,
         )
         for entry in result.contestants:
-            if entry.name in PADDLE_ON_CPU and "raw" in entry.engines:
+            if ENGINES[entry.name].tells_operators and "raw" in entry.engines:
                 entry.operators = operator_times(entry.engines["raw"].execute)
         if cfg:
             network = network_of(cfg, result.input_hw, note)
@@ -137,7 +128,7 @@ def run(
 
 def default_engines() -> "tuple[str, ...]":
     """All that are worth measuring here: those of the CPU, and of the GPU where there is one."""
-    return DEFAULT_ENGINES + (tuple(GPU_ENGINES) if _has_gpu() else ())
+    return DEFAULT_ENGINES + (GPU_ENGINES if _has_gpu() else ())
 
 
 def _has_gpu() -> bool:
@@ -145,10 +136,7 @@ def _has_gpu() -> bool:
 
 
 def _check(names: Sequence[str], settings: Settings) -> None:
-    known = [*CPU_ENGINES, *GPU_ENGINES]
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"--engines: found {name}, allowed: {', '.join(known)}")
+    check_engines(names)
     if len(settings.input_size) > 2:
         raise ConfigError(
             f"--input-size: found {list(settings.input_size)}, allowed: a side, or height and width"
@@ -183,37 +171,46 @@ def _open_all(
     """Every engine with its stages; reasons of those that cannot be opened go to `left_out`."""
     contestants, preprocess, steps = [], None, None
     for name in names:
-        kind = FORMAT_OF.get(name, "paddle")
-        options = {**CPU_ENGINES, **GPU_ENGINES}[name]
-        device = "GPU" if name in GPU_ENGINES else "CPU"
         if name in left_out:
             continue
-        engines = {}
+        wanted, engines = ENGINES[name], {}
         try:
             for stage in settings.stages:
-                if (stage, kind) not in folders:
+                folder = folders.get((stage, wanted.kind))
+                if folder is None:
                     continue
-                files = deploy.model_folder(folders[stage, kind], options.get("engine", "paddle"))
+                files = deploy.model_folder(folder, wanted.options.get("engine", "paddle"))
                 steps = _check_folder(files, steps)
-                engine = deploy.open_engine(
-                    files,
-                    device=device,
-                    cpu_threads=settings.threads,
-                    tensorrt=deploy.tensorrt_options(calib_dir=settings.calib_dir),
-                    **options,
-                )
-                _check_kernels(name, engine)
-                engines[stage], preprocess = engine, files.preprocess
+                engines[stage] = _open(wanted, files, deploy, settings)
+                preprocess = files.preprocess
         except ConfigError:
             raise
         except UserError as error:
             left_out[name] = str(error)
             continue
         if engines:
-            contestants.append(Contestant(name, engines, device))
+            contestants.append(Contestant(name, engines, wanted.device, target=wanted.kind.target))
         else:
-            left_out[name] = f"no folder of --model_dir holds files for it ({kind})"
+            left_out[name] = f"no folder of --model_dir holds files for it ({wanted.kind})"
     return preprocess, contestants
+
+
+def _open(wanted: Engine, files, deploy: Deploy, settings: Settings):
+    """One stage in an engine.
+
+    Raises:
+        UserError: it does not run here, or something else computes than its name says.
+    """
+    engine = deploy.open_engine(
+        files,
+        device=wanted.device,
+        cpu_threads=settings.threads,
+        tensorrt=deploy.tensorrt_options(calib_dir=settings.calib_dir),
+        **wanted.options,
+    )
+    if wanted.kernels and engine.kernels != wanted.kernels:
+        raise UserError(f"this CPU or Paddle runs it as {engine.kernels}")
+    return engine
 
 
 def _check_folder(files, before: Optional[list]) -> list:
@@ -231,13 +228,6 @@ def _check_folder(files, before: Optional[list]) -> list:
             f"{before}"
         )
     return steps
-
-
-def _check_kernels(name: str, engine) -> None:
-    """An engine that fell back to something else must not be measured under its old name."""
-    expected = {"onednn": "oneDNN", "onednn_bfloat16": "oneDNN bfloat16"}.get(name)
-    if expected and engine.kernels != expected:
-        raise UserError(f"this CPU or Paddle runs it as {engine.kernels}")
 
 
 def describe_machine(threads: int) -> "dict[str, str]":

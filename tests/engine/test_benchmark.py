@@ -1,4 +1,4 @@
-"""The benchmark: its protocol with engines that only count, its report, and small networks."""
+"""The benchmark: its protocol with engines that only count, its exports, and small networks."""
 
 import json
 import os
@@ -18,9 +18,10 @@ from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, Imag
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.image_ops import Preprocess
 from ppdet_lite.engine import benchmark as protocol
+from ppdet_lite.engine import benchmark_engines as engines
 from ppdet_lite.engine import benchmark_models as models
-from ppdet_lite.engine import benchmark_report as report
 from ppdet_lite.engine import benchmark_run as runner
+from ppdet_lite.engine.export import ExportMismatch
 
 PREPROCESS = Preprocess([{"type": "Resize", "target_size": [64, 96], "keep_ratio": False}])
 
@@ -71,16 +72,6 @@ def contestant(name, log, seconds=0.0, stages=("raw", "nms"), device="CPU"):
     return protocol.Contestant(name, engines, device)
 
 
-def measured(name, device="CPU", **times):
-    """A contestant with given times."""
-    times = {key.replace("_", " "): list(values) for key, values in times.items()}
-    entry = protocol.Contestant(name, {}, device, times)
-    rounds = len(times["raw"])
-    entry.parts = {part: [2.0] * rounds for part in protocol.PARTS}
-    entry.parts["network + NMS"] = [value + 3.0 for value in times["raw"]]
-    return entry
-
-
 # ------------------------------------------------------------------------------------ the protocol
 def test_engines_take_turns_and_each_starts_once(jpegs):
     log = []
@@ -122,25 +113,6 @@ def test_times_are_those_of_the_engine(jpegs):
     assert slow.summary("decoded") is None
 
 
-def test_summary_and_overhead_by_hand():
-    assert protocol.summarize(range(101)) == (50, 5, 95)
-    entry = measured("x", raw=[100, 120, 110], nms=[101, 140, 140])
-    assert entry.best("raw") == 100
-    assert entry.beside_the_network() == {
-        "jpeg": 2,
-        "preprocess": 2,
-        "input": 2,
-        "output": 2,
-        "decode + NMS": 1,
-    }
-    assert entry.overhead == 9 and report.overhead_share(entry) == 0.09
-    entry.times["nms"][0] = 90.0  # chance must not make the way to the boxes shorter
-    assert entry.overhead == 8
-    assert protocol.Contestant("x", {}, "CPU", {"raw": [1.0]}).overhead is None
-    assert measured("x", raw=[100] * 19 + [150]).unrest == pytest.approx(0.025)
-    assert measured("x", raw=[100, 150]).unrest == pytest.approx(147.5 / 102.5 - 1)
-
-
 def test_peak_of_matrix_products():
     assert 0.05 < MATRIX_PEAK((64, 128), 2) < 1e5
 
@@ -175,87 +147,6 @@ def test_a_broken_picture_is_named(tmp_path):
         protocol.run_benchmark([contestant("a", [])], PREPROCESS, [path], 1, 1, {})
 
 
-# -------------------------------------------------------------------------------------- the report
-NETWORK = report.Network("net", 54_000_000, 60_000_000_000, ("ResNet", 50))
-
-
-def test_report_of_a_cpu_by_hand():
-    onednn = measured("onednn", raw=[1000.0] * 3, nms=[1010.0] * 3, end_to_end=[1011.0] * 3)
-    onednn.operators = {"conv2d": 800.0, "b": 100.0, "c": 50.0, "d": 25.0, "e": 20.0, "f": 5.0}
-    slower = measured("onnxruntime", raw=[2000.0, 1850.0, 1800.0])
-    result = protocol.Result(
-        [onednn, slower], {"openvino": "not installed"}, (640, 640), [120, 160]
-    )
-    text = report.markdown(result, NETWORK, {"CPU": "test (2 threads)", "Paddle": "3"})
-    assert (
-        "net, batch 1, input 640 x 640 (height x width), 54.00 M parameters, 60.00 GFLOPs" in text
-    )
-    assert "CPU test (2 threads), Paddle 3" in text
-    row = "| onednn | 1000.0 (1000.0-1000.0) | 1.00 |  | 1010.0 | 1011.0 | 1.1% | 75% |"
-    assert row in text
-    assert "left out: openvino: not installed" in text
-    assert (
-        "onednn, ms beside the network: jpeg 2.0, preprocess 2.0, input 2.0, output 2.0, "
-        "decode + NMS 3.0; together 11.0" in text
-    )
-    assert (
-        "oneDNN computes 120 GFLOP/s, 0.75 of the machine's 160 GFLOP/s in float32 matrix products "
-        "(target 0.9: missed)" in text
-    )
-    assert "oneDNN is 1.80 times as fast as ONNX Runtime (target 1.7: reached)" in text
-    assert (
-        "JPEG to boxes takes 1.1% of the network's time more than the network (target 5%: reached)"
-        in text
-    )
-    assert (
-        "onednn, time of the network by operator: conv2d 80.0%, b 10.0%, c 5.0%, d 2.5%, others "
-        "2.5%" in text
-    )
-    assert "\nMedians of 3 rounds. " in text and "not quiet" not in text
-    slower.times["raw"][0] = 2900.0
-    assert "\nSlow rounds took 55% longer than fast ones: this machine was not quiet" in (
-        report.markdown(result, NETWORK, {})
-    )
-    assert "TensorRT" not in text
-    content = report.as_dict(result, NETWORK, {"CPU": "test"})
-    assert content["onednn_over_onnxruntime"] == 1.8
-    assert content["engines"][0]["share_of_peak"] == 0.75
-    assert content["engines"][0]["summary"]["raw"]["p95"] == 1000
-    assert content["engines"][0]["operators_ms"] == onednn.operators
-    json.dumps(content)
-
-
-@pytest.mark.parametrize(
-    ("backbone", "size", "paper"),
-    [
-        (("ResNet", 50), (640, 640), "; paper: 54.6 % (68.9 to 106.5 FPS, V100)"),
-        (("ResNet", 101), (640, 640), "; paper: 73.0 % (50.3 to 87.0 FPS, V100)"),
-        (("ResNet", 50), (320, 320), ""),
-        (("ResNet", 18), (640, 640), ""),
-    ],
-)
-def test_speed_up_of_tensorrt_beside_the_papers(backbone, size, paper):
-    plain = measured("gpu", "GPU", raw=[9.3, 9.9, 9.6])
-    fast = measured("trt_fp16", "GPU", raw=[6.0, 6.0, 6.0])
-    result = protocol.Result([plain, fast], {}, size)
-    text = report.markdown(result, NETWORK._replace(backbone=backbone), {})
-    lines = text.splitlines()
-    assert f"TensorRT FP16 is 55.0 % faster than FP32 without TensorRT{paper}" in lines
-    assert "target" not in text and "| trt_fp16 | 6.0 (6.0-6.0) | 167 |" in text
-    assert "| gpu | 9.6 (9.3-9.9) | 104 |" in text and "by operator" not in text
-
-
-def test_the_papers_speed_ups_are_those_of_their_frame_rates():
-    for slow, fast, percent in report.PAPER_SPEED_UP.values():
-        assert round(100 * (fast / slow - 1), 1) == pytest.approx(percent, abs=0.1)
-
-
-def test_json_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file/x.json: cannot be written"):
-        report.write_json(tmp_path / "file" / "x.json", {})
-
-
 # -------------------------------------------------------------------------------- random weights
 def test_random_weights_let_few_candidates_through(small_config, tmp_path):
     cfg = load_config(small_config)
@@ -279,6 +170,93 @@ def test_network_figures_are_those_of_model_info(small_config):
     network = models.network_of(cfg, (96, 128))
     total = measure(create(cfg.architecture, cfg), 96, 128).total
     assert network[:4] == ("small", total.values, total.multiply_adds, ("ResNet", 18))
+
+
+# --------------------------------------------------------------------- engines and their exports
+def test_engines_of_the_cpu_run_both_exports_by_default(monkeypatch):
+    monkeypatch.setattr(runner, "_has_gpu", lambda: False)
+    on_cpu = ("onednn", "onednn_target_cpu", "onnxruntime", "openvino", "openvino_target_cpu")
+    assert runner.default_engines() == on_cpu
+    monkeypatch.setattr(runner, "_has_gpu", lambda: True)
+    assert runner.default_engines() == (*on_cpu, "gpu", "trt_fp32", "trt_fp16", "trt_int8")
+    for plain in ("onednn", "onnxruntime", "openvino"):
+        expected, found = engines.ENGINES[plain], engines.ENGINES[f"{plain}_target_cpu"]
+        assert expected.kind.target == "any"
+        assert found == expected._replace(kind=expected.kind._replace(target="cpu"))
+    assert engines.ENGINES["onednn_target_cpu"].kernels == "oneDNN"
+    telling = [name for name, engine in engines.ENGINES.items() if engine.tells_operators]
+    assert telling == ["paddle", "onednn", "onednn_bfloat16", "onednn_target_cpu"]
+
+
+def test_every_target_is_exported_once_per_stage(monkeypatch, small_config, tmp_path):
+    calls = []
+
+    def export(cfg, folder, formats, stage, portable_dcn, target, **others):
+        calls.append((stage, target, formats, portable_dcn))
+        if formats == ("onnx",) and target == "cpu":
+            raise ExportMismatch("another score")
+        if target == "cpu" and "onnx" in formats:
+            raise UserError("not together")
+        return folder
+
+    monkeypatch.setattr(models, "export_model", export)
+    names = (*engines.DEFAULT_ENGINES, "trt_int8")
+    folders, note, left_out = models.export_stages(
+        load_config(small_config), tmp_path, names, ("raw", "nms"), say=lambda text: None
+    )
+    assert calls == [
+        ("raw", "any", ("onnx", "paddle"), True),
+        ("raw", "any", ("paddle-legacy",), False),
+        ("raw", "cpu", ("onnx", "paddle"), False),
+        ("raw", "cpu", ("onnx",), False),
+        ("raw", "cpu", ("paddle",), False),
+        ("nms", "any", ("onnx", "paddle"), True),
+        ("nms", "any", ("paddle-legacy",), False),
+        ("nms", "cpu", ("paddle",), False),
+    ]
+    assert left_out == {"openvino_target_cpu": "another score"} and note == ""
+    assert len(set(folders.values())) == 6
+    assert set(folders) == {
+        (stage, engines.Kind(*kind))
+        for stage in ("raw", "nms")
+        for kind in (("onnx",), ("paddle",), ("paddle-legacy",), ("paddle", "cpu"))
+    }
+
+
+def test_folders_are_sorted_by_target(tmp_path):
+    settings = {
+        "old": {"stage": "raw"},
+        "cpu": {"stage": "raw", "target": "cpu"},
+        "nms": {"target": "any"},
+    }
+    for name, content in settings.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "infer_cfg.yml").write_text(yaml.safe_dump(content))
+        for file in ("model.json", "model.onnx"):
+            (tmp_path / name / file).write_text("")
+    old, cpu, nms = (tmp_path / name for name in settings)
+    found = models.stage_folders([str(cpu), str(old), str(nms)], ("raw", "nms"))
+    assert found == {
+        ("raw", engines.Kind("paddle", "any")): old,
+        ("raw", engines.Kind("onnx", "any")): old,
+        ("raw", engines.Kind("paddle", "cpu")): cpu,
+        ("raw", engines.Kind("onnx", "cpu")): cpu,
+        ("nms", engines.Kind("paddle", "any")): nms,
+        ("nms", engines.Kind("onnx", "any")): nms,
+    }
+    (cpu / "infer_cfg.yml").write_text("target: toaster")
+    with pytest.raises(DataError, match="cpu/infer_cfg.yml: target: found toaster, allowed: any, "):
+        models.stage_folders([str(cpu)], ("raw",))
+
+
+def test_an_engine_that_fell_back_is_not_measured():
+    wanted = engines.ENGINES["onednn_target_cpu"]
+    opened = SimpleNamespace(kernels="Paddle")
+    deploy = runner.Deploy(lambda files, **options: opened, None, lambda calib_dir: None)
+    with pytest.raises(UserError, match="this CPU or Paddle runs it as Paddle"):
+        runner._open(wanted, None, deploy, runner.Settings())
+    opened.kernels = "oneDNN"
+    assert runner._open(wanted, None, deploy, runner.Settings()) is opened
 
 
 # --------------------------------------------------------------------------------------- the tool
@@ -352,7 +330,8 @@ def test_the_peak_has_as_many_threads_as_the_engines(repo, monkeypatch):
 def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
     out = tmp_path / "out.json"
     command = [sys.executable, str(repo / "tools/benchmark.py"), "-c", str(small_config)]
-    command += ["--engines", "onednn", "paddle", "--repeats", "2", "--warmup", "1"]
+    command += ["--engines", "onednn", "paddle", "onednn_target_cpu"]
+    command += ["--repeats", "2", "--warmup", "1"]
     command += ["--threads", "1", "--json", str(out), "--output_dir", str(tmp_path / "kept")]
     command += ["--images", str(jpegs[0]), str(jpegs[1]), "--stages", "raw", "nms"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -362,13 +341,15 @@ def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
     assert lines[3].startswith(
         "| engine | network ms (p5-p95) | FPS | + decode | + NMS | JPEG to boxes |"
     )
-    assert lines[5].startswith("| onednn | ") and lines[6].startswith("| paddle | ")
+    names = ["onednn", "paddle", "onednn_target_cpu"]
+    assert [line.split()[1] for line in lines[5:8]] == names
     cells = [cell.strip() for cell in lines[5].strip("|").split("|")]
     assert [bool(cell) for cell in cells] == [True, True, True, False] + [True] * 4
-    for name in ("onednn", "paddle"):
+    for name in names:
         line = next(x for x in lines if x.startswith(f"{name}, time of the network by operator: "))
         assert "conv2d" in line and line.endswith("%")
-    assert any(line.startswith("oneDNN computes ") for line in lines)
+    assert any(line.startswith("oneDNN with an export for CPUs (--target cpu) ") for line in lines)
+    assert lines[-1].startswith("Times as fast with the export for CPUs (--target cpu) as ")
     content = json.loads(out.read_text())
     for engine in content["engines"]:
         assert {key: len(v) for key, v in engine["times_ms"].items()} == {
@@ -377,17 +358,19 @@ def test_the_tool_from_a_configuration(repo, small_config, jpegs, tmp_path):
             "end to end": 2,
         }
     folders = [str(path.parent) for path in sorted((tmp_path / "kept").rglob("infer_cfg.yml"))]
-    stages = {yaml.safe_load((Path(f) / "infer_cfg.yml").read_text())["stage"] for f in folders}
-    assert stages == {"raw", "nms"}
-    command = [*command[:2], "--model_dir", *folders, "--engines", "onednn", "onnxruntime"]
-    command += ["--repeats", "1", "--warmup", "1"]
+    found = [yaml.safe_load((Path(f) / "infer_cfg.yml").read_text()) for f in folders]
+    kinds = sorted((content["stage"], content["target"]) for content in found)
+    assert kinds == [("nms", "any"), ("nms", "cpu"), ("raw", "any"), ("raw", "cpu")]
+    for_cpu = [f for f, content in zip(folders, found) if content["target"] == "cpu"]
+    command = [*command[:2], "--model_dir", *for_cpu, "--repeats", "1", "--warmup", "1"]
+    command += ["--engines", "onednn", "onednn_target_cpu", "openvino_target_cpu"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("small, batch 1, ")
-    assert "| onednn | " in done.stdout and "M parameters" not in done.stdout
-    assert (
-        "left out: onnxruntime: no folder of --model_dir holds files for it (onnx)" in done.stdout
-    )
+    assert "| onednn_target_cpu | " in done.stdout and "M parameters" not in done.stdout
+    for name, kind in (("onednn", "paddle, --target any"), ("openvino_target_cpu", "onnx, --t")):
+        line = f"left out: {name}: no folder of --model_dir holds files for it ({kind}"
+        assert line in done.stdout
 
 
 def test_the_tool_without_a_model(repo):
