@@ -41,6 +41,7 @@ def open_engine(
     """
     if engine not in ENGINES:
         raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
+    check_target(files, device, enable_mkldnn_bfloat16)
     if engine == "paddle":
         from engine_paddle import PaddleEngine
 
@@ -53,6 +54,20 @@ def open_engine(
 
     kind = OnnxRuntimeEngine if engine == "onnxruntime" else OpenVinoEngine
     return kind(files, device, cpu_threads)
+
+
+def check_target(files: ModelFolder, device: str, bfloat16: bool) -> None:
+    """An export for CPUs holds Winograd's convolutions, which half precision would spoil.
+
+    Raises:
+        ConfigError: the export was made for something else than it is to run on.
+    """
+    wanted = "--enable_mkldnn_bfloat16" if bfloat16 else f"--device {device}"
+    if files.settings.get("target", "any") == "cpu" and wanted != "--device CPU":
+        raise ConfigError(
+            f"--model_dir {files.path}: exported with --target cpu, for CPUs in float32; for "
+            f"{wanted} export it without"
+        )
 
 
 class Detector:

@@ -22,6 +22,7 @@ OPERATORS = {
     "maximum": "elementwise_max",
     "logical_and": "logical_and",
     "sum": "reduce_sum",
+    "matmul": "matmul_v2",
 }
 """Function -> operator of Paddle 2 with inputs X (and Y) and the output Out."""
 
@@ -74,6 +75,8 @@ def _for_variables(name: str, otherwise: Callable) -> Callable:
             }
         elif others:
             inputs["Y"], *others = others
+        if name == "matmul":
+            attributes = {"trans_x": False, "trans_y": settings.pop("transpose_y", False)}
         if others or settings:
             raise TypeError(f"{name}: {others} {settings} have no form in a graph of Paddle 2 here")
         helper.append_op(

@@ -7,7 +7,9 @@ import paddle
 import pytest
 
 from ppdet_lite.core import cpu as cpu_module
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import ConfigError, UserError
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.engine.export import export_model
 from ppdet_lite.engine.export_check import built_in_picture
 
 
@@ -143,3 +145,34 @@ def test_unknown_devices_and_modes(deploy):
         deploy.engine_paddle.check_runtime("CPU", "fast")
     with pytest.raises(UserError, match="--device XPU: this Paddle was built without Kunlun supp"):
         deploy.engine_paddle.check_runtime("XPU", "paddle")
+
+
+@pytest.fixture(scope="module")
+def for_cpus(small_config, tmp_path_factory):
+    return export_model(
+        load_config(small_config), tmp_path_factory.mktemp("for_cpus"), target="cpu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"device": "GPU"}, "--device GPU"),
+        ({"device": "GPU", "run_mode": "trt_fp16"}, "--device GPU"),
+        ({"device": "xpu"}, "--device XPU"),
+        ({"enable_mkldnn_bfloat16": True}, "--enable_mkldnn_bfloat16"),
+    ],
+)
+def test_an_export_for_cpus_runs_there_only(deploy, for_cpus, options, wanted):
+    with pytest.raises(ConfigError) as caught:
+        deploy.detector.Detector(for_cpus, **options)
+    assert str(caught.value) == (
+        f"--model_dir {for_cpus}: exported with --target cpu, for CPUs in float32; for {wanted} "
+        "export it without"
+    )
+
+
+def test_an_export_for_cpus_gives_the_boxes(deploy, for_cpus, trained, same_boxes):
+    detector = deploy.detector.Detector(for_cpus)
+    assert detector.engine.kernels == "oneDNN"
+    same_boxes(trained, detector, [built_in_picture()])

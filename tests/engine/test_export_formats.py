@@ -1,5 +1,6 @@
 """Formats, sizes and stages of exports: each gives what the trained model gives."""
 
+import functools
 import sys
 
 import numpy as np
@@ -10,7 +11,7 @@ import yaml
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.image_ops import Preprocess, decode_image
-from ppdet_lite.engine import export_graph, export_runners, onnx_decode, onnx_stages
+from ppdet_lite.engine import export, export_graph, export_runners, onnx_decode, onnx_stages
 from ppdet_lite.engine.checkpoint import save_checkpoint
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.export import ExportMismatch, export_model
@@ -21,6 +22,7 @@ from ppdet_lite.engine.export_check import (
     trained_outputs,
 )
 from ppdet_lite.engine.export_runners import ExportedModel, OnnxRuntimeModel, OpenVinoModel
+from ppdet_lite.modeling.for_cpu import for_cpu
 
 for package in ("onnx", "paddle2onnx", "onnxruntime"):
     pytest.importorskip(package, reason=f"needs the package {package}")
@@ -78,17 +80,38 @@ def free_size(small_config, settings, tmp_path_factory):
     )
 
 
+@pytest.fixture(scope="module")
+def cpu_exports(small_config, settings, tmp_path_factory):
+    """Every file of exports for CPUs, in which all that has another form is in it."""
+    few = functools.partial(for_cpu, fewest_channels=4, fewest_tiles=1)
+    folders = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "for_cpu", few)
+        for formats in (("paddle", "onnx"), ("paddle-legacy",)):
+            folder = export_model(
+                load_config(small_config, settings),
+                tmp_path_factory.mktemp("cpu"),
+                formats=formats,
+                portable_dcn="onnx" in formats,
+                target="cpu",
+            )
+            folders.update(dict.fromkeys(formats, folder))
+    return folders
+
+
 RUNNERS = {
     "paddle": ExportedModel,
     "onednn": lambda folder: ExportedModel(folder, onednn=True),
     "onnx": lambda folder: OnnxRuntimeModel(folder / "model.onnx"),
     "portable": lambda folder: OnnxRuntimeModel(folder / "model_portable.onnx"),
     "openvino": lambda folder: OpenVinoModel(folder / "model_portable.onnx"),
+    "plain openvino": lambda folder: OpenVinoModel(folder / "model.onnx"),
 }
+FILES_OF_ANY = ("paddle", "onednn", "onnx", "portable", "openvino")
 
 
 def runner(name, folder):
-    if name == "openvino":
+    if "openvino" in name:
         pytest.importorskip("openvino", reason="needs the package openvino")
     return RUNNERS[name](folder)
 
@@ -153,7 +176,7 @@ def test_onnx_files_hold_standard_operators_only(free_size, name):
 
 
 # ------------------------------------------------------------------- equal to the trained model
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", FILES_OF_ANY)
 def test_any_batch_and_any_size_give_the_trained_models_boxes(trained, free_size, name):
     run = runner(name, free_size)
     image = built_in_picture()
@@ -168,7 +191,7 @@ def test_any_batch_and_any_size_give_the_trained_models_boxes(trained, free_size
             assert_same_detections(trained, sample, rows)
 
 
-@pytest.mark.parametrize("name", RUNNERS)
+@pytest.mark.parametrize("name", FILES_OF_ANY)
 def test_photos_give_the_trained_models_boxes(trained, free_size, name, shared_dir):
     run = runner(name, free_size)
     photos = sorted((shared_dir / "data" / "coco128" / "train2017").glob("*.jpg"))[8:16]
@@ -222,6 +245,39 @@ def test_earlier_stages(cfg, trained, tmp_path, capsys, stage):
                 np.testing.assert_allclose(other, one, rtol=1e-4, atol=2e-4 * np.abs(one).max())
     inputs = {entry.name for entry in onnx.load(str(folder / "model.onnx")).graph.input}
     assert inputs == ({"image"} if stage == "raw" else {"image", "im_shape", "scale_factor"})
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("paddle", "paddle"),
+        ("paddle", "onednn"),
+        ("paddle-legacy", "paddle"),
+        ("paddle-legacy", "onednn"),
+        ("onnx", "onnx"),
+        ("onnx", "plain openvino"),
+    ],
+)
+def test_exports_for_cpus_give_the_trained_models_boxes(trained, cpu_exports, file, name, batch):
+    folder = cpu_exports[file]
+    assert yaml.safe_load((folder / "infer_cfg.yml").read_text())["target"] == "cpu"
+    run = runner(name, folder)
+    image = built_in_picture()
+    images = [image, image[:, ::-1].copy(), image[:200, :300].copy()][:batch]
+    samples = [preprocess(folder)(picture) for picture in images]
+    found = outputs_by_picture("nms", run(stack(samples)))
+    for sample, rows in zip(samples, found):
+        assert_same_detections(trained, sample, rows)
+
+
+def test_an_export_for_cpus_needs_no_portable_file(cpu_exports):
+    folder = cpu_exports["onnx"]
+    assert not (folder / "model_portable.onnx").exists()
+    kinds = [node.op_type for node in onnx.load(str(folder / "model.onnx")).graph.node]
+    assert "DeformConv" not in kinds and "Gather" in kinds
+    sizes = [tuple(t.dims) for t in onnx.load(str(folder / "model.onnx")).graph.initializer]
+    assert sum(size[0] == 36 for size in sizes if len(size) == 4) > 10  # Winograd's filters
 
 
 # ------------------------------------------------------------------------------------ refusals

@@ -39,9 +39,8 @@ class GatheredDeformConv2D(nn.Layer):
         """Maps [B, ch_in, H, W], offsets [B, 2 taps, H', W'] and mask [B, taps, H', W'] to
         [B, ch_out, H', W']; only B may be free."""
         samples = self._samples(x, offset, _by_cell(mask))
-        out = paddle.matmul(
-            samples.reshape([-1, self.weight.shape[1]]), self.weight, transpose_y=True
-        )
+        samples = samples.reshape([-1, self.weight.shape[1]])
+        out = samples.matmul(self.weight, transpose_y=True)
         out = out.reshape([-1, *self._output_hw, self.weight.shape[0]]).transpose([0, 3, 1, 2])
         return out + self.bias
 

@@ -11,7 +11,6 @@ largest value, over a whole detector).
 from typing import Sequence
 
 import numpy as np
-import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
@@ -73,7 +72,7 @@ class WinogradConv2D(nn.Layer):
         self._ch_out, self._ch_in = weight.shape[:2]
         b, g, a = winograd_matrices()
         filters = np.einsum("ia,ocab,jb->ijoc", g, weight, g)
-        self.weight = self._constant(filters, [WINDOW**2, 1, self._ch_out, self._ch_in])
+        self.weight = self._constant(filters, [WINDOW**2, self._ch_out, self._ch_in])
         self.to_tiles = self._constant(np.kron(b, b), [WINDOW**2, 1, WINDOW, WINDOW])
         self.from_tiles = self._constant(np.kron(a, a), [TILE**2, WINDOW**2])
         bias = np.zeros(self._ch_out) if conv.bias is None else conv.bias.numpy()
@@ -89,15 +88,15 @@ class WinogradConv2D(nn.Layer):
         height, width = x.shape[2:]
         # One pixel before the map, and behind it as many as the last tile can need.
         padding = [1, TILE, 1, TILE]
-        single = x.reshape([-1, 1, height, width])
+        single = x.transpose([1, 0, 2, 3]).reshape([-1, 1, height, width])
         tiles = F.conv2d(single, self.to_tiles, stride=TILE, padding=padding)
         rows, columns = tiles.shape[2:]
         # Transposed before it is reshaped: the other way round, Paddle 3.3 makes both a part of
         # the matrix product, which then reads oneDNN's layout of the map in the wrong order.
-        tiles = tiles.transpose([1, 0, 2, 3]).reshape([WINDOW**2, -1, self._ch_in, rows * columns])
-        products = paddle.matmul(self.weight, tiles)  # [36, B, ch_out, tiles of a map]
-        y = paddle.matmul(self.from_tiles, products.reshape([WINDOW**2, -1]))
-        y = y.reshape([TILE, TILE, -1, self._ch_out, rows, columns]).transpose([2, 3, 4, 0, 5, 1])
+        tiles = tiles.transpose([1, 0, 2, 3]).reshape([WINDOW**2, self._ch_in, -1])
+        products = self.weight.matmul(tiles)  # [36, ch_out, B tiles]
+        y = self.from_tiles.matmul(products.reshape([WINDOW**2, -1]))
+        y = y.reshape([TILE, TILE, self._ch_out, -1, rows, columns]).transpose([3, 2, 4, 0, 5, 1])
         y = y.reshape([-1, self._ch_out, rows * TILE, columns * TILE])
         if (rows * TILE, columns * TILE) != (height, width):
             y = y[:, :, :height, :width]
