@@ -43,8 +43,9 @@ IOU_AWARE_DIVISION = {"program": "elementwise_div", "pir": "divide"}
 """Operators of the IoU-aware score; nothing else in this family of networks uses them. Division has
 another name in each kind of model file."""
 
-NMS_OPS = ("multiclass_nms", "multiclass_nms3")
-"""Operators that TensorRT would replace by its BatchedNMS."""
+NMS_OPS = ("multiclass_nms", "multiclass_nms3", "top_k_v2", "topk")
+"""Operators that TensorRT would replace by its BatchedNMS, and the choice of the best candidates before
+them, whose number TensorRT would limit. Nothing else in these graphs uses them."""
 
 WORKSPACE_BYTES = 1 << 30
 """Memory that TensorRT may use while it looks for the fastest kernels."""

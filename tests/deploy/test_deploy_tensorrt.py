@@ -11,7 +11,7 @@ import yaml
 from ppdet_lite.core.errors import DataError, UserError
 
 GPU = "NVIDIA Test GPU"
-NMS = ["multiclass_nms", "multiclass_nms3"]
+NMS = ["multiclass_nms", "multiclass_nms3", "top_k_v2", "topk"]
 KEPT_OUT = ["yolo_box", "clip", "log", "pow", "elementwise_pow", "reciprocal", "elementwise_div"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ppdet_lite.core.errors import UserError
 
-NMS = ["multiclass_nms", "multiclass_nms3"]
+NMS = ["multiclass_nms", "multiclass_nms3", "top_k_v2", "topk"]
 SCORE = ["yolo_box", "clip", "log", "pow", "elementwise_pow", "reciprocal", "divide"]
 
 
