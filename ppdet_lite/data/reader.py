@@ -19,9 +19,6 @@ from ppdet_lite.data.image_cache import ImageCache, cache_settings
 from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.plan import Plan
-from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
-from ppdet_lite.data.transforms.pad import Pad
-from ppdet_lite.data.transforms.resize import Resize
 from ppdet_lite.data.workers import WorkerPool, can_fork
 
 logger = logging.getLogger("ppdet_lite.reader")
@@ -217,21 +214,10 @@ class Reader:
         result = []
         for entry in self.sample_transforms + self.batch_transforms:
             name = type(entry).__name__
-            if isinstance(entry, Resize):
-                settings = {
-                    "target_size": list(entry.target_size),
-                    "keep_ratio": entry.keep_ratio,
-                    "interp": entry.interp,
-                }
-            elif isinstance(entry, Pad):
-                settings = entry.export_settings()
-            elif isinstance(entry, NormalizeImage):
-                settings = dict(entry.settings)
-            elif isinstance(entry, Permute):
-                settings = {}
-            elif name == "Decode":
+            if name == "Decode":
                 continue
-            else:
+            settings = getattr(entry, "export_settings", lambda: None)()
+            if settings is None:
                 raise ConfigError(
                     f"{type(self).__name__}: {name} cannot be exported; deployment knows Resize, "
                     "Pad, NormalizeImage and Permute"

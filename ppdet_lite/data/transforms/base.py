@@ -71,6 +71,14 @@ class Transform:
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         raise NotImplementedError
 
+    def export_settings(self) -> Optional[dict]:
+        """This step as deployment does it (keys of infer_cfg.yml); None where it has no such step.
+
+        Raises:
+            ConfigError: it has the step, but not with these arguments.
+        """
+        return None
+
 
 def ensure_context(context: Optional[Context]) -> Context:
     """A context with a fresh generator for calls by hand."""

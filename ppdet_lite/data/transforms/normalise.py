@@ -50,6 +50,9 @@ class NormalizeImage(Transform):
         """uint8 [H, W, 3] -> float32 [H, W, 3]."""
         return {**sample, "image": self.normalizer(_pixels(sample)).transpose(1, 2, 0)}
 
+    def export_settings(self) -> dict:
+        return dict(self.settings)
+
 
 @register
 class Permute(Transform):
@@ -61,3 +64,6 @@ class Permute(Transform):
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         image = np.ascontiguousarray(_pixels(sample).transpose(2, 0, 1))
         return {**sample, "image": image}
+
+    def export_settings(self) -> dict:
+        return {}

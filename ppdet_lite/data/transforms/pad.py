@@ -96,11 +96,6 @@ class Pad(Transform):
         return int(free_x * share), int(free_y * share)
 
     def export_settings(self) -> dict:
-        """What deployment needs to know.
-
-        Raises:
-            ConfigError: padding that deployment does not know.
-        """
         if self.size is None or self.pad_mode != 0:
             raise ConfigError(
                 "Pad cannot be exported without size or with another pad_mode than 0 (right and "

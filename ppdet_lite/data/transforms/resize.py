@@ -41,6 +41,13 @@ class Resize(Transform):
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         return resize_sample(sample, self.target_size, self.keep_ratio, self.interp)
 
+    def export_settings(self) -> dict:
+        return {
+            "target_size": list(self.target_size),
+            "keep_ratio": self.keep_ratio,
+            "interp": self.interp,
+        }
+
 
 @register
 class BatchRandomResize(Transform):
