@@ -13,6 +13,7 @@ SOURCES = ("image_file", "image_dir", "video_file", "camera_id", "rtsp")
 
 DEFAULT_THREADS = min(os.cpu_count() or 1, 8)
 """More threads seldom help a single picture."""
+MOST_THREADS = 1024
 
 DESCRIPTION = (
     "Runs an exported model on pictures, a video, a camera or a stream; draws what it finds and "
@@ -111,7 +112,7 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     add("--use_openvino", **off, help="the same as --engine openvino")
     add(
         "--cpu_threads",
-        type=positive,
+        type=threads,
         default=DEFAULT_THREADS,
         metavar="N",
         help=f"CPU threads (default here: {DEFAULT_THREADS})",
@@ -157,6 +158,11 @@ def true_or_false(text: str) -> bool:
     return text.lower() == "true"
 
 
+def threads(text: str) -> int:
+    """argparse type: a number of threads; OpenMP ends the process where it cannot start them."""
+    return _at_least(1, text, MOST_THREADS)
+
+
 def positive(text: str) -> int:
     """argparse type: a whole number from 1."""
     return _at_least(1, text)
@@ -167,11 +173,14 @@ def whole(text: str) -> int:
     return _at_least(0, text)
 
 
-def _at_least(least: int, text: str) -> int:
+def _at_least(least: int, text: str, most: float = float("inf")) -> int:
     try:
         value = int(text)
     except ValueError:
         value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"found {text}, allowed: whole numbers from {least}")
+    if not least <= value <= most:
+        up_to = "" if most == float("inf") else f" to {most}"
+        raise argparse.ArgumentTypeError(
+            f"found {text}, allowed: whole numbers from {least}{up_to}"
+        )
     return value

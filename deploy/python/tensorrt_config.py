@@ -44,7 +44,7 @@ IOU_AWARE_DIVISION = {"program": "elementwise_div", "pir": "divide"}
 another name in each kind of model file."""
 
 NMS_OPS = ("multiclass_nms", "multiclass_nms3", "top_k_v2", "topk")
-"""Operators that TensorRT would replace by its BatchedNMS, and the choice of the best candidates before
+"""Operators that TensorRT would replace by its BatchedNMS, and those that choose the candidates for
 them, whose number TensorRT would limit. Nothing else in these graphs uses them."""
 
 WORKSPACE_BYTES = 1 << 30

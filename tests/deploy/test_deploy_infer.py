@@ -185,7 +185,8 @@ def test_missing_pictures_are_named(deploy, tmp_path):
 def test_options_that_are_no_numbers_or_switches(deploy, capsys):
     cases = {
         ("--batch_size", "0"): "found 0, allowed: whole numbers from 1",
-        ("--cpu_threads", "two"): "found two, allowed: whole numbers from 1",
+        ("--cpu_threads", "two"): "found two, allowed: whole numbers from 1 to 1024",
+        ("--cpu_threads", "100000"): "found 100000, allowed: whole numbers from 1 to 1024",
         ("--camera_id", "-1"): "found -1, allowed: whole numbers from 0",
         ("--save_images", "maybe"): "found maybe, allowed: true, false",
     }
