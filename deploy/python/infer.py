@@ -4,6 +4,7 @@
 In a program of your own import the `Detector` from detector.py beside this file.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import Optional, Sequence
@@ -32,9 +33,14 @@ def __getattr__(name: str):
 
 
 def command_line() -> None:
-    """`main` with the exit codes of the tools: 2 for an error of the user, 130 after Ctrl-C."""
+    """`main` with the exit codes of the tools: 2 for an error of the user, 130 after Ctrl-C.
+
+    A request to end (SIGTERM, from service managers) counts as Ctrl-C, so that a video that is
+    being written can be played. Paddle, where this process loads it, handles it on its own.
+    """
     from ppdet_lite.core.errors import UserError
 
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         main()
     except UserError as error:

@@ -121,7 +121,8 @@ def test_max_frames(deploy, exported, video, tmp_path):
     assert len((tmp_path / "out" / "street.jsonl").read_text().splitlines()) == 3
 
 
-def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path, number):
     path = tmp_path / "long.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (128, 96))
     for index in range(4000):
@@ -136,7 +137,7 @@ def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path):
     while time.monotonic() < deadline and not (lines.exists() and lines.stat().st_size > 20000):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and stderr == "interrupted\n"
     written = [json.loads(line) for line in lines.read_text().splitlines()]
