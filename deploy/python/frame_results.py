@@ -5,6 +5,11 @@ import json
 from pathlib import Path
 from typing import Optional, Sequence
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 import cv2
 import numpy as np
 
@@ -95,6 +100,28 @@ class VideoFile:
         raise DataError(f"{self.stem}: OpenCV cannot write a video here with {names}")
 
 
+def open_alone(path: Path):
+    """A text file that is written line by line, empty at the start, which no other process writes.
+
+    Raises:
+        DataError: another process is writing it.
+        OSError: it cannot be written.
+    """
+    file = open(path, "a", 1, "utf-8")  # noqa: SIM115, the caller closes it
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise DataError(
+                f"{path}: another run is writing it; give one of them another --output_dir"
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+    file.truncate(0)
+    return file
+
+
 class FrameResults:
     """Writes what was found on the frames of one source, in their order.
 
@@ -133,7 +160,7 @@ class FrameResults:
         self._drawn, self._next = None, 0
         with self._named_errors():
             self.output_dir.mkdir(parents=True, exist_ok=True)
-            self._lines = open(self.json_path, "w", 1, "utf-8")  # noqa: SIM115, see close
+            self._lines = open_alone(self.json_path)
 
     def write(self, frame, bbox: np.ndarray) -> None:
         """The detections [M, 6] of the next frame."""

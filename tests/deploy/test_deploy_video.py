@@ -146,6 +146,26 @@ def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path, number):
     assert f"of 4000 frames {len(written)} were done" in stdout
 
 
+def test_two_runs_do_not_write_one_file(deploy, exported, video, tmp_path):
+    pytest.importorskip("fcntl", reason="no file locks on this system")
+    arguments = ["--model_dir", str(exported), "--video_file", str(video), "--max_frames", "2"]
+    arguments += ["--output_dir", str(tmp_path)]
+    deploy.infer.main(arguments)
+    path = tmp_path / "street.jsonl"
+    before = path.read_text()
+    assert len(before.splitlines()) == 2
+    with deploy.frame_results.open_alone(path) as other:
+        other.write("of the other run\n")
+        with pytest.raises(DataError) as caught:
+            deploy.infer.main(arguments)
+    assert str(caught.value) == (
+        f"{path}: another run is writing it; give one of them another --output_dir"
+    )
+    assert path.read_text() == "of the other run\n"
+    deploy.infer.main(arguments)
+    assert path.read_text() == before
+
+
 def test_sources_that_cannot_be_opened(deploy, exported, video, tmp_path, monkeypatch):
     text = tmp_path / "text.mp4"
     text.write_text("no video")
