@@ -127,7 +127,7 @@ class Result:
 
 def run_benchmark(
     contestants: "list[Contestant]",
-    preprocess: Preprocess,
+    preprocess: Optional[Preprocess],
     images: Sequence[Path],
     repeats: int,
     warmup: int,
@@ -138,6 +138,7 @@ def run_benchmark(
     """Measures all engines in turns.
 
     Args:
+        preprocess: None where no engine could be opened.
         images: JPEG files; round i takes number i, all engines the same one.
         repeats, warmup: counted rounds, and uncounted runs of each stage before them.
         left_out: name of an engine -> why it does not run; those that fail while they warm up
@@ -148,14 +149,13 @@ def run_benchmark(
         UserError: no engine ran.
         ImageError: a picture that cannot be read.
     """
+    _check_any(contestants, left_out)
     images = images[:repeats]  # no more are ever looked at
     samples = [_batch(preprocess(decode_image(path))) for path in images]
     contestants = [
         entry for entry in contestants if _warm_up(entry, samples[0], warmup, left_out, progress)
     ]
-    if not contestants:
-        reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
-        raise UserError(f"no engine can be measured here:{reasons}")
+    _check_any(contestants, left_out)
     result = Result(contestants, left_out, samples[0]["image"].shape[2:])
     on_cpu = any(entry.device == "CPU" for entry in contestants)
     for index in range(repeats):
@@ -171,6 +171,15 @@ def run_benchmark(
             time.sleep(pause)
             _measure_round(entry, samples[number], images[number], preprocess)
     return result
+
+
+def _check_any(contestants: "list[Contestant]", left_out: "dict[str, str]") -> None:
+    """Raises:
+    UserError: no engine is left; with the reason of each.
+    """
+    if not contestants:
+        reasons = "".join(f"\n  {name}: {why}" for name, why in left_out.items())
+        raise UserError(f"no engine can be measured here:{reasons}")
 
 
 def _batch(sample: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":

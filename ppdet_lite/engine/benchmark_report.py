@@ -200,8 +200,10 @@ def _paper_ratio(result: Result, network: Network) -> "list[str]":
 
 
 def judged(result: Result) -> Optional[Contestant]:
-    """What the targets of the CPU are about: oneDNN, with the export for CPUs if that ran."""
-    return result.find("onednn_target_cpu") or result.find("onednn")
+    """What the targets of the CPU are about: oneDNN, with the export for CPUs if its network was
+    measured alone; folders of --model_dir may hold other stages only."""
+    entries = [result.find(name) for name in ("onednn_target_cpu", "onednn")]
+    return next((entry for entry in entries if entry and entry.times.get("raw")), None)
 
 
 def _targets(result: Result, network: Network) -> "list[str]":

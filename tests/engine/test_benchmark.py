@@ -119,7 +119,7 @@ def test_peak_of_matrix_products():
 
 def test_no_engine_says_why(jpegs):
     with pytest.raises(UserError) as caught:
-        protocol.run_benchmark([], PREPROCESS, jpegs, 1, 1, {"gpu": "no GPU"})
+        protocol.run_benchmark([], None, jpegs, 1, 1, {"gpu": "no GPU"})
     assert str(caught.value) == "no engine can be measured here:\n  gpu: no GPU"
 
 

@@ -141,6 +141,9 @@ def test_no_comparison_with_an_engine_that_did_not_run():
     text = report.markdown(protocol.Result([plain, for_cpu], {}, (640, 640)), NETWORK, {})
     assert text.endswith("as with the plain one: in oneDNN 1.25")
     assert "ONNX Runtime" not in text and "GFLOP/s" not in text
+    del for_cpu.times["raw"]  # a folder of --model_dir with another stage only
+    assert report.judged(protocol.Result([plain, for_cpu], {}, (640, 640))) is plain
+    assert report.judged(protocol.Result([for_cpu], {}, (640, 640))) is None
 
 
 @pytest.mark.parametrize(
