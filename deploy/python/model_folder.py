@@ -12,6 +12,9 @@ from ppdet_lite.data.image_ops import Preprocess
 FORMAT_VERSION = 1
 """Highest format_version of infer_cfg.yml that this code knows."""
 
+TARGETS = ("any", "cpu")
+"""What an export can be made for, as the option --target of tools/export_model.py says."""
+
 CONFIG_FILE = "infer_cfg.yml"
 PARAMS_FILE = "model.pdiparams"
 GRAPH_FILES = {
@@ -107,6 +110,10 @@ class ModelFolder:
             raise ConfigError(
                 f"{path}: format_version {version}, but this script knows up to {FORMAT_VERSION}; "
                 "use the deploy/python/infer.py of the ppdet_lite that exported it"
+            )
+        if settings.get("target", "any") not in TARGETS:
+            raise ConfigError(
+                f"{path}: target: found {settings['target']}, allowed: {', '.join(TARGETS)}"
             )
         return settings
 

@@ -75,6 +75,10 @@ def test_unusable_infer_cfg(deploy, broken):
             "draw_threshold: found 7, allowed: 0 to 1",
         ),
         (
+            yaml.safe_dump({**settings, "target": "toaster"}),
+            "target: found toaster, allowed: any, cpu",
+        ),
+        (
             yaml.safe_dump({**settings, "Preprocess": [{"type": "Fancy"}]}),
             "Preprocess.0.type: found 'Fancy'; this project knows ",
         ),
