@@ -43,7 +43,8 @@ def for_cpu(
     sizes = _map_sizes(network, input_hw)
     winograd = gathered = 0
     for layer in network.sublayers(include_self=True):
-        if isinstance(layer, DeformableConvV2):
+        # One without a size runs in training only.
+        if isinstance(layer, DeformableConvV2) and id(layer.conv_offset) in sizes:
             layer.conv = GatheredDeformConv2D(layer.conv, sizes[id(layer.conv_offset)])
             gathered += 1
         for name, child in list(layer.named_children()):

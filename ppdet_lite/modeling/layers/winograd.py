@@ -47,9 +47,14 @@ def winograd_matrices(
 
 
 def is_winograd_form(layer: nn.Layer) -> bool:
-    """Whether `WinogradConv2D` can stand for `layer`."""
+    """Whether `WinogradConv2D` can stand for `layer`.
+
+    Not for a subclass: it may do something else with its weight.
+    """
     return (
-        isinstance(layer, nn.Conv2D)
+        type(layer) is nn.Conv2D
+        and layer._padding_mode == "zeros"
+        and layer._data_format == "NCHW"
         and tuple(layer.weight.shape[2:]) == (TAPS, TAPS)
         and layer._groups == 1
         and all(step in (1, [1, 1]) for step in (layer._stride, layer._dilation, layer._padding))
