@@ -31,11 +31,12 @@ def for_cpu(
     fewest_channels: int = FEWEST_CHANNELS,
     fewest_tiles: int = FEWEST_TILES,
 ) -> Replaced:
-    """Replaces layers of `network`, in place, by equal ones that take less time on a CPU.
+    """Replaces layers of `network`, in place, by equal ones for CPUs.
 
     3x3 convolutions become `WinogradConv2D` where there are enough channels and tiles, deformable
-    ones `GatheredDeformConv2D`. The maps stay the same but for rounding. Batch norms have to be
-    folded before.
+    ones `GatheredDeformConv2D`, however small: engines without the operator then run the graph too,
+    although below about 256 channels on 10 x 10 cells Paddle's kernel is faster. The maps stay the
+    same but for rounding. Batch norms have to be folded before.
 
     Args:
         input_hw: height and width of the network input; for other sizes the result is not made.
