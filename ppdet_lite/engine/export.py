@@ -87,16 +87,16 @@ def export_model(
         import_onnxruntime()
     images = load_pictures(verify)  # before the model, so that a wrong path costs no time
     name = cfg.name if options.stage == "nms" else f"{cfg.name}_{options.stage}"
-    target = target_folder(output_dir, name)
+    folder = target_folder(output_dir, name)
     # A GPU would gain nothing, and its convolutions differ more than is allowed here.
     with on_cpu():
         model, weights = load_trained_model(cfg)
         reader = create("TestReader", cfg)
         infer_cfg = describe_export(cfg, model, reader.preprocess_config(), weights, options)
         check_outputs(model, infer_cfg, images)
-        _export_to(target, model, infer_cfg, options, images)
-    get_logger().info("exported to %s: %s", target, ", ".join(sorted(os.listdir(target))))
-    return target
+        _export_to(folder, model, infer_cfg, options, images)
+    get_logger().info("exported to %s: %s", folder, ", ".join(sorted(os.listdir(folder))))
+    return folder
 
 
 def _export_to(target: Path, model, infer_cfg: dict, options: ExportOptions, images: dict) -> None:
