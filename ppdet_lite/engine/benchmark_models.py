@@ -98,7 +98,7 @@ def _export(
             input_size=side,
             batch=1,
             stage=stage,
-            portable_dcn=Kind("onnx", "any") in kinds,
+            portable_dcn="onnx" in formats,
             target=target,
         )
     except (CheckpointError, ConfigError):

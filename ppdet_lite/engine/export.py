@@ -195,10 +195,17 @@ def exported_network(model: nn.Layer, options: ExportOptions) -> nn.Layer:
     network = fold_batch_norm(model)
     if options.target == "cpu":
         replaced = for_cpu(network, options.input_hw)
-        get_logger().info(
-            "for CPUs: %d convolutions by Winograd's method, %d deformable ones by gathered rows",
-            *replaced,
-        )
+        if any(replaced):
+            get_logger().info(
+                "for CPUs: %d convolutions by Winograd's method, %d deformable ones by gathered "
+                "rows",
+                *replaced,
+            )
+        else:
+            get_logger().warning(
+                "--target cpu: no layer of this network is large enough to gain by another form; "
+                "--target any gives the same, for every device"
+            )
     return network
 
 

@@ -1,5 +1,6 @@
 """The same network in the form that Paddle Inference runs fastest on a CPU, for export."""
 
+import math
 from typing import NamedTuple, Sequence
 
 import paddle
@@ -9,13 +10,22 @@ from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.gathered_deform import GatheredDeformConv2D
 from ppdet_lite.modeling.layers.winograd import TILE, WinogradConv2D, is_winograd_form
 
-FEWEST_CHANNELS = 128
-"""With fewer, moving tiles about costs more than the multiplications saved. Measured with oneDNN on
-two cores with AVX2: 1.8 times as fast at 256 channels, 1.4 at 128, slower at 64."""
 
-FEWEST_TILES = 25
-"""With fewer, reading four times the weights costs more than the multiplications saved. Measured at
-512 channels: 1.7 times as fast with 25 tiles (a map of 20 x 20), slower with 9 (10 x 10)."""
+class Limits(NamedTuple):
+    """From which size on another form pays, as measured with oneDNN on two cores with AVX2.
+
+    Attributes:
+        channels: of Winograd's convolutions; with fewer, moving tiles about costs more than the
+            multiplications saved. 1.8 times as fast at 256 channels, 1.4 at 128, slower at 64.
+        tiles: of theirs; with fewer, reading four times the weights costs more. At 512 channels
+            1.7 times as fast with 25 tiles (a map of 20 x 20), slower with 9 (10 x 10).
+        deformable_products: multiply-adds of a deformable convolution. 1.7 times as fast with 940
+            million (512 channels on 20 x 20 cells), equal with 59, half as fast with 15.
+    """
+
+    channels: int = 128
+    tiles: int = 25
+    deformable_products: int = 64_000_000
 
 
 class Replaced(NamedTuple):
@@ -25,33 +35,36 @@ class Replaced(NamedTuple):
     gathered: int
 
 
-def for_cpu(
-    network: nn.Layer,
-    input_hw: Sequence[int],
-    fewest_channels: int = FEWEST_CHANNELS,
-    fewest_tiles: int = FEWEST_TILES,
-) -> Replaced:
-    """Replaces layers of `network`, in place, by equal ones for CPUs.
+DEFAULT_LIMITS = Limits()
+NOT_RUN = (0, 0)
+"""Size of the maps of a layer that runs in training only."""
 
-    3x3 convolutions become `WinogradConv2D` where there are enough channels and tiles, deformable
-    ones `GatheredDeformConv2D`, however small: engines without the operator then run the graph too,
-    although below about 256 channels on 10 x 10 cells Paddle's kernel is faster. The maps stay the
-    same but for rounding. Batch norms have to be folded before.
+
+def for_cpu(
+    network: nn.Layer, input_hw: Sequence[int], limits: Limits = DEFAULT_LIMITS
+) -> Replaced:
+    """Replaces layers of `network`, in place, by equal ones that take less time on a CPU.
+
+    3x3 convolutions become `WinogradConv2D`, deformable ones `GatheredDeformConv2D`. The maps stay
+    the same but for rounding. Batch norms have to be folded before.
 
     Args:
         input_hw: height and width of the network input; for other sizes the result is not made.
+        limits: smaller layers stay as they are.
     """
     sizes = _map_sizes(network, input_hw)
     winograd = gathered = 0
     for layer in network.sublayers(include_self=True):
-        # One without a size runs in training only.
-        if isinstance(layer, DeformableConvV2) and id(layer.conv_offset) in sizes:
-            layer.conv = GatheredDeformConv2D(layer.conv, sizes[id(layer.conv_offset)])
-            gathered += 1
+        if isinstance(layer, DeformableConvV2):
+            cells = sizes.get(id(layer.conv_offset), NOT_RUN)
+            products = math.prod(cells) * math.prod(layer.conv.weight.shape)
+            if products > limits.deformable_products:
+                layer.conv = GatheredDeformConv2D(layer.conv, cells)
+                gathered += 1
         for name, child in list(layer.named_children()):
-            if not is_winograd_form(child) or min(child.weight.shape[:2]) < fewest_channels:
+            if not is_winograd_form(child) or min(child.weight.shape[:2]) < limits.channels:
                 continue
-            if _tiles(*sizes.get(id(child), (0, 0))) >= fewest_tiles:
+            if _tiles(*sizes.get(id(child), NOT_RUN)) >= limits.tiles:
                 setattr(layer, name, WinogradConv2D(child))
                 winograd += 1
     return Replaced(winograd, gathered)

@@ -207,8 +207,8 @@ def test_every_target_is_exported_once_per_stage(monkeypatch, small_config, tmp_
     assert calls == [
         ("raw", "any", ("onnx", "paddle"), True),
         ("raw", "any", ("paddle-legacy",), False),
-        ("raw", "cpu", ("onnx", "paddle"), False),
-        ("raw", "cpu", ("onnx",), False),
+        ("raw", "cpu", ("onnx", "paddle"), True),
+        ("raw", "cpu", ("onnx",), True),
         ("raw", "cpu", ("paddle",), False),
         ("nms", "any", ("onnx", "paddle"), True),
         ("nms", "any", ("paddle-legacy",), False),

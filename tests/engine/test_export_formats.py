@@ -22,7 +22,7 @@ from ppdet_lite.engine.export_check import (
     trained_outputs,
 )
 from ppdet_lite.engine.export_runners import ExportedModel, OnnxRuntimeModel, OpenVinoModel
-from ppdet_lite.modeling.for_cpu import for_cpu
+from ppdet_lite.modeling.for_cpu import Limits, for_cpu
 
 for package in ("onnx", "paddle2onnx", "onnxruntime"):
     pytest.importorskip(package, reason=f"needs the package {package}")
@@ -87,7 +87,7 @@ def free_size(small_config, settings, tmp_path_factory):
 @pytest.fixture(scope="module")
 def cpu_exports(small_config, settings, tmp_path_factory):
     """Every file of exports for CPUs, in which all that has another form is in it."""
-    few = functools.partial(for_cpu, fewest_channels=4, fewest_tiles=1)
+    few = functools.partial(for_cpu, limits=Limits(4, 1, 0))
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "for_cpu", few)
@@ -282,6 +282,13 @@ def test_an_export_for_cpus_needs_no_portable_file(cpu_exports):
     assert "DeformConv" not in kinds and "Gather" in kinds
     sizes = [tuple(t.dims) for t in onnx.load(str(folder / "model.onnx")).graph.initializer]
     assert sum(size[0] == 36 for size in sizes if len(size) == 4) > 10  # Winograd's filters
+
+
+def test_an_export_for_cpus_in_which_nothing_changes(cfg, tmp_path, capsys):
+    folder = export_model(cfg, tmp_path, target="cpu", stage="raw")
+    said = capsys.readouterr().err
+    assert "--target cpu: no layer of this network is large enough to gain" in said
+    assert yaml.safe_load((folder / "infer_cfg.yml").read_text())["target"] == "cpu"
 
 
 # ------------------------------------------------------------------------------------ refusals

@@ -7,7 +7,7 @@ from paddle import nn
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.modeling.fold import fold_batch_norm
-from ppdet_lite.modeling.for_cpu import for_cpu
+from ppdet_lite.modeling.for_cpu import Limits, for_cpu
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2, SampledConv2D
 from ppdet_lite.modeling.layers.gathered_deform import GatheredDeformConv2D
 from ppdet_lite.modeling.layers.winograd import (
@@ -149,7 +149,7 @@ def test_networks_keep_their_outputs(network, expected):
     image = random(2, 3, 96, 160, scale=0.5)
     with paddle.no_grad():
         before = [level.numpy() for level in network.raw_outputs(image)]
-        assert for_cpu(network, (96, 160), fewest_channels=8, fewest_tiles=1) == expected
+        assert for_cpu(network, (96, 160), Limits(8, 1, 0)) == expected
         after = [level.numpy() for level in network.raw_outputs(image)]
     kinds = [type(layer).__name__ for layer in network.sublayers()]
     assert (kinds.count("WinogradConv2D"), kinds.count("GatheredDeformConv2D")) == expected
@@ -162,7 +162,7 @@ def test_networks_keep_their_outputs(network, expected):
 @pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
 def test_layers_that_run_in_training_only_stay(network):
     network.auxiliary = DeformableConvV2(8, 8)
-    assert for_cpu(network, (96, 160), fewest_channels=8, fewest_tiles=1) == (27, 3)
+    assert for_cpu(network, (96, 160), Limits(8, 1, 0)) == (27, 3)
     assert type(network.auxiliary.conv) is SampledConv2D
 
 
@@ -171,4 +171,13 @@ def test_layers_that_run_in_training_only_stay(network):
     ("channels", "tiles", "count"), [(8, 1, 27), (16, 1, 24), (8, 15, 9), (64, 1, 5), (128, 25, 0)]
 )
 def test_only_where_it_pays(network, channels, tiles, count):
-    assert for_cpu(network, (96, 160), channels, tiles).winograd == count
+    assert for_cpu(network, (96, 160), Limits(channels, tiles)).winograd == count
+
+
+@pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
+@pytest.mark.parametrize(("limit", "count"), [(64 * 64 * 9 * 15 - 1, 3), (64 * 64 * 9 * 15, 0)])
+def test_deformable_convolutions_of_few_products_stay(network, limit, count):
+    limits = Limits(deformable_products=limit)
+    assert for_cpu(network, (96, 160), limits) == (0, count)
+    kinds = [type(layer).__name__ for layer in network.sublayers()]
+    assert kinds.count("SampledConv2D") == 3 - count
