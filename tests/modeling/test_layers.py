@@ -36,6 +36,17 @@ def test_data_format():
         check_data_format("NHWC")
 
 
+def test_silu_of_a_graph_is_the_operator_that_onednn_fuses():
+    x = paddle.linspace(-9, 9, 37)
+    expected = x.numpy() / (1 + np.exp(-x.numpy()))
+    np.testing.assert_allclose(activation("silu")(x).numpy(), expected, atol=1e-6)
+    spec = [paddle.static.InputSpec([37], "float32", "x")]
+    graph = paddle.jit.to_static(activation("silu"), input_spec=spec, full_graph=True)
+    np.testing.assert_allclose(graph(x).numpy(), expected, atol=1e-6)
+    program = str(graph.concrete_program.main_program)
+    assert "swish" in program and "silu" not in program
+
+
 def test_activations():
     x = paddle.to_tensor([-2.0, 0.0, 3.0])
     np.testing.assert_allclose(activation("leaky")(x).numpy(), [-0.2, 0, 3], rtol=1e-6)

@@ -19,13 +19,22 @@ def _leaky(x):
     return paddle.maximum(x, x * 0.1)
 
 
+def _silu(x):
+    """SiLU, x * sigmoid(x), arXiv:1702.03118.
+
+    A graph gets it as Paddle's operator swish, which is the same function: oneDNN makes that one a
+    part of the convolution before it, but not the operator silu.
+    """
+    return F.silu(x) if paddle.in_dynamic_mode() else F.swish(x)
+
+
 _ACTIVATIONS = {
     "relu": F.relu,
     "relu6": F.relu6,
     "leaky": _leaky,
     "mish": F.mish,  # x * tanh(softplus(x)), arXiv:1908.08681
-    "silu": F.silu,
-    "swish": F.silu,
+    "silu": _silu,
+    "swish": _silu,
     "hardswish": F.hardswish,
 }
 
