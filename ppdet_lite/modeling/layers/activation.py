@@ -12,11 +12,12 @@ def _leaky(x):
     """LeakyReLU with slope 0.1.
 
     A graph gets the same function in other operators: Paddle 3.3's oneDNN predictor crashes on the
-    slope of an exported `leaky_relu`, which has become a double (Paddle pull request 75547).
+    slope of an exported `leaky_relu`, which has become a double (Paddle pull request 75547). These
+    are all oneDNN's; `maximum` would change the layout of every map.
     """
     if paddle.in_dynamic_mode():
         return F.leaky_relu(x, negative_slope=0.1)
-    return paddle.maximum(x, x * 0.1)
+    return F.relu(x) * 0.9 + x * 0.1
 
 
 def _silu(x):
