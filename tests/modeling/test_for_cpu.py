@@ -46,6 +46,23 @@ def test_matrices_of_the_usual_points():
     np.testing.assert_allclose(a, [[1, 1, 1, 0], [0, 1, -1, 1]])
 
 
+def test_the_points_round_less_than_half_as_badly_as_the_usual_ones():
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((50, 256, 6, 6)).astype(np.float32)
+    weights = rng.standard_normal((256, 3, 3)).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(inputs.astype(np.float64), (3, 3), (2, 3))
+    expected = np.einsum("ncijab,cab->nij", windows, weights)
+
+    def error(*points):
+        b, g, a = winograd_matrices(4, 3, *points)
+        filters = np.einsum("ia,cab,jb->cij", g, weights, g).astype(np.float32)
+        b, a = b.astype(np.float32), a.astype(np.float32)
+        products = np.einsum("cij,ncij->nij", filters, b @ inputs @ b.T)
+        return np.sqrt(np.square(a @ products @ a.T - expected).mean())
+
+    assert error() < 0.5 * error((0, 1, -1, 2, -2))
+
+
 @pytest.mark.parametrize("bias", [None, False])
 @pytest.mark.parametrize("size", [(1, 8, 8), (3, 9, 14), (2, 1, 3), (1, 4, 31)])
 def test_winograd_gives_the_maps_of_the_convolution(size, bias):
