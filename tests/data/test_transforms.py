@@ -1,4 +1,3 @@
-import cv2
 import numpy as np
 import pytest
 
@@ -7,12 +6,10 @@ from ppdet_lite.data.lazy_image import LazyImage
 from ppdet_lite.data.transforms.base import Context
 from ppdet_lite.data.transforms.boxes import BboxXYXY2XYWH, NormalizeBox, PadBox
 from ppdet_lite.data.transforms.crop import RandomCrop, _inside
-from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.distort import RandomDistort
 from ppdet_lite.data.transforms.geometry import RandomExpand, RandomFlip
 from ppdet_lite.data.transforms.mixup import Mixup
 from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
-from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
 
 FILL = (10, 20, 30)
@@ -318,19 +315,6 @@ def test_crop_keeps_the_box_of_objects_that_are_not_cut_or_have_no_polygon():
     np.testing.assert_allclose(whole["gt_bbox"], [[5, 5, 55, 55]])
 
 
-def test_polygon_clipping():
-    square = np.array([[-10, -10], [10, -10], [10, 10], [-10, 10]])
-    (piece,) = clip_polygons([square], 5, 20)
-    np.testing.assert_allclose(bounds_of([piece]), [0, 0, 5, 10])
-    comb = np.array([[0, -5], [2, 5], [4, -5], [6, 5], [8, -5], [8, 8], [0, 8]])
-    assert len(clip_polygons([np.array([[0, 3], [1, -9], [2, 3], [3, -9], [4, 3]])], 9, 9)) >= 1
-    assert bounds_of(clip_polygons([comb], 8, 20))[3] == 8
-    bow_tie = np.array([[-4, 0], [8, 8], [8, 0], [-4, 8]])  # crosses itself
-    assert clip_polygons([bow_tie], 20, 20)
-    assert clip_polygons([square - 100], 5, 5) == []
-    assert clip_polygons([square[:2]], 5, 5) == []
-
-
 # Resize, boxes, pixels -----------------------------------------------------------------------
 
 
@@ -404,38 +388,6 @@ def test_normalise_and_permute_by_hand():
 
 
 # Decode --------------------------------------------------------------------------------------
-
-
-def test_decode_sets_sizes(tmp_path):
-    path = tmp_path / "x.png"
-    cv2.imwrite(str(path), np.full((20, 30, 3), 7, np.uint8))
-    sample = Decode()({"im_file": str(path)})
-    assert (sample["h"], sample["w"]) == (20, 30)
-    np.testing.assert_array_equal(sample["im_shape"], [20, 30])
-    np.testing.assert_array_equal(sample["scale_factor"], [1, 1])
-    from_bytes = Decode()({"image": path.read_bytes()})
-    np.testing.assert_array_equal(from_bytes["image"].render(), sample["image"].render())
-
-
-def test_decode_believes_the_annotated_size_about_rotation(tmp_path):
-    """Boxes drawn on the picture as stored must not meet a rotated picture."""
-    from struct import pack
-
-    photo = np.zeros((20, 30, 3), np.uint8)
-    photo[:10] = 255
-    jpeg = cv2.imencode(".jpg", photo)[1].tobytes()
-    tiff = b"II*\x00" + pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
-    exif = b"\xff\xe1" + pack(">H", len(tiff) + 8) + b"Exif\x00\x00" + tiff
-    path = tmp_path / "x.jpg"
-    path.write_bytes(jpeg[:2] + exif + jpeg[2:])
-    record = {"im_file": str(path), "gt_bbox": np.zeros((0, 4), np.float32)}
-    assert Decode()({**record, "h": 30, "w": 20})["image"].size_hw == (30, 20)
-    assert Decode()({**record, "h": 20, "w": 30})["image"].size_hw == (20, 30)
-    assert Decode()({"im_file": str(path), "h": 20, "w": 30})["image"].size_hw == (30, 20)
-    context = context_of(0)
-    assert Decode()({**record, "h": 99, "w": 98}, context)["image"].size_hw == (30, 20)
-    (note,) = context.notes
-    assert f"first: {path}, annotated 98x99, is 20x30" in note
 
 
 def test_transforms_say_that_decode_is_missing():
