@@ -121,8 +121,8 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         choices=TARGETS,
         default="any",
         help="cpu: convolutions written in the form that is fastest on CPUs, for one input size; "
-        "the same boxes, PP-YOLOv2 R50 1.14 to 1.19 times as fast, a file of twice the size, not for GPUs "
-        "(default: any)",
+        "the same boxes, PP-YOLOv2 R50 1.14 to 1.19 times as fast, a file of twice the size, not "
+        "for GPUs (default: any)",
     )
 
 
