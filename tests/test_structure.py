@@ -88,6 +88,24 @@ def test_no_star_imports_and_no_bare_except(repo):
                     assert node.type is not None, f"{path}:{node.lineno}"
 
 
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+def test_files_and_functions_are_short(repo):
+    too_long = []
+    for folder in (PACKAGE, "tools", "deploy", "tests"):
+        for path in sorted((repo / folder).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            if (lines := text.count("\n")) > LONGEST_FILE:
+                too_long.append(f"{path.relative_to(repo)}: {lines} lines")
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    lines = node.end_lineno - node.lineno + 1
+                    if lines > LONGEST_FUNCTION:
+                        too_long.append(f"{path.relative_to(repo)}: {node.name}, {lines} lines")
+    assert too_long == []
+
+
 TOOLS = ["train", "eval", "infer", "export_model", "benchmark", "make_demo_data", "quickstart"]
 TOOLS += ["benchmark_reader"]
 TOOLS += ["model_info"]

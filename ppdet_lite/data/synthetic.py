@@ -14,8 +14,9 @@ lies over a part of it.
 import json
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Optional, Union
+from typing import Callable, Iterator, Optional, Union
 
 import cv2
 import numpy as np
@@ -66,42 +67,58 @@ def make_demo_data(
     Raises:
         DataError: unusable numbers, or `output` is taken by something else.
     """
+    settings = _checked_settings(train, val, size, seed)
+    output = Path(output)
+    if _is_there(output, settings, overwrite):
+        say(f"{output}: this demo set is already there ({train} train, {val} val pictures)")
+        return output
+    with _appearing_whole(output) as folder:
+        (folder / "annotations").mkdir()
+        for split in _SPLITS:
+            (folder / split).mkdir()
+            coco = _write_split(folder / split, split, settings)
+            text = json.dumps(coco)
+            (folder / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
+            say(_describe(split, coco))
+    say(f"demo set: {output}")
+    return output
+
+
+def _checked_settings(train: int, val: int, size: int, seed: int) -> dict:
+    """All that decides about the bytes of a set: it is written into the set and found there again.
+
+    Raises:
+        DataError: unusable numbers.
+    """
     if train < 1 or val < 1:
         raise DataError(f"train={train}, val={val}: both need at least one picture")
     if seed < 0:
         raise DataError(f"seed={seed}: allowed are 0 and up")
     if not 64 <= size <= 2048:
         raise DataError(f"size={size}: allowed are 64 to 2048 pixels")
-    output = Path(output)
-    settings = {
-        "format": FORMAT_VERSION,
-        "train": train,
-        "val": val,
-        "size": size,
-        "seed": seed,
-    }
-    if _is_there(output, settings, overwrite):
-        say(f"{output}: this demo set is already there ({train} train, {val} val pictures)")
-        return output
-    partial = output.with_name(output.name + ".partial")
+    return {"format": FORMAT_VERSION, "train": train, "val": val, "size": size, "seed": seed}
+
+
+@contextmanager
+def _appearing_whole(folder: Path) -> Iterator[Path]:
+    """An empty `<folder>.partial` to write into, which takes the place and the name of `folder` at
+    the end; when the writing ends early nothing of it stays, and `folder` is as it was.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        (partial / "annotations").mkdir(parents=True)
-        for split, count in zip(_SPLITS, (train, val)):
-            (partial / split).mkdir()
-            coco = _write_split(partial / split, split, count, settings)
-            text = json.dumps(coco)
-            (partial / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
-            say(_describe(split, coco))
-        if output.exists():
-            shutil.rmtree(output)
-        os.rename(partial, output)
+        partial.mkdir(parents=True)
+        yield partial
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.rename(partial, folder)
     except OSError as error:
-        raise DataError(f"{output}: cannot write the demo set: {error}") from error
+        raise DataError(f"{folder}: cannot write the demo set: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    say(f"demo set: {output}")
-    return output
 
 
 def _is_there(output: Path, settings: dict, overwrite: bool) -> bool:
@@ -139,11 +156,11 @@ def _settings_of(folder: Path) -> Optional[dict]:
         return None
 
 
-def _write_split(image_dir: Path, split: str, count: int, settings: dict) -> dict:
+def _write_split(image_dir: Path, split: str, settings: dict) -> dict:
     """Draws and writes the pictures of one split; returns its COCO dict."""
     kinds = list(drawing.OUTLINES)
     images, annotations = [], []
-    for index in range(count):
+    for index in range(settings[split]):
         rng = np.random.default_rng([settings["seed"], _SPLITS.index(split), index])
         picture, objects = draw_scene(rng, settings["size"])
         file_name = f"{index:05d}.jpg"

@@ -137,6 +137,14 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         make_demo_data(tmp_path / "demo", train=5, val=1, size=64, say=quiet)
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    make_demo_data(tmp_path / "demo", train=1, val=1, size=64, say=quiet)
+    before = sorted(tmp_path.rglob("*"))
+    drawn.clear()
+    monkeypatch.setattr(synthetic, "draw_scene", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_demo_data(tmp_path / "demo", train=5, val=1, size=64, overwrite=True, say=quiet)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_unusable_numbers(tmp_path):
