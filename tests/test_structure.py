@@ -107,7 +107,7 @@ def test_files_and_functions_are_short(repo):
 
 
 TOOLS = ["train", "eval", "infer", "export_model", "benchmark", "make_demo_data", "quickstart"]
-TOOLS += ["benchmark_reader"]
+TOOLS += ["benchmark_reader", "benchmark_layers"]
 TOOLS += ["model_info"]
 
 
