@@ -22,6 +22,8 @@ from ppdet_lite.core.workspace import (
 )
 from ppdet_lite.core.yaml_loader import Tagged, dotted
 
+_PACKAGE = __name__.partition(".")[0] + "."
+
 
 def validate_config(cfg: Config, earlier_problems: Optional[list] = None) -> None:
     """Fills in the defaults of the runtime keys and checks every key and value.
@@ -135,16 +137,17 @@ class _Checker:
                     hint = nearest_hint(str(key), parameters)
                     self.report(here, f"unknown key of {cls.__name__}{hint}; allowed: {allowed}")
             elif key in getattr(cls, "__inject__", ()):
-                self.check_injected(value, here)
+                self.check_injected(value, annotations.get(key, Any), here)
             elif self.check_type(value, annotations.get(key, Any), here):
-                self.check_nested(value, here)
+                self.check_nested(value, here, annotations.get(key, Any))
 
-    def check_injected(self, value: Any, path: tuple) -> None:
+    def check_injected(self, value: Any, annotation: Any, path: tuple) -> None:
         if isinstance(value, str):
-            self.check_class_name(value, path)
+            if self.check_class_name(value, path):
+                self.check_kind(value, annotation, path)
         elif isinstance(value, dict):
             if is_component_spec(value):
-                self.check_spec(value, path)
+                self.check_spec(value, path, annotation)
             else:
                 allowed = "a class name, {name: Class, ...} or !Class {...}"
                 self.report(path, f"found {value!r}, allowed: {allowed}")
@@ -159,19 +162,36 @@ class _Checker:
         self.report(path, f"found '{name}', which is not a registered class{hint}")
         return False
 
-    def check_spec(self, spec: dict, path: tuple) -> None:
-        name, arguments, deeper = split_spec(spec)
-        if self.check_class_name(name, (*path, *deeper)) and name in self.classes:
-            self.check_arguments(self.classes[name], arguments, (*path, *deeper))
+    def check_kind(self, name: str, annotation: Any, path: tuple) -> bool:
+        """Whether the class may stand where an argument with this annotation is expected.
 
-    def check_nested(self, value: Any, path: tuple) -> None:
+        Only this package's classes are judged: one of the user's own works by what it does, and
+        need not derive from anything.
+        """
+        wanted = _classes_in(annotation)
+        fitting = [n for n, cls in self.classes.items() if any(c in cls.__mro__ for c in wanted)]
+        is_own = not getattr(self.classes.get(name), "__module__", "").startswith(_PACKAGE)
+        if is_own or not fitting or name in fitting:
+            return True
+        allowed = ", ".join(sorted(fitting))
+        self.report(path, f"found '{name}', allowed here: {allowed}, or a class of your own")
+        return False
+
+    def check_spec(self, spec: dict, path: tuple, annotation: Any = Any) -> None:
+        name, arguments, deeper = split_spec(spec)
+        here = (*path, *deeper)
+        is_known = self.check_class_name(name, here) and name in self.classes
+        if is_known and self.check_kind(name, annotation, here):
+            self.check_arguments(self.classes[name], arguments, here)
+
+    def check_nested(self, value: Any, path: tuple, annotation: Any = Any) -> None:
         """Checks class specs inside plain values: data set sections and lists of transforms."""
         if isinstance(value, dict) and is_component_spec(value):
-            self.check_spec(value, path)
+            self.check_spec(value, path, annotation)
         elif isinstance(value, list):
             for index, element in enumerate(value):
                 if isinstance(element, dict) and is_component_spec(element):
-                    self.check_spec(element, (*path, index))
+                    self.check_spec(element, (*path, index), annotation)
 
     def check_range(self, value: Any, key: RuntimeKey, path: tuple) -> None:
         if value is None:
@@ -197,6 +217,14 @@ def _annotations(cls: type) -> dict:
         TypeError,
     ):  # a user's own class may be annotated with names known only to type checkers
         return {}
+
+
+def _classes_in(annotation: Any) -> list:
+    """The classes that a type annotation names, also inside Optional, Union and list."""
+    inside = typing.get_args(annotation)
+    if inside:
+        return [cls for part in inside for cls in _classes_in(part)]
+    return [annotation] if isinstance(annotation, type) else []
 
 
 def matches(value: Any, annotation: Any) -> bool:

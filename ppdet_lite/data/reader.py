@@ -19,6 +19,7 @@ from ppdet_lite.data.image_cache import ImageCache, cache_settings
 from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.plan import Plan
+from ppdet_lite.data.transforms.base import Transform
 from ppdet_lite.data.workers import WorkerPool, can_fork
 
 logger = logging.getLogger("ppdet_lite.reader")
@@ -44,8 +45,8 @@ class Reader:
 
     def __init__(
         self,
-        sample_transforms: Optional[list] = None,
-        batch_transforms: Optional[list] = None,
+        sample_transforms: Optional[list[Transform]] = None,
+        batch_transforms: Optional[list[Transform]] = None,
         batch_size: int = 1,
         shuffle: bool = False,
         drop_last: bool = False,

@@ -105,7 +105,7 @@ class CosineDecay:
         return low + (1.0 - low) * 0.5 * (math.cos(math.pi * progress) + 1.0)
 
 
-class _Warmup:
+class Warmup:
     """A ramp from `start_factor` to 1 whose length is given in steps or in epochs."""
 
     is_warmup = True
@@ -119,7 +119,7 @@ class _Warmup:
 
 @register
 @serializable
-class LinearWarmup(_Warmup):
+class LinearWarmup(Warmup):
     """Straight line from `start_factor` x rate at iteration 0 to the full rate at `steps`.
 
     Args:
@@ -149,7 +149,7 @@ class LinearWarmup(_Warmup):
 
 @register
 @serializable
-class ExpWarmup(_Warmup):
+class ExpWarmup(Warmup):
     """(iteration / length) ** power; YOLOX uses the square.
 
     Args:
@@ -191,7 +191,7 @@ class LearningRate:
     def __init__(
         self,
         base_lr: float = 0.01,
-        schedulers: Optional[list] = None,
+        schedulers: Optional[list[Union[PiecewiseDecay, CosineDecay, Warmup]]] = None,
         reference_batch_size: Optional[int] = None,
         scale_with_batch: bool = True,
     ):

@@ -218,8 +218,8 @@ class BBoxPostProcess(nn.Layer):
     def __init__(
         self,
         num_classes: int = 80,
-        decode: Optional[nn.Layer] = None,
-        nms: Optional[nn.Layer] = None,
+        decode: Optional[YOLOBox] = None,
+        nms: Union[MatrixNMS, MultiClassNMS, None] = None,
     ):
         super().__init__()
         self.decode = YOLOBox(num_classes) if decode is None else decode
@@ -279,7 +279,7 @@ class CellPostProcess(nn.Layer):
         nms: turns boxes and scores into detections.
     """
 
-    def __init__(self, nms: nn.Layer):
+    def __init__(self, nms: Union[MatrixNMS, MultiClassNMS]):
         super().__init__()
         self.decode = CellBox()
         self.nms = nms

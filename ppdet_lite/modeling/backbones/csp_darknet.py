@@ -8,8 +8,6 @@ with its number and its stage: `layers1.stage1.conv_layer.conv.weight`,
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Optional
 
-from paddle import nn
-
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
 from ppdet_lite.modeling.layers.csp import (
@@ -20,6 +18,7 @@ from ppdet_lite.modeling.layers.csp import (
     conv_class,
     scaled_depth,
 )
+from ppdet_lite.modeling.parts import Backbone
 from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 STEM_CHANNELS = 64
@@ -57,7 +56,7 @@ PLANS = {
 
 @register
 @serializable
-class CSPDarkNet(nn.Layer):
+class CSPDarkNet(Backbone):
     """Images [B, 3, H, W] to a list of feature maps, finest first.
 
     Args:

@@ -15,6 +15,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
 from ppdet_lite.modeling.layers.activation import activation
 from ppdet_lite.modeling.layers.norm import batch_norm
+from ppdet_lite.modeling.parts import Backbone
 from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 
@@ -166,7 +167,7 @@ class InvertedResidual(nn.Layer):
 
 @register
 @serializable
-class MobileNetV3(nn.Layer):
+class MobileNetV3(Backbone):
     """Images [B, 3, H, W] to a list of feature maps, finest first.
 
     Args:

@@ -17,6 +17,7 @@ from ppdet_lite.core.workspace import register, serializable
 from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.norm import batch_norm
+from ppdet_lite.modeling.parts import Backbone
 from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 BLOCKS = {
@@ -155,7 +156,7 @@ def _block_name(stage: int, index: int, count: int) -> str:
 
 @register
 @serializable
-class ResNet(nn.Layer):
+class ResNet(Backbone):
     """Images [B, 3, H, W] to a list of feature maps, finest first.
 
     Args:

@@ -11,6 +11,7 @@ from ppdet_lite.modeling.backbones.resnet import ResNet
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.inputs import as_tensors, check_input_size
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
+from ppdet_lite.modeling.parts import Backbone, Neck
 from ppdet_lite.modeling.post_process import BBoxPostProcess
 
 
@@ -39,10 +40,10 @@ class YOLOv3(nn.Layer):
 
     def __init__(
         self,
-        backbone: Optional[nn.Layer] = None,
-        neck: Optional[nn.Layer] = None,
-        yolo_head: Optional[nn.Layer] = None,
-        post_process: Optional[nn.Layer] = None,
+        backbone: Optional[Backbone] = None,
+        neck: Optional[Neck] = None,
+        yolo_head: Optional[YOLOv3Head] = None,
+        post_process: Optional[BBoxPostProcess] = None,
     ):
         super().__init__()
         if backbone is None:

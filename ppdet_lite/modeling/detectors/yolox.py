@@ -15,6 +15,7 @@ from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
 from ppdet_lite.modeling.inputs import as_tensors, check_input_size, position
 from ppdet_lite.modeling.layers.norm import set_norm_constants
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
+from ppdet_lite.modeling.parts import Backbone, Neck
 from ppdet_lite.modeling.post_process import CellPostProcess
 
 NORM_EPSILON = 1e-3
@@ -59,9 +60,9 @@ class YOLOX(nn.Layer):
 
     def __init__(
         self,
-        backbone: Optional[nn.Layer] = None,
-        neck: Optional[nn.Layer] = None,
-        head: Optional[nn.Layer] = None,
+        backbone: Optional[Backbone] = None,
+        neck: Optional[Neck] = None,
+        head: Optional[YOLOXHead] = None,
         size_stride: int = 32,
         size_range: Optional[Sequence[int]] = (15, 25),
     ):

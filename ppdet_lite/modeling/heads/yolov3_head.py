@@ -57,7 +57,7 @@ class YOLOv3Head(nn.Layer):
         anchors: Sequence[Sequence[int]] = COCO_ANCHORS,
         anchor_masks: Sequence[Sequence[int]] = ((6, 7, 8), (3, 4, 5), (0, 1, 2)),
         num_classes: int = 80,
-        loss: Optional[nn.Layer] = None,
+        loss: Optional[YOLOv3Loss] = None,
         iou_aware: bool = False,
         iou_aware_factor: float = 0.4,
         data_format: str = "NCHW",

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Optional
+from typing import Optional, Union
 
 import paddle
 from paddle import ParamAttr, nn
@@ -11,9 +11,10 @@ from paddle.regularizer import L2Decay
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
 from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
-from ppdet_lite.modeling.post_process import MultiClassNMS
+from ppdet_lite.modeling.post_process import MatrixNMS, MultiClassNMS
 
 PRIOR = 0.01
 """Objectness and class scores of an untrained network."""
@@ -59,8 +60,8 @@ class YOLOXHead(nn.Layer):
         fpn_strides: Sequence[int] = (8, 16, 32),
         l1_epoch: int = 285,
         act: Optional[str] = "silu",
-        assigner: Optional[nn.Layer] = None,
-        nms: Optional[nn.Layer] = None,
+        assigner: Optional[SimOTAAssigner] = None,
+        nms: Union[MultiClassNMS, MatrixNMS, None] = None,
         loss_weight: Optional[dict[str, float]] = None,
     ):
         super().__init__()

@@ -11,6 +11,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.layers.precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
+from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss, SoftWeightIouAwareLoss
 from ppdet_lite.ops import boxes as box_ops
 
 
@@ -71,8 +72,8 @@ class YOLOv3Loss(nn.Layer):
         label_smooth: bool = False,
         downsample: Optional[Sequence[int]] = None,
         scale_x_y: Union[float, Sequence[float], None] = None,
-        iou_loss: Optional[nn.Layer] = None,
-        iou_aware_loss: Optional[nn.Layer] = None,
+        iou_loss: Optional[IouLoss] = None,
+        iou_aware_loss: Union[IouAwareLoss, SoftWeightIouAwareLoss, None] = None,
     ):
         super().__init__()
         self.num_classes = num_classes

@@ -48,7 +48,7 @@ class YOLOXLoss(nn.Layer):
 
     def __init__(
         self,
-        assigner: Optional[nn.Layer] = None,
+        assigner: Optional[SimOTAAssigner] = None,
         loss_weight: Optional[dict] = None,
         l1_epoch: int = 285,
     ):

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Optional
 
-from paddle import nn
-
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.parts import Neck
 from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 
-class PyramidNeck(nn.Layer):
+class PyramidNeck(Neck):
     """Backbone maps, finest first, to neck maps of the same sizes, coarsest first.
 
     Args:

@@ -14,6 +14,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
 from ppdet_lite.modeling.layers.csp import BaseConv, CSPLayer, conv_class, scaled_depth
 from ppdet_lite.modeling.layers.upsample import upsample_x2
+from ppdet_lite.modeling.parts import Neck
 from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 BLOCKS = 3
@@ -22,7 +23,7 @@ BLOCKS = 3
 
 @register
 @serializable
-class YOLOCSPPAN(nn.Layer):
+class YOLOCSPPAN(Neck):
     """Backbone maps, finest first, to as many of the same channels and sizes, finest first.
 
     Down the pyramid a 1x1 convolution narrows a map to the channels of the next finer one, which a
