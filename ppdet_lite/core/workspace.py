@@ -28,6 +28,7 @@ from ppdet_lite.core.yaml_loader import Tagged
 __all__ = [
     "Config",
     "create",
+    "create_list",
     "get_class",
     "load_config",
     "merge_config",
@@ -182,7 +183,8 @@ def resolve(spec: Any, cfg: Config, path: tuple = ()) -> Component:
         return resolve(section, cfg, (spec,))
     if section is not None and not isinstance(section, dict):
         raise ConfigError(f"{cfg.origin(spec)}: {spec}: found {section!r}, allowed: a mapping")
-    return Component(get_class(spec), dict(section or {}), (spec,))
+    place = (spec,) if section is not None else (*path, spec)
+    return Component(get_class(spec), dict(section or {}), place)
 
 
 def create(spec: Any, cfg: Optional[Config] = None, **context: Any) -> Any:
@@ -202,6 +204,25 @@ def create(spec: Any, cfg: Optional[Config] = None, **context: Any) -> Any:
             refuses.
     """
     return _build(spec, Config() if cfg is None else cfg, (), context)
+
+
+def create_list(specs: Optional[list], cfg: Optional[Config], path: tuple) -> list:
+    """Builds the parts that a list of the configuration describes.
+
+    Args:
+        specs: what `create` takes, or objects, which stay as they are; None stands for no list.
+        cfg: the configuration; None stands for an empty one.
+        path: where the list stands in it, so that messages can name the element:
+            `("TrainReader", "sample_transforms")`.
+
+    Raises:
+        ConfigError: as `create`.
+    """
+    cfg = Config() if cfg is None else cfg
+    return [
+        _build(spec, cfg, (*path, index), {}) if isinstance(spec, (str, dict)) else spec
+        for index, spec in enumerate(specs or [])
+    ]
 
 
 def _build(spec: Any, cfg: Config, path: tuple, context: dict) -> Any:

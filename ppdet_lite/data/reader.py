@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator, Optional
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, DataError
-from ppdet_lite.core.workspace import create, register
+from ppdet_lite.core.workspace import create, create_list, register
 from ppdet_lite.data.batch import BatchBuilder, RawBatch, finish_batch
 from ppdet_lite.data.image_cache import ImageCache, cache_settings
 from ppdet_lite.data.memory import RecycledArrays
@@ -70,8 +70,9 @@ class Reader:
             raise ConfigError(f"worker_num: found {worker_num}, allowed: 0 or more")
         if not 0 <= max_bad_fraction <= 1:
             raise ConfigError(f"max_bad_fraction: found {max_bad_fraction}, allowed: 0 to 1")
-        self.sample_transforms = _built(sample_transforms, None)
-        self.batch_transforms = _built(batch_transforms, None)
+        name = type(self).__name__
+        self.sample_transforms = create_list(sample_transforms, None, (name, "sample_transforms"))
+        self.batch_transforms = create_list(batch_transforms, None, (name, "batch_transforms"))
         self.plan = Plan(self.sample_transforms, self.batch_transforms)
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -98,7 +99,8 @@ class Reader:
         """Builds the transforms; the data set of the config is made on first need."""
         cfg = section.config
         arguments = {
-            key: _built(section.get(key), cfg) for key in ("sample_transforms", "batch_transforms")
+            key: create_list(section.get(key), cfg, (cls.__name__, key))
+            for key in ("sample_transforms", "batch_transforms")
         }
         if cfg.get(cls.dataset_section) is not None:
             arguments["dataset"] = lambda: create(cls.dataset_section, cfg)
@@ -325,11 +327,6 @@ class Reader:
             if text not in self._totalled:
                 logger.info("%s: %d by the end of this epoch", text, count)
                 self._totalled.add(text)
-
-
-def _built(entries: Optional[list], cfg) -> list:
-    """Transform objects from the entries of a YAML list; objects are taken as they are."""
-    return [create(e, cfg) if isinstance(e, (dict, str)) else e for e in entries or []]
 
 
 def _nothing() -> None:

@@ -16,7 +16,7 @@ from typing import Optional, Union
 from paddle.optimizer.lr import LRScheduler
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import create, register, serializable
+from ppdet_lite.core.workspace import create_list, register, serializable
 
 
 @register
@@ -219,8 +219,8 @@ class LearningRate:
     @classmethod
     def from_config(cls, section):
         """Creates the `!PiecewiseDecay {...}` (or `name: PiecewiseDecay`) nodes of the list."""
-        specs = section.get("schedulers") or []
-        return {"schedulers": [create(spec, section.config) for spec in specs]}
+        path = (cls.__name__, "schedulers")
+        return {"schedulers": create_list(section.get("schedulers"), section.config, path)}
 
     def scaled_lr(self, world_size: int, batch_size: int, accumulate_steps: int = 1):
         """Base rate for the real total batch by the linear rule (Goyal et al., arXiv:1706.02677).

@@ -61,6 +61,51 @@ def test_every_shipped_reader_builds(repo):
             assert create(name, cfg).plan.rendered_by == []
 
 
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        (
+            "TrainReader.sample_transforms.RandomFlip.prob=3",
+            "TrainReader.sample_transforms.5.RandomFlip: prob: found 3, allowed: 0 to 1",
+        ),
+        (
+            "TrainReader.batch_transforms.BatchRandomResize.keep_ratio=true",
+            "TrainReader.batch_transforms.0.BatchRandomResize: keep_ratio: found true, allowed: "
+            "false; the pictures of a batch need one size",
+        ),
+        (
+            "EvalReader.sample_transforms.1.Resize.interp=9",
+            "EvalReader.sample_transforms.1.Resize: interp: found 9; allowed are 0 nearest, 1 "
+            "linear, 2 cubic, 3 area, 4 Lanczos",
+        ),
+    ],
+)
+def test_what_a_transform_refuses_is_said_with_its_place(make_config, override, problem):
+    with pytest.raises(ConfigError) as caught:
+        create(override.partition(".")[0], make_config(override))
+    assert str(caught.value) == f"-o {override}: {problem}"
+
+
+def test_what_a_transform_refuses_is_said_with_its_line(tmp_path):
+    path = tmp_path / "c.yml"
+    path.write_text(
+        "TestReader:\n  sample_transforms:\n  - Decode: {}\n  - Resize:\n      keep_ratio: true\n"
+        "      target_size: [64]\n  - Resize\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        create("TestReader", load_config(path))
+    assert str(caught.value) == (
+        f"{path}:6: TestReader.sample_transforms.1.Resize: target_size: found [64], allowed: a "
+        "positive integer or [height, width]"
+    )
+    with pytest.raises(ConfigError) as caught:
+        create("TestReader", load_config(path, ["TestReader.sample_transforms.1={Decode: {}}"]))
+    assert str(caught.value) == (
+        f"{path}:7: TestReader.sample_transforms.2.Resize: target_size: missing; Resize has no "
+        "default for it"
+    )
+
+
 def with_target(arguments):
     """An override that replaces the last batch transform."""
     return f"TrainReader.batch_transforms.6.Gt2YoloTarget={arguments}"

@@ -116,6 +116,13 @@ LearningRate:
         override = ["LearningRate.schedulers.0.gamma=0.5"]
         curve = create("LearningRate", load_config(tmp_path / "lr.yml", override))
         assert rates(curve, [30]) == pytest.approx([0.2])
+    override = ["LearningRate.schedulers.0.milestones=[5, 3]"]
+    with pytest.raises(ConfigError) as caught:
+        create("LearningRate", load_config(tmp_path / "lr.yml", override))
+    assert str(caught.value) == (
+        f"{tmp_path}/lr.yml:5: LearningRate.schedulers.0: PiecewiseDecay.milestones must ascend, "
+        "found [5, 3]"
+    )
 
 
 @pytest.mark.parametrize("rate", [0, -0.1, float("nan"), float("inf")])
