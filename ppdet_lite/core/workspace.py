@@ -248,9 +248,13 @@ def _build(spec: Any, cfg: Config, path: tuple, context: dict) -> Any:
 
 def _origin_of(problem: str, cls: type, cfg: Config, path: tuple):
     """Where the argument comes from that a constructor's complaint begins with: from the place of
-    the part, its class's own section, or the top level; else where the part stands.
+    the part, its class's own section, or the top level; else where the part stands. A dotted key
+    leads further into an argument.
     """
     name = problem.partition(":")[0]
+    if "." in name:
+        inner = (int(part) if part.isdecimal() else part for part in name.split("."))
+        return cfg.origin(*path, *inner)
     places = [(*path, name), (cls.__name__, name)]
     if name in getattr(cls, "__shared__", ()):
         places.append((name,))

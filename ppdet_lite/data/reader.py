@@ -19,6 +19,7 @@ from ppdet_lite.data.image_cache import ImageCache, cache_settings
 from ppdet_lite.data.memory import RecycledArrays
 from ppdet_lite.data.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.plan import Plan
+from ppdet_lite.data.transform_checks import check_sheets
 from ppdet_lite.data.transforms.base import Transform
 from ppdet_lite.data.workers import WorkerPool, can_fork
 
@@ -73,6 +74,7 @@ class Reader:
         name = type(self).__name__
         self.sample_transforms = create_list(sample_transforms, None, (name, "sample_transforms"))
         self.batch_transforms = create_list(batch_transforms, None, (name, "batch_transforms"))
+        check_sheets(self.sample_transforms, self.batch_transforms)
         self.plan = Plan(self.sample_transforms, self.batch_transforms)
         self.batch_size = batch_size
         self.shuffle = shuffle

@@ -68,11 +68,9 @@ class Pad(Transform):
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         image = lazy_image(sample)
         height, width = image.size_hw
-        sheet_h, sheet_w = self.size or (
-            -(-side // self.size_divisor) * self.size_divisor for side in (height, width)
-        )
+        sheet_h, sheet_w = self._sheet(height, width)
         left, top = self._corner(sheet_w - width, sheet_h - height)
-        if min(left, top) < 0 or left + width > sheet_w or top + height > sheet_h:
+        if not self.holds(height, width):
             raise ImageError(
                 f"{sample.get('im_file', 'picture')}: {width}x{height} does not fit into "
                 f"{sheet_w}x{sheet_h} of Pad at ({left}, {top})"
@@ -87,6 +85,18 @@ class Pad(Transform):
         if polygons is not None:
             padded["gt_poly"] = polygons
         return padded
+
+    def holds(self, height: int, width: int) -> bool:
+        """Whether a picture of this size fits."""
+        sheet_h, sheet_w = self._sheet(height, width)
+        left, top = self._corner(sheet_w - width, sheet_h - height)
+        return min(left, top) >= 0 and left + width <= sheet_w and top + height <= sheet_h
+
+    def _sheet(self, height: int, width: int) -> "tuple[int, int]":
+        """(height, width) of the sheet for a picture of this size."""
+        if self.size is not None:
+            return self.size
+        return tuple(-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
 
     def _corner(self, free_x: int, free_y: int) -> "tuple[int, int]":
         """(left, top) of the picture on the sheet."""
