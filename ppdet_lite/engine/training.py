@@ -37,6 +37,7 @@ from ppdet_lite.engine.setup import (
     output_folder,
     prepare_device,
     set_seed,
+    warn_of_last_epochs,
 )
 from ppdet_lite.engine.state import TrainState
 from ppdet_lite.engine.trainer import Trainer
@@ -134,6 +135,7 @@ def build_trainer(
 
     model = build_detector(cfg)
     check_input_sizes(reader, model)
+    warn_of_last_epochs(reader, model, int(cfg.epoch))
     if evaluator is not None:
         check_input_sizes(evaluator.reader, model)
     if resume_state is None:

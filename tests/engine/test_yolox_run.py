@@ -6,7 +6,8 @@ import pytest
 
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.engine.checkpoint import load_resume
-from ppdet_lite.engine.training import run_training
+from ppdet_lite.engine.setup import Ranks
+from ppdet_lite.engine.training import build_trainer, run_training
 from ppdet_lite.modeling.detectors.yolox import YOLOX
 
 EPOCHS = 20
@@ -87,6 +88,16 @@ def test_the_loss_falls_and_the_model_is_evaluated(learnt):
 def test_the_l1_term_joins_in_its_epoch(learnt):
     terms = logged(learnt[2], "loss_l1")
     assert [value > 0 for value in terms] == [epoch >= L1_EPOCH for epoch in range(EPOCHS)]
+
+
+def test_keys_of_the_last_epochs_that_disagree_are_said_before_training(
+    tmp_path, repo, tiny_coco, capsys
+):
+    mosaic = "TrainReader.sample_transforms.1={Mosaic: {input_dim: [96, 96]}}"
+    cfg = configuration(tmp_path, repo, tiny_coco, mosaic, "TrainReader.mosaic_epoch=12")
+    build_trainer(cfg, "cpu", Ranks(), str(tmp_path), evaluate=False, resume=None)
+    keys = "TrainReader.mosaic_epoch is 12, YOLOXHead.l1_epoch is 16 and epoch is 20: "
+    assert f"WARNING: {keys}the L1 term is meant to begin" in capsys.readouterr().err
 
 
 def test_a_resumed_run_trains_at_the_same_sizes(tmp_path, repo, tiny_coco, monkeypatch):

@@ -102,6 +102,11 @@ class YOLOX(nn.Layer):
         """Height and width of the network input must be multiples of this."""
         return max(self.head.fpn_strides)
 
+    @property
+    def l1_epoch(self) -> int:
+        """First epoch (from 0) with the L1 term: the one in which the reader's mosaics end."""
+        return self.head.loss.l1_epoch
+
     @classmethod
     def from_config(cls, section):
         """Builds the parts in order; each learns the shapes of the one before."""
