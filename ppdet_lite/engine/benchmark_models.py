@@ -14,9 +14,11 @@ from ppdet_lite.engine.benchmark_engines import ENGINES, Kind
 from ppdet_lite.engine.benchmark_report import Network
 from ppdet_lite.engine.detector import build_detector
 from ppdet_lite.engine.evaluator import evaluation_mode
-from ppdet_lite.engine.export import CONFIG_FILE, ExportMismatch, export_model, input_size
-from ppdet_lite.engine.export_check import built_in_picture
-from ppdet_lite.engine.export_options import TARGETS
+from ppdet_lite.engine.export import export_model
+from ppdet_lite.engine.export_check import ExportMismatch, built_in_picture
+from ppdet_lite.engine.export_folder import CONFIG_FILE
+from ppdet_lite.engine.export_graph import GRAPH_FILE, LEGACY_GRAPH_FILE, ONNX_FILE
+from ppdet_lite.engine.export_options import TARGETS, input_size
 from ppdet_lite.engine.model_info import measure
 
 CANDIDATE_SHARE = 1e-3
@@ -128,10 +130,10 @@ def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
                 f"{folder / CONFIG_FILE}: target: found {target}, allowed: {', '.join(TARGETS)}"
             )
         for name, written in (
-            ("model.pdmodel", "paddle-legacy"),
-            ("model.pdmodel", "paddle"),
-            ("model.json", "paddle"),
-            ("model.onnx", "onnx"),
+            (LEGACY_GRAPH_FILE, "paddle-legacy"),
+            (LEGACY_GRAPH_FILE, "paddle"),
+            (GRAPH_FILE, "paddle"),
+            (ONNX_FILE, "onnx"),
         ):
             if stage in stages and (folder / name).is_file():
                 folders[stage, Kind(written, target)] = folder

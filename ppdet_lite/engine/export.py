@@ -34,7 +34,7 @@ from ppdet_lite.engine.export_folder import (
     target_folder,
 )
 from ppdet_lite.engine.export_graph import check_onnx_export, save_onnx, save_paddle_graph
-from ppdet_lite.engine.export_options import ExportOptions, export_options, input_size
+from ppdet_lite.engine.export_options import ExportOptions, export_options
 from ppdet_lite.engine.export_runners import import_onnxruntime
 from ppdet_lite.engine.interrupt import Interrupts
 from ppdet_lite.engine.onnx_graph import OPSET
@@ -42,7 +42,7 @@ from ppdet_lite.modeling.fold import fold_batch_norm
 from ppdet_lite.modeling.for_cpu import for_cpu
 from ppdet_lite.utils.logger import get_logger
 
-__all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model", "input_size"]
+__all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model"]
 
 FORMAT_VERSION = 1
 """Version of the keys in infer_cfg.yml; readers refuse a higher one than they know."""

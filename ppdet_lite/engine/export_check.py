@@ -10,16 +10,14 @@ import paddle
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.image_ops import Preprocess, decode_image
 from ppdet_lite.engine.evaluator import evaluation_mode
-from ppdet_lite.engine.export_compare import AGREE, Comparison, compare_detections, summary
-from ppdet_lite.engine.export_graph import ExportedDetector
-from ppdet_lite.engine.export_runners import ExportedModel, Trial, trials
+from ppdet_lite.engine.export_compare import AGREE, compare_detections, summary
+from ppdet_lite.engine.export_graph import DetectorUpTo
+from ppdet_lite.engine.export_runners import Trial, trials
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.utils.visualize import list_pictures
 
 __all__ = [
-    "Comparison",
     "ExportMismatch",
-    "ExportedModel",
     "built_in_picture",
     "compare_detections",
     "load_pictures",
@@ -209,7 +207,7 @@ def trained_outputs(model, sample: "dict[str, np.ndarray]", stage: str):
     """
     inputs = {key: paddle.to_tensor(value[None]) for key, value in sample.items()}
     with evaluation_mode(model):
-        outputs = [output.numpy() for output in ExportedDetector(model, stage)(inputs)]
+        outputs = [output.numpy() for output in DetectorUpTo(model, stage)(inputs)]
     return outputs_by_picture(stage, outputs)[0]
 
 

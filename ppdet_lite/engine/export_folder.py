@@ -11,7 +11,13 @@ import numpy as np
 from paddle import nn
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.engine.export_graph import ONNX_FILE, PORTABLE_FILE
+from ppdet_lite.engine.export_graph import (
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    ONNX_FILE,
+    PARAMS_FILE,
+    PORTABLE_FILE,
+)
 
 try:
     import fcntl
@@ -20,10 +26,10 @@ except ImportError:  # Windows
 
 CONFIG_FILE = "infer_cfg.yml"
 EXPORTED_FILES = (
-    "model.json",
-    "model.pdmodel",
-    "model.pdiparams",
-    "model.pdiparams.info",
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    PARAMS_FILE,
+    f"{PARAMS_FILE}.info",
     ONNX_FILE,
     PORTABLE_FILE,
     CONFIG_FILE,

@@ -15,6 +15,8 @@ from ppdet_lite.engine.export_options import ExportOptions
 from ppdet_lite.engine.legacy_graph import legacy_graph
 
 MODEL_NAME = "model"
+GRAPH_FILE, LEGACY_GRAPH_FILE = f"{MODEL_NAME}.json", f"{MODEL_NAME}.pdmodel"
+PARAMS_FILE = f"{MODEL_NAME}.pdiparams"
 ONNX_FILE, PORTABLE_FILE = "model.onnx", "model_portable.onnx"
 
 FREE_SIZES = {
@@ -27,7 +29,7 @@ FREE_SIZES = {
 PADDLE_2 = paddle.__version__.startswith("2.")
 
 
-class ExportedDetector(nn.Layer):
+class DetectorUpTo(nn.Layer):
     """A detector up to a stage, with positional outputs, as an inference graph has them."""
 
     def __init__(self, detector: nn.Layer, stage: str = "nms"):
@@ -58,6 +60,12 @@ def graph_inputs(detector: nn.Layer, options: ExportOptions) -> "dict[str, list]
     return {name: [options.batch, *shapes[name]] for name in names}
 
 
+def paddle_graph(folder: Union[str, Path]) -> Path:
+    """The graph beside the parameters in a folder: Paddle 3's own, else the legacy one."""
+    graph = Path(folder) / GRAPH_FILE
+    return graph if graph.is_file() else Path(folder) / LEGACY_GRAPH_FILE
+
+
 def save_paddle_graph(
     detector: nn.Layer, folder: Union[str, Path], options: ExportOptions, legacy: bool = False
 ) -> None:
@@ -68,7 +76,7 @@ def save_paddle_graph(
     """
     shapes = graph_inputs(detector, options)
     spec = [{name: InputSpec(shape, "float32", name) for name, shape in shapes.items()}]
-    wrapper = ExportedDetector(detector, options.stage)
+    wrapper = DetectorUpTo(detector, options.stage)
     with evaluation_mode(wrapper), warnings.catch_warnings(), legacy_graph(legacy):
         # Paddle's own NMS function asks a graph tensor for its device and is told there is none.
         warnings.filterwarnings("ignore", message="Tensor do not have 'place' interface")
@@ -119,9 +127,7 @@ def save_onnx(detector: nn.Layer, folder: Union[str, Path], options: ExportOptio
     check_onnx_export()
     with tempfile.TemporaryDirectory(dir=folder) as traced:  # where there is room
         save_paddle_graph(detector, traced, options._replace(stage="raw"))
-        network = convert_network(
-            Path(traced) / f"{MODEL_NAME}.json", Path(traced) / f"{MODEL_NAME}.pdiparams"
-        )
+        network = convert_network(paddle_graph(traced), Path(traced) / PARAMS_FILE)
     if options.portable_dcn and has_deform_conv(network):
         portable = without_deform_conv(network)
         _finish_onnx(detector, portable, options, Path(folder) / PORTABLE_FILE)

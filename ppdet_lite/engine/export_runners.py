@@ -8,7 +8,7 @@ import numpy as np
 from paddle.inference import Config, create_predictor
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.engine.export_graph import ONNX_FILE, PORTABLE_FILE
+from ppdet_lite.engine.export_graph import ONNX_FILE, PARAMS_FILE, PORTABLE_FILE, paddle_graph
 from ppdet_lite.engine.onnx_deform import DEFORMABLE, has_deform_conv
 from ppdet_lite.engine.onnx_graph import import_onnx, import_package
 from ppdet_lite.utils.logger import get_logger
@@ -28,10 +28,7 @@ class ExportedModel:
     """
 
     def __init__(self, folder: Union[str, Path], onednn: bool = False):
-        folder = Path(folder)
-        graph = folder / "model.json"
-        graph = graph if graph.is_file() else folder / "model.pdmodel"
-        config = Config(str(graph), str(folder / "model.pdiparams"))
+        config = Config(str(paddle_graph(folder)), str(Path(folder) / PARAMS_FILE))
         config.disable_gpu()
         config.disable_glog_info()
         config.set_cpu_math_library_num_threads(THREADS)
@@ -136,7 +133,7 @@ def trials(folder: Union[str, Path]) -> "list[Trial]":
     """Every way in which the files of a folder are deployed."""
     folder = Path(folder)
     found = []
-    if (folder / "model.pdiparams").is_file():
+    if (folder / PARAMS_FILE).is_file():
         found.append(Trial("Paddle", lambda: ExportedModel(folder)))
         found.append(Trial("oneDNN", lambda: ExportedModel(folder, onednn=True), may_fail=True))
     files = [folder / name for name in (ONNX_FILE, PORTABLE_FILE) if (folder / name).is_file()]

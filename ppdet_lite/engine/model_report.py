@@ -9,7 +9,7 @@ import paddle
 
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.engine.detector import build_detector
-from ppdet_lite.engine.export import input_size
+from ppdet_lite.engine.export_options import input_size
 from ppdet_lite.engine.model_info import Cost, ModelInfo, Row, measure
 
 FLOAT32_BYTES = 4

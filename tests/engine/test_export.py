@@ -16,13 +16,13 @@ from ppdet_lite.engine import export, export_check, export_runners
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.export import ExportMismatch, export_model
 from ppdet_lite.engine.export_check import (
-    ExportedModel,
     built_in_picture,
     compare_detections,
     load_pictures,
     verify_export,
 )
-from ppdet_lite.engine.export_options import export_options
+from ppdet_lite.engine.export_options import export_options, input_size
+from ppdet_lite.engine.export_runners import ExportedModel
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +323,7 @@ def test_exports_that_cannot_be(small_config, wanted, text):
 
 def test_input_size_comes_from_image_shape_and_reaches_the_preprocessing(small_config):
     cfg = load_config(small_config, ["TestReader.inputs_def.image_shape=[3,64,160]"])
-    assert export.input_size(cfg) == (64, 160)
+    assert input_size(cfg) == (64, 160)
     ops = export._with_target_size([{"type": "Resize", "target_size": [9, 9]}], 64, 160)
     assert ops == [{"type": "Resize", "target_size": [64, 160]}]
 
@@ -340,7 +340,7 @@ def test_input_size_comes_from_image_shape_and_reaches_the_preprocessing(small_c
 def test_unusable_input_sizes(small_config, shape, text):
     cfg = load_config(small_config, [f"TestReader.inputs_def.image_shape={shape}"])
     with pytest.raises(ConfigError) as caught:
-        export.input_size(cfg)
+        input_size(cfg)
     assert str(caught.value) == (
         f"TestReader.inputs_def.image_shape: {text}, for instance "
         "-o TestReader.inputs_def.image_shape=[3,640,640]"
