@@ -69,6 +69,11 @@ class PiecewiseDecay:
             return self.values[passed] / base_lr
         return self.gammas[passed - 1] if passed else 1.0
 
+    def mismatch(self, epochs: int) -> str:
+        """What of it a training of so many epochs does not reach; empty if it reaches all."""
+        late = [milestone for milestone in self.milestones if milestone >= epochs]
+        return f"milestones {late} are never reached" if late else ""
+
 
 @register
 @serializable
@@ -103,6 +108,15 @@ class CosineDecay:
         progress = min(1.0, (iteration - warmup_steps) / length)
         low = self.min_lr_ratio
         return low + (1.0 - low) * 0.5 * (math.cos(math.pi * progress) + 1.0)
+
+    def mismatch(self, epochs: int) -> str:
+        """How its end differs from that of a training of so many epochs; empty if it does not."""
+        end = self.max_epochs or epochs
+        if end == epochs:
+            return ""
+        return f"max_epochs {end} " + (
+            "is never reached" if end > epochs else f"leaves {epochs - end} epochs at the last rate"
+        )
 
 
 class Warmup:
@@ -251,6 +265,26 @@ class LearningRate:
     def warmup_steps(self, steps_per_epoch: int) -> int:
         """Iterations until the warm-up ends (0 without one)."""
         return self.warmup.length(steps_per_epoch) if self.warmup is not None else 0
+
+    def remarks(self, steps_per_epoch: int, epochs: int) -> "list[str]":
+        """What does not fit the length of the training: `epoch` alone moves nothing of it."""
+        lines = []
+        total, warmup = epochs * steps_per_epoch, self.warmup_steps(steps_per_epoch)
+        if warmup > total / 2:
+            reached = "never reaches its full value" if warmup > total else "is full only late"
+            lines.append(
+                f"The warm-up takes {min(warmup, total)} of {total} iterations, so the learning "
+                f"rate {reached}. Shorten it in LearningRate.schedulers (steps, or epochs: 5), or "
+                "train for more epochs."
+            )
+        # A user's own decay need not know where it ends.
+        mismatch = self.decay.mismatch(epochs) if hasattr(self.decay, "mismatch") else ""
+        if mismatch:
+            lines.append(
+                f"LearningRate.schedulers: {type(self.decay).__name__} is meant for another length "
+                f"of training: epoch is {epochs}, so {mismatch}. -o epoch=... does not move it."
+            )
+        return lines
 
     def at(self, iteration: int, steps_per_epoch: int, epochs: int, base_lr=None) -> float:
         """The rate of one iteration."""

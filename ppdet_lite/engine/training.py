@@ -256,14 +256,8 @@ def _learning_rate(cfg, ranks: Ranks, reader, accumulate_steps: int, steps_per_e
         total,
         min(warmup, total),
     )
-    if warmup > total / 2:
-        get_logger().warning(
-            "The warm-up takes %d of %d iterations, so the learning rate %s. Shorten it in "
-            "LearningRate.schedulers (steps, or epochs: 5), or train for more epochs.",
-            min(warmup, total),
-            total,
-            "never reaches its full value" if warmup > total else "is full only late",
-        )
+    for line in curve.remarks(steps_per_epoch, epochs):
+        get_logger().warning(line)
     return curve(steps_per_epoch, epochs, rate)
 
 

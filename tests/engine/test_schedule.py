@@ -1,5 +1,7 @@
 """The learning rate by hand, and how it is read from a configuration."""
 
+import re
+
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
@@ -46,6 +48,31 @@ def test_cosine_without_an_end_of_its_own_uses_the_training():
     assert rates(curve, [0, 50, 100, 150]) == pytest.approx([1.0, 0.55, 0.1, 0.1])
     short = LearningRate(1.0, [CosineDecay(), LinearWarmup(200, 0.0)])
     assert rates(short, [50, 99]) == pytest.approx([0.25, 0.495])
+
+
+@pytest.mark.parametrize(
+    "schedulers, epochs, wanted",
+    [
+        ([PiecewiseDecay(0.1, [243, 324])], 300, "PiecewiseDecay .* 300, so milestones .324. are"),
+        ([PiecewiseDecay(0.1, [243])], 243, "milestones .243. are never reached"),
+        ([CosineDecay(300), LinearWarmup(9)], 50, "epoch is 50, so max_epochs 300 is never"),
+        ([CosineDecay(300)], 310, "max_epochs 300 leaves 10 epochs at the last rate"),
+        ([LinearWarmup(9, epochs=4)], 5, "takes 40 of 50 iterations, .* is full only late"),
+        ([LinearWarmup(60)], 5, "takes 50 of 50 iterations, .* never reaches its full value"),
+    ],
+)
+def test_a_schedule_for_another_length_of_training(schedulers, epochs, wanted):
+    (line,) = LearningRate(1.0, schedulers).remarks(10, epochs)
+    assert re.search(wanted, line), line
+
+
+def test_schedules_that_fit_are_not_remarked_on():
+    class OwnDecay:
+        use_warmup = True
+
+    for decay in (PiecewiseDecay(0.1, [3]), CosineDecay(5), CosineDecay(), OwnDecay()):
+        assert LearningRate(1.0, [decay, LinearWarmup(25)]).remarks(10, 5) == []
+    assert LearningRate(1.0).remarks(10, 5) == []
 
 
 def test_use_warmup_false_leaves_the_ramp_out():
