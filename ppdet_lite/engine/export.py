@@ -28,10 +28,10 @@ from ppdet_lite.engine.export_check import (
 )
 from ppdet_lite.engine.export_folder import (
     CONFIG_FILE,
-    cannot_write,
     check_room,
     move_into_place,
     target_folder,
+    writing,
 )
 from ppdet_lite.engine.export_graph import check_onnx_export, save_onnx, save_paddle_graph
 from ppdet_lite.engine.export_options import ExportOptions, export_options
@@ -104,15 +104,15 @@ def _export_to(target: Path, model, infer_cfg: dict, options: ExportOptions, ima
     part = None
     with Interrupts():
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
             network = exported_network(model, options)
-            check_room(network, target.parent, len(options.formats) + options.portable_dcn)
-            part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            save_inference_model(network, part, infer_cfg, options)
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                check_room(network, target.parent, options)
+                part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+                save_inference_model(network, part, infer_cfg, options)
             verify_export(model, part, infer_cfg, images)
-            move_into_place(part, target)
-        except OSError as error:
-            raise cannot_write(target, error) from error
+            with writing(target):
+                move_into_place(part, target)
         finally:
             if part is not None:
                 shutil.rmtree(part, ignore_errors=True)

@@ -12,7 +12,7 @@ from ppdet_lite.data.image_ops import Preprocess, decode_image
 from ppdet_lite.engine.evaluator import evaluation_mode
 from ppdet_lite.engine.export_compare import AGREE, compare_detections, summary
 from ppdet_lite.engine.export_graph import DetectorUpTo
-from ppdet_lite.engine.export_runners import Trial, trials
+from ppdet_lite.engine.export_runners import EngineError, trials
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.utils.visualize import list_pictures
 
@@ -26,9 +26,6 @@ __all__ = [
 
 MAX_PICTURES = 64
 """More pictures would only take longer, and they are all in memory at once."""
-
-ENGINE_ERRORS = (UserError, RuntimeError, ValueError, NotImplementedError)
-"""What comes from an engine that cannot load or run a file."""
 
 
 class ExportMismatch(Exception):
@@ -121,7 +118,7 @@ def verify_export(
 
     Raises:
         ExportMismatch: outputs differ beyond the tolerances.
-        UserError: an engine that it was made for cannot run it.
+        UserError: an engine that it was made for cannot run it, or is not installed.
     """
     cases = make_cases(model, infer_cfg, images)
     total, shares = 0, [1]
@@ -129,10 +126,10 @@ def verify_export(
         try:
             runner = trial.make()
             agreements = _compare_cases(runner, cases, infer_cfg)
-        except ENGINE_ERRORS as error:
+        except EngineError as error:
             if not trial.may_fail:
-                raise _not_runnable(trial, error) from error
-            _report_engine(trial, error)
+                raise UserError(f"{error}. Nothing was written.") from error
+            get_logger().warning("on this machine %s", error)
             continue
         matched, total = (sum(numbers) for numbers in zip(*(a[1:3] for a in agreements)))
         shares.append(matched / total if total else 0)
@@ -146,20 +143,6 @@ def verify_export(
             "--verify PICTURE ... takes pictures of your own",
             found,
         )
-
-
-def _not_runnable(trial: Trial, error: Exception) -> UserError:
-    if isinstance(error, UserError):
-        return error
-    return UserError(
-        f"{trial.label} cannot run the exported model ({' '.join(str(error).split())[:300]}). "
-        "Nothing was written."
-    )
-
-
-def _report_engine(trial: Trial, error: Exception) -> None:
-    reason = " ".join(str(error).split())[-200:]
-    get_logger().warning("%s cannot run this export on this machine: %s", trial.label, reason)
 
 
 def make_cases(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> "list[Case]":

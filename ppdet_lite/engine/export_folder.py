@@ -18,6 +18,9 @@ from ppdet_lite.engine.export_graph import (
     PARAMS_FILE,
     PORTABLE_FILE,
 )
+from ppdet_lite.engine.export_options import ExportOptions
+from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
+from ppdet_lite.utils.logger import get_logger
 
 try:
     import fcntl
@@ -54,23 +57,30 @@ def target_folder(output_dir: Union[str, Path], name: str) -> Path:
     return target
 
 
-def cannot_write(target: Path, error: OSError) -> UserError:
-    """The error for the user when writing into `target` failed."""
-    return UserError(f"{target}: cannot be written ({error.strerror or error})")
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Context of steps that do nothing but write `target` or beside it; their OSError becomes the
+    error for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
-def check_room(model: nn.Layer, folder: Path, copies: int) -> None:
+def check_room(network: nn.Layer, folder: Path, options: ExportOptions) -> None:
     """Paddle writes a cut file without a word when a disk gets full, so it is asked before.
 
     Args:
-        copies: files that hold the weights.
+        network: in the form in which it is exported.
 
     Raises:
         UserError: says how much is needed and free.
     """
-    weights = sum(
-        int(np.prod(tensor.shape)) * tensor.element_size() for tensor in model.state_dict().values()
-    )
+    tensors = network.state_dict().values()
+    weights = sum(int(np.prod(tensor.shape)) * tensor.element_size() for tensor in tensors)
+    copies = len(options.formats)
+    if options.portable_dcn:  # written only where there is something to replace
+        copies += any(isinstance(layer, SampledConv2D) for layer in network.sublayers())
     needed, free = copies * (weights + GRAPH_BYTES), shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
@@ -87,6 +97,7 @@ def move_into_place(part: Path, target: Path) -> None:
 
     Raises:
         OSError: the folder cannot be written.
+        UserError: the new folder is there, but other files could not be moved into it.
     """
     part.chmod(0o755)  # temporary folders are private, an export is not
     with _one_at_a_time(target.parent):
@@ -103,10 +114,29 @@ def move_into_place(part: Path, target: Path) -> None:
                 os.rename(earlier, target)
             aside.rmdir()
             raise
+        _move_other_files(earlier, target)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_other_files(earlier: Path, target: Path) -> None:
+    """From the folder of the earlier export to that of the new one.
+
+    If that fails, the earlier folder stays with what is in it, and the message says where: its name
+    is a hidden one.
+    """
+    where = f"your own files that were not moved lie in {earlier}"
+    try:
         for path in earlier.iterdir():
             if path.name not in EXPORTED_FILES:
                 os.replace(path, target / path.name)
-        shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"{target}: holds the new export, but not all other files of the earlier folder "
+            f"could be moved into it ({error.strerror or error}); {where}"
+        ) from error
+    except KeyboardInterrupt:
+        get_logger().warning("%s: interrupted; %s", target, where)
+        raise
 
 
 @contextlib.contextmanager

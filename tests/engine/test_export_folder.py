@@ -3,15 +3,18 @@
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import pytest
+from paddle import nn
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import load_config
-from ppdet_lite.engine import export, export_graph
+from ppdet_lite.engine import export, export_folder, export_graph
 from ppdet_lite.engine.export import export_model
-from ppdet_lite.engine.export_folder import move_into_place
+from ppdet_lite.engine.export_folder import check_room, move_into_place
 from ppdet_lite.engine.export_options import ExportOptions
+from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
 
 
 @pytest.fixture
@@ -59,8 +62,11 @@ def test_a_first_export(tmp_path):
 
 @pytest.mark.parametrize("failing", ["rename", "replace"])
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), KeyboardInterrupt()])
-def test_nothing_of_the_users_is_lost_when_it_fails(target, part, monkeypatch, failing, error):
-    """At the renaming of the new folder, and when the first of the user's files is moved."""
+def test_nothing_of_the_users_is_lost_when_it_fails(
+    target, part, monkeypatch, capsys, failing, error
+):
+    """At the renaming of the new folder, and when the first of the user's files is moved. Then they
+    lie in a hidden folder, which is named."""
     real = getattr(os, failing)
 
     def fail(source, destination):
@@ -70,7 +76,7 @@ def test_nothing_of_the_users_is_lost_when_it_fails(target, part, monkeypatch, f
 
     with monkeypatch.context() as patch:
         patch.setattr(os, failing, fail)
-        with pytest.raises(type(error)):
+        with pytest.raises((type(error), UserError)) as caught:
             move_into_place(part, target)
     if failing == "rename":
         assert content(target) == OLD
@@ -79,6 +85,11 @@ def test_nothing_of_the_users_is_lost_when_it_fails(target, part, monkeypatch, f
         assert content(target) == {"model.json": "new"}
         (rest,) = (path for path in target.parent.iterdir() if path != target)
         assert content(rest / "small") == OLD
+        said = f"{caught.value}\n{capsys.readouterr().err}"
+        assert said.count(f"your own files that were not moved lie in {rest / 'small'}\n") == 1
+        if isinstance(error, OSError):
+            assert f"{target}: holds the new export, but not all other files" in said
+            assert "could be moved into it (Permission denied); your own" in said
 
 
 def test_many_exports_at_once(tmp_path):
@@ -155,6 +166,31 @@ def test_a_signal_leaves_the_earlier_export_and_nothing_else(
     assert os.listdir(target.parent) == ["small"]
     assert content(target) == OLD
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_room_for_the_files_that_are_written(tmp_path, monkeypatch):
+    """A portable file is one only of networks with deformable convolutions; exports for CPUs may
+    have none left."""
+    mebibytes = []
+
+    def usage(folder):
+        return SimpleNamespace(free=mebibytes[0] * 2**20)
+
+    monkeypatch.setattr(export_folder.shutil, "disk_usage", usage)
+    plain = nn.Linear(512, 1024)  # 2 MiB, and each file holds a graph as well
+    deformable = nn.Sequential(plain, SampledConv2D(2, 2, 3))
+    both = ExportOptions(("paddle", "onnx"), portable_dcn=True)
+    for network, options, files in (
+        (plain, ExportOptions(), 1),
+        (deformable, ExportOptions(("onnx",)), 1),
+        (plain, both, 2),
+        (deformable, both, 3),
+    ):
+        mebibytes[:] = [7 * files]
+        check_room(network, tmp_path, options)
+        mebibytes[:] = [6 * files]
+        with pytest.raises(UserError, match=f"the export needs about {6 * files} MiB and"):
+            check_room(network, tmp_path, options)
 
 
 def test_temporary_files_lie_where_there_is_room(tmp_path, monkeypatch):
