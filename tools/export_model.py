@@ -8,10 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
-
-FORMATS = ("paddle", "paddle-legacy", "onnx")
-STAGES = ("raw", "decoded", "nms")
-TARGETS = ("any", "cpu")
+from ppdet_lite.engine.export_options import FORMATS, STAGES, TARGETS  # noqa: E402
 
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference
@@ -121,8 +118,8 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         choices=TARGETS,
         default="any",
         help="cpu: convolutions written in the form that is fastest on CPUs, for one input size; "
-        "the same boxes, PP-YOLOv2 R50 1.14 to 1.19 times as fast, a file of twice the size, not "
-        "for GPUs (default: any)",
+        "the same boxes, larger files, not for GPUs; deploy/README.md says what it gains "
+        "(default: any)",
     )
 
 

@@ -34,7 +34,7 @@ from ppdet_lite.engine.export_folder import (
     writing,
 )
 from ppdet_lite.engine.export_graph import check_onnx_export, save_onnx, save_paddle_graph
-from ppdet_lite.engine.export_options import ExportOptions, export_options
+from ppdet_lite.engine.export_options import ExportOptions, export_options, with_input_size
 from ppdet_lite.engine.export_runners import import_onnxruntime
 from ppdet_lite.engine.interrupt import Interrupts
 from ppdet_lite.engine.onnx_graph import OPSET
@@ -140,8 +140,8 @@ def describe_export(
     arch = _ARCH_OF.get(cfg.architecture, cfg.architecture)
     height, width = options.input_hw or (-1, -1)
     preprocess = steps_of_all_releases(preprocess)
-    if options.input_hw is not None:
-        preprocess = _with_target_size(preprocess, height, width)
+    if options.input_hw is not None:  # the list must not contradict the graph
+        preprocess = with_input_size(preprocess, height, width)
     description = {
         "mode": "paddle",
         "draw_threshold": 0.5,
@@ -177,17 +177,6 @@ def steps_of_all_releases(preprocess: "list[dict]") -> "list[dict]":
         if step.pop("norm_type", "mean_std") == "none":
             step.update(mean=[0.0] * 3, std=[1.0] * 3)
     return steps
-
-
-def _with_target_size(preprocess: "list[dict]", height: int, width: int) -> "list[dict]":
-    """The list with the size of the exported input, so that it cannot contradict the graph."""
-    ops = [dict(op) for op in preprocess]
-    for op in ops:
-        if op["type"] == "Resize":
-            op["target_size"] = [height, width]
-        elif op["type"] == "Pad":
-            op["size"] = [height, width]
-    return ops
 
 
 def exported_network(model: nn.Layer, options: ExportOptions) -> nn.Layer:

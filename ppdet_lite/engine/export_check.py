@@ -12,6 +12,7 @@ from ppdet_lite.data.image_ops import Preprocess, decode_image
 from ppdet_lite.engine.evaluator import evaluation_mode
 from ppdet_lite.engine.export_compare import AGREE, compare_detections, summary
 from ppdet_lite.engine.export_graph import DetectorUpTo
+from ppdet_lite.engine.export_options import with_input_size
 from ppdet_lite.engine.export_runners import EngineError, trials
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.utils.visualize import list_pictures
@@ -158,7 +159,7 @@ def make_cases(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> "list
         groups.append(([f"{name} in a batch" for name in names[:2]], samples[:2]))
     if infer_cfg["image_shape"][1] < 1:
         height, width = samples[0]["image"].shape[1:]
-        other = _sized(infer_cfg["Preprocess"], height + 32, max(width - 32, 32))
+        other = with_input_size(infer_cfg["Preprocess"], height + 32, max(width - 32, 32))
         sample = Preprocess(other)(images[names[0]])
         groups.append(([f"{names[0]} in another size"], [sample] * count))
     known = {}  # the trained model looks at each sample once, and alone
@@ -172,16 +173,6 @@ def make_cases(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> "list
         batch = {key: np.stack([sample[key] for sample in full]) for key in group[0]}
         cases.append(Case(group_names, batch, [known[id(sample)] for sample in group]))
     return cases
-
-
-def _sized(preprocess: "list[dict]", height: int, width: int) -> "list[dict]":
-    """The list with another size of the network input."""
-    ops = [dict(op) for op in preprocess]
-    for op in ops:
-        for key in ("target_size", "size"):
-            if key in op:
-                op[key] = [height, width]
-    return ops
 
 
 def trained_outputs(model, sample: "dict[str, np.ndarray]", stage: str):

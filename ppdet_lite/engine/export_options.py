@@ -84,7 +84,7 @@ def export_options(
         raise UserError(f"--batch: found {batch}, allowed: 1 or more, or {DYNAMIC}")
     if target not in TARGETS:
         raise UserError(f"--target: found {target}, allowed: {', '.join(TARGETS)}")
-    size = _input_hw(cfg, input_size)
+    size = network_size(cfg, input_size)
     if target == "cpu" and size is None:
         raise UserError(
             f"--target cpu writes the graph for one size: give --input-size H W, not {DYNAMIC}"
@@ -93,20 +93,41 @@ def export_options(
     return ExportOptions(formats, stage, size, batch, bool(portable_dcn), target)
 
 
-def _input_hw(cfg, size) -> "Optional[tuple[int, int]]":
+def network_size(cfg, size, may_be_free: bool = True) -> "Optional[tuple[int, int]]":
+    """(height, width) of the network input that is asked for; None where both shall be free.
+
+    Args:
+        size: see `export_options`.
+        may_be_free: whether "dynamic" is allowed.
+
+    Raises:
+        UserError: a size that no network here takes.
+        ConfigError: the same in `cfg`.
+    """
     if size is None:
         return input_size(cfg)
     sides = list(size) if isinstance(size, (list, tuple)) else [size]
-    if sides == [DYNAMIC]:
+    if may_be_free and sides == [DYNAMIC]:
         return None
     height, *rest = sides
     width = rest[0] if rest else height
     if len(rest) > 1 or not all(isinstance(n, int) and n > 0 and n % 32 == 0 for n in sides):
         raise UserError(
             f"--input-size: found {' '.join(map(str, sides))}, allowed: height and width, both "
-            f"multiples of 32, or {DYNAMIC}"
+            "multiples of 32" + (f", or {DYNAMIC}" if may_be_free else "")
         )
     return height, width
+
+
+def with_input_size(preprocess: "list[dict]", height: int, width: int) -> "list[dict]":
+    """A list as in `Preprocess` of infer_cfg.yml, for another size of the network input."""
+    steps = [dict(step) for step in preprocess]
+    for step in steps:
+        if step["type"] == "Resize":
+            step["target_size"] = [height, width]
+        elif step["type"] == "Pad":
+            step["size"] = [height, width]
+    return steps
 
 
 def stage_of_section(cfg) -> str:

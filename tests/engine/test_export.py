@@ -21,7 +21,7 @@ from ppdet_lite.engine.export_check import (
     load_pictures,
     verify_export,
 )
-from ppdet_lite.engine.export_options import export_options, input_size
+from ppdet_lite.engine.export_options import export_options, input_size, with_input_size
 from ppdet_lite.engine.export_runners import ExportedModel
 
 
@@ -309,8 +309,13 @@ def test_exports_that_cannot_be(small_config, wanted, text):
 def test_input_size_comes_from_image_shape_and_reaches_the_preprocessing(small_config):
     cfg = load_config(small_config, ["TestReader.inputs_def.image_shape=[3,64,160]"])
     assert input_size(cfg) == (64, 160)
-    ops = export._with_target_size([{"type": "Resize", "target_size": [9, 9]}], 64, 160)
-    assert ops == [{"type": "Resize", "target_size": [64, 160]}]
+    steps = [{"type": "Resize", "target_size": [9, 9]}, {"type": "Pad", "size": [9, 9]}]
+    assert with_input_size([*steps, {"type": "Permute"}], 64, 160) == [
+        {"type": "Resize", "target_size": [64, 160]},
+        {"type": "Pad", "size": [64, 160]},
+        {"type": "Permute"},
+    ]
+    assert steps[0]["target_size"] == steps[1]["size"] == [9, 9]
 
 
 @pytest.mark.parametrize(

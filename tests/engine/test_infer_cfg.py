@@ -12,6 +12,7 @@ from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.image_ops import Preprocess
 from ppdet_lite.engine import export
 from ppdet_lite.engine.export_check import built_in_picture
+from ppdet_lite.engine.export_options import with_input_size
 from ppdet_lite.engine.export_runners import ExportedModel
 
 ARGUMENTS = {
@@ -68,7 +69,7 @@ def test_keys_that_the_script_reads(exported):
 def test_steps_of_the_shipped_readers(name, repo):
     cfg = load_config(repo / f"configs/{name}.yml")
     steps = create("TestReader", cfg).preprocess_config()
-    written = export.steps_of_all_releases(export._with_target_size(steps, 320, 416))
+    written = export.steps_of_all_releases(with_input_size(steps, 320, 416))
     assert_understood(written)
     assert [step["type"] for step in written] == [step["type"] for step in steps]
 
