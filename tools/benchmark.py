@@ -9,9 +9,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "python")]
 
 from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.core.cpu import core_count, prefer_fast_blas  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
+from ppdet_lite.engine.benchmark_engines import engines_help  # noqa: E402
+from ppdet_lite.engine.export_options import STAGES  # noqa: E402
 
-EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+EXAMPLES = f"""  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --json output/benchmark.json
   ... --random-weights                      where nothing is trained yet
   ... --engines onednn onednn_target_cpu    some of the engines below
@@ -22,9 +25,7 @@ EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_3
                                             --target was decides which engines run them
 
 Engines, of which * run without being asked for:
-  onednn*             openvino*             onnxruntime*            paddle  onednn_bfloat16
-  onednn_target_cpu*  openvino_target_cpu*  onnxruntime_target_cpu  exports with --target cpu
-  gpu*  trt_fp32*  trt_fp16*  trt_int8*     where there is a GPU
+{engines_help()}
 
 One picture at a time. The network alone is the figure of the papers' tables; decoding, NMS and the
 way from the JPEG file come beside it. The engines take turns, so all stages of all engines are in
@@ -38,13 +39,13 @@ def main() -> int:
     add("--random-weights", action="store_true", help="instead of -o weights=...")
     add("--model_dir", nargs="+", default=[], metavar="FOLDER", help="exports, instead of weights")
     add("--engines", nargs="+", default=[], metavar="NAME", help="default: those with * below")
-    add("--stages", nargs="+", default=["raw", "decoded", "nms"], choices=["raw", "decoded", "nms"])
+    add("--stages", nargs="+", default=list(STAGES), choices=STAGES)
     add("--input-size", nargs="+", type=int, default=[], metavar="PX", help="a side, or H W")
     add("--images", nargs="+", default=[], metavar="JPEG", help="files or folders")
     add("--calib_dir", metavar="FOLDER", help="pictures for trt_int8")
     add("--repeats", type=int, default=20, metavar="N", help="rounds that count (default: 20)")
     add("--warmup", type=int, default=3, metavar="N", help="runs before (default: 3)")
-    add("--threads", type=int, default=os.cpu_count() or 1, metavar="N", help="CPU threads")
+    add("--threads", type=int, default=core_count(), metavar="N", help="CPU threads")
     add("--output_dir", metavar="FOLDER", help="keep the exports there")
     add("--json", metavar="FILE", help="write all times, round by round")
     args = parser.parse_args()
@@ -56,8 +57,6 @@ def main() -> int:
         os.environ[f"{library}_NUM_THREADS"] = str(args.threads)
     cfg = config_from_args(args) if args.config else None
     from detector import open_engine
-
-    from ppdet_lite.core.cpu import prefer_fast_blas
 
     prefer_fast_blas()
     from model_folder import ModelFolder

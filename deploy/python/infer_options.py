@@ -1,17 +1,18 @@
-"""The command line of infer.py; only argparse is imported, so `--help` answers at once.
+"""The command line of infer.py; nothing heavy is imported, so `--help` answers at once.
 
 Options are named as in PaddleDetection's script where it has them.
 """
 
 import argparse
-import os
+
+from ppdet_lite.core.cpu import core_count
 
 DEVICES = ("CPU", "GPU", "XPU")
 ENGINES = ("paddle", "onnxruntime", "openvino")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
 SOURCES = ("image_file", "image_dir", "video_file", "camera_id", "rtsp")
 
-DEFAULT_THREADS = min(os.cpu_count() or 1, 8)
+DEFAULT_THREADS = min(core_count(), 8)
 """More threads seldom help a single picture."""
 MOST_THREADS = 1024
 

@@ -17,9 +17,6 @@ import numpy as np
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.image_ops import Preprocess, decode_image
 
-STAGES = ("raw", "decoded", "nms")
-"""Cuts through an export, as its --stage: the network alone, its boxes, the detections."""
-
 PARTS = ("jpeg", "preprocess", "input", "network + NMS", "output")
 """Of the way from a file to boxes."""
 

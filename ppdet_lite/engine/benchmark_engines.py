@@ -70,6 +70,24 @@ DEFAULT_ENGINES = ("onednn", "onednn_target_cpu", "onnxruntime", "openvino", "op
 GPU_ENGINES = tuple(name for name, engine in ENGINES.items() if engine.device == "GPU")
 
 
+def engines_help() -> str:
+    """Three lines with every engine, those that run without being asked for with a star: those with
+    exports of both targets in columns, and what the others are behind them."""
+
+    def marked(name: str) -> str:
+        return f"{name}*" if name in DEFAULT_ENGINES + GPU_ENGINES else name
+
+    pairs = [(marked(plain), marked(other)) for plain, other in WITH_TARGET_CPU.items()]
+    widths = [max(map(len, pair)) for pair in pairs]
+    rows = [[name.ljust(width) for name, width in zip(row, widths)] for row in zip(*pairs)]
+    of_pairs = {*WITH_TARGET_CPU, *WITH_TARGET_CPU.values(), *GPU_ENGINES}
+    others = [marked(name) for name in ENGINES if name not in of_pairs]
+    gpu = "  ".join(map(marked, GPU_ENGINES)).ljust(len("  ".join(rows[0])))
+    lines = [[*rows[0], *others], [*rows[1], "exports with --target cpu"]]
+    lines.append([gpu, "where there is a GPU"])
+    return "\n".join("  " + "  ".join(line) for line in lines)
+
+
 def check_engines(names: Sequence[str]) -> None:
     """Raises:
     ConfigError: a name that is none of an engine.

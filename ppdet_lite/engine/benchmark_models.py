@@ -1,7 +1,8 @@
 """The exports that the benchmark runs: a configuration's network cut at every stage."""
 
+import tempfile
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Optional, Sequence
 
 import numpy as np
 import paddle
@@ -18,8 +19,11 @@ from ppdet_lite.engine.export import export_model
 from ppdet_lite.engine.export_check import ExportMismatch, built_in_picture
 from ppdet_lite.engine.export_folder import CONFIG_FILE
 from ppdet_lite.engine.export_graph import GRAPH_FILE, LEGACY_GRAPH_FILE, ONNX_FILE
-from ppdet_lite.engine.export_options import TARGETS, input_size
+from ppdet_lite.engine.export_options import TARGETS, network_size, with_input_size
 from ppdet_lite.engine.model_info import measure
+
+FORMAT_OF_FILE = {GRAPH_FILE: "paddle", LEGACY_GRAPH_FILE: "paddle-legacy", ONNX_FILE: "onnx"}
+"""What says in which formats a folder was exported."""
 
 CANDIDATE_SHARE = 1e-3
 """Share of scores above the threshold on photos, with a trained network; random weights are shifted
@@ -48,16 +52,17 @@ def export_stages(
 
     Raises:
         CheckpointError: weights that are missing or do not belong to the model.
-        ConfigError: an input size that the network does not take.
+        UserError: an input size that the network does not take.
     """
-    side = (int(size[0]), int(size[-1])) if size else input_size(cfg)
+    side = network_size(cfg, size or None, may_be_free=False)
     parent.mkdir(parents=True, exist_ok=True)
-    note = _random_weights(cfg, parent, side) if random_weights else ""
     groups = _written_together({ENGINES[name].kind for name in engines})
     folders, reasons = {}, {}
-    for stage in stages:
-        for group in groups:
-            _export(cfg, parent, stage, side, group, folders, reasons, say)
+    with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
+        note = _random_weights(cfg, Path(temporary), side) if random_weights else ""
+        for stage in stages:
+            for group in groups:
+                _export(cfg, parent, stage, side, group, folders, reasons, say)
     kinds = {name: ENGINES[name].kind for name in engines}
     left_out = {name: reasons[kind] for name, kind in kinds.items() if kind in reasons}
     return folders, note, left_out
@@ -120,24 +125,43 @@ def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
 
     Raises:
         DataError: a folder that is none of an export.
+        ConfigError: folders of different models, or two for one stage and kind.
     """
-    folders = {}
+    folders, named = {}, None
     for folder in map(Path, model_dirs):
         settings = _settings(folder)
+        named = _check_name(folder, settings, named)
         stage, target = settings.get("stage", "nms"), settings.get("target", "any")
         if target not in TARGETS:
             raise DataError(
                 f"{folder / CONFIG_FILE}: target: found {target}, allowed: {', '.join(TARGETS)}"
             )
-        for name, written in (
-            (LEGACY_GRAPH_FILE, "paddle-legacy"),
-            (LEGACY_GRAPH_FILE, "paddle"),
-            (GRAPH_FILE, "paddle"),
-            (ONNX_FILE, "onnx"),
-        ):
+        for name, written in FORMAT_OF_FILE.items():
             if stage in stages and (folder / name).is_file():
-                folders[stage, Kind(written, target)] = folder
+                kind = Kind(written, target)
+                first = folders.setdefault((stage, kind), folder)
+                if first != folder:
+                    raise ConfigError(
+                        f"--model_dir {folder}: holds stage {stage} ({kind}), as {first} does; "
+                        "leave one of them out"
+                    )
+    for (stage, kind), folder in list(folders.items()):  # Paddle 3 reads the legacy format, too
+        if kind.format == "paddle-legacy":
+            folders.setdefault((stage, kind._replace(format="paddle")), folder)
     return folders
+
+
+def _check_name(folder: Path, settings: dict, named: "Optional[tuple]") -> "Optional[tuple]":
+    """Refuses a folder of another model; `named` is the first (model name, folder) with a name."""
+    name = settings.get("model_name")
+    if name is None:  # an export of PaddleDetection
+        return named
+    if named is not None and named[0] != name:
+        raise ConfigError(
+            f"--model_dir {folder}: of the model {name}, but {named[1]} is of {named[0]}; the "
+            "benchmark measures one model"
+        )
+    return named or (name, folder)
 
 
 def model_name(model_dir: str) -> str:
@@ -192,13 +216,8 @@ def _random_weights(cfg, parent: Path, side: "tuple[int, int]") -> str:
 
 def _sample(cfg, height: int, width: int) -> "dict[str, paddle.Tensor]":
     """The built-in picture as a batch of one for the network."""
-    ops = [dict(op) for op in create("TestReader", cfg).preprocess_config()]
-    for op in ops:
-        if op["type"] == "Resize":
-            op["target_size"] = [height, width]
-        elif op["type"] == "Pad":
-            op["size"] = [height, width]
-    sample = Preprocess(ops)(built_in_picture())
+    steps = create("TestReader", cfg).preprocess_config()
+    sample = Preprocess(with_input_size(steps, height, width))(built_in_picture())
     return {key: paddle.to_tensor(value[None]) for key, value in sample.items()}
 
 

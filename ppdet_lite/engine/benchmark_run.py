@@ -12,9 +12,10 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import paddle
 
+from ppdet_lite.core.cpu import cpu_info
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.image_ops import Preprocess
-from ppdet_lite.engine.benchmark import STAGES, Contestant, run_benchmark
+from ppdet_lite.engine.benchmark import Contestant, run_benchmark
 from ppdet_lite.engine.benchmark_engines import (
     DEFAULT_ENGINES,
     ENGINES,
@@ -37,6 +38,7 @@ from ppdet_lite.engine.benchmark_report import (
     write_json,
 )
 from ppdet_lite.engine.export_check import built_in_picture
+from ppdet_lite.engine.export_options import STAGES
 from ppdet_lite.utils.result_files import list_pictures, write_picture
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -83,7 +85,7 @@ def run(
         UserError: settings, files or engines that cannot be used.
     """
     names = settings.engines or default_engines()
-    _check(names, settings)
+    _check(names, settings, model_dirs)
     if settings.json_path:
         check_writable(settings.json_path)
     with contextlib.ExitStack() as stack:
@@ -135,11 +137,18 @@ def _has_gpu() -> bool:
     return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
 
 
-def _check(names: Sequence[str], settings: Settings) -> None:
+def _check(names: Sequence[str], settings: Settings, model_dirs: Sequence[str]) -> None:
     check_engines(names)
-    if len(settings.input_size) > 2:
+    of_exporting = {
+        "--random-weights": settings.random_weights,
+        "--input-size": settings.input_size,
+        "--output_dir": settings.output_dir,
+    }
+    given = [option for option, value in of_exporting.items() if value]
+    if model_dirs and given:
         raise ConfigError(
-            f"--input-size: found {list(settings.input_size)}, allowed: a side, or height and width"
+            f"{', '.join(given)}: not with --model_dir, whose folders were exported before; leave "
+            "one or the other out"
         )
     if "raw" not in settings.stages:
         raise ConfigError("--stages: raw, the network alone, is what the others are compared with")
@@ -243,8 +252,7 @@ def describe_machine(threads: int) -> "dict[str, str]":
 
 
 def _cpu_name() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+    for line in cpu_info().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -268,7 +268,7 @@ def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
             ConfigError,
             "--engines: found fast, allowed: paddle,",
         ),
-        (runner.Settings(input_size=(1, 2, 3)), ConfigError, "--input-size: found"),
+        (runner.Settings(input_size=(1, 2, 3)), UserError, "--input-size: found 1 2 3, allowed"),
         (runner.Settings(stages=("nms",)), ConfigError, "--stages: raw, the network alone,"),
         (
             runner.Settings(images=(str(tmp_path / "a.png"),)),
