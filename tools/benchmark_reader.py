@@ -71,8 +71,9 @@ def main() -> None:
     args = parser.parse_args()
     cfg = config_from_args(args)
     from ppdet_lite.engine.annotation_benchmark import benchmark_annotations, report_annotations
+    from ppdet_lite.engine.json_file import check_json, write_json
     from ppdet_lite.engine.reader_benchmark import benchmark_readers
-    from ppdet_lite.engine.reader_report import check_json, report, write_json
+    from ppdet_lite.engine.reader_report import report
 
     if args.json:
         check_json(args.json)
@@ -85,7 +86,7 @@ def main() -> None:
         )
         print(report(result))
     if args.json:
-        write_json(result, args.json)
+        write_json(args.json, result)
 
 
 if __name__ == "__main__":

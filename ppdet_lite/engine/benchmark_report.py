@@ -4,11 +4,8 @@ The table shows medians over the rounds. Ratios and targets compare fastest roun
 work on the machine can only make a round slower.
 """
 
-import json
-from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
-from ppdet_lite.core.errors import UserError
 from ppdet_lite.engine.benchmark import Contestant, Result, Summary
 from ppdet_lite.engine.benchmark_engines import WITH_TARGET_CPU
 
@@ -295,28 +292,3 @@ def as_dict(result: Result, network: Network, machine: "dict[str, str]") -> dict
         "judged_by_targets": getattr(judged(result), "name", None),
         "trt_fp16_over_gpu": factor_between(result, "trt_fp16", "gpu"),
     }
-
-
-def check_writable(path: Union[str, Path]) -> None:
-    """Before everything is measured, not after.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise UserError(f"--json {path}: cannot be written ({error.strerror})") from error
-
-
-def write_json(path: Union[str, Path], content: dict) -> None:
-    """Raises:
-    UserError: the file cannot be written.
-    """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--json {path}: cannot be written ({error.strerror})") from error

@@ -30,15 +30,10 @@ from ppdet_lite.engine.benchmark_models import (
     stage_folders,
 )
 from ppdet_lite.engine.benchmark_operators import operator_times
-from ppdet_lite.engine.benchmark_report import (
-    Network,
-    as_dict,
-    check_writable,
-    markdown,
-    write_json,
-)
+from ppdet_lite.engine.benchmark_report import Network, as_dict, markdown
 from ppdet_lite.engine.export_check import built_in_picture
 from ppdet_lite.engine.export_options import STAGES
+from ppdet_lite.engine.json_file import check_json, write_json
 from ppdet_lite.utils.result_files import list_pictures, write_picture
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
@@ -87,7 +82,7 @@ def run(
     names = settings.engines or default_engines()
     _check(names, settings, model_dirs)
     if settings.json_path:
-        check_writable(settings.json_path)
+        check_json(settings.json_path)
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark.")))
         images = _jpegs(settings.images, temporary)

@@ -1,15 +1,15 @@
 """The cost of a configuration's network as tables and JSON, behind tools/model_info.py."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, Union
 
 import paddle
 
-from ppdet_lite.core.errors import ConfigError, UserError
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.engine.detector import build_detector
 from ppdet_lite.engine.export_options import input_size
+from ppdet_lite.engine.json_file import check_json, write_json
 from ppdet_lite.engine.model_info import Cost, ModelInfo, Row, measure
 
 FLOAT32_BYTES = 4
@@ -37,6 +37,8 @@ def run_model_info(
     """
     if depth is not None and depth < 1:
         raise ConfigError(f"--depth: found {depth}, allowed: 1 or more")
+    if json_path:
+        check_json(json_path)
     paddle.set_device("cpu")
     model = build_detector(cfg)
     height, width = _input_hw(cfg, size)
@@ -49,7 +51,8 @@ def run_model_info(
     print()
     print("\n".join(summary(info)))
     if json_path:
-        _write_json(as_dict(info, cfg.name), Path(json_path).expanduser())
+        write_json(json_path, as_dict(info, cfg.name))
+        print(f"\nwritten: {json_path}")
     return info
 
 
@@ -147,12 +150,3 @@ def as_dict(info: ModelInfo, name: str) -> dict:
 def _plain(row: Row) -> dict:
     outputs = [list(shape) for shape in row.outputs]
     return {"name": row.name, "type": row.kind, "outputs": outputs, **vars(row.cost)}
-
-
-def _write_json(content: dict, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--json: {path} cannot be written: {error.strerror}") from error
-    print(f"\nwritten: {path}")

@@ -1,11 +1,6 @@
 """The tables that tools/benchmark_reader.py prints."""
 
-import json
-import os
-from pathlib import Path
 from typing import Optional
-
-from ppdet_lite.core.errors import ConfigError
 
 _BUSY_ELSEWHERE = 0.9
 
@@ -22,36 +17,6 @@ def report(result: dict) -> str:
     ]
     lines += _shared_machine(result)
     return "\n".join(lines)
-
-
-def check_json(path: str) -> None:
-    """Looks whether `write_json` could write there, before minutes of measuring.
-
-    Raises:
-        ConfigError: it could not.
-    """
-    folder = Path(path).absolute().parent
-    if Path(path).is_dir():
-        reason = "it is a folder"
-    elif not folder.is_dir():
-        reason = f"there is no folder {folder}"
-    elif not os.access(path if Path(path).exists() else folder, os.W_OK):
-        reason = "no permission"
-    else:
-        return
-    raise ConfigError(f"--json {path}: cannot be written ({reason})")
-
-
-def write_json(result: dict, path: str) -> None:
-    """Writes all numbers.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    try:
-        Path(path).write_text(json.dumps(result, indent=1) + "\n")
-    except OSError as error:
-        raise ConfigError(f"--json {path}: cannot be written ({error.strerror})") from error
 
 
 def table(header: "list[str]", rows: "list[list[str]]") -> "list[str]":

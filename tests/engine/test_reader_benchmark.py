@@ -15,7 +15,7 @@ from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.plan import Plan
 from ppdet_lite.engine.process_memory import Memory, memory_of
 from ppdet_lite.engine.reader_benchmark import _parts, benchmark_readers
-from ppdet_lite.engine.reader_report import check_json, report, write_json
+from ppdet_lite.engine.reader_report import report
 from ppdet_lite.engine.reader_steps import StepClock
 
 TRAIN = """
@@ -225,36 +225,23 @@ def test_memory_of_a_process_that_has_gone():
     assert Memory(1, None, 3).largest(Memory(2, 5, None)) == Memory(2, 5, 3)
 
 
-def test_report_and_json(make_config, tmp_path):
+def test_report_and_json(make_config):
     result = benchmark_readers(make_config(), workers=[0], batches=1, repeat=1)
     text = report(result)
     for part in ("train reader: ", "eval reader: ", "Gt2YoloTarget", "0 workers: parent", "whole"):
         assert part in text
     assert "2.00 pictures decoded per sample" in text
-    write_json(result, str(tmp_path / "all.json"))
-    assert json.loads((tmp_path / "all.json").read_text()) == result
-    with pytest.raises(ConfigError, match="--json .*nowhere.*: cannot be written"):
-        write_json(result, str(tmp_path / "nowhere" / "all.json"))
-
-
-def test_a_file_that_cannot_be_written_is_said_before_the_measuring(tmp_path):
-    check_json(str(tmp_path / "new.json"))
-    check_json("new.json")  # in the working folder
-    assert not (tmp_path / "new.json").exists()
-    with pytest.raises(ConfigError, match=r"cannot be written \(it is a folder\)"):
-        check_json(str(tmp_path))
-    with pytest.raises(ConfigError, match=r"cannot be written \(there is no folder .*nowhere\)"):
-        check_json(str(tmp_path / "nowhere" / "all.json"))
+    assert json.loads(json.dumps(result)) == result
 
 
 def test_the_tool_looks_first_where_it_shall_write(repo, monkeypatch, capsys, tmp_path):
     config = repo / "configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml"  # its pictures are not here
-    argv = ["tool", "-c", str(config), "--json", str(tmp_path / "nowhere" / "all.json")]
+    argv = ["tool", "-c", str(config), "--json", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", argv)
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(repo / "tools/benchmark_reader.py"), run_name="__main__")
     assert stop.value.code == 2
-    assert "error: --json" in capsys.readouterr().err
+    assert f"error: --json {tmp_path}: cannot be written (it is a" in capsys.readouterr().err
 
 
 def test_batches_beyond_an_epoch():
