@@ -2,6 +2,7 @@
 """Measures the train and the eval reader: samples per second, and how many times the time of just
 decoding the same pictures they need. Docs: docs/reader.md."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -26,7 +27,8 @@ disturb, `speed-up` is against 0 workers, `cores used` is processor time : time 
 """
 
 
-def main() -> None:
+def reader_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--readers",
@@ -68,7 +70,11 @@ def main() -> None:
         help="measure opening a COCO annotation file instead of the readers",
     )
     parser.add_argument("--json", metavar="FILE", help="also write all numbers to this file")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = reader_parser().parse_args()
     cfg = config_from_args(args)
     from ppdet_lite.engine.annotation_benchmark import benchmark_annotations, report_annotations
     from ppdet_lite.engine.json_file import check_json, write_json
