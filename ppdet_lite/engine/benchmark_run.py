@@ -118,9 +118,19 @@ def run(
         else:
             network = Network(model_name(model_dirs[0]))
     machine = describe_machine(settings.threads)
+    report = markdown(result, network, machine)
     if settings.json_path:
-        write_json(settings.json_path, as_dict(result, network, machine))
-    return markdown(result, network, machine)
+        _write_json(settings.json_path, as_dict(result, network, machine), report, say)
+    return report
+
+
+def _write_json(path: str, content: dict, report: str, say: Callable) -> None:
+    """If that fails, what took minutes to measure must not be lost with it."""
+    try:
+        write_json(path, content)
+    except UserError:
+        say(report)
+        raise
 
 
 def default_engines() -> "tuple[str, ...]":

@@ -12,6 +12,7 @@ from ppdet_lite.core.workspace import load_config
 from ppdet_lite.engine import benchmark_engines as engines
 from ppdet_lite.engine import benchmark_models as models
 from ppdet_lite.engine import benchmark_run as runner
+from ppdet_lite.engine.benchmark import Result
 
 
 def silent(text):
@@ -113,6 +114,21 @@ def test_random_weights_are_not_kept(small_config, tmp_path, monkeypatch):
     )
     assert seen == [True] and not os.path.exists(cfg["weights"])
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_a_report_is_not_lost_with_the_json(folder, tmp_path, monkeypatch):
+    result = Result([], {}, (64, 96))
+    monkeypatch.setattr(runner, "run_benchmark", lambda *arguments, **options: result)
+
+    def full(path, content):
+        raise UserError(f"--json {path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(runner, "write_json", full)
+    settings = runner.Settings(json_path=str(tmp_path / "x.json"), engines=("onednn",))
+    lines = []
+    with pytest.raises(UserError, match="No space left"):
+        runner.run(None, [folder("a", "raw", "net")], None, settings, lines.append)
+    assert lines[-1].startswith("net, batch 1, input 64 x 96 (height x width)")
 
 
 # ----------------------------------------------------------------------------------------- defaults
