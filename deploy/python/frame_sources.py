@@ -16,6 +16,11 @@ DEFAULT_FPS = 25.0
 
 OPEN_TIMEOUT_MS = 10_000
 
+SECRET_PARAMETER = re.compile(
+    r"((?:(?:pass|pwd|psw|psk|token|secret|auth|key)[\w.-]*|(?<![a-z])pw)=)[^&]*", re.IGNORECASE
+)
+"""A parameter of an address whose name looks like that of a password, and its value."""
+
 
 class Frame(NamedTuple):
     """One picture of a source.
@@ -145,10 +150,11 @@ def open_stream(url: str, max_frames: Optional[int] = None) -> FrameSource:
 
 
 def without_password(url: str) -> str:
-    """The address as it may stand in messages and files: `user:***@` instead of the password, which
-    may hold any character, and `password=***` among its parameters."""
-    url = re.sub(r"(://[^/@:\[]*):(?!\d+(?:/|$))(?:[^/]*|.*)@", r"\1:***@", url)
-    return re.sub(r"(?i)((?:password|passwd|pwd|pass|token)=)[^&;/]*", r"\1***", url)
+    """The address as it may stand in messages and files: `user:***@` instead of the password, and
+    `password=***` among its parameters. User names (mail addresses, for instance) and passwords may
+    hold an @; what is in doubt is masked rather than shown."""
+    url = re.sub(r"(://[^/:\[]*):(?!\d+(?:/|$))(?:[^/]*|.*)@", r"\1:***@", url)
+    return re.sub(SECRET_PARAMETER, r"\1***", url)
 
 
 def _open(source, timeout_ms: Optional[int] = None):

@@ -229,6 +229,17 @@ def test_passwords_are_masked(deploy):
     assert mask("rtsp://me:p@ss@10.0.0.7/x@y") == "rtsp://me:***@10.0.0.7/x@y"
     assert mask("rtsp://me:pa/ss@10.0.0.7/x") == "rtsp://me:***@10.0.0.7/x"
     assert mask("http://cam/x?user=me&PASSWORD=a:b&c=1") == "http://cam/x?user=me&PASSWORD=***&c=1"
+    assert mask("rtsp://me@mail.com:secret@10.0.0.7/x") == "rtsp://me@mail.com:***@10.0.0.7/x"
+    assert (
+        mask("rtsp://me@mail.com:s@x@[fe80::1]:554/x") == "rtsp://me@mail.com:***@[fe80::1]:554/x"
+    )
+    assert mask("rtsp://me@10.0.0.7:554/a@b") == "rtsp://me@10.0.0.7:554/a@b"
+    for name in ("password", "pwd", "psw", "pw", "pass_word", "access_token", "apikey", "authKey"):
+        masked = f"rtsp://cam/x?user=me&{name}=***&channel=1"
+        assert mask(masked.replace("***", "a/b:c@d")) == masked
+    path = "rtsp://cam:554/user=admin_password=***"
+    assert mask(path.replace("***", "tl_channel=1.sdp")) == path
+    assert mask("rtsp://cam/monkey/x?channel=1&fps=5") == "rtsp://cam/monkey/x?channel=1&fps=5"
 
 
 def test_gray_frames_and_strange_rates(deploy):
