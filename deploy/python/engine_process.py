@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing
 import signal
 import threading
+import traceback
 from typing import Optional
 
 import numpy as np
@@ -36,6 +37,7 @@ class EngineProcess:
 
     def __init__(self, model_dir, options: dict, shape: "Optional[tuple[int, ...]]" = None):
         self.path = model_dir
+        self._ended = ""  # why it cannot run any more
         context = multiprocessing.get_context("spawn")
         self._pipe, far_end = context.Pipe()
         shared = context.RawArray("f", int(np.prod(shape))) if shape else None
@@ -49,38 +51,56 @@ class EngineProcess:
         try:
             facts = self._answer()
         except BaseException:
-            self._process.kill()  # Paddle prints its call stack when asked to end
-            self._process.join()
+            self._kill("it could not be opened")
             raise
         self.kernels, self.device = facts["kernels"], facts["device"]
         self.fixed_batch, self.input_names = facts["fixed_batch"], facts["input_names"]
 
     def run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
-        """Arrays by input name -> the graph's outputs in its order."""
+        """Arrays by input name -> the graph's outputs in its order.
+
+        Raises:
+            UserError: the engine was closed, or its process has ended.
+        """
+        if self._ended:
+            raise UserError(f"{self.path}: the network cannot be run, {self._ended}; open it again")
         message = {name: inputs[name] for name in self.input_names}
         image = message.get("image")
         if self._memory is not None and image is not None and image.size <= self._memory.size:
             np.copyto(self._memory[: image.size].reshape(image.shape), image)
             message["image"] = image.shape
-        try:
-            self._pipe.send(message)
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise self._gone() from error
-        return self._answer()
+        return self._answer(message)
 
     def close(self) -> None:
         """Ends the process; the engine cannot be used any more."""
+        self._ended = self._ended or "it was closed"
         self._pipe.close()
         self._process.join(CLOSE_SECONDS)
         if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+            self._kill(self._ended)
 
-    def _answer(self):
+    def _kill(self, reason: str) -> None:
+        """Ends the process at once, and without the call stack that Paddle prints when asked to."""
+        self._ended = reason
+        self._pipe.close()
+        self._process.kill()
+        self._process.join()
+
+    def _answer(self, message: Optional[dict] = None):
+        """What the other process says, to `message` if there is one; its errors are raised.
+
+        An exception from outside (Ctrl-C) closes the engine: the answer that is still to come would
+        be taken for that of the next run.
+        """
         try:
+            if message is not None:
+                self._pipe.send(message)
             answer = self._pipe.recv()
-        except (EOFError, ConnectionResetError) as error:
+        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise self._gone() from error
+        except BaseException:
+            self._kill("a run of it was interrupted")
+            raise
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -89,10 +109,9 @@ class EngineProcess:
         self._process.join(CLOSE_SECONDS)
         code = self._process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return UserError(
-            f"{self.path}: the process of the network ended ({how}; signal 9 often means that the "
-            "memory was used up)"
-        )
+        if code == -9:
+            how += ", which often means that the memory was used up"
+        return UserError(f"{self.path}: the process of the network ended ({how})")
 
 
 @contextlib.contextmanager
@@ -109,6 +128,23 @@ def _interrupts_ignored():
         signal.signal(signal.SIGINT, before)
 
 
+@contextlib.contextmanager
+def _termination_waits():
+    """Paddle prints its call stack when a process that imports it is asked to end (SIGTERM, which
+    service managers send to all processes of a service). Such a request waits until the imports are
+    done, and then ends this process without a word."""
+    block = getattr(signal, "pthread_sigmask", None)
+    if block is None:  # Windows
+        yield
+        return
+    block(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # in place of Paddle's
+        block(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
 def _serve(pipe, shared, model_dir: str, options: dict) -> None:
     """What the other process does: opens the engine and answers until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
@@ -117,7 +153,8 @@ def _serve(pipe, shared, model_dir: str, options: dict) -> None:
 
     memory = None if shared is None else np.frombuffer(shared, np.float32)
     try:
-        engine = open_engine(ModelFolder(model_dir, options["engine"]), **options)
+        with _termination_waits():
+            engine = open_engine(ModelFolder(model_dir, options["engine"]), **options)
     except Exception as error:  # raised again in the first process
         pipe.send(_sendable(error))
         return
@@ -126,7 +163,7 @@ def _serve(pipe, shared, model_dir: str, options: dict) -> None:
     while True:
         try:
             inputs = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # closed, perhaps with an answer that nobody took
             return
         if isinstance(inputs.get("image"), tuple):
             shape = inputs["image"]
@@ -142,7 +179,9 @@ def _serve(pipe, shared, model_dir: str, options: dict) -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Errors of users as they are; others with their type in words, since not all can be sent."""
-    return (
-        error if isinstance(error, UserError) else RuntimeError(f"{type(error).__name__}: {error}")
-    )
+    """Errors of users as they are; others, which are defects, in words with their call stack, since
+    not all can be sent."""
+    if isinstance(error, UserError):
+        return error
+    stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return RuntimeError(f"{type(error).__name__}: {error}\n\nin the network's process:\n{stack}")

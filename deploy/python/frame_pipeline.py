@@ -168,13 +168,14 @@ class FramePipeline:
         Frames that were read before an error of the source are still done and written.
 
         Raises:
-            Whatever a stage raised; Ctrl-C comes through after the threads have ended.
+            Whatever a stage raised. Ctrl-C comes through after the threads have ended, and before
+            any error: a signal to all processes of a service ends the network's as well.
         """
         threads = [
             _Stage("decode", self._decode, self._stop),
             _Stage("write", self._write_all, self._stop),
         ]
-        done = 0
+        done, failed = 0, None
         with _interrupts_set(self._stop) as was_interrupted:
             for thread in threads:
                 thread.start()
@@ -183,17 +184,17 @@ class FramePipeline:
                 threads[1].join()
             except _Stop:
                 pass
+            except Exception as error:
+                failed = error
             finally:
                 self._stop.set()
                 threads[0].join(READ_SECONDS)
                 threads[1].join()
         if was_interrupted():
             raise KeyboardInterrupt
-        for thread in threads:
-            if thread.error is not None:
-                raise thread.error
-        if self._late is not None:
-            raise self._late
+        for error in (failed, *(thread.error for thread in threads), self._late):
+            if error is not None:
+                raise error
         return FrameCounts(done, self.skipped)
 
     def _decode(self) -> None:

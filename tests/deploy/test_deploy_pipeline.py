@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -104,6 +106,17 @@ def test_an_error_in_any_stage_ends_the_run_with_its_message(deploy, stage):
         assert len(written) == 1  # what was read before the error is done
 
 
+def test_ctrl_c_comes_before_the_errors_that_come_with_it(deploy):
+    """A signal to all processes of a service ends the network's process, too."""
+
+    def detect(samples):
+        signal.raise_signal(signal.SIGINT)
+        raise UserError("the process of the network ended")
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline_of(deploy, numbered(deploy, 9), [], detect).run()
+
+
 def test_a_live_source_skips_what_the_network_cannot_follow(deploy):
     written = []
 
@@ -172,10 +185,159 @@ def test_a_process_that_dies_is_said(deploy, exported):
     with pytest.raises(UserError) as caught:
         detector.predict([picture(1)])
     assert str(caught.value) == (
-        f"{exported}: the process of the network ended (signal 9; signal 9 often means that the "
+        f"{exported}: the process of the network ended (signal 9, which often means that the "
         "memory was used up)"
     )
     detector.close()
+
+
+# ------------------------------------------------------- the engine's own process, with stand-ins
+class Answers:
+    """The near end of a pipe to a process that answers with what it was sent, in order."""
+
+    def __init__(self, error=None):
+        self.error, self.waiting, self.is_closed = error, [], False
+
+    def send(self, message):
+        self.waiting.append(message)
+
+    def recv(self):
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return self.waiting.pop(0)
+
+    def close(self):
+        self.is_closed = True
+
+
+class Process:
+    exitcode, is_alive = None, staticmethod(lambda: False)
+
+    def join(self, seconds=None):
+        pass
+
+    def kill(self):
+        self.exitcode = -9
+
+
+@pytest.fixture
+def stand_in(deploy):
+    """An EngineProcess without a process."""
+    engine = object.__new__(deploy.engine_process.EngineProcess)
+    engine.path, engine.input_names, engine._memory, engine._ended = "model", ["image"], None, ""
+    engine._pipe, engine._process = Answers(), Process()
+    return engine
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, InterruptedError])
+def test_an_interrupted_run_leaves_no_answer_for_the_next(stand_in, interruption):
+    """Handlers of signals may raise what they like."""
+    assert stand_in.run({"image": "a"}) == {"image": "a"}
+    stand_in._pipe.error = interruption()
+    with pytest.raises(interruption):
+        stand_in.run({"image": "b"})
+    assert stand_in._pipe.is_closed and stand_in._process.exitcode == -9
+    with pytest.raises(UserError) as caught:
+        stand_in.run({"image": "c"})
+    assert str(caught.value) == (
+        "model: the network cannot be run, a run of it was interrupted; open it again"
+    )
+    stand_in.close()
+
+
+def test_a_closed_engine_says_so(stand_in):
+    stand_in.close()
+    with pytest.raises(UserError, match="^model: the network cannot be run, it was closed; open"):
+        stand_in.run({"image": "a"})
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [
+        (-15, "signal 15"),
+        (-9, "signal 9, which often means that the memory was used up"),
+        (1, "exit code 1"),
+    ],
+)
+def test_how_the_process_ended(stand_in, code, how):
+    stand_in._pipe.error, stand_in._process.exitcode = EOFError(), code
+    with pytest.raises(UserError) as caught:
+        stand_in.run({"image": "a"})
+    assert str(caught.value) == f"model: the process of the network ended ({how})"
+
+
+class Engine:
+    """What the other process opens; it computes with `compute`."""
+
+    kernels, device, fixed_batch, input_names = "none", "CPU", None, ["image"]
+
+    def __init__(self, compute):
+        self.run = compute
+
+
+@pytest.fixture
+def served(deploy, exported, monkeypatch):
+    """Runs `_serve` here on an engine that computes as told, with the given pipe."""
+    monkeypatch.setattr(signal, "signal", lambda *args: None)
+
+    def serve(pipe, compute):
+        monkeypatch.setattr(
+            deploy.detector, "open_engine", lambda *args, **options: Engine(compute)
+        )
+        deploy.engine_process._serve(pipe, None, str(exported), {"engine": "paddle"})
+
+    return serve
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals cannot wait here")
+def test_a_request_to_end_while_paddle_is_imported(repo):
+    """Its handler, which prints a call stack, is never called."""
+    code = """
+import os, signal, engine_process
+with engine_process._termination_waits():
+    signal.signal(signal.SIGTERM, lambda *args: print("stack", flush=True))
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("imported", flush=True)
+print("here")
+"""
+    paths = os.pathsep.join([str(repo), str(repo / "deploy" / "python")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "imported\n"), done.stderr
+
+
+def test_an_answer_that_nobody_took_is_no_error(served):
+    pipe = Answers(ConnectionResetError(104, "Connection reset by peer"))
+    served(pipe, compute=lambda inputs: inputs)
+    assert [facts["kernels"] for facts in pipe.waiting] == ["none"]
+
+
+def test_defects_of_the_other_process_keep_their_call_stack(served):
+    def broken_line(inputs):
+        raise ZeroDivisionError("of course")
+
+    class Pipe(Answers):
+        asked = 0
+
+        def recv(self):
+            self.asked += 1
+            if self.asked > 1:
+                raise EOFError
+            return {"image": 0}
+
+    pipe = Pipe()
+    served(pipe, broken_line)
+    answer = pipe.waiting[1]
+    assert isinstance(answer, RuntimeError)
+    text = str(answer)
+    assert text.startswith("ZeroDivisionError: of course\n\nin the network's process:\nTraceback")
+    assert 'raise ZeroDivisionError("of course")' in text
 
 
 def test_ctrl_c_while_the_other_process_starts(deploy, exported, monkeypatch):

@@ -121,8 +121,12 @@ def test_max_frames(deploy, exported, video, tmp_path):
     assert len((tmp_path / "out" / "street.jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGINT, os.kill), (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM of a service manager to all processes"],
+)
+def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path, number, send):
     path = tmp_path / "long.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (128, 96))
     for index in range(4000):
@@ -131,19 +135,22 @@ def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path, number):
     out = tmp_path / "out"
     command = [sys.executable, str(repo / "deploy/python/infer.py"), "--model_dir", str(exported)]
     command += ["--video_file", str(path), "--output_dir", str(out), "--cpu_threads", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, start_new_session=True, **pipes)
     lines = out / "long.jsonl"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (lines.exists() and lines.stat().st_size > 20000):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    process.send_signal(number)
+    send(process.pid, number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and stderr == "interrupted\n"
     written = [json.loads(line) for line in lines.read_text().splitlines()]
     _, frames = read_video(out / "long.mp4")
     assert 2 < len(written) < 4000 and abs(len(frames) - len(written)) <= 1
-    assert f"of 4000 frames {len(written)} were done" in stdout
+    assert stdout.startswith(f"--video_file {path}: {len(written)} frames, ")
+    assert stdout.endswith(f": of 4000 frames {len(written)} were done\n")
+    assert stdout.count("\n") == 2  # no call stack of Paddle
 
 
 def test_two_runs_do_not_write_one_file(deploy, exported, video, tmp_path):
