@@ -83,7 +83,8 @@ class Detector:
         enable_mkldnn_bfloat16: let oneDNN compute in bfloat16 where the CPU can.
         engine: "paddle", or for an .onnx "onnxruntime" or "openvino".
         tensorrt: cache, calibration pictures and shapes for the TensorRT modes.
-        batch_size: the largest number of pictures at once, as far as it is known.
+        batch_size: the largest number of pictures at once, as far as it is known; TensorRT builds
+            its engine for it unless `tensorrt` names another.
         own_process: run Paddle in a process of its own, so that other threads of this one work
             while it computes; see engine_process.py. Call `close` at the end.
 
@@ -114,6 +115,9 @@ class Detector:
                 f"--model_dir {self.files.path}: exported with --stage {stage}, so it gives no "
                 "detections; export it with --stage nms"
             )
+        tensorrt = tensorrt or TensorRTOptions()
+        if tensorrt.batch_size is None:
+            tensorrt = tensorrt._replace(batch_size=batch_size)
         options = {
             "engine": engine,
             "device": device.upper(),
@@ -127,7 +131,7 @@ class Detector:
             from engine_process import EngineProcess
 
             size = self.files.input_hw
-            count = self.files.batch or batch_size
+            count = self.files.batch or max(batch_size, tensorrt.batch_size)
             shape = None if size is None else (count, 3, *size)
             self.engine = EngineProcess(self.files.path, options, shape)
         else:

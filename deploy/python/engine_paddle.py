@@ -10,6 +10,7 @@ from typing import Callable, Optional
 import numpy as np
 from infer_options import DEVICES, RUN_MODES
 from model_folder import PARAMS_FILE, ModelFolder
+from paddle_inputs import bind_inputs
 from tensorrt_config import TensorRTOptions, TensorRTSetup
 from tensorrt_versions import check_tensorrt
 
@@ -97,10 +98,7 @@ class PaddleEngine:
 
     def bind(self, inputs: "dict[str, np.ndarray]") -> None:
         """Copies the inputs to the device."""
-        for name in self.predictor.get_input_names():
-            handle = self.predictor.get_input_handle(name)
-            handle.reshape(inputs[name].shape)
-            handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
+        bind_inputs(self.predictor, inputs)
 
     def execute(self) -> None:
         """Runs the network on what was bound last."""

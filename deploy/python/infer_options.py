@@ -10,6 +10,8 @@ from ppdet_lite.core.cpu import core_count
 DEVICES = ("CPU", "GPU", "XPU")
 ENGINES = ("paddle", "onnxruntime", "openvino")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
+TRT_SIDES = {"min": 320, "opt": 640, "max": 1280}
+"""Pixels of a model whose input size is open, unless others are asked for."""
 SOURCES = ("image_file", "image_dir", "video_file", "camera_id", "rtsp")
 
 DEFAULT_THREADS = min(core_count(), 8)
@@ -140,7 +142,7 @@ def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="pictures from which trt_int8 learns its value ranges on its first run",
     )
-    for name, default in (("min", 320), ("opt", 640), ("max", 1280)):
+    for name, default in TRT_SIDES.items():
         add(
             f"--trt_{name}_shape",
             type=positive,

@@ -44,7 +44,7 @@ def _detector(args, own_process: bool = False) -> Detector:
     options = TensorRTOptions(
         Path(args.trt_cache_dir) if args.trt_cache_dir else None,
         Path(args.calib_dir) if args.calib_dir else None,
-        args.batch_size,
+        None,
         args.trt_min_shape,
         args.trt_opt_shape,
         args.trt_max_shape,

@@ -6,46 +6,26 @@ Paddle has two ways to TensorRT, one for each kind of model file:
   and kept in the folder given to `set_optim_cache_dir`.
 * model.json (Paddle 3): `paddle.tensorrt.convert` writes a second model whose sub-graphs are built
   engines; the predictor loads that one like any other.
-
-Under FP16 and INT8 two things stay in float32. Weights of PP-YOLO's deformable convolutions exceed
-the range of FP16 (PaddlePaddle/Paddle pull request 59310), and the IoU-aware score is made of
-powers and an inverse sigmoid, -log(1/x - 1) with x clipped at 1e-7, which FP16 cannot hold:
-
-* deformable_conv: Paddle >= 2.6 runs it in float32 by itself inside TensorRT (that pull request;
-  in Paddle 3 `ops_run_float` says so too). Before 2.6 it is kept out of TensorRT with
-  `exp_disable_tensorrt_ops`, and Paddle's own GPU kernel computes it in float32.
-* IOU_AWARE_OPS: kept out of TensorRT in every version (`exp_disable_tensorrt_ops`, in Paddle 3
-  `disable_ops`), so that Paddle's float32 kernels compute them. This project's exports hold all of
-  it in `yolo_box`; those of PaddleDetection spell the inverse sigmoid out before that.
-
-The NMS stays in Paddle in every precision: matrix NMS has no TensorRT form, and for the other one
-TensorRT has its own kind of NMS, whose result has another shape.
 """
 
 import gc
-import hashlib
-import json
 import os
 import shutil
+import traceback
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Iterable, NamedTuple, Optional
 
 import numpy as np
+from infer_options import TRT_SIDES
 from model_folder import ModelFolder
+from paddle_inputs import bind_inputs
+from tensorrt_cache import digest_of_files, locked, make_folder
+from tensorrt_operators import ops_outside_tensorrt
 from tensorrt_versions import tensorrt_runtime_version, tensorrt_version
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.image_ops import decode_image
 from ppdet_lite.utils.visualize import list_pictures
-
-IOU_AWARE_OPS = ("yolo_box", "clip", "log", "pow", "elementwise_pow", "reciprocal")
-IOU_AWARE_DIVISION = {"program": "elementwise_div", "pir": "divide"}
-"""Operators of the IoU-aware score; nothing else in this family of networks uses them. Division has
-another name in each kind of model file."""
-
-NMS_OPS = ("multiclass_nms", "multiclass_nms3", "top_k_v2", "topk")
-"""Operators that TensorRT would replace by its BatchedNMS, and those that choose the candidates for
-them, whose number TensorRT would limit. Nothing else in these graphs uses them."""
 
 WORKSPACE_BYTES = 1 << 30
 """Memory that TensorRT may use while it looks for the fastest kernels."""
@@ -64,16 +44,17 @@ class TensorRTOptions(NamedTuple):
     Attributes:
         cache_dir: folder of the built engines; None: `trt_cache` in the model folder.
         calib_dir: pictures for INT8; needed until a calibration table is in the cache.
-        batch_size: of an engine for fixed shapes; the largest one for open shapes.
+        batch_size: of an engine for fixed shapes; the largest one for open shapes; None: that of
+            the `Detector`.
         min_side, opt_side, max_side: sides in pixels for a model whose input size is open.
     """
 
     cache_dir: Optional[Path] = None
     calib_dir: Optional[Path] = None
-    batch_size: int = 1
-    min_side: int = 320
-    opt_side: int = 640
-    max_side: int = 1280
+    batch_size: Optional[int] = None
+    min_side: int = TRT_SIDES["min"]
+    opt_side: int = TRT_SIDES["opt"]
+    max_side: int = TRT_SIDES["max"]
 
 
 class TensorRTSetup:
@@ -98,7 +79,7 @@ class TensorRTSetup:
         self.precision = run_mode[len("trt_") :]
         self.options = options
         self.is_open = files.input_hw is None
-        self.batch = files.batch or options.batch_size
+        self.batch = files.batch or options.batch_size or 1
         self.fixed_batch = None if self.is_open else self.batch
         self.is_pir = files.graph.suffix == ".json"
         if self.is_pir and self.precision == "int8":
@@ -107,16 +88,20 @@ class TensorRTSetup:
                 f"{files.graph}; export with --format paddle-legacy, or use --run_mode trt_fp16"
             )
         parent = Path(options.cache_dir or files.path / CACHE_FOLDER).absolute()
-        about = self._about(parent)
-        self.folder = parent / f"{self.precision}-{_digest(about)}"
-        self._make_folder(about)
+        self.folder = make_folder(parent, self.precision, self._about(parent))
 
     def build(self, new_config: Callable):
         """A predictor that runs what it can in TensorRT.
 
+        Runs that start at the same time build one after the other, the second from the cache.
+
         Args:
             new_config: (graph, params) -> a Config for the GPU.
         """
+        with locked(self.folder):
+            return self._build(new_config)
+
+    def _build(self, new_config: Callable):
         from paddle.inference import create_predictor
 
         if self.is_pir:
@@ -135,12 +120,15 @@ class TensorRTSetup:
         import paddle
 
         about = {
-            "model": _digest_of_files(self.files.graph, self.files.params),
+            "model": digest_of_files(self.files.graph, self.files.params),
             "gpu": paddle.device.cuda.get_device_name(0),
             "precision": self.precision,
             "tensorrt": [list(tensorrt_version()), list(tensorrt_runtime_version())],
             "paddle": paddle.__version__,
             "min_subgraph_size": self.min_subgraph_size,
+            "outside_tensorrt": self.outside_tensorrt,
+            "in_float32": self.in_float32,
+            "workspace_bytes": WORKSPACE_BYTES,
             "shapes": {name: [list(s) for s in shapes] for name, shapes in self.shapes().items()},
         }
         if self.is_pir:  # the converted model holds the paths of its engines
@@ -154,15 +142,18 @@ class TensorRTSetup:
         """Fewer operators than this are not worth an engine."""
         return int(self.files.settings.get("min_subgraph_size", 3))
 
-    def _make_folder(self, about: dict) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / "about.json").write_text(json.dumps(about, indent=1) + "\n")
-        except OSError as error:
-            raise UserError(
-                f"--trt_cache_dir {self.folder.parent}: cannot be written ({error.strerror}); give "
-                "a folder that can"
-            ) from error
+    @property
+    def outside_tensorrt(self) -> "list[str]":
+        """Operators that stay in Paddle's own kernels, as the kind of model file names them."""
+        import paddle
+
+        names = ops_outside_tensorrt(self.precision, paddle.__version__, self.is_pir)
+        return [f"pd_op.{name}" for name in names] if self.is_pir else names
+
+    @property
+    def in_float32(self) -> "list[str]":
+        """Operators that TensorRT is asked to compute in float32."""
+        return ["pd_op.deformable_conv"] if self.is_pir and self.precision != "fp32" else []
 
     # ------------------------------------------------------------------------------------- shapes
     def shapes(self) -> "dict[str, tuple]":
@@ -209,20 +200,24 @@ class TensorRTSetup:
         return examples
 
     def _collect_shapes(self, new_config: Callable) -> None:
-        """Runs the model without TensorRT and lets Paddle note the shapes of all its tensors."""
-        from paddle.inference import create_predictor
+        """Runs the model without TensorRT and lets Paddle note the shapes of all its tensors.
 
+        The file gets its name when all sizes were run: Paddle writes it after an error as well,
+        with the shapes until then, for which TensorRT would build too narrow an engine.
+        """
         path = self.folder / SHAPES_FILE
         print(f"TensorRT: collecting shapes into {path}, once")
+        part = path.with_name(path.name + ".part")
+        part.unlink(missing_ok=True)
         config = new_config(self.files.graph, self.files.params)
-        config.collect_shape_range_info(str(path))
-        predictor = create_predictor(config)
-        for example in self.examples():
-            _feed_and_run(predictor, example)
-        del predictor  # Paddle writes the file when the predictor goes
-        gc.collect()
-        if not path.is_file():
-            raise UserError(f"{path}: Paddle did not write the shapes; use --run_mode paddle")
+        config.collect_shape_range_info(str(part))
+        try:
+            _run_and_let_go(config, self.examples())
+            if not part.is_file():
+                raise UserError(f"{path}: Paddle did not write the shapes; use --run_mode paddle")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     # ---------------------------------------------------------------------------- model.pdmodel
     def ask_for_tensorrt(self, config, keep_engine: bool = True) -> None:
@@ -231,7 +226,6 @@ class TensorRTSetup:
         Args:
             keep_engine: write the built engine into the cache, and take it from there.
         """
-        import paddle
         from paddle.inference import PrecisionType
 
         precision = {"fp32": "Float32", "fp16": "Half", "int8": "Int8"}[self.precision]
@@ -246,7 +240,7 @@ class TensorRTSetup:
         config.set_optim_cache_dir(str(self.folder))
         if self._needs_shapes:
             config.enable_tuned_tensorrt_dynamic_shape(str(self.folder / SHAPES_FILE), True)
-        config.exp_disable_tensorrt_ops(ops_outside_tensorrt(self.precision, paddle.__version__))
+        config.exp_disable_tensorrt_ops(self.outside_tensorrt)
 
     def _calibrate(self, new_config: Callable) -> None:
         """Shows pictures to TensorRT, which writes the value ranges into the cache.
@@ -255,8 +249,6 @@ class TensorRTSetup:
             UserError, DataError: no folder of pictures, or none in it.
             ImageError: a picture that cannot be read.
         """
-        from paddle.inference import create_predictor
-
         if not self.options.calib_dir:
             raise UserError(
                 "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred "
@@ -273,28 +265,31 @@ class TensorRTSetup:
         # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
         # says, but looks for it where that says: the graph is copied and the table moved.
         place = self.folder / "calibration"
-        place.mkdir(exist_ok=True)
-        graph = Path(shutil.copy(self.files.graph, place))
-        config = new_config(graph, self.files.params)
-        self.ask_for_tensorrt(config, keep_engine=False)
-        predictor = create_predictor(config)
-        for start in range(0, len(pictures) - batch + 1, batch):
-            samples = [
-                self.files.preprocess(decode_image(path))
-                for path in pictures[start : start + batch]
-            ]
-            _feed_and_run(
-                predictor, {key: np.stack([s[key] for s in samples]) for key in samples[0]}
-            )
-        del predictor  # Paddle writes the table when the predictor goes
-        gc.collect()
-        for table in place.rglob(CALIBRATION_FILES):
-            os.replace(table, self.folder / table.name)
-        shutil.rmtree(place)
+        if place.exists():  # of a run that was killed
+            shutil.rmtree(place)
+        place.mkdir()
+        try:
+            graph = Path(shutil.copy(self.files.graph, place))
+            config = new_config(graph, self.files.params)
+            self.ask_for_tensorrt(config, keep_engine=False)
+            _run_and_let_go(config, self._batches(pictures))
+            for table in place.rglob(CALIBRATION_FILES):
+                os.replace(table, self.folder / table.name)
+        finally:
+            shutil.rmtree(place)
         if not any(self.folder.glob(CALIBRATION_FILES)):
             raise UserError(
                 f"{self.folder}: Paddle wrote no calibration table; use --run_mode trt_fp16"
             )
+
+    def _batches(self, pictures: "list[Path]") -> "Iterable[dict[str, np.ndarray]]":
+        """The network's inputs for whole batches of pictures."""
+        for start in range(0, len(pictures) - self.batch + 1, self.batch):
+            samples = [
+                self.files.preprocess(decode_image(path))
+                for path in pictures[start : start + self.batch]
+            ]
+            yield {key: np.stack([s[key] for s in samples]) for key in samples[0]}
 
     # ------------------------------------------------------------------------------- model.json
     def _converted(self, new_config: Callable) -> "tuple[Path, Path]":
@@ -341,45 +336,25 @@ class TensorRTSetup:
         config.workspace_size = WORKSPACE_BYTES
         config.save_model_dir = str(model)
         config.precision_mode = PrecisionMode[self.precision.upper()]
-        kept_out = NMS_OPS
-        if self.precision != "fp32":
-            config.ops_run_float = ["pd_op.deformable_conv"]
-            kept_out = (*NMS_OPS, *IOU_AWARE_OPS, IOU_AWARE_DIVISION["pir"])
-        config.disable_ops = [f"pd_op.{name}" for name in kept_out]
+        if self.in_float32:
+            config.ops_run_float = self.in_float32
+        config.disable_ops = self.outside_tensorrt
         return convert, config
 
 
-def ops_outside_tensorrt(precision: str, paddle_version: str) -> "list[str]":
-    """Operators of model.pdmodel that stay in Paddle's own kernels; see the module.
+def _run_and_let_go(config, batches: "Iterable[dict[str, np.ndarray]]") -> None:
+    """Runs a predictor on inputs, after which it is gone, also after an error: only then Paddle
+    writes what it noted on the way."""
+    from paddle.inference import create_predictor
 
-    Args:
-        precision: "fp32", "fp16" or "int8".
-        paddle_version: for instance "2.6.2"; "0.0.0", a build from source, counts as new.
-    """
-    if precision == "fp32":
-        return [*NMS_OPS]
-    major, minor = (int(part) for part in paddle_version.split(".")[:2])
-    keeps_float32 = (major, minor) >= (2, 6) or major == 0
-    deformable = [] if keeps_float32 else ["deformable_conv"]
-    return [*NMS_OPS, *deformable, *IOU_AWARE_OPS, IOU_AWARE_DIVISION["program"]]
-
-
-def _feed_and_run(predictor, inputs: "dict[str, np.ndarray]") -> None:
-    for name in predictor.get_input_names():
-        handle = predictor.get_input_handle(name)
-        handle.reshape(inputs[name].shape)
-        handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
-    predictor.run()
-
-
-def _digest(content: dict) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _digest_of_files(*paths: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for path in paths:
-        with open(path, "rb") as stream:
-            for block in iter(lambda: stream.read(1 << 22), b""):
-                digest.update(block)
-    return digest.hexdigest()
+    predictor = create_predictor(config)
+    try:
+        for inputs in batches:
+            bind_inputs(predictor, inputs)
+            predictor.run()
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # their variables hold the predictor
+        raise
+    finally:
+        del predictor
+        gc.collect()

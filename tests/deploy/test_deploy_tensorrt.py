@@ -1,6 +1,7 @@
 """What is asked of Paddle for TensorRT, noted by a Config that only remembers; no GPU is needed."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -76,7 +77,8 @@ def test_shapes_of_an_open_input_are_collected_once(deploy, program, gpu, capsys
     options = options_of(deploy, batch_size=4, min_side=96, opt_side=128, max_side=192)
     detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
     shapes = str(detector.engine.tensorrt.folder / "shapes.pbtxt")
-    assert gpu.call("collect_shape_range_info", 0) == ((shapes,), {})
+    assert gpu.call("collect_shape_range_info", 0) == ((shapes + ".part",), {})
+    assert Path(shapes).is_file() and not Path(shapes + ".part").exists()
     assert gpu.call("enable_tensorrt_engine", 0) is None
     usual = (4, 3, 128, 128)  # Paddle tunes for the sides that it sees most often
     assert gpu.runs[0] == [(1, 3, 96, 96), usual, usual, (4, 3, 192, 192)]
@@ -85,6 +87,59 @@ def test_shapes_of_an_open_input_are_collected_once(deploy, program, gpu, capsys
     assert detector.engine.fixed_batch is None
     deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
     assert len(gpu.calls) == 3 and gpu.call("collect_shape_range_info") is None
+
+
+def out_of_memory_at(monkeypatch, gpu, number):
+    """Lets run `number` of every predictor fail."""
+    predictor = gpu.predictor
+
+    def fragile(config):
+        made, runs = predictor(config), []
+
+        def run(self):
+            runs.append(number)
+            if len(runs) == number:
+                raise RuntimeError("(ResourceExhausted) Out of memory error on GPU 0.")
+
+        monkeypatch.setattr(type(made), "run", run)
+        return made
+
+    monkeypatch.setattr(inference, "create_predictor", fragile)
+
+
+def files_of_the_cache(program):
+    """Names of the files and folders in the only folder of the cache."""
+    (folder,) = (program / "trt_cache").iterdir()
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_half_collected_shapes_are_not_kept(deploy, program, gpu, monkeypatch):
+    """Paddle writes what it noted also after an error, as soon as the predictor goes."""
+    open_input(program)
+    with monkeypatch.context() as patch:
+        out_of_memory_at(patch, gpu, 4)
+        with pytest.raises(UserError, match="Out of memory") as caught:
+            deploy.detector.Detector(program, "GPU", "trt_fp16")
+        assert len(gpu.runs[0]) == 4 and files_of_the_cache(program) == ["about.json", "lock"]
+        del caught
+    assert files_of_the_cache(program) == ["about.json", "lock"]
+    deploy.detector.Detector(program, "GPU", "trt_fp16")
+    assert gpu.call("collect_shape_range_info", 1) is not None and len(gpu.runs[1]) == 4
+    assert files_of_the_cache(program) == ["about.json", "lock", "shapes.pbtxt"]
+
+
+def test_half_a_calibration_is_not_kept(deploy, program, gpu, tiny_coco, monkeypatch):
+    options = options_of(deploy, batch_size=5, calib_dir=tiny_coco / "images")
+    with monkeypatch.context() as patch:
+        out_of_memory_at(patch, gpu, 2)
+        with pytest.raises(UserError, match="Out of memory"):
+            deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
+    assert files_of_the_cache(program) == ["about.json", "lock"]
+    killed = next((program / "trt_cache").iterdir()) / "calibration" / "_opt_cache"
+    killed.mkdir(parents=True)
+    (killed / "trt_calib_7").write_text("ranges of a few pictures")
+    deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
+    assert files_of_the_cache(program) == ["about.json", "lock", "trt_calib_1", "trt_calib_2"]
 
 
 def test_sides_of_an_open_input_are_checked(deploy, program, gpu):
@@ -113,7 +168,7 @@ def test_int8_calibrates_once(deploy, program, gpu, tiny_coco, capsys):
     detector = deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
     assert gpu.runs == [[(5, 3, 96, 128)] * 2, []]  # 12 pictures, whole batches only
     written = [path.name for path in detector.engine.tensorrt.folder.iterdir()]
-    assert sorted(written) == ["about.json", "trt_calib_1", "trt_calib_2"]
+    assert sorted(written) == ["about.json", "lock", "trt_calib_1", "trt_calib_2"]
     assert not (program / "_opt_cache").exists()
     assert gpu.call("enable_tensorrt_engine", 0)[1]["use_static"] is False
     assert gpu.call("enable_tensorrt_engine", 1)[1]["use_static"] is True
@@ -161,10 +216,51 @@ def test_the_cache_is_keyed_by_all_that_an_engine_depends_on(deploy, program, gp
     path = program / "infer_cfg.yml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "min_subgraph_size": 8}))
     others.append(folder())
-    assert len({first, *others}) == 9
+    setup = deploy.tensorrt_config
+    monkeypatch.setattr(setup, "WORKSPACE_BYTES", 1 << 31)
+    others.append(folder())
+    kept_out = setup.ops_outside_tensorrt
+    monkeypatch.setattr(setup, "ops_outside_tensorrt", lambda *args: [*kept_out(*args), "relu"])
+    others.append(folder())
+    assert gpu.call("exp_disable_tensorrt_ops") == (([*NMS, *KEPT_OUT, "relu"],), {})
+    assert len({first, *others}) == 11
     about = json.loads((program / "trt_cache" / first / "about.json").read_text())
     assert about["gpu"] == GPU and about["tensorrt"] == [[8, 6, 1]] * 2
     assert about["shapes"]["image"] == [[1, 3, 96, 128]] * 3
+    assert about["outside_tensorrt"] == [*NMS, *KEPT_OUT]
+
+
+def test_one_run_at_a_time_builds_in_a_folder(deploy, program, gpu, monkeypatch, capsys):
+    fcntl = pytest.importorskip("fcntl", reason="no file locks on this system")
+    lock, create, states = fcntl.flock, inference.create_predictor, []
+    folder = deploy.detector.Detector(program, "GPU", "trt_fp16").engine.tensorrt.folder
+    other_run = open(folder / "lock", "a")  # noqa: SIM115, closed below
+
+    def is_locked():
+        with open(folder / "lock", "a") as another:
+            try:
+                lock(another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def create_predictor(config):
+        states.append(is_locked())
+        return create(config)
+
+    def flock(file, how):
+        if how == fcntl.LOCK_EX:  # it waits for the other run, which ends now
+            assert capsys.readouterr().out == (
+                f"TensorRT: waiting for another run that is building engines in {folder}\n"
+            )
+            other_run.close()
+        return lock(file, how)
+
+    monkeypatch.setattr(inference, "create_predictor", create_predictor)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock(other_run, fcntl.LOCK_EX)
+    deploy.detector.Detector(program, "GPU", "trt_fp16")
+    assert other_run.closed and states == [True] and not is_locked()
 
 
 def test_cache_folder_of_choice_and_one_that_cannot_be_written(deploy, program, gpu, tmp_path):
@@ -210,3 +306,20 @@ def test_a_missing_picture_fills_an_engine_of_fixed_batch(deploy, program, gpu, 
     assert [len(rows) for rows in detector.predict([black, black])] == [2, 2]
     with pytest.raises(UserError, match="4 pictures at once, .* has a TensorRT engine for 3"):
         detector.predict([black] * 4)
+
+
+def test_the_engine_is_built_for_the_batch_of_the_detector(deploy, program, gpu):
+    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", batch_size=8)
+    assert detector.fixed_batch == 8
+    assert gpu.call("enable_tensorrt_engine")[1]["max_batch_size"] == 8
+    options = options_of(deploy, batch_size=2)
+    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options, batch_size=8)
+    assert detector.fixed_batch == 2
+
+
+def test_sides_of_the_command_line_are_those_of_the_options(deploy):
+    arguments = ["--model_dir", "x", "--image_file", "a.jpg"]
+    args = deploy.infer.build_parser().parse_args(arguments)
+    options = options_of(deploy)
+    sides = (options.min_side, options.opt_side, options.max_side)
+    assert (args.trt_min_shape, args.trt_opt_shape, args.trt_max_shape) == sides == (320, 640, 1280)

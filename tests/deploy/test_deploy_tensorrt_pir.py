@@ -1,6 +1,7 @@
 """TensorRT for a model.json of Paddle 3: what is asked of paddle.tensorrt, which only builds with
 CUDA have."""
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -74,6 +75,9 @@ def test_conversion_of_a_paddle_3_graph(deploy, pir, gpu, converted, mode, monke
     else:
         assert not hasattr(config, "ops_run_float")
         names = NMS
+    about = json.loads((folder / "about.json").read_text())
+    assert about["outside_tensorrt"] == config.disable_ops
+    assert about["in_float32"] == getattr(config, "ops_run_float", [])
     assert config.disable_ops == [f"pd_op.{name}" for name in names]
     assert gpu.call("files") == (("model.json", "model.pdiparams"), {})
     assert gpu.call("enable_tensorrt_engine") is None
