@@ -5,8 +5,9 @@ from typing import Optional, Union
 
 import numpy as np
 import yaml
+from infer_options import ENGINES
 
-from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.data.image_ops import Preprocess
 
 FORMAT_VERSION = 1
@@ -35,6 +36,10 @@ _EXPORT_HINT = {
 class ModelFolder:
     """The files that tools/export_model.py writes, and the content of infer_cfg.yml.
 
+    Args:
+        folder: written by tools/export_model.py.
+        engine: "paddle", "onnxruntime" or "openvino", which read different files of it.
+
     Attributes:
         graph, params: files of the network; `params` is None for an .onnx, which holds its own.
         settings: infer_cfg.yml.
@@ -45,11 +50,14 @@ class ModelFolder:
         batch: the only number of pictures the graph takes at once; None where it takes any.
 
     Raises:
+        UserError: there is no such engine.
         DataError: the folder or one of its files is missing.
         ConfigError: infer_cfg.yml cannot be used.
     """
 
     def __init__(self, folder: Union[str, Path], engine: str = "paddle"):
+        if engine not in ENGINES:
+            raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
         self.path = Path(folder)
         if not self.path.is_dir():
             reason = "is a file, not a folder" if self.path.exists() else "no such folder"
@@ -130,7 +138,8 @@ class ModelFolder:
         path = self.path / CONFIG_FILE
         try:
             preprocess = Preprocess(self.settings["Preprocess"])
-            self._check_size()
+            if self.input_hw is not None:
+                check_size(preprocess, self.input_hw)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -140,15 +149,36 @@ class ModelFolder:
             ) from error
         return preprocess
 
-    def _check_size(self) -> None:
-        """The graph takes one size only, and fails deep inside for any other."""
-        if self.input_hw is None:
-            return
-        needed = list(self.input_hw)
-        for op in self.settings["Preprocess"]:
-            size = op.get("target_size", needed)
-            if np.broadcast_to(size, 2).tolist() != needed:
-                raise ConfigError(
-                    f"target_size: found {size}, allowed: {needed}, the size of the graph's input; "
-                    "for another size export the model again"
-                )
+
+def check_size(preprocess: Preprocess, input_hw: "tuple[int, int]") -> None:
+    """The graph takes one size only, and fails deep inside for any other: two pictures, a wide and
+    a tall one, are prepared to see what they become.
+
+    Raises:
+        ConfigError: another size than `input_hw`; names the key that is to blame.
+    """
+    for shape in ((32, 64, 3), (64, 32, 3)):
+        try:
+            found = preprocess(np.zeros(shape, np.uint8))["image"].shape[1:]
+        except ImageError:  # it does not fit into its padding
+            found = None
+        if found != input_hw:
+            key, value, advice = _wrong_size(preprocess, input_hw)
+            raise ConfigError(
+                f"Preprocess.{key}: found {value}, allowed: {advice}, the size of the graph's "
+                "input; for another size export the model again"
+            )
+
+
+def _wrong_size(preprocess: Preprocess, input_hw: "tuple[int, int]") -> tuple:
+    """Key, value and what is allowed for a list that gives another size than `input_hw`."""
+    needed = list(input_hw)
+    pad = None if preprocess.pad_args is None else list(preprocess.pad_args[0])
+    if pad is not None and pad != needed:
+        return "Pad.size", pad, needed
+    if preprocess.resize_args is None:
+        return "Resize", "none", f"a target_size of {needed}"
+    target, keeps_ratio, _ = preprocess.resize_args
+    if keeps_ratio and pad is None and list(target) == needed:
+        return "Resize.keep_ratio", "true without Pad", f"false, or a Pad to {needed}"
+    return "Resize.target_size", list(target), needed

@@ -92,7 +92,8 @@ def test_unusable_infer_cfg(deploy, broken):
         ),
         (
             yaml.safe_dump({**settings, "image_shape": [3, 64, 64]}),
-            "target_size: found [96, 128], allowed: [64, 64], the size of the graph's input",
+            "Preprocess.Resize.target_size: found [96, 128], allowed: [64, 64], the size of the "
+            "graph's input; for another size export the model again",
         ),
     ]
     for text, reason in cases:
@@ -100,6 +101,44 @@ def test_unusable_infer_cfg(deploy, broken):
         with pytest.raises(ConfigError) as caught:
             deploy.detector.Detector(broken)
         assert str(caught.value).startswith(f"{path}: {reason}")
+
+
+SIZE = {"type": "Resize", "target_size": [96, 128], "keep_ratio": False}
+RATIO = {**SIZE, "keep_ratio": True}
+
+
+@pytest.mark.parametrize(
+    ("ops", "reason"),
+    [
+        ([RATIO, {"type": "Pad", "size": [96, 160]}], "Pad.size: found [96, 160], allowed: [96, 1"),
+        (
+            [{**RATIO, "target_size": [128, 128]}, {"type": "Pad", "size": [96, 128]}],
+            "Resize.target_size: found [128, 128], allowed: [96, 128], the size of the graph's inp",
+        ),
+        (
+            [RATIO],
+            "Resize.keep_ratio: found true without Pad, allowed: false, or a Pad to [96, 128",
+        ),
+        (
+            [{"type": "Permute"}],
+            "Resize: found none, allowed: a target_size of [96, 128], the size",
+        ),
+        ([{"type": "Pad", "size": [96, 128]}], None),
+        ([RATIO, {"type": "Pad", "size": [96, 128]}], None),
+        ([{**RATIO, "target_size": [64, 64]}, {"type": "Pad", "size": [96, 128]}], None),
+    ],
+)
+def test_preprocessing_that_gives_another_size(deploy, broken, ops, reason):
+    """Also where it is the padding that does, or the shape of a picture that is kept."""
+    path = broken / "infer_cfg.yml"
+    settings = {**yaml.safe_load(path.read_text()), "Preprocess": ops}
+    path.write_text(yaml.safe_dump(settings))
+    if reason is None:
+        deploy.model_folder.ModelFolder(broken)
+        return
+    with pytest.raises(ConfigError) as caught:
+        deploy.model_folder.ModelFolder(broken)
+    assert str(caught.value).startswith(f"{path}: Preprocess.{reason}")
 
 
 @pytest.mark.parametrize("kind", ["parameters", "graph"])
