@@ -16,7 +16,7 @@ from typing import Optional, Sequence, Union
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np  # noqa: E402
-from infer_options import DEFAULT_THREADS, ENGINES  # noqa: E402
+from infer_options import DEFAULT_THREADS  # noqa: E402
 from model_folder import ModelFolder  # noqa: E402
 from tensorrt_config import TensorRTOptions  # noqa: E402
 
@@ -39,8 +39,7 @@ def open_engine(
         `PaddleEngine`, `OnnxRuntimeEngine` or `OpenVinoEngine`. `run(inputs)` does all; `bind`,
         `execute`, `synchronize` and `outputs` are its steps.
     """
-    if engine not in ENGINES:
-        raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
+    check_bfloat16(engine, device, enable_mkldnn, enable_mkldnn_bfloat16)
     check_target(files, device, enable_mkldnn_bfloat16)
     if engine == "paddle":
         from engine_paddle import PaddleEngine
@@ -52,8 +51,24 @@ def open_engine(
         raise UserError(f"--run_mode {run_mode} needs --engine paddle")
     from engine_onnx import OnnxRuntimeEngine, OpenVinoEngine
 
-    kind = OnnxRuntimeEngine if engine == "onnxruntime" else OpenVinoEngine
-    return kind(files, device, cpu_threads)
+    kinds = {"onnxruntime": OnnxRuntimeEngine, "openvino": OpenVinoEngine}
+    return kinds[engine](files, device, cpu_threads)
+
+
+def check_bfloat16(engine: str, device: str, onednn: bool, bfloat16: bool) -> None:
+    """Refuses bfloat16 where nothing would come of it.
+
+    Raises:
+        UserError: names what it needs.
+    """
+    needs = {
+        "--engine paddle": engine == "paddle",
+        "--device CPU": device == "CPU",
+        "--enable_mkldnn": onednn,
+    }
+    missing = [option for option, is_given in needs.items() if not is_given]
+    if bfloat16 and missing:
+        raise UserError(f"--enable_mkldnn_bfloat16 needs {', '.join(missing)}")
 
 
 def check_target(files: ModelFolder, device: str, bfloat16: bool) -> None:
@@ -106,8 +121,6 @@ class Detector:
         batch_size: int = 1,
         own_process: bool = False,
     ):
-        if engine not in ENGINES:
-            raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
         self.files = ModelFolder(model_dir, engine)
         stage = self.files.settings.get("stage", "nms")
         if stage != "nms":
@@ -158,7 +171,7 @@ class Detector:
 
         Returns:
             For each picture float32 [M, 6]: class, score, x1, y1, x2, y2 in its pixels, the highest
-            score first.
+            score first (the network's own order is by class where its NMS is the greedy one).
         """
         return self.run([self.preprocess(image) for image in images])
 
@@ -168,11 +181,12 @@ class Detector:
 
     def run(self, samples: "list[dict[str, np.ndarray]]") -> "list[np.ndarray]":
         """The network on preprocessed pictures; see `predict` for the result."""
-        count = len(samples)
+        if not samples:
+            return []
         full = self._filled_up(samples)
         bbox, bbox_num = self.engine.run(stack_samples(full))[:2]
         rows = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])
-        return rows[:count]
+        return [best_first(found) for found in rows[: len(samples)]]
 
     @property
     def fixed_batch(self) -> Optional[int]:
@@ -193,6 +207,11 @@ class Detector:
                 f"{batch}; --batch_size {batch} fits"
             )
         return samples + samples[-1:] * (batch - len(samples))
+
+
+def best_first(rows: np.ndarray) -> np.ndarray:
+    """Detections [M, 6] by falling score; rows of equal scores keep their order."""
+    return rows[np.argsort(-rows[:, 1], kind="stable")]
 
 
 def stack_samples(samples: "list[dict[str, np.ndarray]]") -> "dict[str, np.ndarray]":

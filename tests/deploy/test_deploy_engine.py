@@ -86,6 +86,23 @@ def test_bfloat16_only_where_the_cpu_has_it(deploy, exported, capsys, monkeypatc
     assert engine.kernels == "oneDNN bfloat16"
 
 
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"engine": "onnxruntime"}, "--engine paddle"),
+        ({"engine": "openvino", "device": "GPU"}, "--engine paddle, --device CPU"),
+        ({"device": "GPU"}, "--device CPU"),
+        ({"enable_mkldnn": False}, "--enable_mkldnn"),
+    ],
+)
+def test_bfloat16_that_would_be_ignored_is_refused(deploy, broken, options, needed):
+    for name in ("model.onnx", "model_portable.onnx"):
+        (broken / name).write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        deploy.detector.Detector(broken, enable_mkldnn_bfloat16=True, **options)
+    assert str(caught.value) == f"--enable_mkldnn_bfloat16 needs {needed}"
+
+
 class FakeConfig:
     """Notes the names of what is called."""
 

@@ -72,6 +72,21 @@ def test_an_export_for_one_batch_size(deploy, broken, tmp_path, monkeypatch):
         fixed.predict([picture] * 4)
 
 
+def test_the_highest_score_comes_first(detector, monkeypatch):
+    """Whatever order the NMS gives: the greedy one gives classes in turn."""
+    bbox = np.zeros((5, 6), np.float32)
+    bbox[:, 0], bbox[:, 1] = [0, 1, 1, 2, 0], [0.5, 0.9, 0.5, 0.7, 0.1]
+    outputs = (bbox, np.array([4, 1], np.int32))
+    monkeypatch.setattr(detector.engine, "run", lambda inputs: outputs)
+    first, second = detector.predict([np.zeros((9, 9, 3), np.uint8)] * 2)
+    np.testing.assert_array_equal(first, bbox[[1, 3, 0, 2]])
+    np.testing.assert_array_equal(second, bbox[4:])
+
+
+def test_no_picture(detector):
+    assert detector.predict([]) == []
+
+
 def test_nothing_found(detector, monkeypatch):
     empty = (np.zeros((0, 6), np.float32), np.zeros(2, np.int32))
     monkeypatch.setattr(detector.engine, "run", lambda inputs: empty)
