@@ -51,6 +51,8 @@ def main() -> int:
     args = parser.parse_args()
     if not args.config and not args.model_dir:
         raise ConfigError("give -c CONFIG, or --model_dir with exported folders")
+    if (args.opt or args.print_config) and not args.config:
+        raise ConfigError("-o and --print-config are about a configuration: give -c CONFIG as well")
     if min(args.repeats, args.warmup, args.threads) < 1:
         raise ConfigError("--repeats, --warmup and --threads: 1 or more")
     for library in ("OPENBLAS", "MKL"):  # numpy's matrix products, for the machine's peak

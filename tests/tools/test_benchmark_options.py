@@ -85,6 +85,14 @@ def test_folders_take_no_options_of_exporting(settings, options):
         runner.run(None, ["gone"], None, runner.Settings(**settings), silent)
 
 
+@pytest.mark.parametrize("option", [["-o", "num_classes=3"], ["--print-config"]])
+def test_options_about_a_configuration_need_one(repo, monkeypatch, option):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--model_dir", "gone", *option])
+    with pytest.raises(ConfigError, match="-o and --print-config .* give -c CONFIG"):
+        runpy.run_path(str(repo / "tools/benchmark.py"))["main"]()
+
+
 # -------------------------------------------------------------------------------- the network input
 @pytest.mark.parametrize("random_weights", [True, False])
 def test_a_size_that_cannot_be_is_said_once(small_config, tmp_path, random_weights):

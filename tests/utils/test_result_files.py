@@ -48,13 +48,20 @@ def test_unknown_formats_and_unwritable_places_are_named(tmp_path):
 
 
 # --------------------------------------------------------------------------------- input pictures
-def test_a_write_that_fails_leaves_no_piece(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "cause, error, words",
+    [
+        (OSError(28, "No space left on device"), ImageError, "a.json: cannot be written .No space"),
+        (KeyboardInterrupt(), KeyboardInterrupt, ""),
+    ],
+)
+def test_a_write_that_fails_leaves_no_piece(tmp_path, monkeypatch, cause, error, words):
     def full(path, data):
         path.touch()
-        raise OSError(28, "No space left on device")
+        raise cause
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ImageError, match="a.json: cannot be written .No space left on device"):
+    with pytest.raises(error, match=words):
         write_json(tmp_path / "a.json", [1])
     assert list(tmp_path.iterdir()) == []
 
