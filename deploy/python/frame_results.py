@@ -22,6 +22,10 @@ from ppdet_lite.utils.visualize import (
     write_json,
 )
 
+MOST_FRAMES_OFF = 1
+"""So far the written video may be off the time of a live source, whose frames never come at quite
+equal intervals: without it frames would be doubled and left out all the time."""
+
 
 class VideoFile:
     """A video that is written frame by frame; it is opened with the first one.
@@ -167,7 +171,7 @@ class FrameResults:
         found = detection_records(bbox, self.class_names, self.threshold)
         line = {
             "frame": frame.index,
-            "time_s": round(frame.index / self.source.fps, 3),
+            "time_s": round(frame.time_s, 3),
             "detections": found,
         }
         with self._named_errors():
@@ -180,14 +184,21 @@ class FrameResults:
             self._write_video(frame, bbox)
 
     def _write_video(self, frame, bbox: np.ndarray) -> None:
-        """Frames of a live source that were skipped show the last one again, so that the video
-        keeps the time."""
+        """Keeps the time of a live source: where frames are missing, the last one is shown again,
+        and where there are more than the rate of the video, they are left out of it."""
+        place = round(frame.time_s * self.source.fps)
+        if self._drawn is None:
+            self._next = place
+        late = place - self._next
+        if late < -MOST_FRAMES_OFF:
+            return
         drawn = draw_detections(frame.image, bbox, self.class_names, self.threshold)
-        while self._drawn is not None and self._next < frame.index:
-            self.video.write(self._drawn)
-            self._next += 1
+        if late > MOST_FRAMES_OFF:
+            for _ in range(late):
+                self.video.write(self._drawn)
+            self._next = place
         self.video.write(drawn)
-        self._drawn, self._next = drawn, frame.index + 1
+        self._drawn, self._next = drawn, self._next + 1
 
     def close(self) -> "list[Path]":
         """Finishes all files and returns those that were written.

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import time
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional
 
@@ -12,7 +13,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 
 DEFAULT_FPS = 25.0
-"""For sources that do not know their own, many cameras among them."""
+"""Of the written video for sources that do not know their own, many cameras among them."""
 
 OPEN_TIMEOUT_MS = 10_000
 
@@ -29,10 +30,13 @@ class Frame(NamedTuple):
         index: number of the frame in the source, from 0; frames of a live source that were
             skipped count.
         image: uint8 [H, W, 3] RGB.
+        time_s: seconds since the first frame; of a live source by the clock, because the rate that
+            cameras tell, if any, is seldom the one they keep.
     """
 
     index: int
     image: np.ndarray
+    time_s: float
 
 
 class FrameSource:
@@ -61,6 +65,7 @@ class FrameSource:
         self.stem = stem
         self.is_live = is_live
         self.max_frames = max_frames
+        self.clock = time.monotonic
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else DEFAULT_FPS
         frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -75,14 +80,17 @@ class FrameSource:
         Raises:
             DataError: a live source stopped, or a file has no frame that can be decoded.
         """
-        index = 0
+        index, start = 0, None
         try:
             while self.max_frames is None or index < self.max_frames:
                 done, image = self.capture.read()
                 if not done or image is None:
                     self._check_end(index)
                     return
-                yield Frame(index, _as_rgb(image))
+                now = self.clock()
+                start = now if start is None else start
+                time_s = now - start if self.is_live else index / self.fps
+                yield Frame(index, _as_rgb(image), time_s)
                 index += 1
         finally:
             self.capture.release()

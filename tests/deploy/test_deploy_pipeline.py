@@ -36,7 +36,7 @@ def pipeline_of(deploy, frames, written, detect=None, prepare=None, **options):
 
 
 def numbered(deploy, count):
-    return (deploy.frame_sources.Frame(index, index) for index in range(count))
+    return (deploy.frame_sources.Frame(index, index, 0) for index in range(count))
 
 
 def test_order_is_kept_in_batches(deploy):
@@ -89,7 +89,7 @@ def test_an_error_in_any_stage_ends_the_run_with_its_message(deploy, stage):
         raise RuntimeError(f"broken {stage}")
 
     def failing_frames():
-        yield deploy.frame_sources.Frame(0, 0)
+        yield deploy.frame_sources.Frame(0, 0, 0)
         fail()
 
     written = []
@@ -123,7 +123,7 @@ def test_a_live_source_skips_what_the_network_cannot_follow(deploy):
     def frames():
         for index in range(100):
             time.sleep(0.001)
-            yield deploy.frame_sources.Frame(index, index)
+            yield deploy.frame_sources.Frame(index, index, 0)
 
     def detect(samples):
         time.sleep(0.01)

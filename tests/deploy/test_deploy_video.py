@@ -222,33 +222,11 @@ def test_a_camera_that_closes_is_named_and_what_it_gave_is_kept(
     assert str(caught.value) == "--camera_id 0: closed after 7 frames"
     assert capture.released
     fps, frames = read_video(tmp_path / "camera_0.mp4")
-    assert fps == 25 and 1 <= len(frames) <= 7
+    assert fps == 25 and len(frames) >= 1
     assert "camera_0.mp4" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------------------------- the sources
-def test_passwords_are_masked(deploy):
-    mask = deploy.frame_sources.without_password
-    assert mask("rtsp://10.0.0.7/a@b:c") == "rtsp://10.0.0.7/a@b:c"
-    assert mask("rtsp://admin:pa:ss@10.0.0.7:554/x") == "rtsp://admin:***@10.0.0.7:554/x"
-    assert mask("http://10.0.0.7:8080/video@b") == "http://10.0.0.7:8080/video@b"
-    assert mask("rtsp://[fe80::1]:554/a@b") == "rtsp://[fe80::1]:554/a@b"
-    assert mask("rtsp://me:p@ss@10.0.0.7/x@y") == "rtsp://me:***@10.0.0.7/x@y"
-    assert mask("rtsp://me:pa/ss@10.0.0.7/x") == "rtsp://me:***@10.0.0.7/x"
-    assert mask("http://cam/x?user=me&PASSWORD=a:b&c=1") == "http://cam/x?user=me&PASSWORD=***&c=1"
-    assert mask("rtsp://me@mail.com:secret@10.0.0.7/x") == "rtsp://me@mail.com:***@10.0.0.7/x"
-    assert (
-        mask("rtsp://me@mail.com:s@x@[fe80::1]:554/x") == "rtsp://me@mail.com:***@[fe80::1]:554/x"
-    )
-    assert mask("rtsp://me@10.0.0.7:554/a@b") == "rtsp://me@10.0.0.7:554/a@b"
-    for name in ("password", "pwd", "psw", "pw", "pass_word", "access_token", "apikey", "authKey"):
-        masked = f"rtsp://cam/x?user=me&{name}=***&channel=1"
-        assert mask(masked.replace("***", "a/b:c@d")) == masked
-    path = "rtsp://cam:554/user=admin_password=***"
-    assert mask(path.replace("***", "tl_channel=1.sdp")) == path
-    assert mask("rtsp://cam/monkey/x?channel=1&fps=5") == "rtsp://cam/monkey/x?channel=1&fps=5"
-
-
 def test_gray_frames_and_strange_rates(deploy):
     class Gray(StubCapture):
         def read(self):
@@ -316,22 +294,14 @@ def test_a_video_of_changing_size_is_refused(deploy, tmp_path):
     video.close()
 
 
-def test_skipped_frames_keep_the_time_of_the_video(deploy, tmp_path):
-    source = live(deploy, StubCapture(fps=10.0))
-    results = deploy.frame_results.FrameResults(source, tmp_path, ["a"], 0.5)
-    nothing = np.zeros((0, 6), np.float32)
-    for index in (0, 1, 5):
-        results.write(deploy.frame_sources.Frame(index, frame_image(index)), nothing)
-    assert sorted(results.close()) == [tmp_path / "cam.jsonl", tmp_path / "cam.mp4"]
-    _, frames = read_video(tmp_path / "cam.mp4")
-    assert [number_of(frame) for frame in frames] == [0, 1, 1, 1, 1, 5]
-
-
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_said_and_the_other_files_are_finished(deploy, tmp_path):
     source = live(deploy, StubCapture(fps=10.0))
     results = deploy.frame_results.FrameResults(source, tmp_path, ["a"], 0.5, save_results=True)
-    row, frame = np.array([[0, 0.9, 1, 2, 30, 40]]), deploy.frame_sources.Frame(0, frame_image(0))
+    row, frame = (
+        np.array([[0, 0.9, 1, 2, 30, 40]]),
+        deploy.frame_sources.Frame(0, frame_image(0), 0),
+    )
     results.write(frame, row)
     results._lines.close()
     results._lines = open("/dev/full", "w", 1)  # noqa: SIM115, closed by the results
