@@ -1,7 +1,5 @@
 """Runs model.json or model.pdmodel with Paddle Inference: CPU (oneDNN), GPU (TensorRT), XPU."""
 
-import ctypes
-import functools
 import sys
 import warnings
 from pathlib import Path
@@ -14,7 +12,7 @@ from paddle_inputs import bind_inputs
 from tensorrt_config import TensorRTOptions, TensorRTSetup
 from tensorrt_versions import check_tensorrt
 
-from ppdet_lite.core.cpu import cpu_has_any, prefer_fast_blas
+from ppdet_lite.core.cpu import cpu_has_any, keep_freed_memory, prefer_fast_blas
 from ppdet_lite.core.errors import UserError
 
 PADDLE_ERRORS = (RuntimeError, ValueError, NotImplementedError, MemoryError, OSError)
@@ -251,20 +249,3 @@ def _has_bfloat16() -> bool:
         file=sys.stderr,
     )
     return False
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Lets the C library reuse the memory of feature maps instead of returning it to the system.
-
-    Paddle allocates large maps anew in every run; glibc takes them from the system and gives them
-    back each time, and the system clears every page. With a C library that knows no mallopt this
-    does nothing.
-    """
-    m_trim_threshold, m_mmap_max = -1, -4
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
-        return
-    mallopt(m_mmap_max, 0)
-    mallopt(m_trim_threshold, 2**31 - 1)

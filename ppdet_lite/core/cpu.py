@@ -1,5 +1,6 @@
 """What the processor can do, and what has to be said for Paddle to use it."""
 
+import ctypes
 import functools
 import os
 from typing import Sequence
@@ -36,3 +37,20 @@ def prefer_fast_blas() -> None:
     """
     if "AuthenticAMD" in cpu_info() and cpu_has_any(("avx2",)):
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Lets the C library reuse the memory of feature maps instead of returning it to the system.
+
+    Paddle allocates large maps anew in every run; glibc takes them from the system and gives them
+    back each time, and the system clears every page. With a C library that knows no mallopt this
+    does nothing.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
+        return
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**31 - 1)

@@ -17,7 +17,7 @@ from paddle import nn
 from paddle.nn.functional import relu
 from paddle.nn.initializer import Normal
 
-from ppdet_lite.core.cpu import prefer_fast_blas
+from ppdet_lite.core.cpu import keep_freed_memory, prefer_fast_blas
 from ppdet_lite.engine.export_graph import save_paddle_graph
 from ppdet_lite.engine.export_options import ExportOptions
 from ppdet_lite.engine.export_runners import ExportedModel
@@ -132,7 +132,9 @@ def benchmark_layers(
         repeats: rounds; fastest rounds count, because other work only makes rounds slower.
         say: takes lines about the progress.
     """
-    prefer_fast_blas()  # as deployment does; the sampling of deformable convolutions depends on it
+    # As deployment does; both change which form is faster.
+    prefer_fast_blas()
+    keep_freed_memory()
     cases = {}
     for kind in kinds:
         cases[kind] = []

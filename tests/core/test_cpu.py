@@ -1,4 +1,6 @@
+import ctypes
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,3 +28,13 @@ def test_what_the_user_has_set_stays(monkeypatch):
     monkeypatch.setattr(cpu, "cpu_info", lambda: "vendor_id : AuthenticAMD\nflags : avx2\n")
     cpu.prefer_fast_blas()
     assert os.environ["MKL_DEBUG_CPU_TYPE"] == "4"
+
+
+def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch):
+    asked = []
+    library = SimpleNamespace(mallopt=lambda *setting: asked.append(setting))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    cpu.keep_freed_memory.__wrapped__()  # without the memory of having been called
+    assert asked == [(-4, 0), (-1, 2**31 - 1)]  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    cpu.keep_freed_memory.__wrapped__()
