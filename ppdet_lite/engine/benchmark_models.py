@@ -29,6 +29,8 @@ CANDIDATE_SHARE = 1e-3
 """Share of scores above the threshold on photos, with a trained network; random weights are shifted
 to it, because the time of NMS depends on it alone."""
 
+NOTHING_TO_CHANGE = "--target cpu changes no layer of this network, so its export is the plain one"
+
 
 def export_stages(
     cfg,
@@ -53,9 +55,10 @@ def export_stages(
     Raises:
         CheckpointError: weights that are missing or do not belong to the model.
         UserError: an input size that the network does not take.
+        DataError: `parent` cannot be written to.
     """
     side = network_size(cfg, size or None, may_be_free=False)
-    parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(parent)
     groups = _written_together({ENGINES[name].kind for name in engines})
     folders, reasons = {}, {}
     with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
@@ -66,6 +69,14 @@ def export_stages(
     kinds = {name: ENGINES[name].kind for name in engines}
     left_out = {name: reasons[kind] for name, kind in kinds.items() if kind in reasons}
     return folders, note, left_out
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise DataError(f"--output_dir {path}: cannot be written to ({error.strerror})") from error
 
 
 def _written_together(kinds: "set[Kind]") -> "list[tuple[Kind, ...]]":
@@ -116,6 +127,9 @@ def _export(
             return
         for kind in kinds:
             _export(cfg, parent, stage, side, (kind,), folders, reasons, say)
+        return
+    if _settings(folder).get("target", "any") != target:
+        reasons.update(dict.fromkeys(kinds, NOTHING_TO_CHANGE))
         return
     folders.update({(stage, kind): folder for kind in kinds})
 

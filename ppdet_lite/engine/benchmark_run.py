@@ -163,7 +163,7 @@ def _jpegs(images: Sequence[str], temporary: Path) -> "list[Path]":
     """The pictures of the options, or a built-in one.
 
     Raises:
-        DataError: a picture that is not a JPEG, or a folder without one.
+        DataError: what is not there, a picture that is not a JPEG, or a folder without one.
     """
     if not images:
         path = temporary / "picture.jpg"
@@ -171,6 +171,8 @@ def _jpegs(images: Sequence[str], temporary: Path) -> "list[Path]":
         return [path]
     paths = []
     for path in map(Path, images):
+        if not path.exists():
+            raise DataError(f"--images {path}: no such file or folder")
         found = list_pictures(path) if path.is_dir() else [path]
         jpegs = [file for file in found if file.suffix.lower() in JPEG_SUFFIXES]
         if not jpegs:

@@ -216,6 +216,8 @@ def test_every_target_is_exported_once_per_stage(monkeypatch, small_config, tmp_
             raise ExportMismatch("another score")
         if target == "cpu" and "onnx" in formats:
             raise UserError("not together")
+        folder.mkdir()
+        (folder / "infer_cfg.yml").write_text(f"target: {target}")
         return folder
 
     monkeypatch.setattr(models, "export_model", export)
@@ -281,6 +283,8 @@ def test_an_engine_that_fell_back_is_not_measured():
 # --------------------------------------------------------------------------------------- the tool
 def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
     cfg = load_config(small_config)
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"")
     cases = [
         (
             runner.Settings(engines=("fast",)),
@@ -290,7 +294,7 @@ def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
         (runner.Settings(input_size=(1, 2, 3)), UserError, "--input-size: found 1 2 3, allowed"),
         (runner.Settings(stages=("nms",)), ConfigError, "--stages: raw, the network alone,"),
         (
-            runner.Settings(images=(str(tmp_path / "a.png"),)),
+            runner.Settings(images=(str(picture),)),
             DataError,
             "a.png: the benchmark reads JPEG files only",
         ),

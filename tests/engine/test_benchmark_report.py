@@ -132,6 +132,24 @@ def test_targets_are_judged_with_the_export_for_cpus():
     }
 
 
+def test_figures_without_a_target_and_without_a_verdict():
+    rows = rows_of_both_targets()
+    small = report.Network("small", 1_000_000, 60_000_000_000, ("ResNet", 18))
+    for network, size in ((small, (640, 640)), (NETWORK, (320, 320))):
+        text = report.markdown(protocol.Result(rows, {}, size, [160.0]), network, {})
+        assert "2.00 times as fast as ONNX Runtime\n" in text and "(target" not in text
+    rows[0].times["raw"] = [1000.0, 2000.0]
+    text = report.markdown(protocol.Result(rows, {}, (640, 640), [160.0]), NETWORK, {})
+    assert text.count(": not judged, the machine was not quiet)") == 3
+    assert "reached)" not in text and "missed)" not in text
+
+
+def test_rounds_are_counted_without_the_network_alone():
+    entry = protocol.Contestant("onednn", {}, times={"nms": [5.0, 6.0]})
+    text = report.markdown(protocol.Result([entry], {}, (640, 640)), NETWORK, {})
+    assert "\nMedians of 2 rounds. " in text
+
+
 def test_no_comparison_with_an_engine_that_did_not_run():
     plain, for_cpu = rows_of_both_targets()[:2]
     text = report.markdown(protocol.Result([for_cpu], {}, (640, 640), [160.0]), NETWORK, {})

@@ -108,12 +108,12 @@ def test_a_size_that_cannot_be_is_said_once(small_config, tmp_path, random_weigh
     assert lines == [] and list(tmp_path.iterdir()) == []
 
 
-def test_random_weights_are_not_kept(small_config, tmp_path, monkeypatch):
-    seen = []
+def test_random_weights_are_not_kept(small_config, folder, tmp_path, monkeypatch):
+    seen, plain = [], folder("plain", "raw", "net", "model.json")
 
     def export(cfg, folder, **options):
         seen.append(os.path.isfile(cfg["weights"]))
-        return folder
+        return plain
 
     monkeypatch.setattr(models, "export_model", export)
     cfg = load_config(small_config)
@@ -122,6 +122,31 @@ def test_random_weights_are_not_kept(small_config, tmp_path, monkeypatch):
     )
     assert seen == [True] and not os.path.exists(cfg["weights"])
     assert list((tmp_path / "kept").iterdir()) == []
+
+
+def test_an_export_for_cpus_that_is_the_plain_one(small_config, folder, tmp_path, monkeypatch):
+    plain = folder("plain", "raw", "net", "model.json", target="any")
+    monkeypatch.setattr(models, "export_model", lambda *arguments, **options: plain)
+    folders, _, left_out = models.export_stages(
+        load_config(small_config),
+        tmp_path / "kept",
+        ("onednn", "onednn_target_cpu"),
+        ("raw", "nms"),
+        random_weights=True,
+        say=silent,
+    )
+    assert set(folders) == {("raw", engines.Kind()), ("nms", engines.Kind())}
+    assert left_out == {"onednn_target_cpu": models.NOTHING_TO_CHANGE}
+
+
+def test_places_that_cannot_be_used_are_named_before_anything_is_made(small_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    settings = runner.Settings(output_dir=str(tmp_path / "file"), random_weights=True)
+    with pytest.raises(DataError, match="--output_dir .*/file: cannot be written to"):
+        runner.run(load_config(small_config), [], None, settings, silent)
+    settings = runner.Settings(images=(str(tmp_path / "gone.jpg"),), random_weights=True)
+    with pytest.raises(DataError, match="--images .*/gone.jpg: no such file or folder"):
+        runner.run(load_config(small_config), [], None, settings, silent)
 
 
 def test_a_report_is_not_lost_with_the_json(folder, tmp_path, monkeypatch):
