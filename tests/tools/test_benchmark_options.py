@@ -35,6 +35,32 @@ def folder(tmp_path):
     return make
 
 
+def test_folders_are_sorted_by_target(tmp_path):
+    settings = {
+        "old": {"stage": "raw"},
+        "cpu": {"stage": "raw", "target": "cpu"},
+        "nms": {"target": "any"},
+    }
+    for name, content in settings.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "infer_cfg.yml").write_text(yaml.safe_dump(content))
+        for file in ("model.json", "model.onnx"):
+            (tmp_path / name / file).write_text("")
+    old, cpu, nms = (tmp_path / name for name in settings)
+    found = models.stage_folders([str(cpu), str(old), str(nms)], ("raw", "nms"))
+    assert found == {
+        ("raw", engines.Kind("paddle", "any")): old,
+        ("raw", engines.Kind("onnx", "any")): old,
+        ("raw", engines.Kind("paddle", "cpu")): cpu,
+        ("raw", engines.Kind("onnx", "cpu")): cpu,
+        ("nms", engines.Kind("paddle", "any")): nms,
+        ("nms", engines.Kind("onnx", "any")): nms,
+    }
+    (cpu / "infer_cfg.yml").write_text("target: toaster")
+    with pytest.raises(DataError, match="cpu/infer_cfg.yml: target: found toaster, allowed: any, "):
+        models.stage_folders([str(cpu)], ("raw",))
+
+
 def test_two_folders_for_the_same(folder):
     first = folder("a", "raw", "net", "model.json", "model.onnx")
     second = folder("b", "raw", "net", "model.onnx")
