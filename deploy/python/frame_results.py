@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.utils.result_files import check_utf8
 from ppdet_lite.utils.visualize import (
     RESULTS_FILE,
     coco_records,
@@ -84,6 +85,7 @@ class VideoFile:
             raise DataError(f"{self.path}: the video is not whole; is the disk full?")
 
     def _open(self, size_hw: "tuple[int, int]") -> None:
+        check_utf8(self.stem, "OpenCV's writer of videos")
         self.stem.parent.mkdir(parents=True, exist_ok=True)
         is_odd = any(side % 2 for side in size_hw)
         own_writer = is_odd and self.fps == int(self.fps)
@@ -111,7 +113,7 @@ def open_alone(path: Path):
         DataError: another process is writing it.
         OSError: it cannot be written.
     """
-    file = open(path, "a", 1, "utf-8")  # noqa: SIM115, the caller closes it
+    file = open(path, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115, the caller closes it
     if fcntl is not None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

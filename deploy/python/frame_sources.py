@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.utils.result_files import check_utf8
 
 DEFAULT_FPS = 25.0
 """Of the written video for sources that do not know their own, many cameras among them."""
@@ -115,6 +116,7 @@ def open_video(path: str, max_frames: Optional[int] = None) -> FrameSource:
     Raises:
         DataError: no such file, or not a video that OpenCV can open.
     """
+    check_utf8(f"--video_file {path}", "OpenCV's reader of videos")
     file = Path(path)
     if not file.is_file():
         reason = "is a folder: use --image_dir" if file.is_dir() else "no such file"
@@ -149,6 +151,7 @@ def open_stream(url: str, max_frames: Optional[int] = None) -> FrameSource:
         DataError: nothing answers there in 10 seconds, or it is no video.
     """
     shown = without_password(url)
+    check_utf8(f"--rtsp {shown}", "OpenCV's reader of videos")
     capture = _open(url, OPEN_TIMEOUT_MS)
     if not capture.isOpened():
         raise DataError(

@@ -40,6 +40,9 @@ def command_line() -> None:
     """
     from ppdet_lite.core.errors import UserError
 
+    for stream in (sys.stdout, sys.stderr):  # no name of a file may end the run by its letters
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         main()

@@ -9,6 +9,7 @@ from infer_options import ENGINES
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.data.image_ops import Preprocess
+from ppdet_lite.utils.result_files import check_utf8
 
 FORMAT_VERSION = 1
 """Highest format_version of infer_cfg.yml that this code knows."""
@@ -51,7 +52,7 @@ class ModelFolder:
 
     Raises:
         UserError: there is no such engine.
-        DataError: the folder or one of its files is missing.
+        DataError: the folder or one of its files is missing, or its name is not UTF-8.
         ConfigError: infer_cfg.yml cannot be used.
     """
 
@@ -59,6 +60,7 @@ class ModelFolder:
         if engine not in ENGINES:
             raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
         self.path = Path(folder)
+        check_utf8(f"--model_dir {self.path}", "the engines")
         if not self.path.is_dir():
             reason = "is a file, not a folder" if self.path.exists() else "no such folder"
             raise DataError(f"--model_dir {self.path}: {reason}")

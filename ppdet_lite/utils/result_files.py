@@ -101,9 +101,31 @@ def write_picture(path: Union[str, Path], image_rgb: np.ndarray) -> None:
 
 
 def write_json(path: Union[str, Path], content) -> None:
-    """Write `content` as JSON; a reader never sees half a file."""
+    """Write `content` as JSON; a reader never sees half a file.
+
+    Bytes of a file name that are not UTF-8 are written as JSON's escapes ("\\udcfc" for 0xfc), from
+    which Python's json module makes the same name again.
+    """
     text = json.dumps(content, ensure_ascii=False, indent=1)
-    _replace_file(Path(path), (text + "\n").encode("utf-8"))
+    _replace_file(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def check_utf8(name: Union[str, Path], user: str) -> None:
+    """Refuses a file name with bytes that are not UTF-8, with which some libraries crash.
+
+    Args:
+        user: which library cannot take it, for the message.
+
+    Raises:
+        DataError: names the file; what is no UTF-8 stands as `\\xfc`.
+    """
+    try:
+        str(name).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        raise DataError(
+            f"{shown}: the name is not UTF-8 and {user} cannot take it; rename it"
+        ) from error
 
 
 def _replace_file(path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.utils.result_files import (
+    check_utf8,
     coco_records,
     detection_records,
     list_pictures,
@@ -37,6 +38,20 @@ def test_records_hold_names_pixels_and_the_best_score_first():
         }
     ]
     assert coco_records(rows, 5, "a.jpg", 0.5)[0]["category_id"] == 0
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    """In JSON they stand as escapes; where a library would crash they are refused."""
+    name = os.fsdecode(b"lat\xfcn \xc3\xbc.jpg")
+    write_json(tmp_path / "a.json", [name])
+    assert (tmp_path / "a.json").read_text("utf-8") == '[\n "lat\\udcfcn ü.jpg"\n]\n'
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == [name]
+    check_utf8("größe.jpg", "OpenCV")
+    with pytest.raises(DataError) as caught:
+        check_utf8(Path(name), "OpenCV")
+    assert str(caught.value) == (
+        "lat\\xfcn ü.jpg: the name is not UTF-8 and OpenCV cannot take it; rename it"
+    )
 
 
 def test_unknown_formats_and_unwritable_places_are_named(tmp_path):
