@@ -162,6 +162,11 @@ class Detector:
         return self.files.class_names
 
     @property
+    def category_ids(self) -> "Optional[list[int]]":
+        """By class index, the category of the training data; None where the export names none."""
+        return self.files.category_ids
+
+    @property
     def threshold(self) -> float:
         """Lowest score to draw, as infer_cfg.yml says."""
         return self.files.threshold

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.utils.result_files import check_utf8
 from ppdet_lite.utils.visualize import (
     RESULTS_FILE,
+    check_utf8,
     coco_records,
     detection_records,
     draw_detections,
@@ -140,6 +140,7 @@ class FrameResults:
         class_names, threshold: as `draw_detections` takes them.
         save_video: draw and write the video.
         save_results: write bbox.json with all detections, whatever their score.
+        category_ids: the category of each class index in bbox.json, None for the index itself.
 
     Raises:
         DataError: the folder cannot be written.
@@ -153,10 +154,12 @@ class FrameResults:
         threshold: float,
         save_video: bool = True,
         save_results: bool = False,
+        category_ids: Optional[Sequence[int]] = None,
     ):
         self.source = source
         self.output_dir = Path(output_dir)
         self.class_names, self.threshold = class_names, threshold
+        self.category_ids = category_ids
         self.count = 0
         self.detections = 0
         stem = self.output_dir / source.stem
@@ -181,7 +184,8 @@ class FrameResults:
         self.count += 1
         self.detections += len(found)
         if self.records is not None:
-            self.records += coco_records(bbox, frame.index, f"{self.source.value}#{frame.index}")
+            name = f"{self.source.value}#{frame.index}"
+            self.records += coco_records(bbox, frame.index, name, category_ids=self.category_ids)
         if self.video is not None:
             self._write_video(frame, bbox)
 

@@ -87,6 +87,7 @@ def _run_pictures(args, detector: Detector, pictures: "list[Path]") -> None:
         args.batch_size,
         args.save_images,
         args.save_results,
+        detector.category_ids,
     )
 
 
@@ -115,6 +116,7 @@ def _run_frames(args, detector: Detector, source) -> None:
         threshold,
         args.save_images,
         args.save_results,
+        detector.category_ids,
     )
     pipeline = FramePipeline(
         source, detector.preprocess, detector.run, results.write, args.batch_size, source.is_live

@@ -9,7 +9,7 @@ from infer_options import ENGINES
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.data.image_ops import Preprocess
-from ppdet_lite.utils.result_files import check_utf8
+from ppdet_lite.utils.visualize import check_utf8
 
 FORMAT_VERSION = 1
 """Highest format_version of infer_cfg.yml that this code knows."""
@@ -46,6 +46,8 @@ class ModelFolder:
         settings: infer_cfg.yml.
         preprocess: picture to network input.
         class_names: by class index.
+        category_ids: by class index, the category of the training data, which COCO results name;
+            None where infer_cfg.yml has none.
         threshold: lowest score to draw unless another is asked for.
         input_hw: (height, width) of the network input; None where the export left it open.
         batch: the only number of pictures the graph takes at once; None where it takes any.
@@ -70,6 +72,7 @@ class ModelFolder:
         self.input_hw = self._input_hw()
         self.preprocess = self._preprocess()
         self.class_names = [str(name) for name in self.settings["label_list"]]
+        self.category_ids = self._category_ids()
         self.threshold = self.settings.get("draw_threshold", 0.5)
         batch = self.settings.get("batch_size")
         self.batch = batch if isinstance(batch, int) and batch > 0 else None
@@ -126,6 +129,18 @@ class ModelFolder:
                 f"{path}: target: found {settings['target']}, allowed: {', '.join(TARGETS)}"
             )
         return settings
+
+    def _category_ids(self) -> "Optional[list[int]]":
+        ids, count = self.settings.get("category_ids"), len(self.class_names)
+        if ids is None:
+            return None
+        are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
+        if not are_ints or len(ids) != count:
+            raise ConfigError(
+                f"{self.path / CONFIG_FILE}: category_ids: found {ids!r}, allowed: {count} whole "
+                "numbers, one for each entry of label_list"
+            )
+        return ids
 
     def _input_hw(self) -> "Optional[tuple[int, int]]":
         shape = self.settings.get("image_shape")

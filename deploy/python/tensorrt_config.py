@@ -2,8 +2,9 @@
 
 Paddle has two ways to TensorRT, one for each kind of model file:
 
-* model.pdmodel: `Config.enable_tensorrt_engine`; the engine is built when the predictor first runs
-  and kept in the folder given to `set_optim_cache_dir`.
+* model.pdmodel: `Config.enable_tensorrt_engine`; the engine is built while the predictor is created
+  (a pass over the graph, tensorrt_subgraph_pass.cc) and kept in the folder given to
+  `set_optim_cache_dir`.
 * model.json (Paddle 3): `paddle.tensorrt.convert` writes a second model whose sub-graphs are built
   engines; the predictor loads that one like any other.
 """

@@ -12,7 +12,7 @@ from typing import Iterable, Optional, Sequence, Union
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import DataError, ImageError
+from ppdet_lite.core.errors import ConfigError, DataError, ImageError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """File name endings that count as pictures when a folder is walked."""
@@ -67,12 +67,15 @@ def coco_records(
 
     `category_ids` gives the category of each class index; without it the class index itself is
     written.
+
+    Raises:
+        ConfigError: a class index beyond `category_ids`.
     """
     return [
         {
             "image_id": image_id,
             "file_name": file_name,
-            "category_id": int(category_ids[int(row[0])] if category_ids else row[0]),
+            "category_id": _category(int(row[0]), category_ids),
             "bbox": [
                 round(float(v), 3) for v in (row[2], row[3], row[4] - row[2], row[5] - row[3])
             ],
@@ -80,6 +83,25 @@ def coco_records(
         }
         for row in confident_rows(bbox, threshold)
     ]
+
+
+def _category(class_id: int, category_ids: Optional[Sequence[int]]) -> int:
+    """The category of a class index."""
+    if category_ids is None:
+        return class_id
+    if not 0 <= class_id < len(category_ids):
+        raise ConfigError(
+            f"category_ids: {len(category_ids)} entries, but the network found class {class_id}"
+        )
+    return int(category_ids[class_id])
+
+
+def result_suffix(picture: Path) -> str:
+    """The ending of a picture's drawn result: its own, or .jpg where OpenCV cannot write that."""
+    ending = picture.suffix.lower()
+    if ending in PICTURE_SUFFIXES and cv2.haveImageWriter(f"x{ending}"):
+        return picture.suffix
+    return ".jpg"
 
 
 def write_picture(path: Union[str, Path], image_rgb: np.ndarray) -> None:
@@ -189,7 +211,7 @@ def output_stems(pictures: Iterable[Path], root: Optional[Path], output_dir: Pat
         relative = picture.relative_to(root) if root else Path(picture.name)
         stem = Path(output_dir) / relative.with_suffix("")
         if str(stem).lower() in used:
-            stem = stem.with_name(f"{stem.name}_{relative.suffix[1:].lower()}")
+            stem = stem.with_name(f"{stem.name}_{relative.suffix[1:].lower() or 2}")
         base, count = stem, 2
         while str(stem).lower() in used:
             stem, count = base.with_name(f"{base.name}_{count}"), count + 1

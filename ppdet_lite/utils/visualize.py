@@ -17,6 +17,7 @@ from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.utils.logger import get_logger, progress_bar
 from ppdet_lite.utils.result_files import (
     RESULTS_FILE,
+    check_utf8,
     class_name,
     coco_records,
     confident_rows,
@@ -24,11 +25,13 @@ from ppdet_lite.utils.result_files import (
     list_pictures,
     output_stems,
     raise_unreadable,
+    result_suffix,
     write_json,
     write_picture,
 )
 
 __all__ = [
+    "check_utf8",
     "class_color",
     "detect_and_save",
     "draw_detections",
@@ -266,6 +269,15 @@ def save_detections(
     return written
 
 
+class _Picture(NamedTuple):
+    """A picture that waits for its detections; `number` is its place in the list of all."""
+
+    number: int
+    path: Path
+    stem: Path
+    image: np.ndarray
+
+
 def detect_and_save(
     detect: Callable[["list[np.ndarray]"], "list[np.ndarray]"],
     decode: Callable[[Path], np.ndarray],
@@ -277,6 +289,7 @@ def detect_and_save(
     batch_size: int = 1,
     save_images: bool = True,
     save_results: bool = False,
+    category_ids: Optional[Sequence[int]] = None,
 ) -> "dict[str, np.ndarray]":
     """Detects on pictures and writes what was found: a drawn picture and a JSON for each.
 
@@ -287,7 +300,9 @@ def detect_and_save(
         threshold: lowest score that is drawn and written.
         save_images: draw; without it only the JSON is written.
         save_results: also write all detections, whatever their score, into
-            `<output_dir>/bbox.json`, COCO results format.
+            `<output_dir>/bbox.json`, COCO results format; after Ctrl-C or an error those so far.
+            The image_id is the place in `pictures`, from 0, whether others can be read or not.
+        category_ids: as `coco_records` takes them.
 
     Returns:
         All detections [M, 6] by picture path.
@@ -299,39 +314,52 @@ def detect_and_save(
     if not 0 <= threshold <= 1:
         raise ConfigError(f"threshold of the score: found {threshold}, allowed: 0 to 1")
     stems = output_stems(pictures, root, Path(output_dir))
-    waiting, found, failures = [], {}, []
-    log = get_logger()
-    with progress_bar(total=len(pictures), desc="detecting", unit="picture") as bar:
-        for picture, stem in zip(pictures, stems):
-            try:
-                waiting.append((picture, stem, decode(picture)))
-            except ImageError as error:
-                log.error("%s", error)
-                failures.append(str(error))
-            if waiting and (len(waiting) == batch_size or picture is pictures[-1]):
-                found.update(_save_batch(detect, waiting, class_names, threshold, save_images))
-                waiting = []
-            bar.update(1)
-    if save_results:
-        records = []
-        for index, (path, bbox) in enumerate(found.items()):
-            records += coco_records(bbox, index, path)
-        write_json(Path(output_dir) / RESULTS_FILE, records)
-        log.info("all detections written to %s", Path(output_dir) / RESULTS_FILE)
+    waiting, done, failures, is_whole = [], [], [], False
+    try:
+        with progress_bar(total=len(pictures), desc="detecting", unit="picture") as bar:
+            for number, (path, stem) in enumerate(zip(pictures, stems)):
+                try:
+                    waiting.append(_Picture(number, path, stem, decode(path)))
+                except ImageError as error:
+                    get_logger().error("%s", error)
+                    failures.append(str(error))
+                if waiting and (len(waiting) == batch_size or number == len(pictures) - 1):
+                    boxes = detect([picture.image for picture in waiting])
+                    for picture, bbox in zip(waiting, boxes):
+                        _save(picture, bbox, class_names, threshold, save_images)
+                        done.append((bbox, picture.number, str(picture.path)))
+                    waiting = []
+                bar.update(1)
+        is_whole = True
+    finally:
+        if save_results and (done or is_whole):
+            _save_all(Path(output_dir) / RESULTS_FILE, done, category_ids)
     raise_unreadable(failures, len(pictures))
-    return found
+    return {path: bbox for bbox, _, path in done}
 
 
-def _save_batch(
-    detect, waiting: list, class_names: Sequence[str], threshold: float, save_images: bool
-) -> "dict[str, np.ndarray]":
-    """Detections by path of some (path, stem of the results, picture), after they were written."""
-    found = {}
-    for (path, stem, image), bbox in zip(waiting, detect([image for *_, image in waiting])):
-        written = save_detections(
-            stem, path.suffix, image, bbox, class_names, threshold, str(path), save_images
-        )
-        count = len(confident_rows(bbox, threshold))
-        get_logger().info("%s: %d detections, written to %s", path, count, written[0])
-        found[str(path)] = bbox
-    return found
+def _save(
+    picture: _Picture, bbox: np.ndarray, class_names: Sequence[str], threshold: float, draw: bool
+) -> None:
+    """The files of one picture, and a line about them."""
+    written = save_detections(
+        picture.stem,
+        result_suffix(picture.path),
+        picture.image,
+        bbox,
+        class_names,
+        threshold,
+        str(picture.path),
+        draw,
+    )
+    count = len(confident_rows(bbox, threshold))
+    get_logger().info("%s: %d detections, written to %s", picture.path, count, written[0])
+
+
+def _save_all(path: Path, done: "list[tuple]", category_ids: Optional[Sequence[int]]) -> None:
+    """The COCO results of all (detections, image_id, file name)."""
+    records = []
+    for bbox, number, name in done:
+        records += coco_records(bbox, number, name, category_ids=category_ids)
+    write_json(path, records)
+    get_logger().info("all detections written to %s", path)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -194,6 +195,24 @@ def test_a_broken_picture_is_named_and_the_others_are_done(deploy, exported, tin
     with pytest.raises(ImageError, match=r"in/z\.jpg: "):
         deploy.infer.main([*arguments, "--output_dir", str(tmp_path / "out")])
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg", "a.json"]
+
+
+def test_categories_are_those_of_the_export(deploy, broken, tiny_coco, tmp_path):
+    """In bbox.json, for pictures and frames alike."""
+    path = broken / "infer_cfg.yml"
+    settings = {**yaml.safe_load(path.read_text()), "category_ids": [5, 90]}
+    path.write_text(yaml.safe_dump(settings))
+    picture = tiny_coco / "images" / "val_0.jpg"
+    video = tmp_path / "in" / "v.avi"
+    video.parent.mkdir()
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 25, (128, 96))
+    writer.write(cv2.resize(cv2.imread(str(picture)), (128, 96)))
+    writer.release()
+    for source in (["--image_file", str(picture)], ["--video_file", str(video)]):
+        arguments = ["--model_dir", str(broken), *source, "--output_dir", str(tmp_path / "out")]
+        deploy.infer.main([*arguments, "--save_results", "--save_images", "false"])
+        records = json.loads((tmp_path / "out" / "bbox.json").read_text())
+        assert {record["category_id"] for record in records} == {5, 90}
 
 
 def test_missing_pictures_are_named(deploy, tmp_path):

@@ -103,6 +103,19 @@ def test_unusable_infer_cfg(deploy, broken):
         assert str(caught.value).startswith(f"{path}: {reason}")
 
 
+@pytest.mark.parametrize("ids", [[1], [1, 2, 3], [1, "two"], [1, True], [1, 2.0], {1: 2}, "ab"])
+def test_categories_that_do_not_fit_the_classes(deploy, broken, ids):
+    path = broken / "infer_cfg.yml"
+    settings = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**settings, "category_ids": ids}))
+    with pytest.raises(ConfigError) as caught:
+        deploy.detector.Detector(broken)
+    assert str(caught.value) == (
+        f"{path}: category_ids: found {ids!r}, allowed: 2 whole numbers, one for each entry of "
+        "label_list"
+    )
+
+
 SIZE = {"type": "Resize", "target_size": [96, 128], "keep_ratio": False}
 RATIO = {**SIZE, "keep_ratio": True}
 
