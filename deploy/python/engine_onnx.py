@@ -49,8 +49,8 @@ class OnnxRuntimeEngine:
 
     def run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
         """Arrays by input name -> the graph's outputs in its order."""
-        self.bind(inputs)
         try:
+            self.bind(inputs)
             self.execute()
         except Exception as error:  # see above
             raise _unusable(self.files.graph, "ONNX Runtime", error) from error
@@ -118,8 +118,8 @@ class OpenVinoEngine:
 
     def run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
         """Arrays by input name -> the graph's outputs in its order."""
-        self.bind(inputs)
         try:
+            self.bind(inputs)
             self.execute()
         except RuntimeError as error:
             raise _unusable(self.files.graph, "OpenVINO", error) from error

@@ -15,8 +15,8 @@ from tensorrt_versions import check_tensorrt
 from ppdet_lite.core.cpu import cpu_has_any, keep_freed_memory, prefer_fast_blas
 from ppdet_lite.core.errors import UserError
 
-PADDLE_ERRORS = (RuntimeError, ValueError, NotImplementedError, MemoryError, OSError)
-"""What Paddle raises when it cannot load or run a graph."""
+PADDLE_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError, OSError, SystemError)
+"""What Paddle's own kinds of errors become in Python when it cannot load or run a graph."""
 
 GPU_MEMORY_MIB = 200
 """Taken at the start; it grows when needed."""
@@ -189,7 +189,10 @@ def check_runtime(device: str, run_mode: str) -> None:
     if run_mode not in RUN_MODES:
         raise UserError(f"--run_mode: found {run_mode}, allowed: {', '.join(RUN_MODES)}")
     if run_mode != "paddle" and device != "GPU":
-        raise UserError(f"--run_mode {run_mode} needs --device GPU; without one use paddle")
+        raise UserError(
+            f"--run_mode {run_mode} is TensorRT's: install a paddlepaddle-gpu with TensorRT "
+            "(deploy/README.md says which) and add --device GPU, or use --run_mode paddle"
+        )
     warnings.filterwarnings("ignore", message="No ccache found")  # only compilers need it
     prefer_fast_blas()
     try:

@@ -54,6 +54,21 @@ def test_an_error_that_is_not_onednns_leaves_it_on(deploy, exported, trained, sa
     same_boxes(trained, detector, [built_in_picture()])
 
 
+@pytest.mark.parametrize("kind", [IndexError, TypeError, SystemError, NotImplementedError])
+def test_paddles_kinds_of_errors_are_said(deploy, exported, monkeypatch, kind):
+    """OutOfRange, InvalidType, Fatal and Unimplemented."""
+    detector = deploy.detector.Detector(exported, enable_mkldnn=False)
+
+    def fail(self):
+        raise kind("(Fatal) broken")
+
+    monkeypatch.setattr(deploy.engine_paddle.PaddleEngine, "execute", fail)
+    with pytest.raises(UserError) as caught:
+        detector.predict([built_in_picture()])
+    assert str(caught.value).startswith(f"{exported}: Paddle cannot run this model. ")
+    assert str(caught.value).endswith(": (Fatal) broken")
+
+
 def test_ctrl_c_while_paddle_is_imported(deploy, monkeypatch):
     """Its libraries turn a KeyboardInterrupt into an ImportError."""
 
@@ -117,7 +132,10 @@ class FakeConfig:
 def test_tensorrt_needs_a_gpu(deploy, exported, mode):
     with pytest.raises(UserError) as caught:
         deploy.detector.Detector(exported, run_mode=mode)
-    assert str(caught.value) == (f"--run_mode {mode} needs --device GPU; without one use paddle")
+    assert str(caught.value) == (
+        f"--run_mode {mode} is TensorRT's: install a paddlepaddle-gpu with TensorRT "
+        "(deploy/README.md says which) and add --device GPU, or use --run_mode paddle"
+    )
 
 
 def test_paddle_without_cuda_or_tensorrt(deploy, monkeypatch):

@@ -121,6 +121,18 @@ def test_a_damaged_file_is_named(deploy, broken_onnx, engine):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("shape", [(1, 3, 64, 64), (1, 1, 96, 128), (3, 96, 128)])
+def test_an_input_that_does_not_fit_the_graph(deploy, onnx_folder, engine, shape):
+    pytest.importorskip(engine)
+    detector = deploy.detector.Detector(onnx_folder, engine=engine, cpu_threads=1)
+    inputs = deploy.detector.stack_samples([detector.preprocess(built_in_picture())])
+    with pytest.raises(UserError) as caught:
+        detector.engine.run({**inputs, "image": np.zeros(shape, np.float32)})
+    assert str(caught.value).startswith(f"{detector.files.graph}: {detector.engine.kernels} cannot")
+    assert len(detector.engine.run(inputs)) == 2  # it goes on
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_missing_package_is_said(deploy, broken_onnx, engine, monkeypatch):
     monkeypatch.setitem(sys.modules, engine, None)
     with pytest.raises(UserError) as caught:
