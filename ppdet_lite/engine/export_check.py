@@ -1,7 +1,8 @@
 """Runs an exported model as deployment does and compares it with the model it was made from."""
 
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Sequence, Union
+from typing import Callable, NamedTuple, Sequence, Union
 
 import cv2
 import numpy as np
@@ -97,11 +98,14 @@ class Case(NamedTuple):
         names: one per picture, for messages.
         batch: inputs by name; may repeat the last picture to fill a fixed batch.
         expected: per picture the outputs of the stage, see `outputs_by_picture`.
+        candidates: per picture a function that gives the trained model's boxes [K, 4] and scores
+            [C, K] before NMS; they are large and seldom needed.
     """
 
     names: "list[str]"
     batch: "dict[str, np.ndarray]"
     expected: list
+    candidates: "list[Callable]"
 
 
 def verify_export(
@@ -171,7 +175,9 @@ def make_cases(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> "list
     for group_names, group in groups:
         full = group + group[-1:] * (count - len(group))
         batch = {key: np.stack([sample[key] for sample in full]) for key in group[0]}
-        cases.append(Case(group_names, batch, [known[id(sample)] for sample in group]))
+        expected = [known[id(sample)] for sample in group]
+        candidates = [partial(trained_outputs, model, sample, "decoded") for sample in group]
+        cases.append(Case(group_names, batch, expected, candidates))
     return cases
 
 
@@ -198,8 +204,11 @@ def _compare_cases(runner, cases: "list[Case]", infer_cfg: dict) -> list:
     stage, agreements = infer_cfg["stage"], []
     for case in cases:
         found = outputs_by_picture(stage, runner(case.batch))
-        for name, expected, outputs in zip(case.names, case.expected, found):
-            agreement = AGREE[stage](expected, outputs, infer_cfg)
+        for name, expected, candidates, outputs in zip(
+            case.names, case.expected, case.candidates, found
+        ):
+            further = {"candidates": candidates} if stage == "nms" else {}
+            agreement = AGREE[stage](expected, outputs, infer_cfg, **further)
             if agreement.complaint is not None:
                 raise ExportMismatch(
                     f"the exported model ({runner.name}) differs from the trained one on {name}: "

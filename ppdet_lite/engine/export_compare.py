@@ -1,6 +1,6 @@
 """Comparing what an exported model gives with what the trained one gives."""
 
-from typing import NamedTuple, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Comparison(NamedTuple):
         max_box_px, max_score: largest differences within those pairs.
         lost: rows of the reference without a partner.
         extra: rows of the other set without a partner.
+        at_limit: rows of the other set without a partner that do not count.
     """
 
     matched: int
@@ -47,6 +48,7 @@ class Comparison(NamedTuple):
     max_score: float
     lost: np.ndarray
     extra: np.ndarray
+    at_limit: np.ndarray
 
 
 def compare_detections(
@@ -57,9 +59,11 @@ def compare_detections(
 ) -> Comparison:
     """Matches detections [M, 6] (class, score, x1, y1, x2, y2), irrespective of their order.
 
-    A row without a partner does not count when its score is so close to the lowest one that can
-    be reported that rounding decides about it: `lowest_score`, or the score of the last row when
-    all `keep_top_k` places are taken.
+    A row without a partner does not count when the other set may have cut it off, by rounding:
+    its score is within the tolerance of the lowest one that the other set could report. That is
+    `lowest_score`, or the score of the last row when all `keep_top_k` places are taken. Scores of
+    equal networks differ by no more than the tolerance, and so do these two limits; where they do
+    not, every row counts.
     """
     reference, other = np.asarray(reference, np.float64), np.asarray(other, np.float64)
     free = np.ones(len(other), bool)
@@ -76,18 +80,16 @@ def compare_detections(
         free[partner] = False
         box_gaps.append(box_gap[partner])
         score_gaps.append(score_gap[partner])
-    edge = SCORE_TOLERANCE + max(
-        _lowest_reported(reference, lowest_score, keep_top_k),
-        _lowest_reported(other, lowest_score, keep_top_k),
-    )
-    lost, extra = np.array(lost).reshape(-1, 6), other[free]
-    return Comparison(
-        int((~free).sum()),
-        float(max(box_gaps)),
-        float(max(score_gaps)),
-        lost[lost[:, 1] > edge],
-        extra[extra[:, 1] > edge],
-    )
+    lost, unmatched = np.array(lost).reshape(-1, 6), other[free]
+    limit = _lowest_reported(reference, lowest_score, keep_top_k)
+    other_limit = _lowest_reported(other, lowest_score, keep_top_k)
+    at_limit = np.zeros(len(unmatched), bool)
+    if abs(limit - other_limit) <= SCORE_TOLERANCE:
+        # Not "above the limit": a score that is no number counts.
+        lost = lost[~(lost[:, 1] <= other_limit + SCORE_TOLERANCE)]
+        at_limit = unmatched[:, 1] <= limit + SCORE_TOLERANCE
+    gaps = float(max(box_gaps)), float(max(score_gaps))
+    return Comparison(int((~free).sum()), *gaps, lost, unmatched[~at_limit], unmatched[at_limit])
 
 
 def _lowest_reported(rows, lowest_score: float, keep_top_k: Optional[int]) -> float:
@@ -101,23 +103,66 @@ def box_tolerance(boxes_xyxy_px: np.ndarray) -> np.ndarray:
     return BOX_TOLERANCE_PX + BOX_TOLERANCE_SHARE * sides.max(axis=1, initial=0)
 
 
-def detections_agree(expected: np.ndarray, found: np.ndarray, infer_cfg: dict) -> Agreement:
-    """Detections [M, 6] of one picture; the limits of scores are those of infer_cfg.yml."""
+def invented(rows: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Those of the detections [M, 6] that no NMS could make of candidates.
+
+    NMS leaves boxes as they are and never raises a score.
+
+    Args:
+        boxes, scores: [K, 4] and [C, K] of the candidates.
+    """
+    room = box_tolerance(boxes)
+    wrong = []
+    for class_index, score, *corners in rows:
+        close = np.abs(boxes - corners).max(axis=1, initial=0) <= room
+        if class_index in range(len(scores)):
+            close &= scores[int(class_index)] >= score - SCORE_TOLERANCE
+            wrong.append(not close.any())
+        else:
+            wrong.append(True)
+    return rows[np.array(wrong, bool)]
+
+
+def detections_agree(
+    expected: np.ndarray,
+    found: np.ndarray,
+    infer_cfg: dict,
+    candidates: Optional[Callable] = None,
+) -> Agreement:
+    """Detections [M, 6] of one picture; the limits of scores are those of infer_cfg.yml.
+
+    Args:
+        candidates: gives the boxes and scores from which the trained model makes its detections;
+            rows of the export that do not count because they lie at the limit must be among them.
+            Of a model of which nothing stands out those can be all rows.
+    """
     nms = infer_cfg["NMS"]
     thresholds = (nms.get("score_threshold"), nms.get("post_threshold"))
     lowest = max(value or 0.0 for value in (*thresholds, infer_cfg["Decode"]["conf_thresh"]))
     result = compare_detections(expected, found, lowest, nms.get("keep_top_k"))
     complaint = None
     if len(result.lost) or len(result.extra):
-        example = (result.lost if len(result.lost) else result.extra)[0]
+        example = result.lost if len(result.lost) else result.extra
         complaint = (
             f"of {len(expected)} boxes {result.matched} agree within {SCORE_TOLERANCE} score and "
             f"{BOX_TOLERANCE_PX} px, {len(result.lost)} are missing and {len(result.extra)} are "
-            f"new, for instance class {int(example[0])} score {example[1]:.4f} at "
-            f"{[round(float(v), 1) for v in example[2:]]}"
+            f"new, for instance {_row(example)}"
         )
+    elif len(result.at_limit) and candidates is not None:
+        strange = invented(result.at_limit, *candidates())
+        if len(strange):
+            complaint = (
+                f"of {len(expected)} boxes {result.matched} agree, and {len(strange)} of the "
+                f"others are none that the trained model could give, for instance {_row(strange)}"
+            )
     gaps = {"px": result.max_box_px, "score": result.max_score}
     return Agreement("boxes", result.matched, len(expected), gaps, complaint)
+
+
+def _row(rows: np.ndarray) -> str:
+    """The first of detections [M, 6], in words."""
+    corners = [round(float(v), 1) for v in rows[0, 2:]]
+    return f"class {int(rows[0, 0])} score {rows[0, 1]:.4f} at {corners}"
 
 
 def decoded_agree(

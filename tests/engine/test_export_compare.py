@@ -5,8 +5,10 @@ import pytest
 
 from ppdet_lite.engine.export_compare import (
     Agreement,
+    compare_detections,
     decoded_agree,
     detections_agree,
+    invented,
     raw_agree,
     summary,
 )
@@ -103,6 +105,87 @@ def test_detections_below_the_highest_threshold_do_not_count():
     assert agreement.complaint == (
         "of 2 boxes 1 agree within 0.001 score and 0.1 px, 1 are missing and 0 are new, for "
         "instance class 0 score 0.5000 at [1.0, 1.0, 9.0, 9.0]"
+    )
+
+
+def detections(scores, seed=0):
+    """Rows of class 0 with these scores and boxes of 5 to 20 px."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 50, (len(scores), 2))
+    sides = rng.uniform(5, 20, (len(scores), 2))
+    numbers = np.zeros((len(scores), 1)), np.array(scores)[:, None]
+    return np.concatenate([*numbers, corners, corners + sides], 1)
+
+
+def test_a_wrong_set_that_takes_all_places_excuses_nothing():
+    """All its scores are about equal, so that it lies wholly at its own limit."""
+    real = detections(np.linspace(0.9, 0.02, 60))
+    saturated = detections([0.9999] * 100, seed=1)
+    for one, other in ((real, saturated), (saturated, real)):
+        result = compare_detections(one, other, 0.01, 100)
+        assert (result.matched, len(result.lost), len(result.extra)) == (0, len(one), len(other))
+
+
+@pytest.mark.parametrize("count", [0, 99])
+def test_a_set_with_places_left_lost_what_lies_above_its_threshold(count):
+    """That the other set is full and ends there is no excuse."""
+    full = detections([0.5] * 100)
+    result = compare_detections(full, full[:count], 0.01, 100)
+    assert (result.matched, len(result.lost)) == (count, 100 - count)
+    swapped = compare_detections(full[:count], full, 0.01, 100)
+    assert (swapped.matched, len(swapped.extra)) == (count, 100 - count)
+
+
+def test_limits_that_differ_within_the_tolerance():
+    """The last places go to other rows, by rounding, and either set may have one place left."""
+    one = detections([0.9, 0.0105, 0.0104])
+    other = np.concatenate([one[:1], detections([0.0108], seed=1)])
+    result = compare_detections(one, other, 0.01, 3)
+    assert (result.matched, len(result.lost), len(result.extra)) == (1, 0, 0)
+    assert result.at_limit.tolist() == other[1:].tolist()
+
+
+def test_a_score_that_is_no_number_is_seen():
+    one = detections([0.9, 0.5])
+    other = one.copy()
+    other[1, 1] = np.nan
+    for keep_top_k in (2, 100):
+        result = compare_detections(one, other, 0.01, keep_top_k)
+        assert (len(result.lost), len(result.extra)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed"),
+    [
+        ([0, 0, 0.05, 0, 0, 0], True),
+        ([0, -0.2, 0, 0, 0, 0], True),  # NMS lowers scores
+        ([0, 0.002, 0, 0, 0, 0], False),
+        ([0, 0, 0, 0.5, 0, 0], False),
+        ([1, 0, 0, 0, 0, 0], False),
+        ([2, 0, 0, 0, 0, 0], False),  # no such class
+        ([-1, 0, 0, 0, 0, 0], False),
+    ],
+)
+def test_what_nms_could_make_of_candidates(change, allowed):
+    rows = detections([0.3] * 8)
+    boxes, scores = rows[:, 2:].copy(), np.stack([rows[:, 1], np.full(8, 0.01)])
+    rows[3] += change
+    assert invented(rows, boxes, scores).tolist() == ([] if allowed else [rows[3].tolist()])
+
+
+def test_rows_at_the_limit_must_be_candidates_of_the_trained_model():
+    """Of a model of which nothing stands out, all rows lie at the limit and may be others."""
+    rows = detections([0.3] * 8)
+    settings = {**SETTINGS, "NMS": {"keep_top_k": 4}}
+    all_candidates = rows[:, 2:], rows[None, :, 1]
+    agreement = detections_agree(rows[:4], rows[4:], settings, lambda: all_candidates)
+    assert (agreement.complaint, agreement.matched, agreement.total) == (None, 0, 4)
+    fewer = rows[:6, 2:], rows[None, :6, 1]
+    agreement = detections_agree(rows[:4], rows[4:], settings, lambda: fewer)
+    corners = [round(float(v), 1) for v in rows[6, 2:]]
+    assert agreement.complaint == (
+        "of 4 boxes 0 agree, and 2 of the others are none that the trained model could give, for "
+        f"instance class 0 score 0.3000 at {corners}"
     )
 
 

@@ -1,0 +1,114 @@
+"""A wrong export is found, whatever is wrong with it and whichever pictures it is compared on."""
+
+import importlib.util
+import os
+import re
+import sys
+
+import paddle
+import pytest
+
+from ppdet_lite.core.cli import run_tool
+from ppdet_lite.engine import export
+
+
+@pytest.fixture
+def export_tool(repo, monkeypatch):
+    """export_tool(arguments...) runs tools/export_model.py in this process -> its exit code."""
+    path = repo / "tools/export_model.py"
+    spec = importlib.util.spec_from_file_location("tool_export_model", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            run_tool(module.main)
+        return end.value.code
+
+    return run
+
+
+def calm(head):
+    """Scores that differ."""
+    for conv in head.yolo_output:
+        conv.weight.set_value(conv.weight * 0.02)
+
+
+def saturated(head):
+    """Every score becomes 1: the rows take all places, and all of them lie at the limit."""
+    for conv, level in zip(head.yolo_output, head.levels):
+        step, first = 5 + head.num_classes, len(level.anchors)
+        channels = [*range(first)]
+        for anchor in range(first):
+            start = first + step * anchor
+            channels += range(start + 4, start + step)
+        bias = conv.bias.numpy()
+        bias[channels] += 25
+        conv.bias.set_value(bias)
+
+
+def silent(head):
+    """Nothing is found."""
+    for conv in head.yolo_output:
+        conv.bias.set_value(paddle.full_like(conv.bias, -1e4))
+
+
+def wider(head):
+    """Boxes of other widths, with the same scores."""
+    for conv, level in zip(head.yolo_output, head.levels):
+        step, first = 5 + head.num_classes, len(level.anchors)
+        bias = conv.bias.numpy()
+        bias[[first + step * anchor + 2 for anchor in range(first)]] += 1
+        conv.bias.set_value(bias)
+
+
+@pytest.fixture
+def change(monkeypatch):
+    """change(trained=..., exported=...): what is done to the head of either network."""
+
+    def change_heads(trained=None, exported=None):
+        load, make = export.load_trained_model, export.exported_network
+
+        def load_changed(cfg):
+            model, weights = load(cfg)
+            if trained is not None:
+                trained(model.yolo_head)
+            return model, weights
+
+        def make_changed(model, options):
+            network = make(model, options)
+            exported(network.yolo_head)
+            return network
+
+        monkeypatch.setattr(export, "load_trained_model", load_changed)
+        monkeypatch.setattr(export, "exported_network", make_changed)
+
+    return change_heads
+
+
+@pytest.mark.parametrize(
+    ("trained", "exported", "complaint"),
+    [
+        (calm, saturated, r"of 10 boxes 0 agree within .+, 10 are missing and 10 are new"),
+        (calm, silent, r"of 10 boxes 0 agree within .+, 10 are missing and 0 are new"),
+        # All rows lie at the limit, on both sides.
+        (
+            saturated,
+            wider,
+            r"of 10 boxes . agree, and [2-9] of the others are none that the trained",
+        ),
+    ],
+)
+def test_a_wrong_export_ends_with_an_error_and_leaves_nothing(
+    trained, exported, complaint, change, export_tool, small_config, tmp_path, capsys
+):
+    change(trained, exported)
+    few = "-o", "BBoxPostProcess.nms.keep_top_k=10"  # so that all places are taken
+    assert export_tool("-c", small_config, *few, "--output_dir", tmp_path / "out") == 1
+    (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert said.startswith(
+        "error: the exported model (plain kernels) differs from the trained one on built-in picture"
+    )
+    assert re.search(complaint, said), said
+    assert os.listdir(tmp_path / "out") == []
