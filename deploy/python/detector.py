@@ -102,6 +102,7 @@ class Detector:
             its engine for it unless `tensorrt` names another.
         own_process: run Paddle in a process of its own, so that other threads of this one work
             while it computes; see engine_process.py. Call `close` at the end.
+        input_size: height and width of the network input, for an export that leaves them open.
 
     Raises:
         DataError, ConfigError: files that are missing or cannot be used, each named.
@@ -120,8 +121,9 @@ class Detector:
         tensorrt: Optional[TensorRTOptions] = None,
         batch_size: int = 1,
         own_process: bool = False,
+        input_size: Optional[Sequence[int]] = None,
     ):
-        self.files = ModelFolder(model_dir, engine)
+        self.files = ModelFolder(model_dir, engine, input_size)
         stage = self.files.settings.get("stage", "nms")
         if stage != "nms":
             raise ConfigError(
@@ -146,7 +148,7 @@ class Detector:
             size = self.files.input_hw
             count = self.files.batch or max(batch_size, tensorrt.batch_size)
             shape = None if size is None else (count, 3, *size)
-            self.engine = EngineProcess(self.files.path, options, shape)
+            self.engine = EngineProcess(self.files, options, shape)
         else:
             self.engine = open_engine(self.files, **options)
 

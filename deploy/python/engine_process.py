@@ -23,7 +23,7 @@ class EngineProcess:
     """Opens an engine in another process; `run` is that of the engine.
 
     Args:
-        model_dir: folder of the export.
+        files: the model folder.
         options: arguments of `detector.open_engine` beside the files.
         shape: largest shape of `image`, which then goes through shared memory; None: every input
             goes through a pipe.
@@ -35,15 +35,15 @@ class EngineProcess:
         UserError: what opening the engine raised there.
     """
 
-    def __init__(self, model_dir, options: dict, shape: "Optional[tuple[int, ...]]" = None):
-        self.path = model_dir
+    def __init__(self, files, options: dict, shape: "Optional[tuple[int, ...]]" = None):
+        self.path = files.path
         self._ended = ""  # why it cannot run any more
         context = multiprocessing.get_context("spawn")
         self._pipe, far_end = context.Pipe()
         shared = context.RawArray("f", int(np.prod(shape))) if shape else None
         self._memory = None if shared is None else np.frombuffer(shared, np.float32)
         self._process = context.Process(
-            target=_serve, args=(far_end, shared, str(model_dir), options), daemon=True
+            target=_serve, args=(far_end, shared, files, options), daemon=True
         )
         with _interrupts_ignored():
             self._process.start()
@@ -145,16 +145,15 @@ def _termination_waits():
         block(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _serve(pipe, shared, model_dir: str, options: dict) -> None:
+def _serve(pipe, shared, files, options: dict) -> None:
     """What the other process does: opens the engine and answers until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     from detector import open_engine
-    from model_folder import ModelFolder
 
     memory = None if shared is None else np.frombuffer(shared, np.float32)
     try:
         with _termination_waits():
-            engine = open_engine(ModelFolder(model_dir, options["engine"]), **options)
+            engine = open_engine(files, **options)
     except Exception as error:  # raised again in the first process
         pipe.send(_sendable(error))
         return

@@ -112,6 +112,15 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
         choices=ENGINES,
         help="paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)",
     )
+    add(
+        "--input_size",
+        "--input-size",
+        nargs="+",
+        type=positive,
+        metavar=("H", "W"),
+        help="network input, for exports of --input-size dynamic (one number: both; default: that "
+        "of infer_cfg.yml)",
+    )
     add("--use_openvino", **off, help="the same as --engine openvino")
     add(
         "--cpu_threads",

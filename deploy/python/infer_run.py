@@ -60,6 +60,7 @@ def _detector(args, own_process: bool = False) -> Detector:
         options,
         args.batch_size,
         own_process,
+        args.input_size,
     )
 
 

@@ -1,7 +1,7 @@
 """The folder of an exported model: which files there are, and what infer_cfg.yml says."""
 
 from pathlib import Path
-from typing import Optional, Union
+from typing import Optional, Sequence, Union
 
 import numpy as np
 import yaml
@@ -16,6 +16,9 @@ FORMAT_VERSION = 1
 
 TARGETS = ("any", "cpu")
 """What an export can be made for, as the option --target of tools/export_model.py says."""
+
+STRIDE = 32
+"""Largest stride of the networks: the sides of their inputs are multiples of it."""
 
 CONFIG_FILE = "infer_cfg.yml"
 PARAMS_FILE = "model.pdiparams"
@@ -40,6 +43,8 @@ class ModelFolder:
     Args:
         folder: written by tools/export_model.py.
         engine: "paddle", "onnxruntime" or "openvino", which read different files of it.
+        input_size: [height, width] of the network input in place of infer_cfg.yml's, or one number
+            for both; for exports that leave it open.
 
     Attributes:
         graph, params: files of the network; `params` is None for an .onnx, which holds its own.
@@ -55,10 +60,15 @@ class ModelFolder:
     Raises:
         UserError: there is no such engine.
         DataError: the folder or one of its files is missing, or its name is not UTF-8.
-        ConfigError: infer_cfg.yml cannot be used.
+        ConfigError: infer_cfg.yml or `input_size` cannot be used.
     """
 
-    def __init__(self, folder: Union[str, Path], engine: str = "paddle"):
+    def __init__(
+        self,
+        folder: Union[str, Path],
+        engine: str = "paddle",
+        input_size: "Optional[Sequence[int]]" = None,
+    ):
         if engine not in ENGINES:
             raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
         self.path = Path(folder)
@@ -70,6 +80,8 @@ class ModelFolder:
         self.params = self._existing(PARAMS_FILE) if engine == "paddle" else None
         self.settings = self._read_settings(self._existing(CONFIG_FILE))
         self.input_hw = self._input_hw()
+        if input_size is not None:
+            self._set_input_size(list(input_size))
         self.preprocess = self._preprocess()
         self.class_names = [str(name) for name in self.settings["label_list"]]
         self.category_ids = self._category_ids()
@@ -150,12 +162,31 @@ class ModelFolder:
             return (height, width) if is_fixed else None
         return None
 
+    def _set_input_size(self, size: "list[int]") -> None:
+        """Into the entries of `Preprocess` that make it; their values are checked with them."""
+        if self.input_hw is not None or not self.settings.get("use_dynamic_shape", True):
+            raise ConfigError(
+                f"--input_size: {self.graph} takes one size only, that of {CONFIG_FILE}; "
+                "tools/export_model.py --input-size dynamic writes one that takes any"
+            )
+        if len(size) > 2 or any(side < 1 or side % STRIDE for side in size):
+            raise ConfigError(
+                f"--input_size: found {size}, allowed: height and width, multiples of {STRIDE}"
+            )
+        height_width = [size[0], size[-1]]
+        for entry in self.settings["Preprocess"]:
+            kind = entry.get("type") if isinstance(entry, dict) else None
+            if kind in ("Resize", "Pad"):
+                entry["target_size" if kind == "Resize" else "size"] = height_width
+
     def _preprocess(self) -> Preprocess:
         """From the list in infer_cfg.yml, if it gives what the graph takes."""
         path = self.path / CONFIG_FILE
         try:
             preprocess = Preprocess(self.settings["Preprocess"])
-            if self.input_hw is not None:
+            if self.input_hw is None:
+                check_open_size(preprocess)
+            else:
                 check_size(preprocess, self.input_hw)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
@@ -165,6 +196,30 @@ class ModelFolder:
                 "export the model again"
             ) from error
         return preprocess
+
+
+def check_open_size(preprocess: Preprocess) -> None:
+    """A graph that takes any size takes multiples of its largest stride only, and fails deep inside
+    for others.
+
+    Raises:
+        ConfigError: names the key that is to blame.
+    """
+    key, size = "Pad.size", None
+    if preprocess.pad_args is not None:
+        size = preprocess.pad_args[0]
+    elif preprocess.resize_args is not None:
+        key, size = "Resize.target_size", preprocess.resize_args[0]
+        if preprocess.resize_args[1]:
+            raise ConfigError(
+                "Preprocess.Resize.keep_ratio: found true without Pad, allowed: false, or a Pad to "
+                f"multiples of {STRIDE}"
+            )
+    if size is not None and any(side % STRIDE for side in size):
+        raise ConfigError(
+            f"Preprocess.{key}: found {list(size)}, allowed: multiples of {STRIDE}, the network's "
+            "largest stride"
+        )
 
 
 def check_size(preprocess: Preprocess, input_hw: "tuple[int, int]") -> None:

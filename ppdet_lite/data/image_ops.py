@@ -170,6 +170,9 @@ class Normalizer:
         std = np.ones(3) if norm_type == "none" else np.asarray(std, np.float64).reshape(-1)
         if mean.size != 3 or std.size != 3:
             raise ConfigError("NormalizeImage: mean and std must have three numbers each (R, G, B)")
+        for key, values in (("mean", mean), ("std", std)):
+            if not np.isfinite(values).all():
+                raise ConfigError(f"NormalizeImage.{key}: {values.tolist()} is not finite")
         if not np.all(np.abs(std) > 0):
             raise ConfigError(f"NormalizeImage.std: {std.tolist()} contains a zero")
         levels = np.arange(256) / (255.0 if is_scale else 1.0)
@@ -223,7 +226,7 @@ class Preprocess:
     {size, fill_value}, NormalizeImage {mean, std, is_scale, norm_type}, Permute {}.
 
     Raises:
-        ConfigError: an unknown entry or key, naming it.
+        ConfigError: an unknown entry or key, or a value that cannot be used, naming it.
     """
 
     _KEYS = {
@@ -257,13 +260,18 @@ class Preprocess:
     def _add(self, kind: str, arguments: dict) -> None:
         if kind == "Resize":
             target = arguments["target_size"]
-            target = (target, target) if isinstance(target, int) else tuple(target)
+            target = _sides(
+                [target] * 2 if isinstance(target, int) else target, "Resize.target_size"
+            )
             interp = arguments.get("interp", 1)
             check_interp(interp, "Preprocess.Resize.interp")
-            self.resize_args = (target, bool(arguments.get("keep_ratio", True)), interp)
+            keep_ratio = _switch(arguments.get("keep_ratio", True), "Resize.keep_ratio")
+            self.resize_args = (target, keep_ratio, interp)
         elif kind == "Pad":
-            self.pad_args = (tuple(arguments["size"]), arguments.get("fill_value", 114.0))
+            size = _sides(arguments["size"], "Pad.size")
+            self.pad_args = (size, arguments.get("fill_value", 114.0))
         elif kind == "NormalizeImage":
+            _switch(arguments.get("is_scale", True), "NormalizeImage.is_scale")
             self.normalizer = Normalizer(**arguments)
 
     def __call__(self, image_rgb: np.ndarray) -> "dict[str, np.ndarray]":
@@ -280,6 +288,23 @@ class Preprocess:
             "im_shape": im_shape,
             "scale_factor": np.array(scale, np.float32),
         }
+
+
+def _sides(value, key: str) -> "tuple[int, int]":
+    """(height, width) of an entry of Preprocess."""
+    sides = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ConfigError(
+            f"Preprocess.{key}: found {value!r}, allowed: [height, width], whole numbers from 1"
+        )
+    return sides
+
+
+def _switch(value, key: str) -> bool:
+    """A truth value of an entry of Preprocess; text such as 'no' is none."""
+    if value not in (True, False):
+        raise ConfigError(f"Preprocess.{key}: found {value!r}, allowed: true, false")
+    return bool(value)
 
 
 def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:

@@ -116,6 +116,7 @@ def test_categories_that_do_not_fit_the_classes(deploy, broken, ids):
     )
 
 
+NAN = float("nan")
 SIZE = {"type": "Resize", "target_size": [96, 128], "keep_ratio": False}
 RATIO = {**SIZE, "keep_ratio": True}
 
@@ -152,6 +153,50 @@ def test_preprocessing_that_gives_another_size(deploy, broken, ops, reason):
     with pytest.raises(ConfigError) as caught:
         deploy.model_folder.ModelFolder(broken)
     assert str(caught.value).startswith(f"{path}: Preprocess.{reason}")
+
+
+NORMALIZE = {"type": "NormalizeImage", "mean": [0.5] * 3, "std": [0.2] * 3, "is_scale": True}
+
+
+@pytest.mark.parametrize(
+    ("ops", "reason"),
+    [
+        (
+            [{**SIZE, "target_size": [0, 0]}],
+            "Preprocess.Resize.target_size: found [0, 0], allowed: ",
+        ),
+        ([{**SIZE, "target_size": 0}], "Preprocess.Resize.target_size: found [0, 0], allowed: "),
+        (
+            [{**SIZE, "target_size": [96.5, 128]}],
+            "Preprocess.Resize.target_size: found [96.5, 128]",
+        ),
+        ([{**SIZE, "target_size": [96]}], "Preprocess.Resize.target_size: found [96], allowed: "),
+        ([{**SIZE, "target_size": "big"}], "Preprocess.Resize.target_size: found 'big', allowed: "),
+        (
+            [{**SIZE, "keep_ratio": "no"}],
+            "Preprocess.Resize.keep_ratio: found 'no', allowed: true, ",
+        ),
+        (
+            [{"type": "Pad", "size": [96, -1]}],
+            "Preprocess.Pad.size: found [96, -1], allowed: [heig",
+        ),
+        (
+            [SIZE, {**NORMALIZE, "is_scale": "no"}],
+            "Preprocess.NormalizeImage.is_scale: found 'no', allowed: true, false",
+        ),
+        (
+            [SIZE, {**NORMALIZE, "mean": [0.5, NAN, 0.5]}],
+            "NormalizeImage.mean: [0.5, nan, 0.5] is ",
+        ),
+        ([SIZE, {**NORMALIZE, "std": [NAN, 1, 1]}], "NormalizeImage.std: [nan, 1.0, 1.0] is not f"),
+    ],
+)
+def test_values_that_no_preprocessing_can_use(deploy, broken, ops, reason):
+    path = broken / "infer_cfg.yml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "Preprocess": ops}))
+    with pytest.raises(ConfigError) as caught:
+        deploy.model_folder.ModelFolder(broken)
+    assert str(caught.value).startswith(f"{path}: {reason}")
 
 
 @pytest.mark.parametrize("kind", ["parameters", "graph"])
