@@ -177,8 +177,8 @@ def _nearby(stem: str) -> str:
 
 
 def read_meta(weights_path: str) -> dict:
-    """The side file of a checkpoint (`class_names`, `epoch`, `iteration`, `metrics`, `config`);
-    {} when there is none.
+    """The side file of a checkpoint (`class_names`, `category_ids`, `epoch`, `iteration`,
+    `metrics`, `config`); {} when there is none.
 
     Raises:
         CheckpointError: the side file is no JSON, or another program's.

@@ -18,6 +18,7 @@ import yaml
 from paddle import nn
 
 from ppdet_lite.core.workspace import create
+from ppdet_lite.engine.category_ids import resolve_category_ids
 from ppdet_lite.engine.class_names import resolve_class_names
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.export_check import (
@@ -134,11 +135,13 @@ def describe_export(
 ) -> dict:
     """The content of infer_cfg.yml: PaddleDetection's keys first, then this project's own.
 
-    `image_shape` is [3, -1, -1] and `batch_size` -1 where the graph takes any.
+    `image_shape` is [3, -1, -1] and `batch_size` -1 where the graph takes any. `category_ids` is
+    there where categories of COCO results are known; see `resolve_category_ids`.
     """
     nms, decode = model.post_process.nms, model.post_process.decode
     arch = _ARCH_OF.get(cfg.architecture, cfg.architecture)
     height, width = options.input_hw or (-1, -1)
+    class_names = resolve_class_names(cfg, weights)
     preprocess = steps_of_all_releases(preprocess)
     if options.input_hw is not None:  # the list must not contradict the graph
         preprocess = with_input_size(preprocess, height, width)
@@ -150,7 +153,7 @@ def describe_export(
         "arch": arch,
         "min_subgraph_size": _MIN_SUBGRAPH_SIZE.get(arch, 3),
         "Preprocess": preprocess,
-        "label_list": resolve_class_names(cfg, weights),
+        "label_list": class_names,
         "format_version": FORMAT_VERSION,
         "model_name": cfg.name,
         "stage": options.stage,
@@ -161,6 +164,9 @@ def describe_export(
         "Decode": {"name": type(decode).__name__, "conf_thresh": decode.conf_thresh},
         "paddle_version": paddle.__version__,
     }
+    category_ids = resolve_category_ids(cfg, weights, class_names)
+    if category_ids is not None:
+        description["category_ids"] = category_ids
     if "onnx" in options.formats:
         description["onnx_opset"] = OPSET
     return description

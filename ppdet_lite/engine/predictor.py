@@ -9,6 +9,7 @@ import paddle
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.image_ops import Preprocess, decode_image
+from ppdet_lite.engine.category_ids import resolve_category_ids
 from ppdet_lite.engine.class_names import resolve_class_names
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.evaluator import evaluation_mode
@@ -23,12 +24,20 @@ class Predictor:
         model: a detector; it is called in eval mode.
         preprocess: makes the network input of a picture.
         class_names: by class index.
+        category_ids: by class index, for COCO results; None for the class index itself.
     """
 
-    def __init__(self, model, preprocess: Preprocess, class_names: Sequence[str]):
+    def __init__(
+        self,
+        model,
+        preprocess: Preprocess,
+        class_names: Sequence[str],
+        category_ids: Optional[Sequence[int]] = None,
+    ):
         self.model = model
         self.preprocess = preprocess
         self.class_names = list(class_names)
+        self.category_ids = category_ids
 
     @classmethod
     def from_config(cls, cfg) -> "Predictor":
@@ -37,7 +46,9 @@ class Predictor:
         reader = create("TestReader", cfg)
         check_input_sizes(reader, model)
         preprocess = Preprocess(reader.preprocess_config())
-        return cls(model, preprocess, resolve_class_names(cfg, weights))
+        class_names = resolve_class_names(cfg, weights)
+        category_ids = resolve_category_ids(cfg, weights, class_names)
+        return cls(model, preprocess, class_names, category_ids)
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> detections float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels."""
@@ -105,4 +116,5 @@ def run_inference(
         predictor.class_names,
         draw_threshold,
         save_results=save_results,
+        category_ids=predictor.category_ids,
     )

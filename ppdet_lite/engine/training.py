@@ -157,7 +157,11 @@ def build_trainer(
     if resume_state is not None:
         _take_up(state, resume_state, stem_of(resume), cfg)
         reader.seed = state.seed
-    meta = {"class_names": list(dataset.class_names), "config": cfg.name}
+    meta = {
+        "class_names": list(dataset.class_names),
+        "category_ids": [int(number) for number in dataset.category_ids],
+        "config": cfg.name,
+    }
     return Trainer(
         state,
         reader,

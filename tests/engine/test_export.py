@@ -60,6 +60,7 @@ def test_folder_holds_the_model_and_what_deployment_must_know(exported):
             {"type": "Permute"},
         ],
         "label_list": ["square", "circle"],
+        "category_ids": [3, 7],
         "format_version": 1,
         "model_name": "small",
         "stage": "nms",

@@ -69,6 +69,7 @@ def test_a_run_leaves_weights_metrics_and_a_log(config):
     assert names == files | {"train.log", "vdl"}
     meta = read_meta(str(config.folder / "model_final"))
     assert meta["class_names"] == ["square", "circle"] and meta["config"] == "tiny"
+    assert meta["category_ids"] == [3, 7]
     assert meta["metrics_epoch"] == 1 and "bbox/AP" in meta["metrics"]
     averaged = state.weights_for_use()
     saved = load_state(str(config.folder / "model_final"))

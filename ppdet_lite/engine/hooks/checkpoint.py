@@ -24,7 +24,7 @@ class CheckpointHook(Hook):
     Args:
         folder: where checkpoints go.
         snapshot_epoch: epochs between snapshots.
-        meta: facts for the side file (`class_names`, `config`).
+        meta: facts for the side file (`class_names`, `category_ids`, `config`).
     """
 
     def __init__(self, folder: str, snapshot_epoch: int, meta: Optional[dict] = None):
