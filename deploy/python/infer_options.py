@@ -108,7 +108,6 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     add("--batch_size", type=positive, default=1, metavar="N", help="pictures per run (default: 1)")
     add(
         "--engine",
-        default="paddle",
         choices=ENGINES,
         help="paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)",
     )

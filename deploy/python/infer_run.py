@@ -1,5 +1,6 @@
 """What infer.py does once its command line is parsed."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -17,27 +18,41 @@ def run(args) -> None:
     Raises:
         UserError: files, devices or packages that are missing or cannot be used, each named.
     """
-    threshold = args.threshold
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ConfigError(f"--threshold: found {threshold}, allowed: 0 to 1")
+    _check(args)
     if args.image_file or args.image_dir:
         pictures = _pictures(args)
         detector = _detector(args)
         if args.run_benchmark:
             from stage_times import benchmark
 
-            print(benchmark(detector, pictures[0], args.repeats))
+            print(benchmark(detector, pictures[0], args.repeats, args.batch_size))
             return
         _run_pictures(args, detector, pictures)
         return
-    if args.run_benchmark:
-        raise ConfigError("--run_benchmark needs --image_file or --image_dir")
     source = _open_source(args)  # before the model, so that a closed camera costs no time
     detector = _detector(args, own_process=True)
     try:
         _run_frames(args, detector, source)
     finally:
         detector.close()
+
+
+def _check(args) -> None:
+    """Refuses a wrong threshold, and options of which nothing would come.
+
+    Raises:
+        ConfigError: names them.
+    """
+    threshold = args.threshold
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"--threshold: found {threshold}, allowed: 0 to 1")
+    has_pictures = bool(args.image_file or args.image_dir)
+    if args.run_benchmark and not has_pictures:
+        raise ConfigError("--run_benchmark needs --image_file or --image_dir")
+    if args.max_frames is not None and has_pictures:
+        raise ConfigError("--max_frames needs --video_file, --camera_id or --rtsp")
+    if args.use_openvino and args.engine not in (None, "openvino"):
+        raise ConfigError(f"--use_openvino and --engine {args.engine}: give one of them")
 
 
 def _detector(args, own_process: bool = False) -> Detector:
@@ -56,7 +71,7 @@ def _detector(args, own_process: bool = False) -> Detector:
         args.cpu_threads,
         args.enable_mkldnn,
         args.enable_mkldnn_bfloat16,
-        "openvino" if args.use_openvino else args.engine,
+        "openvino" if args.use_openvino else args.engine or "paddle",
         options,
         args.batch_size,
         own_process,
@@ -122,9 +137,10 @@ def _run_frames(args, detector: Detector, source) -> None:
     pipeline = FramePipeline(
         source, detector.preprocess, detector.run, results.write, args.batch_size, source.is_live
     )
-    start = time.perf_counter()
+    start, is_over = time.perf_counter(), False
     try:
         pipeline.run()
+        is_over = True
     finally:  # after Ctrl-C and errors too, so that what was written can be played
         written = results.close()
         seconds = time.perf_counter() - start
@@ -134,4 +150,8 @@ def _run_frames(args, detector: Detector, source) -> None:
             f"{results.count / seconds:.1f} frames/s, written to {', '.join(map(str, written))}"
         )
         if source.length is not None and 0 < results.count < source.length:
-            print(f"{source.name}: of {source.length} frames {results.count} were done")
+            part = f"{source.name}: of {source.length} frames {results.count} were done"
+            if is_over:
+                print(f"warning: {part}; the file is cut short or damaged", file=sys.stderr)
+            else:
+                print(part)

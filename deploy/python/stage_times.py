@@ -1,4 +1,4 @@
-"""Times of the stages from a picture file to its detections, behind --run_benchmark."""
+"""Times of the stages from picture files to their detections, behind --run_benchmark."""
 
 import time
 from pathlib import Path
@@ -13,32 +13,36 @@ WARM_UP = 3
 STAGES = ("read and decode file", "preprocess", "network, decoding, NMS")
 
 
-def stage_times(detector, picture: Path, repeats: int) -> "dict[str, np.ndarray]":
-    """Milliseconds of each stage for one picture, and their sum under "total"."""
+def stage_times(
+    detector, picture: Path, repeats: int, batch_size: int = 1
+) -> "dict[str, np.ndarray]":
+    """Milliseconds of each stage for one picture, or for a batch that holds it `batch_size` times,
+    and their sum under "total"."""
+    count = range(batch_size)
     rows = []
     for _ in range(repeats + WARM_UP):
         times = [time.perf_counter()]
-        image = decode_image(picture)
+        images = [decode_image(picture) for _ in count]
         times.append(time.perf_counter())
-        sample = detector.preprocess(image)
+        samples = [detector.preprocess(image) for image in images]
         times.append(time.perf_counter())
-        detector.run([sample])
+        detector.run(samples)
         times.append(time.perf_counter())
         rows.append(1000 * np.diff(times))
     columns = np.array(rows[WARM_UP:]).T
     return {**dict(zip(STAGES, columns)), "total": columns.sum(axis=0)}
 
 
-def benchmark(detector, picture: Path, repeats: int) -> str:
-    """A table of the stages: median and 95th percentile of `repeats` runs."""
+def benchmark(detector, picture: Path, repeats: int, batch_size: int = 1) -> str:
+    """A table of the stages of a batch: median and 95th percentile of `repeats` runs."""
     engine = detector.engine
-    stages = stage_times(detector, picture, repeats)
-    size = detector.fixed_batch or 1
-    batch = "batch 1" if size == 1 else f"one picture in a batch of {size}"
+    stages = stage_times(detector, picture, repeats, batch_size)
+    size = detector.fixed_batch or batch_size
+    batch = f"batch {size}" if size == batch_size else f"{batch_size} of a batch of {size}"
     lines = [f"{picture}: {batch}, {repeats} runs, {engine.device}, {engine.kernels} kernels"]
     lines.append(f"{'stage':<24}{'median ms':>12}{'p95 ms':>12}")
     for name, values in stages.items():
         median, high = np.percentile(values, [50, 95])
         lines.append(f"{name:<24}{median:>12.2f}{high:>12.2f}")
-    lines.append(f"{1000 / np.median(stages['total']):.2f} images/s")
+    lines.append(f"{1000 * batch_size / np.median(stages['total']):.2f} images/s")
     return "\n".join(lines)

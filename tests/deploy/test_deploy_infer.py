@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ppdet_lite.core.errors import DataError, ImageError, UserError
+from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.image_ops import decode_image
 from ppdet_lite.engine.export_check import built_in_picture
@@ -66,7 +66,7 @@ def test_an_export_for_one_batch_size(deploy, broken, tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     write_picture(path, picture)
     text = deploy.stage_times.benchmark(fixed, path, 1)
-    assert text.startswith(f"{path}: one picture in a batch of 3, 1 runs, CPU, ")
+    assert text.startswith(f"{path}: 1 of a batch of 3, 1 runs, CPU, ")
     np.testing.assert_allclose(one[0], two[1], atol=1e-3)
     with pytest.raises(UserError, match="4 pictures at once, but this model was exported with --b"):
         fixed.predict([picture] * 4)
@@ -184,6 +184,53 @@ def test_benchmark_prints_each_stage(deploy, exported, tiny_coco, tmp_path, caps
         assert f"\n{stage} " in printed
     assert "images/s" in printed and not (tmp_path / "out").exists()
     assert printed.startswith(f"{picture}: batch 1, 3 runs, CPU, oneDNN kernels\n")
+
+
+def test_the_benchmark_takes_batches(deploy, detector, tiny_coco, monkeypatch):
+    run, sizes = detector.engine.run, []
+
+    def watched(inputs):
+        sizes.append(len(inputs["image"]))
+        return run(inputs)
+
+    monkeypatch.setattr(detector.engine, "run", watched)
+    monkeypatch.setattr(deploy.infer_run, "Detector", lambda *args: detector)
+    picture = str(tiny_coco / "images" / "val_0.jpg")
+    arguments = ["--model_dir", "x", "--image_file", picture, "--run_benchmark", "--repeats", "1"]
+    clock = iter(range(1000))
+    monkeypatch.setattr(deploy.stage_times.time, "perf_counter", lambda: next(clock))
+    printed = []
+    monkeypatch.setattr("builtins.print", printed.append)
+    deploy.infer.main([*arguments, "--batch_size", "3"])
+    assert set(sizes) == {3}
+    assert printed[0].startswith(f"{picture}: batch 3, 1 runs, ")
+    assert printed[0].endswith("\n1.00 images/s")  # 3 pictures in three stages of a second each
+
+
+def test_options_that_would_be_ignored_are_refused(deploy):
+    pictures = ["--model_dir", "x", "--image_file", "a.jpg"]
+    cases = [
+        (
+            [*pictures, "--max_frames", "3"],
+            "--max_frames needs --video_file, --camera_id or --rtsp",
+        ),
+        (
+            [*pictures, "--use_openvino", "--engine", "onnxruntime"],
+            "--use_openvino and --engine onnxruntime: give one of them",
+        ),
+        (
+            [*pictures, "--use_openvino", "--engine", "paddle"],
+            "--use_openvino and --engine paddle: give one of them",
+        ),
+        (
+            ["--model_dir", "x", "--video_file", "a.mp4", "--run_benchmark"],
+            "--run_benchmark needs --image_file or --image_dir",
+        ),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ConfigError) as caught:
+            deploy.infer.main(arguments)
+        assert str(caught.value) == message
 
 
 def test_a_broken_picture_is_named_and_the_others_are_done(deploy, exported, tiny_coco, tmp_path):

@@ -199,6 +199,32 @@ def test_sources_that_cannot_be_opened(deploy, exported, video, tmp_path, monkey
         deploy.infer.main(arguments)
 
 
+def test_a_video_that_is_cut_short_is_said(deploy, exported, tmp_path, monkeypatch, capsys):
+    """Its header still tells the length that it should have."""
+
+    class Cut(StubCapture):
+        def get(self, key):
+            return 6.0 if key == cv2.CAP_PROP_FRAME_COUNT else 25.0
+
+    path = tmp_path / "in" / "cut.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    arguments = ["--model_dir", str(exported), "--video_file", str(path), "--output_dir"]
+    for count, printed in (
+        (
+            4,
+            f"warning: --video_file {path}: of 6 frames 4 were done; the file is "
+            "cut short or damaged\n",
+        ),
+        (6, ""),
+    ):
+        monkeypatch.setattr(deploy.frame_sources, "_open", lambda *args, n=count: Cut(n))
+        deploy.infer.main([*arguments, str(tmp_path / "out")])
+        out, err = capsys.readouterr()
+        assert err == printed and out.count("\n") == 1
+        assert len((tmp_path / "out" / "cut.jsonl").read_text().splitlines()) == count
+
+
 def test_the_video_is_not_overwritten(deploy, exported, video):
     before = video.read_bytes()
     arguments = ["--model_dir", str(exported), "--video_file", str(video)]
