@@ -105,7 +105,8 @@ class RecordingConfig:
         self.calls, self.graph = calls, graph
 
     def __getattr__(self, name):
-        assert hasattr(REAL_CONFIG, name), name
+        if not hasattr(REAL_CONFIG, name):
+            raise AttributeError(name)
         return lambda *args, **kwargs: self._note(name, args, kwargs)
 
     def _note(self, name, args, kwargs):
@@ -155,14 +156,20 @@ class RecordingPredictor:
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    """A Paddle with CUDA and TensorRT 8.6.1, as far as its answers go."""
+def recorder(monkeypatch):
+    """Paddle's Config and predictors only note what is asked of them."""
     recorder = Recorder()
+    monkeypatch.setattr(inference, "Config", recorder.config)
+    monkeypatch.setattr(inference, "create_predictor", recorder.predictor)
+    return recorder
+
+
+@pytest.fixture
+def gpu(monkeypatch, recorder):
+    """A Paddle with CUDA and TensorRT 8.6.1, as far as its answers go."""
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(paddle.device.cuda, "get_device_name", lambda number: "NVIDIA Test GPU")
     for name in ("get_trt_compile_version", "get_trt_runtime_version"):
         monkeypatch.setattr(inference, name, lambda: (8, 6, 1))
-    monkeypatch.setattr(inference, "Config", recorder.config)
-    monkeypatch.setattr(inference, "create_predictor", recorder.predictor)
     return recorder
