@@ -39,9 +39,13 @@ class VideoFile:
     Args:
         stem: path without ending.
         fps: frames per second.
+
+    Raises:
+        DataError: the name is not UTF-8.
     """
 
     def __init__(self, stem: Path, fps: float):
+        check_utf8(stem, "OpenCV's writer of videos")
         self.stem = stem
         self.fps = fps
         self.path: Optional[Path] = None
@@ -85,7 +89,6 @@ class VideoFile:
             raise DataError(f"{self.path}: the video is not whole; is the disk full?")
 
     def _open(self, size_hw: "tuple[int, int]") -> None:
-        check_utf8(self.stem, "OpenCV's writer of videos")
         self.stem.parent.mkdir(parents=True, exist_ok=True)
         is_odd = any(side % 2 for side in size_hw)
         own_writer = is_odd and self.fps == int(self.fps)
