@@ -8,8 +8,6 @@ all that deployment code has to know.
 
 import contextlib
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Union
 
@@ -31,6 +29,7 @@ from ppdet_lite.engine.export_folder import (
     CONFIG_FILE,
     check_room,
     move_into_place,
+    part_beside,
     target_folder,
     writing,
 )
@@ -90,33 +89,50 @@ def export_model(
     name = cfg.name if options.stage == "nms" else f"{cfg.name}_{options.stage}"
     folder = target_folder(output_dir, name)
     # A GPU would gain nothing, and its convolutions differ more than is allowed here.
-    with on_cpu():
+    with _stoppable() as interrupts, on_cpu():
         model, weights = load_trained_model(cfg)
         reader = create("TestReader", cfg)
         infer_cfg = describe_export(cfg, model, reader.preprocess_config(), weights, options)
         check_outputs(model, infer_cfg, images)
-        _export_to(folder, model, infer_cfg, options, images)
+        _export_to(folder, model, infer_cfg, options, images, interrupts)
     get_logger().info("exported to %s: %s", folder, ", ".join(sorted(os.listdir(folder))))
     return folder
 
 
-def _export_to(target: Path, model, infer_cfg: dict, options: ExportOptions, images: dict) -> None:
-    """Writes, compares and keeps the export, or nothing of it, also when it is interrupted."""
-    part = None
-    with Interrupts():
+@contextlib.contextmanager
+def _stoppable() -> Iterator[Interrupts]:
+    """Context that ends with KeyboardInterrupt, and no other error, if this process is asked to
+    stop: Paddle's own code makes other errors of that exception."""
+    with Interrupts() as interrupts:
         try:
-            network = exported_network(model, options)
-            with writing(target):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                check_room(network, target.parent, options)
-                part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            yield interrupts
+        except Exception as error:
+            if interrupts.asked:
+                raise KeyboardInterrupt from error
+            raise
+
+
+def _export_to(
+    target: Path,
+    model,
+    infer_cfg: dict,
+    options: ExportOptions,
+    images: dict,
+    interrupts: Interrupts,
+) -> None:
+    """Writes, compares and keeps the export, or nothing of it, also when it is interrupted."""
+    network = exported_network(model, options)
+    with part_beside(target, interrupts.step) as part:
+        with writing(target):
+            check_room(network, target.parent, options)
+            # Paddle and paddle2onnx would crash, or go on, when an exception gets into their code.
+            with interrupts.step():
                 save_inference_model(network, part, infer_cfg, options)
-            verify_export(model, part, infer_cfg, images)
-            with writing(target):
-                move_into_place(part, target)
-        finally:
-            if part is not None:
-                shutil.rmtree(part, ignore_errors=True)
+        verify_export(model, part, infer_cfg, images)
+        with interrupts.step():
+            pass  # what was asked for in code that dropped it
+        with writing(target):
+            move_into_place(part, target)
 
 
 @contextlib.contextmanager

@@ -2,10 +2,11 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Callable, Iterator, Optional, Union
 
 import numpy as np
 from paddle import nn
@@ -65,6 +66,75 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def part_beside(target: Path, step: Callable) -> Iterator[Path]:
+    """Context with a new hidden folder beside `target`, which is removed at its end unless it got
+    the place of `target` before. Those of runs that were killed are removed, too.
+
+    Args:
+        step: makes a context that holds signals back.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    part, handle = None, None
+    try:
+        with writing(target), step():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _one_at_a_time(target.parent):
+                _remove_left_parts(target)
+                part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+                handle = _lock_if_free(part)
+        yield part
+    finally:
+        with step():
+            if part is not None:
+                shutil.rmtree(part, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
+
+
+def _remove_left_parts(target: Path) -> None:
+    """Removes hidden folders of runs that are gone: a living one holds a lock on its own.
+
+    A folder with anything but files of an export stays; it may hold what is the user's.
+    """
+    name = re.compile(re.escape(f".{target.name}.") + "[a-z0-9_]{8}")  # as tempfile writes it
+    for folder in target.parent.iterdir():
+        if not name.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+            continue
+        handle = _lock_if_free(folder)
+        if handle is None:
+            continue
+        try:
+            if all(_is_of_export(path) for path in folder.iterdir()):
+                get_logger().info("removing %s, which an earlier run left behind", folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(handle)
+
+
+def _is_of_export(path: Path) -> bool:
+    """Whether a file in a hidden folder was written by an export; ONNX has a folder on the way."""
+    return path.name in EXPORTED_FILES or (path.is_dir() and path.name.startswith("tmp"))
+
+
+def _lock_if_free(folder: Path) -> Optional[int]:
+    """An open handle that locks `folder`; None if a process has it locked, or nobody can."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # another user's
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # taken, or a file system without locks
+        os.close(handle)
+        return None
+    return handle
 
 
 def check_room(network: nn.Layer, folder: Path, options: ExportOptions) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C (and a scheduler's SIGTERM) at moments that leave a resumable state.
+"""Ctrl-C (and a scheduler's SIGTERM) at moments that leave nothing half-done.
 
 The first signal is held back until the running step is complete; a second one ends the step at
 once. Outside a step a signal acts immediately, unless several processes train together: then all
@@ -42,6 +42,11 @@ class Interrupts:
             signal.signal(number, handler)
         self._before = {}
 
+    @property
+    def asked(self) -> bool:
+        """Whether this process was asked to stop, in a step or outside of one."""
+        return self._pending
+
     def _on_signal(self, number, _frame):
         if self._held or self.world_size > 1:
             if self._pending and number == signal.SIGINT:
@@ -52,11 +57,13 @@ class Interrupts:
                 os.write(2, b"\nStopping after this step (Ctrl-C again: at once)\n")
             self._pending = True
             return
+        self._pending = True  # for the next step, if a library drops the exception
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def step(self):
-        """Context of one training step; raises KeyboardInterrupt at its end if asked to stop."""
+        """Context of one step, of training for instance; raises KeyboardInterrupt at its end if
+        asked to stop."""
         self._held = True
         try:
             yield
