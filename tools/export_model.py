@@ -118,7 +118,8 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         choices=TARGETS,
         default="any",
         help="cpu: convolutions written in the form that is fastest on CPUs, for one input size; "
-        "the same boxes, larger files, not for GPUs; deploy/README.md says what it gains "
+        "the same boxes, larger files, not for GPUs; a network in which no layer gains is written "
+        "as with any; deploy/README.md says what it gains "
         "(default: any)",
     )
 

@@ -40,6 +40,8 @@ from ppdet_lite.engine.interrupt import Interrupts
 from ppdet_lite.engine.onnx_graph import OPSET
 from ppdet_lite.modeling.fold import fold_batch_norm
 from ppdet_lite.modeling.for_cpu import for_cpu
+from ppdet_lite.modeling.layers.gathered_deform import GatheredDeformConv2D
+from ppdet_lite.modeling.layers.winograd import WinogradConv2D
 from ppdet_lite.utils.logger import get_logger
 
 __all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model"]
@@ -122,6 +124,7 @@ def _export_to(
 ) -> None:
     """Writes, compares and keeps the export, or nothing of it, also when it is interrupted."""
     network = exported_network(model, options)
+    infer_cfg = {**infer_cfg, "target": target_of(network)}
     with part_beside(target, interrupts.step) as part:
         with writing(target):
             check_room(network, target.parent, options)
@@ -215,9 +218,15 @@ def exported_network(model: nn.Layer, options: ExportOptions) -> nn.Layer:
         else:
             get_logger().warning(
                 "--target cpu: no layer of this network is large enough to gain by another form; "
-                "--target any gives the same, for every device"
+                "the export is that of --target any, for every device"
             )
     return network
+
+
+def target_of(network: nn.Layer) -> str:
+    """One of TARGETS: "cpu" for a network with layers in a form for CPUs."""
+    forms = (WinogradConv2D, GatheredDeformConv2D)
+    return "cpu" if any(isinstance(layer, forms) for layer in network.sublayers()) else "any"
 
 
 def save_inference_model(

@@ -17,7 +17,7 @@ FORMATS = ("paddle", "paddle-legacy", "onnx")
 
 TARGETS = ("any", "cpu")
 """What an export is made for: any engine and device, or engines on a CPU, where the same network is
-faster in another form (modeling/for_cpu.py)."""
+faster in another form (modeling/for_cpu.py). A network in which no layer gains is for any."""
 
 # PaddleDetection's keys; a batch norm is always folded here.
 _EXPORT_KEYS = ("post_process", "nms", "benchmark", "fuse_conv_bn")
