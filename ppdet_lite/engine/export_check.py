@@ -151,16 +151,21 @@ def verify_export(
 
 
 def make_cases(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> "list[Case]":
-    """What is run: each picture, the first two together, and the first in another size, as far as
-    batch and input size are free; else batches of the size that was fixed.
+    """What is run: each picture, the first two together (of one picture it and its mirror image),
+    and the first in another size, as far as batch and input size are free; else batches of the size
+    that was fixed.
     """
     stage, fixed = infer_cfg["stage"], infer_cfg["batch_size"]
     preprocess = Preprocess(infer_cfg["Preprocess"])
     names, samples = list(images), [preprocess(image) for image in images.values()]
     count = max(fixed, 1)
     groups = [(names[i : i + count], samples[i : i + count]) for i in range(0, len(samples), count)]
-    if fixed < 1 and len(samples) > 1:
-        groups.append(([f"{name} in a batch" for name in names[:2]], samples[:2]))
+    if fixed < 1:
+        pair, of_pair = samples[:2], names[:2]
+        if len(samples) == 1:
+            pair.append(preprocess(np.ascontiguousarray(images[names[0]][:, ::-1])))
+            of_pair.append(f"the mirror image of {names[0]}")
+        groups.append(([f"{name} in a batch" for name in of_pair], pair))
     if infer_cfg["image_shape"][1] < 1:
         height, width = samples[0]["image"].shape[1:]
         other = with_input_size(infer_cfg["Preprocess"], height + 32, max(width - 32, 32))

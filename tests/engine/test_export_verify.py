@@ -5,11 +5,17 @@ import os
 import re
 import sys
 
+import numpy as np
 import paddle
 import pytest
+import yaml
 
 from ppdet_lite.core.cli import run_tool
-from ppdet_lite.engine import export
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.engine import export, export_check
+from ppdet_lite.engine.evaluation import load_trained_model
+from ppdet_lite.engine.export_check import ExportMismatch, built_in_picture, verify_export
+from ppdet_lite.engine.export_runners import ExportedModel, Trial
 
 
 @pytest.fixture
@@ -112,3 +118,34 @@ def test_a_wrong_export_ends_with_an_error_and_leaves_nothing(
     )
     assert re.search(complaint, said), said
     assert os.listdir(tmp_path / "out") == []
+
+
+class LastOfABatchOnly:
+    """An export that gives the detections of a batch's last picture for all of them."""
+
+    name = "an engine"
+
+    def __init__(self, folder):
+        self.run = ExportedModel(folder)
+
+    def __call__(self, inputs):
+        count = len(inputs["image"])
+        bbox, bbox_num = self.run({key: value[-1:] for key, value in inputs.items()})
+        return [np.concatenate([bbox] * count), np.concatenate([bbox_num] * count)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_batch_is_tried_whatever_the_number_of_pictures(
+    count, exported, small_config, monkeypatch
+):
+    """This export is right for single pictures."""
+    image = built_in_picture()
+    pictures = {"a.jpg": image, "b.jpg": image[::-1].copy()}
+    pictures = dict(list(pictures.items())[:count])
+    model, _ = load_trained_model(load_config(small_config))
+    settings = yaml.safe_load((exported / "infer_cfg.yml").read_text(encoding="utf-8"))
+    trials = [Trial(lambda: LastOfABatchOnly(exported))]
+    monkeypatch.setattr(export_check, "trials", lambda folder: trials)
+    with pytest.raises(ExportMismatch, match="differs from the trained one on a.jpg in a batch: "):
+        verify_export(model, exported, settings, pictures)
+    verify_export(model, exported, {**settings, "batch_size": 1}, pictures)
