@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from ppdet_lite.core.cli import run_tool
-from ppdet_lite.core.workspace import load_config
+from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.engine import export, export_check
 from ppdet_lite.engine.evaluation import load_trained_model
 from ppdet_lite.engine.export_check import ExportMismatch, built_in_picture, verify_export
+from ppdet_lite.engine.export_options import export_options
 from ppdet_lite.engine.export_runners import ExportedModel, Trial
 
 
@@ -149,3 +151,42 @@ def test_a_batch_is_tried_whatever_the_number_of_pictures(
     with pytest.raises(ExportMismatch, match="differs from the trained one on a.jpg in a batch: "):
         verify_export(model, exported, settings, pictures)
     verify_export(model, exported, {**settings, "batch_size": 1}, pictures)
+
+
+@pytest.fixture(scope="module")
+def other_network(small_config, tmp_path_factory):
+    """Files of a wider network under the same names."""
+    cfg = load_config(small_config, ["width_mult=0.5"])
+    model, options = create(cfg.architecture, cfg), export_options(cfg)
+    folder = tmp_path_factory.mktemp("other")
+    export.save_inference_model(export.exported_network(model, options), folder, {}, options)
+    return folder
+
+
+@pytest.mark.parametrize("other", ["weights", "network"])
+def test_files_of_two_exports(
+    other, other_network, small_config, tmp_path, monkeypatch, export_tool, capsys
+):
+    """A graph with the parameters of another one: Paddle says no more than that it cannot run it,
+    and nothing at all where they have the same shapes."""
+    save = export.save_inference_model
+
+    def save_and_mix(network, folder, infer_cfg, options):
+        save(network, folder, infer_cfg, options)
+        if other == "network":
+            shutil.copy(other_network / "model.pdiparams", folder)
+        else:
+            silent(network.yolo_head)
+            save(network, tmp_path / "another", infer_cfg, options)
+            shutil.copy(tmp_path / "another" / "model.pdiparams", folder)
+
+    (tmp_path / "another").mkdir()
+    monkeypatch.setattr(export, "save_inference_model", save_and_mix)
+    code = export_tool("-c", small_config, "--output_dir", tmp_path / "out")
+    (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    if other == "network":
+        assert code == 2 and re.match(r"error: Paddle cannot run model\.\w+: ", said)
+    else:
+        assert code == 1 and "differs from the trained one on built-in picture" in said
+    assert said.endswith("Nothing was written.")
+    assert os.listdir(tmp_path / "out") == []
