@@ -129,8 +129,11 @@ def _export_to(
         with writing(target):
             check_room(network, target.parent, options)
             # Paddle and paddle2onnx would crash, or go on, when an exception gets into their code.
-            with interrupts.step():
-                save_inference_model(network, part, infer_cfg, options)
+            for name in options.formats:
+                with interrupts.step():
+                    save_inference_model(
+                        network, part, infer_cfg, options._replace(formats=(name,))
+                    )
         verify_export(model, part, infer_cfg, images)
         with interrupts.step():
             pass  # what was asked for in code that dropped it

@@ -64,6 +64,21 @@ def test_a_signal_while_paddle_traces_waits_for_its_end(
     assert os.listdir(tmp_path) == []
 
 
+def test_no_further_format_is_written_after_a_signal(small_config, tmp_path, quick, monkeypatch):
+    written = []
+
+    def save(model, folder, infer_cfg, options):
+        written.extend(options.formats)
+        send(signal.SIGINT)
+
+    quick(save)
+    for name in ("check_onnx_export", "import_onnxruntime"):
+        monkeypatch.setattr(export, name, lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(load_config(small_config), tmp_path, formats=["paddle", "onnx"])
+    assert written == ["paddle"]
+
+
 def test_a_second_ctrl_c_acts_at_once_whatever_paddle_makes_of_it(small_config, tmp_path, quick):
     def save(model, folder, infer_cfg, options):
         send(signal.SIGINT)
