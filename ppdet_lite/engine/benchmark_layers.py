@@ -60,9 +60,13 @@ def _deformable(channels: int) -> nn.Layer:
 
 
 KINDS = {
-    "winograd": Kind("3x3 convolutions: plain, by Winograd's tiles", _convolution, Limits(0, 1, 0)),
+    "winograd": Kind(
+        "3x3 convolutions: plain, by Winograd's tiles", _convolution, Limits(0, 1, 0, 0)
+    ),
     "deformable": Kind(
-        "Deformable 3x3 convolutions: sampled, by gathered rows", _deformable, Limits(10**9, 1, 0)
+        "Deformable 3x3 convolutions: sampled, by gathered rows",
+        _deformable,
+        Limits(10**9, 1, 0, 0),
     ),
 }
 """By the name in the option --kinds."""

@@ -12,19 +12,24 @@ from ppdet_lite.modeling.layers.winograd import TILE, WinogradConv2D, is_winogra
 
 
 class Limits(NamedTuple):
-    """From which size on another form pays, as measured with oneDNN on two cores with AVX2.
+    """From which size on another form pays, as tools/benchmark_layers.py measured it with oneDNN on
+    two cores with AVX2.
 
     Attributes:
         channels: of Winograd's convolutions; with fewer, moving tiles about costs more than the
-            multiplications saved. 1.8 times as fast at 256 channels, 1.4 at 128, slower at 64.
-        tiles: of theirs; with fewer, reading four times the weights costs more. At 512 channels
-            1.7 times as fast with 25 tiles (a map of 20 x 20), slower with 9 (10 x 10).
-        deformable_products: multiply-adds of a deformable convolution. 1.7 times as fast with 940
-            million (512 channels on 20 x 20 cells), equal with 59, half as fast with 15.
+            multiplications saved. On 80 x 80 cells 1.5 times as fast with 128 channels, 0.9 times
+            with 64.
+        tiles: of theirs; with fewer, reading four times the weights costs more. With 512 channels
+            1.5 times as fast on a map of 20 x 20 (25 tiles), 0.6 times on one of 10 x 10 (9).
+        products: multiply-adds of theirs. 1.1 times as fast with 236 million (128 channels on
+            40 x 40 cells, or 256 on 20 x 20), 0.6 times with 59 (128 on 20 x 20).
+        deformable_products: of a deformable convolution. 1.4 times as fast with 940 million (512
+            channels on 20 x 20 cells), from 0.8 to 1.3 times with 59, 0.5 times with 15.
     """
 
     channels: int = 128
     tiles: int = 25
+    products: int = 128_000_000
     deformable_products: int = 64_000_000
 
 
@@ -57,17 +62,22 @@ def for_cpu(
     for layer in network.sublayers(include_self=True):
         if isinstance(layer, DeformableConvV2):
             cells = sizes.get(id(layer.conv_offset), NOT_RUN)
-            products = math.prod(cells) * math.prod(layer.conv.weight.shape)
-            if products > limits.deformable_products:
+            if _products(layer.conv, cells) > limits.deformable_products:
                 layer.conv = GatheredDeformConv2D(layer.conv, cells)
                 gathered += 1
         for name, child in list(layer.named_children()):
             if not is_winograd_form(child) or min(child.weight.shape[:2]) < limits.channels:
                 continue
-            if _tiles(*sizes.get(id(child), NOT_RUN)) >= limits.tiles:
+            cells = sizes.get(id(child), NOT_RUN)
+            if _tiles(*cells) >= limits.tiles and _products(child, cells) > limits.products:
                 setattr(layer, name, WinogradConv2D(child))
                 winograd += 1
     return Replaced(winograd, gathered)
+
+
+def _products(conv: nn.Layer, cells: Sequence[int]) -> int:
+    """Multiply-adds of a convolution whose output is of so many rows and columns."""
+    return math.prod(cells) * math.prod(conv.weight.shape)
 
 
 def _tiles(height: int, width: int) -> int:

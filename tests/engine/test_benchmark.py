@@ -328,7 +328,7 @@ SMALL_MAPS_TOO = """
 import functools, runpy, sys
 from ppdet_lite.engine import export
 from ppdet_lite.modeling.for_cpu import Limits, for_cpu
-export.for_cpu = functools.partial(for_cpu, limits=Limits(channels=128, tiles=1))
+export.for_cpu = functools.partial(for_cpu, limits=Limits(channels=128, tiles=1, products=0))
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

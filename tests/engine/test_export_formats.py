@@ -87,7 +87,7 @@ def free_size(small_config, settings, tmp_path_factory):
 @pytest.fixture(scope="module")
 def cpu_exports(small_config, settings, tmp_path_factory):
     """Every file of exports for CPUs, in which all that has another form is in it."""
-    few = functools.partial(for_cpu, limits=Limits(4, 1, 0))
+    few = functools.partial(for_cpu, limits=Limits(4, 1, 0, 0))
     folders = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "for_cpu", few)

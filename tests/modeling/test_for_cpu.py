@@ -166,7 +166,7 @@ def test_networks_keep_their_outputs(network, expected):
     image = random(2, 3, 96, 160, scale=0.5)
     with paddle.no_grad():
         before = [level.numpy() for level in network.raw_outputs(image)]
-        assert for_cpu(network, (96, 160), Limits(8, 1, 0)) == expected
+        assert for_cpu(network, (96, 160), Limits(8, 1, 0, 0)) == expected
         after = [level.numpy() for level in network.raw_outputs(image)]
     kinds = [type(layer).__name__ for layer in network.sublayers()]
     assert (kinds.count("WinogradConv2D"), kinds.count("GatheredDeformConv2D")) == expected
@@ -179,16 +179,25 @@ def test_networks_keep_their_outputs(network, expected):
 @pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
 def test_layers_that_run_in_training_only_stay(network):
     network.auxiliary = DeformableConvV2(8, 8)
-    assert for_cpu(network, (96, 160), Limits(8, 1, 0)) == (27, 3)
+    assert for_cpu(network, (96, 160), Limits(8, 1, 0, 0)) == (27, 3)
     assert type(network.auxiliary.conv) is SampledConv2D
 
 
 @pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
 @pytest.mark.parametrize(
-    ("channels", "tiles", "count"), [(8, 1, 27), (16, 1, 24), (8, 15, 9), (64, 1, 5), (128, 25, 0)]
+    ("channels", "tiles", "products", "count"),
+    [
+        (8, 1, 0, 27),
+        (16, 1, 0, 24),
+        (8, 15, 0, 9),
+        (64, 1, 0, 5),
+        (128, 25, 0, 0),
+        (64, 1, 64 * 64 * 9 * 15 - 1, 5),
+        (64, 1, 64 * 64 * 9 * 15, 0),
+    ],
 )
-def test_only_where_it_pays(network, channels, tiles, count):
-    assert for_cpu(network, (96, 160), Limits(channels, tiles)).winograd == count
+def test_only_where_it_pays(network, channels, tiles, products, count):
+    assert for_cpu(network, (96, 160), Limits(channels, tiles, products)).winograd == count
 
 
 @pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
