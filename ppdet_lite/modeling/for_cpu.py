@@ -23,8 +23,8 @@ class Limits(NamedTuple):
             1.5 times as fast on a map of 20 x 20 (25 tiles), 0.6 times on one of 10 x 10 (9).
         products: multiply-adds of theirs. 1.1 times as fast with 236 million (128 channels on
             40 x 40 cells, or 256 on 20 x 20), 0.6 times with 59 (128 on 20 x 20).
-        deformable_products: of a deformable convolution. 1.4 times as fast with 940 million (512
-            channels on 20 x 20 cells), from 0.8 to 1.3 times with 59, 0.5 times with 15.
+        deformable_products: of a deformable convolution. 1.4 to 1.7 times as fast with 940 million
+            (512 channels on 20 x 20 cells), 0.8 to 1.8 times with 59, 0.5 to 1.0 times with 15.
     """
 
     channels: int = 128
