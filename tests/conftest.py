@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -148,7 +149,7 @@ def small_config(tmp_path_factory, tiny_coco) -> Path:
     import paddle
 
     from ppdet_lite.core.workspace import create, load_config
-    from ppdet_lite.engine.checkpoint import save_checkpoint
+    from ppdet_lite.weights.checkpoint import save_checkpoint
 
     root = tmp_path_factory.mktemp("small")
     path = root / "small.yml"
@@ -170,6 +171,14 @@ def small_config(tmp_path_factory, tiny_coco) -> Path:
 def exported(small_config, tmp_path_factory) -> Path:
     """The folder that tools/export_model.py writes for `small_config`."""
     from ppdet_lite.core.workspace import load_config
-    from ppdet_lite.engine.export import export_model
+    from ppdet_lite.export.run import export_model
 
     return export_model(load_config(small_config), tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture
+def toys():
+    """A network and a reader small enough to train in milliseconds."""
+    from tests import toys
+
+    return SimpleNamespace(net=toys.ToyNet, reader=toys.ToyReader, trainer=toys.make_trainer)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.engine.checkpoint import load_state, read_meta
-from ppdet_lite.engine.training import run_training
+from ppdet_lite.train.run import run_training
+from ppdet_lite.weights.checkpoint import load_state, read_meta
 
 ROOT = Path(__file__).resolve().parent.parent / "configs"
 CONFIGS = sorted(

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.workspace import load_config
-from ppdet_lite.data.image_ops import decode_image
-from ppdet_lite.data.sources.coco_names import COCO_CATEGORIES
-from ppdet_lite.engine.checkpoint import read_meta
-from ppdet_lite.engine.evaluation import run_evaluation
-from ppdet_lite.engine.export import export_model
-from ppdet_lite.engine.export_check import compare_detections
-from ppdet_lite.engine.predictor import Predictor
-from ppdet_lite.engine.training import run_training
+from ppdet_lite.data.pixels.image_ops import decode_image
+from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
+from ppdet_lite.evaluate.predictor import Predictor
+from ppdet_lite.evaluate.run import run_evaluation
+from ppdet_lite.export.check import compare_detections
+from ppdet_lite.export.run import export_model
+from ppdet_lite.train.run import run_training
+from ppdet_lite.weights.checkpoint import read_meta
 
 BASE = {
     "bccd": "configs/ppyolo/ppyolov2_r50vd_dcn_voc.yml",

@@ -56,8 +56,8 @@ class Run:
 
     def __init__(self, name: str, folder: Path):
         from ppdet_lite.core.workspace import load_config
-        from ppdet_lite.engine.setup import SINGLE_PROCESS
-        from ppdet_lite.engine.training import build_trainer
+        from ppdet_lite.train.preflight import SINGLE_PROCESS
+        from ppdet_lite.train.run import build_trainer
 
         common = ["use_gpu=false", "worker_num=0", f"save_dir={folder}"]
         self.cfg = load_config(folder / f"{name}.yml", [*common, *SIZES[name]])
@@ -78,7 +78,7 @@ class Run:
 
     def evaluate(self) -> None:
         """The metric and the detections behind it."""
-        from ppdet_lite.engine.evaluator import Evaluator
+        from ppdet_lite.evaluate.evaluator import Evaluator
 
         evaluator = Evaluator(self.cfg)
         with self.trainer.state.evaluation_weights() as model:
@@ -95,7 +95,7 @@ class Run:
 
 def main(names: list, folder: Path) -> None:
     """The configurations `names` side by side; writes what came out, one file for each."""
-    from ppdet_lite.engine.setup import use_cpu_cores
+    from ppdet_lite.train.preflight import use_cpu_cores
 
     use_cpu_cores(1)  # sums are the same to the bit for the same number of threads only
     runs = {name: Run(name, folder) for name in names}

@@ -9,11 +9,11 @@ import paddle
 import pytest
 
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.engine.setup import Ranks
-from ppdet_lite.engine.training import _wants_sync_bn
-from ppdet_lite.modeling.heads.yolo_level import YoloLevel
+from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
 from ppdet_lite.modeling.layers.norm import synchronise_norms
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
+from ppdet_lite.train.preflight import Ranks
+from ppdet_lite.train.run import _wants_sync_bn
 
 SMALL = ["width_mult=0.125", "use_gpu=false", "worker_num=0", "num_classes=2"]
 COSINE = "LearningRate.schedulers=[!CosineDecay {}, !LinearWarmup {start_factor: 0., epochs: 2}]"

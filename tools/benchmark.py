@@ -5,14 +5,13 @@ import os
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "python")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
-from ppdet_lite.core.cpu import core_count, prefer_fast_blas  # noqa: E402
+from ppdet_lite.benchmark.engines import engines_help  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
-from ppdet_lite.engine.benchmark_engines import engines_help  # noqa: E402
-from ppdet_lite.engine.export_options import STAGES  # noqa: E402
+from ppdet_lite.export.options import STAGES  # noqa: E402
+from ppdet_lite.utils.cpu import core_count, prefer_fast_blas  # noqa: E402
 
 EXAMPLES = f"""  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --json output/benchmark.json
@@ -58,13 +57,11 @@ def main() -> int:
     for library in ("OPENBLAS", "MKL"):  # numpy's matrix products, for the machine's peak
         os.environ[f"{library}_NUM_THREADS"] = str(args.threads)
     cfg = config_from_args(args) if args.config else None
-    from detector import open_engine
-
     prefer_fast_blas()
-    from model_folder import ModelFolder
-    from tensorrt_config import TensorRTOptions
-
-    from ppdet_lite.engine.benchmark_run import Deploy, Settings, run
+    from ppdet_lite.benchmark.run import Deploy, Settings, run
+    from ppdet_lite.runtime.contract import ModelFolder
+    from ppdet_lite.runtime.detector import open_engine
+    from ppdet_lite.runtime.tensorrt.setup import TensorRTOptions
 
     settings = Settings(
         tuple(args.engines),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import run_tool  # noqa: E402
+from ppdet_lite.cli.tool import run_tool  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
 
 EPILOG = """examples:
@@ -16,9 +16,10 @@ EPILOG = """examples:
   ... --kinds winograd --channels 96 128 --sides 20 40   some layers
   ... --repeats 30                                       more rounds, of which the fastest counts
 
-how to use it: for a processor that is not like the one the limits in ppdet_lite/modeling/for_cpu.py
-were measured on (two cores with AVX2), it says whether they are right there. What a whole network
-gains says tools/benchmark.py --engines onednn onednn_target_cpu.
+how to use it: for a processor that is not like the one the limits in
+ppdet_lite/export/rewrite/cpu_forms.py were measured on (two cores with AVX2), it says whether they
+are right there. What a whole network gains says tools/benchmark.py --engines onednn
+onednn_target_cpu.
 """
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     if min(args.channels + args.sides + [args.repeats]) < 1:
         raise ConfigError("--channels, --sides and --repeats: 1 or more")
-    from ppdet_lite.engine.benchmark_layers import benchmark_layers, report
+    from ppdet_lite.benchmark.layer_benchmark import benchmark_layers, report
 
     cases = benchmark_layers(
         args.kinds,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 
 EXAMPLES = """  python tools/benchmark_reader.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml
   ... -o TrainDataset.dataset_dir=my_data EvalDataset.dataset_dir=my_data
@@ -76,10 +76,10 @@ def reader_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = reader_parser().parse_args()
     cfg = config_from_args(args)
-    from ppdet_lite.engine.annotation_benchmark import benchmark_annotations, report_annotations
-    from ppdet_lite.engine.json_file import check_json, write_json
-    from ppdet_lite.engine.reader_benchmark import benchmark_readers
-    from ppdet_lite.engine.reader_report import report
+    from ppdet_lite.benchmark.annotation_benchmark import benchmark_annotations, report_annotations
+    from ppdet_lite.benchmark.reader_benchmark import benchmark_readers
+    from ppdet_lite.benchmark.reader_report import report
+    from ppdet_lite.utils.json_file import check_json, write_json
 
     if args.json:
         check_json(args.json)

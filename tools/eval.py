@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 
 EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model
@@ -41,7 +41,7 @@ def main() -> None:
     if args.bias:
         args.opt.append("bias=1")
     cfg = config_from_args(args)
-    from ppdet_lite.engine.evaluation import run_evaluation
+    from ppdet_lite.evaluate.run import run_evaluation
 
     run_evaluation(
         cfg,

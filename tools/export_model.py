@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
-from ppdet_lite.engine.export_options import FORMATS, STAGES, TARGETS  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.export.options import FORMATS, STAGES, TARGETS  # noqa: E402
 
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference
@@ -32,7 +32,7 @@ is 1 and nothing is left behind.
 def main() -> int:
     args = export_parser().parse_args()
     cfg = config_from_args(args)
-    from ppdet_lite.engine.export import ExportMismatch, export_model
+    from ppdet_lite.export.run import ExportMismatch, export_model
 
     try:
         export_model(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 
 EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
@@ -43,7 +43,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     cfg = config_from_args(args)
-    from ppdet_lite.engine.predictor import run_inference
+    from ppdet_lite.evaluate.predictor import run_inference
 
     run_inference(
         cfg,

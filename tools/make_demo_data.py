@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ppdet_lite.core.cli import run_tool
+from ppdet_lite.cli.tool import run_tool
 
 EPILOG = """\
 example:
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from ppdet_lite.data.synthetic import make_demo_data
+    from ppdet_lite.data.synthetic.scenes import make_demo_data
 
     make_demo_data(args.output, args.train, args.val, args.size, args.seed, args.overwrite)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 
 EXAMPLES = """  python tools/model_info.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml
   ... --input-size 608                   another input; two numbers are height and width
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
     args = parser.parse_args()
     cfg = config_from_args(args)
-    from ppdet_lite.engine.model_report import run_model_info
+    from ppdet_lite.benchmark.model_report import run_model_info
 
     run_model_info(
         cfg,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.core.cli import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 
 EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml --eval
   ... -o TrainReader.batch_size=4        fits a smaller GPU; the learning rate follows the batch
@@ -56,7 +56,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     cfg = config_from_args(args)
-    from ppdet_lite.engine.training import run_training
+    from ppdet_lite.train.run import run_training
 
     run_training(
         cfg,

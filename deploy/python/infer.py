@@ -12,13 +12,13 @@ from typing import Optional, Sequence
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from infer_options import build_parser  # noqa: E402
+from ppdet_lite.runtime.options import build_parser  # noqa: E402
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Parses the command line; everything heavy is imported after that."""
     args = build_parser().parse_args(arguments)
-    from infer_run import run
+    from ppdet_lite.runtime.run import run
 
     run(args)
 
@@ -26,7 +26,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
 def __getattr__(name: str):
     """`from infer import Detector` works as well, without making `--help` slow."""
     if name == "Detector":
-        from detector import Detector
+        from ppdet_lite.runtime.detector import Detector
 
         return Detector
     raise AttributeError(name)

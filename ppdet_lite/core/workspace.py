@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _COMPONENT_PACKAGES = tuple(
-    f"ppdet_lite.{name}" for name in ("modeling", "data", "metrics", "engine")
+    f"ppdet_lite.{name}" for name in ("modeling", "data", "metrics", "train")
 )
 _REGISTRY = {}
 _discovered = []

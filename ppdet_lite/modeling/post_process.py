@@ -9,14 +9,14 @@ from paddle.vision.ops import yolo_box
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.heads.cell_grid import (
+from ppdet_lite.modeling.geometry.anchor_levels import agreed_fact
+from ppdet_lite.modeling.geometry.cell_grid import (
     cell_grid,
     decode_boxes,
     flatten_levels,
     joint_scores,
 )
-from ppdet_lite.modeling.heads.yolo_level import agreed_fact
-from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.ops import nms as nms_ops
 
 

@@ -4,7 +4,7 @@ from typing import Optional
 
 import pytest
 
-from ppdet_lite.core.cli import config_from_args, config_parser
+from ppdet_lite.cli.tool import config_from_args, config_parser
 from ppdet_lite.core.config import load_config
 from ppdet_lite.core.show import describe_config
 from ppdet_lite.core.workspace import register

@@ -3,16 +3,16 @@
 import cv2
 import numpy as np
 
-from ppdet_lite.data.reader import EvalReader, TrainReader
-from ppdet_lite.data.transforms.boxes import BboxXYXY2XYWH, NormalizeBox, PadBox
+from ppdet_lite.data.reader.readers import EvalReader, TrainReader
+from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox, PadBox
 from ppdet_lite.data.transforms.crop import RandomCrop
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.distort import RandomDistort
-from ppdet_lite.data.transforms.geometry import RandomExpand, RandomFlip
+from ppdet_lite.data.transforms.expand_flip import RandomExpand, RandomFlip
 from ppdet_lite.data.transforms.mixup import Mixup
-from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
+from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
-from ppdet_lite.data.transforms.targets import Gt2YoloTarget
+from ppdet_lite.data.transforms.yolo_targets import Gt2YoloTarget
 
 ANCHORS = [[4, 4], [8, 8], [12, 10], [20, 24], [30, 20], [40, 40]]
 MASKS = [[3, 4, 5], [0, 1, 2]]

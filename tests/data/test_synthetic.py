@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.data import synthetic
-from ppdet_lite.data import synthetic_drawing as drawing
 from ppdet_lite.data.sources.coco import COCODataSet
-from ppdet_lite.data.synthetic import draw_scene, make_demo_data
+from ppdet_lite.data.synthetic import scenes as synthetic
+from ppdet_lite.data.synthetic.scenes import draw_scene, drawing, make_demo_data
 
 
 def quiet(line):

@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_lite.data.lazy_image import LazyImage
-from ppdet_lite.data.transforms.base import Context
+from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.crop import RandomCrop
 from ppdet_lite.data.transforms.distort import RandomDistort
-from ppdet_lite.data.transforms.geometry import RandomExpand, RandomFlip
+from ppdet_lite.data.transforms.expand_flip import RandomExpand, RandomFlip
 from ppdet_lite.data.transforms.hsv import AugmentHSV
 from ppdet_lite.data.transforms.mixup import Mixup
 from ppdet_lite.data.transforms.mosaic import Mosaic
 from ppdet_lite.data.transforms.pad import PadResize
+from ppdet_lite.data.transforms.transform import Context
 
 RUNS = 1000
 SEED = 20240608

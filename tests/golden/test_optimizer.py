@@ -8,9 +8,9 @@ import pytest
 from paddle.regularizer import L2Decay
 
 from ppdet_lite.core.workspace import create
-from ppdet_lite.engine.ema import ModelEMA
-from ppdet_lite.engine.optimizer import OptimizerBuilder
-from ppdet_lite.engine.schedule import (
+from ppdet_lite.train.ema import ModelEMA
+from ppdet_lite.train.optimizer import OptimizerBuilder
+from ppdet_lite.train.schedule import (
     CosineDecay,
     ExpWarmup,
     LearningRate,

@@ -6,17 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_lite.data.batch import RawBatch, finish_batch
-from ppdet_lite.data.image_ops import Preprocess, decode_image
-from ppdet_lite.data.lazy_image import LazyImage
-from ppdet_lite.data.plan import Plan
-from ppdet_lite.data.reader import EvalReader
-from ppdet_lite.data.transforms.boxes import BboxXYXY2XYWH, NormalizeBox, PadBox
+from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
+from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.reader.batch import RawBatch, finish_batch
+from ppdet_lite.data.reader.plan import Plan
+from ppdet_lite.data.reader.readers import EvalReader
+from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox, PadBox
 from ppdet_lite.data.transforms.decode import Decode
-from ppdet_lite.data.transforms.normalise import NormalizeImage, Permute
+from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.pad import Pad
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
-from ppdet_lite.data.transforms.targets import Gt2YoloTarget
+from ppdet_lite.data.transforms.yolo_targets import Gt2YoloTarget
 
 SIZES = [(96, 96), (64, 128)]
 ANCHORS = [10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326]

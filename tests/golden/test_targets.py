@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.workspace import create
-from ppdet_lite.data.transforms.targets import Gt2YoloTarget
+from ppdet_lite.data.transforms.yolo_targets import Gt2YoloTarget
 
 CASES = [
     ("ppyolov2_r50vd_dcn_365e_coco", "plain"),

@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from ppdet_lite.modeling.assigners.ground_truth import pad_ground_truth, rows_at
-from ppdet_lite.modeling.heads.cell_grid import (
+from ppdet_lite.modeling.geometry.cell_grid import (
     cell_grid,
     decode_boxes,
     flatten_levels,

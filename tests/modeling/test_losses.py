@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.heads.yolo_level import YoloLevel
+from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss, SoftWeightIouAwareLoss
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss

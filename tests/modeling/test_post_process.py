@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.heads.yolo_level import YoloLevel
+from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
 from ppdet_lite.modeling.post_process import BBoxPostProcess, MatrixNMS, MultiClassNMS, YOLOBox
 
 LEVEL = YoloLevel(anchors=((16, 8),), stride=32, scale_x_y=1.0)

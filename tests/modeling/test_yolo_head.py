@@ -3,7 +3,7 @@
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.heads.yolo_level import agreed_fact, level_anchors
+from ppdet_lite.modeling.geometry.anchor_levels import agreed_fact, level_anchors
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 

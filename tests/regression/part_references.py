@@ -11,10 +11,10 @@ import paddle
 from comparison import Tolerance, summary
 
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.engine.ema import KINDS, ModelEMA
-from ppdet_lite.engine.optimizer import OptimizerBuilder
-from ppdet_lite.engine.schedule import LearningRate
 from ppdet_lite.ops.nms import matrix_nms, multiclass_nms
+from ppdet_lite.train.ema import KINDS, ModelEMA
+from ppdet_lite.train.optimizer import OptimizerBuilder
+from ppdet_lite.train.schedule import LearningRate
 
 PART_TOLERANCES = {
     "schedules": [Tolerance("*", relative=1e-6)],

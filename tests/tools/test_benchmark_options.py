@@ -7,12 +7,11 @@ import sys
 import pytest
 import yaml
 
+from ppdet_lite.benchmark import engines, models
+from ppdet_lite.benchmark import run as runner
+from ppdet_lite.benchmark.protocol import Result
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config
-from ppdet_lite.engine import benchmark_engines as engines
-from ppdet_lite.engine import benchmark_models as models
-from ppdet_lite.engine import benchmark_run as runner
-from ppdet_lite.engine.benchmark import Result
 
 
 def silent(text):
@@ -194,8 +193,8 @@ def test_a_report_is_not_lost_with_the_json(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("deploy/python/infer_options.py", "DEFAULT_THREADS"),
-        ("ppdet_lite/engine/export_runners.py", "THREADS"),
+        ("ppdet_lite/runtime/options.py", "DEFAULT_THREADS"),
+        ("ppdet_lite/export/runners.py", "THREADS"),
     ],
 )
 def test_threads_are_the_cores_that_may_be_used(repo, monkeypatch, path, name):
@@ -239,9 +238,12 @@ def test_the_help_lists_every_engine(repo, monkeypatch):
 
 def test_deployment_knows_what_exports_are_called(repo):
     """It imports nothing of the engine, so it has its own list of what the engine writes."""
-    from ppdet_lite.engine import export, export_folder, export_graph, export_options
+    from ppdet_lite.export import folder as export_folder
+    from ppdet_lite.export import options as export_options
+    from ppdet_lite.export import run as export
+    from ppdet_lite.export.formats import graph as export_graph
 
-    theirs = runpy.run_path(str(repo / "deploy/python/model_folder.py"))
+    theirs = runpy.run_path(str(repo / "ppdet_lite/runtime/contract.py"))
     assert theirs["TARGETS"] == export_options.TARGETS
     assert theirs["FORMAT_VERSION"] == export.FORMAT_VERSION
     assert theirs["CONFIG_FILE"] == export_folder.CONFIG_FILE

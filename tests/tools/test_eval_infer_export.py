@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ppdet_lite.engine import export
+from ppdet_lite.export import run as export
 
 
 @pytest.fixture

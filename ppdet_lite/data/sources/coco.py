@@ -5,11 +5,11 @@ from typing import Optional
 import numpy as np
 
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.data.sources.base import DetectionDataset
-from ppdet_lite.data.sources.boxes import clean_boxes
+from ppdet_lite.data.sources.annotation_table import BoxTable, ImageTable
+from ppdet_lite.data.sources.box_cleaning import clean_boxes
 from ppdet_lite.data.sources.coco_json import CocoFile, read_coco
+from ppdet_lite.data.sources.dataset import DetectionDataset
 from ppdet_lite.data.sources.paths import join, require_file, require_folder
-from ppdet_lite.data.sources.table import BoxTable, ImageTable
 
 
 @register

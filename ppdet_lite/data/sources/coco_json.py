@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.sources.annotation_table import PolygonColumn
 from ppdet_lite.data.sources.paths import read_text
-from ppdet_lite.data.sources.table import PolygonColumn
 
 _TAKEN = object()
 """Stands in the parsed list for an annotation whose values have been moved into the arrays."""

@@ -8,9 +8,10 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.data.sources.class_names import read_label_list
+from ppdet_lite.data.sources.annotation_table import StringColumn
+from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.coco_json import read_coco
-from ppdet_lite.data.sources.coco_names import COCO_CATEGORIES
+from ppdet_lite.data.sources.label_lists import read_label_list
 from ppdet_lite.data.sources.paths import (
     IMAGE_SUFFIXES,
     PathLike,
@@ -19,7 +20,6 @@ from ppdet_lite.data.sources.paths import (
     nearest_existing_parent,
     require_folder,
 )
-from ppdet_lite.data.sources.table import StringColumn
 
 
 @register

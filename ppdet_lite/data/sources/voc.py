@@ -10,9 +10,10 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.data.sources.base import DetectionDataset
-from ppdet_lite.data.sources.boxes import clean_boxes
-from ppdet_lite.data.sources.class_names import read_label_list
+from ppdet_lite.data.sources.annotation_table import BoxTable, ImageTable
+from ppdet_lite.data.sources.box_cleaning import clean_boxes
+from ppdet_lite.data.sources.dataset import DetectionDataset
+from ppdet_lite.data.sources.label_lists import read_label_list
 from ppdet_lite.data.sources.paths import (
     is_image,
     join,
@@ -20,7 +21,6 @@ from ppdet_lite.data.sources.paths import (
     require_file,
     require_folder,
 )
-from ppdet_lite.data.sources.table import BoxTable, ImageTable
 from ppdet_lite.data.sources.voc_xml import VocFile, field_error, object_names, read_voc
 
 

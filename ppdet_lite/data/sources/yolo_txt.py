@@ -11,14 +11,14 @@ import yaml
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.data.image_headers import header_size
-from ppdet_lite.data.image_ops import decode_image
-from ppdet_lite.data.sources.base import DetectionDataset
-from ppdet_lite.data.sources.boxes import clean_boxes
-from ppdet_lite.data.sources.class_names import read_label_list
+from ppdet_lite.data.pixels.headers import header_size
+from ppdet_lite.data.pixels.image_ops import decode_image
+from ppdet_lite.data.sources.annotation_table import BoxTable, ImageTable
+from ppdet_lite.data.sources.box_cleaning import clean_boxes
+from ppdet_lite.data.sources.dataset import DetectionDataset
 from ppdet_lite.data.sources.image_folder import list_pictures
+from ppdet_lite.data.sources.label_lists import read_label_list
 from ppdet_lite.data.sources.paths import join, read_text, require_file, require_folder
-from ppdet_lite.data.sources.table import BoxTable, ImageTable
 
 _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms.base import (
+from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
+from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
     ensure_context,
@@ -14,7 +15,6 @@ from ppdet_lite.data.transforms.base import (
     move_polygons,
     select_objects,
 )
-from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
 from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
 
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from ppdet_lite.core.errors import ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
-from ppdet_lite.data.lazy_image import LazyImage
-from ppdet_lite.data.pixel_source import ArrayPixels, JpegPixels
-from ppdet_lite.data.transforms.base import Context, Transform, ensure_context
+from ppdet_lite.data.pixels.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
+from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels
+from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context
 
 
 @register

@@ -4,8 +4,8 @@ from typing import Optional, Sequence
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.colour import ChannelOrder, HueShift, LevelMap, Saturation
-from ppdet_lite.data.transforms.base import (
+from ppdet_lite.data.pixels.color import ChannelOrder, HueShift, LevelMap, Saturation
+from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
     checked_probability,

@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms.base import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
 
 _LEVELS = np.arange(256, dtype=np.float64)
 

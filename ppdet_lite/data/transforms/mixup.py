@@ -6,7 +6,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms.base import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
 
 # What stands for a field that only one of the two pictures has.
 _MISSING = {"gt_class": 0, "gt_score": 1, "is_crowd": 0, "difficult": 0}

@@ -11,16 +11,16 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.colour import TRUNCATE
-from ppdet_lite.data.lazy_image import LazyImage
-from ppdet_lite.data.transforms.base import (
+from ppdet_lite.data.pixels.color import TRUNCATE
+from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.transforms.resize import height_width
+from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
     checked_probability,
     ensure_context,
     lazy_image,
 )
-from ppdet_lite.data.transforms.resize import height_width
 from ppdet_lite.ops.boxes_np import clip_boxes
 
 _FILL = 114

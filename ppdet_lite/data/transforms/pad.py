@@ -6,14 +6,14 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms.base import (
+from ppdet_lite.data.transforms.resize import height_width
+from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
     lazy_image,
     move_polygons,
     select_objects,
 )
-from ppdet_lite.data.transforms.resize import height_width
 
 # Share of the free space that goes left of and above the picture, per pad_mode.
 _SHARES = {0: 0.0, 1: 0.5, 2: 1.0}

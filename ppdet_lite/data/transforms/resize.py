@@ -6,8 +6,8 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.resampling import check_interp, resized_size
-from ppdet_lite.data.transforms.base import (
+from ppdet_lite.data.pixels.resampling import check_interp, resized_size
+from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
     ensure_context,

@@ -8,10 +8,10 @@ from paddle import nn
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.backbones.resnet import ResNet
+from ppdet_lite.modeling.batch_inputs import as_tensors, check_input_size
+from ppdet_lite.modeling.contracts import Backbone, Neck
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
-from ppdet_lite.modeling.inputs import as_tensors, check_input_size
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
-from ppdet_lite.modeling.parts import Backbone, Neck
 from ppdet_lite.modeling.post_process import BBoxPostProcess
 
 

@@ -11,11 +11,11 @@ from paddle import nn
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
+from ppdet_lite.modeling.batch_inputs import as_tensors, check_input_size, position
+from ppdet_lite.modeling.contracts import Backbone, Neck
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
-from ppdet_lite.modeling.inputs import as_tensors, check_input_size, position
 from ppdet_lite.modeling.layers.norm import set_norm_constants
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
-from ppdet_lite.modeling.parts import Backbone, Neck
 from ppdet_lite.modeling.post_process import CellPostProcess
 
 NORM_EPSILON = 1e-3

@@ -8,7 +8,7 @@ from paddle.regularizer import L2Decay
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
-from ppdet_lite.modeling.heads.yolo_level import YoloLevel, agreed_fact, level_anchors
+from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel, agreed_fact, level_anchors
 from ppdet_lite.modeling.layers.channels import check_data_format
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 

@@ -5,7 +5,7 @@ from paddle.nn.functional import sigmoid
 from paddle.nn.initializer import Constant
 from paddle.vision.ops import DeformConv2D, deform_conv2d
 
-from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 
 
 class SampledConv2D(DeformConv2D):

@@ -5,7 +5,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 
 
 class DropBlock(nn.Layer):

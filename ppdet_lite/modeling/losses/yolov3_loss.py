@@ -9,7 +9,7 @@ from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss, SoftWeightIouAwareLoss
 from ppdet_lite.ops import boxes as box_ops

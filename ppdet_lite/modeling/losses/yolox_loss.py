@@ -8,14 +8,14 @@ from paddle import nn
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.modeling.assigners.ground_truth import pad_ground_truth, rows_at
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
-from ppdet_lite.modeling.heads.cell_grid import (
+from ppdet_lite.modeling.batch_inputs import position
+from ppdet_lite.modeling.geometry.cell_grid import (
     cell_grid,
     decode_boxes,
     flatten_levels,
     joint_scores,
 )
-from ppdet_lite.modeling.inputs import position
-from ppdet_lite.modeling.layers.precision import full_precision, to_float32
+from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.ops import boxes as box_ops
 

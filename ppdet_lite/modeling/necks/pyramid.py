@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.parts import Neck
+from ppdet_lite.modeling.contracts import Neck
 from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 

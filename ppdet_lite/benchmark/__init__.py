@@ -1,0 +1,1 @@
+"""Measurements: inference by the protocol of the papers, readers, model size."""

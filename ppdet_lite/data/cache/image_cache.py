@@ -1,0 +1,291 @@
+"""Keeping pictures where they are read faster: the reader's key `cache`.
+
+`encoded` keeps the bytes of the files in memory: it saves the disk, every pixel stays as it is.
+`decoded` keeps the pixels in memory: it saves the decoding too and takes five to ten times as much.
+`disk` keeps the pixels in files of a folder, which later runs find again; a fast local disk, or the
+system's page cache, then gives them without decoding.
+
+Pictures larger than `max_side` are kept at 1/2, 1/3, ... of their size by the last two. Boxes are
+not touched by that, because geometry is computed with the size of the file; what is lost is detail
+where the network would have seen the picture, or a crop of it, at more than the kept size. A
+picture for which the budget has no room is reduced in the same way, so that a batch does not depend
+on what happens to be kept.
+"""
+
+import os
+import shutil
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
+
+import cv2
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError, ImageError
+from ppdet_lite.data.cache.shared_memory import available_bytes
+from ppdet_lite.data.cache.stores import FolderStore, MemoryStore
+from ppdet_lite.data.pixels.headers import read_header
+from ppdet_lite.data.pixels.image_ops import read_file
+
+KINDS = ("encoded", "decoded", "disk")
+
+_MEGABYTE = 2**20
+_SAMPLED_FILES = 200
+_SHARE_OF_FREE = 0.8  # of free memory or disk that the cache may take
+_HEADER = struct.Struct("<4sIII")  # mark, height and width of the whole picture, reduction
+_MARK = b"PIX1"
+
+
+class CacheSettings(NamedTuple):
+    """The reader's key `cache`.
+
+    Attributes:
+        kind: one of `KINDS`.
+        budget_mb: megabytes of content (of each process of a distributed run).
+        max_side: longest side of kept pixels, None for any; not for encoded.
+        folder: of kind disk.
+    """
+
+    kind: str
+    budget_mb: int = 2048
+    max_side: Optional[int] = 1024
+    folder: Optional[str] = None
+
+    @property
+    def key(self) -> str:
+        """What kept pixels depend on besides the file."""
+        return f"{self.max_side}"
+
+    def kept_hw(self, size_hw) -> "tuple[int, int]":
+        """(height, width) of the kept pixels of a picture."""
+        reduction = self.reduction(size_hw)
+        return tuple(-(-side // reduction) for side in size_hw)
+
+    def reduction(self, size_hw) -> int:
+        """Pixels are kept at 1/this of the size."""
+        return 1 if self.max_side is None else max(-(-max(size_hw) // self.max_side), 1)
+
+
+def cache_settings(value: Any) -> Optional[CacheSettings]:
+    """The settings of `cache: {kind: ..., ...}`; None for none.
+
+    Raises:
+        ConfigError: names every key that is wrong.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ConfigError(f"cache: found {value!r}, allowed: {{kind: encoded, budget_mb: 2048}}")
+    known = CacheSettings._fields
+    problems = [
+        f"cache.{key}: unknown, allowed: {', '.join(known)}" for key in value if key not in known
+    ]
+    kind = value.get("kind")
+    if kind not in KINDS:
+        problems.append(f"cache.kind: found {kind!r}, allowed: {', '.join(KINDS)}")
+    for key, may_be_none in (("budget_mb", False), ("max_side", True)):
+        number = value.get(key, 1)
+        is_number = isinstance(number, int) and not isinstance(number, bool) and number >= 1
+        if not is_number and not (may_be_none and number is None):
+            more = ", or null for any size" if may_be_none else ""
+            problems.append(f"cache.{key}: found {number!r}, allowed: 1 or more{more}")
+    if kind == "encoded" and "max_side" in value:
+        problems.append("cache.max_side: has no effect with kind encoded; leave it out")
+    if kind == "disk" and not isinstance(value.get("folder"), str):
+        problems.append("cache.folder: needed with kind disk, a folder on a fast disk")
+    if kind in ("encoded", "decoded") and "folder" in value:
+        problems.append(f"cache.folder: has no effect with kind {kind}; leave it out")
+    if problems:
+        raise ConfigError(problems)
+    return CacheSettings(**value)
+
+
+class KeptPixels:
+    """A picture source (see `pixel_source`) that has only pixels at 1/`reduction` of the size.
+
+    Attributes:
+        size_hw: (height, width) of the whole picture.
+    """
+
+    def __init__(self, array: np.ndarray, size_hw, reduction: int):
+        self.array, self.size_hw, self.reduction = array, tuple(size_hw), reduction
+
+    def usable_reduction(self, wanted: int) -> int:
+        return self.reduction
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        return self.array
+
+
+class ImageCache:
+    """The pictures of one data set; opened in the reader's process, used in its workers too.
+
+    Args:
+        settings: the reader's key.
+        dataset: gives the number of pictures and their paths.
+        say: called with lines for the log: what is expected before anything is kept.
+        where: the reader's key, for messages.
+
+    Raises:
+        ConfigError: the folder cannot be used.
+    """
+
+    def __init__(self, settings: CacheSettings, dataset, say: Callable[[str], None], where: str):
+        self.settings = settings
+        paths = sorted({dataset.image_path(index) for index in range(len(dataset))})
+        need, sampled = expected_bytes(settings, paths)
+        budget = settings.budget_mb * _MEGABYTE
+        free = _free_bytes(settings)
+        if free is not None and min(budget, need) > free * _SHARE_OF_FREE:
+            budget = int(free * _SHARE_OF_FREE)
+            say(
+                f"{where}: only {free // _MEGABYTE} MB are free; the budget of "
+                f"{settings.budget_mb} MB becomes {budget // _MEGABYTE} MB"
+            )
+        say(_expectation(settings, where, budget, need, len(paths), sampled))
+        self._store = self._opened(budget, len(paths), where, say)
+        self._broken = False
+
+    def _opened(self, budget: int, count: int, where: str, say):
+        try:
+            if self.settings.kind == "disk":
+                return FolderStore(budget, Path(self.settings.folder).expanduser())
+            return MemoryStore(budget, 2 * count)  # a picture may be kept upright and as stored
+        except OSError as error:
+            if self.settings.kind == "disk":
+                raise ConfigError(
+                    f"{where}.folder: {self.settings.folder} cannot be used ({error.strerror})"
+                ) from error
+            say(f"{where}: {budget // _MEGABYTE} MB of memory cannot be had ({error}); no cache")
+            return MemoryStore(0, 0)
+
+    @property
+    def used(self) -> int:
+        """Bytes kept."""
+        return self._store.used
+
+    @property
+    def count(self) -> int:
+        """Pictures kept."""
+        return self._store.count
+
+    def read(self, path: str) -> bytes:
+        """The content of a picture file: from memory with kind encoded, else from the file.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if self.settings.kind != "encoded":
+            return read_file(path)
+        kept = self._store.get(path)
+        if kept is not None:
+            return kept.tobytes()
+        content = read_file(path)
+        self._store.put(path, [content])
+        return content
+
+    def source(self, path: str, variant: str, make: Callable[[], Any], notes: Counter):
+        """The source of a picture: kept pixels, or what make() returns, which is then kept.
+
+        Args:
+            variant: what the pixels depend on besides the file.
+            notes: for things worth telling once.
+        Raises:
+            ImageError: the picture cannot be decoded.
+        """
+        if self.settings.kind == "encoded":
+            return make()
+        key = self._key(path, variant)
+        content = None if key is None else self._store.get(key)
+        found = None if content is None else _unpacked(content)
+        if found is not None:
+            return found
+        kept = self._reduced(make())
+        if key is not None and not self._broken:
+            header = _HEADER.pack(_MARK, *kept.size_hw, kept.reduction)
+            try:
+                self._store.put(key, [header, kept.array])
+            except OSError as error:
+                self._broken = True
+                notes[f"cache: {self.settings.folder} takes no more pictures ({error})"] += 1
+        return kept
+
+    def _reduced(self, source) -> KeptPixels:
+        """The pixels of a source as they are kept: always made of the whole picture, so that it
+        does not matter which reader came first.
+        """
+        reduction = self.settings.reduction(source.size_hw)
+        pixels = source.pixels(1)
+        height, width = self.settings.kept_hw(source.size_hw)
+        if pixels.shape[:2] != (height, width):
+            pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        return KeptPixels(np.ascontiguousarray(pixels), source.size_hw, reduction)
+
+    def _key(self, path: str, variant: str) -> Optional[str]:
+        """None where the file cannot be looked at: reading it will say why."""
+        if self.settings.kind != "disk":
+            return f"{path}|{variant}"
+        try:
+            stat = os.stat(path)
+        except OSError:
+            return None
+        # A later run must not find the pixels of a file that has changed since.
+        place = os.path.abspath(path)
+        return f"{place}|{variant}|{stat.st_size}|{stat.st_mtime_ns}|{self.settings.key}"
+
+
+def _unpacked(content: np.ndarray) -> Optional[KeptPixels]:
+    """The picture in a stored entry; None for a damaged file."""
+    if len(content) < _HEADER.size:
+        return None
+    mark, height, width, reduction = _HEADER.unpack(content[: _HEADER.size].tobytes())
+    if mark != _MARK or reduction < 1:
+        return None
+    shape = (-(-height // reduction), -(-width // reduction), 3)
+    pixels = content[_HEADER.size :]
+    if len(pixels) != shape[0] * shape[1] * 3:
+        return None
+    return KeptPixels(pixels.reshape(shape), (height, width), reduction)
+
+
+def expected_bytes(settings: CacheSettings, paths: "list[str]") -> "tuple[int, int]":
+    """Bytes that keeping all pictures would take, from a sample of the files; and its size."""
+    step = max(len(paths) // _SAMPLED_FILES, 1)
+    sizes = []
+    for path in paths[::step]:
+        try:
+            if settings.kind == "encoded":
+                sizes.append(os.path.getsize(path))
+            else:
+                size_hw = read_header(read_file(path)).size_hw
+                if size_hw is not None:
+                    height, width = settings.kept_hw(size_hw)
+                    sizes.append(height * width * 3 + _HEADER.size)
+        except (OSError, ImageError):  # unreadable pictures are the reader's business
+            continue
+    return int(np.mean(sizes) * len(paths)) if sizes else 0, len(sizes)
+
+
+def _free_bytes(settings: CacheSettings) -> Optional[int]:
+    if settings.kind != "disk":
+        return available_bytes()
+    folder = Path(settings.folder).expanduser().absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _expectation(settings, where: str, budget: int, need: int, count: int, sampled: int) -> str:
+    what = {
+        "encoded": "encoded files in memory",
+        "decoded": "decoded pixels in memory",
+        "disk": f"decoded pixels in {settings.folder}",
+    }[settings.kind]
+    if need <= budget:
+        fits = "all of them fit"
+    else:
+        fits = f"about {100 * budget / need:.0f}% of them fit, the others are read as without"
+    return (
+        f"{where}: {what}, at most {budget // _MEGABYTE} MB; all {count} pictures need about "
+        f"{-(-need // _MEGABYTE)} MB (from {sampled} of them): {fits}"
+    )

@@ -1,0 +1,249 @@
+"""Where a picture cache keeps its contents: shared memory, or a folder.
+
+Both hold byte strings under keys, take no more than a budget, never give anything back before the
+end, and may be filled by several processes at once: forked workers, and for the folder other runs
+too. An entry is seen whole or not at all, also when its writer is killed.
+"""
+
+import contextlib
+import hashlib
+import os
+import socket
+import tempfile
+import threading
+from pathlib import Path
+from typing import Optional, Sequence
+
+import numpy as np
+
+from ppdet_lite.data.cache.shared_memory import shared_bytes
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is forked and one process fills the store alone
+    fcntl = None
+
+_HASH_WORDS = 2
+_WORDS = 4  # of an index entry: hash (2), address + 1 (0: not finished), length
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
+class _ProcessLock:
+    """A lock between forked processes; the system lifts it when its holder is killed."""
+
+    def __init__(self):
+        # A file without a name; in memory where the system can, which needs no writable folder.
+        make = getattr(os, "memfd_create", None)
+        self._file = os.fdopen(make("lock"), "w") if make else tempfile.TemporaryFile()  # noqa: SIM115
+        self._threads = threading.Lock()
+
+    @contextlib.contextmanager
+    def held(self):
+        with self._threads:
+            if fcntl is not None:
+                fcntl.lockf(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                if fcntl is not None:
+                    fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+class MemoryStore:
+    """Anonymous shared memory, one copy for a reader and all its workers.
+
+    Pages cost nothing before they are written, so the budget may be larger than what is stored.
+
+    Args:
+        budget: bytes of content.
+        entries: number of keys that will be asked for.
+
+    Raises:
+        OSError: the system refuses so much address space.
+    """
+
+    def __init__(self, budget: int, entries: int):
+        self.budget = budget
+        slots = 1 << max(entries * 2, 64).bit_length()  # at most half full: few probes per key
+        self._content = shared_bytes(max(budget, 1))
+        self._index = shared_bytes(slots * _WORDS * 8).view(np.int64).reshape(slots, _WORDS)
+        self._used = shared_bytes(8).view(np.int64)
+        self._count = shared_bytes(8).view(np.int64)
+        self._lock = _ProcessLock()
+        self._most = entries + slots // 4
+
+    @property
+    def used(self) -> int:
+        """Bytes of content."""
+        return int(self._used[0])
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return int(self._count[0])
+
+    def get(self, key: str) -> Optional[np.ndarray]:
+        """The content as uint8 [n], read-only and without a copy; None when it is not here."""
+        slot, found = self._find(key)
+        if not found:
+            return None
+        address, length = self._index[slot, 2], self._index[slot, 3]
+        if not address:  # another process is writing it
+            return None
+        content = self._content[address - 1 : address - 1 + length]
+        content.flags.writeable = False
+        return content
+
+    def put(self, key: str, parts: Sequence) -> bool:
+        """Stores the concatenated `parts` (arrays or bytes) unless they are here already.
+
+        Returns:
+            False when the budget does not allow it.
+        """
+        arrays = [np.frombuffer(part, np.uint8) for part in parts]
+        length = sum(len(array) for array in arrays)
+        with self._lock.held():
+            slot, found = self._find(key)
+            if found:
+                return True
+            start = self.used
+            if start + length > self.budget or self.count >= self._most:
+                return False
+            # Reserved first and copied outside of the lock: others go on meanwhile.
+            self._index[slot, :_HASH_WORDS] = np.frombuffer(_digest(key), np.int64)
+            self._index[slot, 3] = length
+            self._used[0] = start + length
+            self._count[0] += 1
+        position = start
+        for array in arrays:
+            self._content[position : position + len(array)] = array
+            position += len(array)
+        with self._lock.held():  # also makes the content visible before the address
+            self._index[slot, 2] = start + 1
+        return True
+
+    def _find(self, key: str) -> "tuple[int, bool]":
+        """The slot of a key, and whether it is taken by it (or free)."""
+        first, second = np.frombuffer(_digest(key), np.int64).tolist()
+        mask = len(self._index) - 1
+        slot = first & mask
+        while True:
+            one, other = self._index[slot, :_HASH_WORDS].tolist()
+            if not one and not other:
+                return slot, False
+            if one == first and other == second:
+                return slot, True
+            slot = (slot + 1) & mask
+
+
+class FolderStore:
+    """Files in a folder that later runs, and several at once, use as well.
+
+    A file is written under another name and renamed when it is complete. What is in the folder when
+    it is opened counts against the budget; what other runs add meanwhile does not.
+
+    Args:
+        budget: bytes of all files.
+        folder: made when it does not exist.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    _SUFFIX = ".pixels"
+
+    def __init__(self, budget: int, folder: Path):
+        self.budget = budget
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sizes = []
+        for entry in os.scandir(self.folder):
+            if entry.name.endswith(self._SUFFIX):
+                sizes.append(entry.stat().st_size)
+            elif entry.name.endswith(".tmp") and _writer_is_gone(entry.name):
+                with contextlib.suppress(FileNotFoundError):  # another run cleans up as well
+                    os.unlink(entry.path)
+        self._used = shared_bytes(8).view(np.int64)
+        self._count = shared_bytes(8).view(np.int64)
+        self._used[0], self._count[0] = sum(sizes), len(sizes)
+        self._lock = _ProcessLock()
+
+    @property
+    def used(self) -> int:
+        """Bytes of all files, as far as this run knows."""
+        return int(self._used[0])
+
+    @property
+    def count(self) -> int:
+        """Number of files, as far as this run knows."""
+        return int(self._count[0])
+
+    def get(self, key: str) -> Optional[np.ndarray]:
+        """The content as uint8 [n], read-only; None when it is not here."""
+        try:
+            with open(self._path(key), "rb") as stream:
+                return np.frombuffer(stream.read(), np.uint8)
+        except FileNotFoundError:
+            return None
+
+    def put(self, key: str, parts: Sequence) -> bool:
+        """Stores the concatenated `parts` unless they are here already.
+
+        Returns:
+            False when the budget does not allow it.
+        Raises:
+            OSError: the file cannot be written.
+        """
+        path = self._path(key)
+        length = sum(memoryview(part).nbytes for part in parts)
+        with self._lock.held():
+            if path.exists():
+                return True
+            if self.used + length > self.budget:
+                return False
+            self._used[0] += length
+            self._count[0] += 1
+        temporary = path.with_name(f"{path.name}-{socket.gethostname()}-{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as stream:
+                for part in parts:
+                    stream.write(part)
+            with self._lock.held():
+                if path.exists():  # another process of this run was faster
+                    os.unlink(temporary)
+                    self._give_back(length)
+                else:
+                    os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            with self._lock.held():
+                self._give_back(length)
+            raise
+        return True
+
+    def _give_back(self, length: int) -> None:
+        self._used[0] -= length
+        self._count[0] -= 1
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{_digest(key).hex()}{self._SUFFIX}"
+
+
+def _writer_is_gone(name: str) -> bool:
+    """Whether the process in `<hash>.pixels-<machine>-<pid>.tmp` was of this machine and has
+    ended.
+    """
+    machine, _, pid = name[: -len(".tmp")].partition("-")[2].rpartition("-")
+    if machine != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it runs, for somebody else
+        pass
+    return False

@@ -1,0 +1,1 @@
+"""Pixels: decoding, lazy images, color, resampling; needs numpy and OpenCV only."""

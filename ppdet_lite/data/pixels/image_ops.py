@@ -1,0 +1,328 @@
+"""Reading, resizing and normalising a picture: what training, evaluation and deployment share.
+
+Only numpy and OpenCV are needed here, so a deployment machine loads nothing else. Pictures are
+uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` is (y, x) = new size
+/ old size.
+"""
+
+import os
+from typing import Optional, Union
+
+import cv2
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError, ImageError
+from ppdet_lite.data.pixels.headers import ImageHeader, read_header
+from ppdet_lite.data.pixels.memory import Scratch
+from ppdet_lite.data.pixels.resampling import check_interp, resize
+
+MAX_PIXELS = 178_956_970
+"""Pictures with more pixels are refused before they are decoded (about 0.5 GB as RGB)."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Older OpenCV releases have no flag for RGB order; there the channels are swapped after decoding.
+_READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)
+
+
+# IMREAD_REDUCED_GRAYSCALE_n without the colour bits: read at 1/n of the size.
+_READ_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}
+
+_TURNS = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""How a stored picture becomes upright, per EXIF orientation."""
+
+
+def decode_image(
+    source: Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray],
+    max_pixels: int = MAX_PIXELS,
+    name: Optional[str] = None,
+    apply_exif: bool = True,
+) -> np.ndarray:
+    """Read a picture file, or the bytes of one, as uint8 [H, W, 3] RGB.
+
+    The EXIF orientation is applied (unless `apply_exif` is off), gray pictures become three equal
+    channels, an alpha channel is dropped (the colours under it stay) and 16-bit channels keep their
+    upper 8 bits.
+
+    Args:
+        source: a path, or the content of a picture file.
+        max_pixels: limit on width x height, checked in the file header where the format allows.
+        name: what to call the picture in errors when `source` is bytes.
+    Raises:
+        ImageError: the file is missing, empty, damaged, cut short, too large or not a picture; the
+            message names it.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        name = name or os.fspath(source)
+        data = read_file(source)
+    else:
+        name, data = name or "picture given as bytes", bytes(source)
+    header = checked_header(data, name, max_pixels)
+    orientation = header.orientation if header.is_jpeg else None
+    image = decode_bytes(data, name, orientation if apply_exif else 1)
+    check_pixels(image.shape[:2], max_pixels, name)
+    return image
+
+
+def read_file(path: Union[str, "os.PathLike[str]"]) -> bytes:
+    """The content of a picture file as it is stored.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            return stream.read()
+    except OSError as error:
+        raise ImageError(f"{os.fspath(path)}: cannot be read ({error.strerror})") from error
+
+
+def checked_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageHeader:
+    """The header of a picture file, before anything is decoded.
+
+    Raises:
+        ImageError: the file is empty, has more than `max_pixels` pixels or is a JPEG cut short, of
+            which OpenCV would silently fill the rest with gray.
+    """
+    if not data:
+        raise ImageError(f"{name}: the file is empty")
+    header = read_header(data)
+    if header.size_hw is not None:
+        check_pixels(header.size_hw, max_pixels, name)
+    if header.is_cut:
+        raise ImageError(f"{name}: the JPEG is cut short (its end marker is missing)")
+    return header
+
+
+def decode_bytes(
+    data: bytes, name: str, orientation: Optional[int] = 1, reduction: int = 1
+) -> np.ndarray:
+    """From the content of a picture file to uint8 [H, W, 3] RGB; decoders are called here only.
+
+    Args:
+        name: what to call the picture in errors.
+        orientation: EXIF orientation to turn upright from, 1 for the picture as stored; None leaves
+            it to OpenCV, which knows it for some formats other than JPEG.
+        reduction: 2, 4 or 8 for a JPEG at ceil(side / reduction), computed by the JPEG decoder from
+            the low frequencies of every block of 8 x 8 pixels.
+    Raises:
+        ImageError: not a picture, or a damaged one.
+    """
+    flags = (cv2.IMREAD_COLOR if _READ_RGB is None else _READ_RGB) | _READ_REDUCED[reduction]
+    if orientation is not None:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        if _READ_RGB is None and image is not None:
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    except cv2.error as error:
+        raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
+    if image is None:
+        raise ImageError(f"{name}: not a picture that OpenCV can decode, or a damaged one")
+    return _TURNS[orientation](image) if orientation in _TURNS else image
+
+
+def check_pixels(size_hw, max_pixels: int, name: str) -> None:
+    """Refuses decompression bombs.
+
+    Raises:
+        ImageError: more than `max_pixels`.
+    """
+    height, width = size_hw
+    if height * width > max_pixels:
+        raise ImageError(
+            f"{name}: {width}x{height} = {height * width} pixels, more than the limit of "
+            f"{max_pixels}"
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+_scratch = Scratch()
+
+
+class Normalizer:
+    """(pixel / 255 - mean) / std and HWC -> CHW.
+
+    Args:
+        mean, std: per channel (RGB), in units of 0-1 when `is_scale`, of 0-255 otherwise.
+        is_scale: divide pixels by 255 first.
+        norm_type: "mean_std", or "none" for no mean and no std.
+    """
+
+    def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, is_scale=True, norm_type="mean_std"):
+        if norm_type not in ("mean_std", "none"):
+            raise ConfigError(
+                f"NormalizeImage.norm_type: found {norm_type!r}; allowed are mean_std, none"
+            )
+        mean = np.zeros(3) if norm_type == "none" else np.asarray(mean, np.float64).reshape(-1)
+        std = np.ones(3) if norm_type == "none" else np.asarray(std, np.float64).reshape(-1)
+        if mean.size != 3 or std.size != 3:
+            raise ConfigError("NormalizeImage: mean and std must have three numbers each (R, G, B)")
+        for key, values in (("mean", mean), ("std", std)):
+            if not np.isfinite(values).all():
+                raise ConfigError(f"NormalizeImage.{key}: {values.tolist()} is not finite")
+        if not np.all(np.abs(std) > 0):
+            raise ConfigError(f"NormalizeImage.std: {std.tolist()} contains a zero")
+        levels = np.arange(256) / (255.0 if is_scale else 1.0)
+        self.table = (levels[None] - mean[:, None]) / std[:, None]
+
+    def pixel_map(self) -> np.ndarray:
+        """The same as numbers, float32 [2, 3]: pixel * [0] + [1] per channel."""
+        slope = (self.table[:, 255] - self.table[:, 0]) / 255
+        return np.stack([slope, self.table[:, 0]]).astype(np.float32)
+
+    @classmethod
+    def identity(cls) -> "Normalizer":
+        """Pixels as floats 0-255, unchanged (readers without NormalizeImage)."""
+        return cls(is_scale=False, norm_type="none")
+
+    def __call__(self, image: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
+        """uint8 [H, W, 3] -> float32 [3, H, W], into `out` when given."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                f"expected a uint8 picture [H, W, 3], got {image.dtype} {list(image.shape)}"
+            )
+        if out is None:
+            out = np.empty((3,) + image.shape[:2], np.float32)
+        planes = _scratch.empty("planes", out.shape, np.uint8)
+        cv2.split(image, list(planes))
+        for levels, plane, values in zip(self.table, planes, out):
+            _map_levels(plane, levels, values)
+        return out
+
+
+def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
+    """out = levels[plane] for levels that rise or fall evenly; uint8 [H, W] to float32 [H, W].
+
+    `cv2.normalize` maps the smallest and the largest value to two given numbers, the others evenly
+    between them. With the two numbers that belong to them this is the map, at three times the speed
+    of a look-up table or of numpy's arithmetic; it differs from the table by float32 rounding.
+    """
+    low, high = (int(value) for value in cv2.minMaxLoc(plane)[:2])
+    if low == high:
+        out.fill(levels[low])
+    elif levels[low] < levels[high]:
+        cv2.normalize(plane, out, levels[low], levels[high], cv2.NORM_MINMAX, cv2.CV_32F)
+    else:  # a negative std: normalize sorts its two numbers
+        np.take(levels.astype(np.float32), plane, out=out, mode="clip")
+
+
+class Preprocess:
+    """The `Preprocess` list of an exported model's infer_cfg.yml.
+
+    Known entries (`type` and PaddleDetection's keys): Resize {target_size, keep_ratio, interp}, Pad
+    {size, fill_value}, NormalizeImage {mean, std, is_scale, norm_type}, Permute {}.
+
+    Raises:
+        ConfigError: an unknown entry or key, or a value that cannot be used, naming it.
+    """
+
+    _KEYS = {
+        "Resize": {"target_size", "keep_ratio", "interp"},
+        "Pad": {"size", "fill_value"},
+        "NormalizeImage": {"mean", "std", "is_scale", "norm_type"},
+        "Permute": set(),
+    }
+
+    def __init__(self, ops: "list[dict]"):
+        self.resize_args = None
+        self.pad_args = None
+        self.normalizer = Normalizer.identity()
+        for position, entry in enumerate(ops):
+            arguments = {key: value for key, value in entry.items() if key != "type"}
+            kind = entry.get("type")
+            if kind not in self._KEYS:
+                known = ", ".join(sorted(self._KEYS))
+                raise ConfigError(
+                    f"Preprocess.{position}.type: found {kind!r}; this project knows {known}"
+                )
+            unknown = sorted(set(arguments) - self._KEYS[kind])
+            if unknown:
+                allowed = ", ".join(sorted(self._KEYS[kind])) or "none"
+                raise ConfigError(
+                    f"Preprocess.{position} ({kind}): unknown key {unknown[0]!r}; "
+                    f"allowed: {allowed}"
+                )
+            self._add(kind, arguments)
+
+    def _add(self, kind: str, arguments: dict) -> None:
+        if kind == "Resize":
+            target = arguments["target_size"]
+            target = _sides(
+                [target] * 2 if isinstance(target, int) else target, "Resize.target_size"
+            )
+            interp = arguments.get("interp", 1)
+            check_interp(interp, "Preprocess.Resize.interp")
+            keep_ratio = _switch(arguments.get("keep_ratio", True), "Resize.keep_ratio")
+            self.resize_args = (target, keep_ratio, interp)
+        elif kind == "Pad":
+            size = _sides(arguments["size"], "Pad.size")
+            self.pad_args = (size, arguments.get("fill_value", 114.0))
+        elif kind == "NormalizeImage":
+            _switch(arguments.get("is_scale", True), "NormalizeImage.is_scale")
+            self.normalizer = Normalizer(**arguments)
+
+    def __call__(self, image_rgb: np.ndarray) -> "dict[str, np.ndarray]":
+        """uint8 [H, W, 3] RGB -> `image` float32 [3, H, W], `im_shape` float32 [2] (height, width
+        of the resized picture before padding) and `scale_factor` float32 [2] (y, x)."""
+        scale = (1.0, 1.0)
+        if self.resize_args is not None:
+            image_rgb, scale = resize(image_rgb, *self.resize_args)
+        im_shape = np.array(image_rgb.shape[:2], np.float32)
+        if self.pad_args is not None:
+            image_rgb = pad(image_rgb, *self.pad_args)
+        return {
+            "image": self.normalizer(image_rgb),
+            "im_shape": im_shape,
+            "scale_factor": np.array(scale, np.float32),
+        }
+
+
+def _sides(value, key: str) -> "tuple[int, int]":
+    """(height, width) of an entry of Preprocess."""
+    sides = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ConfigError(
+            f"Preprocess.{key}: found {value!r}, allowed: [height, width], whole numbers from 1"
+        )
+    return sides
+
+
+def _switch(value, key: str) -> bool:
+    """A truth value of an entry of Preprocess; text such as 'no' is none."""
+    if value not in (True, False):
+        raise ConfigError(f"Preprocess.{key}: found {value!r}, allowed: true, false")
+    return bool(value)
+
+
+def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
+    """`image` in the top-left corner of a canvas of `size_hw`, filled with one number or one per
+    channel.
+    """
+    height, width = image.shape[:2]
+    if height > size_hw[0] or width > size_hw[1]:
+        raise ImageError(
+            f"a picture of {width}x{height} does not fit into {size_hw[1]}x{size_hw[0]}"
+        )
+    canvas = np.empty((int(size_hw[0]), int(size_hw[1]), 3), np.uint8)
+    canvas[:] = fill_to_uint8(fill_value)
+    canvas[:height, :width] = image
+    return canvas
+
+
+def fill_to_uint8(fill_value) -> np.ndarray:
+    """uint8 [3] of a fill colour given as one number or three, rounded to whole levels."""
+    values = np.broadcast_to(np.asarray(fill_value, np.float64), (3,))
+    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)

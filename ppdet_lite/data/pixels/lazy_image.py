@@ -1,0 +1,285 @@
+"""A picture that is described by numbers until the moment its pixels are needed.
+
+Mixup, distortion, expansion, crop, flip and resize are axis-aligned: what they do to a picture can
+be written down as rectangles, a blend weight, a fill colour, a flip and a list of colour changes.
+`LazyImage` holds these numbers; `render` decodes the sources, moves their pixels to the final size
+and blends and recolours where that is least work. All rectangles before the final resize are whole
+pixels, so a single source that covers the canvas renders exactly like `cv2.resize` of the cropped
+picture.
+
+A `LazyImage` never changes: each operation returns a new one, and the decoded sources are only
+read, so a source may be shared between samples.
+"""
+
+from typing import NamedTuple, Optional
+
+import cv2
+import numpy as np
+
+from ppdet_lite.data.pixels.color import LevelMap, apply_changes, mean_gray
+from ppdet_lite.data.pixels.image_ops import fill_to_uint8
+from ppdet_lite.data.pixels.pixel_source import (
+    REDUCTIONS,
+    ArrayPixels,
+    DecodedOnce,
+    largest_reduction,
+)
+from ppdet_lite.data.pixels.placement import BLEND_COST, Layer, Piece, Rect, blend
+from ppdet_lite.data.pixels.resampling import resize_cost, resize_exact
+
+# The mean gray that contrast needs is taken from a thumbnail of at least this many samples per
+# axis (or the whole picture where it is smaller).
+_THUMBNAIL_SIDE = 120
+
+
+class LazyImage:
+    """See the module. The canvas is [height, width]; outside `content` it shows `fill`, inside it
+    the weighted sum of the layers over black. `flipped` mirrors the whole canvas left-right;
+    rectangles are kept as if it were not mirrored.
+    """
+
+    def __init__(self, source):
+        """The picture `source` as it is: uint8 [H, W, 3] RGB, or a source of pixels (see
+        `ppdet_lite.data.pixels.pixel_source`).
+        """
+        source = ArrayPixels(source) if isinstance(source, np.ndarray) else source
+        self.height, self.width = source.size_hw
+        whole = Rect(0, 0, self.width, self.height)
+        self.layers = (Layer(source, whole, whole, 1.0),)
+        self.content = whole
+        self.fill = np.zeros(3, np.uint8)
+        self.unfilled_changes = 0  # colour changes that came before the fill and do not touch it
+        self.changes = ()
+        self.flipped = False
+        self.target = None  # (height, width) after the last resize, None before it
+        self.interp = 1
+
+    @property
+    def size_hw(self) -> "tuple[int, int]":
+        """(height, width) of the picture that `render` makes."""
+        return self.target or (self.height, self.width)
+
+    @property
+    def has_fill(self) -> bool:
+        """Whether the fill colour shows anywhere."""
+        return self.content != Rect(0, 0, self.width, self.height)
+
+    def _with(self, **changed) -> "LazyImage":
+        new = object.__new__(LazyImage)
+        new.__dict__ = {**self.__dict__, **changed}
+        return new
+
+    def settled(self) -> "LazyImage":
+        """The same picture with its pixels rendered: one layer, nothing pending."""
+        return LazyImage(self.render())
+
+    # geometry ------------------------------------------------------------------------------------
+    def crop(self, left: int, top: int, width: int, height: int) -> "LazyImage":
+        """The window at (left, top) of the picture as it is seen now."""
+        if self.target is not None:
+            return self.settled().crop(left, top, width, height)
+        if width < 1 or height < 1 or min(left, top) < 0:
+            raise ValueError(f"cannot crop {width}x{height} at ({left}, {top})")
+        if left + width > self.width or top + height > self.height:
+            raise ValueError(f"the crop leaves the canvas of {self.width}x{self.height}")
+        if self.flipped:
+            left = self.width - left - width
+        window = Rect(left, top, left + width, top + height)
+        layers = (layer.cut(window) for layer in self.layers)
+        return self._with(
+            width=width,
+            height=height,
+            content=self.content.cut(window).moved(-left, -top),
+            layers=tuple(layer.moved(-left, -top) for layer in layers if layer.place.area),
+        )
+
+    def expand(self, width: int, height: int, left: int, top: int, fill_value) -> "LazyImage":
+        """The picture at (left, top) of a larger canvas of one colour (a number or R, G, B)."""
+        fill = fill_to_uint8(fill_value)
+        recoloured = len(self.changes) > self.unfilled_changes
+        two_fills = self.has_fill and (recoloured or not np.array_equal(fill, self.fill))
+        if self.target is not None or two_fills:
+            return self.settled().expand(width, height, left, top, fill_value)
+        if left < 0 or top < 0 or left + self.width > width or top + self.height > height:
+            raise ValueError(f"{self.width}x{self.height} does not fit into {width}x{height}")
+        if self.flipped:
+            left = width - left - self.width
+        return self._with(
+            width=width,
+            height=height,
+            fill=fill,
+            unfilled_changes=len(self.changes),
+            content=self.content.moved(left, top),
+            layers=tuple(layer.moved(left, top) for layer in self.layers),
+        )
+
+    def flip(self) -> "LazyImage":
+        """Mirrored left-right."""
+        return self._with(flipped=not self.flipped)
+
+    def resize(self, height: int, width: int, interp: int) -> "LazyImage":
+        """At another size; `interp` as in configs."""
+        image = self if self.target is None else self.settled()
+        return image._with(target=(int(height), int(width)), interp=interp)
+
+    def mix(self, other: "LazyImage", factor: float) -> "LazyImage":
+        """factor * this + (1 - factor) * other, both in the top-left corner, black elsewhere."""
+        first, second = (
+            image if image._only_layers() else image.settled() for image in (self, other)
+        )
+        width, height = max(first.width, second.width), max(first.height, second.height)
+        layers = [layer._replace(weight=layer.weight * factor) for layer in first.layers]
+        layers += [layer._replace(weight=layer.weight * (1 - factor)) for layer in second.layers]
+        return first._with(
+            width=width,
+            height=height,
+            layers=tuple(layers),
+            content=Rect(0, 0, width, height),
+        )
+
+    def _only_layers(self) -> bool:
+        """Whether nothing but weighted layers describes the picture, so that it can be mixed."""
+        return not (self.target or self.flipped or self.changes or self.has_fill)
+
+    # colour --------------------------------------------------------------------------------------
+    def recolour(self, change) -> "LazyImage":
+        """With one more colour change (see `ppdet_lite.data.pixels.color`), the fill included."""
+        return self._with(changes=(*self.changes, change))
+
+    def contrast(self, factor: float) -> "LazyImage":
+        """Blended with its mean gray; the mean is that of the whole canvas as it is now."""
+        return self.recolour(Contrast(factor, self))
+
+    def thumbnail(self, decoded: Optional[DecodedOnce] = None) -> np.ndarray:
+        """The canvas on a coarse grid, colour changes applied, uint8 [h, w, 3]."""
+        step = max(min(self.width, self.height) // _THUMBNAIL_SIDE, 1)
+        small = (max(self.height // step, 1), max(self.width // step, 1))
+        # Its mean is that of the pixels, however small they are.
+        return self._with(target=small, interp=0).render(None, decoded, REDUCTIONS[0])
+
+    # pixels --------------------------------------------------------------------------------------
+    def pixels(self) -> np.ndarray:
+        """The pixels to read only: the decoded source itself while nothing has been decided about
+        the picture, otherwise rendered.
+        """
+        first, whole = self.layers[0], Rect(0, 0, self.width, self.height)
+        untouched = len(self.layers) == 1 and self._only_layers() and first.weight == 1.0
+        if untouched and first.part == whole and first.source.size_hw == self.size_hw:
+            return first.source.pixels()
+        return self.render()
+
+    def render(
+        self,
+        out: Optional[np.ndarray] = None,
+        decoded: Optional[DecodedOnce] = None,
+        reduction: Optional[int] = None,
+    ) -> np.ndarray:
+        """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given.
+
+        Args:
+            decoded: sources that have been decoded for the same picture already.
+            reduction: pixels of the sources at 1/this of their size are enough; without it
+                `largest_reduction` decides.
+
+        Raises:
+            UndecodableError: a file that turns out to be damaged only now.
+        """
+        if out is None:
+            out = np.empty((*self.size_hw, 3), np.uint8)
+        elif out.shape != (*self.size_hw, 3) or out.dtype != np.uint8:
+            raise ValueError(f"out is {out.dtype} {list(out.shape)}, need {[*self.size_hw, 3]}")
+        decoded = DecodedOnce() if decoded is None else decoded
+        if reduction is None:
+            reduction = largest_reduction((self.height, self.width), self.size_hw)
+        sources = [decoded.get(layer.source, reduction) for layer in self.layers]
+        changes = [
+            change.level_map(decoded) if isinstance(change, Contrast) else change
+            for change in self.changes
+        ]
+        if self.has_fill:
+            colour = self.fill.reshape(1, 1, 3).copy()
+            apply_changes(colour, changes[self.unfilled_changes :])
+            # numpy takes 40 times as long to repeat three bytes
+            cv2.rectangle(out, (0, 0), out.shape[1::-1], colour.ravel().tolist(), cv2.FILLED)
+        content = self._scaled(self.content)
+        inside = content.window(out)
+        if inside.size:
+            self._draw(inside, content, sources, changes)
+        if self.flipped:
+            cv2.flip(out, 1, dst=out)
+        return out
+
+    def _scaled(self, rect: Rect) -> Rect:
+        """A canvas rectangle in the pixels of the result."""
+        height, width = self.size_hw
+        return rect.scaled(width / self.width, height / self.height)
+
+    def _draw(self, out: np.ndarray, content: Rect, sources, changes) -> None:
+        """Write the recoloured layers to `out`, the window `content` of the result.
+
+        Layers are blended before or after the resize, wherever that is less work: before it there
+        is one picture to resize instead of one per layer. Colours are changed where the blend has
+        fewer pixels.
+        """
+        parts = [
+            layer.part.reduced(reduction, pixels.shape[:2]).window(pixels)
+            for layer, (pixels, reduction) in zip(self.layers, sources)
+        ]
+        plain = not changes and len(parts) == 1 and self.layers[0].weight == 1.0
+        full_size = all(reduction == 1 for _, reduction in sources)
+        places = [self._scaled(layer.place) for layer in self.layers]
+        if full_size and not plain and self._blends_first(places, content):
+            canvas_hw = (self.content.height, self.content.width)
+            canvas = out if canvas_hw == out.shape[:2] else np.empty((*canvas_hw, 3), np.uint8)
+            self._compose(canvas, parts, [layer.place for layer in self.layers], self.content)
+            recolours_first = canvas is not out and self.content.area <= content.area
+            if recolours_first:
+                apply_changes(canvas, changes)
+            if canvas is not out:
+                resize_exact(canvas, out.shape[:2], self.interp, out)
+            if not recolours_first:
+                apply_changes(out, changes)
+        else:
+            self._compose(out, parts, places, content)
+            apply_changes(out, changes)
+
+    def _blends_first(self, places, content: Rect) -> bool:
+        """Whether blending at the size of the canvas and one resize to `content` take less time
+        than resizing every layer to its rectangle of `places` and blending there.
+        """
+        before, after = self.content.area, content.area
+        one_resize = resize_cost(before, after, self.interp)
+        resizes = sum(
+            resize_cost(layer.place.area, place.area, self.interp)
+            for layer, place in zip(self.layers, places)
+        )
+        return BLEND_COST * before + one_resize <= resizes + BLEND_COST * after
+
+    def _compose(self, out: np.ndarray, parts, places, origin: Rect) -> None:
+        """Resize every part to its place and write their sum to `out`; `origin` is the rectangle
+        that `out` shows, in the coordinates of `places`.
+        """
+        covers = Rect(0, 0, out.shape[1], out.shape[0])
+        pieces = []
+        for layer, part, place in zip(self.layers, parts, places):
+            place = place.moved(-origin.left, -origin.top)
+            if not place.area:
+                continue
+            if len(parts) == 1 and place == covers and layer.weight == 1.0:
+                resize_exact(part, (place.height, place.width), self.interp, out)
+                break
+            pixels = resize_exact(part, (place.height, place.width), self.interp)
+            pieces.append(Piece(pixels, place, layer.weight))
+        else:
+            blend(out, pieces)
+
+
+class Contrast(NamedTuple):
+    """Blends with the mean gray of `canvas`; a `LevelMap` once there are pixels."""
+
+    factor: float
+    canvas: LazyImage
+
+    def level_map(self, decoded: DecodedOnce) -> LevelMap:
+        mean = mean_gray(self.canvas.thumbnail(decoded))
+        return LevelMap(self.factor, (1 - self.factor) * mean)

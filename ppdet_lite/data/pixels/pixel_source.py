@@ -1,0 +1,116 @@
+"""Where the pixels of a picture come from: an array, or a JPEG file that is decoded when needed.
+
+A source has `size_hw` (height, width) of the full picture and `pixels(reduction)`: uint8
+[ceil(H / r), ceil(W / r), 3] RGB, only to be read, where r is `usable_reduction(reduction)`.
+"""
+
+import numpy as np
+
+from ppdet_lite.core.errors import ImageError
+from ppdet_lite.data.pixels.image_ops import decode_bytes
+
+REDUCTIONS = (8, 4, 2)
+"""Fractions 1/r of the full size at which a JPEG can be decoded."""
+
+_MARGIN = 1.5
+
+
+def largest_reduction(size_hw, target_hw) -> int:
+    """The largest r in 8, 4, 2, 1 for which 1/r of the picture still holds all that is needed to
+    bring `size_hw` to `target_hw`.
+
+    Both sides of the reduced picture must be at least 1.5 times as long as those of the target.
+    The JPEG decoder keeps the frequencies up to the reduced picture's limit, which is then above
+    that of the target; the margin is for the interpolation, which blurs what is near the limit.
+    """
+    for reduction in REDUCTIONS:
+        if all(side >= reduction * _MARGIN * new for side, new in zip(size_hw, target_hw)):
+            return reduction
+    return 1
+
+
+class UndecodableError(ImageError):
+    """A JPEG file whose header is fine but whose pixels cannot be decoded.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, message: str, path: str):
+        super().__init__(message)
+        self.path = path
+
+    def __reduce__(self):
+        return UndecodableError, (str(self), self.path)
+
+
+class ArrayPixels:
+    """A decoded picture, uint8 [H, W, 3] RGB, never written to."""
+
+    def __init__(self, array: np.ndarray):
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise ValueError(
+                f"expected a uint8 picture [H, W, 3], got {array.dtype} {list(array.shape)}"
+            )
+        self.array = array
+        self.size_hw = array.shape[:2]
+
+    def usable_reduction(self, wanted: int) -> int:
+        return 1
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        return self.array
+
+
+class JpegPixels:
+    """A JPEG file that is decoded by every call of `pixels`.
+
+    Args:
+        data: content of the file.
+        path: the file, for errors.
+        size_hw: (height, width) of the picture once it is turned upright.
+        orientation: EXIF orientation to turn upright from.
+        reducible: may be decoded at a fraction of its size.
+    """
+
+    def __init__(self, data: bytes, path: str, size_hw, orientation: int, reducible: bool):
+        self.data = data
+        self.path = path
+        self.size_hw = size_hw
+        self.orientation = orientation
+        self.reducible = reducible
+
+    def usable_reduction(self, wanted: int) -> int:
+        return wanted if self.reducible else 1
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        """Raises UndecodableError."""
+        reduction = self.usable_reduction(reduction)
+        try:
+            image = decode_bytes(self.data, self.path, self.orientation, reduction)
+        except ImageError as error:
+            raise UndecodableError(str(error), self.path) from error
+        expected = tuple(-(-side // reduction) for side in self.size_hw)
+        if image.shape[:2] != expected:
+            found = "x".join(str(side) for side in image.shape[1::-1])
+            raise UndecodableError(
+                f"{self.path}: decoded to {found} pixels, expected "
+                f"{expected[1]}x{expected[0]} from its header",
+                self.path,
+            )
+        return image
+
+
+class DecodedOnce:
+    """The pixels of sources while one picture is rendered, each source decoded once."""
+
+    def __init__(self):
+        self._known = {}
+
+    def get(self, source, reduction: int) -> "tuple[np.ndarray, int]":
+        """Pixels at 1/reduction, or larger where they are known already, and the reduction."""
+        reduction = source.usable_reduction(reduction)
+        known = self._known.get(id(source))
+        if known is None or known[1] > reduction:
+            known = self._known[id(source)] = (source.pixels(reduction), reduction)
+        return known

@@ -1,0 +1,1 @@
+"""Readers: from records to batches, in worker processes and in a fixed order."""

@@ -1,0 +1,1 @@
+"""A small labelled data set drawn by program."""

@@ -1,0 +1,64 @@
+"""NormalizeBox, PadBox and BboxXYXY2XYWH: ground truth boxes in the form the loss reads."""
+
+from typing import Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, image_size
+from ppdet_lite.ops.boxes_np import xyxy_to_cxcywh
+
+
+@register
+class NormalizeBox(Transform):
+    """Boxes from pixels to fractions of the picture's width and height."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        height, width = image_size(sample)
+        size = np.array([width, height, width, height], np.float32)
+        return {**sample, "gt_bbox": sample["gt_bbox"] / size}
+
+
+@register
+class PadBox(Transform):
+    """Zero rows up to `num_max_boxes`; objects beyond it are left out, counted and said once.
+
+    (PaddleDetection drops them in silence.)
+    """
+
+    def __init__(self, num_max_boxes: int = 50):
+        if num_max_boxes < 1:
+            raise ConfigError(f"num_max_boxes: found {num_max_boxes}, allowed: 1 or more")
+        self.num_max_boxes = num_max_boxes
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        beyond = len(sample["gt_bbox"]) - self.num_max_boxes
+        if beyond > 0:
+            note = f"objects beyond PadBox.num_max_boxes {self.num_max_boxes} are left out"
+            ensure_context(context).notes[note] += beyond
+        padded = {key: value for key, value in sample.items() if key != "gt_poly"}
+        for field in ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult"):
+            if field in sample:
+                padded[field] = self._pad(sample[field])
+        return padded
+
+    def _pad(self, values: np.ndarray) -> np.ndarray:
+        padded = np.zeros((self.num_max_boxes, *values.shape[1:]), values.dtype)
+        kept = values[: self.num_max_boxes]
+        padded[: len(kept)] = kept
+        return padded
+
+
+@register
+class BboxXYXY2XYWH(Transform):
+    """Boxes from corners to centre and size."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        return {**sample, "gt_bbox": xyxy_to_cxcywh(sample["gt_bbox"])}

@@ -1,0 +1,69 @@
+"""NormalizeImage and Permute: from uint8 pixels to the numbers the network takes.
+
+In a reader both are only settings: the batch is normalised and brought to [B, 3, H, W] after all
+geometry, in one pass over its uint8 pixels, or on the device in a run on a GPU. They act on an
+array at once when they are called by hand, or when a transform of the user's own follows them in
+the list.
+"""
+
+from typing import Optional, Sequence
+
+import numpy as np
+
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.pixels.image_ops import IMAGENET_MEAN, IMAGENET_STD, Normalizer
+from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.transforms.transform import Context, Transform
+
+
+def _pixels(sample: dict) -> np.ndarray:
+    image = sample["image"]
+    return image.render() if isinstance(image, LazyImage) else image
+
+
+@register
+class NormalizeImage(Transform):
+    """(pixel / 255 - mean) / std per channel.
+
+    Args:
+        mean, std: R, G, B, for pixels in 0..1 when `is_scale`, in 0..255 otherwise.
+        is_scale: divide by 255 first.
+        norm_type: "mean_std", or "none" to leave out mean and std.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        is_scale: bool = True,
+        norm_type: str = "mean_std",
+    ):
+        self.settings = {
+            "mean": [float(value) for value in mean],
+            "std": [float(value) for value in std],
+            "is_scale": is_scale,
+            "norm_type": norm_type,
+        }
+        self.normalizer = Normalizer(**self.settings)
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        """uint8 [H, W, 3] -> float32 [H, W, 3]."""
+        return {**sample, "image": self.normalizer(_pixels(sample)).transpose(1, 2, 0)}
+
+    def export_settings(self) -> dict:
+        return dict(self.settings)
+
+
+@register
+class Permute(Transform):
+    """[H, W, 3] -> [3, H, W]."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        image = np.ascontiguousarray(_pixels(sample).transpose(2, 0, 1))
+        return {**sample, "image": image}
+
+    def export_settings(self) -> dict:
+        return {}

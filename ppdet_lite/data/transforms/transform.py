@@ -1,0 +1,142 @@
+"""What every transform gets and the sample fields that belong to single objects.
+
+A transform is called as `transform(sample, context)` and returns a sample; it never writes into
+arrays it was given. `sample["image"]` is a `LazyImage` (an array is taken too). Transforms that
+work on the whole batch have `whole_batch = True` and take the list of samples.
+"""
+
+from collections import Counter
+from typing import Callable, Optional, Union
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.data.pixels.lazy_image import LazyImage
+
+OBJECT_FIELDS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult", "gt_poly")
+"""Sample fields with one entry per object, all of the same length."""
+
+
+class Context:
+    """What a transform may use besides the sample.
+
+    Attributes:
+        rng: the only source of randomness, seeded by (seed, epoch, sample or batch index).
+        epoch: the current epoch.
+        partner: returns another sample for mixing, at each call a new one drawn at random; None
+            while the transform's mixing is off (see `Transform.switched_by`).
+        notes: counts of things worth telling once, for instance boxes that were left out.
+        cache: the reader's `ImageCache`, None without.
+        training: whether the sample is for training.
+        refused: file -> reason of pictures that turned out to be damaged when they were rendered;
+            they count as unreadable from the start.
+    """
+
+    def __init__(
+        self,
+        rng: Union[np.random.Generator, Callable[[], np.random.Generator]],
+        epoch: int = 0,
+        partner: Optional[Callable[[], dict]] = None,
+        cache=None,
+        training: bool = False,
+        refused: Optional[dict] = None,
+    ):
+        self._rng = rng
+        self.epoch = epoch
+        self.partner = partner
+        self.notes = Counter()
+        self.cache = cache
+        self.training = training
+        self.refused = {} if refused is None else refused
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Made on first use when a function was given: evaluation draws nothing."""
+        if not isinstance(self._rng, np.random.Generator):
+            self._rng = self._rng()
+        return self._rng
+
+
+class Transform:
+    """Base of the transforms of this project, which leave pictures unrendered.
+
+    Attributes:
+        whole_batch: takes and returns the list of the batch's samples.
+        switched_by: the reader's setting that says until which epoch partners are handed out.
+    """
+
+    whole_batch = False
+    switched_by = "mixup_epoch"
+
+    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+        raise NotImplementedError
+
+    def export_settings(self) -> Optional[dict]:
+        """This step as deployment does it (keys of infer_cfg.yml); None where it has no such step.
+
+        Raises:
+            ConfigError: it has the step, but not with these arguments.
+        """
+        return None
+
+
+def ensure_context(context: Optional[Context]) -> Context:
+    """A context with a fresh generator for calls by hand."""
+    return Context(np.random.default_rng()) if context is None else context
+
+
+def lazy_image(sample: dict) -> LazyImage:
+    """The sample's picture as a `LazyImage`.
+
+    Raises:
+        ConfigError: the sample has no decoded picture yet.
+    """
+    image = sample.get("image")
+    if isinstance(image, LazyImage):
+        return image
+    if isinstance(image, np.ndarray):
+        return LazyImage(image)
+    raise ConfigError("sample_transforms: Decode must come first; the sample has no picture yet")
+
+
+def image_size(sample: dict) -> "tuple[int, int]":
+    """(height, width) of the sample's picture as it would be rendered now.
+
+    Arrays are [H, W, 3], or float [3, H, W] behind `Permute`.
+    """
+    image = sample.get("image")
+    if isinstance(image, np.ndarray):
+        channels_first = image.dtype != np.uint8 and image.shape[0] == 3 and image.shape[2] != 3
+        return image.shape[1:] if channels_first else image.shape[:2]
+    return lazy_image(sample).size_hw
+
+
+def checked_probability(value: float, name: str) -> float:
+    """A probability from a config.
+
+    Raises:
+        ConfigError: it is none; the message calls it `name`.
+    """
+    if not 0 <= value <= 1:
+        raise ConfigError(f"{name}: found {value}, allowed: 0 to 1")
+    return value
+
+
+def select_objects(sample: dict, keep: np.ndarray) -> dict:
+    """A sample with only the objects at the indices `keep`."""
+    selected = dict(sample)
+    for field in OBJECT_FIELDS:
+        values = sample.get(field)
+        if isinstance(values, np.ndarray):
+            selected[field] = values[keep]
+        elif values is not None:
+            selected[field] = [values[index] for index in keep]
+    return selected
+
+
+def move_polygons(sample: dict, scale_xy=(1.0, 1.0), shift_xy=(0.0, 0.0)) -> Optional[list]:
+    """`gt_poly` with every point multiplied by `scale_xy`, then moved; None without polygons."""
+    if sample.get("gt_poly") is None:
+        return None
+    scale, shift = np.asarray(scale_xy), np.asarray(shift_xy)
+    return [[points * scale + shift for points in polygons] for polygons in sample["gt_poly"]]

@@ -1,0 +1,233 @@
+"""Gt2YoloTarget: what the YOLOv3 loss wants to see in each cell (Redmon and Farhadi, YOLOv3)."""
+
+from typing import NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.data.pixels.memory import RecycledArrays
+from ppdet_lite.data.transforms.transform import Context, Transform, image_size
+from ppdet_lite.ops.boxes_np import wh_iou_matrix
+
+
+class _Events(NamedTuple):
+    """Assignments of an object to an anchor in a cell, in the order in which they happen.
+
+    Attributes:
+        image, obj, anchor: [E] indices of picture, object and anchor (over all levels).
+        order: [E] position in time within the picture; a best anchor comes before the additional
+            anchors of the same object.
+        is_best: [E] whether this is the object's best anchor.
+    """
+
+    image: np.ndarray
+    obj: np.ndarray
+    anchor: np.ndarray
+    order: np.ndarray
+    is_best: np.ndarray
+
+    def pick(self, index: np.ndarray) -> "_Events":
+        return _Events(*(column[index] for column in self))
+
+
+@register
+class Gt2YoloTarget(Transform):
+    """Adds `target0`, `target1`, ... (stride 32 first), float32 [A, 6 + C, H, W] per picture.
+
+    Channels: x and y offset in the cell, ln(width / anchor), ln(height / anchor), 2 - w * h (the
+    weight of small boxes), objectness = gt_score, then one-hot classes. The object goes to the
+    anchor whose shape overlaps best, at the level that owns it. A later object in the same cell and
+    anchor overwrites the box, while the class bit of the earlier one stays. Objects of zero width,
+    height or score are skipped; a centre on the right or bottom border belongs to the last cell.
+    `gt_class` and `gt_score` leave the sample.
+
+    Args:
+        anchors: [[w, h], ...] in pixels of the network input; taken from the head when left out.
+        anchor_masks: per level the indices of its anchors; taken from the head when left out.
+        downsample_ratios: stride per level; 32, 16, 8, ... when left out.
+        num_classes: number of classes.
+        iou_thresh: below 1, other anchors of a level with a larger shape overlap become positive
+            too where the cell is still empty.
+
+    Raises:
+        ConfigError: anchors or masks that are given here and differ from those of the head.
+    """
+
+    whole_batch = True
+    __shared__ = ("num_classes",)
+
+    def __init__(
+        self,
+        anchors: Optional[Sequence] = None,
+        anchor_masks: Optional[Sequence] = None,
+        downsample_ratios: Optional[Sequence[int]] = None,
+        num_classes: int = 80,
+        iou_thresh: float = 1.0,
+    ):
+        if anchors is None or anchor_masks is None:
+            raise ConfigError("anchors and anchor_masks are needed outside of a configuration")
+        self.anchors = np.asarray(anchors, np.float64).reshape(-1, 2)
+        self.anchor_masks = tuple(tuple(int(i) for i in mask) for mask in anchor_masks)
+        if downsample_ratios is None:
+            downsample_ratios = [32 >> level for level in range(len(self.anchor_masks))]
+        self.downsample_ratios = tuple(int(ratio) for ratio in downsample_ratios)
+        if len(self.downsample_ratios) != len(self.anchor_masks):
+            raise ConfigError(
+                f"downsample_ratios: found {len(self.downsample_ratios)} values, allowed: one per "
+                f"level of anchor_masks ({len(self.anchor_masks)})"
+            )
+        self.num_classes = num_classes
+        self.iou_thresh = iou_thresh
+
+    @classmethod
+    def from_config(cls, section) -> dict:
+        cfg = section.config
+        architecture = cfg.get("architecture", "YOLOv3")
+        head = cfg.value_of(architecture, "yolo_head") or "YOLOv3Head"
+        head = head if isinstance(head, str) else head.get("name", next(iter(head)))
+        settled, problems = {}, []
+        for key in ("anchors", "anchor_masks"):
+            own, of_head = section.get(key), cfg.value_of(head, key)
+            settled[key] = of_head if own is None else own
+            if own is not None and np.ravel(own).tolist() != np.ravel(of_head).tolist():
+                problems.append(
+                    f"{key}: found {own}, but {head}.{key} is {_plain(of_head)}; leave it out here "
+                    f"(it is taken from {head}) or make both equal"
+                )
+        own, of_model = section.get("num_classes"), cfg.get("num_classes")
+        if own is not None and of_model is not None and own != of_model:
+            problems.append(
+                f"num_classes: found {own}, but the top-level num_classes is {of_model}; leave it "
+                "out here"
+            )
+        if problems:
+            raise ConfigError(problems)
+        return settled
+
+    def __call__(self, samples: "list[dict]", context: Optional[Context] = None) -> "list[dict]":
+        """A list of samples with padded boxes (NormalizeBox, PadBox, BboxXYXY2XYWH done)."""
+        results = []
+        for sample in samples:
+            arrays = {key: sample[key][None] for key in ("gt_bbox", "gt_class", "gt_score")}
+            targets = self.targets(size_hw=image_size(sample), **arrays)
+            result = {k: v for k, v in sample.items() if k not in ("gt_class", "gt_score")}
+            for level, target in enumerate(targets):
+                result[f"target{level}"] = target[0]
+            results.append(result)
+        return results
+
+    def finish(self, batch: dict, size_hw, memory: Optional[RecycledArrays] = None) -> None:
+        """The same for an assembled batch, in place: arrays have a leading batch axis."""
+        truth = batch["gt_bbox"], batch.pop("gt_class"), batch.pop("gt_score")
+        for level, target in enumerate(self.targets(*truth, size_hw, memory)):
+            batch[f"target{level}"] = target
+
+    def targets(
+        self,
+        gt_bbox: np.ndarray,
+        gt_class: np.ndarray,
+        gt_score: np.ndarray,
+        size_hw,
+        memory: Optional[RecycledArrays] = None,
+    ) -> "list[np.ndarray]":
+        """One float32 array [B, A, 6 + C, H, W] per level.
+
+        Args:
+            gt_bbox: [B, P, 4] centre x, y, width, height as fractions of the network input.
+            gt_class: integers [B, P] or [B, P, 1].
+            gt_score: [B, P] or [B, P, 1].
+            size_hw: size of the network input in pixels.
+            memory: where the arrays come from; fresh ones without it.
+        """
+        memory = RecycledArrays() if memory is None else memory
+        batch, count = gt_bbox.shape[:2]
+        boxes_cxcywh = gt_bbox.astype(np.float64)
+        labels, scores = gt_class.reshape(batch, count), gt_score.reshape(batch, count)
+        events = self._events(boxes_cxcywh, scores, size_hw)
+        results = []
+        for level, (mask, stride) in enumerate(zip(self.anchor_masks, self.downsample_ratios)):
+            grid_hw = (size_hw[0] // stride, size_hw[1] // stride)
+            shape = (batch, len(mask), 6 + self.num_classes, *grid_hw)
+            own = events.pick(np.isin(events.anchor, mask))
+            positions, values = self._values(
+                shape, own, mask, boxes_cxcywh, labels, scores, size_hw
+            )
+            results.append(memory.sparse(f"target{level}", shape, positions, values))
+        return results
+
+    def _events(self, boxes_cxcywh, scores, size_hw) -> _Events:
+        """All assignments, ordered by picture and time."""
+        valid = (boxes_cxcywh[..., 2] > 0) & (boxes_cxcywh[..., 3] > 0) & (scores > 0)
+        image, obj = np.nonzero(valid)
+        overlap = wh_iou_matrix(boxes_cxcywh[image, obj, 2:], self.anchors / size_hw[::-1])
+        best = overlap.argmax(axis=1) if len(overlap) else np.zeros(0, np.int64)
+        steps = len(self.anchors) + 1  # time steps of one object
+        events = _Events(image, obj, best, obj * steps, np.ones(len(obj), bool))
+        if self.iou_thresh < 1 and len(overlap):
+            extra = overlap > self.iou_thresh
+            extra[np.arange(len(best)), best] = False
+            row, anchor = np.nonzero(extra)
+            more = _Events(
+                image[row],
+                obj[row],
+                anchor,
+                obj[row] * steps + 1 + anchor,
+                np.zeros(len(row), bool),
+            )
+            events = _Events(*(np.concatenate(columns) for columns in zip(events, more)))
+        return events.pick(np.lexsort((events.order, events.image)))
+
+    def _values(
+        self, shape, events: _Events, mask, boxes_cxcywh, labels, scores, size_hw
+    ) -> "tuple[np.ndarray, np.ndarray]":
+        """What one level's target of `shape` [B, A, 6 + C, H, W] holds besides zeros.
+
+        Returns:
+            Flat positions [K] and values [K].
+        """
+        grid_h, grid_w = shape[-2:]
+        x_grid = boxes_cxcywh[events.image, events.obj, 0] * grid_w
+        y_grid = boxes_cxcywh[events.image, events.obj, 1] * grid_h
+        # A centre on the far border belongs to the last cell; PaddleDetection fails there.
+        column = np.clip(x_grid.astype(np.int64), 0, grid_w - 1)
+        row = np.clip(y_grid.astype(np.int64), 0, grid_h - 1)
+        slot = np.array([mask.index(a) if a in mask else -1 for a in range(len(self.anchors))])
+        # Position of channel 0 of each event's cell; channels are `grid_h * grid_w` apart.
+        cell = np.ravel_multi_index(
+            (events.image, slot[events.anchor], 0 * row, row, column), shape
+        )
+        # An additional anchor only counts where nothing has been written before it.
+        first = np.zeros(len(cell), bool)
+        first[np.unique(cell, return_index=True)[1]] = True
+        written = events.is_best | first
+        # The last write to a cell decides about its box.
+        last = np.zeros(len(cell), bool)
+        order = np.flatnonzero(written)
+        last[order[len(order) - 1 - np.unique(cell[order][::-1], return_index=True)[1]]] = True
+
+        sizes = boxes_cxcywh[events.image, events.obj, 2:]
+        width, height = sizes.T
+        log_size = np.log(sizes * size_hw[::-1] / self.anchors[events.anchor])
+        values = np.stack(
+            [
+                x_grid - column,
+                y_grid - row,
+                log_size[:, 0],
+                log_size[:, 1],
+                2.0 - width * height,
+                scores[events.image, events.obj],
+            ],
+            axis=1,
+        )
+        box_channels = cell[last, None] + np.arange(6) * (grid_h * grid_w)
+        classes = labels[events.image, events.obj]
+        class_channels = (cell + (6 + classes) * (grid_h * grid_w))[written]
+        return (
+            np.concatenate([box_channels.ravel(), class_channels]),
+            np.concatenate([values[last].ravel(), np.ones(len(class_channels))]),
+        )
+
+
+def _plain(value):
+    return np.asarray(value).tolist() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,120 @@
+"""Detections of a trained model on pictures, behind tools/infer.py."""
+
+from pathlib import Path
+from typing import Optional, Sequence, Union
+
+import numpy as np
+import paddle
+
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.workspace import create
+from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
+from ppdet_lite.evaluate.category_ids import resolve_category_ids
+from ppdet_lite.evaluate.class_names import resolve_class_names
+from ppdet_lite.evaluate.evaluator import evaluation_mode
+from ppdet_lite.evaluate.run import load_trained_model
+from ppdet_lite.train.preflight import check_input_sizes, prepare_device
+from ppdet_lite.utils.visualize import detect_and_save, list_pictures
+
+
+class Predictor:
+    """A trained model with the preprocessing of its `TestReader`.
+
+    Args:
+        model: a detector; it is called in eval mode.
+        preprocess: makes the network input of a picture.
+        class_names: by class index.
+        category_ids: by class index, for COCO results; None for the class index itself.
+    """
+
+    def __init__(
+        self,
+        model,
+        preprocess: Preprocess,
+        class_names: Sequence[str],
+        category_ids: Optional[Sequence[int]] = None,
+    ):
+        self.model = model
+        self.preprocess = preprocess
+        self.class_names = list(class_names)
+        self.category_ids = category_ids
+
+    @classmethod
+    def from_config(cls, cfg) -> "Predictor":
+        """Model with `cfg.weights`, preprocessing and class names as the configuration says."""
+        model, weights = load_trained_model(cfg)
+        reader = create("TestReader", cfg)
+        check_input_sizes(reader, model)
+        preprocess = Preprocess(reader.preprocess_config())
+        class_names = resolve_class_names(cfg, weights)
+        category_ids = resolve_category_ids(cfg, weights, class_names)
+        return cls(model, preprocess, class_names, category_ids)
+
+    def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3] -> detections float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels."""
+        sample = self.preprocess(image_rgb)
+        sample["im_id"] = np.zeros(1, np.int64)
+        with evaluation_mode(self.model):
+            outputs = self.model({key: paddle.to_tensor(v[None]) for key, v in sample.items()})
+        return outputs["bbox"].numpy()
+
+
+def collect_pictures(
+    infer_img: Sequence[Union[str, Path]] = (),
+    infer_dir: Optional[Union[str, Path]] = None,
+    output_dir: Optional[Union[str, Path]] = None,
+) -> "tuple[list[Path], Optional[Path]]":
+    """The pictures to work on, and the folder they were found in (None for single pictures).
+
+    Raises:
+        ConfigError: neither or both of `infer_img` and `infer_dir` are given.
+        DataError: a picture or folder that is not there, or a folder without pictures.
+    """
+    if bool(infer_img) == bool(infer_dir):
+        raise ConfigError("give either --infer_img PICTURE ... or --infer_dir FOLDER")
+    if infer_dir:
+        return list_pictures(infer_dir, skip=output_dir), Path(infer_dir)
+    pictures = [Path(path) for path in infer_img]
+    for picture in pictures:
+        if not picture.is_file():
+            hint = "is a folder: use --infer_dir" if picture.is_dir() else "no such picture"
+            raise DataError(f"{picture}: {hint}")
+    return pictures, None
+
+
+def run_inference(
+    cfg,
+    infer_img: Sequence[Union[str, Path]] = (),
+    infer_dir: Optional[Union[str, Path]] = None,
+    output_dir: Union[str, Path] = "output",
+    draw_threshold: float = 0.5,
+    save_results: bool = False,
+) -> "dict[str, np.ndarray]":
+    """Detects on pictures and writes, for each, the picture with its boxes and a JSON beside it.
+
+    Args:
+        infer_img: pictures.
+        infer_dir: or a folder, walked with its sub-folders, which the results keep.
+        draw_threshold: lowest score that is drawn and written.
+        save_results: also write all detections of the run into one COCO results file `bbox.json`.
+
+    Returns:
+        Detections [M, 6] (all scores) by picture path.
+
+    Raises:
+        ImageError: pictures that cannot be read, named, after all others have been done.
+    """
+    pictures, root = collect_pictures(infer_img, infer_dir, output_dir)
+    prepare_device(cfg)
+    predictor = Predictor.from_config(cfg)
+    return detect_and_save(
+        lambda images: [predictor(image) for image in images],
+        decode_image,
+        pictures,
+        root,
+        output_dir,
+        predictor.class_names,
+        draw_threshold,
+        save_results=save_results,
+        category_ids=predictor.category_ids,
+    )

@@ -1,0 +1,82 @@
+"""The evaluation of a trained model, behind tools/eval.py."""
+
+import os
+from typing import Optional
+
+from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.evaluate.class_names import check_names_against_weights
+from ppdet_lite.evaluate.evaluator import RESULTS_FILE, Evaluator
+from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.train.preflight import (
+    check_files,
+    check_input_sizes,
+    init_ranks,
+    output_folder,
+    prepare_device,
+)
+from ppdet_lite.utils.logger import get_logger
+from ppdet_lite.weights.checkpoint import load_weights
+from ppdet_lite.weights.download import fetch_weights, is_url
+
+
+def run_evaluation(
+    cfg,
+    classwise: Optional[bool] = None,
+    json_eval: bool = False,
+    output_eval: Optional[str] = None,
+) -> "dict[str, float]":
+    """Evaluates `cfg.weights` on `EvalDataset` and returns the metric's numbers.
+
+    Args:
+        classwise: a table with one line per class; None takes `cfg.classwise`.
+        json_eval: compute the metric of an existing `bbox.json` in `output_eval` without running
+            the network.
+        output_eval: folder of `bbox.json`; None takes `cfg.output_eval`, else the output folder of
+            the configuration.
+
+    Raises:
+        CheckpointError: no weights, or weights that do not belong to the model.
+        ConfigError: the classes of the data are not those of the model.
+        DataError: no pictures, a picture that cannot be read, or an unusable `bbox.json`.
+    """
+    folder = os.path.expanduser(output_eval or cfg.get("output_eval") or output_folder(cfg))
+    if json_eval:
+        evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
+        return evaluator.results_of_json(os.path.join(folder, RESULTS_FILE))
+    prepare_device(cfg)
+    init_ranks()
+    model, weights = load_trained_model(cfg)
+    evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
+    check_names_against_weights(cfg, weights, evaluator.dataset)
+    check_files(evaluator.dataset)
+    check_input_sizes(evaluator.reader, model)
+    return evaluator.run(model)
+
+
+def load_trained_model(cfg):
+    """The model of `cfg` in eval mode with `cfg.weights` in it, and the path of the weights.
+
+    Raises:
+        CheckpointError: no weights are given, or they do not fill this model.
+    """
+    weights = cfg.get("weights")
+    if not weights:
+        raise CheckpointError(
+            f"no weights: give them with -o weights=output/{cfg.name}/best_model (a path or URL)"
+        )
+    if is_url(weights):
+        weights = fetch_weights(weights)
+    model = build_detector(cfg)
+    partial = bool(cfg.get("allow_partial_weights", False))
+    report = load_weights(model, weights, partial)
+    if (report.missing or report.mismatched) and not partial:
+        raise CheckpointError(
+            "\n".join(report.lines())
+            + "\nLayers that are not in the file would be random. Use the configuration the "
+            "weights were trained with (num_classes included); -o allow_partial_weights=true goes "
+            "on all the same."
+        )
+    for line in report.lines():
+        get_logger().info("%s", line)
+    model.eval()
+    return model, weights

@@ -1,0 +1,224 @@
+"""The folder of an export: room on the disk, and new files in the place of old ones in one step."""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Callable, Iterator, Optional, Union
+
+import numpy as np
+from paddle import nn
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.export.formats.graph import (
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    ONNX_FILE,
+    PARAMS_FILE,
+    PORTABLE_FILE,
+)
+from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
+from ppdet_lite.utils.logger import get_logger
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+CONFIG_FILE = "infer_cfg.yml"
+EXPORTED_FILES = (
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    PARAMS_FILE,
+    f"{PARAMS_FILE}.info",
+    ONNX_FILE,
+    PORTABLE_FILE,
+    CONFIG_FILE,
+)
+"""What an export may consist of; anything else in its folder is the user's."""
+
+GRAPH_BYTES = 4 * 2**20
+"""Room for all of an export but its weights."""
+
+
+def target_folder(output_dir: Union[str, Path], name: str) -> Path:
+    """`<output_dir>/<name>`; where a link leads, if it is one.
+
+    Raises:
+        UserError: the place is taken by something else.
+    """
+    target = Path(output_dir) / name
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: cannot be written (it is not a folder)")
+    return target
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Context of steps that do nothing but write `target` or beside it; their OSError becomes the
+    error for the user."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def part_beside(target: Path, step: Callable) -> Iterator[Path]:
+    """Context with a new hidden folder beside `target`, which is removed at its end unless it got
+    the place of `target` before. Those of runs that were killed are removed, too.
+
+    Args:
+        step: makes a context that holds signals back.
+
+    Raises:
+        UserError: nothing can be written there.
+    """
+    part, handle = None, None
+    try:
+        with writing(target), step():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _one_at_a_time(target.parent):
+                _remove_left_parts(target)
+                part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+                handle = _lock_if_free(part)
+        yield part
+    finally:
+        with step():
+            if part is not None:
+                shutil.rmtree(part, ignore_errors=True)
+            if handle is not None:
+                os.close(handle)
+
+
+def _remove_left_parts(target: Path) -> None:
+    """Removes hidden folders of runs that are gone: a living one holds a lock on its own.
+
+    A folder with anything but files of an export stays; it may hold what is the user's.
+    """
+    name = re.compile(re.escape(f".{target.name}.") + "[a-z0-9_]{8}")  # as tempfile writes it
+    for folder in target.parent.iterdir():
+        if not name.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+            continue
+        handle = _lock_if_free(folder)
+        if handle is None:
+            continue
+        try:
+            if all(_is_of_export(path) for path in folder.iterdir()):
+                get_logger().info("removing %s, which an earlier run left behind", folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(handle)
+
+
+def _is_of_export(path: Path) -> bool:
+    """Whether a file in a hidden folder was written by an export; ONNX has a folder on the way."""
+    return path.name in EXPORTED_FILES or (path.is_dir() and path.name.startswith("tmp"))
+
+
+def _lock_if_free(folder: Path) -> Optional[int]:
+    """An open handle that locks `folder`; None if a process has it locked, or nobody can."""
+    if fcntl is None:
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # another user's
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # taken, or a file system without locks
+        os.close(handle)
+        return None
+    return handle
+
+
+def check_room(network: nn.Layer, folder: Path, options: ExportOptions) -> None:
+    """Paddle writes a cut file without a word when a disk gets full, so it is asked before.
+
+    Args:
+        network: in the form in which it is exported.
+
+    Raises:
+        UserError: says how much is needed and free.
+    """
+    tensors = network.state_dict().values()
+    weights = sum(int(np.prod(tensor.shape)) * tensor.element_size() for tensor in tensors)
+    copies = len(options.formats)
+    if options.portable_dcn:  # written only where there is something to replace
+        copies += any(isinstance(layer, SampledConv2D) for layer in network.sublayers())
+    needed, free = copies * (weights + GRAPH_BYTES), shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{folder}: the export needs about {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB "
+            "are free; make room or choose another --output_dir"
+        )
+
+
+def move_into_place(part: Path, target: Path) -> None:
+    """Makes `part` the folder `target`; files of an earlier export go, other files there stay.
+
+    The earlier folder is renamed, and taken apart only when the new one has its name. If that
+    fails, it gets its name back. Of exports at the same time the last one stays.
+
+    Raises:
+        OSError: the folder cannot be written.
+        UserError: the new folder is there, but other files could not be moved into it.
+    """
+    part.chmod(0o755)  # temporary folders are private, an export is not
+    with _one_at_a_time(target.parent):
+        if not target.exists():
+            os.rename(part, target)
+            return
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        earlier = aside / target.name
+        try:
+            os.rename(target, earlier)
+            os.rename(part, target)
+        except BaseException:
+            if earlier.exists():
+                os.rename(earlier, target)
+            aside.rmdir()
+            raise
+        _move_other_files(earlier, target)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_other_files(earlier: Path, target: Path) -> None:
+    """From the folder of the earlier export to that of the new one.
+
+    If that fails, the earlier folder stays with what is in it, and the message says where: its name
+    is a hidden one.
+    """
+    where = f"your own files that were not moved lie in {earlier}"
+    try:
+        for path in earlier.iterdir():
+            if path.name not in EXPORTED_FILES:
+                os.replace(path, target / path.name)
+    except OSError as error:
+        raise UserError(
+            f"{target}: holds the new export, but not all other files of the earlier folder "
+            f"could be moved into it ({error.strerror or error}); {where}"
+        ) from error
+    except KeyboardInterrupt:
+        get_logger().warning("%s: interrupted; %s", target, where)
+        raise
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Context for one process at a time, where the system has locks for folders."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

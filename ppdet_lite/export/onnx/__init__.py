@@ -1,0 +1,1 @@
+"""ONNX graphs: the converted network, decoding and NMS as standard operators."""

@@ -1,0 +1,119 @@
+"""Decoding of raw head outputs in standard ONNX operators."""
+
+from typing import NamedTuple, Sequence
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.export.onnx.graph import OnnxGraph, Value
+from ppdet_lite.modeling.post_process import CellBox, YOLOBox
+
+
+class Decoded(NamedTuple):
+    """boxes_xyxy_px [B, M, 4] of the original images, scores [B, C, M], and C."""
+
+    boxes_xyxy_px: Value
+    scores: Value
+    classes: int
+
+
+def decode(
+    g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
+) -> Decoded:
+    """What `model.decode` computes.
+
+    Args:
+        raw: the head's raw outputs per level.
+        im_shape, scale_factor: [B, 2]; a detector may do without the first.
+
+    Raises:
+        ConfigError: a decoder that is not known here.
+    """
+    decoder = model.post_process.decode
+    if isinstance(decoder, YOLOBox):
+        return yolo_box(g, model, raw, im_shape, scale_factor)
+    if isinstance(decoder, CellBox):
+        return cell_box(g, model, raw, scale_factor)
+    raise ConfigError(
+        f"post_process.decode: {type(decoder).__name__} has no ONNX form, allowed: YOLOBox, "
+        "CellBox; --stage raw exports the network without it"
+    )
+
+
+def yolo_box(
+    g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
+) -> Decoded:
+    """`modeling.post_process.YOLOBox`; see `decode`."""
+    decoder, head = model.post_process.decode, model.yolo_head
+    factor = head.iou_aware_factor if head.iou_aware else None
+    original = g.op("Floor", im_shape / scale_factor + 0.5)  # [B, 2] height, width
+    height, width = (x.reshape(-1, 1, 1, 1) for x in original.split(1, 1, axis=1))
+    boxes, scores = [], []
+    for output, level in zip(raw, head.levels):
+        level_boxes, level_scores = _yolo_level(g, output, level, decoder, factor, height, width)
+        boxes.append(level_boxes)
+        scores.append(level_scores)
+    return Decoded(g.concat(boxes, axis=1), g.concat(scores, axis=2), decoder.num_classes)
+
+
+def _yolo_level(g: OnnxGraph, output: Value, level, decoder, factor, height, width):
+    """One level: boxes [B, A H W, 4] and scores [B, C, A H W]; everything inside is [B, A, ?, HW].
+
+    height, width: of the original images, [B, 1, 1, 1].
+    """
+    anchors, classes = len(level.anchors), decoder.num_classes
+    rows, columns = output.size(2), output.size(3)
+    iou_logit = None
+    if factor is not None:
+        iou_logit, output = output.split(anchors, anchors * (5 + classes), axis=1)
+        iou_logit = iou_logit.reshape(0, anchors, 1, -1)
+    output = output.reshape(0, anchors, 5 + classes, -1)
+    x, y, w, h, objectness, class_logits = output.split(1, 1, 1, 1, 1, classes, axis=2)
+
+    cell = g.range(rows * columns)
+    column, row = (cell % columns).cast("float32"), (cell / columns).cast("float32")
+    grid_w, grid_h = columns.cast("float32"), rows.cast("float32")
+    scale, shift = float(level.scale_x_y), -0.5 * (level.scale_x_y - 1)
+    center_x = (column + g.op("Sigmoid", x) * scale + shift) * width / grid_w
+    center_y = (row + g.op("Sigmoid", y) * scale + shift) * height / grid_h
+    anchor_w, anchor_h = (
+        g.constant([float(anchor[i]) for anchor in level.anchors]).reshape(1, anchors, 1, 1)
+        for i in (0, 1)
+    )
+    half_w = g.op("Exp", w) * anchor_w * width / (grid_w * float(level.stride)) / 2.0
+    half_h = g.op("Exp", h) * anchor_h * height / (grid_h * float(level.stride)) / 2.0
+    left, right = center_x - half_w, center_x + half_w
+    top, bottom = center_y - half_h, center_y + half_h
+    if decoder.clip_bbox:
+        left, top = g.op("Max", left, 0.0), g.op("Max", top, 0.0)
+        right, bottom = g.op("Min", right, width - 1.0), g.op("Min", bottom, height - 1.0)
+
+    confidence = g.op("Sigmoid", objectness)
+    if iou_logit is not None:
+        confidence = confidence ** (1.0 - factor) * g.op("Sigmoid", iou_logit) ** float(factor)
+    too_low = confidence < float(decoder.conf_thresh)
+    boxes = g.where(too_low, 0.0, g.concat([left, top, right, bottom], axis=2))
+    scores = g.where(too_low, 0.0, confidence * g.op("Sigmoid", class_logits))
+    return (
+        boxes.transpose(0, 1, 3, 2).reshape(0, -1, 4),
+        scores.transpose(0, 2, 1, 3).reshape(0, classes, -1),
+    )
+
+
+def cell_box(g: OnnxGraph, model, raw: Sequence[Value], scale_factor: Value) -> Decoded:
+    """`modeling.post_process.CellBox`; see `decode`."""
+    classes = model.head.num_classes
+    boxes, scores = [], []
+    for output, stride in zip(raw, model.head.fpn_strides):
+        rows, columns = output.size(2), output.size(3)
+        cell = g.range(rows * columns)
+        cells = g.op("Concat", *(x.unsqueeze(0) for x in (cell % columns, cell / columns)), axis=0)
+        center, size, objectness, class_logits = output.reshape(0, 5 + classes, -1).split(
+            2, 2, 1, classes, axis=1
+        )
+        center = (center + cells.cast("float32")) * float(stride)
+        half = g.op("Exp", size) * (stride / 2)
+        boxes.append(g.concat([center - half, center + half], axis=1))
+        scores.append(g.op("Sqrt", g.op("Sigmoid", objectness) * g.op("Sigmoid", class_logits)))
+    scale_y, scale_x = scale_factor.unsqueeze(1).split(1, 1, axis=2)
+    corners = g.concat(boxes, axis=2).transpose(0, 2, 1)  # [B, A, 4]
+    boxes = corners / g.concat([scale_x, scale_y] * 2, axis=2)
+    return Decoded(boxes, g.concat(scores, axis=2), classes)

@@ -1,0 +1,126 @@
+"""The network itself, image to raw head outputs, as an ONNX model: converted and tidied up."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Union
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.export.onnx.graph import OPSET, import_onnx, import_package
+
+CONVOLUTION_BIAS_INPUT = {"Conv": 2, "DeformConv": 3}
+"""Where the bias stands among the inputs."""
+
+
+def import_converter():
+    """The package paddle2onnx.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    return import_package("paddle2onnx", "the export to ONNX")
+
+
+def convert_network(graph: Union[str, Path], params: Union[str, Path]):
+    """A Paddle 3 graph (model.json) and its parameters as a tidy onnx ModelProto.
+
+    Raises:
+        UserError: paddle2onnx is missing or cannot convert the graph.
+    """
+    onnx = import_onnx()
+    converter = import_converter()
+    try:
+        model = onnx.load_model_from_string(
+            converter.export(str(graph), str(params), opset_version=OPSET, auto_upgrade_opset=False)
+        )
+        tidy(model)
+        onnx.checker.check_model(model)
+    except (Exception, SystemExit) as error:  # it logs its errors, then ends the process
+        reason = error.__context__ if isinstance(error, SystemExit) else error
+        raise UserError(
+            f"paddle2onnx cannot convert this network; its reason stands above ({reason})"
+        ) from error
+    return model
+
+
+def tidy(model) -> None:
+    """Leaves only nodes that compute something, in place.
+
+    Constants become initializers, what follows from constants alone is computed, a constant added
+    to a convolution becomes its bias, and names that only repeat others go, as does what no output
+    depends on.
+    """
+    graph = model.graph
+    onnx = import_onnx()
+    to_array, from_array = onnx.numpy_helper.to_array, onnx.numpy_helper.from_array
+    outputs = {output.name for output in graph.output}
+    constants = {tensor.name: to_array(tensor) for tensor in graph.initializer}
+    uses = Counter(name for node in graph.node for name in node.input)
+    alias, makers, nodes = {}, {}, []
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = alias.get(name, name)
+        if node.op_type == "Identity" and node.output[0] not in outputs:
+            alias[node.output[0]] = node.input[0]
+            uses[node.input[0]] += uses[node.output[0]] - 1
+        elif not outputs & set(node.output) and _is_constant(node, constants):
+            constants.update(_evaluate(onnx, node, constants))
+        elif not _merge_bias(node, makers, constants, uses):
+            makers[node.output[0]] = node
+            nodes.append(node)
+    needed, alive = set(outputs), []
+    for node in reversed(nodes):
+        if needed & set(node.output):
+            alive.append(node)
+            needed.update(node.input)
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(reversed(alive))
+    graph.initializer.extend(
+        from_array(array, name) for name, array in constants.items() if name in needed
+    )
+
+
+def _is_constant(node, constants: dict) -> bool:
+    if node.op_type == "Constant":
+        return True
+    return bool(node.input) and all(not name or name in constants for name in node.input)
+
+
+def _evaluate(onnx, node, constants: dict) -> dict:
+    """The outputs of a node whose inputs are constants, by name."""
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {name: constants[name] for name in node.input if name}
+    names = list(node.output)
+    inputs = [onnx.ValueInfoProto(name=name) for name in feeds]
+    results = [onnx.ValueInfoProto(name=name) for name in names]
+    graph = onnx.helper.make_graph([node], "constant", inputs, results)
+    opsets = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(graph, opset_imports=opsets)
+    return dict(zip(names, ReferenceEvaluator(model).run(names, feeds)))
+
+
+def _merge_bias(node, makers: dict, constants: dict, uses: Counter) -> bool:
+    """Puts an addition of a constant per channel into the convolution before it, if it is one.
+
+    Args:
+        makers: the node behind each name.
+        constants: arrays by name; the bias is added.
+        uses: how many inputs each name feeds.
+    """
+    if node.op_type != "Add":
+        return False
+    summand, bias = node.input if node.input[0] in makers else reversed(node.input)
+    conv = makers.get(summand)
+    if conv is None or conv.op_type not in CONVOLUTION_BIAS_INPUT or bias not in constants:
+        return False
+    array, position = constants[bias], CONVOLUTION_BIAS_INPUT[conv.op_type]
+    channels = constants[conv.input[1]].shape[0] if conv.input[1] in constants else -1
+    is_free = len(conv.input) <= position or not conv.input[position]
+    if array.shape != (1, channels, 1, 1) or uses[summand] != 1 or not is_free:
+        return False
+    constants[f"{bias}.of_channels"] = array.reshape(-1)
+    conv.input.extend([""] * (position + 1 - len(conv.input)))
+    conv.input[position] = f"{bias}.of_channels"
+    conv.output[0] = node.output[0]  # it may be the name of an output
+    makers[node.output[0]] = conv
+    return True

@@ -1,0 +1,1 @@
+"""Anchor levels and cell grids, which heads, losses and post-processing share."""

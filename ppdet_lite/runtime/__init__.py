@@ -1,0 +1,1 @@
+"""Runs exported models; imports no training code."""

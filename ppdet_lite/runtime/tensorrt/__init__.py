@@ -1,0 +1,1 @@
+"""TensorRT inside Paddle Inference: settings, cache, versions."""

@@ -1,0 +1,361 @@
+"""What is asked of Paddle for TensorRT: precision, shapes, calibration and the cache of engines.
+
+Paddle has two ways to TensorRT, one for each kind of model file:
+
+* model.pdmodel: `Config.enable_tensorrt_engine`; the engine is built while the predictor is created
+  (a pass over the graph, tensorrt_subgraph_pass.cc) and kept in the folder given to
+  `set_optim_cache_dir`.
+* model.json (Paddle 3): `paddle.tensorrt.convert` writes a second model whose sub-graphs are built
+  engines; the predictor loads that one like any other.
+"""
+
+import gc
+import os
+import shutil
+import traceback
+from pathlib import Path
+from typing import Callable, Iterable, NamedTuple, Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import DataError, UserError
+from ppdet_lite.data.pixels.image_ops import decode_image
+from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.engines.paddle_inputs import bind_inputs
+from ppdet_lite.runtime.options import TRT_SIDES
+from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
+from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
+from ppdet_lite.runtime.tensorrt.versions import tensorrt_runtime_version, tensorrt_version
+from ppdet_lite.utils.visualize import list_pictures
+
+WORKSPACE_BYTES = 1 << 30
+"""Memory that TensorRT may use while it looks for the fastest kernels."""
+
+CACHE_FOLDER = "trt_cache"
+SHAPES_FILE = "shapes.pbtxt"
+COMPLETE_FILE = "complete"
+CALIBRATION_FILES = "trt_calib_*"
+MAX_CALIBRATION_PICTURES = 500
+"""As many as Paddle's documentation recommends; more hardly move the ranges."""
+
+
+class TensorRTOptions(NamedTuple):
+    """What the user can choose.
+
+    Attributes:
+        cache_dir: folder of the built engines; None: `trt_cache` in the model folder.
+        calib_dir: pictures for INT8; needed until a calibration table is in the cache.
+        batch_size: of an engine for fixed shapes; the largest one for open shapes; None: that of
+            the `Detector`.
+        min_side, opt_side, max_side: sides in pixels for a model whose input size is open.
+    """
+
+    cache_dir: Optional[Path] = None
+    calib_dir: Optional[Path] = None
+    batch_size: Optional[int] = None
+    min_side: int = TRT_SIDES["min"]
+    opt_side: int = TRT_SIDES["opt"]
+    max_side: int = TRT_SIDES["max"]
+
+
+class TensorRTSetup:
+    """Builds predictors with TensorRT.
+
+    Args:
+        files: the model folder.
+        run_mode: "trt_fp32", "trt_fp16" or "trt_int8".
+        options: see there.
+
+    Attributes:
+        fixed_batch: the batch size of the engine; None with open shapes.
+        folder: cache of this model on this GPU in this precision.
+
+    Raises:
+        UserError: this model cannot be run in this mode; says what to do.
+    """
+
+    def __init__(self, files: ModelFolder, run_mode: str, options: TensorRTOptions):
+        self.files = files
+        self.run_mode = run_mode
+        self.precision = run_mode[len("trt_") :]
+        self.options = options
+        self.is_open = files.input_hw is None
+        self.batch = files.batch or options.batch_size or 1
+        self.fixed_batch = None if self.is_open else self.batch
+        self.is_pir = files.graph.suffix == ".json"
+        if self.is_pir and self.precision == "int8":
+            raise UserError(
+                f"--run_mode trt_int8: Paddle calibrates model.pdmodel only, and this is "
+                f"{files.graph}; export with --format paddle-legacy, or use --run_mode trt_fp16"
+            )
+        parent = Path(options.cache_dir or files.path / CACHE_FOLDER).absolute()
+        self.folder = make_folder(parent, self.precision, self._about(parent))
+
+    def build(self, new_config: Callable):
+        """A predictor that runs what it can in TensorRT.
+
+        Runs that start at the same time build one after the other, the second from the cache.
+
+        Args:
+            new_config: (graph, params) -> a Config for the GPU.
+        """
+        with locked(self.folder):
+            return self._build(new_config)
+
+    def _build(self, new_config: Callable):
+        from paddle.inference import create_predictor
+
+        if self.is_pir:
+            return create_predictor(new_config(*self._converted(new_config)))
+        if self._needs_shapes and not (self.folder / SHAPES_FILE).is_file():
+            self._collect_shapes(new_config)
+        if self.precision == "int8" and not any(self.folder.glob(CALIBRATION_FILES)):
+            self._calibrate(new_config)
+        config = new_config(self.files.graph, self.files.params)
+        self.ask_for_tensorrt(config)
+        return create_predictor(config)
+
+    # ------------------------------------------------------------------------------------- the key
+    def _about(self, parent: Path) -> dict:
+        """Everything that a built engine depends on."""
+        import paddle
+
+        about = {
+            "model": digest_of_files(self.files.graph, self.files.params),
+            "gpu": paddle.device.cuda.get_device_name(0),
+            "precision": self.precision,
+            "tensorrt": [list(tensorrt_version()), list(tensorrt_runtime_version())],
+            "paddle": paddle.__version__,
+            "min_subgraph_size": self.min_subgraph_size,
+            "outside_tensorrt": self.outside_tensorrt,
+            "in_float32": self.in_float32,
+            "workspace_bytes": WORKSPACE_BYTES,
+            "shapes": {name: [list(s) for s in shapes] for name, shapes in self.shapes().items()},
+        }
+        if self.is_pir:  # the converted model holds the paths of its engines
+            about["folder"] = str(parent)
+        if self.precision == "int8":  # the value ranges are those of pictures so prepared
+            about["preprocess"] = self.files.settings["Preprocess"]
+        return about
+
+    @property
+    def min_subgraph_size(self) -> int:
+        """Fewer operators than this are not worth an engine."""
+        return int(self.files.settings.get("min_subgraph_size", 3))
+
+    @property
+    def outside_tensorrt(self) -> "list[str]":
+        """Operators that stay in Paddle's own kernels, as the kind of model file names them."""
+        import paddle
+
+        names = ops_outside_tensorrt(self.precision, paddle.__version__, self.is_pir)
+        return [f"pd_op.{name}" for name in names] if self.is_pir else names
+
+    @property
+    def in_float32(self) -> "list[str]":
+        """Operators that TensorRT is asked to compute in float32."""
+        return ["pd_op.deformable_conv"] if self.is_pir and self.precision != "fp32" else []
+
+    # ------------------------------------------------------------------------------------- shapes
+    def shapes(self) -> "dict[str, tuple]":
+        """Smallest, usual and largest shape of each input; all equal for a fixed input size."""
+        batch = self.batch
+        if self.files.input_hw is not None:
+            height, width = self.files.input_hw
+            image = ((batch, 3, height, width),) * 3
+            pair = ((batch, 2),) * 3
+        else:
+            sides = (self.options.min_side, self.options.opt_side, self.options.max_side)
+            if list(sides) != sorted(sides) or any(side % 32 for side in sides):
+                raise UserError(
+                    f"--trt_min_shape, --trt_opt_shape, --trt_max_shape: found {sides}, allowed: "
+                    "multiples of 32 in rising order"
+                )
+            batches = (self.files.batch or 1, batch, batch)
+            image = tuple((b, 3, side, side) for b, side in zip(batches, sides))
+            pair = tuple((b, 2) for b in batches)
+        return {"image": image, "im_shape": pair, "scale_factor": pair}
+
+    @property
+    def _needs_shapes(self) -> bool:
+        """TensorRT 10 and later know no implicit batch, so they are told fixed shapes as well."""
+        return self.is_open or tensorrt_version()[0] >= 10
+
+    def examples(self) -> "list[dict[str, np.ndarray]]":
+        """Inputs of the smallest, usual and largest shape: gray pictures.
+
+        The usual one comes twice: Paddle tunes for the length that it sees most often in each
+        dimension, and of lengths that it sees equally often for the smallest.
+        """
+        examples = []
+        smallest, usual, largest = zip(*self.shapes().values())
+        for image, pair, _ in (smallest, usual, usual, largest):
+            size = np.full(pair, image[2:], np.float32)
+            examples.append(
+                {
+                    "image": np.zeros(image, np.float32),
+                    "im_shape": size,
+                    "scale_factor": np.ones(pair, np.float32),
+                }
+            )
+        return examples
+
+    def _collect_shapes(self, new_config: Callable) -> None:
+        """Runs the model without TensorRT and lets Paddle note the shapes of all its tensors.
+
+        The file gets its name when all sizes were run: Paddle writes it after an error as well,
+        with the shapes until then, for which TensorRT would build too narrow an engine.
+        """
+        path = self.folder / SHAPES_FILE
+        print(f"TensorRT: collecting shapes into {path}, once")
+        part = path.with_name(path.name + ".part")
+        part.unlink(missing_ok=True)
+        config = new_config(self.files.graph, self.files.params)
+        config.collect_shape_range_info(str(part))
+        try:
+            _run_and_let_go(config, self.examples())
+            if not part.is_file():
+                raise UserError(f"{path}: Paddle did not write the shapes; use --run_mode paddle")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    # ---------------------------------------------------------------------------- model.pdmodel
+    def ask_for_tensorrt(self, config, keep_engine: bool = True) -> None:
+        """The TensorRT part of a Config for model.pdmodel.
+
+        Args:
+            keep_engine: write the built engine into the cache, and take it from there.
+        """
+        from paddle.inference import PrecisionType
+
+        precision = {"fp32": "Float32", "fp16": "Half", "int8": "Int8"}[self.precision]
+        config.enable_tensorrt_engine(
+            workspace_size=WORKSPACE_BYTES,
+            max_batch_size=self.batch,
+            min_subgraph_size=self.min_subgraph_size,
+            precision_mode=getattr(PrecisionType, precision),
+            use_static=keep_engine,
+            use_calib_mode=self.precision == "int8",
+        )
+        config.set_optim_cache_dir(str(self.folder))
+        if self._needs_shapes:
+            config.enable_tuned_tensorrt_dynamic_shape(str(self.folder / SHAPES_FILE), True)
+        config.exp_disable_tensorrt_ops(self.outside_tensorrt)
+
+    def _calibrate(self, new_config: Callable) -> None:
+        """Shows pictures to TensorRT, which writes the value ranges into the cache.
+
+        Raises:
+            UserError, DataError: no folder of pictures, or none in it.
+            ImageError: a picture that cannot be read.
+        """
+        if not self.options.calib_dir:
+            raise UserError(
+                "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred "
+                f"pictures like those to come (no calibration table in {self.folder} yet)"
+            )
+        pictures = list_pictures(self.options.calib_dir)[:MAX_CALIBRATION_PICTURES]
+        batch = self.batch
+        if len(pictures) < batch:
+            raise DataError(
+                f"--calib_dir {self.options.calib_dir}: {len(pictures)} pictures are fewer than "
+                f"--batch_size {batch}"
+            )
+        print(f"TensorRT: calibrating on {len(pictures)} pictures, once")
+        # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
+        # says, but looks for it where that says: the graph is copied and the table moved.
+        place = self.folder / "calibration"
+        if place.exists():  # of a run that was killed
+            shutil.rmtree(place)
+        place.mkdir()
+        try:
+            graph = Path(shutil.copy(self.files.graph, place))
+            config = new_config(graph, self.files.params)
+            self.ask_for_tensorrt(config, keep_engine=False)
+            _run_and_let_go(config, self._batches(pictures))
+            for table in place.rglob(CALIBRATION_FILES):
+                os.replace(table, self.folder / table.name)
+        finally:
+            shutil.rmtree(place)
+        if not any(self.folder.glob(CALIBRATION_FILES)):
+            raise UserError(
+                f"{self.folder}: Paddle wrote no calibration table; use --run_mode trt_fp16"
+            )
+
+    def _batches(self, pictures: "list[Path]") -> "Iterable[dict[str, np.ndarray]]":
+        """The network's inputs for whole batches of pictures."""
+        for start in range(0, len(pictures) - self.batch + 1, self.batch):
+            samples = [
+                self.files.preprocess(decode_image(path))
+                for path in pictures[start : start + self.batch]
+            ]
+            yield {key: np.stack([s[key] for s in samples]) for key in samples[0]}
+
+    # ------------------------------------------------------------------------------- model.json
+    def _converted(self, new_config: Callable) -> "tuple[Path, Path]":
+        """Graph and parameters with built engines in them; built once, then from the cache."""
+        complete = self.folder / COMPLETE_FILE
+        model = self.folder / "model"
+        if not complete.is_file():
+            print(f"TensorRT: building engines in {self.folder}, once; this takes minutes")
+            convert, config = self._conversion(model, new_config)
+            try:
+                convert(str(self.files.graph.with_suffix("")), config)
+            except Exception as error:  # it is Python code that asserts and raises all kinds
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
+                raise UserError(
+                    f"{self.files.graph}: Paddle cannot convert this model for TensorRT, use "
+                    f"--run_mode paddle: {reason}"
+                ) from error
+            complete.write_text("")  # last, so that half a conversion is never used
+        return model.with_suffix(".json"), model.with_suffix(".pdiparams")
+
+    def _conversion(self, model: Path, new_config: Callable) -> tuple:
+        """`paddle.tensorrt.convert` and its settings.
+
+        Raises:
+            UserError: the Python package tensorrt, which the conversion needs, is missing.
+        """
+        from paddle.inference import create_predictor
+
+        try:
+            from paddle.tensorrt.export import Input, PrecisionMode, TensorRTConfig, convert
+        except ImportError as error:
+            version = ".".join(map(str, tensorrt_version()))
+            raise UserError(
+                f"--run_mode {self.run_mode}: Paddle's TensorRT conversion cannot be imported "
+                f"({error}); pip install tensorrt=={version}"
+            ) from error
+        names = create_predictor(new_config(self.files.graph, self.files.params)).get_input_names()
+        inputs, examples = [], self.examples()
+        for name in names:
+            entry = Input(warmup_data=tuple(example[name] for example in examples))
+            entry.name = name  # Paddle 3.0 goes by the order alone
+            inputs.append(entry)
+        config = TensorRTConfig(inputs=inputs, min_subgraph_size=self.min_subgraph_size)
+        config.workspace_size = WORKSPACE_BYTES
+        config.save_model_dir = str(model)
+        config.precision_mode = PrecisionMode[self.precision.upper()]
+        if self.in_float32:
+            config.ops_run_float = self.in_float32
+        config.disable_ops = self.outside_tensorrt
+        return convert, config
+
+
+def _run_and_let_go(config, batches: "Iterable[dict[str, np.ndarray]]") -> None:
+    """Runs a predictor on inputs, after which it is gone, also after an error: only then Paddle
+    writes what it noted on the way."""
+    from paddle.inference import create_predictor
+
+    predictor = create_predictor(config)
+    try:
+        for inputs in batches:
+            bind_inputs(predictor, inputs)
+            predictor.run()
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)  # their variables hold the predictor
+        raise
+    finally:
+        del predictor
+        gc.collect()

@@ -1,0 +1,1 @@
+"""Training: the run, its loop, its state and its hooks."""

@@ -1,0 +1,51 @@
+"""Evaluates at snapshots and remembers the best result."""
+
+import math
+
+from ppdet_lite.train.hooks.hook import Hook, is_snapshot
+from ppdet_lite.utils.logger import get_logger
+
+
+class EvalHook(Hook):
+    """Runs an evaluator on the weights for use (averaged with EMA) after every snapshot epoch.
+
+    Args:
+        evaluator: `run(model) -> dict of float`; afterwards `primary` is (name, value), the larger
+            the better.
+        snapshot_epoch: epochs between evaluations; the last epoch is always evaluated.
+    """
+
+    def __init__(self, evaluator, snapshot_epoch: int):
+        self.evaluator = evaluator
+        self.snapshot_epoch = snapshot_epoch
+
+    def after_epoch(self, trainer) -> None:
+        """Evaluates; notes the metrics and, if it is one, the new best in the state."""
+        state = trainer.state
+        if not is_snapshot(trainer, self.snapshot_epoch):
+            return
+        with state.evaluation_weights() as model:
+            metrics = self.evaluator.run(model)
+        name, value = self.evaluator.primary
+        state.last_evaluation = {
+            "epoch": state.epoch,
+            "metrics": {key: float(number) for key, number in metrics.items()},
+        }
+        # Part of the checkpoint: a resumed run must not take its first evaluation for the best one.
+        is_better = state.best is None or value > state.best["value"]
+        if is_better and math.isfinite(value):
+            state.best = {
+                "name": name,
+                "value": float(value),
+                "epoch": state.epoch,
+                "iteration": state.iteration,
+            }
+        if state.best is not None:
+            get_logger().info(
+                "%s %.4f after epoch %d; best %.4f (epoch %d)",
+                name,
+                value,
+                state.epoch,
+                state.best["value"],
+                state.best["epoch"],
+            )

@@ -1,0 +1,157 @@
+"""The training loop and nothing else.
+
+Logging, checkpoints, evaluation, averaging and checks are hooks (`engine/hooks`), called in a fixed
+order and without knowing one another; what they share is the `TrainState`.
+"""
+
+import contextlib
+import time
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+
+from ppdet_lite.modeling.batch_inputs import POSITION_KEYS, as_tensors
+from ppdet_lite.train.interrupt import Interrupts
+from ppdet_lite.train.preflight import seed_step
+from ppdet_lite.train.state import TrainState
+
+
+class StepRecord(NamedTuple):
+    """What hooks learn about one optimizer step.
+
+    Attributes:
+        losses: one dict of float per micro batch: each loss term and the total under `loss`.
+        batches: the micro batches as the reader gave them (numpy), with `im_file`.
+        images: images of all micro batches in this process.
+        learning_rate: the rate of this step.
+        data_cost: seconds spent waiting for the reader.
+    """
+
+    losses: list
+    batches: list
+    images: int
+    learning_rate: float
+    data_cost: float
+
+    def mean_losses(self) -> dict:
+        """Loss terms averaged over the micro batches."""
+        return {
+            key: sum(entry[key] for entry in self.losses) / len(self.losses)
+            for key in self.losses[0]
+        }
+
+
+class Trainer:
+    """Runs `epochs` epochs over a reader.
+
+    Args:
+        state: what is trained; its position says where to start.
+        reader: `batches(epoch, start)` yields numpy batches, start counted in batches.
+        epochs: number of epochs.
+        steps_per_epoch: optimizer steps per epoch; batches left over at the end are not used.
+        hooks: called in the given order.
+        accumulate_steps: micro batches per optimizer step; their gradients are averaged.
+        network: the layer that is called, when it is not `state.model` itself (several processes).
+    """
+
+    def __init__(
+        self,
+        state: TrainState,
+        reader,
+        epochs: int,
+        steps_per_epoch: int,
+        hooks=(),
+        accumulate_steps: int = 1,
+        network=None,
+    ):
+        self.state = state
+        self.reader = reader
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.hooks = list(hooks)
+        self.accumulate_steps = accumulate_steps
+        self.network = state.model if network is None else network
+
+    def run(self) -> None:
+        """Trains to the end.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C or SIGTERM, once the hooks have saved the state.
+            UserError: what a hook found wrong.
+        """
+        with Interrupts(self.state.ranks.world_size) as interrupts:
+            try:
+                self._call("before_train")
+                while self.state.epoch < self.epochs:
+                    self._run_epoch(interrupts)
+                self._call("after_train")
+            except KeyboardInterrupt:
+                if not interrupts.forced:
+                    self._call("on_interrupt")
+                raise
+            finally:
+                self._call("close")
+
+    def _run_epoch(self, interrupts: Interrupts) -> None:
+        state = self.state
+        self.network.train()
+        self._call("before_epoch")
+        batches = self.reader.batches(state.epoch, state.step_in_epoch * self.accumulate_steps)
+        with contextlib.closing(batches):
+            while state.step_in_epoch < self.steps_per_epoch:
+                started = time.perf_counter()
+                group = [next(batches) for _ in range(self.accumulate_steps)]
+                data_cost = time.perf_counter() - started
+                with interrupts.step():
+                    record = self._step(group, data_cost)
+                    state.step_in_epoch += 1
+                    state.iteration += 1
+                    self._call("after_step", record)
+                del group, record  # so that their memory can serve for the next batches
+        self._call("after_epoch")
+        state.epoch += 1
+        state.step_in_epoch = 0
+
+    def _step(self, group: list, data_cost: float) -> StepRecord:
+        """Forward and backward of every micro batch, the hooks' check, then the update."""
+        state = self.state
+        seed_step(state.seed, state.ranks.rank, state.iteration)
+        outputs = [self._forward_backward(batch, is_last=batch is group[-1]) for batch in group]
+        record = StepRecord(
+            losses=_to_floats(outputs),
+            batches=group,
+            images=sum(len(batch["image"]) for batch in group),
+            learning_rate=state.scheduler(),
+            data_cost=data_cost,
+        )
+        self._call("before_update", record)
+        state.precision.update(state.optimizer)
+        state.scheduler.step()
+        return record
+
+    def _forward_backward(self, batch: dict, is_last: bool) -> dict:
+        state = self.state
+        position = np.array([[state.epoch], [state.iteration], [state.seed]], np.int64)
+        inputs = as_tensors({**batch, **dict(zip(POSITION_KEYS, position))})
+        # Gradients travel between the processes once per step, with the last micro batch.
+        waits = not is_last and hasattr(self.network, "no_sync")
+        with self.network.no_sync() if waits else contextlib.nullcontext():
+            with state.precision.autocast():
+                outputs = self.network(inputs)
+            state.precision.backward(outputs["loss"] / self.accumulate_steps)
+        return outputs
+
+    def _call(self, event: str, *arguments) -> None:
+        for hook in self.hooks:
+            getattr(hook, event)(self, *arguments)
+
+
+def _to_floats(outputs: list) -> list:
+    """Loss terms of all micro batches as floats, fetched from the device in one transfer."""
+    keys = list(outputs[0])
+    flat = paddle.stack(
+        [o[k].detach().astype("float32").reshape([]) for o in outputs for k in keys]
+    )
+    values = flat.numpy().reshape(len(outputs), len(keys))
+    return [dict(zip(keys, map(float, row))) for row in values]

@@ -1,0 +1,1 @@
+"""Weight files and checkpoints: reading, writing, matching with a model."""

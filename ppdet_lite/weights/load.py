@@ -1,0 +1,185 @@
+"""Puts the tensors of a weight file into a model and says what fitted.
+
+Suffix rule: a model key K takes the file key W when K == W or K ends with "." + W; the longest W
+wins. So a backbone file, whose keys do not start with `backbone.`, fits the detector as it is.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import paddle
+
+from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.weights.files import load_state
+
+_NAMES_SHOWN = 4
+
+
+class LoadReport(NamedTuple):
+    """Outcome of loading a file into a model.
+
+    Attributes:
+        path: the file as it was asked for.
+        matched: model keys that were set.
+        missing: model keys the file has nothing for.
+        unexpected: file keys that no model key takes.
+        mismatched: (model key, shape in the file, shape in the model); these were not set.
+    """
+
+    path: str
+    matched: list
+    missing: list
+    unexpected: list
+    mismatched: list
+
+    @property
+    def model_share(self) -> float:
+        """Share of the model's tensors that were set."""
+        return len(self.matched) / max(
+            1, len(self.matched) + len(self.missing) + len(self.mismatched)
+        )
+
+    @property
+    def file_share(self) -> float:
+        """Share of the file's tensors that were used."""
+        return len(self.matched) / max(
+            1, len(self.matched) + len(self.unexpected) + len(self.mismatched)
+        )
+
+    def lines(self) -> list:
+        """The report in words, one entry per line."""
+        total = len(self.matched) + len(self.missing) + len(self.mismatched)
+        lines = [f"Weights {self.path}: {len(self.matched)} of the model's {total} tensors loaded"]
+        if self.missing:
+            lines.append(
+                f"  {len(self.missing)} not in the file, left as they were: {_some(self.missing)}"
+            )
+        if self.unexpected:
+            lines.append(
+                f"  {len(self.unexpected)} in the file that the model does not have: "
+                f"{_some(self.unexpected)}"
+            )
+        if self.mismatched:
+            details = [f"{key} {was} in the file, {now} here" for key, was, now in self.mismatched]
+            lines.append(
+                f"  {len(self.mismatched)} of another shape, left as they were: {_some(details)}"
+            )
+            if all("head" in key for key, _, _ in self.mismatched):
+                lines.append(
+                    "  The file was made for another number of classes, or another iou_aware: the "
+                    "last layers start anew."
+                )
+        return lines
+
+
+def _some(names) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def match_keys(model_keys, file_keys, fits=lambda key, source: True) -> dict:
+    """Model key -> file key by the suffix rule.
+
+    Args:
+        model_keys, file_keys: the names.
+        fits: whether the shapes of a model key and a file key agree. Where several model keys end
+            with one file key, those that do not fit step back.
+
+    Raises:
+        CheckpointError: one file key would fill two model keys.
+    """
+    available = set(file_keys)
+    takers = {}
+    for key in model_keys:
+        parts = key.split(".")
+        candidates = (".".join(parts[start:]) for start in range(len(parts)))
+        source = next((name for name in candidates if name in available), None)
+        if source is not None:
+            takers.setdefault(source, []).append(key)
+    matches = {}
+    for source, keys in takers.items():
+        if source in keys:  # the exact owner keeps it
+            keys = [source]
+        fitting = [key for key in keys if fits(key, source)]
+        if len(fitting) > 1:
+            raise CheckpointError(
+                f"the tensor {source} of the weight file fits two of the model: {fitting[0]} and "
+                f"{fitting[1]}"
+            )
+        matches.update((key, source) for key in fitting or keys)
+    return matches
+
+
+@paddle.no_grad()
+def load_weights(
+    model, path: str, allow_partial: bool = False, part_of_model: bool = False
+) -> LoadReport:
+    """Sets the model's tensors from a `.pdparams` or `.safetensors` file.
+
+    Args:
+        model: the layer; tensors that do not fit keep their values.
+        path: the file, with or without suffix.
+        allow_partial: accept a file that fits badly.
+        part_of_model: the file may hold a part of the model only, such as a pretrained backbone:
+            then it is enough that half of the *file* is used.
+
+    Returns:
+        the report; printing it is up to the caller.
+
+    Raises:
+        CheckpointError: the file cannot be read, less than half of the model was matched (with
+            `part_of_model`: and less than half of the file was used), or the file holds NaN or
+            infinite values. The model is as it was then.
+    """
+    state = load_state(path)
+    targets = model.state_dict()
+
+    def fits(key, source):
+        return list(state[source].shape) == list(targets[key].shape)
+
+    matches = match_keys(targets, state, fits)
+    matched = [key for key, source in matches.items() if fits(key, source)]
+    mismatched = [
+        (key, list(state[source].shape), list(targets[key].shape))
+        for key, source in matches.items()
+        if not fits(key, source)
+    ]
+    used = set(matches.values())
+    report = LoadReport(
+        str(path),
+        matched,
+        [key for key in targets if key not in matches],
+        [key for key in state if key not in used],
+        mismatched,
+    )
+    enough = report.model_share >= 0.5 or (part_of_model and report.file_share >= 0.5)
+    if not enough and not allow_partial:
+        raise CheckpointError(
+            "\n".join(report.lines())
+            + "\nThat is less than half of the model, so the file most likely belongs to another "
+            "one. -o allow_partial_weights=true takes it all the same."
+        )
+    arrays = {key: _as_float32(state[matches[key]]) for key in matched}
+    _check_finite(path, arrays)
+    for key, array in arrays.items():
+        target = targets[key]
+        target.set_value(paddle.to_tensor(array).astype(target.dtype))
+    return report
+
+
+def _check_finite(path: str, arrays: dict) -> None:
+    """A network with such weights finds nothing or anything, without any other sign of it."""
+    bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
+    if bad:
+        raise CheckpointError(
+            f"{path}: {len(bad)} of its tensors hold NaN or infinite values ({_some(bad)}). The "
+            "training that wrote it had diverged; use an earlier checkpoint, or train with a lower "
+            "learning rate."
+        )
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    """Half precision widened; Paddle stores bfloat16 as the uint16 with the same bits."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -1,0 +1,136 @@
+"""Transforms of the user's own: anywhere in the lists, reproducible, named when they fail."""
+
+import random
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.data.reader.readers import EvalReader, TestReader, TrainReader
+from ppdet_lite.data.transforms.decode import Decode
+from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
+from ppdet_lite.data.transforms.resize import Resize
+from tests.data import readers
+
+train_reader, eval_reader = readers.train_reader, readers.eval_reader
+assert_same_batches = readers.assert_same_batches
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return readers.SmallDataset(tmp_path)
+
+
+class Invert:
+    """What a user may register: called like PaddleDetection's operators, on arrays."""
+
+    def __call__(self, sample, context=None):
+        assert isinstance(sample["image"], np.ndarray)
+        assert sample["image"].dtype == np.uint8
+        sample["image"] = 255 - sample["image"]
+        return sample
+
+
+class ApplyOnly:
+    def apply(self, sample, context=None):
+        sample["image"] = sample["image"][:, ::-1].astype(np.float32)
+        return sample
+
+
+class RandomNoise:
+    def __call__(self, sample, context=None):
+        noise = np.random.randint(0, 9, sample["image"].shape) + random.randint(0, 9)
+        sample["image"] = sample["image"] // 2 + noise.astype(np.uint8)
+        return sample
+
+
+class Brighten:
+    """Works on normalised pictures [3, H, W]."""
+
+    def __call__(self, samples, context=None):
+        for sample in samples:
+            assert sample["image"].dtype == np.float32
+            assert sample["image"].shape[0] == 3
+            sample["image"] = sample["image"] + 1
+        return samples
+
+
+def pixels_of(steps, dataset):
+    (batch,) = EvalReader(steps, batch_size=13, dataset=dataset)
+    return batch["image"]
+
+
+def test_own_transform_in_the_middle_of_the_list(dataset):
+    tail = [Resize(32, interp=1), NormalizeImage(norm_type="none", is_scale=False), Permute()]
+    plain = pixels_of([Decode(), *tail], dataset)
+    inverted = pixels_of([Decode(), Invert(), *tail], dataset)
+    np.testing.assert_allclose(inverted, 255 - plain, atol=1)  # rounding of halves
+    np.testing.assert_allclose(
+        pixels_of([Decode(), tail[0], Invert(), *tail[1:]], dataset), 255 - plain
+    )
+    mirrored = pixels_of([Decode(), tail[0], ApplyOnly(), *tail[1:]], dataset)
+    np.testing.assert_allclose(mirrored, plain[..., ::-1])
+
+
+def test_own_transform_after_normalisation_gets_normalised_pictures(dataset):
+    steps = [Decode(), Resize(32), NormalizeImage(), Permute()]
+    plain = pixels_of(steps, dataset)
+
+    class Add:
+        def __call__(self, sample, context=None):
+            return {**sample, "image": sample["image"] + np.float32(1)}
+
+    np.testing.assert_allclose(pixels_of([*steps, Add()], dataset), plain + 1, atol=1e-6)
+    between = pixels_of([*steps[:3], Add(), steps[3]], dataset)
+    np.testing.assert_allclose(between, plain + 1, atol=1e-6)
+
+
+def test_own_transform_in_the_batch_list(dataset):
+    plain = list(train_reader(dataset).batches(0))
+    inverted = train_reader(dataset, extra_sample=[Invert(), Invert()])
+    assert inverted.plan.rendered_by == ["Invert", "Invert"]
+    for one, other in zip(plain, inverted.batches(0)):
+        np.testing.assert_array_equal(one["gt_bbox"].shape, other["gt_bbox"].shape)
+    reader = train_reader(dataset)
+    late = TrainReader(
+        reader.sample_transforms,
+        [*reader.batch_transforms, Brighten()],
+        batch_size=3,
+        shuffle=True,
+        drop_last=True,
+        mixup_epoch=10,
+        seed=5,
+        dataset=dataset,
+    )
+    for one, other in zip(plain, late.batches(0)):
+        np.testing.assert_allclose(one["image"] + 1, other["image"], atol=1e-6)
+        np.testing.assert_array_equal(one["target0"], other["target0"])
+
+
+def test_random_numbers_of_own_transforms_are_reproducible(dataset):
+    np.random.seed(1)
+    random.seed(1)
+    untouched = np.random.get_state()[1].copy(), random.getstate()
+    alone = list(train_reader(dataset, extra_sample=[RandomNoise()]).batches(0))
+    np.testing.assert_array_equal(np.random.get_state()[1], untouched[0])
+    assert random.getstate() == untouched[1]
+    several = train_reader(dataset, extra_sample=[RandomNoise()], worker_num=3)
+    assert_same_batches(alone, several.batches(0))
+
+
+def test_failing_own_transform_names_itself_and_the_file(dataset):
+    class Broken:
+        def __call__(self, sample, context=None):
+            raise KeyError("oops")
+
+    with pytest.raises(RuntimeError, match=r"Broken failed on .*00\.jpg") as error:
+        pixels_of([Decode(), Broken(), Resize(32)], dataset)
+    assert isinstance(error.value.__cause__, KeyError)
+
+
+# Settings ------------------------------------------------------------------------------------
+
+
+def test_own_transforms_cannot_be_exported():
+    with pytest.raises(ConfigError, match="TestReader: Invert cannot be exported"):
+        TestReader([Decode(), Invert()]).preprocess_config()

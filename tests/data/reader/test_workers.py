@@ -1,0 +1,246 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import DataError
+from tests.data import readers
+
+train_reader = readers.train_reader
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return readers.SmallDataset(tmp_path)
+
+
+def pids_of(reader):
+    (pool,) = reader._pools
+    return [process.pid for process in pool.processes]
+
+
+def is_alive(pid):
+    """Whether a process runs; a zombie that nobody has waited for does not count."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def wait_until_gone(pids, seconds=10):
+    deadline = time.monotonic() + seconds
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, f"still alive: {[p for p in pids if is_alive(p)]}"
+        time.sleep(0.05)
+
+
+class Sleep:
+    """A slow transform: keeps workers busy while the test acts."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __call__(self, sample, context=None):
+        time.sleep(self.seconds)
+        return sample
+
+
+class ActInBatchOf:
+    """Does something when a certain picture comes by."""
+
+    def __init__(self, suffix, act):
+        self.suffix, self.act = suffix, act
+
+    def __call__(self, sample, context=None):
+        if sample["im_file"].endswith(self.suffix):
+            self.act()
+        return sample
+
+
+def plain(dataset, steps, **settings):
+    settings = {"shuffle": False, "mixup_epoch": -1, "batch_size": 2, **settings}
+    return train_reader(dataset, extra_sample=steps, **settings)
+
+
+def test_killed_worker_ends_the_run_with_its_reason(dataset):
+    reader = plain(dataset, [Sleep(0.3)], worker_num=2)
+    batches = reader.batches(0)
+    next(batches)
+    pids = pids_of(reader)
+    os.kill(pids[1], signal.SIGKILL)
+    began = time.monotonic()
+    with pytest.raises(DataError) as error:
+        list(batches)
+    assert time.monotonic() - began < 5
+    assert str(error.value).startswith(
+        f"reader worker 1 (process {pids[1]}) was killed by signal 9 (SIGKILL) while batch "
+    )
+    assert "of epoch 0 was awaited; often the machine ran out of memory" in str(error.value)
+    wait_until_gone(pids)
+
+
+def test_worker_that_kills_itself_in_the_first_batch(dataset):
+    step = ActInBatchOf("00.jpg", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(DataError, match=r"was killed by signal 15 \(SIGTERM\) while batch 0 of"):
+        list(plain(dataset, [step], worker_num=2).batches(0))
+
+
+def test_worker_that_exits(dataset):
+    step = ActInBatchOf("03.jpg", lambda: os._exit(7))
+    with pytest.raises(DataError, match="reader worker 1 .* ended with exit code 7 while batch"):
+        list(plain(dataset, [step], worker_num=2).batches(0))
+
+
+def test_exception_comes_back_with_traceback_and_file(dataset):
+    def fail():
+        raise KeyError("the transform is wrong")
+
+    step = ActInBatchOf("03.jpg", fail)
+    with pytest.raises(RuntimeError) as error:
+        list(plain(dataset, [step], worker_num=2).batches(0))
+    text = str(error.value)
+    assert text.startswith("reader worker 1 (process ")
+    assert "failed at batch 1:" in text
+    assert "KeyError: 'the transform is wrong'" in text
+    assert f"ActInBatchOf failed on {dataset.paths[3][0]}" in text
+    assert "in fail" in text
+
+
+def test_no_worker_is_left_after_an_epoch_or_close(dataset):
+    reader = plain(dataset, [], worker_num=3)
+    batches = reader.batches(0)
+    next(batches)
+    first = pids_of(reader)
+    list(batches)
+    wait_until_gone(first)
+    unfinished = reader.batches(1)
+    next(unfinished)
+    second = pids_of(reader)
+    reader.close()
+    wait_until_gone(second)
+    assert reader._pools == []
+
+
+def test_leaving_the_loop_ends_the_workers(dataset):
+    reader = plain(dataset, [], worker_num=2)
+    pids = []
+    for _ in reader.batches(0):
+        pids = pids_of(reader)
+        break
+    wait_until_gone(pids)
+
+
+def test_batches_of_a_closed_reader(dataset):
+    reader = plain(dataset, [], worker_num=2)
+    batches = reader.batches(0)
+    next(batches)
+    reader.close()
+    with pytest.raises(RuntimeError, match="batch 1: the reader has been closed; iterate anew"):
+        next(batches)
+    assert len(list(reader.batches(0))) == len(reader)
+
+
+def test_a_system_that_allows_too_few_processes(dataset, monkeypatch):
+    fork, started = os.fork, []
+
+    def limited():
+        if len(started) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        pid = fork()
+        started.append(pid)
+        return pid
+
+    monkeypatch.setattr(os, "fork", limited)
+    with pytest.raises(DataError) as error:
+        next(plain(dataset, [], worker_num=4).batches(0))
+    assert str(error.value) == (
+        "reader worker 2 of 4 cannot be started (Resource temporarily unavailable): use a smaller "
+        "worker_num, or raise the system's limits"
+    )
+    assert len(started) == 2
+    wait_until_gone(started)
+
+
+def test_more_workers_than_batches(dataset):
+    reader = plain(dataset, [], worker_num=9, batch_size=6)
+    assert len(list(reader.batches(0))) == 2
+
+
+def test_pictures_beyond_the_slot_travel_through_the_pipe(dataset):
+    """A user's transform may enlarge pictures beyond what the lists promise."""
+
+    class Enlarge:
+        def __call__(self, samples, context=None):
+            for sample in samples:
+                sample["image"] = np.zeros((500, 500, 3), np.uint8)
+            return samples
+
+    reader = train_reader(dataset, extra_batch=[Enlarge()], worker_num=1)
+    assert next(reader.batches(0))["image"].shape == (3, 3, 500, 500)
+
+
+LOOP = """
+import importlib.util, sys, time
+spec = importlib.util.spec_from_file_location("readers", sys.argv[1])
+readers = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(readers)
+from pathlib import Path
+reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[2])), worker_num=2, batch_size=1)
+for epoch in range(10**6):
+    for batch in reader.batches(epoch):
+        pids = [process.pid for pool in reader._pools for process in pool.processes]
+        print(*pids, flush=True)
+        time.sleep({pause})
+        if {first_only}:
+            time.sleep(60)
+"""
+
+
+def hear_ctrl_c():
+    """A test run started in the background of a shell script hands down a deaf ear for SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(tmp_path, repo, ending):
+    code = LOOP.format(pause=0.05, first_only=True)
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(readers.__file__)), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(repo)},
+        preexec_fn=hear_ctrl_c,
+    )
+    pids = [int(pid) for pid in program.stdout.readline().split()]
+    assert len(pids) == 2
+    assert all(is_alive(pid) for pid in pids)
+    program.send_signal(ending)
+    program.communicate(timeout=20)
+    wait_until_gone(pids)
+
+
+def test_ctrl_c_reaches_only_the_parent(tmp_path, repo):
+    """A terminal sends SIGINT to the whole process group: workers must not print tracebacks."""
+    code = LOOP.format(pause=0.05, first_only=True)
+    program = subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(readers.__file__)), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(repo)},
+        preexec_fn=hear_ctrl_c,
+    )
+    pids = [int(pid) for pid in program.stdout.readline().split()]
+    os.killpg(program.pid, signal.SIGINT)
+    _, errors = program.communicate(timeout=20)
+    wait_until_gone(pids)
+    assert errors.count("Traceback") == 1
+    assert errors.rstrip().endswith("KeyboardInterrupt")

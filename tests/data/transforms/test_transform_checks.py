@@ -1,0 +1,100 @@
+"""Transform lists that cannot work are refused when the reader is made, those that may are not."""
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import ConfigError, ImageError
+from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.data.reader.readers import EvalReader, TrainReader
+from ppdet_lite.data.transforms.crop import RandomCrop
+from ppdet_lite.data.transforms.decode import Decode
+from ppdet_lite.data.transforms.expand_flip import RandomFlip
+from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
+from ppdet_lite.data.transforms.pad import Pad, PadResize
+from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
+
+YOLOX = "configs/yolox/yolox_tiny_300e_coco.yml"
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        (
+            [Resize([64, 96]), Pad([64, 95])],
+            "1.Pad.size: found [64, 95], which does not hold the pictures of "
+            "sample_transforms.0.Resize.target_size [64, 96]",
+        ),
+        (
+            [Resize([64, 96], keep_ratio=True), RandomFlip(), Pad([63, 95], pad_mode=1)],
+            "2.Pad.size: found [63, 95], which does not hold the pictures of "
+            "sample_transforms.0.Resize.target_size [64, 96] (keep_ratio)",
+        ),
+        (
+            [PadResize(64), NormalizeImage(), Pad(64, pad_mode=-1, offsets=[1, 0]), Permute()],
+            "2.Pad.size: found [64, 64] with offsets [1, 0], which does not hold the pictures of "
+            "sample_transforms.0.PadResize.target_size [64, 64]",
+        ),
+        (
+            [Resize(64), Pad(pad_mode=-1, offsets=[0, 3])],
+            "1.Pad.offsets: found [0, 3], which does not hold the pictures of "
+            "sample_transforms.0.Resize.target_size [64, 64]",
+        ),
+        (
+            [Resize(32), Pad(96), Pad(64)],
+            "2.Pad.size: found [64, 64], which does not hold the pictures of "
+            "sample_transforms.1.Pad.size [96, 96]",
+        ),
+    ],
+)
+def test_a_sheet_smaller_than_the_pictures(steps, problem):
+    with pytest.raises(ConfigError) as caught:
+        EvalReader(steps)
+    assert str(caught.value) == f"sample_transforms.{problem}"
+    photo = {"image": np.zeros((70, 50, 3), np.uint8), "im_file": "a.jpg"}
+    with pytest.raises(ImageError, match="does not fit"):  # as every picture would have
+        for step in steps:
+            photo = photo if isinstance(step, (NormalizeImage, Permute)) else step(photo)
+
+
+def test_a_sheet_smaller_than_one_of_the_sizes_of_a_batch():
+    steps = [BatchRandomResize([32, 64, 96]), Pad(64)]
+    with pytest.raises(ConfigError) as caught:
+        TrainReader([Decode()], steps)
+    assert str(caught.value) == (
+        "batch_transforms.1.Pad.size: found [64, 64], which does not hold the pictures of "
+        "batch_transforms.0.BatchRandomResize.target_size [96, 96]"
+    )
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [Resize([64, 96]), Pad([64, 96])],
+        [Resize([64, 96], keep_ratio=True), Pad([64, 64])],  # holds portraits
+        [Resize([64, 96], keep_ratio=True), Pad([32, 96])],  # holds panoramas
+        [Resize(96), RandomCrop(), Pad(64)],
+        [Resize(96), lambda sample, context: sample, Pad(64)],
+        [Resize(96), Pad(size_divisor=64)],
+        [Resize(96), Pad(), Pad(64)],
+        [Resize(64), Pad(65, pad_mode=-1, offsets=[1, 1])],
+        [Decode(), Pad(64)],
+    ],
+)
+def test_what_may_fit_is_left_alone(steps):
+    assert EvalReader(steps).sample_transforms == steps
+
+
+def test_a_resize_changed_without_its_pad_is_named_with_the_line_of_the_pad(repo):
+    override = "EvalReader.sample_transforms.Resize.target_size=[640, 640]"
+    cfg = load_config(repo / YOLOX, [override])
+    with pytest.raises(ConfigError) as caught:
+        create("EvalReader", cfg)
+    text = (repo / "configs/yolox/_base_/yolox_reader_small.yml").read_text()
+    line = text[: text.index("Pad: {size")].count("\n") + 1
+    assert str(caught.value) == (
+        f"{repo}/configs/yolox/_base_/yolox_reader_small.yml:{line}: EvalReader: "
+        "sample_transforms.2.Pad.size: found [416, 416], which does not hold the pictures of "
+        "sample_transforms.1.Resize.target_size [640, 640] (keep_ratio)"
+    )
+    both = [override, "EvalReader.sample_transforms.Pad.size=[640, 640]"]
+    assert create("EvalReader", load_config(repo / YOLOX, both)).input_sizes()[1] == ((640, 640),)

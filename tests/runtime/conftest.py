@@ -1,0 +1,177 @@
+"""The modules of deploy/python, which lie outside the package, models for them, and a Paddle that
+only notes what is asked of it for TensorRT."""
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import paddle
+import paddle.inference as inference
+import pytest
+
+MODULES = {
+    "detector": "ppdet_lite.runtime.detector",
+    "engine_onnx": "ppdet_lite.runtime.engines.onnx",
+    "engine_paddle": "ppdet_lite.runtime.engines.paddle_inference",
+    "engine_process": "ppdet_lite.runtime.process",
+    "model_folder": "ppdet_lite.runtime.contract",
+    "paddle_inputs": "ppdet_lite.runtime.engines.paddle_inputs",
+    "tensorrt_config": "ppdet_lite.runtime.tensorrt.setup",
+    "tensorrt_cache": "ppdet_lite.runtime.tensorrt.cache",
+    "tensorrt_operators": "ppdet_lite.runtime.tensorrt.operators",
+    "tensorrt_versions": "ppdet_lite.runtime.tensorrt.versions",
+    "stage_times": "ppdet_lite.runtime.stage_times",
+    "frame_sources": "ppdet_lite.runtime.frames.sources",
+    "frame_results": "ppdet_lite.runtime.frames.results",
+    "frame_pipeline": "ppdet_lite.runtime.frames.pipeline",
+    "infer_run": "ppdet_lite.runtime.run",
+    "infer": "infer",
+}
+
+
+@pytest.fixture(scope="session")
+def deploy(repo):
+    """The scripts as modules: `deploy.detector.Detector` and so on."""
+    sys.path.insert(0, str(repo / "deploy/python"))
+    return SimpleNamespace(
+        **{name: importlib.import_module(module) for name, module in MODULES.items()}
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(small_config):
+    """The trained model that `exported` was made from."""
+    from ppdet_lite.core.workspace import load_config
+    from ppdet_lite.evaluate.predictor import Predictor
+
+    return Predictor.from_config(load_config(small_config))
+
+
+@pytest.fixture(scope="session")
+def same_boxes():
+    """Fails unless a deployed detector finds on pictures what the trained model finds."""
+    from ppdet_lite.export.check import compare_detections
+
+    def check(trained, detector, images):
+        for image, found in zip(images, detector.predict(images)):
+            expected = trained(image)
+            result = compare_detections(expected, found, 0.01, 100)
+            assert len(expected) > 10
+            assert len(result.lost) == len(result.extra) == 0
+            assert result.matched >= len(expected) - 2
+
+    return check
+
+
+@pytest.fixture
+def broken(exported, tmp_path):
+    """A copy of the export that a test may damage."""
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    return folder
+
+
+# --------------------------------------------------------------- TensorRT on machines without it
+REAL_CONFIG = inference.Config
+
+
+class Recorder:
+    """Stands for paddle.inference on a machine with a GPU: Configs and predictors that note."""
+
+    def __init__(self):
+        self.calls = []  # one list of (name, args, kwargs) per Config
+        self.runs = []  # one list of input shapes per predictor
+
+    def config(self, graph, params):
+        calls = [("files", (Path(graph).name, Path(params).name), {})]
+        self.calls.append(calls)
+        return RecordingConfig(calls, Path(graph))
+
+    def predictor(self, config):
+        runs = []
+        self.runs.append(runs)
+        return RecordingPredictor(self, config, runs)
+
+    def call(self, name, number=-1):
+        """(args, kwargs) of the only call of that name on a Config; None when it was not called."""
+        found = [entry[1:] for entry in self.calls[number] if entry[0] == name]
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+
+class RecordingConfig:
+    def __init__(self, calls, graph):
+        self.calls, self.graph = calls, graph
+
+    def __getattr__(self, name):
+        if not hasattr(REAL_CONFIG, name):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: self._note(name, args, kwargs)
+
+    def _note(self, name, args, kwargs):
+        signature = getattr(REAL_CONFIG, name).__doc__
+        assert all(f"{key}: " in signature for key in kwargs), signature
+        self.calls.append((name, args, kwargs))
+
+
+class RecordingPredictor:
+    """Writes the files that Paddle writes, when it goes, and where Paddle writes them."""
+
+    def __init__(self, recorder, config, runs):
+        self.recorder, self.runs, self.graph = recorder, runs, config.graph
+        names = {entry[0]: entry for entry in config.calls}
+        self.shapes = names.get("collect_shape_range_info")
+        engine = names.get("enable_tensorrt_engine")
+        self.calibrates = bool(engine and engine[2]["use_calib_mode"])
+        cache = names.get("set_optim_cache_dir")
+        if self.calibrates and any(Path(cache[1][0]).glob("trt_calib_*")):
+            self.calibrates = False  # it reads the table
+
+    def get_input_names(self):
+        return ["image", "im_shape", "scale_factor"]
+
+    def get_input_handle(self, name):
+        shape = []
+        handle = SimpleNamespace(reshape=shape.extend)
+        handle.copy_from_cpu = lambda array: self._take(name, shape, array)
+        return handle
+
+    def _take(self, name, shape, array):
+        assert list(array.shape) == shape and array.dtype == np.float32
+        if name == "image":
+            self.runs.append(tuple(shape))
+
+    def run(self):
+        pass
+
+    def __del__(self):
+        if self.shapes:
+            Path(self.shapes[1][0]).write_text("shapes")
+        if self.calibrates and self.runs:  # AnalysisPredictor::SaveTrtCalibToDisk
+            folder = self.graph.parent / "_opt_cache"
+            folder.mkdir(exist_ok=True)
+            for engine in (1, 2):
+                (folder / f"trt_calib_{engine}").write_text("ranges")
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """Paddle's Config and predictors only note what is asked of them."""
+    recorder = Recorder()
+    monkeypatch.setattr(inference, "Config", recorder.config)
+    monkeypatch.setattr(inference, "create_predictor", recorder.predictor)
+    return recorder
+
+
+@pytest.fixture
+def gpu(monkeypatch, recorder):
+    """A Paddle with CUDA and TensorRT 8.6.1, as far as its answers go."""
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(paddle.device.cuda, "get_device_name", lambda number: "NVIDIA Test GPU")
+    for name in ("get_trt_compile_version", "get_trt_runtime_version"):
+        monkeypatch.setattr(inference, name, lambda: (8, 6, 1))
+    return recorder

@@ -1,0 +1,197 @@
+"""deploy/python on an exported .onnx: ONNX Runtime and OpenVINO find what the model finds."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from ppdet_lite.core.errors import DataError, UserError
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.evaluate.predictor import Predictor
+from ppdet_lite.export.check import built_in_picture, compare_detections
+from ppdet_lite.export.run import export_model
+from ppdet_lite.weights.checkpoint import load_state, save_checkpoint
+
+ENGINES = ("onnxruntime", "openvino")
+
+
+@pytest.fixture(scope="module")
+def mild_config(small_config, tmp_path_factory):
+    """`small_config` with logits a fifth as large: boxes of sides as real networks give them."""
+    folder = tmp_path_factory.mktemp("mild")
+    cfg = load_config(small_config)
+    weights = load_state(cfg["weights"])
+    for key, value in weights.items():
+        if key.startswith("yolo_head."):
+            weights[key] = value / 5
+    save_checkpoint(str(folder), "mild", weights, {"class_names": ["square", "circle"]})
+    return load_config(small_config, [f"weights={folder / 'mild'}"])
+
+
+@pytest.fixture(scope="module")
+def trained(mild_config):
+    return Predictor.from_config(mild_config)
+
+
+@pytest.fixture(scope="module")
+def onnx_folder(mild_config, tmp_path_factory):
+    """An export as .onnx, with and without the operator of the deformable convolution."""
+    for package in ("onnx", "paddle2onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("onnx")
+    return export_model(mild_config, folder, formats=("onnx",), portable_dcn=True)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_boxes_equal_the_trained_models(deploy, onnx_folder, trained, engine):
+    pytest.importorskip(engine)
+    detector = deploy.detector.Detector(onnx_folder, engine=engine, cpu_threads=1)
+    name = {"onnxruntime": "model.onnx", "openvino": "model_portable.onnx"}[engine]
+    assert detector.files.graph.name == name
+    picture = built_in_picture()
+    images = [picture, picture[::-1].copy()]
+    for image, found in zip(images, detector.predict(images)):
+        expected = trained(image)
+        result = compare_detections(expected, found, 0.01, 100)
+        assert len(expected) > 10 and len(result.lost) == len(result.extra) == 0
+        assert result.max_box_px < 0.05 and result.max_score < 1e-4
+
+
+@pytest.mark.parametrize(
+    "choice", [["--engine", "onnxruntime"], ["--engine", "openvino"], ["--use_openvino"]]
+)
+def test_the_command_line(deploy, onnx_folder, tiny_coco, tmp_path, choice, capsys):
+    pytest.importorskip("openvino")
+    picture = str(tiny_coco / "images" / "val_0.jpg")
+    arguments = ["--model_dir", str(onnx_folder), "--image_file", picture, *choice]
+    deploy.infer.main([*arguments, "--output_dir", str(tmp_path), "--threshold", "0.05"])
+    assert len(json.loads((tmp_path / "val_0.json").read_text())["detections"]) > 3
+    deploy.infer.main([*arguments, "--run_benchmark", "--repeats", "2"])
+    kernels = "ONNX Runtime" if "onnxruntime" in choice else "OpenVINO"
+    assert f"batch 1, 2 runs, CPU, {kernels} kernels" in capsys.readouterr().out
+
+
+def test_paddle_is_not_needed(repo, onnx_folder, tiny_coco, tmp_path):
+    picture = tiny_coco / "images" / "val_0.jpg"
+    code = f"""
+import runpy, sys
+sys.modules["paddle"] = None
+sys.argv = ["infer.py", "--model_dir", {str(onnx_folder)!r}, "--image_file", {str(picture)!r},
+            "--output_dir", {str(tmp_path)!r}, "--engine", "onnxruntime"]
+runpy.run_path({str(repo / "deploy/python/infer.py")!r}, run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "val_0.json").is_file()
+
+
+def test_the_other_engines_files_are_named(deploy, onnx_folder, exported):
+    with pytest.raises(DataError) as caught:
+        deploy.detector.Detector(onnx_folder)
+    assert str(caught.value) == (
+        f"--model_dir {onnx_folder}: no model.json and no model.pdmodel in this folder; "
+        "tools/export_model.py writes one; it holds model.onnx, which --engine onnxruntime runs"
+    )
+    with pytest.raises(DataError) as caught:
+        deploy.detector.Detector(exported, engine="openvino")
+    graph = next(path.name for path in exported.glob("model.*") if path.suffix != ".pdiparams")
+    assert str(caught.value) == (
+        f"--model_dir {exported}: no model_portable.onnx and no model.onnx in this folder; "
+        "tools/export_model.py --format onnx --portable-dcn writes one; it holds "
+        f"{graph}, which --engine paddle runs"
+    )
+
+
+@pytest.fixture
+def broken_onnx(broken):
+    for name in ("model.onnx", "model_portable.onnx"):
+        (broken / name).write_bytes(b"no graph")
+    return broken
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_damaged_file_is_named(deploy, broken_onnx, engine):
+    pytest.importorskip(engine)
+    with pytest.raises(UserError) as caught:
+        deploy.detector.Detector(broken_onnx, engine=engine)
+    label = {"onnxruntime": "model.onnx: ONNX Runtime", "openvino": "model_portable.onnx: OpenVINO"}
+    assert str(caught.value).startswith(f"{broken_onnx}/{label[engine]} cannot run this model: ")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_input_that_does_not_fit_the_graph(repo, onnx_folder, tiny_coco, tmp_path, engine):
+    """In a process of its own: after such an error OpenVINO leaves the process a stack for signals
+    that it has freed, and the next signal would end all tests."""
+    pytest.importorskip(engine)
+    folder = tmp_path / "model"
+    shutil.copytree(onnx_folder, folder)
+    settings = yaml.safe_load((folder / "infer_cfg.yml").read_text())
+    resize = {"type": "Resize", "target_size": [64, 64], "keep_ratio": False}
+    settings.update(image_shape=[3, 64, 64], Preprocess=[resize])
+    (folder / "infer_cfg.yml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, str(repo / "deploy/python/infer.py"), "--model_dir", "model"]
+    command += ["--image_file", str(tiny_coco / "images" / "val_0.jpg"), "--engine", engine]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    label = {"onnxruntime": "model.onnx: ONNX Runtime", "openvino": "model_portable.onnx: OpenVINO"}
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: model/{label[engine]} cannot run this model: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_missing_package_is_said(deploy, broken_onnx, engine, monkeypatch):
+    monkeypatch.setitem(sys.modules, engine, None)
+    with pytest.raises(UserError) as caught:
+        deploy.detector.Detector(broken_onnx, engine=engine)
+    assert str(caught.value).startswith(f"--engine {engine}: the package cannot be imported (")
+    assert str(caught.value).endswith(f"; pip install {engine}")
+
+
+def test_devices_and_modes_these_engines_lack(deploy, broken_onnx):
+    pytest.importorskip("onnxruntime")
+    cases = [
+        (
+            "onnxruntime",
+            "GPU",
+            "paddle",
+            "--engine onnxruntime --device GPU: this ONNX Runtime does not have it; install "
+            "onnxruntime-gpu, or use --device CPU",
+        ),
+        (
+            "onnxruntime",
+            "XPU",
+            "paddle",
+            "--engine onnxruntime --device XPU: this ONNX Runtime does not have it; use --device "
+            "CPU",
+        ),
+        ("openvino", "GPU", "paddle", "--engine openvino --device GPU: use --device CPU"),
+        ("openvino", "CPU", "trt_fp16", "--run_mode trt_fp16 needs --engine paddle"),
+        (
+            "tflite",
+            "CPU",
+            "paddle",
+            "--engine: found tflite, allowed: paddle, onnxruntime, openvino",
+        ),
+    ]
+    for engine, device, mode, message in cases:
+        with pytest.raises(UserError) as caught:
+            deploy.detector.Detector(broken_onnx, device, mode, engine=engine)
+        assert str(caught.value) == message
+
+
+def test_steps_of_an_engine_are_those_of_its_run(deploy, onnx_folder):
+    for engine in ENGINES:
+        pytest.importorskip(engine)
+        detector = deploy.detector.Detector(onnx_folder, engine=engine, cpu_threads=1)
+        sample = detector.preprocess(built_in_picture())
+        inputs = deploy.detector.stack_samples([sample])
+        expected = detector.engine.run(inputs)
+        detector.engine.bind(inputs)
+        detector.engine.execute()
+        detector.engine.synchronize()
+        for one, other in zip(expected, detector.engine.outputs()):
+            np.testing.assert_array_equal(one, other)

@@ -1,0 +1,227 @@
+"""What a run says while it goes: lines, the warning about slow data, VisualDL; the loss scale."""
+
+import logging
+import re
+import time
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import ConfigError, TrainingError
+from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.train.hooks.average import EMAHook
+from ppdet_lite.train.hooks.evaluation import EvalHook
+from ppdet_lite.train.hooks.guard import GuardHook
+from ppdet_lite.train.hooks.log import LogHook
+from ppdet_lite.train.hooks.vdl import VisualDLHook, picture_batch
+from ppdet_lite.train.run import _vdl_hook
+from ppdet_lite.utils.logger import get_logger
+
+LINE = re.compile(
+    r"Epoch: \[(\d+)\] \[ ?(\d+)/(\d+)\] learning_rate: \d[\d.e-]* loss_a: [\d.]+ loss_b: [\d.]+ "
+    r"loss: [\d.]+ eta: (\d+):(\d\d):(\d\d) batch_cost: \d+\.\d{4} data_cost: \d+\.\d{4} "
+    r"ips: [\d.]+ images/s max_mem: [1-9]\d* MB"
+)
+
+
+@pytest.fixture
+def lines():
+    """The messages that the package logs."""
+    collected = []
+
+    class Collector(logging.Handler):
+        def emit(self, record):
+            if not record.getMessage().startswith("Seed"):
+                collected.append(record.getMessage())
+
+    handler = Collector()
+    get_logger().addHandler(handler)
+    yield collected
+    get_logger().removeHandler(handler)
+
+
+def test_lines_in_paddledetections_shape(toys, lines):
+    toys.trainer([LogHook(4)], epochs=2, reader=toys.reader(10)).run()
+    found = [LINE.fullmatch(line).groups() for line in lines]
+    positions = [(int(epoch), int(step), int(total)) for epoch, step, total, *_ in found]
+    first = [(0, step, 10) for step in (1, 4, 8, 10)]
+    assert positions == first + [(1, step, 10) for step in (4, 8, 10)]
+    assert found[-1][3:] == ("0", "00", "00")
+
+
+def test_losses_are_medians_of_the_window(toys, lines):
+    reader = toys.reader(5)
+    trainer = toys.trainer([LogHook(5)], epochs=1, reader=reader)
+    values = []
+    step = trainer._step
+
+    def with_known_losses(group, data_cost):
+        record = step(group, data_cost)
+        values.append(float(len(values) ** 2))
+        return record._replace(losses=[{"loss": values[-1]}])
+
+    trainer._step = with_known_losses
+    trainer.run()
+    assert "loss: 0.000000" in lines[0] and "loss: 4.000000" in lines[1]
+
+
+def test_slow_data_is_said_once_with_what_to_change(toys, lines):
+    reader = toys.reader(60)
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    warnings = [line for line in lines if "Waiting for data" in line]
+    assert len(warnings) == 1
+    pattern = (
+        r"Waiting for data takes \d\d% of the time; raise -o worker_num \(now 0, this machine has "
+        r"\d+ cores\); keep the pictures in memory or on a fast disk with TrainReader.cache; where "
+        r"steps are very short a larger TrainReader.batch_size helps; tools/benchmark_reader.py "
+        r"shows where the time goes \(docs/reader.md\)\."
+    )
+    assert re.fullmatch(pattern, warnings[0])
+
+
+def test_advice_leaves_out_what_is_done_already(toys, lines):
+    reader = toys.reader(30)
+    reader.worker_num, reader.cache = 10**6, object()
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    (warning,) = [line for line in lines if "Waiting for data" in line]
+    assert "; worker_num is 1000000 on " in warning and " cores already; where" in warning
+
+
+@pytest.mark.parametrize(
+    "workers, advice",
+    [
+        (3, "raise -o worker_num (now 3, this machine has 16 cores for 4 processes); "),
+        (4, "worker_num is 4 on 16 cores for 4 processes already; "),
+    ],
+)
+def test_processes_share_the_cores(toys, lines, monkeypatch, workers, advice):
+    monkeypatch.setattr("ppdet_lite.train.hooks.log.core_count", lambda: 16)
+    reader = toys.reader(30)
+    reader.worker_num = workers
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")
+    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    (warning,) = [line for line in lines if "Waiting for data" in line]
+    assert advice in warning
+
+
+def test_slow_data_is_noticed_in_short_epochs_too(toys, lines):
+    reader = toys.reader(6)
+    reader.on_batch = lambda epoch, index: time.sleep(0.02)
+    toys.trainer([LogHook(10)], epochs=6, reader=reader).run()
+    assert len([line for line in lines if "Waiting for data" in line]) == 1
+
+
+def test_a_slow_start_of_the_epoch_is_no_reason_to_warn(toys, lines):
+    trainer = toys.trainer([LogHook(10)], epochs=1, reader=toys.reader(40))
+    step, costs = trainer._step, iter([0.5] + [0.0005] * 39)
+
+    def with_known_costs(group, data_cost):
+        time.sleep(0.01)  # the least that a step takes, however busy the machine is
+        return step(group, next(costs))
+
+    trainer._step = with_known_costs
+    trainer.run()
+    assert not [line for line in lines if "Waiting for data" in line]
+
+
+def test_a_falling_loss_scale_is_an_error_single_overflows_are_not(toys):
+    class Scaler:
+        """Scales nothing, skips every step, as after an overflow."""
+
+        scale_value = 2.0**-11
+
+        def scale(self, loss):
+            return loss
+
+        def step(self, optimizer):
+            pass
+
+        def update(self):
+            pass
+
+        def state_dict(self):
+            return {"scale": np.float32([self.scale_value])}
+
+    trainer = toys.trainer([GuardHook()], epochs=1)
+    trainer.state.precision.scaler = Scaler()
+    with pytest.raises(TrainingError, match="overflow float16 in step after step"):
+        trainer.run()
+    trainer = toys.trainer([GuardHook()], epochs=1)
+    trainer.state.precision.scaler = Scaler()
+    trainer.state.precision.scaler.scale_value = 512.0
+    trainer.state.model.head.weight.register_hook(lambda grad: grad * float("inf"))
+    trainer.run()
+    assert trainer.state.iteration == 6
+
+
+def test_visualdl_gets_scalars_pictures_and_metrics(toys, tmp_path):
+    visualdl = pytest.importorskip("visualdl")
+
+    class Evaluator:
+        primary = ("bbox/AP", 0.25)
+
+        def run(self, model):
+            return {"bbox/AP": 0.25}
+
+    trainer = toys.trainer([EMAHook(), EvalHook(Evaluator(), 1)], epochs=1)
+    trainer.hooks.append(VisualDLHook(str(tmp_path), log_iter=3))
+    trainer.run()
+    (log,) = tmp_path.iterdir()
+    reader = visualdl.LogReader(file_path=str(log))
+    losses = reader.get_data("scalar", "train/loss")
+    assert [entry.id for entry in losses] == [1, 3, 6]
+    assert [entry.value for entry in reader.get_data("scalar", "eval/bbox/AP")] == [0.25]
+    assert set(reader.get_tags()["image"]) == {"train/0", "train/1"}
+
+
+def test_visualdl_missing(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "visualdl", None)
+    with pytest.raises(ConfigError, match="pip install visualdl"):
+        VisualDLHook(str(tmp_path))
+
+
+def test_visualdl_in_a_folder_that_cannot_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="--vdl_log_dir .*file: File exists"):
+        VisualDLHook(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    "config, as_ppyolo",
+    [("ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml", True), ("yolox/yolox_s_300e_coco.yml", False)],
+)
+def test_the_form_of_the_boxes_follows_the_readers_list(repo, tmp_path, config, as_ppyolo):
+    pytest.importorskip("visualdl")
+    cfg = load_config(repo / "configs" / config)
+    hook = _vdl_hook(cfg, create("TrainReader", cfg), None, str(tmp_path))
+    hook.close(None)
+    assert hook.box_form == {"centres": as_ppyolo, "fractions": as_ppyolo}
+
+
+def test_pictures_show_the_photo_and_its_boxes():
+    photo = np.full((8, 10, 3), (200, 100, 50), np.uint8)
+    settings = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "is_scale": True}
+    image = (photo / 255.0 - settings["mean"]) / settings["std"]
+    batch = {
+        "image": image.transpose(2, 0, 1)[None].astype(np.float32).repeat(2, 0),
+        "gt_bbox": np.zeros((2, 3, 4), np.float32),
+    }
+    batch["gt_bbox"][1, 0] = [0.5, 0.5, 0.4, 0.5]
+    plain, boxed = picture_batch(batch, settings, 4)
+    np.testing.assert_array_equal(plain, photo)
+    changed = (boxed != photo).any(2)
+    assert changed[2, 3] and changed[6, 7] and not changed[0].any() and not changed[:, 0].any()
+    assert not changed[4, 5]
+    assert len(picture_batch(batch, {"norm_type": "none", "is_scale": True}, 1)) == 1
+    pixels = photo[None].repeat(2, 0)  # what a run on a GPU reads
+    raw_plain, raw_boxed = picture_batch({**batch, "image": pixels}, settings, 4)
+    np.testing.assert_array_equal([raw_plain, raw_boxed], [plain, boxed])
+    corners = [np.zeros((0, 4), np.float32), np.array([[3, 2, 7, 6]], np.float32)]  # as in YOLOX
+    ragged = {"image": pixels, "gt_bbox": corners}
+    in_pixels = picture_batch(ragged, {}, 4, centres=False, fractions=False)
+    np.testing.assert_array_equal(in_pixels, [plain, boxed])
+    np.testing.assert_array_equal(picture_batch({"image": pixels}, {}, 1), [photo])
+    np.testing.assert_array_equal(pixels[1], photo)

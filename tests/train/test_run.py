@@ -1,0 +1,289 @@
+"""Whole runs from a configuration, with the real reader and a narrow PP-YOLOv2."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import paddle
+import pytest
+
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, TrainingError, UserError
+from ppdet_lite.core.workspace import load_config, register
+from ppdet_lite.data.transforms.transform import Transform
+from ppdet_lite.evaluate import evaluator
+from ppdet_lite.modeling.detectors.yolov3 import YOLOv3
+from ppdet_lite.train import run as training
+from ppdet_lite.train.run import run_training
+from ppdet_lite.weights.checkpoint import load_resume, load_state, read_meta
+
+CONFIG = """
+_BASE_: [{repo}/configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml]
+pretrain_weights: null
+num_classes: 2
+use_gpu: false
+width_mult: 0.125
+seed: 7
+epoch: 2
+worker_num: 0
+save_dir: {out}
+ResNet: {{depth: 18}}
+TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json}}
+EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/val.json}}
+LearningRate:
+  schedulers:
+    - !PiecewiseDecay {{gamma: 0.1, milestones: [243]}}
+    - !LinearWarmup {{start_factor: 0., steps: 4}}
+TrainReader: {{batch_size: 4}}
+EvalReader: {{batch_size: 4}}
+"""
+SMALL = [
+    "TrainReader.batch_transforms.BatchRandomResize.target_size=[32,64]",
+    "EvalReader.sample_transforms.Resize.target_size=[64,64]",
+    "TrainDataset.allow_empty=true",
+]
+
+
+@pytest.fixture
+def config(tmp_path, repo, tiny_coco):
+    """Function from overrides to the loaded configuration."""
+    path = tmp_path / "tiny.yml"
+    path.write_text(CONFIG.format(repo=repo, out=tmp_path / "out", data=tiny_coco))
+
+    def load(*overrides):
+        return load_config(path, [*SMALL, *overrides])
+
+    load.path, load.folder = path, tmp_path / "out" / "tiny"
+    return load
+
+
+def test_a_run_leaves_weights_metrics_and_a_log(config):
+    state = run_training(config("snapshot_epoch=1"), evaluate=True, use_vdl=True)
+    assert state.iteration == 4 and state.epoch == 2
+    names = {p.name for p in config.folder.iterdir()}
+    stems = ["0", "model_final"] + (["best_model"] if state.best else [])
+    files = {f"{s}{suffix}" for s in stems for suffix in (".pdparams", ".pdopt", ".meta.json")}
+    assert names == files | {"train.log", "vdl"}
+    meta = read_meta(str(config.folder / "model_final"))
+    assert meta["class_names"] == ["square", "circle"] and meta["config"] == "tiny"
+    assert meta["category_ids"] == [3, 7]
+    assert meta["metrics_epoch"] == 1 and "bbox/AP" in meta["metrics"]
+    averaged = state.weights_for_use()
+    saved = load_state(str(config.folder / "model_final"))
+    assert list(saved) == list(averaged)
+    assert all(np.array_equal(saved[key], averaged[key].numpy()) for key in saved)
+    log = (config.folder / "train.log").read_text()
+    for part in (
+        "Seed 7",
+        "8 images",
+        "0.005 x 4 / 96 = 0.000208333",
+        "2 epochs x 2 steps = 4 iterations, 4 of them warm-up",
+        "The warm-up takes 4 of 4 iterations",
+        "Epoch: [1] [2/2]",
+        "loss_iou_aware:",
+    ):
+        assert part in log, part
+
+
+def test_a_second_run_in_the_same_folder_is_refused(config):
+    config.folder.mkdir(parents=True)
+    hold = (
+        "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.lockf(log, fcntl.LOCK_EX)\n"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(config.folder / "train.log")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        other.stdout.readline()
+        with pytest.raises(UserError, match="another training run is writing to .*-o save_dir="):
+            run_training(config("epoch=1"))
+    finally:
+        other.communicate()
+    assert run_training(config("epoch=1")).epoch == 1
+
+
+def test_pretrained_weights_and_partial_ones(config, tmp_path):
+    run_training(config("epoch=1"))
+    final = config.folder / "model_final.pdparams"
+    state = run_training(
+        config("epoch=1", f"pretrain_weights={final}", "save_dir=" + str(tmp_path))
+    )
+    log = (tmp_path / "tiny" / "train.log").read_text()
+    total = len(state.model.state_dict())
+    assert f"{total} of the model's {total} tensors loaded" in log
+    with pytest.raises(CheckpointError, match="no weights at .*nothing.pdparams"):
+        run_training(config(f"pretrain_weights={tmp_path}/nothing.pdparams"))
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(config, tmp_path):
+    straight = run_training(config("epoch=3", f"save_dir={tmp_path / 'straight'}"))
+    run_training(config("epoch=3", "snapshot_epoch=1"))
+    resumed = run_training(config("epoch=3"), resume=str(config.folder / "0"))
+    expected, found = straight.state_dict(), resumed.state_dict()
+    assert found["progress"] == expected["progress"]
+    for part in ("model", "optimizer"):
+        for key, value in expected[part].items():
+            np.testing.assert_array_equal(found[part][key], value, err_msg=key)
+
+
+def test_wrong_data_is_found_before_the_first_step(config, tiny_coco, tmp_path):
+    with pytest.raises(DataError, match="has 2 classes .square, circle. but num_classes is 5"):
+        run_training(config("num_classes=5"))
+    with pytest.raises(DataError, match="8 training images make no batch of 16.*drop_last: false"):
+        run_training(config("TrainReader.batch_size=16"))
+    with pytest.raises(ConfigError, match="accumulate_steps=3"):
+        run_training(config("accumulate_steps=3"))
+    with pytest.raises(ConfigError, match="--eval: EvalDataset is missing"):
+        run_training(config("EvalDataset=null"), evaluate=True)
+    size = "TrainReader.batch_transforms.BatchRandomResize.target_size"
+    with pytest.raises(ConfigError, match=f"{size}: found 40 x 40 .*multiples of 32.*32 x 32"):
+        run_training(config(f"{size}=[32,40]"))
+    size = "EvalReader.sample_transforms.Resize.target_size"
+    with pytest.raises(ConfigError, match=f"{size}: found 64 x 50 .*for instance 64 x 64"):
+        run_training(config(f"{size}=[64,50]"), evaluate=True)
+    content = json.loads((tiny_coco / "annotations" / "val.json").read_text())
+    content["categories"].reverse()
+    (tmp_path / "swapped.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="another order: class 0 is 'square' in one and 'circle'"):
+        run_training(config(f"EvalDataset.anno_path={tmp_path / 'swapped.json'}"), evaluate=True)
+    assert "class 0 is 'square'" in (config.folder / "train.log").read_text()
+    assert not list(config.folder.glob("*.pdparams"))
+
+
+def test_missing_pictures_are_found_before_the_first_step(config, tiny_coco, tmp_path):
+    shutil.copytree(tiny_coco, tmp_path / "data")
+    (tmp_path / "data" / "images" / "train_1.jpg").unlink()
+    folder = f"TrainDataset.dataset_dir={tmp_path / 'data'}"
+    with pytest.raises(DataError, match="1 of 8 pictures do not exist: .*train_1.jpg"):
+        run_training(config(folder))
+    run_training(config(folder, "epoch=1", "TrainReader.max_bad_fraction=0.2"))
+    log = (config.folder / "train.log").read_text()
+    assert "1 of 8 pictures do not exist" in log and "skipped: " in log
+    (tmp_path / "data" / "images" / "val_2.jpg").unlink()
+    with pytest.raises(DataError, match="val.json: 1 of 4 pictures do not exist: .*val_2.jpg"):
+        run_training(config(f"EvalDataset.dataset_dir={tmp_path / 'data'}"), evaluate=True)
+
+
+def test_mixed_precision_on_the_cpu_is_refused(config):
+    with pytest.raises(ConfigError, match="needs a GPU"):
+        run_training(config(), amp=True)
+
+
+@register
+class BreakBoxes(Transform):
+    """A user's transform with a defect: one picture's boxes become infinitely large."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, sample, context=None):
+        """Breaks train_3.jpg."""
+        if str(sample["im_file"]).endswith("train_3.jpg"):
+            sample = {**sample, "gt_score": sample["gt_score"] * np.float32(np.inf)}
+        return sample
+
+
+def test_the_image_files_of_a_bad_batch_are_named(config):
+    cfg = config("worker_num=0")
+    cfg["TrainReader"]["sample_transforms"].append({"BreakBoxes": {}})
+    with pytest.raises(TrainingError) as error:
+        run_training(cfg)
+    assert "train_3.jpg" in str(error.value) and "the loss is not finite: loss_" in str(error.value)
+    assert "train_3.jpg" in (config.folder / "train.log").read_text()
+
+
+def tool(repo, *arguments, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, str(repo / "tools" / "train.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+        **kwargs,
+    )
+
+
+def test_help_teaches_without_paddle(repo):
+    code = (
+        f"import sys, runpy; sys.argv = ['train.py', '--help']\n"
+        f"try:\n    runpy.run_path({str(repo / 'tools' / 'train.py')!r}, run_name='__main__')\n"
+        f"except SystemExit: pass\n"
+        f"assert 'paddle' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    for part in ("--resume", "--eval", "--amp", "--use_vdl", "accumulate_steps", "-o seed=0"):
+        assert part in result.stdout
+
+
+def test_ctrl_c_at_the_terminal_and_going_on(config, repo):
+    arguments = ["-c", config.path, "-o", *SMALL, "epoch=1000", "log_iter=1"]
+    process = tool(repo, *arguments)
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if "Epoch: [1]" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, seen + rest
+    assert "Traceback" not in rest and f"-r {config.folder / 'interrupted'}" in rest
+    progress = load_resume(str(config.folder / "interrupted"))["progress"]
+    assert progress["iteration"] == 2 * progress["epoch"] + progress["step_in_epoch"] > 2
+
+    epochs = progress["epoch"] + 1
+    arguments = ["-c", config.path, "-o", *SMALL, f"epoch={epochs}", "-r"]
+    process = tool(repo, *arguments, config.folder / "interrupted")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert f"iteration {progress['iteration']}" in output
+    assert read_meta(str(config.folder / "model_final"))["iteration"] == 2 * epochs
+
+
+def test_kill_9_in_the_middle_leaves_a_run_to_go_on_with(config, repo):
+    arguments = ["-c", config.path, "-o", *SMALL, "epoch=1000", "snapshot_epoch=1", "log_iter=1"]
+    process = tool(repo, *arguments)
+    for line in process.stdout:
+        if "Epoch: [2]" in line:
+            break
+    time.sleep(0.05)
+    process.kill()
+    process.communicate(timeout=60)
+    for path in config.folder.glob("*.pdparams"):
+        assert load_state(str(path)) and load_resume(str(path))
+    newest = max(int(p.stem) for p in config.folder.glob("*.pdopt"))
+    state = run_training(config(f"epoch={newest + 2}"), resume=str(config.folder / str(newest)))
+    assert state.iteration == 2 * (newest + 2)
+    assert not list(config.folder.glob(".*.tmp"))
+
+
+def test_pixels_may_be_normalised_on_the_device(config, monkeypatch, tmp_path):
+    """The road of a run on a GPU, walked on the CPU: the same network in the end, also where the
+    batches of a step lie in the memory of workers.
+    """
+    found, kinds = [], []
+    forward = YOLOv3.forward
+
+    def watched(self, inputs):
+        kinds.append(inputs["image"].dtype)
+        return forward(self, inputs)
+
+    monkeypatch.setattr(YOLOv3, "forward", watched)
+    for on_device in (False, True):
+        for module in (training, evaluator):
+            monkeypatch.setattr(module, "normalises_on_device", lambda answer=on_device: answer)
+        options = ["epoch=1", "TrainReader.batch_size=2", "accumulate_steps=2"]
+        options += [f"worker_num={2 * on_device}", f"save_dir={tmp_path / str(on_device)}"]
+        cfg = config(*options)
+        state = run_training(cfg, evaluate=True)
+        found.append({key: value.numpy() for key, value in state.model.state_dict().items()})
+    assert set(kinds) == {paddle.float32}
+    for key, value in found[0].items():
+        np.testing.assert_allclose(found[1][key], value, rtol=1e-3, atol=1e-4, err_msg=key)

@@ -1,0 +1,102 @@
+"""The option --json of all tools that measure: looked at first, written whole, refused alike."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ppdet_lite.benchmark import model_report
+from ppdet_lite.benchmark import run as benchmark_run
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.utils.json_file import check_json, write_json
+
+
+def test_folders_are_made_when_it_is_written_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for path in ("~/a/b/x.json", tmp_path / "c/x.json", "x.json"):
+        check_json(path)
+    assert os.listdir(tmp_path) == []
+    for path in ("~/a/b/x.json", tmp_path / "c/x.json", "x.json"):
+        write_json(path, {"größe": [1, 2.5]})
+    for path in ("a/b/x.json", "c/x.json", "x.json"):
+        text = (tmp_path / path).read_text(encoding="utf-8")
+        assert json.loads(text) == {"größe": [1, 2.5]} and text.endswith("\n")
+    assert sorted(os.listdir(tmp_path)) == ["a", "c", "x.json"]
+
+
+def test_what_cannot_be_written_is_said_alike(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path, reason in (
+        (tmp_path, "it is a folder"),
+        (tmp_path / "file" / "x.json", f"{tmp_path / 'file'} is not a folder"),
+        (tmp_path / "file" / "new" / "x.json", f"{tmp_path / 'file'} is not a folder"),
+    ):
+        with pytest.raises(UserError) as caught:
+            check_json(path)
+        assert str(caught.value) == f"--json {path}: cannot be written ({reason})"
+        with pytest.raises(UserError) as caught:
+            write_json(path, {})
+        assert str(caught.value).startswith(f"--json {path}: cannot be written (")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UserError, match=r"x\.json: cannot be written \(no permission\)"):
+        check_json(tmp_path / "new" / "x.json")
+
+
+def test_an_earlier_file_stays_when_the_disk_gets_full(tmp_path, monkeypatch):
+    (tmp_path / "x.json").write_text("earlier")
+
+    def full(path, data):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UserError, match=r"^--json .*x\.json: cannot be written \(No space left on"):
+        write_json(tmp_path / "x.json", {})
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["x.json"] and (tmp_path / "x.json").read_text() == "earlier"
+
+
+def test_links_stay_and_pipes_take_it(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "x.json")
+    write_json(tmp_path / "link.json", 1)
+    assert (tmp_path / "link.json").is_symlink() and (tmp_path / "x.json").read_text() == "1\n"
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()), daemon=True)
+    reader.start()
+    check_json(pipe)
+    write_json(pipe, [2])
+    reader.join(timeout=30)
+    assert found == ["[\n 2\n]\n"] and not pipe.is_file()
+
+
+def test_a_run_that_fails_leaves_no_file(small_config, tmp_path):
+    cfg = load_config(small_config, ["weights=gone"])
+    settings = benchmark_run.Settings(json_path=str(tmp_path / "new" / "x.json"))
+    with pytest.raises(UserError, match="gone"):
+        benchmark_run.run(cfg, [], None, settings, lambda text: None)
+    with pytest.raises(UserError, match="both must be multiples of 32"):
+        model_report.run_model_info(cfg, [100], json_path=tmp_path / "new" / "x.json")
+    assert os.listdir(tmp_path) == []
+
+
+def test_tools_look_before_they_measure(small_config, tmp_path, monkeypatch):
+    cfg = load_config(small_config)
+    monkeypatch.setattr(model_report, "measure", lambda *arguments: 1 / 0)
+    with pytest.raises(UserError, match="--json .*: cannot be written .it is a folder"):
+        model_report.run_model_info(cfg, json_path=tmp_path)
+    monkeypatch.setattr(benchmark_run, "export_stages", lambda *arguments: 1 / 0)
+    with pytest.raises(UserError, match="--json .*: cannot be written .it is a folder"):
+        settings = benchmark_run.Settings(json_path=str(tmp_path))
+        benchmark_run.run(cfg, [], None, settings, lambda text: None)
