@@ -14,9 +14,9 @@ DEPENDENCIES = [
     "opencv-python-headless>=4.5",
     "pycocotools>=2.0.6",  # the reference implementation of the COCO metric
     "pyyaml>=5.4",  # configurations
-    "shapely>=2.0",  # clips object outlines when a picture is cropped
+    "shapely>=2.0",  # clips object outlines when an image is cropped
     "tqdm>=4.60",  # progress bars
-    "visualdl>=2.4",  # training curves and example pictures (--use_vdl)
+    "visualdl>=2.4",  # training curves and example images (--use_vdl)
 ]
 # Both for Python up to 3.12, and with Paddle 3: paddle2onnx has no builds for others.
 ONNX = [

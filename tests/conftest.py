@@ -56,9 +56,9 @@ def golden_fill(golden):
 
 @pytest.fixture(scope="session")
 def tiny_coco(tmp_path_factory) -> Path:
-    """A COCO data set of 8 train and 4 val pictures (96 x 128): bright squares and dark circles.
+    """A COCO data set of 8 train and 4 val images (96 x 128): bright squares and dark circles.
 
-    `annotations/{train,val}.json`, `images/`; one training picture has no object.
+    `annotations/{train,val}.json`, `images/`; one training image has no object.
     """
     root = tmp_path_factory.mktemp("tiny_coco")
     (root / "annotations").mkdir()
@@ -70,8 +70,8 @@ def tiny_coco(tmp_path_factory) -> Path:
         for index in range(count):
             image_id = index + 1
             name = f"{split}_{index}.jpg"
-            picture, objects = _tiny_picture(rng, empty=split == "train" and index == 5)
-            cv2.imwrite(str(root / "images" / name), picture)
+            image, objects = _tiny_image(rng, empty=split == "train" and index == 5)
+            cv2.imwrite(str(root / "images" / name), image)
             images.append({"id": image_id, "file_name": name, "height": 96, "width": 128})
             for category, box in objects:
                 annotations.append(
@@ -89,20 +89,20 @@ def tiny_coco(tmp_path_factory) -> Path:
     return root
 
 
-def _tiny_picture(rng, empty: bool):
-    picture = rng.integers(90, 140, (96, 128, 3)).astype(np.uint8)
+def _tiny_image(rng, empty: bool):
+    image = rng.integers(90, 140, (96, 128, 3)).astype(np.uint8)
     objects = []
     for slot in range(0 if empty else 2):
         side = int(rng.integers(20, 44))
         x = slot * 64 + int(rng.integers(0, 64 - side))
         y = int(rng.integers(0, 96 - side))
         if rng.random() < 0.5:
-            cv2.rectangle(picture, (x, y), (x + side - 1, y + side - 1), (250, 240, 230), -1)
+            cv2.rectangle(image, (x, y), (x + side - 1, y + side - 1), (250, 240, 230), -1)
             objects.append((3, [x, y, side, side]))
         else:
-            cv2.circle(picture, (x + side // 2, y + side // 2), side // 2, (10, 20, 30), -1)
+            cv2.circle(image, (x + side // 2, y + side // 2), side // 2, (10, 20, 30), -1)
             objects.append((7, [x, y, 2 * (side // 2) + 1, 2 * (side // 2) + 1]))
-    return picture, objects
+    return image, objects
 
 
 SMALL_CONFIG = """

@@ -9,7 +9,7 @@ from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, SoftWeightIouAware
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "ppyolo"
 RELEASED = CONFIGS / "ppyolov2_r50vd_dcn_365e_coco.yml"
-STEPS_PER_EPOCH = 117266 // 96  # pictures of COCO train2017 with objects, per batch of the paper
+STEPS_PER_EPOCH = 117266 // 96  # images of COCO train2017 with objects, per batch of the paper
 
 
 def row(letter: str) -> Path:

@@ -197,7 +197,7 @@ def stir(model, seed: int) -> None:
 
 
 def output_shapes(model) -> list:
-    """Of the head's raw outputs for two pictures of 64 x 64."""
+    """Of the head's raw outputs for two images of 64 x 64."""
     if isinstance(model, YOLOX):
         plan = [(5 + model.head.num_classes, stride) for stride in model.head.fpn_strides]
     else:
@@ -208,7 +208,7 @@ def output_shapes(model) -> list:
 
 
 def training_batch(model, cfg) -> dict:
-    """Two pictures, one box in the first."""
+    """Two images, one box in the first."""
     if isinstance(model, YOLOX):
         box = np.float32([[9.6, 28.8, 41.6, 48.0]])
         return {

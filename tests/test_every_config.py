@@ -1,5 +1,5 @@
 """Every shipped configuration trains: its own reader, loss, optimizer, average and schedule, made
-small by the sizes of pictures and channels only.
+small by the sizes of images and channels only.
 """
 
 import math
@@ -25,7 +25,7 @@ SIZE_KEYS = ("target_size", "input_dim", "size", "image_shape")
 
 
 def shrink(value):
-    """In a part of a configuration: every size of pictures becomes one of 32 or 64 pixels."""
+    """In a part of a configuration: every size of images becomes one of 32 or 64 pixels."""
     if isinstance(value, list):
         for entry in value:
             shrink(entry)
@@ -46,7 +46,7 @@ def small_size(size, drawn: bool):
 
 
 def small_config(path: Path, data: Path, folder: Path):
-    """The configuration at `path` on four pictures of `data` in batches of two."""
+    """The configuration at `path` on four images of `data` in batches of two."""
     own = load_config(path)
     sets = {"train": ["sample_num: 4"], "val": []}
     overrides = [

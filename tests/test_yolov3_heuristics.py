@@ -10,7 +10,7 @@ import pytest
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
-from ppdet_lite.modeling.layers.norm import synchronise_norms
+from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 from ppdet_lite.train.preflight import Ranks
 from ppdet_lite.train.run import _wants_sync_bn
@@ -68,7 +68,7 @@ def test_cosine_schedule_with_warmup(load):
 
 @pytest.mark.parametrize("classes, delta", [(2, 1 / 40), (40, 1 / 40), (80, 1 / 80)])
 def test_label_smoothing_by_hand(classes, delta):
-    """One object of class 1 with score 0.5 in one of two pictures; logits 0 but for class 1's."""
+    """One object of class 1 with score 0.5 in one of two images; logits 0 but for class 1's."""
     level = YoloLevel(anchors=((32, 32),), stride=32, scale_x_y=1.0)
     target = np.zeros((2, 1, 6 + classes, 1, 1), np.float32)
     target[0, 0, :6, 0, 0] = 0.5, 0.5, 0, 0, 1, 0.5
@@ -108,15 +108,15 @@ def test_norms_over_all_gpus(load, norm_type):
     norms = [layer for layer in model.sublayers() if type(layer) is paddle.nn.BatchNorm2D]
     assert len(norms) == 72  # 52 in DarkNet-53 without its classifier, 20 in the neck
     if wanted:
-        synchronise_norms(model)
+        synchronize_norms(model)
         made = [x for x in model.sublayers() if isinstance(x, paddle.nn.SyncBatchNorm)]
         assert len(made) == len(norms) and list(model.state_dict()) == keys
 
 
-def test_synchronised_norms_keep_momentum_and_epsilon(repo):
+def test_synchronized_norms_keep_momentum_and_epsilon(repo):
     path = repo / "configs" / "yolox" / "yolox_nano_300e_coco.yml"
     model = create("YOLOX", load_config(path, ["num_classes=2", "width_mult=0.125"]))
-    synchronise_norms(model)
+    synchronize_norms(model)
     norms = [x for x in model.sublayers() if isinstance(x, paddle.nn.SyncBatchNorm)]
     assert norms and {(x._momentum, x._epsilon) for x in norms} == {(0.97, 1e-3)}
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ppdet_lite.benchmark.engines import engines_help  # noqa: E402
 from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
-from ppdet_lite.export.options import STAGES  # noqa: E402
+from ppdet_lite.runtime.contract import STAGES  # noqa: E402
 from ppdet_lite.utils.cpu import core_count, prefer_fast_blas  # noqa: E402
 
 EXAMPLES = f"""  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
@@ -26,7 +26,7 @@ EXAMPLES = f"""  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_
 Engines, of which * run without being asked for:
 {engines_help()}
 
-One picture at a time. The network alone is the figure of the papers' tables; decoding, NMS and the
+One image at a time. The network alone is the figure of the papers' tables; decoding, NMS and the
 way from the JPEG file come beside it. The engines take turns, so all stages of all engines are in
 memory at once, each with about twice the size of its export; --stages raw nms takes a third less.
 """
@@ -41,7 +41,7 @@ def main() -> int:
     add("--stages", nargs="+", default=list(STAGES), choices=STAGES)
     add("--input-size", nargs="+", type=int, default=[], metavar="PX", help="a side, or H W")
     add("--images", nargs="+", default=[], metavar="JPEG", help="files or folders")
-    add("--calib_dir", metavar="FOLDER", help="pictures for trt_int8")
+    add("--calib_dir", metavar="FOLDER", help="images for trt_int8")
     add("--repeats", type=int, default=20, metavar="N", help="rounds that count (default: 20)")
     add("--warmup", type=int, default=3, metavar="N", help="runs before (default: 3)")
     add("--threads", type=int, default=core_count(), metavar="N", help="CPU threads")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Measures the train and the eval reader: samples per second, and how many times the time of just
-decoding the same pictures they need. Docs: docs/reader.md."""
+decoding the same images they need. Docs: docs/reader.md."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ EXAMPLES = """  python tools/benchmark_reader.py -c configs/ppyolo/ppyolov2_r50v
                                        train2017's size (made for it), against plain json.load
   ... --annotations instances.json     the same for a file
 
-how to read the table: `decode` is the time of decoding the pictures of one sample (two with mixup)
+how to read the table: `decode` is the time of decoding the images of one sample (two with mixup)
 with one process, `ratio` = ms/sample : decode (1.5 means: half as much again as decoding alone),
 `CPU ratio` the same in processor time of all processes, which other work on the machine does not
 disturb, `speed-up` is against 0 workers, `cores used` is processor time : time on the clock.
@@ -59,8 +59,8 @@ def reader_parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=["device", "host"],
         default=["device"],
-        help="batches of uint8 pixels, normalised on the device, as a run on a GPU reads; or of "
-        "float32, normalised by the reader, as a run on a CPU reads (default: device)",
+        help="batches of uint8 pixels, normalized on the device, as a run on a GPU reads; or of "
+        "float32, normalized by the reader, as a run on a CPU reads (default: device)",
     )
     parser.add_argument(
         "--annotations",

@@ -14,7 +14,7 @@ EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_c
   ... --output_eval results            write the detections to results/bbox.json (COCO format)
   ... --output_eval results --json_eval    evaluate results/bbox.json again, without the network
   ... --bias                           for the released PP-YOLO weights that need it (not v2)
-  python -m paddle.distributed.launch --gpus 0,1 tools/eval.py -c ...    pictures shared by 2 GPUs
+  python -m paddle.distributed.launch --gpus 0,1 tools/eval.py -c ...    images shared by 2 GPUs
 """
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
-from ppdet_lite.export.options import FORMATS, STAGES, TARGETS  # noqa: E402
+from ppdet_lite.export.options import FORMATS  # noqa: E402
+from ppdet_lite.runtime.contract import STAGES, TARGETS  # noqa: E402
 
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference
   ... --format paddle onnx --portable-dcn    also model.onnx, and model_portable.onnx for OpenVINO
   ... --target cpu                           the fastest form for CPUs
-  ... --input-size 320 320 --batch 1         another input size; exactly one picture per run
+  ... --input-size 320 320 --batch 1         another input size; exactly one image per run
   ... --input-size dynamic                   any height and width that are multiples of 32
-  ... --verify photos a.jpg                  check on your own pictures
+  ... --verify photos a.jpg                  check on your own images
 
 This writes output_inference/<config name>/ for deploy/python/infer.py: infer_cfg.yml and
   paddle          model.json (Paddle 3; model.pdmodel from Paddle 2) and model.pdiparams
@@ -74,8 +75,8 @@ def export_parser() -> argparse.ArgumentParser:
         "--verify",
         nargs="+",
         default=[],
-        metavar="PICTURE",
-        help="pictures or folders to compare on (default: a built-in picture)",
+        metavar="IMAGE",
+        help="images or folders to compare on (default: a built-in image)",
     )
     return parser
 
@@ -97,7 +98,7 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         type=number_or_dynamic,
         default="dynamic",
         metavar="N",
-        help="pictures per run, or 'dynamic' (default)",
+        help="images per run, or 'dynamic' (default)",
     )
     add(
         "--stage",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Detects objects on pictures with a trained model and draws them; a JSON lies beside each."""
+"""Detects objects on images with a trained model and draws them; a JSON lies beside each."""
 
 import sys
 from pathlib import Path
@@ -22,9 +22,9 @@ score and box [x1, y1, x2, y2] in pixels). The class names come from the weights
 def main() -> None:
     parser = config_parser(__doc__, EXAMPLES)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--infer_img", nargs="+", metavar="PICTURE", help="one or more pictures")
+    source.add_argument("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
     source.add_argument(
-        "--infer_dir", metavar="FOLDER", help="all pictures of a folder and its sub-folders"
+        "--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders"
     )
     parser.add_argument(
         "--output_dir", default="output", metavar="FOLDER", help="results (default: output)"

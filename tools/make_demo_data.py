@@ -1,4 +1,4 @@
-"""Draws a small labelled detection set (COCO layout), to try everything without a download."""
+"""Draws a small labeled detection set (COCO layout), to try everything without a download."""
 
 import argparse
 import sys
@@ -14,10 +14,10 @@ example:
 
 what it makes:
   dataset/demo/annotations/train.json, val.json      boxes, outlines and classes in COCO format
-  dataset/demo/train/*.jpg, dataset/demo/val/*.jpg   the pictures
+  dataset/demo/train/*.jpg, dataset/demo/val/*.jpg   the images
 
 The objects are circles, squares, triangles, stars and rings of many angles, surfaces and sizes
-over varied backgrounds; about one picture in twenty has none. The same seed gives the same set.
+over varied backgrounds; about one image in twenty has none. The same seed gives the same set.
 A set that is already there is kept; with other settings it is replaced only with --overwrite.
 Use it in a config:
   TrainDataset: {name: COCODataSet, dataset_dir: dataset/demo, image_dir: train,
@@ -30,8 +30,8 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", default="dataset/demo", help="folder to make (%(default)s)")
-    parser.add_argument("--train", type=int, default=500, help="training pictures (%(default)s)")
-    parser.add_argument("--val", type=int, default=100, help="held-out pictures (%(default)s)")
+    parser.add_argument("--train", type=int, default=500, help="training images (%(default)s)")
+    parser.add_argument("--val", type=int, default=100, help="held-out images (%(default)s)")
     parser.add_argument("--size", type=int, default=160, help="side in pixels (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="number of the set (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing demo set")

@@ -16,7 +16,7 @@ EXAMPLES = """  python tools/model_info.py -c configs/ppyolo/ppyolov2_r50vd_dcn_
   ... -o num_classes=3 width_mult=0.5    of a changed network
 
 how it counts:
-  One picture through backbone, neck and head; decoding and NMS are left out. No weights are needed.
+  One image through backbone, neck and head; decoding and NMS are left out. No weights are needed.
   GFLOPs are 10^9 multiply-adds of convolutions and linear layers, a multiply-add counting once, as
   in the PP-YOLO papers (YOLOX and darknet count two). Batch norms, which inference engines fold
   into convolutions, and the sampling of deformable convolutions are stated apart; biases,

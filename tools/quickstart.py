@@ -79,18 +79,18 @@ def run_demo(python: str) -> None:
         "output/demo_infer",
         "output/demo_deploy",
     )
-    heading("1/6 making a labelled data set")
+    heading("1/6 making a labeled data set")
     run(python, "tools/make_demo_data.py", "--output", data)
     heading("2/6 training a small PP-YOLOv2")
     run(python, "tools/train.py", "-c", CONFIG, "--eval")
     use_weights = ("-c", CONFIG, "-o", f"weights={weights}")
-    heading("3/6 evaluating the best checkpoint on the held-out pictures")
+    heading("3/6 evaluating the best checkpoint on the held-out images")
     run(python, "tools/eval.py", *use_weights)
     heading("4/6 drawing its detections")
-    pictures = ("--infer_dir", f"{data}/val")
+    images = ("--infer_dir", f"{data}/val")
     threshold = "0.3"  # minutes of training do not make a confident network
     draw = ("--output_dir", drawn, "--draw_threshold", threshold)
-    run(python, "tools/infer.py", *use_weights, *pictures, *draw)
+    run(python, "tools/infer.py", *use_weights, *images, *draw)
     heading("5/6 exporting, and comparing the export with the trained model")
     run(python, "tools/export_model.py", *use_weights, "--verify", f"{data}/val")
     heading("6/6 running the export as a deployment would")

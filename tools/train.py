@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--use_vdl",
         action="store_true",
-        help="write losses, metrics and a few training pictures for VisualDL",
+        help="write losses, metrics and a few training images for VisualDL",
     )
     parser.add_argument(
         "--vdl_log_dir",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs an exported model on pictures, a video, a camera or a stream.
+"""Runs an exported model on images, a video, a camera or a stream.
 
 In a program of your own import the `Detector` from detector.py beside this file.
 """

@@ -110,7 +110,7 @@ class _Block(nn.Layer):
 
 
 class _Blocks(nn.Layer):
-    """Equal blocks on maps as large as the picture, exported as a detector is."""
+    """Equal blocks on maps as large as the image, exported as a detector is."""
 
     def __init__(self, channels: int, make: Optional[Callable[[int], nn.Layer]] = None):
         super().__init__()
@@ -128,7 +128,7 @@ def benchmark_layers(
     sides: Sequence[int],
     repeats: int,
     say: Callable[[str], None] = print,
-) -> "dict[str, list[Case]]":
+) -> dict[str, list[Case]]:
     """Measures every kind with all pairs of channels and sides that are not too large.
 
     Args:
@@ -170,7 +170,7 @@ def _of_one_layer(milliseconds: float, without: float) -> float:
     return max(milliseconds - without, least) / BLOCKS
 
 
-def _fastest_rounds(versions: "list[nn.Layer]", side: int, repeats: int) -> "list[float]":
+def _fastest_rounds(versions: list[nn.Layer], side: int, repeats: int) -> list[float]:
     """Milliseconds of each version with oneDNN, taking turns."""
     options = ExportOptions(stage="raw", input_hw=(side, side), batch=1)
     image = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
@@ -192,7 +192,7 @@ def _milliseconds(run: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def report(cases: "dict[str, list[Case]]") -> str:
+def report(cases: dict[str, list[Case]]) -> str:
     """A table per kind in Markdown, and where the limits choose the slower form."""
     lines = []
     for kind, measured in cases.items():
@@ -215,7 +215,7 @@ def report(cases: "dict[str, list[Case]]") -> str:
     return "\n".join(lines)
 
 
-def _table(title: str, cases: "list[Case]") -> "list[str]":
+def _table(title: str, cases: list[Case]) -> list[str]:
     cells = {(case.channels, case.side): _cell(case) for case in cases}
     sides = sorted({case.side for case in cases})
     rows = [["channels", *(f"{side} x {side}" for side in sides)], ["---:"] * (len(sides) + 1)]

@@ -1,6 +1,6 @@
 """Parameters and multiply-adds of a network, layer by layer, behind tools/model_info.py.
 
-What is counted: the multiply-adds of convolutions and linear layers on one picture, a multiply-add
+What is counted: the multiply-adds of convolutions and linear layers on one image, a multiply-add
 counting once. Not counted: biases, activations, pooling, enlarging, sums and concatenations.
 Multiply-adds of two kinds are kept apart, because deployments and papers treat them differently:
 
@@ -32,7 +32,7 @@ from ppdet_lite.evaluate.evaluator import evaluation_mode
 _CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 _TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 _NORMS = (nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D, nn.SyncBatchNorm)
-_SAMPLE = 5  # multiply-adds: four neighbours of the bilinear interpolation, and the mask
+_SAMPLE = 5  # multiply-adds: four neighbors of the bilinear interpolation, and the mask
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Cost:
     Attributes:
         values: saved values, running statistics of batch norms included.
         trainable: those of them that training moves.
-        multiply_adds: of convolutions and linear layers, per picture.
+        multiply_adds: of convolutions and linear layers, per image.
         deformable: those of them that are products of deformable convolutions.
         norm, sampling: multiply-adds that are not in `multiply_adds`, see the module.
     """
@@ -69,7 +69,7 @@ class Row:
 
     name: str
     kind: str
-    outputs: "list[tuple]"
+    outputs: list[tuple]
     cost: Cost
 
 
@@ -86,17 +86,17 @@ class ModelInfo:
         uncounted: layers with a weight of two or more dimensions whose work is not known.
     """
 
-    input_hw: "tuple[int, int]"
-    layers: "dict[str, Cost]" = field(default_factory=dict)
-    kinds: "dict[str, str]" = field(default_factory=dict)
-    outputs: "dict[str, list]" = field(default_factory=dict)
-    uncounted: "list[str]" = field(default_factory=list)
+    input_hw: tuple[int, int]
+    layers: dict[str, Cost] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, list] = field(default_factory=dict)
+    uncounted: list[str] = field(default_factory=list)
 
     @property
     def total(self) -> Cost:
         return sum(self.layers.values(), Cost())
 
-    def rows(self, depth: Optional[int] = 1) -> "list[Row]":
+    def rows(self, depth: Optional[int] = 1) -> list[Row]:
         """Costs added up over equal first `depth` parts of the names; None: layer by layer."""
         groups = {}
         for name, cost in self.layers.items():
@@ -109,7 +109,7 @@ class ModelInfo:
 
 
 def measure(model: nn.Layer, height: int, width: int) -> ModelInfo:
-    """Runs `model.raw_outputs` on one blank picture and counts; the model stays as it was.
+    """Runs `model.raw_outputs` on one blank image and counts; the model stays as it was.
 
     Decoding and NMS are left out. The work of layers on feature maps grows exactly with the area of
     the input as long as its sides are multiples of the largest stride.
@@ -167,7 +167,7 @@ def _recorder(info: ModelInfo, name: str, worked: set):
     return record
 
 
-def _shapes(output) -> "list[tuple]":
+def _shapes(output) -> list[tuple]:
     """Shapes without the batch of a tensor, or of the tensors in a list or dict."""
     if isinstance(output, paddle.Tensor):
         return [tuple(output.shape[1:])]

@@ -56,7 +56,7 @@ def run_model_info(
     return info
 
 
-def _input_hw(cfg, size: Sequence[int]) -> "tuple[int, int]":
+def _input_hw(cfg, size: Sequence[int]) -> tuple[int, int]:
     if not size:
         return input_size(cfg)
     if len(size) > 2 or min(size) < 1:
@@ -98,13 +98,13 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "-"
 
 
-def _aligned(line: tuple, widths: "list[int]") -> "list[str]":
+def _aligned(line: tuple, widths: list[int]) -> list[str]:
     """Texts to the left, numbers to the right."""
     pairs = list(zip(line, widths))
     return [text.ljust(n) for text, n in pairs[:3]] + [text.rjust(n) for text, n in pairs[3:]]
 
 
-def summary(info: ModelInfo) -> "list[str]":
+def summary(info: ModelInfo) -> list[str]:
     """The totals in words, with the units that papers use."""
     total = info.total
     plain = total.multiply_adds - total.deformable

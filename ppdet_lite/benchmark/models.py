@@ -15,12 +15,17 @@ from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, User
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.evaluate.evaluator import evaluation_mode
-from ppdet_lite.export.check import ExportMismatch, built_in_picture
-from ppdet_lite.export.folder import CONFIG_FILE
-from ppdet_lite.export.formats.graph import GRAPH_FILE, LEGACY_GRAPH_FILE, ONNX_FILE
-from ppdet_lite.export.options import TARGETS, network_size, with_input_size
+from ppdet_lite.export.check import ExportMismatch, built_in_image
+from ppdet_lite.export.options import network_size, with_input_size
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.runtime.contract import (
+    CONFIG_FILE,
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    ONNX_FILE,
+    TARGETS,
+)
 
 FORMAT_OF_FILE = {GRAPH_FILE: "paddle", LEGACY_GRAPH_FILE: "paddle-legacy", ONNX_FILE: "onnx"}
 """What says in which formats a folder was exported."""
@@ -40,7 +45,7 @@ def export_stages(
     size: Sequence[int] = (),
     random_weights: bool = False,
     say: Callable = print,
-) -> "tuple[dict, str, dict]":
+) -> tuple[dict, str, dict]:
     """Exports all that `engines` read.
 
     Args:
@@ -79,7 +84,7 @@ def _make_folder(path: Path) -> None:
         raise DataError(f"--output_dir {path}: cannot be written to ({error.strerror})") from error
 
 
-def _written_together(kinds: "set[Kind]") -> "list[tuple[Kind, ...]]":
+def _written_together(kinds: set[Kind]) -> list[tuple[Kind, ...]]:
     """Groups of one target each; paddle-legacy has to stay alone."""
     groups = {}
     for kind in sorted(kinds):
@@ -91,8 +96,8 @@ def _export(
     cfg,
     parent: Path,
     stage: str,
-    side: "tuple[int, int]",
-    kinds: "tuple[Kind, ...]",
+    side: tuple[int, int],
+    kinds: tuple[Kind, ...],
     folders: dict,
     reasons: dict,
     say: Callable,
@@ -165,7 +170,7 @@ def stage_folders(model_dirs: Sequence[str], stages: Sequence[str]) -> dict:
     return folders
 
 
-def _check_name(folder: Path, settings: dict, named: "Optional[tuple]") -> "Optional[tuple]":
+def _check_name(folder: Path, settings: dict, named: Optional[tuple]) -> Optional[tuple]:
     """Refuses a folder of another model; `named` is the first (model name, folder) with a name."""
     name = settings.get("model_name")
     if name is None:  # an export of PaddleDetection
@@ -210,7 +215,7 @@ def network_of(cfg, input_hw: Sequence[int], note: str = "") -> Network:
 
 
 # ----------------------------------------------------------------------------------- random weights
-def _random_weights(cfg, parent: Path, side: "tuple[int, int]") -> str:
+def _random_weights(cfg, parent: Path, side: tuple[int, int]) -> str:
     """Gives `cfg` weights that let about as many candidates through as a trained network.
 
     Returns:
@@ -228,10 +233,10 @@ def _random_weights(cfg, parent: Path, side: "tuple[int, int]") -> str:
     )
 
 
-def _sample(cfg, height: int, width: int) -> "dict[str, paddle.Tensor]":
-    """The built-in picture as a batch of one for the network."""
+def _sample(cfg, height: int, width: int) -> dict[str, paddle.Tensor]:
+    """The built-in image as a batch of one for the network."""
     steps = create("TestReader", cfg).preprocess_config()
-    sample = Preprocess(with_input_size(steps, height, width))(built_in_picture())
+    sample = Preprocess(with_input_size(steps, height, width))(built_in_image())
     return {key: paddle.to_tensor(value[None]) for key, value in sample.items()}
 
 
@@ -264,7 +269,7 @@ def _lower_objectness(model, sample: dict) -> float:
         return share(low)
 
 
-def _spread_out(model, sample: dict, outputs: "list[tuple]") -> "list[np.ndarray]":
+def _spread_out(model, sample: dict, outputs: list[tuple]) -> list[np.ndarray]:
     """Output convolutions whose logits have mean 0 and deviation 1, whatever the untrained layers
     before them give (YOLOX's own start at weight 0: all cells would be equal).
 
@@ -286,7 +291,7 @@ def _spread_out(model, sample: dict, outputs: "list[tuple]") -> "list[np.ndarray
     return raw
 
 
-def _objectness_layers(model) -> "list[tuple]":
+def _objectness_layers(model) -> list[tuple]:
     """(output convolution, objectness channels of the level's raw output) for every level.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Callable
 RUNS = 3
 
 
-def operator_times(execute: Callable[[], None], runs: int = RUNS) -> "dict[str, float]":
+def operator_times(execute: Callable[[], None], runs: int = RUNS) -> dict[str, float]:
     """Milliseconds of one run by kind of operator, the largest first.
 
     Args:
@@ -28,7 +28,7 @@ def operator_times(execute: Callable[[], None], runs: int = RUNS) -> "dict[str, 
     }
 
 
-def _add_operators(node, times: "dict[str, int]") -> None:
+def _add_operators(node, times: dict[str, int]) -> None:
     """Adds the nanoseconds of all operators below `node`; what they call themselves is in them."""
     if node.type.name == "Operator":
         name = node.name.rpartition(".")[2]  # onednn_op.conv2d and pd_op.conv2d are one kind

@@ -1,6 +1,6 @@
 """How fast an exported network is in several engines, measured as the papers of this family do.
 
-The protocol of Tables 1 and 2 of the PP-YOLOv2 paper (arXiv:2104.10419): one picture at a time,
+The protocol of Tables 1 and 2 of the PP-YOLOv2 paper (arXiv:2104.10419): one image at a time,
 warm-up first, the network without decoding its boxes and without NMS. Beside that: with decoding,
 with NMS, and from the JPEG file to the boxes. The engines take turns, round by round, so that
 whatever else the machine does hits them alike; every round also measures the machine's peak in
@@ -58,9 +58,9 @@ class Contestant:
     name: str
     engines: dict
     device: str = "CPU"
-    times: "dict[str, list[float]]" = field(default_factory=dict)
-    parts: "dict[str, list[float]]" = field(default_factory=dict)
-    operators: "dict[str, float]" = field(default_factory=dict)
+    times: dict[str, list[float]] = field(default_factory=dict)
+    parts: dict[str, list[float]] = field(default_factory=dict)
+    operators: dict[str, float] = field(default_factory=dict)
     target: str = "any"
 
     def summary(self, column: str) -> Optional[Summary]:
@@ -73,7 +73,7 @@ class Contestant:
         values = self.times.get(column)
         return min(values) if values else None
 
-    def beside_the_network(self) -> "dict[str, float]":
+    def beside_the_network(self) -> dict[str, float]:
         """Milliseconds of each part from file to boxes that is not the network, fastest rounds;
         empty where that was not measured."""
         raw = self.best("raw")
@@ -107,10 +107,10 @@ class Result:
         input_hw: height and width of the network input.
     """
 
-    contestants: "list[Contestant]"
-    left_out: "dict[str, str]"
-    input_hw: "tuple[int, int]"
-    peaks: "list[float]" = field(default_factory=list)
+    contestants: list[Contestant]
+    left_out: dict[str, str]
+    input_hw: tuple[int, int]
+    peaks: list[float] = field(default_factory=list)
 
     @property
     def peak(self) -> Optional[float]:
@@ -123,12 +123,12 @@ class Result:
 
 
 def run_benchmark(
-    contestants: "list[Contestant]",
+    contestants: list[Contestant],
     preprocess: Optional[Preprocess],
     images: Sequence[Path],
     repeats: int,
     warmup: int,
-    left_out: "dict[str, str]",
+    left_out: dict[str, str],
     pause: float = PAUSE_SECONDS,
     progress: Callable[[str], None] = print,
 ) -> Result:
@@ -144,7 +144,7 @@ def run_benchmark(
 
     Raises:
         UserError: no engine ran.
-        ImageError: a picture that cannot be read.
+        ImageError: an image that cannot be read.
     """
     _check_any(contestants, left_out)
     images = images[:repeats]  # no more are ever looked at
@@ -170,7 +170,7 @@ def run_benchmark(
     return result
 
 
-def _check_any(contestants: "list[Contestant]", left_out: "dict[str, str]") -> None:
+def _check_any(contestants: list[Contestant], left_out: dict[str, str]) -> None:
     """Raises:
     UserError: no engine is left; with the reason of each.
     """
@@ -179,12 +179,12 @@ def _check_any(contestants: "list[Contestant]", left_out: "dict[str, str]") -> N
         raise UserError(f"no engine can be measured here:{reasons}")
 
 
-def _batch(sample: "dict[str, np.ndarray]") -> "dict[str, np.ndarray]":
+def _batch(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {key: value[None] for key, value in sample.items()}
 
 
 def _warm_up(
-    entry: Contestant, sample: dict, runs: int, left_out: "dict[str, str]", progress: Callable
+    entry: Contestant, sample: dict, runs: int, left_out: dict[str, str], progress: Callable
 ) -> bool:
     """Whether the engine runs the network; if not, the reason goes to `left_out`."""
     progress(f"warming up {entry.name}")
@@ -218,7 +218,7 @@ def _time_network(engine, sample: dict) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def _time_end_to_end(engine, path: Path, preprocess: Preprocess) -> "dict[str, float]":
+def _time_end_to_end(engine, path: Path, preprocess: Preprocess) -> dict[str, float]:
     """Milliseconds of each part from the JPEG file to detections in memory."""
     times = [time.perf_counter()]
     image = decode_image(path)

@@ -1,4 +1,4 @@
-"""How fast the readers of a configuration are, against just decoding the same pictures.
+"""How fast the readers of a configuration are, against just decoding the same images.
 
 Three passes per reader, so that none disturbs another: one that is timed step by step and notes the
 files of every batch; the measured rounds, in which the reader and the plain decoding of the same
@@ -80,7 +80,7 @@ def benchmark_readers(
 
     Raises:
         ConfigError: a number that makes no sense.
-        DataError: no pictures, or pictures that cannot be read.
+        DataError: no images, or images that cannot be read.
     """
     workers = list(range(core_count() + 1)) if workers is None else list(workers)
     for key, value in (("--batches", batches), ("--repeat", repeat)):
@@ -118,10 +118,10 @@ def _reader(cfg, name: str):
     count = len(reader.dataset)
     if not count:
         label = getattr(reader.dataset, "name", type(reader.dataset).__name__)
-        raise DataError(f"{READERS[name]}: the data set {label} has no pictures to read")
+        raise DataError(f"{READERS[name]}: the data set {label} has no images to read")
     if count < reader.batch_size:
         get_logger().info(
-            "%s: %d pictures make no batch of %d; measured with batches of %d",
+            "%s: %d images make no batch of %d; measured with batches of %d",
             READERS[name],
             count,
             reader.batch_size,
@@ -132,10 +132,10 @@ def _reader(cfg, name: str):
 
 
 def _measured(
-    name: str, reader, workers: "list[int]", batches: int, repeat: int, normalize: Sequence[str]
+    name: str, reader, workers: list[int], batches: int, repeat: int, normalize: Sequence[str]
 ) -> dict:
     """All numbers of one reader: `steps`, `runs`, `memory`, `rendered_by`, `cache`,
-    `pictures_per_sample`, `batch_size`, `batches`, `images`.
+    `images_per_sample`, `batch_size`, `batches`, `images`.
     """
     parts = _parts(len(reader), batches)
     settings = [(place, count) for place in normalize for count in workers]
@@ -161,7 +161,7 @@ def _measured(
         "images": len(reader.dataset),
         "batch_size": reader.batch_size,
         "batches": batches,
-        "pictures_per_sample": sum(map(len, files)) / samples,
+        "images_per_sample": sum(map(len, files)) / samples,
         "rendered_by": list(reader.plan.rendered_by),
         "cache": cache,
         "runs": _runs(rounds),
@@ -171,7 +171,7 @@ def _measured(
 
 
 def _bound(reader, place: str, workers: int):
-    """The same reader with so many workers, its pixels normalised at `place`."""
+    """The same reader with so many workers, its pixels normalized at `place`."""
     bound = reader(reader.dataset, workers)
     bound.raw_pixels = place == "device"
     return bound
@@ -185,16 +185,16 @@ def _without_cache(reader):
 
 
 def _filled_cache(reader, parts, bar) -> Optional[dict]:
-    """Fills the image cache with the pictures of the measured batches, and says what it holds."""
+    """Fills the image cache with the images of the measured batches, and says what it holds."""
     cache = reader.open_cache()
     if cache is None:
         return None
     for _ in _batches(reader(reader.dataset, 0), parts):
         bar.update(1)
-    return {"kind": cache.settings.kind, "pictures": cache.count, "bytes": cache.used}
+    return {"kind": cache.settings.kind, "images": cache.count, "bytes": cache.used}
 
 
-def _parts(per_epoch: int, batches: int) -> "list[tuple[int, int]]":
+def _parts(per_epoch: int, batches: int) -> list[tuple[int, int]]:
     """(epoch, number of batches to take from its beginning) for so many batches altogether."""
     whole, rest = divmod(batches, per_epoch)
     return [(epoch, per_epoch) for epoch in range(whole)] + ([(whole, rest)] if rest else [])
@@ -238,7 +238,7 @@ def _step_times(reader, parts, bar):
     return steps, files, samples
 
 
-def _timed_round(reader, parts, files: "list[list[str]]", bar) -> Round:
+def _timed_round(reader, parts, files: list[list[str]], bar) -> Round:
     """The reader and plain decoding of the same files, in turns: after every batch without
     workers; with workers, whose work never pauses, half of the decoding before and half after.
     """
@@ -261,8 +261,8 @@ def _timed_round(reader, parts, files: "list[list[str]]", bar) -> Round:
     return Round(samples, spent, decode)
 
 
-def _decode_time(files: "list[list[str]]") -> Spent:
-    """The time of decoding the pictures of some batches at full size, without reading the files."""
+def _decode_time(files: list[list[str]]) -> Spent:
+    """The time of decoding the images of some batches at full size, without reading the files."""
     spent = Spent()
     for paths in files:
         contents = [np.frombuffer(Path(path).read_bytes(), np.uint8) for path in paths]
@@ -273,7 +273,7 @@ def _decode_time(files: "list[list[str]]") -> Spent:
     return spent
 
 
-def _runs(rounds: "dict[tuple[str, int], list[Round]]") -> "list[dict]":
+def _runs(rounds: dict[tuple[str, int], list[Round]]) -> list[dict]:
     """One row per setting; ratios are medians over the rounds, all rounds are kept."""
     rows = []
     for (place, count), done in rounds.items():

@@ -19,7 +19,7 @@ def report(result: dict) -> str:
     return "\n".join(lines)
 
 
-def table(header: "list[str]", rows: "list[list[str]]") -> "list[str]":
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
     """Lines with the first column to the left and the others to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     return [
@@ -31,10 +31,10 @@ def table(header: "list[str]", rows: "list[list[str]]") -> "list[str]":
     ]
 
 
-def _reader_lines(name: str, reader: dict) -> "list[str]":
+def _reader_lines(name: str, reader: dict) -> list[str]:
     lines = [
         f"{name} reader: {reader['images']} images, {reader['batches']} batches of "
-        f"{reader['batch_size']}, {reader['pictures_per_sample']:.2f} pictures decoded per sample",
+        f"{reader['batch_size']}, {reader['images_per_sample']:.2f} images decoded per sample",
     ]
     if reader["rendered_by"]:
         lines.append(
@@ -42,11 +42,11 @@ def _reader_lines(name: str, reader: dict) -> "list[str]":
             f"{', '.join(reader['rendered_by'])}"
         )
     else:
-        lines.append("every picture is rendered once: no entry of the lists breaks the fusion")
+        lines.append("every image is rendered once: no entry of the lists breaks the fusion")
     cache = reader["cache"]
     if cache is not None:
         lines.append(
-            f"cache {cache['kind']}, filled before: {cache['pictures']} pictures, "
+            f"cache {cache['kind']}, filled before: {cache['images']} images, "
             f"{cache['bytes'] / 2**20:.0f} MB"
         )
     return [
@@ -54,7 +54,7 @@ def _reader_lines(name: str, reader: dict) -> "list[str]":
         "",
         *table(
             [
-                *("normalised on", "workers", "samples/s", "ms/sample", "decode", "ratio"),
+                *("normalized on", "workers", "samples/s", "ms/sample", "decode", "ratio"),
                 "CPU ratio",
                 *("speed-up", "cores used"),
             ],
@@ -73,7 +73,7 @@ def _reader_lines(name: str, reader: dict) -> "list[str]":
     ]
 
 
-def _run_row(run: dict) -> "list[str]":
+def _run_row(run: dict) -> list[str]:
     return [
         run["normalize"],
         str(run["workers"]),
@@ -91,7 +91,7 @@ def _number(value: Optional[float]) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _step_row(step: dict) -> "list[str]":
+def _step_row(step: dict) -> list[str]:
     return [
         step["step"],
         f"{step['ms_per_sample']:.3f}",
@@ -100,19 +100,19 @@ def _step_row(step: dict) -> "list[str]":
     ]
 
 
-def _memory_rows(entry: dict) -> "list[list[str]]":
+def _memory_rows(entry: dict) -> list[list[str]]:
     rows = [_memory_row(f"{entry['workers']} workers: parent", entry["parent"])]
     if entry["largest_worker"] is not None:
         rows.append(_memory_row("  largest worker", entry["largest_worker"]))
     return rows
 
 
-def _memory_row(label: str, memory: dict) -> "list[str]":
+def _memory_row(label: str, memory: dict) -> list[str]:
     values = (memory[f"{key}_bytes"] for key in ("peak", "pss", "uss"))
     return [label, *("-" if value is None else f"{value / 2**20:.0f}" for value in values)]
 
 
-def _shared_machine(result: dict) -> "list[str]":
+def _shared_machine(result: dict) -> list[str]:
     """A warning when this process did not get the processor that it wanted."""
     alone = [
         run["cpu_per_wall"]

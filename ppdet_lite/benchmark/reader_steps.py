@@ -24,7 +24,7 @@ class StepClock:
 
     Attributes:
         seconds, calls: name -> total, in the order of first use.
-        files: paths of the pictures that the samples need, one entry per use.
+        files: paths of the images that the samples need, one entry per use.
     """
 
     def __init__(self):
@@ -53,7 +53,7 @@ class StepClock:
 
         return run
 
-    def take_files(self) -> "list[str]":
+    def take_files(self) -> list[str]:
         """The files decoded since the last call."""
         files, self.files = self.files, []
         return files
@@ -78,7 +78,7 @@ def timed_steps():
         (LazyImage, "thumbnail", lambda *rest, **more: _THUMBNAIL),
         (LazyImage, "render", clock._rendering),
         (batch_module.BatchBuilder, "_stack_fields", lambda *rest, **more: "stack (ground truth)"),
-        (image_ops.Normalizer, "__call__", lambda *rest, **more: "normalise and layout"),
+        (image_ops.Normalizer, "__call__", lambda *rest, **more: "normalize and layout"),
         (Gt2YoloTarget, "finish", lambda *rest, **more: "Gt2YoloTarget"),
         (reader_module, "finish_batch", lambda *rest, **more: "finish the batch (the rest)"),
     ]

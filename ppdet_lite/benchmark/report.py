@@ -58,7 +58,7 @@ class Network(NamedTuple):
     Attributes:
         name: of its configuration.
         parameters: saved values; None without a configuration.
-        multiply_adds: on one picture, see benchmark/model_info.py.
+        multiply_adds: on one image, see benchmark/model_info.py.
         backbone: (class name, depth), to find the paper's figures.
         note: about weights that were not given.
     """
@@ -66,11 +66,11 @@ class Network(NamedTuple):
     name: str
     parameters: Optional[int] = None
     multiply_adds: Optional[int] = None
-    backbone: "tuple" = ()
+    backbone: tuple = ()
     note: str = ""
 
 
-def markdown(result: Result, network: Network, machine: "dict[str, str]") -> str:
+def markdown(result: Result, network: Network, machine: dict[str, str]) -> str:
     """Everything as text that a page can hold."""
     height, width = result.input_hw
     facts = [f"{network.name}, batch 1, input {height} x {width} (height x width)"]
@@ -87,7 +87,7 @@ def markdown(result: Result, network: Network, machine: "dict[str, str]") -> str
     lines += [COUNTED_AS] if any(entry.target == "cpu" for entry in result.contestants) else []
     lines += [*_unrest(result), ""]
     lines += [f"left out: {name}: {why}" for name, why in result.left_out.items()]
-    lines += _way_of_a_picture(result)
+    lines += _way_of_an_image(result)
     lines += _operators(result)
     lines += _paper_ratio(result, network)
     lines += _targets(result, network)
@@ -95,7 +95,7 @@ def markdown(result: Result, network: Network, machine: "dict[str, str]") -> str
     return "\n".join(lines)
 
 
-def _table(result: Result, network: Network) -> "list[str]":
+def _table(result: Result, network: Network) -> list[str]:
     first, *others = COLUMNS.values()
     head = ["engine", first, "FPS", *others, "beside the network", "of float32 peak"]
     rows = [head, ["---"] + ["---:"] * (len(head) - 1)]
@@ -111,7 +111,7 @@ def _table(result: Result, network: Network) -> "list[str]":
     return ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def _unrest(result: Result) -> "list[str]":
+def _unrest(result: Result) -> list[str]:
     """A warning where other work on the machine must have disturbed the rounds."""
     worst = _most_unrest(result)
     if worst <= UNREST:
@@ -142,8 +142,8 @@ def _rate(value: Optional[Summary]) -> str:
     return f"{rate:.{2 if rate < 10 else 1 if rate < 100 else 0}f}"
 
 
-def _way_of_a_picture(result: Result) -> "list[str]":
-    """Where the time of one picture goes that the network does not take; fastest rounds."""
+def _way_of_an_image(result: Result) -> list[str]:
+    """Where the time of one image goes that the network does not take; fastest rounds."""
     lines = []
     for entry in result.contestants:
         if entry.overhead is None:
@@ -156,7 +156,7 @@ def _way_of_a_picture(result: Result) -> "list[str]":
     return lines
 
 
-def _operators(result: Result) -> "list[str]":
+def _operators(result: Result) -> list[str]:
     """Where the time of the network goes, as far as an engine tells."""
     lines = []
     for entry in result.contestants:
@@ -191,7 +191,7 @@ def factor_between(result: Result, fast: str, slow: str) -> Optional[float]:
     return times[1] / times[0] if all(times) else None
 
 
-def _paper_ratio(result: Result, network: Network) -> "list[str]":
+def _paper_ratio(result: Result, network: Network) -> list[str]:
     """TensorRT FP16 against FP32 without TensorRT: here, and on the paper's V100."""
     measured = factor_between(result, "trt_fp16", "gpu")
     if measured is None:
@@ -211,7 +211,7 @@ def judged(result: Result) -> Optional[Contestant]:
     return next((entry for entry in entries if entry and entry.times.get("raw")), None)
 
 
-def _targets(result: Result, network: Network) -> "list[str]":
+def _targets(result: Result, network: Network) -> list[str]:
     """The measured figures of the CPU beside their targets."""
     entry = judged(result)
     if entry is None:
@@ -243,13 +243,13 @@ def _targets(result: Result, network: Network) -> "list[str]":
     return lines
 
 
-def gains_of_target_cpu(result: Result) -> "dict[str, float]":
+def gains_of_target_cpu(result: Result) -> dict[str, float]:
     """How many times as fast the export for CPUs is as the plain one, by engine where both ran."""
     gains = {name: factor_between(result, cpu, name) for name, cpu in WITH_TARGET_CPU.items()}
     return {name: gain for name, gain in gains.items() if gain is not None}
 
 
-def _gain_of_target_cpu(result: Result) -> "list[str]":
+def _gain_of_target_cpu(result: Result) -> list[str]:
     gains = gains_of_target_cpu(result)
     if not gains:
         return []
@@ -268,7 +268,7 @@ def _verdict(result: Result, network: Network, target, reached: bool) -> str:
     return f" (target {target}: {'reached' if reached else 'missed'})"
 
 
-def as_dict(result: Result, network: Network, machine: "dict[str, str]") -> dict:
+def as_dict(result: Result, network: Network, machine: dict[str, str]) -> dict:
     """Everything measured, round by round, for other programs."""
     return {
         "network": network._asdict(),

@@ -30,11 +30,11 @@ from ppdet_lite.benchmark.protocol import Contestant, run_benchmark
 from ppdet_lite.benchmark.report import Network, as_dict, markdown
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess
-from ppdet_lite.export.check import built_in_picture
-from ppdet_lite.export.options import STAGES
+from ppdet_lite.export.check import built_in_image
+from ppdet_lite.runtime.contract import STAGES
 from ppdet_lite.utils.cpu import cpu_info
 from ppdet_lite.utils.json_file import check_json, write_json
-from ppdet_lite.utils.result_files import list_pictures, write_picture
+from ppdet_lite.utils.result_files import list_images, write_image
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -50,10 +50,10 @@ class Deploy(NamedTuple):
 class Settings(NamedTuple):
     """The options of the tool; see its help."""
 
-    engines: "tuple[str, ...]" = ()
-    stages: "tuple[str, ...]" = STAGES
-    input_size: "tuple[int, ...]" = ()
-    images: "tuple[str, ...]" = ()
+    engines: tuple[str, ...] = ()
+    stages: tuple[str, ...] = STAGES
+    input_size: tuple[int, ...] = ()
+    images: tuple[str, ...] = ()
     repeats: int = 20
     warmup: int = 3
     threads: int = 1
@@ -133,7 +133,7 @@ def _write_json(path: str, content: dict, report: str, say: Callable) -> None:
         raise
 
 
-def default_engines() -> "tuple[str, ...]":
+def default_engines() -> tuple[str, ...]:
     """All that are worth measuring here: those of the CPU, and of the GPU where there is one."""
     return DEFAULT_ENGINES + (GPU_ENGINES if _has_gpu() else ())
 
@@ -159,21 +159,21 @@ def _check(names: Sequence[str], settings: Settings, model_dirs: Sequence[str]) 
         raise ConfigError("--stages: raw, the network alone, is what the others are compared with")
 
 
-def _jpegs(images: Sequence[str], temporary: Path) -> "list[Path]":
-    """The pictures of the options, or a built-in one.
+def _jpegs(images: Sequence[str], temporary: Path) -> list[Path]:
+    """The images of the options, or a built-in one.
 
     Raises:
-        DataError: what is not there, a picture that is not a JPEG, or a folder without one.
+        DataError: what is not there, an image that is not a JPEG, or a folder without one.
     """
     if not images:
-        path = temporary / "picture.jpg"
-        write_picture(path, built_in_picture())
+        path = temporary / "image.jpg"
+        write_image(path, built_in_image())
         return [path]
     paths = []
     for path in map(Path, images):
         if not path.exists():
             raise DataError(f"--images {path}: no such file or folder")
-        found = list_pictures(path) if path.is_dir() else [path]
+        found = list_images(path) if path.is_dir() else [path]
         jpegs = [file for file in found if file.suffix.lower() in JPEG_SUFFIXES]
         if not jpegs:
             raise DataError(f"--images {path}: the benchmark reads JPEG files only")
@@ -183,7 +183,7 @@ def _jpegs(images: Sequence[str], temporary: Path) -> "list[Path]":
 
 def _open_all(
     names, folders: dict, deploy: Deploy, settings: Settings, left_out: dict
-) -> "tuple[Preprocess, list[Contestant]]":
+) -> tuple[Preprocess, list[Contestant]]:
     """Every engine with its stages; reasons of those that cannot be opened go to `left_out`."""
     contestants, preprocess, steps = [], None, None
     for name in names:
@@ -230,12 +230,12 @@ def _open(wanted: Engine, files, deploy: Deploy, settings: Settings):
 
 
 def _check_folder(files, before: Optional[list]) -> list:
-    """Refuses what cannot be compared: several pictures at once, and pictures prepared in another
+    """Refuses what cannot be compared: several images at once, and images prepared in another
     way than `before`; returns how they are prepared."""
     if files.batch not in (None, 1):
         raise ConfigError(
             f"--model_dir {files.path}: exported with --batch {files.batch}, but the benchmark "
-            "measures one picture at a time"
+            "measures one image at a time"
         )
     steps = files.settings["Preprocess"]
     if before is not None and steps != before:
@@ -246,7 +246,7 @@ def _check_folder(files, before: Optional[list]) -> list:
     return steps
 
 
-def describe_machine(threads: int) -> "dict[str, str]":
+def describe_machine(threads: int) -> dict[str, str]:
     """Processor, GPU and versions of what computes."""
     count = f"{threads} thread" if threads == 1 else f"{threads} threads"
     facts = {"CPU": f"{_cpu_name()} ({count})", "Paddle": paddle.__version__}

@@ -1,7 +1,7 @@
 """Errors that are meant for the person at the terminal.
 
 The command line tools print a `UserError` without a traceback and exit with code 2: its text must
-therefore name the file, the key or the picture it is about and say what to do. Every other
+therefore name the file, the key or the image it is about and say what to do. Every other
 exception is a defect and keeps its traceback.
 """
 
@@ -27,7 +27,7 @@ class DataError(UserError):
 
 
 class ImageError(DataError):
-    """A picture that cannot be read; the message names the file."""
+    """An image that cannot be read; the message names the file."""
 
 
 class CheckpointError(UserError):

@@ -1,1 +1,1 @@
-"""From annotation files and pictures to batches; never imports paddle."""
+"""From annotation files and images to batches; never imports paddle."""

@@ -15,7 +15,7 @@ from ppdet_lite.weights.checkpoint import read_meta, stem_of
 
 def resolve_category_ids(
     cfg, weights: Optional[str], class_names: Sequence[str]
-) -> "Optional[list[int]]":
+) -> Optional[list[int]]:
     """The category by class index that tools/eval.py would write into COCO results.
 
     Those stored with the weights; else those of a data set's annotation file, if it is there and
@@ -48,7 +48,7 @@ def resolve_category_ids(
     return found
 
 
-def _ids_of_section(cfg, section: str, class_names: "list[str]") -> "Optional[list[int]]":
+def _ids_of_section(cfg, section: str, class_names: list[str]) -> Optional[list[int]]:
     """From a data set's COCO json; None if there is none, or it has other classes."""
     if not cfg.get(section):
         return None

@@ -9,7 +9,7 @@ from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.checkpoint import read_meta
 
 
-def resolve_class_names(cfg, weights: Optional[str] = None) -> "list[str]":
+def resolve_class_names(cfg, weights: Optional[str] = None) -> list[str]:
     """Class names for predictions: those stored with the weights, else those of `TestDataset`.
 
     When neither states any, the classes are called "class 0", "class 1", ... and a line says so.
@@ -38,7 +38,7 @@ def resolve_class_names(cfg, weights: Optional[str] = None) -> "list[str]":
     return [str(name) for name in names]
 
 
-def _names_of_test_dataset(cfg) -> "tuple[list[str], str]":
+def _names_of_test_dataset(cfg) -> tuple[list[str], str]:
     if not cfg.get("TestDataset"):
         return [], "TestDataset"
     dataset = create("TestDataset", cfg)
@@ -49,7 +49,7 @@ class _NamedClasses(NamedTuple):
     """Class names with where they come from, as `check_class_order` takes them."""
 
     name: str
-    class_names: "list[str]"
+    class_names: list[str]
 
 
 def check_names_against_weights(cfg, weights: str, dataset) -> None:

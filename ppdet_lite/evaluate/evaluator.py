@@ -1,8 +1,8 @@
 """Evaluation: run the model over the evaluation data and hand its detections to the metric.
 
-With several processes each takes its share of the pictures (in PaddleDetection the first does all
+With several processes each takes its share of the images (in PaddleDetection the first does all
 and the others wait), and the metric is computed from the gathered detections. Only detections are
-kept, never pictures or feature maps.
+kept, never images or feature maps.
 """
 
 import json
@@ -19,7 +19,7 @@ import paddle.distributed as dist
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.batch_inputs import PIXEL_MAP, as_tensors
-from ppdet_lite.train.preflight import normalises_on_device
+from ppdet_lite.train.preflight import normalizes_on_device
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
@@ -46,7 +46,7 @@ def evaluation_mode(model) -> Iterator[None]:
 
 
 def world_size() -> int:
-    """Number of processes that share the work; 1 unless paddle.distributed has been initialised."""
+    """Number of processes that share the work; 1 unless paddle.distributed has been initialized."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -88,7 +88,7 @@ class Evaluator:
             `cfg.output_eval`, and without that no file is written.
 
     Raises:
-        DataError: there is no picture to evaluate.
+        DataError: there is no image to evaluate.
     """
 
     def __init__(
@@ -104,24 +104,24 @@ class Evaluator:
             if dataset is not None:
                 reader = reader(dataset)
         self.reader = reader
-        self.reader.raw_pixels = normalises_on_device()
+        self.reader.raw_pixels = normalizes_on_device()
         self.dataset = reader.dataset
         if len(self.dataset) == 0:
-            raise DataError(f"{self.dataset.name}: no pictures to evaluate")
+            raise DataError(f"{self.dataset.name}: no images to evaluate")
         self.classwise = bool(cfg.get("classwise", False)) if classwise is None else classwise
         self.output_eval = output_eval or cfg.get("output_eval")
         self.metric = build_metric(cfg, self.dataset, self.classwise)
 
     @property
-    def primary(self) -> "tuple[str, float]":
+    def primary(self) -> tuple[str, float]:
         """Name and value of the number that decides which model is best, after `run`."""
         return self.metric.primary
 
-    def run(self, model) -> "dict[str, float]":
-        """Detects on all pictures and computes the metric; the same numbers on every rank.
+    def run(self, model) -> dict[str, float]:
+        """Detects on all images and computes the metric; the same numbers on every rank.
 
         Raises:
-            UserError: a picture that cannot be read, or `output_eval` that cannot be written.
+            UserError: an image that cannot be read, or `output_eval` that cannot be written.
         """
         if self.output_eval:
             try:
@@ -151,7 +151,7 @@ class Evaluator:
             return self._gathered_results(kept)
         return self._finish()
 
-    def results_of_json(self, path: str) -> "dict[str, float]":
+    def results_of_json(self, path: str) -> dict[str, float]:
         """The metric of detections that an earlier run has written to a COCO results file."""
         self.metric.reset()
         for detections in read_results(path, self.dataset, getattr(self.metric, "bias", 0)):
@@ -172,7 +172,7 @@ class Evaluator:
                     reported = time.time()
                     get_logger().info("evaluating: batch %d of %d", index + 1, batches)
 
-    def _finish(self, save: bool = True) -> "dict[str, float]":
+    def _finish(self, save: bool = True) -> dict[str, float]:
         results = self.metric.results()
         get_logger().info("\n%s", self.metric.table())
         if save and self.output_eval:
@@ -181,7 +181,7 @@ class Evaluator:
             get_logger().info("detections written to %s", path)
         return results
 
-    def _gathered_results(self, kept) -> "dict[str, float]":
+    def _gathered_results(self, kept) -> dict[str, float]:
         """Every rank computes the metric from the detections of all; rank 0 reports it."""
         shares: list = []
         dist.all_gather_object(shares, _concatenated(kept))
@@ -190,7 +190,7 @@ class Evaluator:
         return self._finish() if dist.get_rank() == 0 else self.metric.results()
 
 
-def _concatenated(batches) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+def _concatenated(batches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The detections of several batches as one batch; empty arrays for none."""
     if not batches:
         return np.zeros(0, np.int64), np.zeros((0, 6), np.float32), np.zeros(0, np.int32)
@@ -229,7 +229,7 @@ def read_results(path: str, dataset, bias: float = 0):
         )
 
 
-def _read_entries(path: str) -> "list[dict]":
+def _read_entries(path: str) -> list[dict]:
     """The list in a COCO results file, each entry with the keys and types that count.
 
     Raises:

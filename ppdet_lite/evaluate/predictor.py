@@ -1,4 +1,4 @@
-"""Detections of a trained model on pictures, behind tools/infer.py."""
+"""Detections of a trained model on images, behind tools/infer.py."""
 
 from pathlib import Path
 from typing import Optional, Sequence, Union
@@ -14,7 +14,7 @@ from ppdet_lite.evaluate.class_names import resolve_class_names
 from ppdet_lite.evaluate.evaluator import evaluation_mode
 from ppdet_lite.evaluate.run import load_trained_model
 from ppdet_lite.train.preflight import check_input_sizes, prepare_device
-from ppdet_lite.utils.visualize import detect_and_save, list_pictures
+from ppdet_lite.utils.visualize import detect_and_save, list_images
 
 
 class Predictor:
@@ -22,7 +22,7 @@ class Predictor:
 
     Args:
         model: a detector; it is called in eval mode.
-        preprocess: makes the network input of a picture.
+        preprocess: makes the network input of an image.
         class_names: by class index.
         category_ids: by class index, for COCO results; None for the class index itself.
     """
@@ -59,27 +59,27 @@ class Predictor:
         return outputs["bbox"].numpy()
 
 
-def collect_pictures(
+def collect_images(
     infer_img: Sequence[Union[str, Path]] = (),
     infer_dir: Optional[Union[str, Path]] = None,
     output_dir: Optional[Union[str, Path]] = None,
-) -> "tuple[list[Path], Optional[Path]]":
-    """The pictures to work on, and the folder they were found in (None for single pictures).
+) -> tuple[list[Path], Optional[Path]]:
+    """The images to work on, and the folder they were found in (None for single images).
 
     Raises:
         ConfigError: neither or both of `infer_img` and `infer_dir` are given.
-        DataError: a picture or folder that is not there, or a folder without pictures.
+        DataError: an image or folder that is not there, or a folder without images.
     """
     if bool(infer_img) == bool(infer_dir):
-        raise ConfigError("give either --infer_img PICTURE ... or --infer_dir FOLDER")
+        raise ConfigError("give either --infer_img IMAGE ... or --infer_dir FOLDER")
     if infer_dir:
-        return list_pictures(infer_dir, skip=output_dir), Path(infer_dir)
-    pictures = [Path(path) for path in infer_img]
-    for picture in pictures:
-        if not picture.is_file():
-            hint = "is a folder: use --infer_dir" if picture.is_dir() else "no such picture"
-            raise DataError(f"{picture}: {hint}")
-    return pictures, None
+        return list_images(infer_dir, skip=output_dir), Path(infer_dir)
+    images = [Path(path) for path in infer_img]
+    for image in images:
+        if not image.is_file():
+            hint = "is a folder: use --infer_dir" if image.is_dir() else "no such image"
+            raise DataError(f"{image}: {hint}")
+    return images, None
 
 
 def run_inference(
@@ -89,28 +89,28 @@ def run_inference(
     output_dir: Union[str, Path] = "output",
     draw_threshold: float = 0.5,
     save_results: bool = False,
-) -> "dict[str, np.ndarray]":
-    """Detects on pictures and writes, for each, the picture with its boxes and a JSON beside it.
+) -> dict[str, np.ndarray]:
+    """Detects on images and writes, for each, the image with its boxes and a JSON beside it.
 
     Args:
-        infer_img: pictures.
+        infer_img: images.
         infer_dir: or a folder, walked with its sub-folders, which the results keep.
         draw_threshold: lowest score that is drawn and written.
         save_results: also write all detections of the run into one COCO results file `bbox.json`.
 
     Returns:
-        Detections [M, 6] (all scores) by picture path.
+        Detections [M, 6] (all scores) by image path.
 
     Raises:
-        ImageError: pictures that cannot be read, named, after all others have been done.
+        ImageError: images that cannot be read, named, after all others have been done.
     """
-    pictures, root = collect_pictures(infer_img, infer_dir, output_dir)
+    paths, root = collect_images(infer_img, infer_dir, output_dir)
     prepare_device(cfg)
     predictor = Predictor.from_config(cfg)
     return detect_and_save(
         lambda images: [predictor(image) for image in images],
         decode_image,
-        pictures,
+        paths,
         root,
         output_dir,
         predictor.class_names,

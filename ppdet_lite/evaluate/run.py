@@ -24,7 +24,7 @@ def run_evaluation(
     classwise: Optional[bool] = None,
     json_eval: bool = False,
     output_eval: Optional[str] = None,
-) -> "dict[str, float]":
+) -> dict[str, float]:
     """Evaluates `cfg.weights` on `EvalDataset` and returns the metric's numbers.
 
     Args:
@@ -37,7 +37,7 @@ def run_evaluation(
     Raises:
         CheckpointError: no weights, or weights that do not belong to the model.
         ConfigError: the classes of the data are not those of the model.
-        DataError: no pictures, a picture that cannot be read, or an unusable `bbox.json`.
+        DataError: no images, an image that cannot be read, or an unusable `bbox.json`.
     """
     folder = os.path.expanduser(output_eval or cfg.get("output_eval") or output_folder(cfg))
     if json_eval:

@@ -16,26 +16,26 @@ from ppdet_lite.export.formats.graph import DetectorUpTo
 from ppdet_lite.export.options import with_input_size
 from ppdet_lite.export.runners import EngineError, trials
 from ppdet_lite.utils.logger import get_logger
-from ppdet_lite.utils.visualize import list_pictures
+from ppdet_lite.utils.visualize import list_images
 
 __all__ = [
     "ExportMismatch",
-    "built_in_picture",
+    "built_in_image",
     "compare_detections",
-    "load_pictures",
+    "load_images",
     "verify_export",
 ]
 
-MAX_PICTURES = 64
-"""More pictures would only take longer, and they are all in memory at once."""
+MAX_IMAGES = 64
+"""More images would only take longer, and they are all in memory at once."""
 
 
 class ExportMismatch(Exception):
     """The exported model's outputs differ from the trained model's."""
 
 
-def built_in_picture(height: int = 480, width: int = 640) -> np.ndarray:
-    """uint8 [H, W, 3]: coloured shapes of many sizes on a shaded, slightly noisy ground."""
+def built_in_image(height: int = 480, width: int = 640) -> np.ndarray:
+    """uint8 [H, W, 3]: colored shapes of many sizes on a shaded, slightly noisy ground."""
     rng = np.random.default_rng(7)
     ys, xs = np.mgrid[0:height, 0:width]
     ground = np.stack([90 + 80 * xs / width, 70 + 90 * ys / height, 160 - 60 * xs / width], 2)
@@ -53,26 +53,26 @@ def built_in_picture(height: int = 480, width: int = 640) -> np.ndarray:
     return image
 
 
-def load_pictures(pictures: Sequence[Union[str, Path]] = ()) -> "dict[str, np.ndarray]":
-    """uint8 RGB pictures by name, from files and folders; the built-in one and its mirror image
+def load_images(images: Sequence[Union[str, Path]] = ()) -> dict[str, np.ndarray]:
+    """uint8 RGB images by name, from files and folders; the built-in one and its mirror image
     when none are named.
 
     Raises:
-        ImageError, DataError: a picture or folder that cannot be used.
+        ImageError, DataError: an image or folder that cannot be used.
     """
-    if not pictures:
-        image = built_in_picture()
-        return {"built-in picture": image, "its mirror image": image[:, ::-1].copy()}
+    if not images:
+        image = built_in_image()
+        return {"built-in image": image, "its mirror image": image[:, ::-1].copy()}
     paths = []
-    for picture in map(Path, pictures):
-        paths += list_pictures(picture) if picture.is_dir() else [picture]
-    if len(paths) > MAX_PICTURES:
-        get_logger().info("comparing on the first %d of %d pictures", MAX_PICTURES, len(paths))
-    return {str(path): decode_image(path) for path in paths[:MAX_PICTURES]}
+    for path in map(Path, images):
+        paths += list_images(path) if path.is_dir() else [path]
+    if len(paths) > MAX_IMAGES:
+        get_logger().info("comparing on the first %d of %d images", MAX_IMAGES, len(paths))
+    return {str(path): decode_image(path) for path in paths[:MAX_IMAGES]}
 
 
-def check_outputs(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> None:
-    """Makes sure that the model to be exported gives numbers, on the first picture.
+def check_outputs(model, infer_cfg: dict, images: dict[str, np.ndarray]) -> None:
+    """Makes sure that the model to be exported gives numbers, on the first image.
 
     NMS leaves out what is none, so that a broken network would look like one that finds nothing.
 
@@ -92,34 +92,34 @@ def check_outputs(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> No
 
 
 class Case(NamedTuple):
-    """Preprocessed pictures that run together, and what the trained model makes of each.
+    """Preprocessed images that run together, and what the trained model makes of each.
 
     Attributes:
-        names: one per picture, for messages.
-        batch: inputs by name; may repeat the last picture to fill a fixed batch.
-        expected: per picture the outputs of the stage, see `outputs_by_picture`.
-        candidates: per picture a function that gives the trained model's boxes [K, 4] and scores
+        names: one per image, for messages.
+        batch: inputs by name; may repeat the last image to fill a fixed batch.
+        expected: per image the outputs of the stage, see `outputs_by_image`.
+        candidates: per image a function that gives the trained model's boxes [K, 4] and scores
             [C, K] before NMS; they are large and seldom needed.
     """
 
-    names: "list[str]"
-    batch: "dict[str, np.ndarray]"
+    names: list[str]
+    batch: dict[str, np.ndarray]
     expected: list
-    candidates: "list[Callable]"
+    candidates: list[Callable]
 
 
 def verify_export(
-    model, folder: Union[str, Path], infer_cfg: dict, images: "dict[str, np.ndarray]"
+    model, folder: Union[str, Path], infer_cfg: dict, images: dict[str, np.ndarray]
 ) -> None:
-    """Runs both models on pictures, singly and as a batch, and compares their outputs.
+    """Runs both models on images, singly and as a batch, and compares their outputs.
 
     The export runs in every engine it was made for: in Paddle Inference with Paddle's own kernels
     and with oneDNN, an .onnx in ONNX Runtime and, if it is installed, OpenVINO. A oneDNN or
     OpenVINO that cannot run it is reported but no failure. Where the input size is free, one
-    picture runs in another size as well.
+    image runs in another size as well.
 
     Args:
-        images: uint8 RGB by name, as `load_pictures` returns them.
+        images: uint8 RGB by name, as `load_images` returns them.
 
     Raises:
         ExportMismatch: outputs differ beyond the tolerances.
@@ -139,19 +139,19 @@ def verify_export(
         matched, total = (sum(numbers) for numbers in zip(*(a[1:3] for a in agreements)))
         shares.append(matched / total if total else 0)
         get_logger().info(
-            "export verified (%s): %d pictures, %s", runner.name, len(images), summary(agreements)
+            "export verified (%s): %d images, %s", runner.name, len(images), summary(agreements)
         )
     if min(shares) <= 0.5:
         found = "nothing" if total == 0 else "hardly a box that stands out"
         get_logger().warning(
-            "the model finds %s on the pictures compared, so equality of boxes was not shown; "
-            "--verify PICTURE ... takes pictures of your own",
+            "the model finds %s on the images compared, so equality of boxes was not shown; "
+            "--verify IMAGE ... takes images of your own",
             found,
         )
 
 
-def make_cases(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> "list[Case]":
-    """What is run: each picture, the first two together (of one picture it and its mirror image),
+def make_cases(model, infer_cfg: dict, images: dict[str, np.ndarray]) -> list[Case]:
+    """What is run: each image, the first two together (of one image it and its mirror image),
     and the first in another size, as far as batch and input size are free; else batches of the size
     that was fixed.
     """
@@ -186,29 +186,29 @@ def make_cases(model, infer_cfg: dict, images: "dict[str, np.ndarray]") -> "list
     return cases
 
 
-def trained_outputs(model, sample: "dict[str, np.ndarray]", stage: str):
-    """What an export of that stage should return for one preprocessed picture; see
-    `outputs_by_picture`.
+def trained_outputs(model, sample: dict[str, np.ndarray], stage: str):
+    """What an export of that stage should return for one preprocessed image; see
+    `outputs_by_image`.
     """
     inputs = {key: paddle.to_tensor(value[None]) for key, value in sample.items()}
     with evaluation_mode(model):
         outputs = [output.numpy() for output in DetectorUpTo(model, stage)(inputs)]
-    return outputs_by_picture(stage, outputs)[0]
+    return outputs_by_image(stage, outputs)[0]
 
 
-def outputs_by_picture(stage: str, outputs: "list[np.ndarray]") -> list:
-    """Per picture its detections [M, 6]; before NMS its outputs, without the batch axis."""
+def outputs_by_image(stage: str, outputs: list[np.ndarray]) -> list:
+    """Per image its detections [M, 6]; before NMS its outputs, without the batch axis."""
     if stage == "nms":
         bbox, bbox_num = outputs
         return np.split(bbox, np.cumsum(bbox_num)[:-1])
     return [list(parts) for parts in zip(*outputs)]
 
 
-def _compare_cases(runner, cases: "list[Case]", infer_cfg: dict) -> list:
-    """An agreement per picture; ExportMismatch naming the first picture that differs."""
+def _compare_cases(runner, cases: list[Case], infer_cfg: dict) -> list:
+    """An agreement per image; ExportMismatch naming the first image that differs."""
     stage, agreements = infer_cfg["stage"], []
     for case in cases:
-        found = outputs_by_picture(stage, runner(case.batch))
+        found = outputs_by_image(stage, runner(case.batch))
         for name, expected, candidates, outputs in zip(
             case.names, case.expected, case.candidates, found
         ):

@@ -16,7 +16,7 @@ _LIMITS = "keep_top_k or the score threshold, where near-ties fall either way"
 
 
 class Agreement(NamedTuple):
-    """How far the outputs for one picture agree.
+    """How far the outputs for one image agree.
 
     Attributes:
         things: what was compared, for instance "boxes".
@@ -28,12 +28,12 @@ class Agreement(NamedTuple):
     things: str
     matched: int
     total: int
-    gaps: "dict[str, float]"
+    gaps: dict[str, float]
     complaint: Optional[str] = None
 
 
 class Comparison(NamedTuple):
-    """Two sets of detections of one picture, matched.
+    """Two sets of detections of one image, matched.
 
     Attributes:
         matched: pairs of the same class whose score and corners agree within the tolerances.
@@ -129,7 +129,7 @@ def detections_agree(
     infer_cfg: dict,
     candidates: Optional[Callable] = None,
 ) -> Agreement:
-    """Detections [M, 6] of one picture; the limits of scores are those of infer_cfg.yml.
+    """Detections [M, 6] of one image; the limits of scores are those of infer_cfg.yml.
 
     Args:
         candidates: gives the boxes and scores from which the trained model makes its detections;
@@ -168,7 +168,7 @@ def _row(rows: np.ndarray) -> str:
 def decoded_agree(
     expected: Sequence[np.ndarray], found: Sequence[np.ndarray], infer_cfg: dict
 ) -> Agreement:
-    """Boxes [M, 4] and scores [C, M] of one picture.
+    """Boxes [M, 4] and scores [C, M] of one image.
 
     A candidate below the decoder's threshold is all zeros; at the threshold either side may drop
     it.
@@ -201,7 +201,7 @@ def decoded_agree(
 def raw_agree(
     expected: Sequence[np.ndarray], found: Sequence[np.ndarray], infer_cfg: dict
 ) -> Agreement:
-    """Raw outputs of one picture, level by level; `infer_cfg` has no say in it."""
+    """Raw outputs of one image, level by level; `infer_cfg` has no say in it."""
     unit, complaint, gaps = "of the largest value", None, [0.0]
     for i, (level, other) in enumerate(zip(expected, found)):
         if level.shape != other.shape:
@@ -220,7 +220,7 @@ AGREE = {"nms": detections_agree, "decoded": decoded_agree, "raw": raw_agree}
 """How the outputs of each stage are compared."""
 
 
-def summary(agreements: "Sequence[Agreement]") -> str:
+def summary(agreements: Sequence[Agreement]) -> str:
     """For instance: 12 of 13 boxes matched (...), largest difference 2e-05 px, 1e-07 score."""
     matched, total = (sum(a[i] for a in agreements) for i in (1, 2))
     rest = f" (the others lie at the limit of {_LIMITS})" if matched < total else ""

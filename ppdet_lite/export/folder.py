@@ -12,33 +12,15 @@ import numpy as np
 from paddle import nn
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.formats.graph import (
-    GRAPH_FILE,
-    LEGACY_GRAPH_FILE,
-    ONNX_FILE,
-    PARAMS_FILE,
-    PORTABLE_FILE,
-)
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
+from ppdet_lite.runtime.contract import EXPORTED_FILES
 from ppdet_lite.utils.logger import get_logger
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None
-
-CONFIG_FILE = "infer_cfg.yml"
-EXPORTED_FILES = (
-    GRAPH_FILE,
-    LEGACY_GRAPH_FILE,
-    PARAMS_FILE,
-    f"{PARAMS_FILE}.info",
-    ONNX_FILE,
-    PORTABLE_FILE,
-    CONFIG_FILE,
-)
-"""What an export may consist of; anything else in its folder is the user's."""
 
 GRAPH_BYTES = 4 * 2**20
 """Room for all of an export but its weights."""

@@ -4,21 +4,12 @@ from typing import NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.suggest import nearest_hint
+from ppdet_lite.runtime.contract import STAGES, TARGETS
 
 DYNAMIC = "dynamic"
 
-STAGES = ("raw", "decoded", "nms")
-"""Where the graph ends: raw head outputs per level; boxes [N, M, 4] in pixels of the original
-pictures and scores [N, C, M]; detections [D, 6] and counts [N].
-"""
-
 FORMATS = ("paddle", "paddle-legacy", "onnx")
 """paddle: model.json of Paddle 3 (model.pdmodel from Paddle 2). paddle-legacy: model.pdmodel."""
-
-TARGETS = ("any", "cpu")
-"""What an export is made for: any engine and device, or engines on a CPU, where the same network is
-faster in another form (export/rewrite/cpu_forms.py). A network in which no layer gains is for
-any."""
 
 # PaddleDetection's keys; a batch norm is always folded here.
 _EXPORT_KEYS = ("post_process", "nms", "benchmark", "fuse_conv_bn")
@@ -31,14 +22,14 @@ class ExportOptions(NamedTuple):
         formats: some of FORMATS.
         stage: one of STAGES.
         input_hw: (height, width) of the network input; None leaves both free.
-        batch: pictures per run; None leaves it free.
+        batch: images per run; None leaves it free.
         portable_dcn: write model_portable.onnx too, without the operator DeformConv.
         target: one of TARGETS.
     """
 
-    formats: "tuple[str, ...]" = ("paddle",)
+    formats: tuple[str, ...] = ("paddle",)
     stage: str = "nms"
-    input_hw: "Optional[tuple[int, int]]" = None
+    input_hw: Optional[tuple[int, int]] = None
     batch: Optional[int] = None
     portable_dcn: bool = False
     target: str = "any"
@@ -94,7 +85,7 @@ def export_options(
     return ExportOptions(formats, stage, size, batch, bool(portable_dcn), target)
 
 
-def network_size(cfg, size, may_be_free: bool = True) -> "Optional[tuple[int, int]]":
+def network_size(cfg, size, may_be_free: bool = True) -> Optional[tuple[int, int]]:
     """(height, width) of the network input that is asked for; None where both shall be free.
 
     Args:
@@ -120,7 +111,7 @@ def network_size(cfg, size, may_be_free: bool = True) -> "Optional[tuple[int, in
     return height, width
 
 
-def with_input_size(preprocess: "list[dict]", height: int, width: int) -> "list[dict]":
+def with_input_size(preprocess: list[dict], height: int, width: int) -> list[dict]:
     """A list as in `Preprocess` of infer_cfg.yml, for another size of the network input."""
     steps = [dict(step) for step in preprocess]
     for step in steps:
@@ -154,7 +145,7 @@ def stage_of_section(cfg) -> str:
     return "nms" if section.get("nms", True) else "decoded"
 
 
-def input_size(cfg) -> "tuple[int, int]":
+def input_size(cfg) -> tuple[int, int]:
     """(height, width) of the network input, from `TestReader.inputs_def.image_shape`.
 
     Raises:

@@ -22,11 +22,10 @@ from ppdet_lite.evaluate.run import load_trained_model
 from ppdet_lite.export.check import (
     ExportMismatch,
     check_outputs,
-    load_pictures,
+    load_images,
     verify_export,
 )
 from ppdet_lite.export.folder import (
-    CONFIG_FILE,
     check_room,
     move_into_place,
     part_beside,
@@ -41,13 +40,11 @@ from ppdet_lite.export.rewrite.cpu_forms import for_cpu
 from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
 from ppdet_lite.export.rewrite.winograd_conv import WinogradConv2D
 from ppdet_lite.export.runners import import_onnxruntime
+from ppdet_lite.runtime.contract import CONFIG_FILE, FORMAT_VERSION
 from ppdet_lite.train.interrupt import Interrupts
 from ppdet_lite.utils.logger import get_logger
 
-__all__ = ["FORMAT_VERSION", "ExportMismatch", "export_model"]
-
-FORMAT_VERSION = 1
-"""Version of the keys in infer_cfg.yml; readers refuse a higher one than they know."""
+__all__ = ["ExportMismatch", "export_model"]
 
 _ARCH_OF = {"YOLOv3": "YOLO", "YOLOX": "YOLOX"}
 _MIN_SUBGRAPH_SIZE = {"YOLO": 3, "YOLOX": 8}
@@ -72,7 +69,7 @@ def export_model(
     behind.
 
     Args:
-        verify: pictures or folders to compare on; none takes a built-in picture.
+        verify: images or folders to compare on; none takes a built-in image.
         formats, input_size, batch, stage, portable_dcn, target: see `export_options`.
 
     Returns:
@@ -80,14 +77,14 @@ def export_model(
 
     Raises:
         ExportMismatch: what the exported model gives is not what the trained model gives.
-        UserError: settings, weights, input size or pictures that cannot be used, a missing
+        UserError: settings, weights, input size or images that cannot be used, a missing
             package, or no room to write.
     """
     options = export_options(cfg, formats, input_size, batch, stage, portable_dcn, target)
     if "onnx" in options.formats:  # found missing before the model is traced
         check_onnx_export()
         import_onnxruntime()
-    images = load_pictures(verify)  # before the model, so that a wrong path costs no time
+    images = load_images(verify)  # before the model, so that a wrong path costs no time
     name = cfg.name if options.stage == "nms" else f"{cfg.name}_{options.stage}"
     folder = target_folder(output_dir, name)
     # A GPU would gain nothing, and its convolutions differ more than is allowed here.
@@ -153,7 +150,7 @@ def on_cpu() -> Iterator[None]:
 
 
 def describe_export(
-    cfg, model, preprocess: "list[dict]", weights: Optional[str], options: ExportOptions
+    cfg, model, preprocess: list[dict], weights: Optional[str], options: ExportOptions
 ) -> dict:
     """The content of infer_cfg.yml: PaddleDetection's keys first, then this project's own.
 
@@ -194,7 +191,7 @@ def describe_export(
     return description
 
 
-def steps_of_all_releases(preprocess: "list[dict]") -> "list[dict]":
+def steps_of_all_releases(preprocess: list[dict]) -> list[dict]:
     """The same steps without the key `norm_type` of NormalizeImage.
 
     PaddleDetection's deploy script passes the keys on as arguments, and its earlier releases know

@@ -8,9 +8,10 @@ import numpy as np
 from paddle.inference import Config, create_predictor
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.formats.graph import ONNX_FILE, PARAMS_FILE, PORTABLE_FILE, paddle_graph
+from ppdet_lite.export.formats.graph import paddle_graph
 from ppdet_lite.export.onnx.deform_conv import DEFORMABLE, has_deform_conv
 from ppdet_lite.export.onnx.graph import import_onnx, import_package
+from ppdet_lite.runtime.contract import ONNX_FILE, PARAMS_FILE, PORTABLE_FILE
 from ppdet_lite.utils.cpu import core_count
 from ppdet_lite.utils.logger import get_logger
 
@@ -68,7 +69,7 @@ class ExportedModel:
         with self._errors():
             self.predictor = create_predictor(config)
 
-    def __call__(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def __call__(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name, more than needed is allowed -> the outputs in their order."""
         with self._errors():
             for name in self.predictor.get_input_names():
@@ -103,7 +104,7 @@ class OnnxRuntimeModel:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
 
-    def __call__(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def __call__(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """As `ExportedModel`."""
         names = [entry.name for entry in self.session.get_inputs()]
         inputs = {name: inputs[name] for name in names}
@@ -134,7 +135,7 @@ class OpenVinoModel:
             self.names = [port.get_any_name() for port in model.inputs]
             self.request = openvino.compile_model(model, "CPU", settings).create_infer_request()
 
-    def __call__(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def __call__(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """As `ExportedModel`."""
         inputs = {name: inputs[name] for name in self.names}
         with self._errors():
@@ -167,7 +168,7 @@ class Trial(NamedTuple):
     may_fail: bool = False
 
 
-def trials(folder: Union[str, Path]) -> "list[Trial]":
+def trials(folder: Union[str, Path]) -> list[Trial]:
     """Every way in which the files of a folder are deployed."""
     folder = Path(folder)
     found = []

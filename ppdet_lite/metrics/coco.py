@@ -103,7 +103,7 @@ class COCOMetric(DetectionMetric):
         self.bias = bias
         super().__init__(dataset, Detections(category_ids, class_names, bias), classwise)
 
-    def results(self) -> "dict[str, float]":
+    def results(self) -> dict[str, float]:
         """`bbox/AP` ... `bbox/ARl` as in STATISTICS, 0 to 1, and -1 where there is no such object;
         with `classwise` also `bbox/AP/<class>`.
 
@@ -125,7 +125,7 @@ class COCOMetric(DetectionMetric):
         return dict(self._results)
 
     @property
-    def primary(self) -> "tuple[str, float]":
+    def primary(self) -> tuple[str, float]:
         """Name and value of the number that decides which model is best: AP at IoU 0.50:0.95."""
         return "bbox/AP", self._computed()["bbox/AP"]
 
@@ -146,7 +146,7 @@ class COCOMetric(DetectionMetric):
         if not images:
             message = "no image was evaluated: all numbers are 0"
         elif not any(item["image_id"] in images for item in truth["annotations"]):
-            message = "the evaluated images have no labelled object: there is nothing to measure"
+            message = "the evaluated images have no labeled object: there is nothing to measure"
         elif not len(self.detections.arrays()[0]):
             message = "nothing was detected: all numbers are 0"
         else:

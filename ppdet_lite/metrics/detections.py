@@ -1,4 +1,4 @@
-"""Detections collected during evaluation: arrays only, no pictures."""
+"""Detections collected during evaluation: arrays only, no images."""
 
 import json
 import os
@@ -65,7 +65,7 @@ class Detections:
         self._owners.append(owners[keep])
         self._rows.append(bbox)
 
-    def arrays(self) -> "tuple[np.ndarray, np.ndarray]":
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Image id int64 [M] and row float32 [M, 6] of every detection."""
         owners = np.concatenate([np.zeros(0, np.int64), *self._owners])
         return owners, np.concatenate([np.zeros((0, 6), np.float32), *self._rows])
@@ -88,7 +88,7 @@ class Detections:
                 "score": score,
             }
 
-    def save_json(self, path: Union[str, "os.PathLike[str]"]) -> None:
+    def save_json(self, path: Union[str, os.PathLike[str]]) -> None:
         """Writes a COCO results file; it replaces an older one only when complete.
 
         Raises:
@@ -119,7 +119,7 @@ class DetectionMetric:
         classwise: per-class lines in `table` and per-class values in `results`.
     """
 
-    def __init__(self, dataset, detections: "Detections", classwise: bool):
+    def __init__(self, dataset, detections: Detections, classwise: bool):
         self.dataset = dataset
         self.detections = detections
         self.classwise = classwise
@@ -134,11 +134,11 @@ class DetectionMetric:
         """Takes the detections of a batch; see `Detections.add`."""
         self.detections.add(im_ids, bbox, bbox_num)
 
-    def results(self) -> "dict[str, float]":
+    def results(self) -> dict[str, float]:
         """Name -> value of every number."""
         raise NotImplementedError
 
-    def save_json(self, path: Union[str, "os.PathLike[str]"]) -> None:
+    def save_json(self, path: Union[str, os.PathLike[str]]) -> None:
         """Writes the detections as a COCO results file."""
         self.detections.save_json(path)
 

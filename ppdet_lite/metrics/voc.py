@@ -65,7 +65,7 @@ class VOCMetric(DetectionMetric):
             class_names = class_names or [category["name"] for category in categories]
         super().__init__(dataset, Detections(category_ids, class_names), classwise)
 
-    def results(self) -> "dict[str, float]":
+    def results(self) -> dict[str, float]:
         """`bbox/mAP`, 0 to 1; with `classwise` also `bbox/AP/<class>`, -1 for a class without
         objects.
         """
@@ -87,7 +87,7 @@ class VOCMetric(DetectionMetric):
         return dict(self._results)
 
     @property
-    def primary(self) -> "tuple[str, float]":
+    def primary(self) -> tuple[str, float]:
         """Name and value of the number that decides which model is best."""
         return "bbox/mAP", self._computed()["bbox/mAP"]
 
@@ -102,7 +102,7 @@ class VOCMetric(DetectionMetric):
             lines += ["", *classwise_table(("class", "objects", "found", "AP"), self._per_class)]
         return "\n".join([*lines, self._message] if self._message else lines)
 
-    def _match(self, truth: dict, found: dict) -> "tuple[np.ndarray, np.ndarray, int]":
+    def _match(self, truth: dict, found: dict) -> tuple[np.ndarray, np.ndarray, int]:
         """Judges the detections of one class.
 
         Args:
@@ -136,7 +136,7 @@ class VOCMetric(DetectionMetric):
         if not self.detections.image_ids:
             message = "no image was evaluated: mAP is 0"
         elif not averages:
-            message = "the evaluated images have no labelled object: there is nothing to measure"
+            message = "the evaluated images have no labeled object: there is nothing to measure"
         elif not len(self.detections.arrays()[0]):
             message = "nothing was detected: mAP is 0"
         else:

@@ -19,7 +19,7 @@ PIXEL_MAP = "pixel_map"
 def as_tensors(inputs: dict) -> dict:
     """Arrays as tensors and lists of arrays as lists of tensors; tensors stay as they are.
 
-    Pixels are normalised, and brought to [B, 3, H, W], on the device: pixel * map[0] + map[1].
+    Pixels are normalized, and brought to [B, 3, H, W], on the device: pixel * map[0] + map[1].
 
     Ground truth comes as a list, one array per image, when the images of a batch hold different
     numbers of objects. Values that no network can take (file names) are left out.
@@ -27,7 +27,7 @@ def as_tensors(inputs: dict) -> dict:
     converted = {}
     if PIXEL_MAP in inputs:
         pixels, pixel_map = (_tensor(inputs[key]) for key in ("image", PIXEL_MAP))
-        inputs = {**inputs, "image": _normalised(pixels, pixel_map)}
+        inputs = {**inputs, "image": _normalized(pixels, pixel_map)}
         del inputs[PIXEL_MAP]
     for key, value in inputs.items():
         if key in POSITION_KEYS or paddle.is_tensor(value):
@@ -43,7 +43,7 @@ def _tensor(value):
     return value if paddle.is_tensor(value) else paddle.to_tensor(value)
 
 
-def _normalised(pixels, pixel_map):
+def _normalized(pixels, pixel_map):
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W]."""
     slope, shift = pixel_map.reshape([2, 3, 1, 1])
     # Devices that cannot transpose uint8 can convert it.

@@ -1,6 +1,6 @@
 """Box arithmetic on paddle tensors; differentiable. `boxes_np.py` is the twin for numpy arrays.
 
-`boxes_xyxy` are corners x1, y1, x2, y2; `boxes_cxcywh` are centre and size, shape [..., 4], in any
+`boxes_xyxy` are corners x1, y1, x2, y2; `boxes_cxcywh` are center and size, shape [..., 4], in any
 unit. The pairwise overlaps (`iou` to `ciou`) compare two arrays of the same (or broadcastable)
 shape element by element and return [...]; `iou_matrix` compares everything with everything.
 """
@@ -14,15 +14,15 @@ EPS = 1e-9
 
 
 def xyxy_to_cxcywh(boxes_xyxy):
-    """Corners [..., 4] to centre and size [..., 4]."""
+    """Corners [..., 4] to center and size [..., 4]."""
     top_left, bottom_right = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
     return paddle.concat([(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1)
 
 
 def cxcywh_to_xyxy(boxes_cxcywh):
-    """Centre and size [..., 4] to corners [..., 4]."""
-    centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
-    return paddle.concat([centre - half, centre + half], axis=-1)
+    """Center and size [..., 4] to corners [..., 4]."""
+    center, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2
+    return paddle.concat([center - half, center + half], axis=-1)
 
 
 def box_area(boxes_xyxy):
@@ -53,7 +53,7 @@ def iou(boxes_a_xyxy, boxes_b_xyxy):
 
 
 def giou(boxes_a_xyxy, boxes_b_xyxy):
-    """Generalised IoU (arXiv:1902.09630): IoU - (hull - union) / hull, in [-1, 1]."""
+    """Generalized IoU (arXiv:1902.09630): IoU - (hull - union) / hull, in [-1, 1]."""
     common, union = _overlap(boxes_a_xyxy, boxes_b_xyxy)
     hull_size = _hull_size(boxes_a_xyxy, boxes_b_xyxy)
     hull = hull_size[..., 0] * hull_size[..., 1]
@@ -61,11 +61,11 @@ def giou(boxes_a_xyxy, boxes_b_xyxy):
 
 
 def diou(boxes_a_xyxy, boxes_b_xyxy):
-    """Distance IoU (arXiv:1911.08287): IoU - (centre distance / hull diagonal)^2, in [-1, 1]."""
+    """Distance IoU (arXiv:1911.08287): IoU - (center distance / hull diagonal)^2, in [-1, 1]."""
     diagonal_squared = _hull_size(boxes_a_xyxy, boxes_b_xyxy).square().sum(axis=-1)
-    centres_a = boxes_a_xyxy[..., :2] + boxes_a_xyxy[..., 2:]
-    centres_b = boxes_b_xyxy[..., :2] + boxes_b_xyxy[..., 2:]
-    distance_squared = (centres_a - centres_b).square().sum(axis=-1) / 4
+    centers_a = boxes_a_xyxy[..., :2] + boxes_a_xyxy[..., 2:]
+    centers_b = boxes_b_xyxy[..., :2] + boxes_b_xyxy[..., 2:]
+    distance_squared = (centers_a - centers_b).square().sum(axis=-1) / 4
     return iou(boxes_a_xyxy, boxes_b_xyxy) - distance_squared / (diagonal_squared + EPS)
 
 

@@ -1,7 +1,7 @@
 """Box arithmetic on numpy arrays, for the data pipeline and the metrics.
 
 `boxes.py` is the twin for paddle tensors. `boxes_xyxy` are corners x1, y1, x2, y2; `boxes_cxcywh`
-are centre and size. A function does not care whether the unit is pixels or a fraction of the image
+are center and size. A function does not care whether the unit is pixels or a fraction of the image
 unless it says so. Arrays have shape [..., 4]; no function changes its input.
 """
 
@@ -9,15 +9,15 @@ import numpy as np
 
 
 def xyxy_to_cxcywh(boxes_xyxy: np.ndarray) -> np.ndarray:
-    """Corners [..., 4] to centre and size [..., 4]."""
+    """Corners [..., 4] to center and size [..., 4]."""
     top_left, bottom_right = boxes_xyxy[..., :2], boxes_xyxy[..., 2:4]
     return np.concatenate([(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1)
 
 
 def cxcywh_to_xyxy(boxes_cxcywh: np.ndarray) -> np.ndarray:
-    """Centre and size [..., 4] to corners [..., 4]."""
-    centre, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:4] / 2
-    return np.concatenate([centre - half, centre + half], axis=-1)
+    """Center and size [..., 4] to corners [..., 4]."""
+    center, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:4] / 2
+    return np.concatenate([center - half, center + half], axis=-1)
 
 
 def box_area(boxes_xyxy: np.ndarray, offset: float = 0.0) -> np.ndarray:

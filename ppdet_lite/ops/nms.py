@@ -60,7 +60,7 @@ def candidate_limit(attributes: dict, num_classes: int, num_boxes: int = -1) -> 
     its threshold in every class, for which the operator needs half a minute per image.
 
     Detections of a trained network stay as they are: a candidate only ever suppresses worse ones,
-    so where the best of the picture fill the `keep_top_k` places, the rest cannot enter, and here
+    so where the best of the image fill the `keep_top_k` places, the rest cannot enter, and here
     40 candidates for each of 1000 places are let in. Where there are no more candidates than that,
     nothing changes at all.
 

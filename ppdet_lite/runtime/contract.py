@@ -12,23 +12,44 @@ from ppdet_lite.runtime.options import ENGINES
 from ppdet_lite.utils.visualize import check_utf8
 
 FORMAT_VERSION = 1
-"""Highest format_version of infer_cfg.yml that this code knows."""
+"""Highest format_version of infer_cfg.yml that this code knows, and the one that it writes."""
+
+STAGES = ("raw", "decoded", "nms")
+"""Where the graph ends: raw head outputs per level; boxes [N, M, 4] in pixels of the original
+images and scores [N, C, M]; detections [D, 6] and counts [N].
+"""
 
 TARGETS = ("any", "cpu")
-"""What an export can be made for, as the option --target of tools/export_model.py says."""
+"""What an export is made for: any engine and device, or engines on a CPU, where the same network is
+faster in another form (export/rewrite/cpu_forms.py). A network in which no layer gains is for
+any."""
 
 STRIDE = 32
 """Largest stride of the networks: the sides of their inputs are multiples of it."""
 
 CONFIG_FILE = "infer_cfg.yml"
-PARAMS_FILE = "model.pdiparams"
+MODEL_NAME = "model"
+GRAPH_FILE, LEGACY_GRAPH_FILE = f"{MODEL_NAME}.json", f"{MODEL_NAME}.pdmodel"
+PARAMS_FILE = f"{MODEL_NAME}.pdiparams"
+ONNX_FILE, PORTABLE_FILE = "model.onnx", "model_portable.onnx"
 GRAPH_FILES = {
-    "paddle": ("model.json", "model.pdmodel"),
-    "onnxruntime": ("model.onnx", "model_portable.onnx"),
-    "openvino": ("model_portable.onnx", "model.onnx"),
+    "paddle": (GRAPH_FILE, LEGACY_GRAPH_FILE),
+    "onnxruntime": (ONNX_FILE, PORTABLE_FILE),
+    "openvino": (PORTABLE_FILE, ONNX_FILE),
 }
 """Graph files by engine, the first that exists is taken. A portable .onnx holds no deformable
 convolution, which OpenVINO cannot read."""
+
+EXPORTED_FILES = (
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    PARAMS_FILE,
+    f"{PARAMS_FILE}.info",
+    ONNX_FILE,
+    PORTABLE_FILE,
+    CONFIG_FILE,
+)
+"""What an export may consist of; anything else in its folder is the user's."""
 
 _EXPORT_HINT = {
     "paddle": "tools/export_model.py writes one",
@@ -49,13 +70,13 @@ class ModelFolder:
     Attributes:
         graph, params: files of the network; `params` is None for an .onnx, which holds its own.
         settings: infer_cfg.yml.
-        preprocess: picture to network input.
+        preprocess: image to network input.
         class_names: by class index.
         category_ids: by class index, the category of the training data, which COCO results name;
             None where infer_cfg.yml has none.
         threshold: lowest score to draw unless another is asked for.
         input_hw: (height, width) of the network input; None where the export left it open.
-        batch: the only number of pictures the graph takes at once; None where it takes any.
+        batch: the only number of images the graph takes at once; None where it takes any.
 
     Raises:
         UserError: there is no such engine.
@@ -67,7 +88,7 @@ class ModelFolder:
         self,
         folder: Union[str, Path],
         engine: str = "paddle",
-        input_size: "Optional[Sequence[int]]" = None,
+        input_size: Optional[Sequence[int]] = None,
     ):
         if engine not in ENGINES:
             raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
@@ -142,7 +163,7 @@ class ModelFolder:
             )
         return settings
 
-    def _category_ids(self) -> "Optional[list[int]]":
+    def _category_ids(self) -> Optional[list[int]]:
         ids, count = self.settings.get("category_ids"), len(self.class_names)
         if ids is None:
             return None
@@ -154,7 +175,7 @@ class ModelFolder:
             )
         return ids
 
-    def _input_hw(self) -> "Optional[tuple[int, int]]":
+    def _input_hw(self) -> Optional[tuple[int, int]]:
         shape = self.settings.get("image_shape")
         if isinstance(shape, list) and len(shape) == 3:
             height, width = shape[1:]
@@ -162,7 +183,7 @@ class ModelFolder:
             return (height, width) if is_fixed else None
         return None
 
-    def _set_input_size(self, size: "list[int]") -> None:
+    def _set_input_size(self, size: list[int]) -> None:
         """Into the entries of `Preprocess` that make it; their values are checked with them."""
         if self.input_hw is not None or not self.settings.get("use_dynamic_shape", True):
             raise ConfigError(
@@ -222,8 +243,8 @@ def check_open_size(preprocess: Preprocess) -> None:
         )
 
 
-def check_size(preprocess: Preprocess, input_hw: "tuple[int, int]") -> None:
-    """The graph takes one size only, and fails deep inside for any other: two pictures, a wide and
+def check_size(preprocess: Preprocess, input_hw: tuple[int, int]) -> None:
+    """The graph takes one size only, and fails deep inside for any other: two images, a wide and
     a tall one, are prepared to see what they become.
 
     Raises:
@@ -242,7 +263,7 @@ def check_size(preprocess: Preprocess, input_hw: "tuple[int, int]") -> None:
             )
 
 
-def _wrong_size(preprocess: Preprocess, input_hw: "tuple[int, int]") -> tuple:
+def _wrong_size(preprocess: Preprocess, input_hw: tuple[int, int]) -> tuple:
     """Key, value and what is allowed for a list that gives another size than `input_hw`."""
     needed = list(input_hw)
     pad = None if preprocess.pad_args is None else list(preprocess.pad_args[0])

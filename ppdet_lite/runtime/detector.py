@@ -1,4 +1,4 @@
-"""One detector over all engines: pictures in, boxes out.
+"""One detector over all engines: images in, boxes out.
 
 from ppdet_lite.runtime.detector import Detector
 
@@ -91,8 +91,8 @@ class Detector:
             and Paddle's own kernels take over.
         enable_mkldnn_bfloat16: let oneDNN compute in bfloat16 where the CPU can.
         engine: "paddle", or for an .onnx "onnxruntime" or "openvino".
-        tensorrt: cache, calibration pictures and shapes for the TensorRT modes.
-        batch_size: the largest number of pictures at once, as far as it is known; TensorRT builds
+        tensorrt: cache, calibration images and shapes for the TensorRT modes.
+        batch_size: the largest number of images at once, as far as it is known; TensorRT builds
             its engine for it unless `tensorrt` names another.
         own_process: run Paddle in a process of its own, so that other threads of this one work
             while it computes; see engine_process.py. Call `close` at the end.
@@ -153,12 +153,12 @@ class Detector:
             close()
 
     @property
-    def class_names(self) -> "list[str]":
+    def class_names(self) -> list[str]:
         """By class index, as the training data named them."""
         return self.files.class_names
 
     @property
-    def category_ids(self) -> "Optional[list[int]]":
+    def category_ids(self) -> Optional[list[int]]:
         """By class index, the category of the training data; None where the export names none."""
         return self.files.category_ids
 
@@ -167,21 +167,21 @@ class Detector:
         """Lowest score to draw, as infer_cfg.yml says."""
         return self.files.threshold
 
-    def predict(self, images: "Sequence[np.ndarray]") -> "list[np.ndarray]":
-        """uint8 RGB pictures of any size, run as one batch.
+    def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """uint8 RGB images of any size, run as one batch.
 
         Returns:
-            For each picture float32 [M, 6]: class, score, x1, y1, x2, y2 in its pixels, the highest
+            For each image float32 [M, 6]: class, score, x1, y1, x2, y2 in its pixels, the highest
             score first (the network's own order is by class where its NMS is the greedy one).
         """
         return self.run([self.preprocess(image) for image in images])
 
-    def preprocess(self, image: np.ndarray) -> "dict[str, np.ndarray]":
+    def preprocess(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [H, W, 3] RGB -> the network's inputs for it, without the batch axis."""
         return self.files.preprocess(image)
 
-    def run(self, samples: "list[dict[str, np.ndarray]]") -> "list[np.ndarray]":
-        """The network on preprocessed pictures; see `predict` for the result."""
+    def run(self, samples: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
+        """The network on preprocessed images; see `predict` for the result."""
         if not samples:
             return []
         full = self._filled_up(samples)
@@ -191,11 +191,11 @@ class Detector:
 
     @property
     def fixed_batch(self) -> Optional[int]:
-        """The only number of pictures the network takes at once; fewer are filled up."""
+        """The only number of images the network takes at once; fewer are filled up."""
         return self.files.batch or self.engine.fixed_batch
 
-    def _filled_up(self, samples: "list[dict]") -> "list[dict]":
-        """A network for one batch size gets the last picture again where some are missing."""
+    def _filled_up(self, samples: list[dict]) -> list[dict]:
+        """A network for one batch size gets the last image again where some are missing."""
         batch = self.fixed_batch
         if batch is None or len(samples) == batch:
             return samples
@@ -204,7 +204,7 @@ class Detector:
                 "was exported with --batch" if self.files.batch else "has a TensorRT engine for"
             )
             raise UserError(
-                f"{self.files.path}: {len(samples)} pictures at once, but this model {reason} "
+                f"{self.files.path}: {len(samples)} images at once, but this model {reason} "
                 f"{batch}; --batch_size {batch} fits"
             )
         return samples + samples[-1:] * (batch - len(samples))
@@ -215,14 +215,14 @@ def best_first(rows: np.ndarray) -> np.ndarray:
     return rows[np.argsort(-rows[:, 1], kind="stable")]
 
 
-def stack_samples(samples: "list[dict[str, np.ndarray]]") -> "dict[str, np.ndarray]":
-    """Preprocessed pictures as a batch; a single one is not copied."""
+def stack_samples(samples: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Preprocessed images as a batch; a single one is not copied."""
     if len(samples) == 1:
         return {key: value[None] for key, value in samples[0].items()}
     shapes = {sample["image"].shape for sample in samples}
     if len(shapes) > 1:
         raise ConfigError(
-            f"pictures of different network input sizes {sorted(s[1:] for s in shapes)} cannot be "
+            f"images of different network input sizes {sorted(s[1:] for s in shapes)} cannot be "
             "one batch: use --batch_size 1"
         )
     return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}

@@ -15,11 +15,11 @@ TRT_SIDES = {"min": 320, "opt": 640, "max": 1280}
 SOURCES = ("image_file", "image_dir", "video_file", "camera_id", "rtsp")
 
 DEFAULT_THREADS = min(core_count(), 8)
-"""More threads seldom help a single picture."""
+"""More threads seldom help a single image."""
 MOST_THREADS = 1024
 
 DESCRIPTION = (
-    "Runs an exported model on pictures, a video, a camera or a stream; draws what it finds and "
+    "Runs an exported model on images, a video, a camera or a stream; draws what it finds and "
     "writes it as JSON."
 )
 
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _switches() -> "tuple[dict, dict]":
+def _switches() -> tuple[dict, dict]:
     """Arguments of an option that is on or off by default: a bare `--name` turns it on, and
     PaddleDetection's users write `--name True`."""
     switch = {"nargs": "?", "const": True, "type": true_or_false, "metavar": "true|false"}
@@ -64,8 +64,8 @@ def _switches() -> "tuple[dict, dict]":
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input, one of")
     add = group.add_mutually_exclusive_group(required=True).add_argument
-    add("--image_file", nargs="+", metavar="PICTURE", help="one or more pictures")
-    add("--image_dir", metavar="FOLDER", help="all pictures below a folder")
+    add("--image_file", nargs="+", metavar="IMAGE", help="one or more images")
+    add("--image_dir", metavar="FOLDER", help="all images below a folder")
     add("--video_file", metavar="VIDEO", help="a video file")
     add("--camera_id", type=whole, metavar="N", help="number of a camera of this machine, from 0")
     add("--rtsp", metavar="URL", help="a stream: rtsp://..., or any other that OpenCV opens")
@@ -87,7 +87,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml)",
     )
-    add("--save_images", **on, help="false: no pictures and no video, JSON only (default: true)")
+    add("--save_images", **on, help="false: no images and no video, JSON only (default: true)")
     add(
         "--save_results",
         **off,
@@ -96,7 +96,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     add(
         "--run_benchmark",
         **off,
-        help="print the times of each stage for the first picture instead of writing results",
+        help="print the times of each stage for the first image instead of writing results",
     )
     add("--repeats", type=positive, default=20, metavar="N", help="runs of the benchmark")
 
@@ -105,7 +105,7 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("device and engine").add_argument
     on, off = _switches()
     add("--device", default="CPU", type=str.upper, choices=DEVICES, help="default: CPU")
-    add("--batch_size", type=positive, default=1, metavar="N", help="pictures per run (default: 1)")
+    add("--batch_size", type=positive, default=1, metavar="N", help="images per run (default: 1)")
     add(
         "--engine",
         choices=ENGINES,
@@ -148,7 +148,7 @@ def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
     add(
         "--calib_dir",
         metavar="FOLDER",
-        help="pictures from which trt_int8 learns its value ranges on its first run",
+        help="images from which trt_int8 learns its value ranges on its first run",
     )
     for name, default in TRT_SIDES.items():
         add(

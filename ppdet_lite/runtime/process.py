@@ -35,7 +35,7 @@ class EngineProcess:
         UserError: what opening the engine raised there.
     """
 
-    def __init__(self, files, options: dict, shape: "Optional[tuple[int, ...]]" = None):
+    def __init__(self, files, options: dict, shape: Optional[tuple[int, ...]] = None):
         self.path = files.path
         self._ended = ""  # why it cannot run any more
         context = multiprocessing.get_context("spawn")
@@ -56,7 +56,7 @@ class EngineProcess:
         self.kernels, self.device = facts["kernels"], facts["device"]
         self.fixed_batch, self.input_names = facts["fixed_batch"], facts["input_names"]
 
-    def run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name -> the graph's outputs in its order.
 
         Raises:

@@ -8,7 +8,7 @@ from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.runtime.tensorrt.setup import TensorRTOptions
-from ppdet_lite.utils.visualize import detect_and_save, list_pictures
+from ppdet_lite.utils.visualize import detect_and_save, list_images
 
 
 def run(args) -> None:
@@ -19,14 +19,14 @@ def run(args) -> None:
     """
     _check(args)
     if args.image_file or args.image_dir:
-        pictures = _pictures(args)
+        images = _images(args)
         detector = _detector(args)
         if args.run_benchmark:
             from ppdet_lite.runtime.stage_times import benchmark
 
-            print(benchmark(detector, pictures[0], args.repeats, args.batch_size))
+            print(benchmark(detector, images[0], args.repeats, args.batch_size))
             return
-        _run_pictures(args, detector, pictures)
+        _run_images(args, detector, images)
         return
     source = _open_source(args)  # before the model, so that a closed camera costs no time
     detector = _detector(args, own_process=True)
@@ -45,10 +45,10 @@ def _check(args) -> None:
     threshold = args.threshold
     if threshold is not None and not 0 <= threshold <= 1:
         raise ConfigError(f"--threshold: found {threshold}, allowed: 0 to 1")
-    has_pictures = bool(args.image_file or args.image_dir)
-    if args.run_benchmark and not has_pictures:
+    has_images = bool(args.image_file or args.image_dir)
+    if args.run_benchmark and not has_images:
         raise ConfigError("--run_benchmark needs --image_file or --image_dir")
-    if args.max_frames is not None and has_pictures:
+    if args.max_frames is not None and has_images:
         raise ConfigError("--max_frames needs --video_file, --camera_id or --rtsp")
     if args.use_openvino and args.engine not in (None, "openvino"):
         raise ConfigError(f"--use_openvino and --engine {args.engine}: give one of them")
@@ -78,23 +78,23 @@ def _detector(args, own_process: bool = False) -> Detector:
     )
 
 
-# --------------------------------------------------------------------------------------- pictures
-def _pictures(args) -> "list[Path]":
+# --------------------------------------------------------------------------------------- images
+def _images(args) -> list[Path]:
     if args.image_dir:
-        return list_pictures(args.image_dir, skip=args.output_dir)
-    pictures = [Path(path) for path in args.image_file]
-    for picture in pictures:
-        if not picture.is_file():
-            reason = "is a folder: use --image_dir" if picture.is_dir() else "no such picture"
-            raise DataError(f"--image_file {picture}: {reason}")
-    return pictures
+        return list_images(args.image_dir, skip=args.output_dir)
+    images = [Path(path) for path in args.image_file]
+    for image in images:
+        if not image.is_file():
+            reason = "is a folder: use --image_dir" if image.is_dir() else "no such image"
+            raise DataError(f"--image_file {image}: {reason}")
+    return images
 
 
-def _run_pictures(args, detector: Detector, pictures: "list[Path]") -> None:
+def _run_images(args, detector: Detector, images: list[Path]) -> None:
     detect_and_save(
         detector.predict,
         decode_image,
-        pictures,
+        images,
         Path(args.image_dir) if args.image_dir else None,
         args.output_dir,
         detector.class_names,

@@ -53,8 +53,8 @@ def prepare_device(cfg) -> str:
     return device
 
 
-def normalises_on_device() -> bool:
-    """Whether batches go to the device as uint8 pixels and are normalised there: a quarter of the
+def normalizes_on_device() -> bool:
+    """Whether batches go to the device as uint8 pixels and are normalized there: a quarter of the
     bytes to copy, and less work for the processor. On a CPU the reader's one pass is faster.
     """
     return paddle.get_device() != "cpu"
@@ -210,10 +210,10 @@ def warn_of_last_epochs(reader, model, epochs: int) -> None:
 
 
 def check_files(dataset, allowed_share: float = 0.0) -> None:
-    """Looks for pictures that are not there, so that hours of work do not end at one of them.
+    """Looks for images that are not there, so that hours of work do not end at one of them.
 
     Args:
-        allowed_share: up to this share of missing pictures there is only a warning, because the
+        allowed_share: up to this share of missing images there is only a warning, because the
             reader leaves them out.
 
     Raises:
@@ -226,7 +226,7 @@ def check_files(dataset, allowed_share: float = 0.0) -> None:
         return
     more = f" and {len(missing) - _FILES_SHOWN} more" if len(missing) > _FILES_SHOWN else ""
     what = (
-        f"{_name(dataset)}: {len(missing)} of {len(dataset)} pictures do not exist: "
+        f"{_name(dataset)}: {len(missing)} of {len(dataset)} images do not exist: "
         f"{', '.join(missing[:_FILES_SHOWN])}{more}."
     )
     if len(missing) > allowed_share * len(dataset):

@@ -14,7 +14,7 @@ from ppdet_lite.core.workspace import create, merge_config
 from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox
 from ppdet_lite.data.transforms.normalize import NormalizeImage
 from ppdet_lite.modeling.build_detector import build_detector
-from ppdet_lite.modeling.layers.norm import synchronise_norms
+from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.hooks.average import EMAHook
 from ppdet_lite.train.hooks.checkpoints import BestModelHook, CheckpointHook
@@ -33,7 +33,7 @@ from ppdet_lite.train.preflight import (
     check_files,
     check_input_sizes,
     init_ranks,
-    normalises_on_device,
+    normalizes_on_device,
     output_folder,
     prepare_device,
     set_seed,
@@ -124,7 +124,7 @@ def build_trainer(
     seed = set_seed(cfg, ranks)
     reader = create("TrainReader", cfg)
     reader.seed, reader.rank, reader.world_size = seed, ranks.rank, ranks.world_size
-    reader.raw_pixels = normalises_on_device()
+    reader.raw_pixels = normalizes_on_device()
     dataset = reader.dataset
     evaluator = _checked_evaluator(cfg, dataset, evaluate)
     accumulate_steps = int(cfg.get("accumulate_steps", 1) or 1)
@@ -141,7 +141,7 @@ def build_trainer(
     if resume_state is None:
         _load_pretrained(model, cfg, ranks)
     if _wants_sync_bn(cfg, device, ranks):
-        synchronise_norms(model)
+        synchronize_norms(model)
     scheduler = _learning_rate(cfg, ranks, reader, accumulate_steps, steps_per_epoch)
     optimizer = create("OptimizerBuilder", cfg)(scheduler, model.parameters())
     precision = Precision.from_config(cfg, device)
@@ -209,12 +209,12 @@ def _hooks(cfg, folder: str, meta: dict, evaluator) -> list:
 
 def _vdl_hook(cfg, reader, vdl_log_dir: Optional[str], folder: str) -> VisualDLHook:
     transforms = [*reader.sample_transforms, *reader.batch_transforms]
-    normalisation = next((t for t in transforms if isinstance(t, NormalizeImage)), None)
+    normalization = next((t for t in transforms if isinstance(t, NormalizeImage)), None)
     return VisualDLHook(
         vdl_log_dir or os.path.join(folder, "vdl"),
         int(cfg.get("log_iter", 20)),
-        normalisation.settings if normalisation is not None else {},
-        centres=any(isinstance(t, BboxXYXY2XYWH) for t in transforms),
+        normalization.settings if normalization is not None else {},
+        centers=any(isinstance(t, BboxXYXY2XYWH) for t in transforms),
         fractions=any(isinstance(t, NormalizeBox) for t in transforms),
     )
 

@@ -266,7 +266,7 @@ class LearningRate:
         """Iterations until the warm-up ends (0 without one)."""
         return self.warmup.length(steps_per_epoch) if self.warmup is not None else 0
 
-    def remarks(self, steps_per_epoch: int, epochs: int) -> "list[str]":
+    def remarks(self, steps_per_epoch: int, epochs: int) -> list[str]:
         """What does not fit the length of the training: `epoch` alone moves nothing of it."""
         lines = []
         total, warmup = epochs * steps_per_epoch, self.warmup_steps(steps_per_epoch)

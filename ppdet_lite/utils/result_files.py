@@ -1,6 +1,6 @@
-"""The files around detections: which pictures are read, and what is written for them.
+"""The files around detections: which images are read, and what is written for them.
 
-Detections are rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the picture.
+Detections are rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the image.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""File name endings that count as pictures when a folder is walked."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""File name endings that count as images when a folder is walked."""
 
 
 RESULTS_FILE = "bbox.json"
@@ -41,7 +41,7 @@ def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
 # ------------------------------------------------------------------------------------- result files
 def detection_records(
     bbox: np.ndarray, class_names: Sequence[str], threshold: float = 0.0
-) -> "list[dict]":
+) -> list[dict]:
     """Detections as plain dicts: class_id, class_name, score, box [x1, y1, x2, y2] in pixels; best
     score first."""
     return [
@@ -61,7 +61,7 @@ def coco_records(
     file_name: str,
     threshold: float = 0.0,
     category_ids: Optional[Sequence[int]] = None,
-) -> "list[dict]":
+) -> list[dict]:
     """Detections in the COCO results format (bbox = x, y, width, height), with the file name
     beside.
 
@@ -96,15 +96,15 @@ def _category(class_id: int, category_ids: Optional[Sequence[int]]) -> int:
     return int(category_ids[class_id])
 
 
-def result_suffix(picture: Path) -> str:
-    """The ending of a picture's drawn result: its own, or .jpg where OpenCV cannot write that."""
-    ending = picture.suffix.lower()
-    if ending in PICTURE_SUFFIXES and cv2.haveImageWriter(f"x{ending}"):
-        return picture.suffix
+def result_suffix(image: Path) -> str:
+    """The ending of an image's drawn result: its own, or .jpg where OpenCV cannot write that."""
+    ending = image.suffix.lower()
+    if ending in IMAGE_SUFFIXES and cv2.haveImageWriter(f"x{ending}"):
+        return image.suffix
     return ".jpg"
 
 
-def write_picture(path: Union[str, Path], image_rgb: np.ndarray) -> None:
+def write_image(path: Union[str, Path], image_rgb: np.ndarray) -> None:
     """Write uint8 RGB in the format of the file name's ending, replacing a file that is there at
     once.
 
@@ -164,17 +164,15 @@ def _replace_file(path: Path, data: bytes) -> None:
         raise ImageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-# ----------------------------------------------------------------------------------- input pictures
-def list_pictures(
-    folder: Union[str, Path], skip: Optional[Union[str, Path]] = None
-) -> "list[Path]":
-    """All pictures below `folder`, sub-folders included, in a stable order.
+# ----------------------------------------------------------------------------------- input images
+def list_images(folder: Union[str, Path], skip: Optional[Union[str, Path]] = None) -> list[Path]:
+    """All images below `folder`, sub-folders included, in a stable order.
 
     Files with another ending, hidden files and folders, and the folder `skip` (results of an
     earlier run) are left out.
 
     Raises:
-        DataError: no such folder, or no picture in it.
+        DataError: no such folder, or no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -187,28 +185,28 @@ def list_pictures(
         folders[:] = sorted(
             name for name in folders if name[0] != "." and (here / name).resolve() != skipped
         )
-        names = (n for n in files if n[0] != "." and n.lower().endswith(PICTURE_SUFFIXES))
+        names = (n for n in files if n[0] != "." and n.lower().endswith(IMAGE_SUFFIXES))
         found.extend(here / name for name in sorted(names))
     if not found:
-        endings = " ".join(PICTURE_SUFFIXES)
-        raise DataError(f"{folder}: no pictures in this folder or below it (looked for {endings})")
+        endings = " ".join(IMAGE_SUFFIXES)
+        raise DataError(f"{folder}: no images in this folder or below it (looked for {endings})")
     return found
 
 
-def output_stems(pictures: Iterable[Path], root: Optional[Path], output_dir: Path) -> "list[Path]":
-    """Where the results of each picture go, without ending: sub-folders of `root` are kept, equal
+def output_stems(images: Iterable[Path], root: Optional[Path], output_dir: Path) -> list[Path]:
+    """Where the results of each image go, without ending: sub-folders of `root` are kept, equal
     stems kept apart.
 
     `a/x.jpg` becomes `<output_dir>/a/x`; a second `a/x.png` becomes `<output_dir>/a/x_png`, a
-    further one gets a number. `bbox.json` is the file of all detections, so a picture of that name
+    further one gets a number. `bbox.json` is the file of all detections, so an image of that name
     is kept apart from it in the same way.
 
     Raises:
-        DataError: a result would be written over the picture itself.
+        DataError: a result would be written over the image itself.
     """
     stems, used = [], {str(Path(output_dir) / Path(RESULTS_FILE).stem).lower()}
-    for picture in pictures:
-        relative = picture.relative_to(root) if root else Path(picture.name)
+    for image in images:
+        relative = image.relative_to(root) if root else Path(image.name)
         stem = Path(output_dir) / relative.with_suffix("")
         if str(stem).lower() in used:
             stem = stem.with_name(f"{stem.name}_{relative.suffix[1:].lower() or 2}")
@@ -216,9 +214,9 @@ def output_stems(pictures: Iterable[Path], root: Optional[Path], output_dir: Pat
         while str(stem).lower() in used:
             stem, count = base.with_name(f"{base.name}_{count}"), count + 1
         used.add(str(stem).lower())
-        if stem.parent.resolve() == picture.parent.resolve():
+        if stem.parent.resolve() == image.parent.resolve():
             raise DataError(
-                f"{picture}: its result would be written into the picture's own folder "
+                f"{image}: its result would be written into the image's own folder "
                 f"{stem.parent}; give another --output_dir"
             )
         stems.append(stem)
@@ -226,9 +224,9 @@ def output_stems(pictures: Iterable[Path], root: Optional[Path], output_dir: Pat
 
 
 def raise_unreadable(failures: Sequence[str], total: int) -> None:
-    """One ImageError that names every picture that could not be read; nothing for none."""
+    """One ImageError that names every image that could not be read; nothing for none."""
     if len(failures) == 1:
         raise ImageError(failures[0])
     if failures:
         listed = "".join(f"\n  - {failure}" for failure in failures)
-        raise ImageError(f"{len(failures)} of {total} pictures cannot be read:{listed}")
+        raise ImageError(f"{len(failures)} of {total} images cannot be read:{listed}")

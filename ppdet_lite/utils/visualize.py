@@ -1,7 +1,7 @@
-"""Pictures of detections, and the files that are written for them: numpy and OpenCV only.
+"""Images of detections, and the files that are written for them: numpy and OpenCV only.
 
-Detections are rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the picture, as the
-detector returns them. Everything drawn follows the size of the picture, so that boxes and labels
+Detections are rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the image, as the
+detector returns them. Everything drawn follows the size of the image, so that boxes and labels
 can be read on 64 px and on 6000 px alike. Training (example images), tools/infer.py and
 deploy/python use these same functions.
 """
@@ -22,12 +22,12 @@ from ppdet_lite.utils.result_files import (
     coco_records,
     confident_rows,
     detection_records,
-    list_pictures,
+    list_images,
     output_stems,
     raise_unreadable,
     result_suffix,
+    write_image,
     write_json,
-    write_picture,
 )
 
 __all__ = [
@@ -35,12 +35,12 @@ __all__ = [
     "class_color",
     "detect_and_save",
     "draw_detections",
-    "list_pictures",
+    "list_images",
     "save_detections",
 ]
 
 READABLE_SIDE = 320
-"""Pictures whose longer side is below this are enlarged by a whole factor before they are drawn
+"""Images whose longer side is below this are enlarged by a whole factor before they are drawn
 into a result file."""
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -50,9 +50,9 @@ _MIN_TEXT_PX = 8
 _MIN_SHRUNK_TEXT_PX = 6
 
 
-# ------------------------------------------------------------------------------------------ colours
-def class_color(class_id: int) -> "tuple[int, int, int]":
-    """RGB colour of a class: the same in every run, and well apart for neighbouring class numbers.
+# ------------------------------------------------------------------------------------------ colors
+def class_color(class_id: int) -> tuple[int, int, int]:
+    """RGB color of a class: the same in every run, and well apart for neighboring class numbers.
 
     Hues follow the golden angle, so any number of classes is spread evenly over the circle;
     saturation and brightness alternate to keep classes apart that come close in hue.
@@ -63,7 +63,7 @@ def class_color(class_id: int) -> "tuple[int, int, int]":
     return tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def text_color(background: "tuple[int, int, int]") -> "tuple[int, int, int]":
+def text_color(background: tuple[int, int, int]) -> tuple[int, int, int]:
     """Black or white, whichever stands out more on `background` (RGB): WCAG 2's luminance."""
     linear = [
         (c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background
@@ -74,7 +74,7 @@ def text_color(background: "tuple[int, int, int]") -> "tuple[int, int, int]":
 
 # ------------------------------------------------------------------------------------------ drawing
 class _Label(NamedTuple):
-    """A text with its box in pixels of the picture; `baseline` is the room below the text's base
+    """A text with its box in pixels of the image; `baseline` is the room below the text's base
     line."""
 
     text: str
@@ -101,21 +101,21 @@ def draw_detections(
     threshold: float = 0.5,
     min_side: int = 0,
 ) -> np.ndarray:
-    """Draw boxes in class colours with labels "name 0.87".
+    """Draw boxes in class colors with labels "name 0.87".
 
     Args:
         image_rgb: uint8 [H, W, 3]; it is not changed.
         bbox: [M, 6] class index, score, x1, y1, x2, y2 in pixels.
         class_names: by class index.
         threshold: detections with a lower score are not drawn.
-        min_side: pictures whose longer side is shorter than this are first enlarged by a whole
-            factor, which makes the labels of very small pictures readable. 0 keeps the size.
+        min_side: images whose longer side is shorter than this are first enlarged by a whole
+            factor, which makes the labels of very small images readable. 0 keeps the size.
     Returns:
-        uint8 RGB; [H, W, 3], or a whole multiple of it when the picture was enlarged.
+        uint8 RGB; [H, W, 3], or a whole multiple of it when the image was enlarged.
     """
     if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
         raise ValueError(
-            f"expected a uint8 picture [H, W, 3], got {image_rgb.dtype} {list(image_rgb.shape)}"
+            f"expected a uint8 image [H, W, 3], got {image_rgb.dtype} {list(image_rgb.shape)}"
         )
     factor = -(-min_side // max(image_rgb.shape[:2]))
     canvas = np.ascontiguousarray(image_rgb).copy()
@@ -135,12 +135,12 @@ def draw_detections(
 
 
 def line_width(size_hw) -> int:
-    """Width in pixels of the lines of a box on a picture of (height, width)."""
+    """Width in pixels of the lines of a box on an image of (height, width)."""
     return max(1, round(_extent(size_hw) / 320))
 
 
 def _extent(size_hw) -> float:
-    """One length that stands for the size of a picture: the geometric mean of its sides, limited
+    """One length that stands for the size of an image: the geometric mean of its sides, limited
     for thin strips."""
     height, width = size_hw
     return min((height * width) ** 0.5, 2.0 * min(height, width))
@@ -154,7 +154,7 @@ def _draw_box(canvas: np.ndarray, row: np.ndarray) -> None:
     cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line_width(canvas.shape[:2]))
 
 
-def _place_labels(size_hw, rows: np.ndarray, class_names: Sequence[str]) -> "list[_Label]":
+def _place_labels(size_hw, rows: np.ndarray, class_names: Sequence[str]) -> list[_Label]:
     """A label per row. In falling score order each takes the first of its places that covers no
     earlier label."""
     labels = []
@@ -170,7 +170,7 @@ def _place_labels(size_hw, rows: np.ndarray, class_names: Sequence[str]) -> "lis
     return labels
 
 
-def _corners(label: _Label, box_px: np.ndarray) -> "list[tuple[float, float]]":
+def _corners(label: _Label, box_px: np.ndarray) -> list[tuple[float, float]]:
     """Top-left corners a label may take, best first: above the box, inside its top, below it,
     inside its bottom."""
     x1, y1, x2, y2 = box_px
@@ -186,14 +186,14 @@ def _corners(label: _Label, box_px: np.ndarray) -> "list[tuple[float, float]]":
 
 
 def _inside(label: _Label, x: float, y: float, size_hw) -> _Label:
-    """`label` at (x, y), moved so that it lies inside the picture."""
+    """`label` at (x, y), moved so that it lies inside the image."""
     x = min(max(round(x), 0), max(size_hw[1] - label.width, 0))
     y = min(max(round(y), 0), max(size_hw[0] - label.height, 0))
     return label._replace(x=int(x), y=int(y))
 
 
 def _fit_label(size_hw, name: str, score: str) -> _Label:
-    """Label in the text size of the picture; if too wide, smaller down to a limit, then with the
+    """Label in the text size of the image; if too wide, smaller down to a limit, then with the
     name cut short."""
     height, width = size_hw
     text_px = max(_MIN_TEXT_PX, _extent(size_hw) / 42)
@@ -221,7 +221,7 @@ def _measure(text: str, text_px: float) -> _Label:
     )
 
 
-def _draw_label(canvas: np.ndarray, label: _Label, color: "tuple[int, int, int]") -> None:
+def _draw_label(canvas: np.ndarray, label: _Label, color: tuple[int, int, int]) -> None:
     corner = (label.x + label.width - 1, label.y + label.height - 1)
     cv2.rectangle(canvas, (label.x, label.y), corner, color, cv2.FILLED)
     base = (label.x + label.pad, label.y + label.height - label.pad - label.baseline)
@@ -237,7 +237,7 @@ def _draw_label(canvas: np.ndarray, label: _Label, color: "tuple[int, int, int]"
     )
 
 
-# ------------------------------------------------------------------------------ pictures to results
+# ------------------------------------------------------------------------------ images to results
 def save_detections(
     stem: Union[str, Path],
     suffix: str,
@@ -246,9 +246,9 @@ def save_detections(
     class_names: Sequence[str],
     threshold: float,
     source: str,
-    picture: bool = True,
-) -> "list[Path]":
-    """Write `<stem><suffix>` (the picture with its detections) and `<stem>.json` beside it; returns
+    image: bool = True,
+) -> list[Path]:
+    """Write `<stem><suffix>` (the image with its detections) and `<stem>.json` beside it; returns
     the paths."""
     json_path = Path(f"{stem}.json")
     height, width = image_rgb.shape[:2]
@@ -260,17 +260,17 @@ def save_detections(
         "detections": detection_records(bbox, class_names, threshold),
     }
     written = [json_path]
-    if picture:
+    if image:
         drawn = draw_detections(image_rgb, bbox, class_names, threshold, min_side=READABLE_SIDE)
-        picture_path = Path(f"{stem}{suffix}")
-        write_picture(picture_path, drawn)
-        written.insert(0, picture_path)
+        image_path = Path(f"{stem}{suffix}")
+        write_image(image_path, drawn)
+        written.insert(0, image_path)
     write_json(json_path, content)
     return written
 
 
-class _Picture(NamedTuple):
-    """A picture that waits for its detections; `number` is its place in the list of all."""
+class _Waiting(NamedTuple):
+    """An image that waits for its detections; `number` is its place in the list of all."""
 
     number: int
     path: Path
@@ -279,9 +279,9 @@ class _Picture(NamedTuple):
 
 
 def detect_and_save(
-    detect: Callable[["list[np.ndarray]"], "list[np.ndarray]"],
+    detect: Callable[[list[np.ndarray]], list[np.ndarray]],
     decode: Callable[[Path], np.ndarray],
-    pictures: Sequence[Path],
+    paths: Sequence[Path],
     root: Optional[Path],
     output_dir: Union[str, Path],
     class_names: Sequence[str],
@@ -290,73 +290,73 @@ def detect_and_save(
     save_images: bool = True,
     save_results: bool = False,
     category_ids: Optional[Sequence[int]] = None,
-) -> "dict[str, np.ndarray]":
-    """Detects on pictures and writes what was found: a drawn picture and a JSON for each.
+) -> dict[str, np.ndarray]:
+    """Detects on images and writes what was found: a drawn image and a JSON for each.
 
     Args:
-        detect: uint8 RGB pictures, at most `batch_size`, to their detections [M, 6].
-        decode: a path to a uint8 RGB picture.
-        pictures, root: as `list_pictures` found them below `root`; None for single pictures.
+        detect: uint8 RGB images, at most `batch_size`, to their detections [M, 6].
+        decode: a path to a uint8 RGB image.
+        paths, root: as `list_images` found them below `root`; None for single images.
         threshold: lowest score that is drawn and written.
         save_images: draw; without it only the JSON is written.
         save_results: also write all detections, whatever their score, into
             `<output_dir>/bbox.json`, COCO results format; after Ctrl-C or an error those so far.
-            The image_id is the place in `pictures`, from 0, whether others can be read or not.
+            The image_id is the place in `paths`, from 0, whether others can be read or not.
         category_ids: as `coco_records` takes them.
 
     Returns:
-        All detections [M, 6] by picture path.
+        All detections [M, 6] by image path.
 
     Raises:
         ConfigError: a threshold that is not a score.
-        ImageError: pictures that cannot be read, all named, after the others have been done.
+        ImageError: images that cannot be read, all named, after the others have been done.
     """
     if not 0 <= threshold <= 1:
         raise ConfigError(f"threshold of the score: found {threshold}, allowed: 0 to 1")
-    stems = output_stems(pictures, root, Path(output_dir))
+    stems = output_stems(paths, root, Path(output_dir))
     waiting, done, failures, is_whole = [], [], [], False
     try:
-        with progress_bar(total=len(pictures), desc="detecting", unit="picture") as bar:
-            for number, (path, stem) in enumerate(zip(pictures, stems)):
+        with progress_bar(total=len(paths), desc="detecting", unit="image") as bar:
+            for number, (path, stem) in enumerate(zip(paths, stems)):
                 try:
-                    waiting.append(_Picture(number, path, stem, decode(path)))
+                    waiting.append(_Waiting(number, path, stem, decode(path)))
                 except ImageError as error:
                     get_logger().error("%s", error)
                     failures.append(str(error))
-                if waiting and (len(waiting) == batch_size or number == len(pictures) - 1):
-                    boxes = detect([picture.image for picture in waiting])
-                    for picture, bbox in zip(waiting, boxes):
-                        _save(picture, bbox, class_names, threshold, save_images)
-                        done.append((bbox, picture.number, str(picture.path)))
+                if waiting and (len(waiting) == batch_size or number == len(paths) - 1):
+                    boxes = detect([item.image for item in waiting])
+                    for item, bbox in zip(waiting, boxes):
+                        _save(item, bbox, class_names, threshold, save_images)
+                        done.append((bbox, item.number, str(item.path)))
                     waiting = []
                 bar.update(1)
         is_whole = True
     finally:
         if save_results and (done or is_whole):
             _save_all(Path(output_dir) / RESULTS_FILE, done, category_ids)
-    raise_unreadable(failures, len(pictures))
+    raise_unreadable(failures, len(paths))
     return {path: bbox for bbox, _, path in done}
 
 
 def _save(
-    picture: _Picture, bbox: np.ndarray, class_names: Sequence[str], threshold: float, draw: bool
+    item: _Waiting, bbox: np.ndarray, class_names: Sequence[str], threshold: float, draw: bool
 ) -> None:
-    """The files of one picture, and a line about them."""
+    """The files of one image, and a line about them."""
     written = save_detections(
-        picture.stem,
-        result_suffix(picture.path),
-        picture.image,
+        item.stem,
+        result_suffix(item.path),
+        item.image,
         bbox,
         class_names,
         threshold,
-        str(picture.path),
+        str(item.path),
         draw,
     )
     count = len(confident_rows(bbox, threshold))
-    get_logger().info("%s: %d detections, written to %s", picture.path, count, written[0])
+    get_logger().info("%s: %d detections, written to %s", item.path, count, written[0])
 
 
-def _save_all(path: Path, done: "list[tuple]", category_ids: Optional[Sequence[int]]) -> None:
+def _save_all(path: Path, done: list[tuple], category_ids: Optional[Sequence[int]]) -> None:
     """The COCO results of all (detections, image_id, file name)."""
     records = []
     for bbox, number, name in done:

@@ -139,9 +139,9 @@ def test_an_engine_that_fails_is_left_out(jpegs):
         protocol.run_benchmark([bad], PREPROCESS, jpegs, 1, 1, {}, progress=lines.append)
 
 
-def test_a_broken_picture_is_named(tmp_path):
+def test_a_broken_image_is_named(tmp_path):
     path = tmp_path / "a.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     with pytest.raises(ImageError, match=str(path)):
         protocol.run_benchmark([contestant("a", [])], PREPROCESS, [path], 1, 1, {})
 
@@ -255,8 +255,8 @@ def test_an_engine_that_fell_back_is_not_measured():
 # --------------------------------------------------------------------------------------- the tool
 def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
     cfg = load_config(small_config)
-    picture = tmp_path / "a.png"
-    picture.write_bytes(b"")
+    image = tmp_path / "a.png"
+    image.write_bytes(b"")
     cases = [
         (
             runner.Settings(engines=("fast",)),
@@ -266,7 +266,7 @@ def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
         (runner.Settings(input_size=(1, 2, 3)), UserError, "--input-size: found 1 2 3, allowed"),
         (runner.Settings(stages=("nms",)), ConfigError, "--stages: raw, the network alone,"),
         (
-            runner.Settings(images=(str(picture),)),
+            runner.Settings(images=(str(image),)),
             DataError,
             "a.png: the benchmark reads JPEG files only",
         ),
@@ -292,7 +292,7 @@ def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
         runner.run(cfg, [], None, nowhere, lambda text: None)
 
 
-def test_folders_of_pictures_may_hold_others(jpegs, tmp_path):
+def test_folders_of_images_may_hold_others(jpegs, tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4, 3), np.uint8))
     assert runner._jpegs([str(tmp_path)], tmp_path) == jpegs
 

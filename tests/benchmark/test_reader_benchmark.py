@@ -60,7 +60,7 @@ def make_config(small_config, tiny_coco, tmp_path):
 def test_numbers_are_complete_and_agree(make_config):
     result = benchmark_readers(make_config(), workers=[2, 0], batches=5, repeat=2)
     train, evaluation = result["readers"]["train"], result["readers"]["eval"]
-    assert (train["pictures_per_sample"], evaluation["pictures_per_sample"]) == (2, 1)
+    assert (train["images_per_sample"], evaluation["images_per_sample"]) == (2, 1)
     assert (train["batch_size"], evaluation["batch_size"]) == (2, 3)
     for reader in (train, evaluation):
         assert reader["rendered_by"] == []
@@ -92,16 +92,16 @@ def test_steps_go_by_the_names_of_the_list(make_config):
     assert {"decode (pixels)", "stack (ground truth)"} <= set(names)
 
 
-def test_pixels_normalised_on_the_device_or_by_the_reader(make_config):
+def test_pixels_normalized_on_the_device_or_by_the_reader(make_config):
     places = ["host", "device"]
     result = benchmark_readers(make_config(), ["eval"], [1, 0], 2, repeat=1, normalize=places)
     reader = result["readers"]["eval"]
     found = [(run["normalize"], run["workers"], run["speedup"] == 1) for run in reader["runs"]]
     expected = [("host", 0, True), ("host", 1, False), ("device", 0, True), ("device", 1, False)]
     assert found == expected
-    assert "normalise and layout" in [step["step"] for step in reader["steps"]]  # of the first
+    assert "normalize and layout" in [step["step"] for step in reader["steps"]]  # of the first
     on_device = benchmark_readers(make_config(), ["eval"], [0], 2, repeat=1)["readers"]["eval"]
-    assert "normalise and layout" not in [step["step"] for step in on_device["steps"]]
+    assert "normalize and layout" not in [step["step"] for step in on_device["steps"]]
 
 
 def test_measured_runs_are_not_slowed_by_the_step_clock(make_config):
@@ -138,14 +138,14 @@ def test_a_cache_is_filled_before_it_is_measured(make_config, kind):
     cfg = make_config(f"TrainReader.cache.kind={kind}")
     result = benchmark_readers(cfg, ["train"], workers=[0, 1], batches=3, repeat=1)
     train = result["readers"]["train"]
-    assert train["pictures_per_sample"] == 2  # what is needed, kept or not
-    assert train["cache"]["kind"] == kind and 0 < train["cache"]["pictures"] <= 12
-    assert f"cache {kind}, filled before: {train['cache']['pictures']} pictures" in report(result)
+    assert train["images_per_sample"] == 2  # what is needed, kept or not
+    assert train["cache"]["kind"] == kind and 0 < train["cache"]["images"] <= 12
+    assert f"cache {kind}, filled before: {train['cache']['images']} images" in report(result)
     steps = {step["step"] for step in train["steps"]}
     assert ("decode (pixels)" in steps) == (kind == "encoded")
 
 
-def test_one_picture(make_config):
+def test_one_image(make_config):
     cfg = make_config("TrainDataset.sample_num=1", "EvalDataset.sample_num=1")
     result = benchmark_readers(cfg, workers=[0, 1], batches=3, repeat=1)
     for name in ("train", "eval"):
@@ -153,7 +153,7 @@ def test_one_picture(make_config):
         assert result["readers"][name]["runs"][0]["rounds"][0]["samples"] == 3
 
 
-def test_no_pictures(make_config, tiny_coco, tmp_path):
+def test_no_images(make_config, tiny_coco, tmp_path):
     content = json.loads((tiny_coco / "annotations/val.json").read_text())
     empty = tmp_path / "empty.json"
     empty.write_text(json.dumps({**content, "images": [], "annotations": []}))
@@ -162,7 +162,7 @@ def test_no_pictures(make_config, tiny_coco, tmp_path):
         benchmark_readers(cfg, ["eval"], workers=[0], batches=1, repeat=1)
 
 
-def test_a_data_set_of_ones_own_without_pictures(make_config, monkeypatch):
+def test_a_data_set_of_ones_own_without_images(make_config, monkeypatch):
     class Nothing:
         name = "nothing"
 
@@ -175,7 +175,7 @@ def test_a_data_set_of_ones_own_without_pictures(make_config, monkeypatch):
     cfg = make_config()
     reader = create("EvalReader", cfg)(Nothing())
     monkeypatch.setattr("ppdet_lite.benchmark.reader_benchmark.create", lambda *args: reader)
-    with pytest.raises(DataError, match="EvalReader: the data set nothing has no pictures to read"):
+    with pytest.raises(DataError, match="EvalReader: the data set nothing has no images to read"):
         benchmark_readers(cfg, ["eval"], workers=[0], batches=1, repeat=1)
 
 
@@ -230,12 +230,12 @@ def test_report_and_json(make_config):
     text = report(result)
     for part in ("train reader: ", "eval reader: ", "Gt2YoloTarget", "0 workers: parent", "whole"):
         assert part in text
-    assert "2.00 pictures decoded per sample" in text
+    assert "2.00 images decoded per sample" in text
     assert json.loads(json.dumps(result)) == result
 
 
 def test_the_tool_looks_first_where_it_shall_write(repo, monkeypatch, capsys, tmp_path):
-    config = repo / "configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml"  # its pictures are not here
+    config = repo / "configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml"  # its images are not here
     argv = ["tool", "-c", str(config), "--json", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", argv)
     with pytest.raises(SystemExit) as stop:

@@ -19,8 +19,8 @@ MASKS = [[3, 4, 5], [0, 1, 2]]
 
 
 class SmallDataset:
-    """Records over picture files: noise pictures of different sizes, two objects each; every
-    fifth picture has none."""
+    """Records over image files: noise images of different sizes, two objects each; every
+    fifth image has none."""
 
     name = "small"
     class_names = ["a", "b", "c"]

@@ -1,4 +1,4 @@
-"""The set drawn by program: deterministic, exactly labelled, never half written."""
+"""The set drawn by program: deterministic, exactly labeled, never half written."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def test_the_set_loads_and_is_varied(tmp_path):
     assert sides.min() < 0.15 * 96 and sides.max() > 0.4 * 96
     assert cv2.imread(train.image_path(0)).shape == (96, 96, 3)
     assert lines[-1] == f"demo set: {tmp_path / 'demo'}"
-    assert lines[0].startswith("train: 40 pictures (")
+    assert lines[0].startswith("train: 40 images (")
 
 
 def test_the_seed_fixes_every_byte(tmp_path):
@@ -51,10 +51,10 @@ def test_the_seed_fixes_every_byte(tmp_path):
     )
 
 
-def test_training_and_held_out_pictures_differ(tmp_path):
+def test_training_and_held_out_images_differ(tmp_path):
     folder = make_demo_data(tmp_path / "demo", train=2, val=2, size=64, say=quiet)
-    pictures = {path.read_bytes() for path in folder.rglob("*.jpg")}
-    assert len(pictures) == 4
+    images = {path.read_bytes() for path in folder.rglob("*.jpg")}
+    assert len(images) == 4
 
 
 def test_boxes_are_the_bounds_of_what_is_drawn(monkeypatch):
@@ -64,7 +64,7 @@ def test_boxes_are_the_bounds_of_what_is_drawn(monkeypatch):
     monkeypatch.setattr(synthetic, "NEGATIVE_SHARE", 0)
     monkeypatch.setattr(drawing, "background", lambda rng, size: np.zeros((size, size, 3), "f4"))
     monkeypatch.setattr(drawing, "camera", lambda rng, canvas: canvas)
-    white = lambda rng, colour, h, w, d: np.full((h, w, 3), 255, "f4")  # noqa: E731
+    white = lambda rng, color, h, w, d: np.full((h, w, 3), 255, "f4")  # noqa: E731
     monkeypatch.setattr(drawing, "fill", white)
     border = 0
     for seed in range(60):
@@ -105,7 +105,7 @@ def test_an_existing_set_is_kept_or_protected(tmp_path):
     stamp = (folder / "annotations" / "val.json").stat().st_mtime_ns
     lines = []
     make_demo_data(folder, train=1, val=1, size=64, say=lines.append)
-    assert lines == [f"{folder}: this demo set is already there (1 train, 1 val pictures)"]
+    assert lines == [f"{folder}: this demo set is already there (1 train, 1 val images)"]
     assert (folder / "annotations" / "val.json").stat().st_mtime_ns == stamp
     with pytest.raises(DataError) as caught:
         make_demo_data(folder, train=2, val=1, size=64, say=quiet)
@@ -147,7 +147,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_unusable_numbers(tmp_path):
-    with pytest.raises(DataError, match="train=0, val=1: both need at least one picture"):
+    with pytest.raises(DataError, match="train=0, val=1: both need at least one image"):
         make_demo_data(tmp_path / "demo", train=0, val=1, say=quiet)
     with pytest.raises(DataError, match="size=32: allowed are 64 to 2048 pixels"):
         make_demo_data(tmp_path / "demo", size=32, say=quiet)

@@ -102,7 +102,7 @@ def test_an_export_says_them_where_they_are_known(config, stored):
 
 
 def test_tools_infer_writes_them(config, tiny_coco, tmp_path):
-    picture = str(tiny_coco / "images" / "val_0.jpg")
-    run_inference(config(), infer_img=[picture], output_dir=tmp_path, save_results=True)
+    image = str(tiny_coco / "images" / "val_0.jpg")
+    run_inference(config(), infer_img=[image], output_dir=tmp_path, save_results=True)
     entries = json.loads((tmp_path / "bbox.json").read_text())
     assert {entry["category_id"] for entry in entries} == {3, 7}

@@ -76,14 +76,14 @@ def test_a_detector_that_finds_nothing_has_ap_0(small_config):
     assert evaluator.primary[1] == 0
 
 
-def test_pictures_are_let_go_batch_by_batch(small_config):
-    """What an evaluation keeps are detections: the memory for pictures does not grow with them."""
+def test_images_are_let_go_batch_by_batch(small_config):
+    """What an evaluation keeps are detections: the memory for images does not grow with them."""
     cfg = load(small_config, "EvalReader.batch_size=1")
     reader = create("EvalReader", cfg)
     alive, images = [], []
 
     class Watched:
-        """The reader, noting how many of its pictures still exist when the next one is due."""
+        """The reader, noting how many of its images still exist when the next one is due."""
 
         dataset = reader.dataset
 
@@ -111,7 +111,7 @@ def test_a_long_evaluation_shows_where_it_is(small_config, capsys, monkeypatch):
     assert "evaluating: batch 1 of 2" in printed and "evaluating: batch 2 of 2" in printed
 
 
-def test_pixels_may_be_normalised_on_the_device(small_config, tmp_path, monkeypatch):
+def test_pixels_may_be_normalized_on_the_device(small_config, tmp_path, monkeypatch):
     """The road of a run on a GPU, walked on the CPU, with workers: the same detections."""
     found, kinds = [], []
     as_tensors = evaluator_module.as_tensors
@@ -122,7 +122,7 @@ def test_pixels_may_be_normalised_on_the_device(small_config, tmp_path, monkeypa
 
     monkeypatch.setattr(evaluator_module, "as_tensors", watched)
     for workers, on_device in ((0, False), (2, True)):
-        monkeypatch.setattr(evaluator_module, "normalises_on_device", lambda way=on_device: way)
+        monkeypatch.setattr(evaluator_module, "normalizes_on_device", lambda way=on_device: way)
         folder = tmp_path / str(on_device)
         cfg = load(small_config, f"worker_num={workers}", "EvalReader.batch_size=1")
         run_evaluation(cfg, output_eval=str(folder))
@@ -190,7 +190,7 @@ def test_a_given_dataset_takes_the_place_of_evaldataset(small_config, tiny_coco)
     assert evaluator.primary[1] == pytest.approx(1.0)
 
 
-def test_a_dataset_without_pictures_is_refused(small_config, tiny_coco, tmp_path):
+def test_a_dataset_without_images_is_refused(small_config, tiny_coco, tmp_path):
     content = json.loads((tiny_coco / "annotations" / "val.json").read_text())
     content.update(images=[], annotations=[])
     (tmp_path / "none.json").write_text(json.dumps(content))
@@ -198,7 +198,7 @@ def test_a_dataset_without_pictures_is_refused(small_config, tiny_coco, tmp_path
         Evaluator(load(small_config, f"EvalDataset.anno_path={tmp_path / 'none.json'}"))
     cfg = load(small_config)
     empty = create({"ImageFolder": {}}, cfg)
-    with pytest.raises(DataError, match="no pictures to evaluate"):
+    with pytest.raises(DataError, match="no images to evaluate"):
         Evaluator(cfg, dataset=empty)
 
 
@@ -281,7 +281,7 @@ def test_classes_in_another_order_are_refused(small_config, tiny_coco, tmp_path)
     assert "class 0 is 'square' in one and 'circle' in the other" in str(caught.value)
 
 
-def test_an_unreadable_picture_is_named(small_config, tiny_coco, tmp_path):
+def test_an_unreadable_image_is_named(small_config, tiny_coco, tmp_path):
     (tmp_path / "images").mkdir()
     for index in range(4):
         source = tiny_coco / "images" / f"val_{index}.jpg"

@@ -1,4 +1,4 @@
-"""tools/infer.py's work: detections, pictures, names, and what happens with bad input."""
+"""tools/infer.py's work: detections, images, names, and what happens with bad input."""
 
 import json
 import shutil
@@ -11,26 +11,26 @@ from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, Imag
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.evaluate.class_names import check_names_against_weights, resolve_class_names
-from ppdet_lite.evaluate.predictor import Predictor, collect_pictures, run_inference
+from ppdet_lite.evaluate.predictor import Predictor, collect_images, run_inference
 
 
 @pytest.fixture
-def pictures(tiny_coco, tmp_path):
+def images(tiny_coco, tmp_path):
     """a.jpg, sub/a.jpg, notes.txt in a folder of their own."""
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     shutil.copy(tiny_coco / "images" / "val_0.jpg", folder / "a.jpg")
     shutil.copy(tiny_coco / "images" / "val_1.jpg", folder / "sub" / "a.jpg")
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
 # ------------------------------------------------------------------------------------- results
-def test_a_folder_becomes_pictures_and_json(small_config, pictures, tmp_path, capsys):
+def test_a_folder_becomes_images_and_json(small_config, images, tmp_path, capsys):
     out = tmp_path / "out"
     found = run_inference(
         load_config(small_config),
-        infer_dir=pictures,
+        infer_dir=images,
         output_dir=out,
         draw_threshold=0.05,
         save_results=True,
@@ -39,49 +39,49 @@ def test_a_folder_becomes_pictures_and_json(small_config, pictures, tmp_path, ca
     assert written == ["a.jpg", "a.json", "bbox.json", "sub/a.jpg", "sub/a.json"]
     content = json.loads((out / "sub" / "a.json").read_text())
     assert (content["width"], content["height"]) == (128, 96)
-    bbox = found[str(pictures / "sub" / "a.jpg")]
+    bbox = found[str(images / "sub" / "a.jpg")]
     shown = bbox[bbox[:, 1] >= 0.05]
     assert len(content["detections"]) == len(shown) > 3
     for detection, row in zip(content["detections"], shown):
         assert detection["class_name"] == ["square", "circle"][int(row[0])]
         assert detection["box"] == pytest.approx(row[2:].tolist(), abs=1e-3)
     records = json.loads((out / "bbox.json").read_text())
-    assert {r["file_name"] for r in records} == {str(p) for p in pictures.rglob("*.jpg")}
+    assert {r["file_name"] for r in records} == {str(p) for p in images.rglob("*.jpg")}
     assert len(records) == sum(len(rows) for rows in found.values())  # low scores as well
     assert min(r["score"] for r in records) < 0.05
-    # 128 px wide pictures are enlarged to 384 before drawing, so that the labels can be read.
+    # 128 px wide images are enlarged to 384 before drawing, so that the labels can be read.
     assert cv2.imread(str(out / "a.jpg")).shape == (288, 384, 3)
-    assert f"{pictures / 'a.jpg'}: " in capsys.readouterr().err
+    assert f"{images / 'a.jpg'}: " in capsys.readouterr().err
 
 
-def test_boxes_are_pixels_of_the_picture_whatever_its_size(small_config, pictures):
+def test_boxes_are_pixels_of_the_image_whatever_its_size(small_config, images):
     predictor = Predictor.from_config(load_config(small_config))
-    image = decode_image(pictures / "a.jpg")
+    image = decode_image(images / "a.jpg")
     big = cv2.resize(image, (1280, 960), interpolation=cv2.INTER_NEAREST)
     bbox = predictor(big)
     assert 640 < bbox[:, 4].max() <= 1279 and bbox[:, 5].max() <= 959
     assert bbox[:, 2:4].min() >= 0
 
 
-def test_a_broken_picture_is_named_and_the_others_are_done(small_config, pictures, tmp_path):
-    (pictures / "broken.jpg").write_bytes(b"\xff\xd8 no more")
+def test_a_broken_image_is_named_and_the_others_are_done(small_config, images, tmp_path):
+    (images / "broken.jpg").write_bytes(b"\xff\xd8 no more")
     with pytest.raises(ImageError, match=r"^.*in/broken\.jpg: "):
-        run_inference(load_config(small_config), infer_dir=pictures, output_dir=tmp_path / "out")
+        run_inference(load_config(small_config), infer_dir=images, output_dir=tmp_path / "out")
     assert (tmp_path / "out" / "a.jpg").is_file()
     assert (tmp_path / "out" / "sub" / "a.json").is_file()
     assert not (tmp_path / "out" / "broken.jpg").exists()
 
 
-def test_input_that_is_not_there(pictures):
+def test_input_that_is_not_there(images):
     with pytest.raises(DataError) as caught:
-        collect_pictures([pictures / "gone.jpg"])
-    assert str(caught.value) == f"{pictures / 'gone.jpg'}: no such picture"
+        collect_images([images / "gone.jpg"])
+    assert str(caught.value) == f"{images / 'gone.jpg'}: no such image"
     with pytest.raises(DataError) as caught:
-        collect_pictures([pictures])
-    assert str(caught.value) == f"{pictures}: is a folder: use --infer_dir"
+        collect_images([images])
+    assert str(caught.value) == f"{images}: is a folder: use --infer_dir"
     for wrong in ({}, {"infer_img": ["x"], "infer_dir": "y"}):
-        with pytest.raises(ConfigError, match="give either --infer_img PICTURE ... or --infer_dir"):
-            collect_pictures(**wrong)
+        with pytest.raises(ConfigError, match="give either --infer_img IMAGE ... or --infer_dir"):
+            collect_images(**wrong)
 
 
 # --------------------------------------------------------------------------------- class names
@@ -136,7 +136,7 @@ def test_weights_without_names_are_not_checked_by_name(small_config, tmp_path):
     )
 
 
-def test_a_single_pixel_and_a_gray_picture(small_config, tmp_path):
+def test_a_single_pixel_and_a_gray_image(small_config, tmp_path):
     cv2.imwrite(str(tmp_path / "one.png"), np.zeros((1, 1), np.uint8))
     found = run_inference(
         load_config(small_config), infer_img=[tmp_path / "one.png"], output_dir=tmp_path / "out"
@@ -144,10 +144,10 @@ def test_a_single_pixel_and_a_gray_picture(small_config, tmp_path):
     assert (tmp_path / "out" / "one.json").is_file() and len(found) == 1
 
 
-def test_weights_that_leave_layers_random_are_refused(small_config, pictures, tmp_path):
+def test_weights_that_leave_layers_random_are_refused(small_config, images, tmp_path):
     cfg = load_config(small_config, ["num_classes=3", "TestDataset=null"])
     with pytest.raises(CheckpointError) as caught:
-        run_inference(cfg, infer_dir=pictures, output_dir=tmp_path / "out")
+        run_inference(cfg, infer_dir=images, output_dir=tmp_path / "out")
     assert "6 of another shape, left as they were: yolo_head.yolo_output.0.weight" in str(
         caught.value
     )
@@ -157,16 +157,16 @@ def test_weights_that_leave_layers_random_are_refused(small_config, pictures, tm
     )
 
 
-def test_a_size_or_threshold_that_cannot_be_is_refused(small_config, pictures, tmp_path):
+def test_a_size_or_threshold_that_cannot_be_is_refused(small_config, images, tmp_path):
     size = "TestReader.sample_transforms.Resize.target_size"
     cfg = load_config(small_config, [f"{size}=[90,128]"])
     with pytest.raises(ConfigError, match=f"{size}: found 90 x 128 .*for instance 96 x 128"):
-        run_inference(cfg, infer_dir=pictures, output_dir=tmp_path / "out")
+        run_inference(cfg, infer_dir=images, output_dir=tmp_path / "out")
     for threshold in (float("nan"), 2):
         with pytest.raises(ConfigError, match=f"found {threshold}, allowed: 0 to 1"):
             run_inference(
                 load_config(small_config),
-                infer_dir=pictures,
+                infer_dir=images,
                 output_dir=tmp_path / "out",
                 draw_threshold=threshold,
             )

@@ -16,9 +16,9 @@ from ppdet_lite.evaluate.run import load_trained_model
 from ppdet_lite.export import check as export_check
 from ppdet_lite.export import run as export
 from ppdet_lite.export.check import (
-    built_in_picture,
+    built_in_image,
     compare_detections,
-    load_pictures,
+    load_images,
     verify_export,
 )
 from ppdet_lite.export.options import export_options, input_size, with_input_size
@@ -104,7 +104,7 @@ def assert_equal_detections(trained, exported, images, onednn):
     expected = [export_check.trained_outputs(trained, sample, "nms") for sample in samples]
     singles = [model({key: value[None] for key, value in x.items()})[0] for x in samples]
     batch = {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
-    batched = export_check.outputs_by_picture("nms", model(batch))
+    batched = export_check.outputs_by_image("nms", model(batch))
     for reference, single, of_batch in zip(expected, singles, batched):
         assert len(reference) > 10
         for other in (single, of_batch):
@@ -116,7 +116,7 @@ def assert_equal_detections(trained, exported, images, onednn):
 
 @pytest.mark.parametrize("onednn", [False, True])
 def test_exported_model_equals_the_trained_one(trained, exported, onednn):
-    image = built_in_picture()
+    image = built_in_image()
     assert_equal_detections(trained, exported, [image, image[:, ::-1].copy()], onednn)
 
 
@@ -211,7 +211,7 @@ def test_a_differing_export_is_refused_and_nothing_is_left(small_config, tmp_pat
         export_model(load_config(small_config), tmp_path / "out")
     text = str(caught.value)
     assert text.startswith(
-        "the exported model (plain kernels) differs from the trained one on built-in picture: of "
+        "the exported model (plain kernels) differs from the trained one on built-in image: of "
     )
     assert text.endswith("Nothing was written.")
     assert list((tmp_path / "out").iterdir()) == []
@@ -227,21 +227,21 @@ def test_a_failed_export_keeps_the_earlier_one(small_config, tmp_path, monkeypat
     assert (target / "model.json").read_text() == "old"
 
 
-def test_verification_takes_pictures_and_folders(trained, exported, tmp_path, tiny_coco, capsys):
-    folder = tmp_path / "pictures"
+def test_verification_takes_images_and_folders(trained, exported, tmp_path, tiny_coco, capsys):
+    folder = tmp_path / "images"
     folder.mkdir()
     for index in (1, 2):
         shutil.copy(tiny_coco / "images" / f"val_{index}.jpg", folder)
-    images = load_pictures([tiny_coco / "images" / "val_0.jpg", folder])
+    images = load_images([tiny_coco / "images" / "val_0.jpg", folder])
     assert [Path(name).name for name in images] == ["val_0.jpg", "val_1.jpg", "val_2.jpg"]
     settings = yaml.safe_load((exported / "infer_cfg.yml").read_text())
     verify_export(trained, exported, settings, images)
     printed = capsys.readouterr().err
-    assert "export verified (plain kernels): 3 pictures, " in printed
-    assert "export verified (oneDNN kernels): 3 pictures, " in printed
+    assert "export verified (plain kernels): 3 images, " in printed
+    assert "export verified (oneDNN kernels): 3 images, " in printed
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no pictures in this folder or below it"):
-        load_pictures([tmp_path / "empty"])
+    with pytest.raises(DataError, match="no images in this folder or below it"):
+        load_images([tmp_path / "empty"])
 
 
 # -------------------------------------------------------------------------------------- errors

@@ -189,7 +189,7 @@ def test_rows_at_the_limit_must_be_candidates_of_the_trained_model():
     )
 
 
-def test_the_summary_adds_pictures_up():
+def test_the_summary_adds_images_up():
     agreements = [
         Agreement("boxes", 3, 3, {"px": 1e-4, "score": 2e-6}),
         Agreement("boxes", 4, 5, {"px": 3e-4, "score": 1e-6}),

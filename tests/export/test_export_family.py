@@ -46,13 +46,13 @@ NETWORKS = (
 LAYER_ATTRIBUTES = set(vars(paddle.nn.Layer()))
 """Every layer has these."""
 
-# Their NMS takes the best candidates of a crowded picture only, as it does with all classes.
+# Their NMS takes the best candidates of a crowded image only, as it does with all classes.
 CROWDED = ("yolox/yolox_tiny_300e_coco", "yolox/yolox_nano_300e_coco")
 
 # These become a model.pdmodel: greedy NMS and activations that other tests of that format lack.
 LEGACY = ("yolox/yolox_tiny_300e_coco",)
 
-# Exported for exactly so many pictures per run.
+# Exported for exactly so many images per run.
 FIXED_BATCH = {"yolox/yolox_cdn_tiny_300e_coco": 2, "ppyolo/ppyolov2_r18vd_dcn_demo": 1}
 
 # Those that hold all operators of the others.
@@ -74,7 +74,7 @@ def random_weights(cfg) -> dict:
     model = create(cfg.architecture, cfg)
     model.eval()
     noise = rng.standard_normal((1, 3, 64, 96)).astype(np.float32)
-    if cfg.architecture == "YOLOX":  # takes pictures from 0 to 255
+    if cfg.architecture == "YOLOX":  # takes images from 0 to 255
         noise = noise * 60 + 114
     outputs = output_layers(model)
     seen = {}  # what each output convolution gets
@@ -135,7 +135,7 @@ def test_export_equals_the_network(name, tmp_path, capsys, monkeypatch):
     assert (folder / "model.pdiparams").stat().st_size > 10_000
     said = capsys.readouterr()
     verified = re.findall(
-        r"export verified \((.+)\): 2 pictures, (\d+) of (\d+) boxes .*, (\S+) score",
+        r"export verified \((.+)\): 2 images, (\d+) of (\d+) boxes .*, (\S+) score",
         said.out + said.err,
     )
     runners = ["plain kernels", "oneDNN kernels"]

@@ -15,9 +15,9 @@ from ppdet_lite.evaluate.run import load_trained_model
 from ppdet_lite.export import run as export
 from ppdet_lite.export import runners as export_runners
 from ppdet_lite.export.check import (
-    built_in_picture,
+    built_in_image,
     compare_detections,
-    outputs_by_picture,
+    outputs_by_image,
     trained_outputs,
 )
 from ppdet_lite.export.formats import graph as export_graph
@@ -54,7 +54,7 @@ def settings(small_config, tmp_path_factory):
             value.set_value(rng.normal(0, 0.01, value.shape).astype(np.float32))
     state = {key: value.numpy() for key, value in model.state_dict().items()}
     sample = Preprocess(create("TestReader", load_config(small_config)).preprocess_config())(
-        built_in_picture()
+        built_in_image()
     )
     with paddle.no_grad():
         maps = model.neck(model.backbone(paddle.to_tensor(sample["image"][None])))
@@ -187,14 +187,14 @@ def test_onnx_files_hold_standard_operators_only(free_size, name):
 @pytest.mark.parametrize("name", FILES_OF_ANY)
 def test_any_batch_and_any_size_give_the_trained_models_boxes(trained, free_size, name):
     run = runner(name, free_size)
-    image = built_in_picture()
+    image = built_in_image()
     for size, images in (
         ((96, 128), [image]),
         ((64, 160), [image, image[:, ::-1].copy()]),
         ((160, 96), [image[::-1].copy(), image, image[:200, :300].copy()]),
     ):
-        samples = [preprocess(free_size, *size)(picture) for picture in images]
-        found = outputs_by_picture("nms", run(stack(samples)))
+        samples = [preprocess(free_size, *size)(one) for one in images]
+        found = outputs_by_image("nms", run(stack(samples)))
         for sample, rows in zip(samples, found):
             assert_same_detections(trained, sample, rows)
 
@@ -204,7 +204,7 @@ def test_photos_give_the_trained_models_boxes(trained, free_size, name, shared_d
     run = runner(name, free_size)
     photos = sorted((shared_dir / "data" / "coco128" / "train2017").glob("*.jpg"))[8:16]
     samples = [preprocess(free_size)(decode_image(photo)) for photo in photos]
-    found = outputs_by_picture("nms", run(stack(samples)))
+    found = outputs_by_image("nms", run(stack(samples)))
     for sample, rows in zip(samples, found):
         assert_same_detections(trained, sample, rows)
         assert_same_detections(trained, sample, run(stack([sample]))[0])
@@ -216,9 +216,9 @@ def test_no_boxes(small_config, settings, tmp_path, capsys):
         load_config(small_config, silent), tmp_path, formats=["onnx"], portable_dcn=True
     )
     said = capsys.readouterr().err
-    assert "2 pictures, 0 of 0 boxes matched, largest difference 0 px, 0 score" in said
-    assert "the model finds nothing on the pictures compared, so equality of boxes was not" in said
-    samples = [preprocess(folder)(built_in_picture())] * 2
+    assert "2 images, 0 of 0 boxes matched, largest difference 0 px, 0 score" in said
+    assert "the model finds nothing on the images compared, so equality of boxes was not" in said
+    samples = [preprocess(folder)(built_in_image())] * 2
     for name in ("onnx", "portable", "openvino"):
         bbox, bbox_num = runner(name, folder)(stack(samples))
         assert bbox.shape == (0, 6) and bbox_num.tolist() == [0, 0]
@@ -241,12 +241,12 @@ def test_earlier_stages(cfg, trained, tmp_path, capsys, stage):
     assert described["image_shape"] == [3, 64, 96]
     said = capsys.readouterr().err
     for engine in ("plain kernels", "oneDNN kernels", "ONNX Runtime, model.onnx"):
-        assert f"export verified ({engine}): 2 pictures, " in said
-    image = built_in_picture()
-    samples = [preprocess(folder, 64, 96)(picture) for picture in (image, image[::-1].copy())]
+        assert f"export verified ({engine}): 2 images, " in said
+    image = built_in_image()
+    samples = [preprocess(folder, 64, 96)(one) for one in (image, image[::-1].copy())]
     expected = [trained_outputs(trained, sample, stage) for sample in samples]
     for name in ("paddle", "onnx", "portable"):
-        found = outputs_by_picture(stage, runner(name, folder)(stack(samples)))
+        found = outputs_by_image(stage, runner(name, folder)(stack(samples)))
         for wanted, outputs in zip(expected, found):
             assert len(wanted) == len(outputs) == (3 if stage == "raw" else 2)
             for one, other in zip(wanted, outputs):
@@ -271,10 +271,10 @@ def test_exports_for_cpus_give_the_trained_models_boxes(trained, cpu_exports, fi
     folder = cpu_exports[file]
     assert yaml.safe_load((folder / "infer_cfg.yml").read_text())["target"] == "cpu"
     run = runner(name, folder)
-    image = built_in_picture()
+    image = built_in_image()
     images = [image, image[:, ::-1].copy(), image[:200, :300].copy()][:batch]
-    samples = [preprocess(folder)(picture) for picture in images]
-    found = outputs_by_picture("nms", run(stack(samples)))
+    samples = [preprocess(folder)(one) for one in images]
+    found = outputs_by_image("nms", run(stack(samples)))
     for sample, rows in zip(samples, found):
         assert_same_detections(trained, sample, rows)
 

@@ -17,7 +17,7 @@ from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export import check as export_check
 from ppdet_lite.export import run as export
 from ppdet_lite.export import runners as export_runners
-from ppdet_lite.export.check import load_pictures, verify_export
+from ppdet_lite.export.check import load_images, verify_export
 from ppdet_lite.export.compare import Agreement
 from ppdet_lite.export.formats import graph as export_graph
 from ppdet_lite.export.onnx import network as onnx_network
@@ -49,7 +49,7 @@ def test_a_network_that_gives_no_numbers(small_config, tmp_path, monkeypatch):
     with pytest.raises(UserError) as caught:
         export_model(load_config(small_config), tmp_path / "out")
     assert str(caught.value) == (
-        "100 % of raw output 1 of the trained model on built-in picture are NaN or infinite; the "
+        "100 % of raw output 1 of the trained model on built-in image are NaN or infinite; the "
         "training that wrote these weights had diverged, use an earlier checkpoint"
     )
     assert os.listdir(tmp_path) == []
@@ -110,7 +110,7 @@ def test_a_onednn_that_fails_is_reported_only(
     engine_that_fails(kind("a call stack " * 40 + "no kernel\nfor this"), loading, True)
     monkeypatch.setattr(export_check, "_compare_cases", run_once)
     monkeypatch.setattr(export_check, "make_cases", lambda *arguments: [])
-    verify_export(None, exported, settings, load_pictures())
+    verify_export(None, exported, settings, load_images())
     printed = capsys.readouterr().err
     assert re.search(
         r"on this machine oneDNN cannot run model\.\w+: .*no kernel for this$", printed
@@ -176,13 +176,13 @@ def test_errors_of_onnx_engines_have_no_base_class(when, reason, tmp_path, monke
         Trial(lambda: OnnxRuntimeModel(tmp_path / "model_portable.onnx")),
     ]
     monkeypatch.setattr(export_check, "trials", lambda folder: trials)
-    verify_export(None, tmp_path, {}, load_pictures())
+    verify_export(None, tmp_path, {}, load_images())
     printed = capsys.readouterr().err
     assert f"on this machine ONNX Runtime 1.24 cannot run model.onnx: {reason}\n" in printed
     assert "export verified (ONNX Runtime, model_portable.onnx)" in printed
     trials[0] = trials[0]._replace(may_fail=False)
     with pytest.raises(UserError) as caught:
-        verify_export(None, tmp_path, {}, load_pictures())
+        verify_export(None, tmp_path, {}, load_images())
     message = f"ONNX Runtime 1.24 cannot run model.onnx: {reason}. Nothing was written."
     assert str(caught.value) == message
 
@@ -204,12 +204,12 @@ def test_a_model_of_which_nothing_stands_out(exported, settings, monkeypatch, ca
     for results, warns in ([few, all_of_them], True), ([all_of_them] * 2, False):
         of_engine = iter(results)  # plain kernels, oneDNN
         monkeypatch.setattr(export_check, "_compare_cases", lambda *_, r=of_engine: [next(r)] * 2)
-        verify_export(None, exported, settings, load_pictures())
+        verify_export(None, exported, settings, load_images())
         said = capsys.readouterr().err
         assert (
             "6 of 200 boxes matched (the others lie at the limit of keep_top_k" in said
         ) == warns
-        assert ("hardly a box that stands out on the pictures compared" in said) == warns
+        assert ("hardly a box that stands out on the images compared" in said) == warns
 
 
 def test_an_export_is_made_on_the_cpu(small_config, tmp_path, monkeypatch):

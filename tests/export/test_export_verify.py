@@ -1,4 +1,4 @@
-"""A wrong export is found, whatever is wrong with it and whichever pictures it is compared on."""
+"""A wrong export is found, whatever is wrong with it and whichever images it is compared on."""
 
 import importlib.util
 import os
@@ -16,7 +16,7 @@ from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.evaluate.run import load_trained_model
 from ppdet_lite.export import check as export_check
 from ppdet_lite.export import run as export
-from ppdet_lite.export.check import ExportMismatch, built_in_picture, verify_export
+from ppdet_lite.export.check import ExportMismatch, built_in_image, verify_export
 from ppdet_lite.export.options import export_options
 from ppdet_lite.export.runners import ExportedModel, Trial
 
@@ -117,14 +117,14 @@ def test_a_wrong_export_ends_with_an_error_and_leaves_nothing(
     assert export_tool("-c", small_config, *few, "--output_dir", tmp_path / "out") == 1
     (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert said.startswith(
-        "error: the exported model (plain kernels) differs from the trained one on built-in picture"
+        "error: the exported model (plain kernels) differs from the trained one on built-in image"
     )
     assert re.search(complaint, said), said
     assert os.listdir(tmp_path / "out") == []
 
 
 class LastOfABatchOnly:
-    """An export that gives the detections of a batch's last picture for all of them."""
+    """An export that gives the detections of a batch's last image for all of them."""
 
     name = "an engine"
 
@@ -138,20 +138,18 @@ class LastOfABatchOnly:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_batch_is_tried_whatever_the_number_of_pictures(
-    count, exported, small_config, monkeypatch
-):
-    """This export is right for single pictures."""
-    image = built_in_picture()
-    pictures = {"a.jpg": image, "b.jpg": image[::-1].copy()}
-    pictures = dict(list(pictures.items())[:count])
+def test_a_batch_is_tried_whatever_the_number_of_images(count, exported, small_config, monkeypatch):
+    """This export is right for single images."""
+    image = built_in_image()
+    images = {"a.jpg": image, "b.jpg": image[::-1].copy()}
+    images = dict(list(images.items())[:count])
     model, _ = load_trained_model(load_config(small_config))
     settings = yaml.safe_load((exported / "infer_cfg.yml").read_text(encoding="utf-8"))
     trials = [Trial(lambda: LastOfABatchOnly(exported))]
     monkeypatch.setattr(export_check, "trials", lambda folder: trials)
     with pytest.raises(ExportMismatch, match="differs from the trained one on a.jpg in a batch: "):
-        verify_export(model, exported, settings, pictures)
-    verify_export(model, exported, {**settings, "batch_size": 1}, pictures)
+        verify_export(model, exported, settings, images)
+    verify_export(model, exported, {**settings, "batch_size": 1}, images)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +186,6 @@ def test_files_of_two_exports(
     if other == "network":
         assert code == 2 and re.match(r"error: Paddle cannot run model\.\w+: ", said)
     else:
-        assert code == 1 and "differs from the trained one on built-in picture" in said
+        assert code == 1 and "differs from the trained one on built-in image" in said
     assert said.endswith("Nothing was written.")
     assert os.listdir(tmp_path / "out") == []

@@ -11,7 +11,7 @@ import yaml
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export import run as export
-from ppdet_lite.export.check import built_in_picture
+from ppdet_lite.export.check import built_in_image
 from ppdet_lite.export.options import with_input_size
 from ppdet_lite.export.runners import ExportedModel
 
@@ -77,17 +77,17 @@ def test_steps_of_the_shipped_readers(name, repo):
 @pytest.mark.parametrize("norm_type", ["mean_std", "none"])
 @pytest.mark.parametrize("is_scale", [True, False])
 def test_the_written_steps_prepare_the_same_input(norm_type, is_scale):
-    normalise = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "is_scale": is_scale}
+    normalize = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4], "is_scale": is_scale}
     steps = [
         {"type": "Resize", "target_size": [32, 64], "keep_ratio": False, "interp": 1},
-        {"type": "NormalizeImage", **normalise, "norm_type": norm_type},
+        {"type": "NormalizeImage", **normalize, "norm_type": norm_type},
         {"type": "Permute"},
     ]
     written = export.steps_of_all_releases(steps)
     assert_understood(written)
     assert steps[1]["norm_type"] == norm_type  # the reader's list is left as it was
-    picture = built_in_picture()
-    expected, found = Preprocess(steps)(picture), Preprocess(written)(picture)
+    image = built_in_image()
+    expected, found = Preprocess(steps)(image), Preprocess(written)(image)
     for key, value in expected.items():
         np.testing.assert_array_equal(found[key], value)
 

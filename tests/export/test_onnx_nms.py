@@ -80,7 +80,7 @@ def assert_same_rows(found, expected):
 
 
 def clustered(seed, batch=2, classes=4, cells=300, above=0.3):
-    """Boxes around few centres, so that many overlap; a share `above` of the scores is not 0."""
+    """Boxes around few centers, so that many overlap; a share `above` of the scores is not 0."""
     rng = np.random.default_rng(seed)
     centers = rng.uniform(0, 300, (batch, 12, 2))[:, rng.integers(0, 12, cells)]
     centers = centers + rng.normal(0, 6, (batch, cells, 2))
@@ -171,13 +171,13 @@ def test_rows_of_every_width_are_compared_rightly():
 
 
 @pytest.mark.parametrize("run", [run_onnx, run_openvino])
-def test_only_the_best_of_a_crowded_picture_enter_greedy_nms(monkeypatch, run):
-    """Three pictures: crowded with rows to spare, at the limit, and nearly empty."""
+def test_only_the_best_of_a_crowded_image_enter_greedy_nms(monkeypatch, run):
+    """Three images: crowded with rows to spare, at the limit, and nearly empty."""
     monkeypatch.setattr(nms, "MOST_CANDIDATES", 300)
     monkeypatch.setattr(nms, "UNLIMITED_PAIRS", 0)
     boxes, scores = clustered(seed=6, batch=3, classes=5, above=1.0)
     scores = scores * 0.98 + 0.02
-    scores[:, 0] *= 0.5  # in the first picture few of this class are among the best
+    scores[:, 0] *= 0.5  # in the first image few of this class are among the best
     scores[1].reshape(-1)[300:] = 0
     scores[2, :, 3:] = 0
     arguments = {**GREEDY, "keep_top_k": 30}
@@ -234,7 +234,7 @@ def test_boxes_that_touch_or_nearly_touch(kind, normalized):
 
 @pytest.mark.parametrize("kind", FUNCTIONS)
 def test_swapped_corners_overlap_nothing(kind):
-    """What clipping leaves of a box wholly outside the picture. (Paddle's operators multiply its
+    """What clipping leaves of a box wholly outside the image. (Paddle's operators multiply its
     negative sides, which makes an overlap of more than 1.)
     """
     boxes = np.array([[30, 30, 20, 20], [19, 19, 31, 31], [20, 20, 32, 32]], np.float32)

@@ -2,7 +2,7 @@
 
 Each recorded column is compared with our own 1000 runs by a two-sample Kolmogorov-Smirnov test at
 the significance 1e-3, the seeds being fixed.
-One difference is there by construction: the reference keeps the fill colour 123.675, 116.28,
+One difference is there by construction: the reference keeps the fill color 123.675, 116.28,
 103.53 of RandomExpand as fractions, here it is rounded to whole levels, which moves a channel by
 less than half a level on the filled part. `fill_rounding` takes exactly that difference out of the
 channel means, and asserts the bound.
@@ -92,7 +92,7 @@ def run_many(transforms, image_a, image_b) -> dict:
 def run_with(transforms, samples, correction=lambda image: 0) -> dict:
     """RUNS runs on the first of `samples()` with the next ones as partners, in their order.
 
-    `correction` of a picture is added to its channel means.
+    `correction` of an image is added to its channel means.
     """
     rows = {
         name: [] for name in ("hw", "ch_mean", "ch_std", "n_box", "box", "cls", "area", "score")
@@ -124,7 +124,7 @@ def run_with(transforms, samples, correction=lambda image: 0) -> dict:
 
 
 def fill_rounding(image: LazyImage) -> np.ndarray:
-    """What rounding the fill colour took away from the channel means."""
+    """What rounding the fill color took away from the channel means."""
     if not image.has_fill:
         return np.zeros(3)
     lost = FILL - image.fill
@@ -260,7 +260,7 @@ def test_yolox_chain(yolox_samples, recorded):
 
 
 class CuttingPadResize(PadResize):
-    """The reference's way for pictures without a mosaic: HSV at full size, resized as floats, whose
+    """The reference's way for images without a mosaic: HSV at full size, resized as floats, whose
     fractions are cut off when they are laid on the uint8 sheet.
     """
 
@@ -275,9 +275,9 @@ class CuttingPadResize(PadResize):
         return {**fitted, "image": LazyImage(sheet)}
 
 
-def test_yolox_chain_with_pictures_that_skip_the_mosaic(yolox_samples, recorded):
-    """Half of these pictures are only fitted into the size. There the reference cuts off fractions
-    (`CuttingPadResize`) and so darkens the picture a little; here they are rounded, and colours
+def test_yolox_chain_with_images_that_skip_the_mosaic(yolox_samples, recorded):
+    """Half of these images are only fitted into the size. There the reference cuts off fractions
+    (`CuttingPadResize`) and so darkens the image a little; here they are rounded, and colors
     change after resizing. With its way the distributions agree; without it the pixels of the same
     runs differ by less than 0.35 levels in the mean and 0.25 in the deviation, and
     everything else is equal.

@@ -32,7 +32,7 @@ def reference(golden, name):
 
 
 def ground_truth(reference, case):
-    """The batch but for its pictures; `empty` has no object in the second one."""
+    """The batch but for its images; `empty` has no object in the second one."""
     boxes = [reference["gt_bbox_0"], reference["gt_bbox_1"]]
     classes = [reference["gt_class_0"], reference["gt_class_1"]]
     if case == "empty":
@@ -109,10 +109,10 @@ def test_what_the_assigner_gets_and_says(name, reference, golden_model):
         atol=5e-5,
         rtol=0,
     )
-    centres = ((cells + 0.5) * strides).numpy().T
+    centers = ((cells + 0.5) * strides).numpy().T
     side = np.repeat(strides.numpy()[:, None], 2, axis=1)
     np.testing.assert_array_equal(
-        np.concatenate([centres, side], axis=1), reference["direct_assign_priors"]
+        np.concatenate([centers, side], axis=1), reference["direct_assign_priors"]
     )
 
 

@@ -69,7 +69,7 @@ def test_overlap_thresholds():
 
 
 def test_bias_adds_a_pixel():
-    """Seen as last pixels, 0..18 is a box of 19; with bias 1 it is the labelled one."""
+    """Seen as last pixels, 0..18 is a box of 19; with bias 1 it is the labeled one."""
     truth = truth_of((1, 7, 0, 0, 19, 19))
     row = (1, 0, 0.9, 0, 0, 18, 18)
     assert metric_of(truth, row, bias=1).results()["bbox/AP"] == pytest.approx(1)
@@ -120,10 +120,10 @@ def test_nothing_evaluated(caplog):
     assert "no image was evaluated: all numbers are 0" in metric.table()
 
 
-def test_nothing_labelled():
+def test_nothing_labeled():
     metric = metric_of(truth_of(), (1, 0, 0.9, 0, 0, 20, 20), classwise=True)
     assert metric.results()["bbox/AP"] == -1
-    assert "the evaluated images have no labelled object" in metric.table()
+    assert "the evaluated images have no labeled object" in metric.table()
 
 
 def test_per_class_table_and_values():

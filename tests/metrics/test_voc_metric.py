@@ -124,16 +124,16 @@ def test_difficult_objects():
     assert feed(counted, *rows).results()["bbox/mAP"] == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_nothing_detected_evaluated_or_labelled(caplog):
+def test_nothing_detected_evaluated_or_labeled(caplog):
     truth = truth_of((0, 0, 0, 0, 20, 20))
     nothing = feed(VOCMetric(truth), evaluated=(0, 1))
     assert nothing.results() == {"bbox/mAP": 0.0}
     assert nothing.table().endswith("nothing was detected: mAP is 0")
     assert VOCMetric(truth).results() == {"bbox/mAP": 0.0}
     assert "no image was evaluated: mAP is 0" in caplog.text
-    unlabelled = feed(VOCMetric(truth_of()), (0, 0, 0.9, 0, 0, 20, 20))
-    assert unlabelled.results() == {"bbox/mAP": 0.0}
-    assert "the evaluated images have no labelled object" in unlabelled.table()
+    unlabeled = feed(VOCMetric(truth_of()), (0, 0, 0.9, 0, 0, 20, 20))
+    assert unlabeled.results() == {"bbox/mAP": 0.0}
+    assert "the evaluated images have no labeled object" in unlabeled.table()
 
 
 def test_only_evaluated_images_count():

@@ -12,7 +12,7 @@ from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.coord_conv import CoordConv, append_coordinates
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.drop_block import DropBlock
-from ppdet_lite.modeling.layers.norm import batch_norm, synchronise_norms
+from ppdet_lite.modeling.layers.norm import batch_norm, synchronize_norms
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.layers.upsample import upsample_x2
 
@@ -78,13 +78,13 @@ def test_frozen_norm_does_not_move():
     assert norm.bias.stop_gradient
 
 
-def test_synchronised_norms_keep_parameters_names_and_frozen_layers():
+def test_synchronized_norms_keep_parameters_names_and_frozen_layers():
     model = paddle.nn.Sequential(
         ("stem", paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 1), batch_norm(4, frozen=True))),
         ("block", ConvBNLayer(4, 4)),
     )
     before = model.state_dict()
-    synchronise_norms(model)
+    synchronize_norms(model)
     after = model.state_dict()
     assert list(after) == list(before)
     assert all(after[key] is before[key] for key in before)
@@ -188,7 +188,7 @@ def test_coordinates_span_minus_one_to_one():
     assert CoordConv(4, 6, 1)(_noise(1, 4, 2, 2)).shape == [1, 6, 2, 2]
 
 
-def test_upsample_equals_nearest_neighbour_with_gradient():
+def test_upsample_equals_nearest_neighbor_with_gradient():
     x = _noise(2, 3, 4, 5)
     x.stop_gradient = False
     out = upsample_x2(x)

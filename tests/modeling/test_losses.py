@@ -57,7 +57,7 @@ def test_terms_by_hand():
     )
 
 
-def test_grid_sensitive_centre_by_hand():
+def test_grid_sensitive_center_by_hand():
     raw = _raw()
     raw[0, 0, 0, 0] = LN2  # sigmoid 2/3
     terms, _, _ = _terms(YOLOv3Loss(CLASSES), raw, _batch(_target()), SENSITIVE)

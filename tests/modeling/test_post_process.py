@@ -35,7 +35,7 @@ def _raw(right_cell, channels=6):
 
 def test_decode_by_hand():
     boxes, scores = _decode(_raw([0, 0, math.log(2), 0, 1.0, 2.0]), scale=(2.0, 0.5))
-    # the right cell: centre (48, 16), size (32, 8) in the input; the original is 16 x 128
+    # the right cell: center (48, 16), size (32, 8) in the input; the original is 16 x 128
     np.testing.assert_allclose(boxes[1], [64, 6, 127, 10], rtol=1e-5)  # 128 is cut to 127
     np.testing.assert_allclose(scores[:, 1], [_sigmoid(1) * _sigmoid(2)], rtol=1e-5)
     np.testing.assert_array_equal(boxes[0], 0)
@@ -50,8 +50,8 @@ def test_clip_can_be_turned_off():
 def test_grid_sensitivity():
     level = LEVEL._replace(scale_x_y=1.2)
     boxes, _ = _decode(_raw([1.0, 0, 0, 0, 1.0, 2.0]), level=level)
-    centre = (1 + 1.2 * _sigmoid(1) - 0.1) * 32
-    np.testing.assert_allclose(boxes[1, 0], centre - 8, rtol=1e-5)
+    center = (1 + 1.2 * _sigmoid(1) - 0.1) * 32
+    np.testing.assert_allclose(boxes[1, 0], center - 8, rtol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.4, 1.0])

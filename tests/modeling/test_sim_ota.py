@@ -12,10 +12,10 @@ FAR = [900.0, 900.0, 910.0, 910.0]
 
 
 def grid(side=4, stride=8):
-    """Centres [A, 2] and strides [A] of a square map."""
+    """Centers [A, 2] and strides [A] of a square map."""
     rows, columns = np.mgrid[:side, :side]
-    centres = (np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5) * stride
-    return centres.astype(np.float32), np.full(side * side, stride, np.float32)
+    centers = (np.stack([columns.ravel(), rows.ravel()], axis=1) + 0.5) * stride
+    return centers.astype(np.float32), np.full(side * side, stride, np.float32)
 
 
 def truth(boxes, labels):
@@ -24,9 +24,9 @@ def truth(boxes, labels):
 
 
 def assign(scores, boxes, objects, assigner=None, cells=None):
-    centres, strides = grid() if cells is None else cells
+    centers, strides = grid() if cells is None else cells
     assigner = SimOTAAssigner() if assigner is None else assigner
-    arrays = (np.float32(scores), np.float32(boxes), centres, strides)
+    arrays = (np.float32(scores), np.float32(boxes), centers, strides)
     return assigner(*map(paddle.to_tensor, arrays), objects).numpy()
 
 
@@ -38,11 +38,11 @@ def predictions(places, classes=2, cells=16):
     return np.full((1, classes, cells), 0.5, np.float32), boxes
 
 
-# Cell 5 has its centre at (12, 12), cell 6 at (20, 12), cell 9 at (12, 20), cell 10 at (20, 20).
+# Cell 5 has its center at (12, 12), cell 6 at (20, 12), cell 9 at (12, 20), cell 10 at (20, 20).
 
 
 def test_as_many_cells_as_the_overlaps_sum_up_to():
-    box = [6.0, 6.0, 22.0, 22.0]  # holds the centres of 5, 6, 9 and 10
+    box = [6.0, 6.0, 22.0, 22.0]  # holds the centers of 5, 6, 9 and 10
     three_quarters = [6.0, 6.0, 18.0, 22.0]
     half = [6.0, 6.0, 14.0, 22.0]
     scores, boxes = predictions({5: box, 6: half, 9: three_quarters, 10: half})
@@ -62,13 +62,13 @@ def test_an_object_that_nothing_overlaps_still_takes_a_cell():
 
 
 def test_cells_inside_the_object_come_before_better_ones_outside():
-    box = [8.5, 8.5, 15.5, 15.5]  # holds the centre of cell 5 only
+    box = [8.5, 8.5, 15.5, 15.5]  # holds the center of cell 5 only
     scores, boxes = predictions({9: box})
     found = assign(scores, boxes, truth([box], [0]))
     assert np.flatnonzero(found[0] >= 0).tolist() == [5]
 
 
-def test_an_object_between_the_centres_takes_the_best_cell_near_it():
+def test_an_object_between_the_centers_takes_the_best_cell_near_it():
     box = [13.0, 13.0, 19.0, 19.0]
     scores, boxes = predictions({10: box})
     found = assign(scores, boxes, truth([box], [0]))
@@ -83,8 +83,8 @@ def test_cells_outside_differ_in_steps_of_eight_as_in_the_reference():
     assert np.flatnonzero(found[0] >= 0).tolist() == [5]
 
 
-def test_a_centre_on_the_border_is_outside():
-    box = [12.0, 4.0, 28.0, 20.0]  # through the centres of 5 and 9, round that of 6 (and 7 on top)
+def test_a_center_on_the_border_is_outside():
+    box = [12.0, 4.0, 28.0, 20.0]  # through the centers of 5 and 9, round that of 6 (and 7 on top)
     scores, boxes = predictions({5: box, 9: box})
     found = assign(scores, boxes, truth([box], [0]))
     assert (found[0] >= 0).sum() == 2
@@ -92,7 +92,7 @@ def test_a_centre_on_the_border_is_outside():
 
 
 def test_a_cell_goes_to_the_cheaper_object_by_class():
-    box = [6.0, 6.0, 16.0, 16.0]  # one centre inside
+    box = [6.0, 6.0, 16.0, 16.0]  # one center inside
     scores, boxes = predictions({5: box})
     scores[0, :, 5] = 0.2, 0.8
     found = assign(scores, boxes, truth([box, box], [0, 1]))
@@ -102,14 +102,14 @@ def test_a_cell_goes_to_the_cheaper_object_by_class():
 
 
 def test_the_square_is_measured_in_cells_of_the_level():
-    centre = [15.9, 15.9, 16.1, 16.1]
+    center = [15.9, 15.9, 16.1, 16.1]
     cells = (np.float32([[14.0, 16.0], [26.0, 16.0]]), np.float32([4.0, 4.0]))
     scores, boxes = predictions({}, cells=2)
-    found = assign(scores, boxes, truth([centre], [0]), cells=cells)
+    found = assign(scores, boxes, truth([center], [0]), cells=cells)
     assert found.tolist() == [[0, -1]]  # the square reaches to 26, its border left out
     wider = SimOTAAssigner(center_radius=2.6)
-    boxes[0, 1] = centre
-    found = assign(scores, boxes, truth([centre], [0]), wider, cells)
+    boxes[0, 1] = center
+    found = assign(scores, boxes, truth([center], [0]), wider, cells)
     assert found.tolist() == [[-1, 0]]
 
 
@@ -133,12 +133,12 @@ def test_scores_of_zero_and_one_cost_a_finite_amount(certain):
     assert found[0, 5] == 0
 
 
-def loop_over_objects(scores, boxes, centres, strides, gt_boxes, gt_labels):
+def loop_over_objects(scores, boxes, centers, strides, gt_boxes, gt_labels):
     """The rule of the paper, object by object, in float64; [A] indices."""
-    count, cells = len(gt_boxes), len(centres)
+    count, cells = len(gt_boxes), len(centers)
     if not count:
         return np.full(cells, -1)
-    x, y = centres.T.astype(np.float64)
+    x, y = centers.T.astype(np.float64)
     cost, overlap = np.zeros((count, cells)), np.zeros((count, cells))
     near, both = np.zeros((count, cells), bool), np.zeros((count, cells), bool)
     for i, (x1, y1, x2, y2) in enumerate(gt_boxes.astype(np.float64)):
@@ -175,9 +175,9 @@ def test_a_batch_equals_a_loop_over_images_and_objects():
     cells = tuple(np.concatenate(pair) for pair in zip(fine, coarse))
     count, classes, images = len(cells[1]), 3, 6
     scores = rng.uniform(0.02, 0.98, (images, classes, count)).astype(np.float32)
-    centre = cells[0][None] + rng.normal(0, 4, (images, count, 2))
+    center = cells[0][None] + rng.normal(0, 4, (images, count, 2))
     half = rng.uniform(4, 20, (images, count, 2))
-    boxes = np.concatenate([centre - half, centre + half], axis=2).astype(np.float32)
+    boxes = np.concatenate([center - half, center + half], axis=2).astype(np.float32)
     gt_boxes, gt_labels = [], []
     for objects in (0, 1, 3, 7, 2, 5):
         middle, extent = rng.uniform(12, 52, (objects, 2)), rng.uniform(10, 22, (objects, 2))

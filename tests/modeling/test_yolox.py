@@ -13,7 +13,7 @@ from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
 from ppdet_lite.modeling.detectors.yolox import YOLOX
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
 from ppdet_lite.modeling.layers.csp import CSPLayer, Focus, SPPLayer
-from ppdet_lite.modeling.layers.norm import synchronise_norms
+from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
 from ppdet_lite.modeling.post_process import CellBox, MultiClassNMS
@@ -37,14 +37,14 @@ def model():
     return detector()
 
 
-def pictures(batch=2, size=SIZE):
+def images(batch=2, size=SIZE):
     rng = np.random.default_rng(0)
     return rng.uniform(0, 255, (batch, 3, *size)).astype(np.float32)
 
 
 def train_batch(**more):
     return {
-        "image": pictures(),
+        "image": images(),
         "gt_bbox": [
             np.float32([[10, 10, 50, 40], [60, 20, 90, 60]]),
             np.zeros((0, 4), np.float32),
@@ -107,7 +107,7 @@ def test_bottlenecks_add_their_input_only_with_a_shortcut():
 @pytest.mark.parametrize("arch, depths", [("X", [3, 9, 9, 3]), ("P5", [3, 6, 9, 3])])
 def test_backbone_maps(arch, depths):
     backbone = CSPDarkNet(arch, width_mult=0.125, return_idx=[1, 2, 3, 4])
-    maps = backbone(paddle.to_tensor(pictures(1)))
+    maps = backbone(paddle.to_tensor(images(1)))
     assert [tuple(shape) for shape in backbone.out_shape] == [(16, 4), (32, 8), (64, 16), (128, 32)]
     for found, shape in zip(maps, backbone.out_shape):
         expected = [1, shape.channels, SIZE[0] // shape.stride, SIZE[1] // shape.stride]
@@ -126,7 +126,7 @@ def test_decoding_by_hand():
     raw[0, :, 1, 2] = 0.5, 0.25, math.log(2), 0, 0, 0, math.log(9)
     scale_factor = paddle.to_tensor([[0.5, 0.25]])  # y, x
     boxes, scores = CellBox()([paddle.to_tensor(raw)], [8], scale_factor)
-    # centre (2.5, 1.25) * 8, size (2, 1) * 8
+    # center (2.5, 1.25) * 8, size (2, 1) * 8
     np.testing.assert_allclose(boxes.numpy()[0, 5], [12 * 4, 6 * 2, 28 * 4, 14 * 2], rtol=1e-6)
     np.testing.assert_allclose(boxes.numpy()[0, 0], [-4 * 4, -4 * 2, 4 * 4, 4 * 2], rtol=1e-6)
     np.testing.assert_allclose(scores.numpy()[0, :, 5], [0.5, math.sqrt(0.5 * 0.9)], rtol=1e-6)
@@ -134,7 +134,7 @@ def test_decoding_by_hand():
 
 def test_an_untrained_network_says_one_percent_and_boxes_of_five_cells(model):
     model.eval()
-    raw = model.raw_outputs(paddle.to_tensor(pictures()))
+    raw = model.raw_outputs(paddle.to_tensor(images()))
     assert [output.shape[2:] for output in raw] == [[8, 12], [4, 6], [2, 3]]
     boxes, scores = model.decode(raw, None, paddle.ones([2, 2]))
     np.testing.assert_allclose(scores.numpy(), 0.01, rtol=1e-5)
@@ -149,9 +149,9 @@ def test_biases_of_the_outputs_and_norms_are_not_decayed(model):
         assert plain == (key.endswith("weight") and ".bn." not in key), key
 
 
-def test_norms_of_all_parts_have_yoloxs_constants_also_when_synchronised():
+def test_norms_of_all_parts_have_yoloxs_constants_also_when_synchronized():
     model = detector()
-    synchronise_norms(model)
+    synchronize_norms(model)
     norms = [part for part in model.sublayers() if isinstance(part, paddle.nn.SyncBatchNorm)]
     assert len(norms) > 50
     assert {(norm._epsilon, norm._momentum) for norm in norms} == {(1e-3, 0.97)}
@@ -254,7 +254,7 @@ def test_sizes_are_the_same_for_ten_iterations_and_in_every_process(model):
     assert other != sizes
 
 
-def test_pictures_and_boxes_are_resized_together(model, monkeypatch):
+def test_images_and_boxes_are_resized_together(model, monkeypatch):
     seen = {}
     monkeypatch.setattr(model.head, "get_loss", lambda raw, batch: seen.update(batch, raw=raw))
     model.train()
@@ -295,7 +295,7 @@ def test_without_iteration_or_range_the_readers_size_stays(model, monkeypatch):
 def test_evaluation_gives_detections_beyond_the_borders_too(model):
     model.eval()
     inputs = {
-        "image": pictures(),
+        "image": images(),
         "im_shape": np.float32([SIZE] * 2),
         "scale_factor": np.float32([[0.5, 0.5], [1, 0.25]]),
     }
@@ -310,7 +310,7 @@ def test_evaluation_gives_detections_beyond_the_borders_too(model):
 def test_sizes_that_do_not_fit(model, size):
     model.eval()
     with pytest.raises(ConfigError, match=f"network input of {size[0]} x {size[1]}.*multiples of"):
-        model.raw_outputs(paddle.to_tensor(pictures(size=size)))
+        model.raw_outputs(paddle.to_tensor(images(size=size)))
 
 
 @pytest.mark.parametrize("arch", ["X", "P5"])
@@ -325,7 +325,7 @@ def test_exported_graph_equals_the_model(arch, tmp_path):
     shapes = {"image": [None, 3, *SIZE], "scale_factor": [None, 2]}
     assert tuple(shapes) == model.inference_inputs
     specs = {name: paddle.static.InputSpec(shapes[name], "float32", name) for name in shapes}
-    inputs = {n: [pictures(n), np.full((n, 2), 0.5, np.float32)] for n in (1, 3)}
+    inputs = {n: [images(n), np.full((n, 2), 0.5, np.float32)] for n in (1, 3)}
     expected = {n: model(dict(zip(shapes, inputs[n]))) for n in inputs}
     static = paddle.jit.to_static(model, input_spec=[specs], full_graph=True)
     paddle.jit.save(static, str(tmp_path / "model"))

@@ -27,7 +27,7 @@ def _tensor(*rows):
         (boxes.giou, FAR, -1 / 3),  # hull 3, union 2
         (boxes.giou, WIDE, 0.5),  # the hull is the union
         (boxes.diou, UNIT, 1.0),
-        (boxes.diou, FAR, -4 / 10),  # centres 2 apart, diagonal^2 10
+        (boxes.diou, FAR, -4 / 10),  # centers 2 apart, diagonal^2 10
         (boxes.diou, WIDE, 0.5 - 0.25 / 5),
     ],
 )

@@ -24,7 +24,7 @@ def calls(monkeypatch):
 
 
 def candidates(seed, batch=2, classes=5, cells=400, sites=None):
-    """Random scores of boxes all over the picture, or close to `sites` places only."""
+    """Random scores of boxes all over the image, or close to `sites` places only."""
     rng = np.random.default_rng(seed)
     if sites is None:
         corners = rng.uniform(0, 300, (batch, cells, 2))

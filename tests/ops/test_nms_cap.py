@@ -38,7 +38,7 @@ def candidates_of(rng, boxes_xyxy, per_object):
 
 
 def network_output(rng, counts, classes, per_object):
-    """Boxes [1, M, 4], scores [1, C, M] and the true boxes by class of one picture."""
+    """Boxes [1, M, 4], scores [1, C, M] and the true boxes by class of one image."""
     boxes = objects_of_class(rng, CANDIDATES)
     scores = np.exp(rng.normal(-9.5, 1.4, (classes, CANDIDATES)))
     truth, used = {}, 0
@@ -59,7 +59,7 @@ def detect(boxes, scores, nms_top_k):
 
 @pytest.mark.parametrize("classes, kinds, most", [(80, 6, 8), (80, 2, 35), (3, 2, 90), (1, 1, 99)])
 def test_a_trained_network_detects_the_same_with_and_without_the_cap(classes, kinds, most):
-    """A few objects of some classes, and pictures full of one: `most` of a class."""
+    """A few objects of some classes, and images full of one: `most` of a class."""
     rng = np.random.default_rng(most)
     for _ in range(2):
         labels = rng.choice(classes, kinds, replace=False)
@@ -73,7 +73,7 @@ def test_a_trained_network_detects_the_same_with_and_without_the_cap(classes, ki
 
 
 def test_ap_is_the_same_with_and_without_the_cap():
-    """The AP of four pictures with up to 60 objects of a class, out of 20 classes."""
+    """The AP of four images with up to 60 objects of a class, out of 20 classes."""
     rng = np.random.default_rng(1)
     images, annotations, outputs = [], [], []
     for number in range(4):

@@ -1,4 +1,4 @@
-"""Multiclass NMS in a graph, as in exports, limits the candidates of crowded pictures only."""
+"""Multiclass NMS in a graph, as in exports, limits the candidates of crowded images only."""
 
 import numpy as np
 import paddle
@@ -32,7 +32,7 @@ def in_graph(num_boxes):
     return paddle.jit.to_static(function, input_spec=spec, full_graph=True)
 
 
-def pictures():
+def images():
     """Boxes [3, M, 4] and scores [3, C, M]: crowded, exactly at the limit, and nearly empty."""
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 300, (3, BOXES, 2))
@@ -46,15 +46,15 @@ def pictures():
 @pytest.mark.parametrize("num_boxes", [None, BOXES])
 @pytest.mark.parametrize("chosen", [[0, 1, 2], [1, 2], [2]])
 def test_detections_of_a_graph_are_those_of_evaluation(low_limit, num_boxes, chosen):
-    boxes, scores = (paddle.to_tensor(array[chosen]) for array in pictures())
+    boxes, scores = (paddle.to_tensor(array[chosen]) for array in images())
     expected = nms.multiclass_nms(boxes, scores, **ARGUMENTS)
     assert expected[1].numpy().tolist() == [{0: 20, 1: 20, 2: 15}[number] for number in chosen]
     for one, other in zip(in_graph(num_boxes)(boxes, scores), expected):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
-def test_only_crowded_pictures_lose_candidates():
-    scores = paddle.to_tensor(pictures()[1])
+def test_only_crowded_images_lose_candidates():
+    scores = paddle.to_tensor(images()[1])
     limited = nms._best_of_crowded(scores, 0.001, LIMIT)
     assert (limited > 0.001).sum(axis=[1, 2]).tolist() == [LIMIT, LIMIT, 15]
     best = np.sort(scores[0].numpy(), axis=None)[-LIMIT:]
@@ -69,7 +69,7 @@ def test_places_that_stay_empty_do_not_bring_all_candidates_back(
     low_limit, monkeypatch, in_a_graph
 ):
     """All boxes in one place, and one class whose scores are never among the best."""
-    boxes, scores = (array[:1] for array in pictures())
+    boxes, scores = (array[:1] for array in images())
     boxes[:] = [10, 10, 60, 60]
     scores[:, 0] *= 0.01
     tensors = paddle.to_tensor(boxes), paddle.to_tensor(scores)

@@ -33,7 +33,7 @@ NETWORKS = {
 }
 
 COMMON = ("num_classes=3", "use_gpu=false")
-KEPT = 25  # detections per picture
+KEPT = 25  # detections per image
 HEIGHT, WIDTH = 96, 128
 GRADIENTS_SHOWN = 8
 
@@ -55,7 +55,7 @@ TOLERANCES = [
     Tolerance("update.norms", relative=2e-2),
 ]
 
-# Centre x, y, width, height as shares of the picture, class, score: objects of several sizes, two
+# Center x, y, width, height as shares of the image, class, score: objects of several sizes, two
 # in one cell, one on the right and bottom border, some with mixup's shares; padding follows. There
 # are enough of them for some predictions to fall on one by chance, which the loss then ignores.
 OBJECTS = [
@@ -112,7 +112,7 @@ def describe_state(model) -> dict:
 
 
 def fill(model) -> None:
-    """Weights from the names of the state dict alone, by numpy, so that no initialiser and no
+    """Weights from the names of the state dict alone, by numpy, so that no initializer and no
     generator of the framework matters.
     """
     state = model.state_dict()
@@ -143,7 +143,7 @@ def rule(key: str, shape: tuple, keys) -> np.ndarray:
 
 
 def noise(seed: int, count: int) -> paddle.Tensor:
-    """Pictures of fine noise on patches of 16 x 16; fine noise alone would not reach the deep
+    """Images of fine noise on patches of 16 x 16; fine noise alone would not reach the deep
     layers.
     """
     rng = np.random.default_rng(seed)
@@ -184,7 +184,7 @@ def norm_summary(norms) -> dict:
 
 
 def evaluation_record(model) -> dict:
-    """Raw outputs, decoded boxes and scores, detections of two of the pictures that the norms were
+    """Raw outputs, decoded boxes and scores, detections of two of the images that the norms were
     calibrated on."""
     with paddle.no_grad():
         raw = model.raw_outputs(noise(1, 4)[:2])
@@ -210,7 +210,7 @@ def _tensors(raw) -> list:
 
 
 def training_batch(cfg) -> dict:
-    """A batch of the two pictures with OBJECTS, as the configuration's reader would give it."""
+    """A batch of the two images with OBJECTS, as the configuration's reader would give it."""
     transforms = [create(step, cfg) for step in cfg.TrainReader["batch_transforms"]]
     target = next((t for t in transforms if type(t).__name__ == "Gt2YoloTarget"), None)
     batch = {"image": noise(2, 2).numpy(), "epoch_id": np.array([EPOCH], np.int64)}

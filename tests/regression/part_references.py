@@ -124,7 +124,7 @@ def reader_reference(reader: Reader, repo, overrides=()) -> dict:
 
 
 def batch_record(batch: dict) -> dict:
-    """Pixel statistics per picture and channel; every other array as it is, targets in short."""
+    """Pixel statistics per image and channel; every other array as it is, targets in short."""
     record = {}
     for key, value in sorted(batch.items()):
         if key == "im_file":
@@ -219,10 +219,10 @@ NMS_CASES = {
 def nms_reference(repo, **changes) -> dict:
     """Which of crowded boxes Matrix NMS and greedy NMS keep, their classes and scores, in order."""
     rng = np.random.default_rng(7)
-    centres = rng.uniform(20, 180, (2, 15, 2))[:, rng.integers(0, 15, 120)]
-    centres = centres + rng.normal(0, 6, (2, 120, 2))
+    centers = rng.uniform(20, 180, (2, 15, 2))[:, rng.integers(0, 15, 120)]
+    centers = centers + rng.normal(0, 6, (2, 120, 2))
     sizes = np.exp(rng.normal(3.4, 0.3, (2, 120, 2)))
-    boxes = np.concatenate([centres - sizes / 2, centres + sizes / 2], 2).astype(np.float32)
+    boxes = np.concatenate([centers - sizes / 2, centers + sizes / 2], 2).astype(np.float32)
     scores = ((rng.permutation(720) + 0.5) / 720).reshape(2, 3, 120) ** 2  # no two are equal
     inputs = paddle.to_tensor(boxes), paddle.to_tensor(scores.astype(np.float32))
     record = {}

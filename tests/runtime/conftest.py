@@ -52,7 +52,7 @@ def trained(small_config):
 
 @pytest.fixture(scope="session")
 def same_boxes():
-    """Fails unless a deployed detector finds on pictures what the trained model finds."""
+    """Fails unless a deployed detector finds on images what the trained model finds."""
     from ppdet_lite.export.check import compare_detections
 
     def check(trained, detector, images):

@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from ppdet_lite.core.errors import ConfigError, UserError
-from ppdet_lite.export.check import built_in_picture
+from ppdet_lite.export.check import built_in_image
 from ppdet_lite.utils import cpu as cpu_module
 
 
 def test_without_onednn(deploy, exported, trained, same_boxes):
     plain = deploy.detector.Detector(exported, enable_mkldnn=False)
     assert not plain.engine.onednn
-    same_boxes(trained, plain, [built_in_picture()])
+    same_boxes(trained, plain, [built_in_image()])
 
 
 def test_onednn_that_fails_is_replaced_with_one_line(
@@ -31,7 +31,7 @@ def test_onednn_that_fails_is_replaced_with_one_line(
 
     monkeypatch.setattr(paddle_engine, "execute", fragile)
     detector = deploy.detector.Detector(exported)
-    same_boxes(trained, detector, [built_in_picture()])
+    same_boxes(trained, detector, [built_in_image()])
     printed = capsys.readouterr().err
     assert printed == (
         "oneDNN is off, it cannot run this model here: (Unimplemented) no such kernel\n"
@@ -50,7 +50,7 @@ def test_an_error_that_is_not_onednns_leaves_it_on(deploy, exported, trained, sa
     with pytest.raises(UserError, match=f"{exported}: Paddle cannot run this model"):
         detector.engine.run(wrong)
     assert detector.engine.kernels == "oneDNN" and capsys.readouterr().err == ""
-    same_boxes(trained, detector, [built_in_picture()])
+    same_boxes(trained, detector, [built_in_image()])
 
 
 @pytest.mark.parametrize("kind", [IndexError, TypeError, SystemError, NotImplementedError])
@@ -63,7 +63,7 @@ def test_paddles_kinds_of_errors_are_said(deploy, exported, monkeypatch, kind):
 
     monkeypatch.setattr(deploy.engine_paddle.PaddleEngine, "execute", fail)
     with pytest.raises(UserError) as caught:
-        detector.predict([built_in_picture()])
+        detector.predict([built_in_image()])
     assert str(caught.value).startswith(f"{exported}: Paddle cannot run this model. ")
     assert str(caught.value).endswith(": (Fatal) broken")
 
@@ -210,4 +210,4 @@ def test_an_export_for_cpus_runs_there_only(deploy, for_cpus, options, wanted):
 def test_an_export_for_cpus_gives_the_boxes(deploy, for_cpus, trained, same_boxes):
     detector = deploy.detector.Detector(for_cpus)
     assert detector.engine.kernels == "oneDNN"
-    same_boxes(trained, detector, [built_in_picture()])
+    same_boxes(trained, detector, [built_in_image()])

@@ -1,4 +1,4 @@
-"""deploy/python/infer.py on pictures: equal to the trained model, light, clear options."""
+"""deploy/python/infer.py on images: equal to the trained model, light, clear options."""
 
 import json
 import os
@@ -15,8 +15,8 @@ import yaml
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import decode_image
-from ppdet_lite.export.check import built_in_picture
-from ppdet_lite.utils.result_files import write_picture
+from ppdet_lite.export.check import built_in_image
+from ppdet_lite.utils.result_files import write_image
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def detector(deploy, exported):
 # ------------------------------------------------------------------------------------- equality
 def test_boxes_equal_the_trained_models(trained, detector, same_boxes):
     assert detector.engine.onednn
-    image = built_in_picture()
+    image = built_in_image()
     same_boxes(trained, detector, [image, image[::-1].copy(), image[40:300, 100:300].copy()])
 
 
@@ -60,16 +60,16 @@ def test_an_export_for_one_batch_size(deploy, broken, tmp_path, monkeypatch):
         return run(inputs)
 
     monkeypatch.setattr(fixed.engine, "run", watched)
-    picture = built_in_picture()
-    one, two = fixed.predict([picture]), fixed.predict([picture, picture])
+    image = built_in_image()
+    one, two = fixed.predict([image]), fixed.predict([image, image])
     assert sizes == [3, 3] and len(one) == 1 and len(two) == 2
     path = tmp_path / "a.png"
-    write_picture(path, picture)
+    write_image(path, image)
     text = deploy.stage_times.benchmark(fixed, path, 1)
     assert text.startswith(f"{path}: 1 of a batch of 3, 1 runs, CPU, ")
     np.testing.assert_allclose(one[0], two[1], atol=1e-3)
-    with pytest.raises(UserError, match="4 pictures at once, but this model was exported with --b"):
-        fixed.predict([picture] * 4)
+    with pytest.raises(UserError, match="4 images at once, but this model was exported with --b"):
+        fixed.predict([image] * 4)
 
 
 def test_the_highest_score_comes_first(detector, monkeypatch):
@@ -83,7 +83,7 @@ def test_the_highest_score_comes_first(detector, monkeypatch):
     np.testing.assert_array_equal(second, bbox[4:])
 
 
-def test_no_picture(detector):
+def test_no_image(detector):
     assert detector.predict([]) == []
 
 
@@ -96,10 +96,10 @@ def test_nothing_found(detector, monkeypatch):
 
 # ------------------------------------------------------------------------------ the command line
 def test_a_folder_from_another_working_folder(repo, exported, tiny_coco, tmp_path):
-    pictures = tmp_path / "in"
-    (pictures / "sub").mkdir(parents=True)
-    shutil.copy(tiny_coco / "images" / "val_0.jpg", pictures / "a.jpg")
-    shutil.copy(tiny_coco / "images" / "val_1.jpg", pictures / "sub" / "a.jpg")
+    images = tmp_path / "in"
+    (images / "sub").mkdir(parents=True)
+    shutil.copy(tiny_coco / "images" / "val_0.jpg", images / "a.jpg")
+    shutil.copy(tiny_coco / "images" / "val_1.jpg", images / "sub" / "a.jpg")
     command = [sys.executable, str(repo / "deploy/python/infer.py"), "--model_dir", str(exported)]
     command += ["--image_dir", "in", "--output_dir", "out", "--threshold", "0.05"]
     command += ["--save_results", "--batch_size", "2", "--device", "CPU", "--cpu_threads", "1"]
@@ -151,10 +151,10 @@ def test_no_training_code_is_needed(repo, exported, tiny_coco, tmp_path):
     for name in [*inits, *names]:
         (machine / "ppdet_lite" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(package / name, machine / "ppdet_lite" / name)
-    picture = tiny_coco / "images" / "val_0.jpg"
+    image = tiny_coco / "images" / "val_0.jpg"
     code = f"""
 import runpy, sys
-sys.argv = ["infer.py", "--model_dir", {str(exported)!r}, "--image_file", {str(picture)!r},
+sys.argv = ["infer.py", "--model_dir", {str(exported)!r}, "--image_file", {str(image)!r},
             "--output_dir", {str(tmp_path / "out")!r}]
 runpy.run_path({str(machine / "deploy/python/infer.py")!r}, run_name="__main__")
 import ppdet_lite.runtime.engines.onnx, ppdet_lite.runtime.process, ppdet_lite.runtime.stage_times
@@ -170,8 +170,8 @@ print("pycocotools" in sys.modules, "shapely" in sys.modules)
 
 
 def test_threshold_comes_from_the_model_unless_given(deploy, exported, tiny_coco, tmp_path):
-    picture = str(tiny_coco / "images" / "val_0.jpg")
-    common = ["--model_dir", str(exported), "--image_file", picture, "--save_images", "False"]
+    image = str(tiny_coco / "images" / "val_0.jpg")
+    common = ["--model_dir", str(exported), "--image_file", image, "--save_images", "False"]
     deploy.infer.main([*common, "--output_dir", str(tmp_path / "a")])
     deploy.infer.main([*common, "--output_dir", str(tmp_path / "b"), "--threshold", "0.02"])
     assert json.loads((tmp_path / "a" / "val_0.json").read_text())["threshold"] == 0.5
@@ -180,14 +180,14 @@ def test_threshold_comes_from_the_model_unless_given(deploy, exported, tiny_coco
 
 
 def test_benchmark_prints_each_stage(deploy, exported, tiny_coco, tmp_path, capsys):
-    picture = str(tiny_coco / "images" / "val_0.jpg")
-    arguments = ["--model_dir", str(exported), "--image_file", picture, "--run_benchmark"]
+    image = str(tiny_coco / "images" / "val_0.jpg")
+    arguments = ["--model_dir", str(exported), "--image_file", image, "--run_benchmark"]
     deploy.infer.main([*arguments, "--repeats", "3", "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     for stage in ("read and decode file", "preprocess", "network, decoding, NMS", "total"):
         assert f"\n{stage} " in printed
     assert "images/s" in printed and not (tmp_path / "out").exists()
-    assert printed.startswith(f"{picture}: batch 1, 3 runs, CPU, oneDNN kernels\n")
+    assert printed.startswith(f"{image}: batch 1, 3 runs, CPU, oneDNN kernels\n")
 
 
 def test_the_benchmark_takes_batches(deploy, detector, tiny_coco, monkeypatch):
@@ -199,31 +199,31 @@ def test_the_benchmark_takes_batches(deploy, detector, tiny_coco, monkeypatch):
 
     monkeypatch.setattr(detector.engine, "run", watched)
     monkeypatch.setattr(deploy.infer_run, "Detector", lambda *args: detector)
-    picture = str(tiny_coco / "images" / "val_0.jpg")
-    arguments = ["--model_dir", "x", "--image_file", picture, "--run_benchmark", "--repeats", "1"]
+    image = str(tiny_coco / "images" / "val_0.jpg")
+    arguments = ["--model_dir", "x", "--image_file", image, "--run_benchmark", "--repeats", "1"]
     clock = iter(range(1000))
     monkeypatch.setattr(deploy.stage_times.time, "perf_counter", lambda: next(clock))
     printed = []
     monkeypatch.setattr("builtins.print", printed.append)
     deploy.infer.main([*arguments, "--batch_size", "3"])
     assert set(sizes) == {3}
-    assert printed[0].startswith(f"{picture}: batch 3, 1 runs, ")
-    assert printed[0].endswith("\n1.00 images/s")  # 3 pictures in three stages of a second each
+    assert printed[0].startswith(f"{image}: batch 3, 1 runs, ")
+    assert printed[0].endswith("\n1.00 images/s")  # 3 images in three stages of a second each
 
 
 def test_options_that_would_be_ignored_are_refused(deploy):
-    pictures = ["--model_dir", "x", "--image_file", "a.jpg"]
+    images = ["--model_dir", "x", "--image_file", "a.jpg"]
     cases = [
         (
-            [*pictures, "--max_frames", "3"],
+            [*images, "--max_frames", "3"],
             "--max_frames needs --video_file, --camera_id or --rtsp",
         ),
         (
-            [*pictures, "--use_openvino", "--engine", "onnxruntime"],
+            [*images, "--use_openvino", "--engine", "onnxruntime"],
             "--use_openvino and --engine onnxruntime: give one of them",
         ),
         (
-            [*pictures, "--use_openvino", "--engine", "paddle"],
+            [*images, "--use_openvino", "--engine", "paddle"],
             "--use_openvino and --engine paddle: give one of them",
         ),
         (
@@ -237,38 +237,38 @@ def test_options_that_would_be_ignored_are_refused(deploy):
         assert str(caught.value) == message
 
 
-def test_a_broken_picture_is_named_and_the_others_are_done(deploy, exported, tiny_coco, tmp_path):
-    pictures = tmp_path / "in"
-    pictures.mkdir()
-    shutil.copy(tiny_coco / "images" / "val_0.jpg", pictures / "a.jpg")
-    (pictures / "z.jpg").write_bytes(b"not a picture")
-    arguments = ["--model_dir", str(exported), "--image_dir", str(pictures), "--batch_size", "4"]
+def test_a_broken_image_is_named_and_the_others_are_done(deploy, exported, tiny_coco, tmp_path):
+    images = tmp_path / "in"
+    images.mkdir()
+    shutil.copy(tiny_coco / "images" / "val_0.jpg", images / "a.jpg")
+    (images / "z.jpg").write_bytes(b"not an image")
+    arguments = ["--model_dir", str(exported), "--image_dir", str(images), "--batch_size", "4"]
     with pytest.raises(ImageError, match=r"in/z\.jpg: "):
         deploy.infer.main([*arguments, "--output_dir", str(tmp_path / "out")])
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg", "a.json"]
 
 
 def test_categories_are_those_of_the_export(deploy, broken, tiny_coco, tmp_path):
-    """In bbox.json, for pictures and frames alike."""
+    """In bbox.json, for images and frames alike."""
     path = broken / "infer_cfg.yml"
     settings = {**yaml.safe_load(path.read_text()), "category_ids": [5, 90]}
     path.write_text(yaml.safe_dump(settings))
-    picture = tiny_coco / "images" / "val_0.jpg"
+    image = tiny_coco / "images" / "val_0.jpg"
     video = tmp_path / "in" / "v.avi"
     video.parent.mkdir()
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"MJPG"), 25, (128, 96))
-    writer.write(cv2.resize(cv2.imread(str(picture)), (128, 96)))
+    writer.write(cv2.resize(cv2.imread(str(image)), (128, 96)))
     writer.release()
-    for source in (["--image_file", str(picture)], ["--video_file", str(video)]):
+    for source in (["--image_file", str(image)], ["--video_file", str(video)]):
         arguments = ["--model_dir", str(broken), *source, "--output_dir", str(tmp_path / "out")]
         deploy.infer.main([*arguments, "--save_results", "--save_images", "false"])
         records = json.loads((tmp_path / "out" / "bbox.json").read_text())
         assert {record["category_id"] for record in records} == {5, 90}
 
 
-def test_missing_pictures_are_named(deploy, tmp_path):
+def test_missing_images_are_named(deploy, tmp_path):
     for path, reason in (
-        (tmp_path / "gone.jpg", "no such picture"),
+        (tmp_path / "gone.jpg", "no such image"),
         (tmp_path, "is a folder: use --image_dir"),
     ):
         with pytest.raises(DataError) as caught:

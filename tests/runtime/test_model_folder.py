@@ -6,7 +6,7 @@ import yaml
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config
-from ppdet_lite.export.check import built_in_picture
+from ppdet_lite.export.check import built_in_image
 from ppdet_lite.export.run import export_model
 
 
@@ -15,7 +15,7 @@ def test_files_of_paddle_2_load_as_well(deploy, small_config, trained, same_boxe
     folder = export_model(load_config(small_config), tmp_path, formats=("paddle-legacy",))
     detector = deploy.detector.Detector(folder)
     assert detector.files.graph.name == "model.pdmodel"
-    same_boxes(trained, detector, [built_in_picture()])
+    same_boxes(trained, detector, [built_in_image()])
 
 
 def graph_of(deploy, folder):
@@ -143,7 +143,7 @@ RATIO = {**SIZE, "keep_ratio": True}
     ],
 )
 def test_preprocessing_that_gives_another_size(deploy, broken, ops, reason):
-    """Also where it is the padding that does, or the shape of a picture that is kept."""
+    """Also where it is the padding that does, or the shape of an image that is kept."""
     path = broken / "infer_cfg.yml"
     settings = {**yaml.safe_load(path.read_text()), "Preprocess": ops}
     path.write_text(yaml.safe_dump(settings))

@@ -24,7 +24,7 @@ def run_script(repo, folder, arguments, **environment):
 
 @pytest.fixture
 def latin_folder(tiny_coco, tmp_path):
-    """`in/` with one picture of such a name and a plain one."""
+    """`in/` with one image of such a name and a plain one."""
     folder = tmp_path / "in"
     folder.mkdir()
     try:
@@ -37,7 +37,7 @@ def latin_folder(tiny_coco, tmp_path):
     return folder
 
 
-def test_pictures_are_done(repo, exported, latin_folder, tmp_path):
+def test_images_are_done(repo, exported, latin_folder, tmp_path):
     arguments = ["--model_dir", str(exported), "--image_dir", "in", "--output_dir", "out"]
     done = run_script(repo, tmp_path, [*arguments, "--save_results", "--cpu_threads", "1"])
     assert done.returncode == 0, done.stderr

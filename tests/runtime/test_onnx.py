@@ -12,7 +12,7 @@ import yaml
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
-from ppdet_lite.export.check import built_in_picture, compare_detections
+from ppdet_lite.export.check import built_in_image, compare_detections
 from ppdet_lite.export.run import export_model
 from ppdet_lite.weights.checkpoint import load_state, save_checkpoint
 
@@ -52,8 +52,8 @@ def test_boxes_equal_the_trained_models(deploy, onnx_folder, trained, engine):
     detector = deploy.detector.Detector(onnx_folder, engine=engine, cpu_threads=1)
     name = {"onnxruntime": "model.onnx", "openvino": "model_portable.onnx"}[engine]
     assert detector.files.graph.name == name
-    picture = built_in_picture()
-    images = [picture, picture[::-1].copy()]
+    first = built_in_image()
+    images = [first, first[::-1].copy()]
     for image, found in zip(images, detector.predict(images)):
         expected = trained(image)
         result = compare_detections(expected, found, 0.01, 100)
@@ -66,8 +66,8 @@ def test_boxes_equal_the_trained_models(deploy, onnx_folder, trained, engine):
 )
 def test_the_command_line(deploy, onnx_folder, tiny_coco, tmp_path, choice, capsys):
     pytest.importorskip("openvino")
-    picture = str(tiny_coco / "images" / "val_0.jpg")
-    arguments = ["--model_dir", str(onnx_folder), "--image_file", picture, *choice]
+    image = str(tiny_coco / "images" / "val_0.jpg")
+    arguments = ["--model_dir", str(onnx_folder), "--image_file", image, *choice]
     deploy.infer.main([*arguments, "--output_dir", str(tmp_path), "--threshold", "0.05"])
     assert len(json.loads((tmp_path / "val_0.json").read_text())["detections"]) > 3
     deploy.infer.main([*arguments, "--run_benchmark", "--repeats", "2"])
@@ -76,11 +76,11 @@ def test_the_command_line(deploy, onnx_folder, tiny_coco, tmp_path, choice, caps
 
 
 def test_paddle_is_not_needed(repo, onnx_folder, tiny_coco, tmp_path):
-    picture = tiny_coco / "images" / "val_0.jpg"
+    image = tiny_coco / "images" / "val_0.jpg"
     code = f"""
 import runpy, sys
 sys.modules["paddle"] = None
-sys.argv = ["infer.py", "--model_dir", {str(onnx_folder)!r}, "--image_file", {str(picture)!r},
+sys.argv = ["infer.py", "--model_dir", {str(onnx_folder)!r}, "--image_file", {str(image)!r},
             "--output_dir", {str(tmp_path)!r}, "--engine", "onnxruntime"]
 runpy.run_path({str(repo / "deploy/python/infer.py")!r}, run_name="__main__")
 """
@@ -187,7 +187,7 @@ def test_steps_of_an_engine_are_those_of_its_run(deploy, onnx_folder):
     for engine in ENGINES:
         pytest.importorskip(engine)
         detector = deploy.detector.Detector(onnx_folder, engine=engine, cpu_threads=1)
-        sample = detector.preprocess(built_in_picture())
+        sample = detector.preprocess(built_in_image())
         inputs = deploy.detector.stack_samples([sample])
         expected = detector.engine.run(inputs)
         detector.engine.bind(inputs)

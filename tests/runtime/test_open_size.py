@@ -7,7 +7,7 @@ import yaml
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import load_config
-from ppdet_lite.export.check import built_in_picture
+from ppdet_lite.export.check import built_in_image
 from ppdet_lite.export.run import export_model
 
 
@@ -63,20 +63,20 @@ def test_sizes_that_the_network_cannot_take(deploy, broken, ops, reason):
 
 
 def test_another_size_of_the_network_input(deploy, open_export, tiny_coco, tmp_path, monkeypatch):
-    """For pictures here, and for videos in the network's process, with what infer_cfg.yml says put
+    """For images here, and for videos in the network's process, with what infer_cfg.yml says put
     aside."""
     detector = deploy.detector.Detector(open_export, input_size=[64, 160])
-    assert detector.preprocess(built_in_picture())["image"].shape == (3, 64, 160)
-    expected = detector.predict([built_in_picture()])[0]
+    assert detector.preprocess(built_in_image())["image"].shape == (3, 64, 160)
+    expected = detector.predict([built_in_image()])[0]
     assert len(expected) > 3
     both = deploy.detector.Detector(open_export, own_process=True, input_size=[64])
     try:
-        assert both.preprocess(built_in_picture())["image"].shape == (3, 64, 64)
-        assert both.predict([built_in_picture()])[0].shape[1] == 6
+        assert both.preprocess(built_in_image())["image"].shape == (3, 64, 64)
+        assert both.predict([built_in_image()])[0].shape[1] == 6
     finally:
         both.close()
-    picture = str(tiny_coco / "images" / "val_0.jpg")
-    arguments = ["--model_dir", str(open_export), "--image_file", picture, "--threshold", "0"]
+    image = str(tiny_coco / "images" / "val_0.jpg")
+    arguments = ["--model_dir", str(open_export), "--image_file", image, "--threshold", "0"]
     found = []
     for number, size in enumerate(([], ["--input_size", "64", "160"], ["--input-size", "64"])):
         out = tmp_path / str(number)

@@ -14,8 +14,8 @@ import pytest
 from ppdet_lite.core.errors import UserError
 
 
-def picture(number):
-    """A gray picture with a white bar whose length tells its number."""
+def numbered_image(number):
+    """A gray image with a white bar whose length tells its number."""
     image = np.full((96, 128, 3), 60, np.uint8)
     image[8:40, : 8 * (number + 1)] = 250
     return image
@@ -149,15 +149,15 @@ def test_another_process_computes_the_same(deploy, exported, apart):
     assert isinstance(apart.engine, deploy.engine_process.EngineProcess)
     assert apart.engine.kernels == here.engine.kernels == "oneDNN"
     assert list(apart.engine.input_names) == list(here.engine.input_names)
-    pictures = [picture(index) for index in range(3)]
+    images = [numbered_image(index) for index in range(3)]
     for count in (1, 2, 3):  # 3 are more than the shared memory holds: they take the pipe
-        for one, other in zip(apart.predict(pictures[:count]), here.predict(pictures[:count])):
+        for one, other in zip(apart.predict(images[:count]), here.predict(images[:count])):
             np.testing.assert_allclose(one, other, atol=0.01)
 
 
 def test_threads_of_this_process_work_while_the_network_computes(apart):
     found = []
-    thread = threading.Thread(target=lambda: found.extend(apart.predict([picture(1)])))
+    thread = threading.Thread(target=lambda: found.extend(apart.predict([numbered_image(1)])))
     os.kill(apart.engine._process.pid, signal.SIGSTOP)  # a network that takes very long
     try:
         thread.start()
@@ -176,14 +176,14 @@ def test_errors_of_the_other_process_are_raised_here(deploy, exported, apart, tm
     wrong.update(im_shape=np.ones((1, 2), np.float32), scale_factor=np.ones((1, 2), np.float32))
     with pytest.raises(UserError, match=f"{exported}: Paddle cannot run this model"):
         apart.engine.run(wrong)
-    assert len(apart.predict([picture(1)])) == 1  # it still runs
+    assert len(apart.predict([numbered_image(1)])) == 1  # it still runs
 
 
 def test_a_process_that_dies_is_said(deploy, exported):
     detector = deploy.detector.Detector(exported, cpu_threads=1, own_process=True)
     os.kill(detector.engine._process.pid, signal.SIGKILL)
     with pytest.raises(UserError) as caught:
-        detector.predict([picture(1)])
+        detector.predict([numbered_image(1)])
     assert str(caught.value) == (
         f"{exported}: the process of the network ended (signal 9, which often means that the "
         "memory was used up)"

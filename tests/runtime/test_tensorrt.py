@@ -137,7 +137,7 @@ def test_half_a_calibration_is_not_kept(deploy, program, gpu, tiny_coco, monkeyp
     assert files_of_the_cache(program) == ["about.json", "lock"]
     killed = next((program / "trt_cache").iterdir()) / "calibration" / "_opt_cache"
     killed.mkdir(parents=True)
-    (killed / "trt_calib_7").write_text("ranges of a few pictures")
+    (killed / "trt_calib_7").write_text("ranges of a few images")
     deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
     assert files_of_the_cache(program) == ["about.json", "lock", "trt_calib_1", "trt_calib_2"]
 
@@ -161,29 +161,29 @@ def test_int8_calibrates_once(deploy, program, gpu, tiny_coco, capsys):
     with pytest.raises(UserError) as caught:
         deploy.detector.Detector(program, "GPU", "trt_int8")
     assert str(caught.value).startswith(
-        "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred pictures like "
+        "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred images like "
         "those to come (no calibration table in "
     )
     options = options_of(deploy, batch_size=5, calib_dir=tiny_coco / "images")
     detector = deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
-    assert gpu.runs == [[(5, 3, 96, 128)] * 2, []]  # 12 pictures, whole batches only
+    assert gpu.runs == [[(5, 3, 96, 128)] * 2, []]  # 12 images, whole batches only
     written = [path.name for path in detector.engine.tensorrt.folder.iterdir()]
     assert sorted(written) == ["about.json", "lock", "trt_calib_1", "trt_calib_2"]
     assert not (program / "_opt_cache").exists()
     assert gpu.call("enable_tensorrt_engine", 0)[1]["use_static"] is False
     assert gpu.call("enable_tensorrt_engine", 1)[1]["use_static"] is True
-    assert "calibrating on 12 pictures, once" in capsys.readouterr().out
-    again = options_of(deploy, batch_size=5)  # the table is there: no pictures needed
+    assert "calibrating on 12 images, once" in capsys.readouterr().out
+    again = options_of(deploy, batch_size=5)  # the table is there: no images needed
     deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=again)
     assert len(gpu.calls) == 3
 
 
-def test_calibration_pictures_that_are_missing_or_too_few(deploy, program, gpu, tiny_coco):
+def test_calibration_images_that_are_missing_or_too_few(deploy, program, gpu, tiny_coco):
     gone = options_of(deploy, calib_dir=tiny_coco / "gone")
     with pytest.raises(DataError, match="gone: no such folder"):
         deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=gone)
     few = options_of(deploy, calib_dir=tiny_coco / "images", batch_size=20)
-    with pytest.raises(DataError, match="12 pictures are fewer than --batch_size 20"):
+    with pytest.raises(DataError, match="12 images are fewer than --batch_size 20"):
         deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=few)
 
 
@@ -274,10 +274,10 @@ def test_cache_folder_of_choice_and_one_that_cannot_be_written(deploy, program, 
 
 
 def test_options_of_the_command_line_arrive(deploy, program, gpu, tiny_coco, tmp_path, monkeypatch):
-    picture = str(tiny_coco / "images" / "val_0.jpg")
+    image = str(tiny_coco / "images" / "val_0.jpg")
     seen = []
-    monkeypatch.setattr(deploy.infer_run, "_run_pictures", lambda args, *rest: seen.extend(rest))
-    arguments = ["--model_dir", str(program), "--image_file", picture, "--device", "gpu"]
+    monkeypatch.setattr(deploy.infer_run, "_run_images", lambda args, *rest: seen.extend(rest))
+    arguments = ["--model_dir", str(program), "--image_file", image, "--device", "gpu"]
     arguments += ["--run_mode", "trt_int8", "--trt_cache_dir", str(tmp_path / "cache")]
     arguments += ["--calib_dir", str(tiny_coco / "images"), "--batch_size", "3"]
     arguments += ["--trt_min_shape", "64", "--trt_opt_shape", "96", "--trt_max_shape", "128"]
@@ -293,7 +293,7 @@ def test_options_of_the_command_line_arrive(deploy, program, gpu, tiny_coco, tmp
     )
 
 
-def test_a_missing_picture_fills_an_engine_of_fixed_batch(deploy, program, gpu, monkeypatch):
+def test_a_missing_image_fills_an_engine_of_fixed_batch(deploy, program, gpu, monkeypatch):
     options = options_of(deploy, batch_size=3)
     detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
 
@@ -304,7 +304,7 @@ def test_a_missing_picture_fills_an_engine_of_fixed_batch(deploy, program, gpu, 
     monkeypatch.setattr(detector.engine, "run", run)
     black = np.zeros((9, 9, 3), np.uint8)
     assert [len(rows) for rows in detector.predict([black, black])] == [2, 2]
-    with pytest.raises(UserError, match="4 pictures at once, .* has a TensorRT engine for 3"):
+    with pytest.raises(UserError, match="4 images at once, .* has a TensorRT engine for 3"):
         detector.predict([black] * 4)
 
 

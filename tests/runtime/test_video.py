@@ -101,8 +101,8 @@ def test_a_video_from_end_to_end(deploy, exported, video, tmp_path, capsys):
     assert str(out / "street.mp4") in printed
 
 
-def test_frames_give_the_detections_of_pictures(deploy, exported, video, tmp_path):
-    """The overlapping stages compute what one picture after the other gives."""
+def test_frames_give_the_detections_of_images(deploy, exported, video, tmp_path):
+    """The overlapping stages compute what one image after the other gives."""
     detector = deploy.detector.Detector(exported)
     _, frames = read_video(video)
     arguments = ["--model_dir", str(exported), "--video_file", str(video), "--save_images", "false"]

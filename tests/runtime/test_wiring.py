@@ -22,11 +22,11 @@ HAS_SWITCH = hasattr(inference.Config, "disable_mkldnn")
 def open_engine(deploy, exported, tiny_coco, monkeypatch):
     """Runs infer.py up to its engine, which is returned."""
     seen = []
-    monkeypatch.setattr(deploy.infer_run, "_run_pictures", lambda args, *rest: seen.extend(rest))
+    monkeypatch.setattr(deploy.infer_run, "_run_images", lambda args, *rest: seen.extend(rest))
 
     def open_engine(*options, folder=exported):
-        picture = str(tiny_coco / "images" / "val_0.jpg")
-        deploy.infer.main(["--model_dir", str(folder), "--image_file", picture, *options])
+        image = str(tiny_coco / "images" / "val_0.jpg")
+        deploy.infer.main(["--model_dir", str(folder), "--image_file", image, *options])
         return seen[-2].engine
 
     return open_engine
@@ -164,9 +164,9 @@ def test_precision_and_threads_reach_openvino(open_engine, onnx_folder, monkeypa
     assert settings["INFERENCE_NUM_THREADS"] == 3
 
 
-# ------------------------------------------------------------------------------ pictures and frames
+# ------------------------------------------------------------------------------ images and frames
 class NotingDetector:
-    """A detector that finds nothing and notes how many pictures it gets at once."""
+    """A detector that finds nothing and notes how many images it gets at once."""
 
     class_names, threshold, category_ids = ["a"], 0.5, None
 
@@ -209,7 +209,7 @@ class Capture:
 @pytest.fixture
 def run(deploy, tmp_path, monkeypatch):
     """Runs infer.py with a detector that notes, and a capture of 7 frames for anything but
-    pictures; returns both and the pipeline."""
+    images; returns both and the pipeline."""
     pipelines = []
 
     class Pipeline(deploy.frame_pipeline.FramePipeline):
@@ -229,10 +229,10 @@ def run(deploy, tmp_path, monkeypatch):
     return run
 
 
-def test_batches_of_pictures(run, tiny_coco):
-    pictures = [str(path) for path in sorted((tiny_coco / "images").glob("*.jpg"))[:5]]
-    assert run("--image_file", *pictures, "--batch_size", "2")[0].sizes == [2, 2, 1]
-    assert run("--image_file", *pictures[:2])[0].sizes == [1, 1]
+def test_batches_of_images(run, tiny_coco):
+    images = [str(path) for path in sorted((tiny_coco / "images").glob("*.jpg"))[:5]]
+    assert run("--image_file", *images, "--batch_size", "2")[0].sizes == [2, 2, 1]
+    assert run("--image_file", *images[:2])[0].sizes == [1, 1]
 
 
 def test_batches_of_frames(run, tmp_path):

@@ -1,4 +1,4 @@
-"""A deployed YOLOX, whose pictures keep their ratio and are padded, detects what the model does."""
+"""A deployed YOLOX, whose images keep their ratio and are padded, detects what the model does."""
 
 import numpy as np
 import paddle
@@ -7,7 +7,7 @@ import pytest
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.evaluate.predictor import Predictor
-from ppdet_lite.export.check import built_in_picture, compare_detections
+from ppdet_lite.export.check import built_in_image, compare_detections
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.detectors.yolox import NORM_EPSILON
 from ppdet_lite.modeling.layers.norm import set_norm_constants
@@ -46,8 +46,8 @@ def yolox(repo, tmp_path_factory):
     set_norm_constants(model, NORM_EPSILON, momentum=0.0)
     model.train()  # gives the norms the statistics of these weights
     preprocess = Preprocess(create("TestReader", cfg).preprocess_config())
-    views = [np.rot90(built_in_picture(), turns) for turns in range(4)]
-    views += [built_in_picture(120, 200), built_in_picture(200, 200)[:90, :90]]
+    views = [np.rot90(built_in_image(), turns) for turns in range(4)]
+    views += [built_in_image(120, 200), built_in_image(200, 200)[:90, :90]]
     inputs = np.stack([preprocess(view.copy())["image"] for view in views])
     model.raw_outputs(paddle.to_tensor(inputs))
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
@@ -67,13 +67,13 @@ def test_the_export_says_that_it_is_a_yolox(yolox, deploy):
     assert settings["NMS"]["nms_threshold"] == 0.65
 
 
-def test_pictures_of_any_shape(yolox, deploy):
+def test_images_of_any_shape(yolox, deploy):
     cfg, folder = yolox
     trained, deployed = Predictor.from_config(cfg), deploy.detector.Detector(folder)
-    wide = built_in_picture(120, 200)
-    pictures = [wide, np.ascontiguousarray(wide.transpose(1, 0, 2)), wide[:90, :90].copy()]
-    for picture, found in zip(pictures, deployed.predict(pictures)):
-        expected = trained(picture)
+    wide = built_in_image(120, 200)
+    images = [wide, np.ascontiguousarray(wide.transpose(1, 0, 2)), wide[:90, :90].copy()]
+    for image, found in zip(images, deployed.predict(images)):
+        expected = trained(image)
         result = compare_detections(expected, found, 0.001, KEEP_TOP_K)
         assert len(expected) > 100
         assert len(result.lost) == len(result.extra) == 0
@@ -81,7 +81,7 @@ def test_pictures_of_any_shape(yolox, deploy):
 
 
 def test_the_network_input_is_padded_with_gray(yolox, deploy):
-    sample = deploy.detector.Detector(yolox[1]).files.preprocess(built_in_picture(120, 200))
+    sample = deploy.detector.Detector(yolox[1]).files.preprocess(built_in_image(120, 200))
     assert sample["image"].shape == (3, 96, 96)
     assert sample["im_shape"].tolist() == [58, 96]
     assert (sample["image"][:, 58:] == 114).all()

@@ -234,23 +234,3 @@ def test_the_help_lists_every_engine(repo, monkeypatch):
     assert starred == {*engines.DEFAULT_ENGINES, *engines.GPU_ENGINES}
     monkeypatch.setattr(sys, "path", list(sys.path))
     assert engines.engines_help() in runpy.run_path(str(repo / "tools/benchmark.py"))["EXAMPLES"]
-
-
-def test_deployment_knows_what_exports_are_called(repo):
-    """It imports nothing of the engine, so it has its own list of what the engine writes."""
-    from ppdet_lite.export import folder as export_folder
-    from ppdet_lite.export import options as export_options
-    from ppdet_lite.export import run as export
-    from ppdet_lite.export.formats import graph as export_graph
-
-    theirs = runpy.run_path(str(repo / "ppdet_lite/runtime/contract.py"))
-    assert theirs["TARGETS"] == export_options.TARGETS
-    assert theirs["FORMAT_VERSION"] == export.FORMAT_VERSION
-    assert theirs["CONFIG_FILE"] == export_folder.CONFIG_FILE
-    assert theirs["PARAMS_FILE"] == export_graph.PARAMS_FILE
-    onnx = export_graph.ONNX_FILE, export_graph.PORTABLE_FILE
-    assert theirs["GRAPH_FILES"] == {
-        "paddle": (export_graph.GRAPH_FILE, export_graph.LEGACY_GRAPH_FILE),
-        "onnxruntime": onnx,
-        "openvino": onnx[::-1],
-    }

@@ -37,14 +37,14 @@ def test_eval_options_reach_the_evaluation(tool, small_config, tmp_path, capsys)
 
 
 def test_infer_options_reach_the_predictor(tool, small_config, tiny_coco, tmp_path):
-    picture = tiny_coco / "images" / "val_0.jpg"
-    common = ("-c", small_config, "--infer_img", picture, "--output_dir", tmp_path)
+    image = tiny_coco / "images" / "val_0.jpg"
+    common = ("-c", small_config, "--infer_img", image, "--output_dir", tmp_path)
     tool("infer", *common, "--draw_threshold", "0.02", "--save_results")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bbox.json", "val_0.jpg", "val_0.json"]
     assert json.loads((tmp_path / "val_0.json").read_text())["threshold"] == 0.02
 
 
-def test_infer_asks_for_pictures(tool, small_config, capsys):
+def test_infer_asks_for_images(tool, small_config, capsys):
     with pytest.raises(SystemExit) as stop:
         tool("infer", "-c", small_config)
     assert stop.value.code == 2

@@ -13,7 +13,7 @@ from ppdet_lite.train.hooks.average import EMAHook
 from ppdet_lite.train.hooks.evaluation import EvalHook
 from ppdet_lite.train.hooks.guard import GuardHook
 from ppdet_lite.train.hooks.log import LogHook
-from ppdet_lite.train.hooks.vdl import VisualDLHook, picture_batch
+from ppdet_lite.train.hooks.vdl import VisualDLHook, image_batch
 from ppdet_lite.train.run import _vdl_hook
 from ppdet_lite.utils.logger import get_logger
 
@@ -73,7 +73,7 @@ def test_slow_data_is_said_once_with_what_to_change(toys, lines):
     assert len(warnings) == 1
     pattern = (
         r"Waiting for data takes \d\d% of the time; raise -o worker_num \(now 0, this machine has "
-        r"\d+ cores\); keep the pictures in memory or on a fast disk with TrainReader.cache; where "
+        r"\d+ cores\); keep the images in memory or on a fast disk with TrainReader.cache; where "
         r"steps are very short a larger TrainReader.batch_size helps; tools/benchmark_reader.py "
         r"shows where the time goes \(docs/reader.md\)\."
     )
@@ -157,7 +157,7 @@ def test_a_falling_loss_scale_is_an_error_single_overflows_are_not(toys):
     assert trainer.state.iteration == 6
 
 
-def test_visualdl_gets_scalars_pictures_and_metrics(toys, tmp_path):
+def test_visualdl_gets_scalars_images_and_metrics(toys, tmp_path):
     visualdl = pytest.importorskip("visualdl")
 
     class Evaluator:
@@ -198,10 +198,10 @@ def test_the_form_of_the_boxes_follows_the_readers_list(repo, tmp_path, config, 
     cfg = load_config(repo / "configs" / config)
     hook = _vdl_hook(cfg, create("TrainReader", cfg), None, str(tmp_path))
     hook.close(None)
-    assert hook.box_form == {"centres": as_ppyolo, "fractions": as_ppyolo}
+    assert hook.box_form == {"centers": as_ppyolo, "fractions": as_ppyolo}
 
 
-def test_pictures_show_the_photo_and_its_boxes():
+def test_images_show_the_photo_and_its_boxes():
     photo = np.full((8, 10, 3), (200, 100, 50), np.uint8)
     settings = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "is_scale": True}
     image = (photo / 255.0 - settings["mean"]) / settings["std"]
@@ -210,18 +210,18 @@ def test_pictures_show_the_photo_and_its_boxes():
         "gt_bbox": np.zeros((2, 3, 4), np.float32),
     }
     batch["gt_bbox"][1, 0] = [0.5, 0.5, 0.4, 0.5]
-    plain, boxed = picture_batch(batch, settings, 4)
+    plain, boxed = image_batch(batch, settings, 4)
     np.testing.assert_array_equal(plain, photo)
     changed = (boxed != photo).any(2)
     assert changed[2, 3] and changed[6, 7] and not changed[0].any() and not changed[:, 0].any()
     assert not changed[4, 5]
-    assert len(picture_batch(batch, {"norm_type": "none", "is_scale": True}, 1)) == 1
+    assert len(image_batch(batch, {"norm_type": "none", "is_scale": True}, 1)) == 1
     pixels = photo[None].repeat(2, 0)  # what a run on a GPU reads
-    raw_plain, raw_boxed = picture_batch({**batch, "image": pixels}, settings, 4)
+    raw_plain, raw_boxed = image_batch({**batch, "image": pixels}, settings, 4)
     np.testing.assert_array_equal([raw_plain, raw_boxed], [plain, boxed])
     corners = [np.zeros((0, 4), np.float32), np.array([[3, 2, 7, 6]], np.float32)]  # as in YOLOX
     ragged = {"image": pixels, "gt_bbox": corners}
-    in_pixels = picture_batch(ragged, {}, 4, centres=False, fractions=False)
+    in_pixels = image_batch(ragged, {}, 4, centers=False, fractions=False)
     np.testing.assert_array_equal(in_pixels, [plain, boxed])
-    np.testing.assert_array_equal(picture_batch({"image": pixels}, {}, 1), [photo])
+    np.testing.assert_array_equal(image_batch({"image": pixels}, {}, 1), [photo])
     np.testing.assert_array_equal(pixels[1], photo)

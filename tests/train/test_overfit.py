@@ -1,4 +1,4 @@
-"""The whole of it can learn: a narrow ResNet-18 PP-YOLOv2 learns eight pictures by heart."""
+"""The whole of it can learn: a narrow ResNet-18 PP-YOLOv2 learns eight images by heart."""
 
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.train.run import run_training
@@ -46,7 +46,7 @@ EvalReader:
 """
 
 
-def test_one_batch_is_learnt_by_heart(tmp_path, repo, tiny_coco):
+def test_one_batch_is_learned_by_heart(tmp_path, repo, tiny_coco):
     path = tmp_path / "overfit.yml"
     path.write_text(CONFIG.format(repo=repo, out=tmp_path / "out", data=tiny_coco))
     cfg = load_config(path, ["TrainDataset.allow_empty=true"])

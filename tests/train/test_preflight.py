@@ -159,20 +159,20 @@ def test_cpu_kernels_get_the_threads_that_are_asked_for():
         ("bn", "gpu:0", 8, False),
     ],
 )
-def test_norms_are_synchronised_between_gpus_when_the_config_says_so(
+def test_norms_are_synchronized_between_gpus_when_the_config_says_so(
     norm_type, device, processes, wanted
 ):
     assert _wants_sync_bn({"norm_type": norm_type}, device, Ranks(0, processes)) is wanted
 
 
-def test_pictures_that_are_not_there(capsys):
+def test_images_that_are_not_there(capsys):
     paths = [f"photos/{number}.jpg" for number in range(5)]
     photos = data(["cell"], name="cells.json")
     photos.length, photos.missing_files = 100, lambda limit: paths[:limit]
     with pytest.raises(DataError) as error:
         check_files(photos)
     expected = (
-        "cells.json: 5 of 100 pictures do not exist: photos/0.jpg, photos/1.jpg, photos/2.jpg and "
+        "cells.json: 5 of 100 images do not exist: photos/0.jpg, photos/1.jpg, photos/2.jpg and "
         "2 more."
     )
     assert str(error.value).startswith(expected)

@@ -157,17 +157,17 @@ def test_wrong_data_is_found_before_the_first_step(config, tiny_coco, tmp_path):
     assert not list(config.folder.glob("*.pdparams"))
 
 
-def test_missing_pictures_are_found_before_the_first_step(config, tiny_coco, tmp_path):
+def test_missing_images_are_found_before_the_first_step(config, tiny_coco, tmp_path):
     shutil.copytree(tiny_coco, tmp_path / "data")
     (tmp_path / "data" / "images" / "train_1.jpg").unlink()
     folder = f"TrainDataset.dataset_dir={tmp_path / 'data'}"
-    with pytest.raises(DataError, match="1 of 8 pictures do not exist: .*train_1.jpg"):
+    with pytest.raises(DataError, match="1 of 8 images do not exist: .*train_1.jpg"):
         run_training(config(folder))
     run_training(config(folder, "epoch=1", "TrainReader.max_bad_fraction=0.2"))
     log = (config.folder / "train.log").read_text()
-    assert "1 of 8 pictures do not exist" in log and "skipped: " in log
+    assert "1 of 8 images do not exist" in log and "skipped: " in log
     (tmp_path / "data" / "images" / "val_2.jpg").unlink()
-    with pytest.raises(DataError, match="val.json: 1 of 4 pictures do not exist: .*val_2.jpg"):
+    with pytest.raises(DataError, match="val.json: 1 of 4 images do not exist: .*val_2.jpg"):
         run_training(config(f"EvalDataset.dataset_dir={tmp_path / 'data'}"), evaluate=True)
 
 
@@ -178,7 +178,7 @@ def test_mixed_precision_on_the_cpu_is_refused(config):
 
 @register
 class BreakBoxes(Transform):
-    """A user's transform with a defect: one picture's boxes become infinitely large."""
+    """A user's transform with a defect: one image's boxes become infinitely large."""
 
     def __init__(self):
         pass
@@ -264,7 +264,7 @@ def test_kill_9_in_the_middle_leaves_a_run_to_go_on_with(config, repo):
     assert not list(config.folder.glob(".*.tmp"))
 
 
-def test_pixels_may_be_normalised_on_the_device(config, monkeypatch, tmp_path):
+def test_pixels_may_be_normalized_on_the_device(config, monkeypatch, tmp_path):
     """The road of a run on a GPU, walked on the CPU: the same network in the end, also where the
     batches of a step lie in the memory of workers.
     """
@@ -278,7 +278,7 @@ def test_pixels_may_be_normalised_on_the_device(config, monkeypatch, tmp_path):
     monkeypatch.setattr(YOLOv3, "forward", watched)
     for on_device in (False, True):
         for module in (training, evaluator):
-            monkeypatch.setattr(module, "normalises_on_device", lambda answer=on_device: answer)
+            monkeypatch.setattr(module, "normalizes_on_device", lambda answer=on_device: answer)
         options = ["epoch=1", "TrainReader.batch_size=2", "accumulate_steps=2"]
         options += [f"worker_num={2 * on_device}", f"save_dir={tmp_path / str(on_device)}"]
         cfg = config(*options)

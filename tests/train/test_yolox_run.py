@@ -64,7 +64,7 @@ def configuration(folder, repo, data, *overrides):
 
 
 @pytest.fixture(scope="module")
-def learnt(tmp_path_factory, repo, tiny_coco):
+def learned(tmp_path_factory, repo, tiny_coco):
     """The configuration, the end of its training and what the log says."""
     folder = tmp_path_factory.mktemp("yolox")
     cfg = configuration(folder, repo, tiny_coco)
@@ -77,16 +77,16 @@ def logged(log: str, key: str) -> list:
     return [float(value) for value in re.findall(rf"Epoch: .* {key}: (\S+) ", log)]
 
 
-def test_the_loss_falls_and_the_model_is_evaluated(learnt):
-    _, state, log = learnt
+def test_the_loss_falls_and_the_model_is_evaluated(learned):
+    _, state, log = learned
     assert "bbox/AP" in state.last_evaluation["metrics"]
     losses = logged(log, "loss")
     assert len(losses) == EPOCHS, losses
     assert losses[L1_EPOCH - 1] < 0.7 * losses[0]
 
 
-def test_the_l1_term_joins_in_its_epoch(learnt):
-    terms = logged(learnt[2], "loss_l1")
+def test_the_l1_term_joins_in_its_epoch(learned):
+    terms = logged(learned[2], "loss_l1")
     assert [value > 0 for value in terms] == [epoch >= L1_EPOCH for epoch in range(EPOCHS)]
 
 

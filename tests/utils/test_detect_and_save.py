@@ -1,4 +1,4 @@
-"""The run over pictures: what is written for which, also when it ends early."""
+"""The run over images: what is written for which, also when it ends early."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import ConfigError, ImageError
-from ppdet_lite.utils.result_files import result_suffix, write_picture
+from ppdet_lite.utils.result_files import result_suffix, write_image
 from ppdet_lite.utils.visualize import detect_and_save
 
 BOX = np.array([[1, 0.9, 10, 10, 40, 30]])
@@ -18,9 +18,9 @@ def decode(path):
     return np.full((48, 64, 3), 90, np.uint8)
 
 
-def run(pictures, out, detect=lambda images: [BOX] * len(images), **options):
+def run(paths, out, detect=lambda images: [BOX] * len(images), **options):
     return detect_and_save(
-        detect, decode, pictures, None, out, ["a", "b"], 0.5, save_results=True, **options
+        detect, decode, paths, None, out, ["a", "b"], 0.5, save_results=True, **options
     )
 
 
@@ -29,16 +29,16 @@ def records_of(folder):
 
 
 def test_ids_are_places_in_the_list_and_categories_of_the_data(tmp_path):
-    """An unreadable picture keeps its number, and one that is given twice has two."""
+    """An unreadable image keeps its number, and one that is given twice has two."""
     names = ["p.jpg", "bad.jpg", "q.jpg", "p.jpg", "bad2.jpg"]
-    pictures = [tmp_path / "in" / name for name in names]
-    with pytest.raises(ImageError, match="2 of 5 pictures cannot be read"):
-        run(pictures, tmp_path / "out", batch_size=2, category_ids=[7, 90])
+    images = [tmp_path / "in" / name for name in names]
+    with pytest.raises(ImageError, match="2 of 5 images cannot be read"):
+        run(images, tmp_path / "out", batch_size=2, category_ids=[7, 90])
     found = [
         (r["image_id"], r["file_name"], r["category_id"]) for r in records_of(tmp_path / "out")
     ]
-    assert found == [(number, str(pictures[number]), 90) for number in (0, 2, 3)]
-    run(pictures[:1], tmp_path / "plain")
+    assert found == [(number, str(images[number]), 90) for number in (0, 2, 3)]
+    run(images[:1], tmp_path / "plain")
     assert [record["category_id"] for record in records_of(tmp_path / "plain")] == [1]
 
 
@@ -58,9 +58,9 @@ def test_what_was_done_before_the_end_is_in_bbox_json(tmp_path, error):
             raise error
         return [BOX] * len(images)
 
-    pictures = [tmp_path / "in" / f"{number}.jpg" for number in range(7)]
+    paths = [tmp_path / "in" / f"{number}.jpg" for number in range(7)]
     with pytest.raises(type(error)):
-        run(pictures, tmp_path / "out", detect, batch_size=2)
+        run(paths, tmp_path / "out", detect, batch_size=2)
     assert calls == [2, 2, 2]
     assert [record["image_id"] for record in records_of(tmp_path / "out")] == [0, 1, 2, 3]
 
@@ -83,14 +83,14 @@ def test_endings_that_opencv_cannot_write(tmp_path):
     names = ["noext", "a.jfif", "a.jpg", "b.PNG", "c.json", "noext2/noext", "a.jpg2"]
     run([tmp_path / "in" / name for name in names], tmp_path / "out")
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    pictures = ["noext.jpg", "a.jpg", "a_jpg.jpg", "b.PNG", "c.jpg", "noext_2.jpg", "a_jpg2.jpg"]
-    lines = [f"{name[:-4]}.json" for name in pictures]
-    assert written == sorted([*pictures, *lines, "bbox.json"])
+    images = ["noext.jpg", "a.jpg", "a_jpg.jpg", "b.PNG", "c.jpg", "noext_2.jpg", "a_jpg2.jpg"]
+    lines = [f"{name[:-4]}.json" for name in images]
+    assert written == sorted([*images, *lines, "bbox.json"])
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".JPEG", ".png", ".bmp", ".tif", ".tiff", ".webp"])
 def test_endings_that_stay(tmp_path, ending):
     path = tmp_path / f"x{ending}"
     assert result_suffix(path) == ending
-    write_picture(path, decode(path))
+    write_image(path, decode(path))
     assert path.stat().st_size > 0

@@ -1,4 +1,4 @@
-"""Which pictures are taken, and the files written for them."""
+"""Which images are taken, and the files written for them."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from ppdet_lite.utils.result_files import (
     check_utf8,
     coco_records,
     detection_records,
-    list_pictures,
+    list_images,
     output_stems,
     raise_unreadable,
+    write_image,
     write_json,
-    write_picture,
 )
 
 NAMES = ["person", "traffic light", "Platelets"]
@@ -56,13 +56,13 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_unknown_formats_and_unwritable_places_are_named(tmp_path):
     with pytest.raises(ImageError, match=r"x\.xyz: cannot be encoded"):
-        write_picture(tmp_path / "x.xyz", np.zeros((4, 4, 3), np.uint8))
+        write_image(tmp_path / "x.xyz", np.zeros((4, 4, 3), np.uint8))
     (tmp_path / "file").write_text("")
     with pytest.raises(ImageError, match=r"file/x\.png: cannot be written"):
-        write_picture(tmp_path / "file" / "x.png", np.zeros((4, 4, 3), np.uint8))
+        write_image(tmp_path / "file" / "x.png", np.zeros((4, 4, 3), np.uint8))
 
 
-# --------------------------------------------------------------------------------- input pictures
+# --------------------------------------------------------------------------------- input images
 @pytest.mark.parametrize(
     "cause, error, words",
     [
@@ -102,7 +102,7 @@ def test_a_folder_is_walked_without_other_files_and_old_results(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").write_bytes(b"x")
-    found = list_pictures(tmp_path, skip=tmp_path / "out")
+    found = list_images(tmp_path, skip=tmp_path / "out")
     assert [str(p.relative_to(tmp_path)) for p in found] == ["a.png", "b.JPG", "sub/c.jpeg"]
 
 
@@ -112,12 +112,12 @@ def test_folders_that_cannot_be_used_are_named(tmp_path):
     cases = {
         "gone": "no such folder",
         "notes.txt": "is a file, not a folder",
-        "empty": "no pictures in this folder or below it (looked for .jpg .jpeg .png .bmp .tif "
+        "empty": "no images in this folder or below it (looked for .jpg .jpeg .png .bmp .tif "
         ".tiff .webp)",
     }
     for name, reason in cases.items():
         with pytest.raises(DataError) as caught:
-            list_pictures(tmp_path / name)
+            list_images(tmp_path / name)
         assert str(caught.value) == f"{tmp_path / name}: {reason}"
 
 
@@ -126,22 +126,22 @@ def test_results_never_clash_and_never_cover_their_source(tmp_path):
     names = ["x.jpg", "x.png", "sub/x.jpg", "X.jpg", "x_png.jpg"]
     stems = output_stems([root / name for name in names], root, out)
     assert stems == [out / "x", out / "x_png", out / "sub" / "x", out / "X_jpg", out / "x_png_jpg"]
-    names = ["bbox.jpg", "sub/bbox.jpg"]  # bbox.json holds the detections of all pictures
+    names = ["bbox.jpg", "sub/bbox.jpg"]  # bbox.json holds the detections of all images
     stems = output_stems([root / name for name in names], root, out)
     assert stems == [out / "bbox_jpg", out / "sub" / "bbox"]
     apart = output_stems(
         [root / "a" / "x.jpg", root / "b" / "x.jpg", root / "c" / "x.jpg"], None, out
     )
     assert apart == [out / "x", out / "x_jpg", out / "x_jpg_2"]
-    with pytest.raises(DataError, match=r"x\.jpg: its result would be written into the picture's"):
+    with pytest.raises(DataError, match=r"x\.jpg: its result would be written into the image's"):
         output_stems([root / "x.jpg"], root, root)
 
 
-def test_every_unreadable_picture_is_named():
+def test_every_unreadable_image_is_named():
     raise_unreadable([], 5)
     with pytest.raises(ImageError) as caught:
         raise_unreadable(["a.jpg: the file is empty"], 5)
     assert str(caught.value) == "a.jpg: the file is empty"
     with pytest.raises(ImageError) as caught:
         raise_unreadable(["a.jpg: x", "b.jpg: y"], 5)
-    assert str(caught.value) == "2 of 5 pictures cannot be read:\n  - a.jpg: x\n  - b.jpg: y"
+    assert str(caught.value) == "2 of 5 images cannot be read:\n  - a.jpg: x\n  - b.jpg: y"

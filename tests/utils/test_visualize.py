@@ -1,4 +1,4 @@
-"""Drawing is checked on pixels: colours, contrast, position and size of what appears."""
+"""Drawing is checked on pixels: colors, contrast, position and size of what appears."""
 
 import json
 
@@ -34,7 +34,7 @@ def drawn_area(before, after):
     return xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
 
 
-# ------------------------------------------------------------------------------------------ colours
+# ------------------------------------------------------------------------------------------ colors
 def test_class_colors_are_stable_and_distinguishable():
     assert class_color(0) == (255, 42, 13)
     colors = np.array([class_color(i) for i in range(80)], float)
@@ -60,14 +60,14 @@ def test_text_contrasts_with_every_class_color():
 
 # ---------------------------------------------------------------------------------------- drawing
 @pytest.mark.parametrize("size_hw", SIZES)
-def test_lines_and_text_follow_the_size_of_the_picture(size_hw):
+def test_lines_and_text_follow_the_size_of_the_image(size_hw):
     image = gray(size_hw)
     drawn = draw_detections(image, one_box(size_hw), NAMES)
     assert drawn.shape == image.shape and drawn.dtype == np.uint8
     assert (image == 128).all()
     height, width = size_hw
     assert line_width(size_hw) == max(1, round((height * width) ** 0.5 / 320))
-    # The right edge of the box in the class colour, at half its height.
+    # The right edge of the box in the class color, at half its height.
     assert tuple(drawn[int(height * 0.7), round(width * 0.6)]) == class_color(1)
     left, top, right, bottom = drawn_area(image, drawn)
     label_height = round(height * 0.5) - top
@@ -104,7 +104,7 @@ def test_awkward_sizes_and_boxes_at_every_border(size_hw):
 
 @pytest.mark.parametrize("size_hw", SIZES)
 @pytest.mark.parametrize("corner", [(0.0, 0.0), (0.85, 0.0), (0.0, 0.85), (0.85, 0.85)])
-def test_labels_stay_inside_the_picture(size_hw, corner):
+def test_labels_stay_inside_the_image(size_hw, corner):
     height, width = size_hw
     x, y = corner[0] * width, corner[1] * height
     rows = np.array([[1, 0.87, x, y, x + 0.15 * width, y + 0.15 * height]])
@@ -126,7 +126,7 @@ def test_labels_of_overlapping_boxes_do_not_cover_each_other():
     assert first.overlap(second) == 0
 
 
-def test_very_small_pictures_can_be_enlarged():
+def test_very_small_images_can_be_enlarged():
     small = gray((48, 64))
     drawn = draw_detections(small, one_box((48, 64)), NAMES, min_side=320)
     assert drawn.shape == (240, 320, 3)
@@ -144,12 +144,12 @@ def test_names_beyond_the_list_and_beyond_ascii(monkeypatch):
 
 
 def test_other_arrays_are_refused():
-    with pytest.raises(ValueError, match=r"expected a uint8 picture \[H, W, 3\], got float32 \[4"):
+    with pytest.raises(ValueError, match=r"expected a uint8 image \[H, W, 3\], got float32 \[4"):
         draw_detections(np.zeros((4, 4, 3), np.float32), np.zeros((0, 6)), NAMES)
 
 
 # ----------------------------------------------------------------------------------- result files
-def test_picture_and_json_are_written_side_by_side(tmp_path):
+def test_image_and_json_are_written_side_by_side(tmp_path):
     image = gray((480, 640))
     written = save_detections(
         tmp_path / "sub" / "x", ".png", image, one_box((480, 640)), NAMES, 0.5, "in/x.png"

@@ -131,7 +131,7 @@ def test_a_file_cut_short_is_called_damaged(tmp_path):
         load_state(str(path))
 
 
-def test_a_missing_file_lists_its_neighbours(tmp_path):
+def test_a_missing_file_lists_its_neighbors(tmp_path):
     (tmp_path / "best_model.pdparams").write_bytes(b"")
     with pytest.raises(CheckpointError, match="the folder holds best_model.pdparams"):
         load_state(str(tmp_path / "best"))

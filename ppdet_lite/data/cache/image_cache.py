@@ -1,14 +1,14 @@
-"""Keeping pictures where they are read faster: the reader's key `cache`.
+"""Keeping images where they are read faster: the reader's key `cache`.
 
 `encoded` keeps the bytes of the files in memory: it saves the disk, every pixel stays as it is.
 `decoded` keeps the pixels in memory: it saves the decoding too and takes five to ten times as much.
 `disk` keeps the pixels in files of a folder, which later runs find again; a fast local disk, or the
 system's page cache, then gives them without decoding.
 
-Pictures larger than `max_side` are kept at 1/2, 1/3, ... of their size by the last two. Boxes are
+Images larger than `max_side` are kept at 1/2, 1/3, ... of their size by the last two. Boxes are
 not touched by that, because geometry is computed with the size of the file; what is lost is detail
-where the network would have seen the picture, or a crop of it, at more than the kept size. A
-picture for which the budget has no room is reduced in the same way, so that a batch does not depend
+where the network would have seen the image, or a crop of it, at more than the kept size. An
+image for which the budget has no room is reduced in the same way, so that a batch does not depend
 on what happens to be kept.
 """
 
@@ -33,7 +33,7 @@ KINDS = ("encoded", "decoded", "disk")
 _MEGABYTE = 2**20
 _SAMPLED_FILES = 200
 _SHARE_OF_FREE = 0.8  # of free memory or disk that the cache may take
-_HEADER = struct.Struct("<4sIII")  # mark, height and width of the whole picture, reduction
+_HEADER = struct.Struct("<4sIII")  # mark, height and width of the whole image, reduction
 _MARK = b"PIX1"
 
 
@@ -57,8 +57,8 @@ class CacheSettings(NamedTuple):
         """What kept pixels depend on besides the file."""
         return f"{self.max_side}"
 
-    def kept_hw(self, size_hw) -> "tuple[int, int]":
-        """(height, width) of the kept pixels of a picture."""
+    def kept_hw(self, size_hw) -> tuple[int, int]:
+        """(height, width) of the kept pixels of an image."""
         reduction = self.reduction(size_hw)
         return tuple(-(-side // reduction) for side in size_hw)
 
@@ -102,10 +102,10 @@ def cache_settings(value: Any) -> Optional[CacheSettings]:
 
 
 class KeptPixels:
-    """A picture source (see `pixel_source`) that has only pixels at 1/`reduction` of the size.
+    """An image source (see `pixel_source`) that has only pixels at 1/`reduction` of the size.
 
     Attributes:
-        size_hw: (height, width) of the whole picture.
+        size_hw: (height, width) of the whole image.
     """
 
     def __init__(self, array: np.ndarray, size_hw, reduction: int):
@@ -119,11 +119,11 @@ class KeptPixels:
 
 
 class ImageCache:
-    """The pictures of one data set; opened in the reader's process, used in its workers too.
+    """The images of one data set; opened in the reader's process, used in its workers too.
 
     Args:
         settings: the reader's key.
-        dataset: gives the number of pictures and their paths.
+        dataset: gives the number of images and their paths.
         say: called with lines for the log: what is expected before anything is kept.
         where: the reader's key, for messages.
 
@@ -151,7 +151,7 @@ class ImageCache:
         try:
             if self.settings.kind == "disk":
                 return FolderStore(budget, Path(self.settings.folder).expanduser())
-            return MemoryStore(budget, 2 * count)  # a picture may be kept upright and as stored
+            return MemoryStore(budget, 2 * count)  # an image may be kept upright and as stored
         except OSError as error:
             if self.settings.kind == "disk":
                 raise ConfigError(
@@ -167,11 +167,11 @@ class ImageCache:
 
     @property
     def count(self) -> int:
-        """Pictures kept."""
+        """Images kept."""
         return self._store.count
 
     def read(self, path: str) -> bytes:
-        """The content of a picture file: from memory with kind encoded, else from the file.
+        """The content of an image file: from memory with kind encoded, else from the file.
 
         Raises:
             ImageError: it cannot be read.
@@ -186,13 +186,13 @@ class ImageCache:
         return content
 
     def source(self, path: str, variant: str, make: Callable[[], Any], notes: Counter):
-        """The source of a picture: kept pixels, or what make() returns, which is then kept.
+        """The source of an image: kept pixels, or what make() returns, which is then kept.
 
         Args:
             variant: what the pixels depend on besides the file.
             notes: for things worth telling once.
         Raises:
-            ImageError: the picture cannot be decoded.
+            ImageError: the image cannot be decoded.
         """
         if self.settings.kind == "encoded":
             return make()
@@ -208,11 +208,11 @@ class ImageCache:
                 self._store.put(key, [header, kept.array])
             except OSError as error:
                 self._broken = True
-                notes[f"cache: {self.settings.folder} takes no more pictures ({error})"] += 1
+                notes[f"cache: {self.settings.folder} takes no more images ({error})"] += 1
         return kept
 
     def _reduced(self, source) -> KeptPixels:
-        """The pixels of a source as they are kept: always made of the whole picture, so that it
+        """The pixels of a source as they are kept: always made of the whole image, so that it
         does not matter which reader came first.
         """
         reduction = self.settings.reduction(source.size_hw)
@@ -236,7 +236,7 @@ class ImageCache:
 
 
 def _unpacked(content: np.ndarray) -> Optional[KeptPixels]:
-    """The picture in a stored entry; None for a damaged file."""
+    """The image in a stored entry; None for a damaged file."""
     if len(content) < _HEADER.size:
         return None
     mark, height, width, reduction = _HEADER.unpack(content[: _HEADER.size].tobytes())
@@ -249,8 +249,8 @@ def _unpacked(content: np.ndarray) -> Optional[KeptPixels]:
     return KeptPixels(pixels.reshape(shape), (height, width), reduction)
 
 
-def expected_bytes(settings: CacheSettings, paths: "list[str]") -> "tuple[int, int]":
-    """Bytes that keeping all pictures would take, from a sample of the files; and its size."""
+def expected_bytes(settings: CacheSettings, paths: list[str]) -> tuple[int, int]:
+    """Bytes that keeping all images would take, from a sample of the files; and its size."""
     step = max(len(paths) // _SAMPLED_FILES, 1)
     sizes = []
     for path in paths[::step]:
@@ -262,7 +262,7 @@ def expected_bytes(settings: CacheSettings, paths: "list[str]") -> "tuple[int, i
                 if size_hw is not None:
                     height, width = settings.kept_hw(size_hw)
                     sizes.append(height * width * 3 + _HEADER.size)
-        except (OSError, ImageError):  # unreadable pictures are the reader's business
+        except (OSError, ImageError):  # unreadable images are the reader's business
             continue
     return int(np.mean(sizes) * len(paths)) if sizes else 0, len(sizes)
 
@@ -286,6 +286,6 @@ def _expectation(settings, where: str, budget: int, need: int, count: int, sampl
     else:
         fits = f"about {100 * budget / need:.0f}% of them fit, the others are read as without"
     return (
-        f"{where}: {what}, at most {budget // _MEGABYTE} MB; all {count} pictures need about "
+        f"{where}: {what}, at most {budget // _MEGABYTE} MB; all {count} images need about "
         f"{-(-need // _MEGABYTE)} MB (from {sampled} of them): {fits}"
     )

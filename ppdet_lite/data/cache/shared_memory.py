@@ -28,11 +28,11 @@ def shared_bytes(count: int) -> np.ndarray:
 
 def batch_slots(
     workers: int, slot_bytes: int, report: Callable[[str], None]
-) -> "list[list[np.ndarray]]":
+) -> list[list[np.ndarray]]:
     """Per worker the memory of its batches in flight.
 
     Where `SLOTS` batches per worker are too much, one each is tried; where that is too much as
-    well the lists are empty, and pictures have to travel through pipes.
+    well the lists are empty, and images have to travel through pipes.
 
     Args:
         slot_bytes: pixels of the largest batch.
@@ -51,7 +51,7 @@ def batch_slots(
     return [[] for _ in range(workers)]
 
 
-def _try(workers: int, per_worker: int, slot_bytes: int) -> "tuple[list, str]":
+def _try(workers: int, per_worker: int, slot_bytes: int) -> tuple[list, str]:
     """The memory, and why it cannot be had (empty when it can)."""
     free = available_bytes()
     if free is not None and workers * per_worker * slot_bytes > free:

@@ -1,4 +1,4 @@
-"""Where a picture cache keeps its contents: shared memory, or a folder.
+"""Where an image cache keeps its contents: shared memory, or a folder.
 
 Both hold byte strings under keys, take no more than a budget, never give anything back before the
 end, and may be filled by several processes at once: forked workers, and for the folder other runs
@@ -125,7 +125,7 @@ class MemoryStore:
             self._index[slot, 2] = start + 1
         return True
 
-    def _find(self, key: str) -> "tuple[int, bool]":
+    def _find(self, key: str) -> tuple[int, bool]:
         """The slot of a key, and whether it is taken by it (or free)."""
         first, second = np.frombuffer(_digest(key), np.int64).tolist()
         mask = len(self._index) - 1

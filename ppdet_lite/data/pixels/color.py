@@ -1,7 +1,7 @@
-"""Colour changes of uint8 RGB pictures with the arithmetic of PIL's ImageEnhance.
+"""Color changes of uint8 RGB images with the arithmetic of PIL's ImageEnhance.
 
-A change is a small value object: it works on any picture, on a single fill colour, and a chain of
-them can be applied to the picture after it has been resized. Blends cut off fractions, as PIL does.
+A change is a small value object: it works on any image, on a single fill color, and a chain of
+them can be applied to the image after it has been resized. Blends cut off fractions, as PIL does.
 """
 
 import math
@@ -70,17 +70,17 @@ class HueShift(NamedTuple):
 class ChannelOrder(NamedTuple):
     """The channels change places: new channel c is old channel order[c]."""
 
-    order: "tuple[int, int, int]"
+    order: tuple[int, int, int]
 
     def apply(self, image: np.ndarray) -> None:
         image[:] = image[..., list(self.order)]
 
 
-ColourChange = Union[LevelMap, Saturation, HueShift, ChannelOrder]
+ColorChange = Union[LevelMap, Saturation, HueShift, ChannelOrder]
 
 
-def apply_changes(image: np.ndarray, changes: Sequence[ColourChange]) -> None:
-    """Apply a chain of changes to a uint8 picture [H, W, 3] in place; the picture may be a window
+def apply_changes(image: np.ndarray, changes: Sequence[ColorChange]) -> None:
+    """Apply a chain of changes to a uint8 image [H, W, 3] in place; the image may be a window
     of a larger array.
     """
     for change in changes:
@@ -88,5 +88,5 @@ def apply_changes(image: np.ndarray, changes: Sequence[ColourChange]) -> None:
 
 
 def mean_gray(image: np.ndarray) -> int:
-    """Mean luminance of a uint8 RGB picture, rounded to a whole level."""
+    """Mean luminance of a uint8 RGB image, rounded to a whole level."""
     return int(cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0] + 0.5)

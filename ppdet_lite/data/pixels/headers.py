@@ -1,6 +1,6 @@
-"""What the first bytes of a picture file say: its size, how it is to be turned, whether it is cut.
+"""What the first bytes of an image file say: its size, how it is to be turned, whether it is cut.
 
-Nothing is decoded here, so a picture can be refused, or planned with, before its pixels exist.
+Nothing is decoded here, so an image can be refused, or planned with, before its pixels exist.
 """
 
 import struct
@@ -20,20 +20,20 @@ class ImageHeader(NamedTuple):
         is_cut: the scan data has no end marker.
     """
 
-    size_hw: "Optional[tuple[int, int]]" = None
+    size_hw: Optional[tuple[int, int]] = None
     is_jpeg: bool = False
     orientation: int = 1
     is_cut: bool = False
 
     @property
-    def upright_hw(self) -> "Optional[tuple[int, int]]":
+    def upright_hw(self) -> Optional[tuple[int, int]]:
         """(height, width) after the rotation that EXIF asks for."""
         turned = self.size_hw is not None and self.orientation >= 5
         return self.size_hw[::-1] if turned else self.size_hw
 
 
 def read_header(data: bytes) -> ImageHeader:
-    """The header of the picture file with the content `data`; unknown formats give an empty one."""
+    """The header of the image file with the content `data`; unknown formats give an empty one."""
     if data[:2] == _JPEG_START:
         return _jpeg_header(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
@@ -47,7 +47,7 @@ def read_header(data: bytes) -> ImageHeader:
     return ImageHeader()
 
 
-def header_size(data: bytes) -> "Optional[tuple[int, int]]":
+def header_size(data: bytes) -> Optional[tuple[int, int]]:
     """(height, width) from the header of a JPEG, PNG, BMP or WebP file before EXIF rotation, None
     when unknown.
     """
@@ -107,7 +107,7 @@ def _exif_orientation(content: bytes) -> Optional[int]:
     return None
 
 
-def _webp_size(data: bytes) -> "Optional[tuple[int, int]]":
+def _webp_size(data: bytes) -> Optional[tuple[int, int]]:
     kind = data[12:16]
     if kind == b"VP8X":
         width = 1 + int.from_bytes(data[24:27], "little")

@@ -1,6 +1,6 @@
-"""Reading, resizing and normalising a picture: what training, evaluation and deployment share.
+"""Reading, resizing and normalizing an image: what training, evaluation and deployment share.
 
-Only numpy and OpenCV are needed here, so a deployment machine loads nothing else. Pictures are
+Only numpy and OpenCV are needed here, so a deployment machine loads nothing else. Images are
 uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` is (y, x) = new size
 / old size.
 """
@@ -17,7 +17,7 @@ from ppdet_lite.data.pixels.memory import Scratch
 from ppdet_lite.data.pixels.resampling import check_interp, resize
 
 MAX_PIXELS = 178_956_970
-"""Pictures with more pixels are refused before they are decoded (about 0.5 GB as RGB)."""
+"""Images with more pixels are refused before they are decoded (about 0.5 GB as RGB)."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -26,7 +26,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
-# IMREAD_REDUCED_GRAYSCALE_n without the colour bits: read at 1/n of the size.
+# IMREAD_REDUCED_GRAYSCALE_n without the color bits: read at 1/n of the size.
 _READ_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}
 
 _TURNS = {
@@ -38,34 +38,34 @@ _TURNS = {
     7: lambda image: cv2.flip(cv2.transpose(image), -1),
     8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""How a stored picture becomes upright, per EXIF orientation."""
+"""How a stored image becomes upright, per EXIF orientation."""
 
 
 def decode_image(
-    source: Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray],
+    source: Union[str, os.PathLike[str], bytes, bytearray, memoryview, np.ndarray],
     max_pixels: int = MAX_PIXELS,
     name: Optional[str] = None,
     apply_exif: bool = True,
 ) -> np.ndarray:
-    """Read a picture file, or the bytes of one, as uint8 [H, W, 3] RGB.
+    """Read an image file, or the bytes of one, as uint8 [H, W, 3] RGB.
 
-    The EXIF orientation is applied (unless `apply_exif` is off), gray pictures become three equal
-    channels, an alpha channel is dropped (the colours under it stay) and 16-bit channels keep their
+    The EXIF orientation is applied (unless `apply_exif` is off), gray images become three equal
+    channels, an alpha channel is dropped (the colors under it stay) and 16-bit channels keep their
     upper 8 bits.
 
     Args:
-        source: a path, or the content of a picture file.
+        source: a path, or the content of an image file.
         max_pixels: limit on width x height, checked in the file header where the format allows.
-        name: what to call the picture in errors when `source` is bytes.
+        name: what to call the image in errors when `source` is bytes.
     Raises:
-        ImageError: the file is missing, empty, damaged, cut short, too large or not a picture; the
+        ImageError: the file is missing, empty, damaged, cut short, too large or not an image; the
             message names it.
     """
     if isinstance(source, (str, os.PathLike)):
         name = name or os.fspath(source)
         data = read_file(source)
     else:
-        name, data = name or "picture given as bytes", bytes(source)
+        name, data = name or "image given as bytes", bytes(source)
     header = checked_header(data, name, max_pixels)
     orientation = header.orientation if header.is_jpeg else None
     image = decode_bytes(data, name, orientation if apply_exif else 1)
@@ -73,8 +73,8 @@ def decode_image(
     return image
 
 
-def read_file(path: Union[str, "os.PathLike[str]"]) -> bytes:
-    """The content of a picture file as it is stored.
+def read_file(path: Union[str, os.PathLike[str]]) -> bytes:
+    """The content of an image file as it is stored.
 
     Raises:
         ImageError: it cannot be read.
@@ -87,7 +87,7 @@ def read_file(path: Union[str, "os.PathLike[str]"]) -> bytes:
 
 
 def checked_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> ImageHeader:
-    """The header of a picture file, before anything is decoded.
+    """The header of an image file, before anything is decoded.
 
     Raises:
         ImageError: the file is empty, has more than `max_pixels` pixels or is a JPEG cut short, of
@@ -106,16 +106,16 @@ def checked_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Imag
 def decode_bytes(
     data: bytes, name: str, orientation: Optional[int] = 1, reduction: int = 1
 ) -> np.ndarray:
-    """From the content of a picture file to uint8 [H, W, 3] RGB; decoders are called here only.
+    """From the content of an image file to uint8 [H, W, 3] RGB; decoders are called here only.
 
     Args:
-        name: what to call the picture in errors.
-        orientation: EXIF orientation to turn upright from, 1 for the picture as stored; None leaves
+        name: what to call the image in errors.
+        orientation: EXIF orientation to turn upright from, 1 for the image as stored; None leaves
             it to OpenCV, which knows it for some formats other than JPEG.
         reduction: 2, 4 or 8 for a JPEG at ceil(side / reduction), computed by the JPEG decoder from
             the low frequencies of every block of 8 x 8 pixels.
     Raises:
-        ImageError: not a picture, or a damaged one.
+        ImageError: not an image, or a damaged one.
     """
     flags = (cv2.IMREAD_COLOR if _READ_RGB is None else _READ_RGB) | _READ_REDUCED[reduction]
     if orientation is not None:
@@ -127,7 +127,7 @@ def decode_bytes(
     except cv2.error as error:
         raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
     if image is None:
-        raise ImageError(f"{name}: not a picture that OpenCV can decode, or a damaged one")
+        raise ImageError(f"{name}: not an image that OpenCV can decode, or a damaged one")
     return _TURNS[orientation](image) if orientation in _TURNS else image
 
 
@@ -192,7 +192,7 @@ class Normalizer:
         """uint8 [H, W, 3] -> float32 [3, H, W], into `out` when given."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
-                f"expected a uint8 picture [H, W, 3], got {image.dtype} {list(image.shape)}"
+                f"expected a uint8 image [H, W, 3], got {image.dtype} {list(image.shape)}"
             )
         if out is None:
             out = np.empty((3,) + image.shape[:2], np.float32)
@@ -236,7 +236,7 @@ class Preprocess:
         "Permute": set(),
     }
 
-    def __init__(self, ops: "list[dict]"):
+    def __init__(self, ops: list[dict]):
         self.resize_args = None
         self.pad_args = None
         self.normalizer = Normalizer.identity()
@@ -274,9 +274,9 @@ class Preprocess:
             _switch(arguments.get("is_scale", True), "NormalizeImage.is_scale")
             self.normalizer = Normalizer(**arguments)
 
-    def __call__(self, image_rgb: np.ndarray) -> "dict[str, np.ndarray]":
+    def __call__(self, image_rgb: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [H, W, 3] RGB -> `image` float32 [3, H, W], `im_shape` float32 [2] (height, width
-        of the resized picture before padding) and `scale_factor` float32 [2] (y, x)."""
+        of the resized image before padding) and `scale_factor` float32 [2] (y, x)."""
         scale = (1.0, 1.0)
         if self.resize_args is not None:
             image_rgb, scale = resize(image_rgb, *self.resize_args)
@@ -290,7 +290,7 @@ class Preprocess:
         }
 
 
-def _sides(value, key: str) -> "tuple[int, int]":
+def _sides(value, key: str) -> tuple[int, int]:
     """(height, width) of an entry of Preprocess."""
     sides = tuple(value) if isinstance(value, (list, tuple)) else ()
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
@@ -314,7 +314,7 @@ def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
     height, width = image.shape[:2]
     if height > size_hw[0] or width > size_hw[1]:
         raise ImageError(
-            f"a picture of {width}x{height} does not fit into {size_hw[1]}x{size_hw[0]}"
+            f"an image of {width}x{height} does not fit into {size_hw[1]}x{size_hw[0]}"
         )
     canvas = np.empty((int(size_hw[0]), int(size_hw[1]), 3), np.uint8)
     canvas[:] = fill_to_uint8(fill_value)
@@ -323,6 +323,6 @@ def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
 
 
 def fill_to_uint8(fill_value) -> np.ndarray:
-    """uint8 [3] of a fill colour given as one number or three, rounded to whole levels."""
+    """uint8 [3] of a fill color given as one number or three, rounded to whole levels."""
     values = np.broadcast_to(np.asarray(fill_value, np.float64), (3,))
     return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)

@@ -1,11 +1,11 @@
-"""A picture that is described by numbers until the moment its pixels are needed.
+"""An image that is described by numbers until the moment its pixels are needed.
 
-Mixup, distortion, expansion, crop, flip and resize are axis-aligned: what they do to a picture can
-be written down as rectangles, a blend weight, a fill colour, a flip and a list of colour changes.
+Mixup, distortion, expansion, crop, flip and resize are axis-aligned: what they do to an image can
+be written down as rectangles, a blend weight, a fill color, a flip and a list of color changes.
 `LazyImage` holds these numbers; `render` decodes the sources, moves their pixels to the final size
-and blends and recolours where that is least work. All rectangles before the final resize are whole
+and blends and recolors where that is least work. All rectangles before the final resize are whole
 pixels, so a single source that covers the canvas renders exactly like `cv2.resize` of the cropped
-picture.
+image.
 
 A `LazyImage` never changes: each operation returns a new one, and the decoded sources are only
 read, so a source may be shared between samples.
@@ -28,7 +28,7 @@ from ppdet_lite.data.pixels.placement import BLEND_COST, Layer, Piece, Rect, ble
 from ppdet_lite.data.pixels.resampling import resize_cost, resize_exact
 
 # The mean gray that contrast needs is taken from a thumbnail of at least this many samples per
-# axis (or the whole picture where it is smaller).
+# axis (or the whole image where it is smaller).
 _THUMBNAIL_SIDE = 120
 
 
@@ -39,7 +39,7 @@ class LazyImage:
     """
 
     def __init__(self, source):
-        """The picture `source` as it is: uint8 [H, W, 3] RGB, or a source of pixels (see
+        """The image `source` as it is: uint8 [H, W, 3] RGB, or a source of pixels (see
         `ppdet_lite.data.pixels.pixel_source`).
         """
         source = ArrayPixels(source) if isinstance(source, np.ndarray) else source
@@ -48,20 +48,20 @@ class LazyImage:
         self.layers = (Layer(source, whole, whole, 1.0),)
         self.content = whole
         self.fill = np.zeros(3, np.uint8)
-        self.unfilled_changes = 0  # colour changes that came before the fill and do not touch it
+        self.unfilled_changes = 0  # color changes that came before the fill and do not touch it
         self.changes = ()
         self.flipped = False
         self.target = None  # (height, width) after the last resize, None before it
         self.interp = 1
 
     @property
-    def size_hw(self) -> "tuple[int, int]":
-        """(height, width) of the picture that `render` makes."""
+    def size_hw(self) -> tuple[int, int]:
+        """(height, width) of the image that `render` makes."""
         return self.target or (self.height, self.width)
 
     @property
     def has_fill(self) -> bool:
-        """Whether the fill colour shows anywhere."""
+        """Whether the fill color shows anywhere."""
         return self.content != Rect(0, 0, self.width, self.height)
 
     def _with(self, **changed) -> "LazyImage":
@@ -70,12 +70,12 @@ class LazyImage:
         return new
 
     def settled(self) -> "LazyImage":
-        """The same picture with its pixels rendered: one layer, nothing pending."""
+        """The same image with its pixels rendered: one layer, nothing pending."""
         return LazyImage(self.render())
 
     # geometry ------------------------------------------------------------------------------------
     def crop(self, left: int, top: int, width: int, height: int) -> "LazyImage":
-        """The window at (left, top) of the picture as it is seen now."""
+        """The window at (left, top) of the image as it is seen now."""
         if self.target is not None:
             return self.settled().crop(left, top, width, height)
         if width < 1 or height < 1 or min(left, top) < 0:
@@ -94,10 +94,10 @@ class LazyImage:
         )
 
     def expand(self, width: int, height: int, left: int, top: int, fill_value) -> "LazyImage":
-        """The picture at (left, top) of a larger canvas of one colour (a number or R, G, B)."""
+        """The image at (left, top) of a larger canvas of one color (a number or R, G, B)."""
         fill = fill_to_uint8(fill_value)
-        recoloured = len(self.changes) > self.unfilled_changes
-        two_fills = self.has_fill and (recoloured or not np.array_equal(fill, self.fill))
+        recolored = len(self.changes) > self.unfilled_changes
+        two_fills = self.has_fill and (recolored or not np.array_equal(fill, self.fill))
         if self.target is not None or two_fills:
             return self.settled().expand(width, height, left, top, fill_value)
         if left < 0 or top < 0 or left + self.width > width or top + self.height > height:
@@ -138,20 +138,20 @@ class LazyImage:
         )
 
     def _only_layers(self) -> bool:
-        """Whether nothing but weighted layers describes the picture, so that it can be mixed."""
+        """Whether nothing but weighted layers describes the image, so that it can be mixed."""
         return not (self.target or self.flipped or self.changes or self.has_fill)
 
-    # colour --------------------------------------------------------------------------------------
-    def recolour(self, change) -> "LazyImage":
-        """With one more colour change (see `ppdet_lite.data.pixels.color`), the fill included."""
+    # color --------------------------------------------------------------------------------------
+    def recolor(self, change) -> "LazyImage":
+        """With one more color change (see `ppdet_lite.data.pixels.color`), the fill included."""
         return self._with(changes=(*self.changes, change))
 
     def contrast(self, factor: float) -> "LazyImage":
         """Blended with its mean gray; the mean is that of the whole canvas as it is now."""
-        return self.recolour(Contrast(factor, self))
+        return self.recolor(Contrast(factor, self))
 
     def thumbnail(self, decoded: Optional[DecodedOnce] = None) -> np.ndarray:
-        """The canvas on a coarse grid, colour changes applied, uint8 [h, w, 3]."""
+        """The canvas on a coarse grid, color changes applied, uint8 [h, w, 3]."""
         step = max(min(self.width, self.height) // _THUMBNAIL_SIDE, 1)
         small = (max(self.height // step, 1), max(self.width // step, 1))
         # Its mean is that of the pixels, however small they are.
@@ -160,7 +160,7 @@ class LazyImage:
     # pixels --------------------------------------------------------------------------------------
     def pixels(self) -> np.ndarray:
         """The pixels to read only: the decoded source itself while nothing has been decided about
-        the picture, otherwise rendered.
+        the image, otherwise rendered.
         """
         first, whole = self.layers[0], Rect(0, 0, self.width, self.height)
         untouched = len(self.layers) == 1 and self._only_layers() and first.weight == 1.0
@@ -177,7 +177,7 @@ class LazyImage:
         """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given.
 
         Args:
-            decoded: sources that have been decoded for the same picture already.
+            decoded: sources that have been decoded for the same image already.
             reduction: pixels of the sources at 1/this of their size are enough; without it
                 `largest_reduction` decides.
 
@@ -197,10 +197,10 @@ class LazyImage:
             for change in self.changes
         ]
         if self.has_fill:
-            colour = self.fill.reshape(1, 1, 3).copy()
-            apply_changes(colour, changes[self.unfilled_changes :])
+            color = self.fill.reshape(1, 1, 3).copy()
+            apply_changes(color, changes[self.unfilled_changes :])
             # numpy takes 40 times as long to repeat three bytes
-            cv2.rectangle(out, (0, 0), out.shape[1::-1], colour.ravel().tolist(), cv2.FILLED)
+            cv2.rectangle(out, (0, 0), out.shape[1::-1], color.ravel().tolist(), cv2.FILLED)
         content = self._scaled(self.content)
         inside = content.window(out)
         if inside.size:
@@ -215,10 +215,10 @@ class LazyImage:
         return rect.scaled(width / self.width, height / self.height)
 
     def _draw(self, out: np.ndarray, content: Rect, sources, changes) -> None:
-        """Write the recoloured layers to `out`, the window `content` of the result.
+        """Write the recolored layers to `out`, the window `content` of the result.
 
         Layers are blended before or after the resize, wherever that is less work: before it there
-        is one picture to resize instead of one per layer. Colours are changed where the blend has
+        is one image to resize instead of one per layer. Colors are changed where the blend has
         fewer pixels.
         """
         parts = [
@@ -232,12 +232,12 @@ class LazyImage:
             canvas_hw = (self.content.height, self.content.width)
             canvas = out if canvas_hw == out.shape[:2] else np.empty((*canvas_hw, 3), np.uint8)
             self._compose(canvas, parts, [layer.place for layer in self.layers], self.content)
-            recolours_first = canvas is not out and self.content.area <= content.area
-            if recolours_first:
+            recolors_first = canvas is not out and self.content.area <= content.area
+            if recolors_first:
                 apply_changes(canvas, changes)
             if canvas is not out:
                 resize_exact(canvas, out.shape[:2], self.interp, out)
-            if not recolours_first:
+            if not recolors_first:
                 apply_changes(out, changes)
         else:
             self._compose(out, parts, places, content)

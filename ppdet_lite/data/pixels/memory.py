@@ -42,12 +42,12 @@ class _Block:
 _UNUSED = _Block(np.empty(0, np.uint8)).references()
 
 
-def is_unused(arrays: "list[np.ndarray]", index: int) -> bool:
+def is_unused(arrays: list[np.ndarray], index: int) -> bool:
     """Whether nothing but the list refers to arrays[index], views of it included."""
     return _references(arrays, index) <= _UNUSED_IN_LIST
 
 
-def _references(arrays: "list[np.ndarray]", index: int) -> int:
+def _references(arrays: list[np.ndarray], index: int) -> int:
     return sys.getrefcount(arrays[index])
 
 
@@ -55,7 +55,7 @@ _UNUSED_IN_LIST = _references([np.empty(0, np.uint8)], 0)
 
 
 class Scratch(threading.local):
-    """Memory of one thread for pixels on their way, which its next picture uses again: fresh memory
+    """Memory of one thread for pixels on their way, which its next image uses again: fresh memory
     of that size would have to be fetched from the system page by page.
     """
 
@@ -114,7 +114,7 @@ class RecycledArrays:
         result.flags.writeable = False
         return result
 
-    def _block(self, name: str, shape, dtype, huge_pages: bool) -> "tuple[_Block, int]":
+    def _block(self, name: str, shape, dtype, huge_pages: bool) -> tuple[_Block, int]:
         """An unused block, a new one when there is none, and how many of its bytes are needed."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         known = self._blocks.setdefault(name, [])

@@ -1,6 +1,6 @@
-"""Where the pixels of a picture come from: an array, or a JPEG file that is decoded when needed.
+"""Where the pixels of an image come from: an array, or a JPEG file that is decoded when needed.
 
-A source has `size_hw` (height, width) of the full picture and `pixels(reduction)`: uint8
+A source has `size_hw` (height, width) of the full image and `pixels(reduction)`: uint8
 [ceil(H / r), ceil(W / r), 3] RGB, only to be read, where r is `usable_reduction(reduction)`.
 """
 
@@ -16,11 +16,11 @@ _MARGIN = 1.5
 
 
 def largest_reduction(size_hw, target_hw) -> int:
-    """The largest r in 8, 4, 2, 1 for which 1/r of the picture still holds all that is needed to
+    """The largest r in 8, 4, 2, 1 for which 1/r of the image still holds all that is needed to
     bring `size_hw` to `target_hw`.
 
-    Both sides of the reduced picture must be at least 1.5 times as long as those of the target.
-    The JPEG decoder keeps the frequencies up to the reduced picture's limit, which is then above
+    Both sides of the reduced image must be at least 1.5 times as long as those of the target.
+    The JPEG decoder keeps the frequencies up to the reduced image's limit, which is then above
     that of the target; the margin is for the interpolation, which blurs what is near the limit.
     """
     for reduction in REDUCTIONS:
@@ -45,12 +45,12 @@ class UndecodableError(ImageError):
 
 
 class ArrayPixels:
-    """A decoded picture, uint8 [H, W, 3] RGB, never written to."""
+    """A decoded image, uint8 [H, W, 3] RGB, never written to."""
 
     def __init__(self, array: np.ndarray):
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(
-                f"expected a uint8 picture [H, W, 3], got {array.dtype} {list(array.shape)}"
+                f"expected a uint8 image [H, W, 3], got {array.dtype} {list(array.shape)}"
             )
         self.array = array
         self.size_hw = array.shape[:2]
@@ -68,7 +68,7 @@ class JpegPixels:
     Args:
         data: content of the file.
         path: the file, for errors.
-        size_hw: (height, width) of the picture once it is turned upright.
+        size_hw: (height, width) of the image once it is turned upright.
         orientation: EXIF orientation to turn upright from.
         reducible: may be decoded at a fraction of its size.
     """
@@ -102,12 +102,12 @@ class JpegPixels:
 
 
 class DecodedOnce:
-    """The pixels of sources while one picture is rendered, each source decoded once."""
+    """The pixels of sources while one image is rendered, each source decoded once."""
 
     def __init__(self):
         self._known = {}
 
-    def get(self, source, reduction: int) -> "tuple[np.ndarray, int]":
+    def get(self, source, reduction: int) -> tuple[np.ndarray, int]:
         """Pixels at 1/reduction, or larger where they are known already, and the reduction."""
         reduction = source.usable_reduction(reduction)
         known = self._known.get(id(source))

@@ -1,4 +1,4 @@
-"""Rectangles of whole pixels, pictures placed on a canvas, and their weighted sum."""
+"""Rectangles of whole pixels, images placed on a canvas, and their weighted sum."""
 
 from typing import Any, NamedTuple, Sequence
 
@@ -58,7 +58,7 @@ class Rect(NamedTuple):
         return Rect(*(int(edge + 0.5) for edge in edges))
 
     def reduced(self, reduction: int, size_hw) -> "Rect":
-        """In pixels of the picture at 1/reduction, which has `size_hw` (height, width).
+        """In pixels of the image at 1/reduction, which has `size_hw` (height, width).
 
         Edges are rounded to whole pixels there, so they move by at most half of one. Never empty.
         """
@@ -80,7 +80,7 @@ class Rect(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One picture on the canvas.
+    """One image on the canvas.
 
     Attributes:
         source: see `ppdet_lite.data.pixels.pixel_source`.
@@ -123,7 +123,7 @@ def blend(out: np.ndarray, pieces: Sequence[Piece]) -> None:
         _sum_into(cell.window(out), inside)
 
 
-def _cells(area: Rect, rects) -> "list[Rect]":
+def _cells(area: Rect, rects) -> list[Rect]:
     """`area` cut along the edges of `rects`, so that each rectangle covers whole cells."""
     xs = sorted({area.left, area.right, *(x for r in rects for x in (r.left, r.right))})
     ys = sorted({area.top, area.bottom, *(y for r in rects for y in (r.top, r.bottom))})

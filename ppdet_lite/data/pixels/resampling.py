@@ -1,4 +1,4 @@
-"""Pictures at another size: OpenCV's interpolations, each in the way that takes it least time.
+"""Images at another size: OpenCV's interpolations, each in the way that takes it least time.
 
 Sizes are (height, width); `interp` are the interpolation numbers of configs.
 """
@@ -34,7 +34,7 @@ def check_interp(interp: int, where: str = "Resize.interp") -> int:
     return INTERPOLATIONS[interp]
 
 
-def resized_size(size_hw, target_size_hw, keep_ratio: bool) -> "tuple[int, int]":
+def resized_size(size_hw, target_size_hw, keep_ratio: bool) -> tuple[int, int]:
     """(height, width) after resizing; with `keep_ratio` the largest size inside the target with the
     same shape. (PaddleDetection fits the shorter side to the smaller target side, which makes a
     portrait photo larger than a landscape target.)
@@ -90,11 +90,11 @@ def resize_cost(pixels_before: int, pixels_after: int, interp: int) -> float:
 
 
 def _resized(image: np.ndarray, height: int, width: int, interpolation: int, out) -> np.ndarray:
-    """`cv2.resize`, in less time where one side of the picture stays as it is.
+    """`cv2.resize`, in less time where one side of the image stays as it is.
 
     Where the width stays, every column of bytes is resized on its own, so a row of RGB, RGB, RGB,
     RGB may be read as three pixels of four channels, for which OpenCV takes two thirds of the time
-    that it takes for three channels. Where the height stays, the same is done with the picture
+    that it takes for three channels. Where the height stays, the same is done with the image
     lying on its side, for cubic interpolation: about one value in 70000 is a half that is then
     rounded the other way (other interpolations would round many values differently).
     """
@@ -115,13 +115,13 @@ def _resized(image: np.ndarray, height: int, width: int, interpolation: int, out
 
 def resize(
     image: np.ndarray, target_size_hw, keep_ratio: bool = False, interp: int = 2
-) -> "tuple[np.ndarray, tuple[float, float]]":
+) -> tuple[np.ndarray, tuple[float, float]]:
     """Resize `image` [H, W, C] to `target_size_hw`.
 
     With `keep_ratio` the result fits inside the target and may be smaller on one axis.
 
     Returns:
-        The resized picture and scale_factor (y, x), computed from the rounded size.
+        The resized image and scale_factor (y, x), computed from the rounded size.
     """
     new_hw = resized_size(image.shape[:2], target_size_hw, keep_ratio)
     scale = (new_hw[0] / image.shape[0], new_hw[1] / image.shape[1])

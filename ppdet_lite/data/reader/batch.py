@@ -27,10 +27,10 @@ class RawBatch(NamedTuple):
     """What a worker hands over.
 
     Attributes:
-        fields: stacked arrays without the picture, and `im_file`.
+        fields: stacked arrays without the image, and `im_file`.
         image: pixels uint8 [B, H, W, 3], or float32 [B, 3, H, W] that needs nothing more.
         notes: things worth telling, counted.
-        unreadable: file -> reason of the pictures that were replaced.
+        unreadable: file -> reason of the images that were replaced.
     """
 
     fields: dict
@@ -49,10 +49,10 @@ class BatchBuilder:
         seed, epoch: what the random draws depend on.
         mixing: the settings whose transforms get partners in this epoch, see
             `Transform.switched_by`.
-        training: keep ground truth and replace unreadable pictures; otherwise these are an error.
+        training: keep ground truth and replace unreadable images; otherwise these are an error.
         num_classes: larger class indices are an error.
         collate_batch: stack ground truth, whose lengths must be equal then; otherwise it is a list
-            with one array per picture (unless `PadBox` made the lengths equal).
+            with one array per image (unless `PadBox` made the lengths equal).
         draw_rank: makes the draws of the batch transforms this rank's own; 0: those of all ranks.
         cache: the `ImageCache` of the data set, None without.
         raw_pixels: leave uint8 pixels to whoever takes the batch.
@@ -62,10 +62,10 @@ class BatchBuilder:
         self,
         dataset,
         plan: Plan,
-        batches: "list[np.ndarray]",
+        batches: list[np.ndarray],
         seed: int,
         epoch: int,
-        mixing: "frozenset[str]",
+        mixing: frozenset[str],
         training: bool,
         num_classes: Optional[int] = None,
         collate_batch: bool = True,
@@ -95,12 +95,12 @@ class BatchBuilder:
     ) -> RawBatch:
         """Batch `number`.
 
-        A picture that turns out to be damaged only when it is rendered is refused, and the batch is
+        An image that turns out to be damaged only when it is rendered is refused, and the batch is
         made anew: it becomes what it would be had that been known from the start.
 
         Args:
             buffer: uint8 memory for the pixels, used when it is enough.
-            memory: where the picture comes from otherwise. It is normalised at once then, unless
+            memory: where the image comes from otherwise. It is normalized at once then, unless
                 `raw_pixels`.
         """
         refused = {}
@@ -175,7 +175,7 @@ class BatchBuilder:
                     f"{self.num_classes}; set num_classes to the number of classes of the data set"
                 )
 
-    def _stack_fields(self, samples: "list[dict]") -> dict:
+    def _stack_fields(self, samples: list[dict]) -> dict:
         left_out = _NOT_BATCHED if self.training else _NOT_BATCHED | _GROUND_TRUTH
         fields = {"im_file": [str(sample.get("im_file", "")) for sample in samples]}
         for key in samples[0]:
@@ -197,13 +197,13 @@ class BatchBuilder:
 
     def _stack_images(
         self,
-        samples: "list[dict]",
+        samples: list[dict],
         buffer: Optional[np.ndarray],
         memory: Optional[RecycledArrays],
     ) -> np.ndarray:
-        """Render all pictures into one array, see `__call__` and `RawBatch.image`."""
+        """Render all images into one array, see `__call__` and `RawBatch.image`."""
         if samples[0].get("image") is None:
-            raise ConfigError("sample_transforms: Decode is missing; the samples have no pictures")
+            raise ConfigError("sample_transforms: Decode is missing; the samples have no images")
         images = [sample["image"] for sample in samples]
         if not isinstance(images[0], LazyImage):
             floats = np.stack([image.astype(np.float32, copy=False) for image in images])
@@ -213,12 +213,12 @@ class BatchBuilder:
         sizes = sorted({image.size_hw for image in images})
         if len(sizes) > 1:
             raise DataError(
-                f"pictures of different sizes in one batch, for instance {sizes[0]} and "
+                f"images of different sizes in one batch, for instance {sizes[0]} and "
                 f"{sizes[-1]} (height, width); use Resize with keep_ratio: false, Resize and Pad, "
                 "BatchRandomResize, or batch_size 1"
             )
         if memory is not None and not self.raw_pixels:
-            return self._normalised(images, memory.empty("image", (len(images), 3, *sizes[0])))
+            return self._normalized(images, memory.empty("image", (len(images), 3, *sizes[0])))
         shape = (len(images), *sizes[0], 3)
         if buffer is not None and buffer.size >= math.prod(shape):
             result = buffer[: math.prod(shape)].reshape(shape)
@@ -229,8 +229,8 @@ class BatchBuilder:
             image.render(out)
         return result
 
-    def _normalised(self, images: "list[LazyImage]", out: np.ndarray) -> np.ndarray:
-        """One picture after the other goes all the way, while its pixels are in the cache."""
+    def _normalized(self, images: list[LazyImage], out: np.ndarray) -> np.ndarray:
+        """One image after the other goes all the way, while its pixels are in the cache."""
         pixels = self._scratch.empty("pixels", (*images[0].size_hw, 3), np.uint8)
         for image, floats in zip(images, out):
             self.plan.normalizer(image.render(pixels), floats)
@@ -240,10 +240,10 @@ class BatchBuilder:
 def finish_batch(
     raw: RawBatch, plan: Plan, memory: Optional[RecycledArrays] = None, raw_pixels: bool = False
 ) -> dict:
-    """The batch as the engine gets it: the picture and, in training, targets.
+    """The batch as the engine gets it: the image and, in training, targets.
 
-    `image` is float32 [B, 3, H, W], normalised. With `raw_pixels` it may be uint8 [B, H, W, 3];
-    `pixel_map` float32 [2, 3] says then how it is normalised: pixel * pixel_map[0] + pixel_map[1].
+    `image` is float32 [B, 3, H, W], normalized. With `raw_pixels` it may be uint8 [B, H, W, 3];
+    `pixel_map` float32 [2, 3] says then how it is normalized: pixel * pixel_map[0] + pixel_map[1].
 
     Large arrays come from `memory`; but for raw pixels, nothing of the result is part of `raw`.
     """

@@ -30,7 +30,7 @@ def epoch_order(indices: np.ndarray, shuffle: bool, seed: int, epoch: int) -> np
 
 def training_batches(
     order: np.ndarray, batch_size: int, drop_last: bool, rank: int = 0, world_size: int = 1
-) -> "list[np.ndarray]":
+) -> list[np.ndarray]:
     """This rank's part of every global batch of `batch_size` x `world_size` samples.
 
     All ranks get the same number of batches, no sample is repeated and, without `drop_last`, none
@@ -61,7 +61,7 @@ def training_batches(
 
 def evaluation_batches(
     order: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
-) -> "list[np.ndarray]":
+) -> list[np.ndarray]:
     """Every sample exactly once over all ranks; ranks may have different numbers of batches."""
     own = order[rank::world_size]
     return [own[start : start + batch_size] for start in range(0, len(own), batch_size)]

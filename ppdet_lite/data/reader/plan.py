@@ -1,8 +1,8 @@
 """A reader's transform lists, sorted into who does what.
 
 The entries run in the order of the YAML. This project's transforms only describe what happens to
-the picture; `NormalizeImage`, `Permute` and a last `Gt2YoloTarget` are left for the whole batch.
-Any other entry is a user's own: before it the picture is rendered to an array, after it the list
+the image; `NormalizeImage`, `Permute` and a last `Gt2YoloTarget` are left for the whole batch.
+Any other entry is a user's own: before it the image is rendered to an array, after it the list
 goes on lazily from that array. What can no longer be left for the batch then, because a user's
 entry comes later, is done on the spot.
 """
@@ -33,8 +33,8 @@ class Plan:
         sample_steps, batch_steps: what a worker runs per sample and per batch.
         normalizer: for the uint8 pixels of the finished batch.
         target: the `Gt2YoloTarget` that runs on the finished batch, None without.
-        pads_boxes: whether `PadBox` gives all pictures the same number of objects.
-        rendered_by: names of the entries that make pictures be rendered early.
+        pads_boxes: whether `PadBox` gives all images the same number of objects.
+        rendered_by: names of the entries that make images be rendered early.
     """
 
     def __init__(self, sample_transforms, batch_transforms):
@@ -65,7 +65,7 @@ class Plan:
                 self.target = entries[index]
 
     def final_resize(self) -> Optional[Transform]:
-        """The step that decides about the size of the pictures in a batch, with its `sizes`; None
+        """The step that decides about the size of the images in a batch, with its `sizes`; None
         without one and when a user's own entry, or padding to no fixed size, comes later.
         """
         for step in reversed([*self.sample_steps, *self.batch_steps]):
@@ -78,12 +78,12 @@ class Plan:
         return None
 
     def largest_pixels(self) -> Optional[int]:
-        """Pixels of the largest picture in a batch, None when the lists do not fix it."""
+        """Pixels of the largest image in a batch, None when the lists do not fix it."""
         step = self.final_resize()
         return None if step is None else max(height * width for height, width in step.sizes)
 
     def largest_to_smallest(self) -> float:
-        """Pixels of the largest picture in a batch : pixels of the smallest; 1 when unknown."""
+        """Pixels of the largest image in a batch : pixels of the smallest; 1 when unknown."""
         step = self.final_resize()
         areas = [1] if step is None else [height * width for height, width in step.sizes]
         return max(areas) / min(areas)
@@ -109,7 +109,7 @@ class Plan:
                 raise RuntimeError(_failure(step, [sample])) from error
         return sample
 
-    def run_batch(self, samples: "list[dict]", context: Context) -> "list[dict]":
+    def run_batch(self, samples: list[dict], context: Context) -> list[dict]:
         """Run the batch steps on a list of samples."""
         for step in self.batch_steps:
             try:
@@ -137,7 +137,7 @@ class Plan:
         return results[0] if single else results
 
     def _wrapped(self, sample: dict) -> dict:
-        """The sample with its uint8 picture lazy again; normalised pictures stay arrays."""
+        """The sample with its uint8 image lazy again; normalized images stay arrays."""
         image = sample.get("image")
         if not isinstance(image, np.ndarray) or self._is_finished(image):
             return sample

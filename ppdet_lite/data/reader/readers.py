@@ -31,12 +31,12 @@ class Reader:
 
     Attributes:
         epoch, seed, rank, world_size: set by the engine before iterating.
-        raw_pixels: pictures come as uint8 pixels with a `pixel_map`, for a device that normalises
+        raw_pixels: images come as uint8 pixels with a `pixel_map`, for a device that normalizes
             them (see `finish_batch`); set by the engine; counts from the next iteration on.
         wait_seconds: how long the loop waited for the latest batch; total_wait_seconds: for all of
             the epoch.
         notes: things said once, with their counts since the reader was made.
-        unreadable: file -> reason of the pictures that were skipped.
+        unreadable: file -> reason of the images that were skipped.
         cache: the settings of the image cache, None without one.
     """
 
@@ -156,7 +156,7 @@ class Reader:
         """The batches of `epoch` from number `start` on, up to `stop` (not included; None: all).
 
         Raises:
-            DataError: unusable data, too many unreadable pictures, or a worker that died.
+            DataError: unusable data, too many unreadable images, or a worker that died.
         """
         build = self._builder(epoch)
         stop = len(build.batches) if stop is None else min(stop, len(build.batches))
@@ -191,7 +191,7 @@ class Reader:
         for pool in list(self._pools):
             self._close(pool)
 
-    def input_sizes(self) -> "tuple[str, tuple]":
+    def input_sizes(self) -> tuple[str, tuple]:
         """The configuration key of the network input's size, and all its (height, width).
 
         No sizes where the transforms do not fix them.
@@ -204,8 +204,8 @@ class Reader:
         key = getattr(step, "size_key", "target_size")
         return f"{type(self).__name__}.{group}.{type(step).__name__}.{key}", step.sizes
 
-    def preprocess_config(self) -> "list[dict]":
-        """The `Preprocess` list of infer_cfg.yml: how deployment prepares a picture.
+    def preprocess_config(self) -> list[dict]:
+        """The `Preprocess` list of infer_cfg.yml: how deployment prepares an image.
 
         Raises:
             ConfigError: the sample transforms hold something that deployment does not know, or
@@ -251,7 +251,7 @@ class Reader:
             raw_pixels=self.raw_pixels,
         )
 
-    def _batches_of(self, epoch: int) -> "list[np.ndarray]":
+    def _batches_of(self, epoch: int) -> list[np.ndarray]:
         key = (epoch, self.seed, self.rank, self.world_size, self.batch_size)
         if self._order_of[0] != key:
             order = epoch_order(self._usable(), self.shuffle, self.seed, epoch)
@@ -340,25 +340,25 @@ class TrainReader(Reader):
     """Shuffled, augmented batches with ground truth.
 
     Args:
-        sample_transforms: list of transforms per picture, `Decode` first.
+        sample_transforms: list of transforms per image, `Decode` first.
         batch_transforms: list of transforms per batch.
-        batch_size: pictures per batch and GPU.
+        batch_size: images per batch and GPU.
         shuffle: another order in each epoch.
         drop_last: leave out the last, short batch.
-        drop_empty: leave out pictures without objects.
+        drop_empty: leave out images without objects.
         num_classes: classes of the model, checked against the labels.
-        collate_batch: stack ground truth; otherwise it is a list with one array per picture.
+        collate_batch: stack ground truth; otherwise it is a list with one array per image.
         use_shared_memory: pixels from workers through shared memory instead of pipes.
         worker_num: reader processes; 0 makes batches in the main process.
         mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.
         mosaic_epoch: the same for `Mosaic`. Both hold from the epoch they name (in PaddleDetection
             one later, because its workers are made before they are told the epoch).
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
-        max_bad_fraction: share of unreadable pictures above which training stops.
+        max_bad_fraction: share of unreadable images above which training stops.
         size_per_rank: each process of a distributed run draws its own sizes and interpolations, as
             PaddleDetection does; otherwise all use one size per step, so that none waits for the
-            one with the largest pictures.
-        cache: keep pictures where they are read faster: {kind: encoded, decoded or disk, budget_mb:
+            one with the largest images.
+        cache: keep images where they are read faster: {kind: encoded, decoded or disk, budget_mb:
             2048, max_side: 1024, folder: of kind disk}, see `image_cache`.
         seed: of all random draws; the engine sets it.
         dataset: a data set, or a function that makes it.
@@ -370,9 +370,9 @@ class TrainReader(Reader):
 
 @register
 class EvalReader(Reader):
-    """Every picture of the evaluation set once, in order; parameters as `TrainReader`.
+    """Every image of the evaluation set once, in order; parameters as `TrainReader`.
 
-    Ranks of a distributed run share the pictures without repeating or leaving out any. A picture
+    Ranks of a distributed run share the images without repeating or leaving out any. An image
     that cannot be read is an error.
     """
 
@@ -381,7 +381,7 @@ class EvalReader(Reader):
 
 @register
 class TestReader(Reader):
-    """The pictures of an inference run, in order; parameters as `TrainReader`.
+    """The images of an inference run, in order; parameters as `TrainReader`.
 
     `inputs_def.image_shape` is the input shape [3, height, width] of an exported model.
     """

@@ -16,16 +16,16 @@ _KEEPS_SIZE = (AugmentHSV, NormalizeImage, Permute, RandomDistort, RandomFlip)
 
 
 def check_sheets(sample_transforms: list, batch_transforms: list) -> None:
-    """Looks for a `Pad` whose sheet is smaller than the pictures that the step before makes.
+    """Looks for a `Pad` whose sheet is smaller than the images that the step before makes.
 
     Only what is certain counts: a fixed size that does not fit, or, after a resize that keeps the
-    shape of pictures, a sheet that none of them fits into, whatever its shape.
+    shape of images, a sheet that none of them fits into, whatever its shape.
 
     Raises:
         ConfigError: there is one; its key starts with the list that it stands in.
     """
     groups = {"sample_transforms": sample_transforms, "batch_transforms": batch_transforms}
-    before = None  # key and step that decide about the size of the pictures
+    before = None  # key and step that decide about the size of the images
     for group, steps in groups.items():
         for index, step in enumerate(steps):
             key = f"{group}.{index}.{type(step).__name__}"
@@ -46,15 +46,15 @@ def _check_sheet(key: str, pad: Pad, key_before: str, before: Transform) -> None
     offsets = f" with offsets {list(pad.offsets)}" if setting == "size" and pad.offsets else ""
     source = f"{key_before}.{getattr(before, 'size_key', 'target_size')}"
     raise ConfigError(
-        f"{key}.{setting}: found {list(found)}{offsets}, which does not hold the pictures of "
+        f"{key}.{setting}: found {list(found)}{offsets}, which does not hold the images of "
         f"{source} {list(size)}{' (keep_ratio)' if before.keep_ratio else ''}"
     )
 
 
 def _too_large(pad: Pad, before: Transform) -> Optional[tuple]:
-    """The size among those of the step before whose pictures do not fit; None when all may."""
+    """The size among those of the step before whose images do not fit; None when all may."""
     for height, width in before.sizes:
-        if before.keep_ratio:  # every picture has the full height or the full width, or both
+        if before.keep_ratio:  # every image has the full height or the full width, or both
             fits = pad.holds(height, 1) or pad.holds(1, width)
         else:
             fits = pad.holds(height, width)

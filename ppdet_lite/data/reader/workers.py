@@ -42,7 +42,7 @@ class WorkerPool:
         build: build(number, buffer) -> RawBatch.
         start, stop: numbers of the batches.
         workers: number of processes.
-        slot_bytes: pixels of the largest batch in bytes; None sends pictures through the pipes.
+        slot_bytes: pixels of the largest batch in bytes; None sends images through the pipes.
         epoch: for messages.
         report: called with a line of text when a batch takes very long, or when there is too little
             memory for the batches in flight.
@@ -105,7 +105,7 @@ class WorkerPool:
         for slot in range(len(slots) or SLOTS):
             self._free(worker, slot)
 
-    def get(self, number: int) -> "tuple[RawBatch, Callable[[], None]]":
+    def get(self, number: int) -> tuple[RawBatch, Callable[[], None]]:
         """Batch `number` (in rising order) and a function to call when its pixels are used up.
 
         Raises:

@@ -62,7 +62,7 @@ class ImageTable:
     """One row per image.
 
     Attributes:
-        files: path of the picture as the annotations give it.
+        files: path of the image as the annotations give it.
         ids: int64 [I]. widths, heights: int32 [I].
     """
 

@@ -15,7 +15,7 @@ from ppdet_lite.data.sources.paths import join, require_file, require_folder
 @register
 @serializable
 class COCODataSet(DetectionDataset):
-    """A COCO annotation file and a folder of pictures.
+    """A COCO annotation file and a folder of images.
 
     Classes are numbered in the order of the file's `categories`, images go by id. Boxes are
     repaired or dropped as `boxes.clean_boxes` says; `to_coco` gives the ground truth as it stands
@@ -23,7 +23,7 @@ class COCODataSet(DetectionDataset):
 
     Args:
         dataset_dir: folder that the other paths start from.
-        image_dir: folder of the pictures.
+        image_dir: folder of the images.
         anno_path: the JSON file.
         data_fields: kept from PaddleDetection; a record always carries everything.
         sample_num: number of images to use, -1 for all.

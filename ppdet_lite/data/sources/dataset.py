@@ -12,7 +12,7 @@ from ppdet_lite.data.sources.box_cleaning import describe
 
 
 class DetectionDataset:
-    """A labelled data set, after a subclass has read its annotations and called `_finish`.
+    """A labeled data set, after a subclass has read its annotations and called `_finish`.
 
     Attributes:
         name: the annotation file or folder, for messages.
@@ -109,11 +109,11 @@ class DetectionDataset:
         return len(self._boxes)
 
     def image_path(self, index: int) -> str:
-        """Path of a picture. Whether the file exists is found out when it is read."""
+        """Path of an image. Whether the file exists is found out when it is read."""
         return os.path.join(self._image_root, self._images.files[self._selection[index]])
 
     def missing_files(self, limit: int = 10) -> list:
-        """Paths of pictures that do not exist, at most `limit` of them."""
+        """Paths of images that do not exist, at most `limit` of them."""
         missing = []
         for index in range(self._unique):
             path = self.image_path(index)
@@ -124,7 +124,7 @@ class DetectionDataset:
         return missing
 
     def record(self, index: int) -> dict:
-        """The sample without its picture; all arrays are new and may be changed.
+        """The sample without its image; all arrays are new and may be changed.
 
         Returns:
             `im_file` path, `im_id` int64 [1], `h`, `w` annotated size in pixels, `gt_bbox` float32

@@ -1,4 +1,4 @@
-"""Pictures without labels, for inference."""
+"""Images without labels, for inference."""
 
 import os
 from pathlib import Path
@@ -25,7 +25,7 @@ from ppdet_lite.data.sources.paths import (
 @register
 @serializable
 class ImageFolder:
-    """The pictures to run inference on: given by `set_images`, or those of image_dir.
+    """The images to run inference on: given by `set_images`, or those of image_dir.
 
     The class names come from anno_path. When that file is not there, `class_names` is empty: the
     names stored with the weights are then the right ones, and those of some other data set would be
@@ -33,7 +33,7 @@ class ImageFolder:
 
     Args:
         dataset_dir: folder that the other paths start from.
-        image_dir: folder whose pictures are used when `set_images` is not called.
+        image_dir: folder whose images are used when `set_images` is not called.
         anno_path: source of the class names: a COCO json or a text file with a name per line.
         sample_num: number of images to use, -1 for all.
         use_default_label: take the 80 names of COCO instead of anno_path's.
@@ -75,37 +75,37 @@ class ImageFolder:
             self.category_ids = list(range(1, len(self.class_names) + 1))
 
     def set_images(self, paths: Sequence[PathLike]) -> None:
-        """Chooses the pictures.
+        """Chooses the images.
 
         Args:
-            paths: pictures and folders. A folder is searched with its subfolders, in sorted order;
-                a picture that is named twice is taken once. A file that is named itself is taken
+            paths: images and folders. A folder is searched with its subfolders, in sorted order;
+                an image that is named twice is taken once. A file that is named itself is taken
                 whatever its suffix.
 
         Raises:
-            DataError: a path does not exist, or a folder holds no picture.
+            DataError: a path does not exist, or a folder holds no image.
         """
         paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
         if not paths:
-            raise DataError("no pictures given")
+            raise DataError("no images given")
         found = {}
         for path in paths:
-            for file in _pictures_at(Path(path).expanduser()):
+            for file in _images_at(Path(path).expanduser()):
                 found.setdefault(file)
         files = list(found)[: self.sample_num if self.sample_num >= 0 else None]
         self._files = StringColumn(files)
-        self.report_lines = [line for line in self.report_lines if not line.startswith("pictures:")]
-        self.report_lines.append(f"pictures: {len(files)}")
+        self.report_lines = [line for line in self.report_lines if not line.startswith("images:")]
+        self.report_lines.append(f"images: {len(files)}")
 
     def __len__(self) -> int:
         return len(self._files)
 
     def image_path(self, index: int) -> str:
-        """Path of a picture."""
+        """Path of an image."""
         return self._files[index]
 
     def missing_files(self, limit: int = 10) -> list:
-        """Paths of pictures that do not exist (any more), at most `limit` of them."""
+        """Paths of images that do not exist (any more), at most `limit` of them."""
         paths = (self._files[index] for index in range(len(self)))
         return [path for path in paths if not os.path.isfile(path)][:limit]
 
@@ -126,25 +126,25 @@ def _first_file(dataset_dir: Optional[str], anno_path: str) -> Path:
     return plain if plain.is_file() and not below.is_file() else below
 
 
-def _pictures_at(path: Path) -> list:
-    """The picture itself, or all pictures below a folder in sorted order."""
+def _images_at(path: Path) -> list:
+    """The image itself, or all images below a folder in sorted order."""
     if path.is_file():
         return [os.fspath(path)]
     if not path.exists():
         raise DataError(
-            f"picture {path} does not exist; the nearest folder that exists is "
+            f"image {path} does not exist; the nearest folder that exists is "
             f"{nearest_existing_parent(path)}"
         )
-    pictures = list_pictures(path)
-    if not pictures:
-        raise DataError(f"{path} holds no pictures ({', '.join(IMAGE_SUFFIXES)})")
-    return pictures
+    images = list_images(path)
+    if not images:
+        raise DataError(f"{path} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    return images
 
 
-def list_pictures(folder: Path) -> list:
-    """All pictures below a folder, sorted by path; folders are followed through links, once."""
-    require_folder(folder, "the picture folder")
-    pictures, visited = [], set()
+def list_images(folder: Path) -> list:
+    """All images below a folder, sorted by path; folders are followed through links, once."""
+    require_folder(folder, "the image folder")
+    images, visited = [], set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
         if real in visited:
@@ -152,5 +152,5 @@ def list_pictures(folder: Path) -> list:
             continue
         visited.add(real)
         folders.sort()
-        pictures.extend(os.path.join(parent, name) for name in files if is_image(name))
-    return sorted(pictures)
+        images.extend(os.path.join(parent, name) for name in files if is_image(name))
+    return sorted(images)

@@ -9,7 +9,7 @@ from ppdet_lite.core.errors import DataError
 PathLike = Union[str, "os.PathLike[str]"]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""What counts as a picture when a folder is searched; upper and lower case are the same."""
+"""What counts as an image when a folder is searched; upper and lower case are the same."""
 
 
 def join(*parts: Optional[PathLike]) -> Path:
@@ -18,7 +18,7 @@ def join(*parts: Optional[PathLike]) -> Path:
 
 
 def is_image(name: PathLike) -> bool:
-    """Whether the name ends like a picture."""
+    """Whether the name ends like an image."""
     return os.path.splitext(os.fspath(name))[1].lower() in IMAGE_SUFFIXES
 
 

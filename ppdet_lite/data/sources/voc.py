@@ -25,7 +25,7 @@ from ppdet_lite.data.sources.voc_xml import VocFile, field_error, object_names, 
 
 
 class _Entry(NamedTuple):
-    """One line of the list: picture (relative to the image root) and annotation file."""
+    """One line of the list: image (relative to the image root) and annotation file."""
 
     image: str
     annotation: Path
@@ -34,12 +34,12 @@ class _Entry(NamedTuple):
 @register
 @serializable
 class VOCDataSet(DetectionDataset):
-    """Pascal VOC: one XML file per picture and a list of those to use.
+    """Pascal VOC: one XML file per image and a list of those to use.
 
     The list has one of two forms:
 
     * `image xml` pairs, both relative to dataset_dir (+ image_dir when given);
-    * bare ids, as in `ImageSets/Main/train.txt`: the pictures are then in `JPEGImages` and the XML
+    * bare ids, as in `ImageSets/Main/train.txt`: the images are then in `JPEGImages` and the XML
       files in `Annotations`, beside `ImageSets`.
 
     Without a label list the class names are collected from all XML files of the annotation folder
@@ -48,7 +48,7 @@ class VOCDataSet(DetectionDataset):
     Args:
         dataset_dir: folder that the other paths start from.
         image_dir: for pairs, a folder between dataset_dir and the paths of the list; for ids, the
-            folder of the pictures instead of `JPEGImages`.
+            folder of the images instead of `JPEGImages`.
         anno_path: the list, a text file.
         data_fields: kept from PaddleDetection; a record always carries everything.
         sample_num: number of images to use, -1 for all.

@@ -16,7 +16,7 @@ from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.annotation_table import BoxTable, ImageTable
 from ppdet_lite.data.sources.box_cleaning import clean_boxes
 from ppdet_lite.data.sources.dataset import DetectionDataset
-from ppdet_lite.data.sources.image_folder import list_pictures
+from ppdet_lite.data.sources.image_folder import list_images
 from ppdet_lite.data.sources.label_lists import read_label_list
 from ppdet_lite.data.sources.paths import join, read_text, require_file, require_folder
 
@@ -26,16 +26,16 @@ _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
 @register
 @serializable
 class YOLODataSet(DetectionDataset):
-    """A folder of pictures and a folder of text files of the same names.
+    """A folder of images and a folder of text files of the same names.
 
-    A picture without a text file has no objects. A line may also hold a polygon (`class x1 y1 x2 y2
+    An image without a text file has no objects. A line may also hold a polygon (`class x1 y1 x2 y2
     x3 y3 ...`), which counts as its bounds.
 
     Args:
         dataset_dir: folder that the other paths start from.
-        image_dir: folder of the pictures, searched with its subfolders.
-        anno_path: folder of the text files. By default the last `images` in the pictures' path
-            becomes `labels`; without such a folder the text files stand beside the pictures.
+        image_dir: folder of the images, searched with its subfolders.
+        anno_path: folder of the text files. By default the last `images` in the images' path
+            becomes `labels`; without such a folder the text files stand beside the images.
         data_fields: kept from PaddleDetection; a record always carries everything.
         sample_num: number of images to use, -1 for all.
         label_list: class names: a text file with one per line, or a YAML file with `names`. By
@@ -67,9 +67,9 @@ class YOLODataSet(DetectionDataset):
         labels = _label_folder(root, dataset_dir, anno_path)
         self.class_names = _read_names(_name_file(join(dataset_dir), label_list))
         self.category_ids = list(range(1, len(self.class_names) + 1))
-        files = [os.path.relpath(path, root) for path in list_pictures(root)]
+        files = [os.path.relpath(path, root) for path in list_images(root)]
         if not files:
-            raise DataError(f"{root} (from dataset_dir + image_dir) holds no pictures")
+            raise DataError(f"{root} (from dataset_dir + image_dir) holds no images")
         images, boxes, report = self._read_labels(files, root, labels)
         self._finish(images, boxes, report, sample_num, allow_empty, empty_ratio, repeat)
 
@@ -174,7 +174,7 @@ def _box_of(values: list, path: Path, line: int) -> tuple:
 
 
 def _displayed_size(path: Path) -> tuple:
-    """(height, width) of a picture as it is shown, that is after its EXIF rotation."""
+    """(height, width) of an image as it is shown, that is after its EXIF rotation."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -184,7 +184,7 @@ def _displayed_size(path: Path) -> tuple:
         return decode_image(data, name=str(path)).shape[:2]
     if b"Exif\x00" not in data[:65536]:
         return size
-    # An eighth of the resolution is enough to see whether the picture is turned on its side.
+    # An eighth of the resolution is enough to see whether the image is turned on its side.
     small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
     is_turned = small is not None and (small.shape[0] > small.shape[1]) != (size[0] > size[1])
     return size[::-1] if is_turned else size

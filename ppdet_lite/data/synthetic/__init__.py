@@ -1,1 +1,1 @@
-"""A small labelled data set drawn by program."""
+"""A small labeled data set drawn by program."""

@@ -1,8 +1,8 @@
-"""Shapes, fills and backgrounds of the demo pictures.
+"""Shapes, fills and backgrounds of the demo images.
 
 Coordinates are pixels: pixel (column i, row j) covers [i, i+1) x [j, j+1), so a polygon's bounds
 are a box in the sense of the COCO format. Every function draws its choices from the generator it is
-given and from nothing else, so a seed fixes the picture.
+given and from nothing else, so a seed fixes the image.
 """
 
 import cv2
@@ -54,10 +54,10 @@ OUTLINES = {
 """Object kind -> outline maker. The order is the order of the categories."""
 
 
-def place(contours: list, centre: np.ndarray, diameter: float, angle: float) -> list:
-    """Unit contours turned by `angle` (radians), scaled to `diameter` pixels, moved to `centre`."""
+def place(contours: list, center: np.ndarray, diameter: float, angle: float) -> list:
+    """Unit contours turned by `angle` (radians), scaled to `diameter` pixels, moved to `center`."""
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return [contour @ turn.T * (diameter / 2) + centre for contour in contours]
+    return [contour @ turn.T * (diameter / 2) + center for contour in contours]
 
 
 def clip_polygon(polygon: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -109,15 +109,15 @@ def coverage(contours: list, height: int, width: int) -> np.ndarray:
 
 
 # --------------------------------------------------------------------------------------------------
-# Colours and surfaces: float32 [H, W, 3], 0..255, RGB
+# Colors and surfaces: float32 [H, W, 3], 0..255, RGB
 # --------------------------------------------------------------------------------------------------
-def ground_colour(rng: np.random.Generator) -> np.ndarray:
-    """A muted colour, as grounds and clutter have, float32 [3]."""
+def ground_color(rng: np.random.Generator) -> np.ndarray:
+    """A muted color, as grounds and clutter have, float32 [3]."""
     return _hsv_to_rgb(rng.uniform(0, 360), rng.uniform(0.0, 0.45), rng.uniform(0.25, 0.8))
 
 
-def object_colour(rng: np.random.Generator, kind: str) -> np.ndarray:
-    """A vivid colour near the typical hue of a kind, float32 [3]."""
+def object_color(rng: np.random.Generator, kind: str) -> np.ndarray:
+    """A vivid color near the typical hue of a kind, float32 [3]."""
     kinds = list(OUTLINES)
     spacing = 360 / len(kinds)
     hue = (kinds.index(kind) + rng.uniform(-0.35, 0.35)) * spacing
@@ -144,10 +144,10 @@ def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) 
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def fill(rng: np.random.Generator, colour: np.ndarray, height: int, width: int, diameter: float):
+def fill(rng: np.random.Generator, color: np.ndarray, height: int, width: int, diameter: float):
     """The surface of an object: flat, shaded, striped or mottled; [H, W, 3]."""
     style = rng.choice(["flat", "shaded", "striped", "mottled"], p=[0.35, 0.3, 0.15, 0.2])
-    surface = np.broadcast_to(colour, (height, width, 3)).astype(np.float32)
+    surface = np.broadcast_to(color, (height, width, 3)).astype(np.float32)
     if style == "flat":
         return surface
     if style == "shaded":
@@ -155,7 +155,7 @@ def fill(rng: np.random.Generator, colour: np.ndarray, height: int, width: int, 
         return surface * (1 + rng.uniform(0.15, 0.35) * relief)
     if style == "striped":
         relief = _wave(rng, height, width, period=max(4.0, diameter * rng.uniform(0.15, 0.35)))
-        other = ground_colour(rng)
+        other = ground_color(rng)
         return np.where(relief[..., None] > 0, surface, 0.6 * surface + 0.4 * other)
     cells = int(rng.integers(3, 9))
     return surface + rng.uniform(12, 30) * smooth_noise(rng, height, width, cells)[..., None]
@@ -165,19 +165,19 @@ def fill(rng: np.random.Generator, colour: np.ndarray, height: int, width: int, 
 # Backgrounds
 # --------------------------------------------------------------------------------------------------
 def _gradient(rng: np.random.Generator, size: int) -> np.ndarray:
-    corners = np.stack([ground_colour(rng) for _ in range(4)]).reshape(2, 2, 3)
+    corners = np.stack([ground_color(rng) for _ in range(4)]).reshape(2, 2, 3)
     return cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _clouds(rng: np.random.Generator, size: int) -> np.ndarray:
-    low, high = ground_colour(rng), ground_colour(rng)
+    low, high = ground_color(rng), ground_color(rng)
     relief = sum(smooth_noise(rng, size, size, 2**octave) / octave for octave in (1, 2, 3, 4))
     share = 1 / (1 + np.exp(-relief))[..., None]
     return low * (1 - share) + high * share
 
 
 def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
-    low, high = ground_colour(rng), ground_colour(rng)
+    low, high = ground_color(rng), ground_color(rng)
     wave = _wave(rng, size, size, period=size * rng.uniform(0.05, 0.4))
     share = np.clip(wave * rng.uniform(0.6, 4) / 2 + 0.5, 0, 1)[..., None]
     contrast = rng.uniform(0.3, 0.7)
@@ -185,33 +185,33 @@ def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _blobs(rng: np.random.Generator, size: int) -> np.ndarray:
-    canvas = np.broadcast_to(ground_colour(rng), (size, size, 3)).astype(np.float32).copy()
+    canvas = np.broadcast_to(ground_color(rng), (size, size, 3)).astype(np.float32).copy()
     for _ in range(int(rng.integers(4, 10))):
-        centre = tuple(int(v) for v in rng.integers(0, size, 2))
+        center = tuple(int(v) for v in rng.integers(0, size, 2))
         axes = tuple(int(v) for v in rng.integers(size // 12, size // 4, 2))
-        colour = tuple(float(v) for v in ground_colour(rng))
-        cv2.ellipse(canvas, centre, axes, float(rng.uniform(0, 180)), 0, 360, colour, -1)
+        color = tuple(float(v) for v in ground_color(rng))
+        cv2.ellipse(canvas, center, axes, float(rng.uniform(0, 180)), 0, 360, color, -1)
     return cv2.GaussianBlur(canvas, (0, 0), size * rng.uniform(0.03, 0.08))
 
 
 def _grain(rng: np.random.Generator, size: int) -> np.ndarray:
     tint = rng.uniform(0.5, 1.0, 3)
     noise = smooth_noise(rng, size, size, int(rng.integers(size // 8, size // 2)))[..., None] * tint
-    return ground_colour(rng) + noise * rng.uniform(10, 35)
+    return ground_color(rng) + noise * rng.uniform(10, 35)
 
 
 BACKGROUNDS = (_gradient, _clouds, _stripes, _blobs, _grain)
 
 
 def background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A picture without objects: one of the grounds above, sometimes with scratches; [S, S, 3]."""
+    """An image without objects: one of the grounds above, sometimes with scratches; [S, S, 3]."""
     canvas = BACKGROUNDS[rng.integers(len(BACKGROUNDS))](rng, size).astype(np.float32)
     canvas = np.ascontiguousarray(canvas)
     if rng.random() < 0.4:  # clutter that is no object: thin lines
         for _ in range(int(rng.integers(1, 6))):
             start, end = (tuple(int(v) for v in rng.integers(0, size, 2)) for _ in range(2))
-            colour = tuple(float(v) for v in ground_colour(rng))
-            cv2.line(canvas, start, end, colour, 1 + size // 250, cv2.LINE_AA)
+            color = tuple(float(v) for v in ground_color(rng))
+            cv2.line(canvas, start, end, color, 1 + size // 250, cv2.LINE_AA)
     return np.clip(canvas, 0, 255)
 
 

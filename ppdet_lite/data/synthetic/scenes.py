@@ -1,13 +1,13 @@
-"""A small labelled detection set drawn by program, so that a first training run needs no download.
+"""A small labeled detection set drawn by program, so that a first training run needs no download.
 
 Vivid circles, squares, triangles, stars and rings over muted gradients, clouds, stripes, blobs and
-grain: any angle and surface, sizes from an eighth to half of the picture, overlaps, objects cut by
-the border, and pictures without objects. Each kind has a typical hue with a wide spread, as things
+grain: any angle and surface, sizes from an eighth to half of the image, overlaps, objects cut by
+the border, and images without objects. Each kind has a typical hue with a wide spread, as things
 in the world have. The layout is COCO's:
 
     annotations/train.json  annotations/val.json  train/00000.jpg ...  val/00000.jpg ...
 
-The box of an object is the bounds of its outline inside the picture, whether or not another object
+The box of an object is the bounds of its outline inside the image, whether or not another object
 lies over a part of it.
 """
 
@@ -25,14 +25,14 @@ from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.synthetic import drawing
 
 FORMAT_VERSION = 2
-"""Raised whenever the same settings would give other pictures."""
+"""Raised whenever the same settings would give other images."""
 
 NEGATIVE_SHARE = 0.05
 MIN_OBJECTS, MAX_OBJECTS = 2, 9
 DIAMETER_RANGE = (0.12, 0.5)
-"""Smallest and largest object as a share of the picture side; drawn evenly on a log scale."""
+"""Smallest and largest object as a share of the image side; drawn evenly on a log scale."""
 MIN_INSIDE = 0.65
-"""At least this share of an object's area lies within the picture."""
+"""At least this share of an object's area lies within the image."""
 MIN_VISIBLE = 0.65
 """At least this share of an object's pixels stays uncovered by later objects."""
 
@@ -55,8 +55,8 @@ def make_demo_data(
 
     Args:
         output: folder to make.
-        train, val: number of pictures.
-        size: side of the square pictures in pixels.
+        train, val: number of images.
+        size: side of the square images in pixels.
         seed: the same seed gives the same set.
         overwrite: replace a folder that is already there and holds a demo set.
         say: receives the lines of the report.
@@ -70,7 +70,7 @@ def make_demo_data(
     settings = _checked_settings(train, val, size, seed)
     output = Path(output)
     if _is_there(output, settings, overwrite):
-        say(f"{output}: this demo set is already there ({train} train, {val} val pictures)")
+        say(f"{output}: this demo set is already there ({train} train, {val} val images)")
         return output
     with _appearing_whole(output) as folder:
         (folder / "annotations").mkdir()
@@ -91,7 +91,7 @@ def _checked_settings(train: int, val: int, size: int, seed: int) -> dict:
         DataError: unusable numbers.
     """
     if train < 1 or val < 1:
-        raise DataError(f"train={train}, val={val}: both need at least one picture")
+        raise DataError(f"train={train}, val={val}: both need at least one image")
     if seed < 0:
         raise DataError(f"seed={seed}: allowed are 0 and up")
     if not 64 <= size <= 2048:
@@ -157,15 +157,15 @@ def _settings_of(folder: Path) -> Optional[dict]:
 
 
 def _write_split(image_dir: Path, split: str, settings: dict) -> dict:
-    """Draws and writes the pictures of one split; returns its COCO dict."""
+    """Draws and writes the images of one split; returns its COCO dict."""
     kinds = list(drawing.OUTLINES)
     images, annotations = [], []
     for index in range(settings[split]):
         rng = np.random.default_rng([settings["seed"], _SPLITS.index(split), index])
-        picture, objects = draw_scene(rng, settings["size"])
+        image, objects = draw_scene(rng, settings["size"])
         file_name = f"{index:05d}.jpg"
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(85, 96))]
-        encoded, data = cv2.imencode(".jpg", picture[..., ::-1], quality)
+        encoded, data = cv2.imencode(".jpg", image[..., ::-1], quality)
         if not encoded:
             raise OSError(f"OpenCV cannot encode {file_name}")
         (image_dir / file_name).write_bytes(data.tobytes())
@@ -184,8 +184,8 @@ def _write_split(image_dir: Path, split: str, settings: dict) -> dict:
     }
 
 
-def draw_scene(rng: np.random.Generator, size: int) -> "tuple[np.ndarray, list]":
-    """One picture with its labels.
+def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list]:
+    """One image with its labels.
 
     Args:
         rng: source of every choice.
@@ -193,7 +193,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> "tuple[np.ndarray, list]"
 
     Returns:
         uint8 [size, size, 3] RGB, and a list of dicts with `kind`, `bbox` (x, y, width, height in
-        pixels), `area`, `segmentation` (the outline inside the picture) and `iscrowd` 0.
+        pixels), `area`, `segmentation` (the outline inside the image) and `iscrowd` 0.
     """
     canvas = drawing.background(rng, size)
     wanted = 0 if rng.random() < NEGATIVE_SHARE else int(rng.integers(MIN_OBJECTS, MAX_OBJECTS + 1))
@@ -222,8 +222,8 @@ def _free_place(rng: np.random.Generator, size: int, owner: np.ndarray, solid_ar
     for _ in range(30):
         kind = str(rng.choice(list(drawing.OUTLINES)))
         diameter = size * float(np.exp(rng.uniform(low, high)))
-        centre, angle = rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi)
-        contours = drawing.place(drawing.OUTLINES[kind](rng), centre, diameter, angle)
+        center, angle = rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi)
+        contours = drawing.place(drawing.OUTLINES[kind](rng), center, diameter, angle)
         inside = drawing.clip_polygon(contours[0], size, size)
         if not len(inside):
             continue
@@ -242,12 +242,12 @@ def _paint(rng, canvas: np.ndarray, alpha: np.ndarray, diameter: float, kind: st
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     under, alpha = canvas[window], alpha[window]
-    colour = drawing.object_colour(rng, kind)
-    surface = drawing.fill(rng, colour, *alpha.shape, diameter)
+    color = drawing.object_color(rng, kind)
+    surface = drawing.fill(rng, color, *alpha.shape, diameter)
     if rng.random() < 0.35:
         width = max(3, int(diameter * rng.uniform(0.06, 0.12)) | 1)
         inner = cv2.erode(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
-        rim = colour * rng.choice([0.35, 0.55, 1.5])
+        rim = color * rng.choice([0.35, 0.55, 1.5])
         surface = surface * inner[..., None] + rim * (1 - inner[..., None])
     surface = np.clip(surface, 0, 255)
     canvas[window] = under * (1 - alpha[..., None]) + surface * alpha[..., None]
@@ -275,6 +275,6 @@ def _describe(split: str, coco: dict) -> str:
     with_objects = len({item["image_id"] for item in coco["annotations"]})
     per_kind = ", ".join(f"{count} {kind}" for kind, count in zip(kinds, counts))
     return (
-        f"{split}: {len(coco['images'])} pictures ({len(coco['images']) - with_objects} without "
+        f"{split}: {len(coco['images'])} images ({len(coco['images']) - with_objects} without "
         f"objects), {len(coco['annotations'])} objects: {per_kind}"
     )

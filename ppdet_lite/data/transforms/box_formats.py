@@ -12,7 +12,7 @@ from ppdet_lite.ops.boxes_np import xyxy_to_cxcywh
 
 @register
 class NormalizeBox(Transform):
-    """Boxes from pixels to fractions of the picture's width and height."""
+    """Boxes from pixels to fractions of the image's width and height."""
 
     def __init__(self):
         pass
@@ -55,7 +55,7 @@ class PadBox(Transform):
 
 @register
 class BboxXYXY2XYWH(Transform):
-    """Boxes from corners to centre and size."""
+    """Boxes from corners to center and size."""
 
     def __init__(self):
         pass

@@ -23,15 +23,15 @@ class RandomCrop(Transform):
     """Cut a random window whose best overlap with an object reaches a random threshold.
 
     The thresholds are tried in random order, each with `num_attempts` windows; "no crop" is one of
-    them. Objects whose centre lies in the window stay, their boxes cut to it. An object with
-    polygons gets the bounds of its polygons inside the window instead. A picture without objects
+    them. Objects whose center lies in the window stay, their boxes cut to it. An object with
+    polygons gets the bounds of its polygons inside the window instead. An image without objects
     stays whole.
 
     Args:
-        aspect_ratio: [lower, upper] of width / height of the window relative to the picture's; None
+        aspect_ratio: [lower, upper] of width / height of the window relative to the image's; None
             draws both sides independently and refuses windows beyond 0.5..2.
         thresholds: smallest allowed best overlap.
-        scaling: [lower, upper] of the window's side relative to the picture's.
+        scaling: [lower, upper] of the window's side relative to the image's.
         num_attempts: windows tried per threshold.
         allow_no_crop: whether "no crop" is one of the choices.
         cover_all_box: every object must reach the threshold, not only one.
@@ -83,7 +83,7 @@ class RandomCrop(Transform):
         return sample
 
     def _draw_windows(self, rng, height: int, width: int) -> np.ndarray:
-        """`num_attempts` windows inside the picture as whole-number corners, float64 [K, 4]; fewer
+        """`num_attempts` windows inside the image as whole-number corners, float64 [K, 4]; fewer
         when some have a refused shape."""
         count = self.num_attempts
         size_hw = np.array([[height], [width]], np.float64)
@@ -135,7 +135,7 @@ class RandomCrop(Transform):
 
 
 def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
-    """Whether the centre of each box lies in each window and some of the box does: [N, K]."""
+    """Whether the center of each box lies in each window and some of the box does: [N, K]."""
     x1, y1, x2, y2 = boxes_xyxy.T[:, :, None]
     left, top, right, bottom = windows_xyxy.T
     x, y = (x1 + x2) / 2, (y1 + y2) / 2

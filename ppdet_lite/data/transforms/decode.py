@@ -1,4 +1,4 @@
-"""Decode: from a file name to a picture."""
+"""Decode: from a file name to an image."""
 
 from typing import Optional
 
@@ -17,14 +17,14 @@ class Decode(Transform):
     """Read `im_file` (or the bytes in `image`) into `image`; sets h, w, im_shape, scale_factor.
 
     The EXIF orientation is applied, except where the annotation's width and height are those of the
-    picture without it: then its boxes were drawn on the picture as stored.
+    image without it: then its boxes were drawn on the image as stored.
 
-    Of a JPEG only the header is read here. Its pixels are decoded when the picture is rendered, at
+    Of a JPEG only the header is read here. Its pixels are decoded when the image is rendered, at
     1/2, 1/4 or 1/8 of its size where that is enough (see `pixel_source.largest_reduction`) and
     allowed. Other formats are decoded at once.
 
     Args:
-        max_pixels: larger pictures are refused with an ImageError.
+        max_pixels: larger images are refused with an ImageError.
         reduced: allow JPEGs to be decoded at a fraction of their size; left out, it is allowed in
             training and not in evaluation, whose results it would change a little.
     """
@@ -47,7 +47,7 @@ class Decode(Transform):
 
     def _read(self, sample: dict, content: Optional[bytes], context: Context):
         """The source of the pixels (see `pixel_source`), from the reader's cache if it has one."""
-        name = str(sample.get("im_file", "picture given as bytes"))
+        name = str(sample.get("im_file", "image given as bytes"))
         if name in context.refused:
             raise ImageError(context.refused[name])
         reducible = context.training if self.reduced is None else self.reduced
@@ -68,14 +68,14 @@ class Decode(Transform):
         found = source.size_hw
         if annotated not in (None, found):
             context.notes[
-                "pictures whose size differs from the annotated one; their boxes are cut to the "
-                f"picture (first: {name}, annotated {annotated[1]}x{annotated[0]}, is "
+                "images whose size differs from the annotated one; their boxes are cut to the "
+                f"image (first: {name}, annotated {annotated[1]}x{annotated[0]}, is "
                 f"{found[1]}x{found[0]})"
             ] += 1
         return source
 
     def _source(self, content: bytes, name: str, annotated, reducible: bool):
-        """The source for the content of a picture file: upright or as stored, whichever fits the
+        """The source for the content of an image file: upright or as stored, whichever fits the
         annotated (height, width).
         """
         header = checked_header(content, name, self.max_pixels)

@@ -16,7 +16,7 @@ from ppdet_lite.data.transforms.transform import (
 
 @register
 class RandomDistort(Transform):
-    """Change colours at random with the arithmetic of PIL's ImageEnhance.
+    """Change colors at random with the arithmetic of PIL's ImageEnhance.
 
     Args:
         hue: [lower, upper, probability]; the shift is added to a hue circle of 256 steps.
@@ -24,7 +24,7 @@ class RandomDistort(Transform):
         random_apply: random order and at most `count` of the four; otherwise brightness first,
             then contrast before or after saturation and hue.
         count: how many of the four may be applied when `random_apply`.
-        random_channel: half of the time the colour channels change places.
+        random_channel: half of the time the color channels change places.
         prob: probability that anything happens.
     """
 
@@ -65,10 +65,10 @@ class RandomDistort(Transform):
             if rng.random() < probability:
                 image = _changed(image, name, rng.uniform(lower, upper))
         if self.random_channel and rng.random() < 0.5:
-            image = image.recolour(ChannelOrder(tuple(int(c) for c in rng.permutation(3))))
+            image = image.recolor(ChannelOrder(tuple(int(c) for c in rng.permutation(3))))
         return {**sample, "image": image}
 
-    def _order(self, rng) -> "list[str]":
+    def _order(self, rng) -> list[str]:
         names = list(self.ranges)
         if self.random_apply:
             return [names[index] for index in rng.permutation(len(names))[: self.count]]
@@ -80,9 +80,9 @@ class RandomDistort(Transform):
 
 def _changed(image, name: str, amount: float):
     if name == "brightness":
-        return image.recolour(LevelMap(amount))
+        return image.recolor(LevelMap(amount))
     if name == "contrast":
         return image.contrast(amount)
     if name == "saturation":
-        return image.recolour(Saturation(amount))
-    return image.recolour(HueShift(amount))
+        return image.recolor(Saturation(amount))
+    return image.recolor(HueShift(amount))

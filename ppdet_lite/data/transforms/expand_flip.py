@@ -1,4 +1,4 @@
-"""RandomExpand and RandomFlip: the picture on a larger canvas, the picture mirrored."""
+"""RandomExpand and RandomFlip: the image on a larger canvas, the image mirrored."""
 
 from typing import Optional, Sequence, Union
 
@@ -19,13 +19,13 @@ from ppdet_lite.data.transforms.transform import (
 
 @register
 class RandomExpand(Transform):
-    """Place the picture at random on a canvas up to `ratio` times as large.
+    """Place the image at random on a canvas up to `ratio` times as large.
 
     Args:
         ratio: both sides grow by the same factor drawn from U(1, ratio). PaddleDetection's PP-YOLO
             files mean 4 by leaving it out; those of its first release said 2.
         prob: probability of expanding.
-        fill_value: colour of the canvas, one number or R, G, B in 0..255.
+        fill_value: color of the canvas, one number or R, G, B in 0..255.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class RandomExpand(Transform):
 
 @register
 class RandomFlip(Transform):
-    """Mirror the picture left-right with probability `prob`."""
+    """Mirror the image left-right with probability `prob`."""
 
     def __init__(self, prob: float = 0.5):
         self.prob = checked_probability(prob, "prob")

@@ -13,14 +13,14 @@ _LEVELS = np.arange(256, dtype=np.float64)
 
 
 class HsvChange(NamedTuple):
-    """A change of 8-bit pictures in OpenCV's HSV (hue 0..179, saturation and value 0..255).
+    """A change of 8-bit images in OpenCV's HSV (hue 0..179, saturation and value 0..255).
 
     Every channel value v becomes factor * v + shift, the hue on its circle, the others clipped,
     fractions cut off.
     """
 
-    shift: "tuple[float, float, float]" = (0.0, 0.0, 0.0)
-    factor: "tuple[float, float, float]" = (1.0, 1.0, 1.0)
+    shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    factor: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def table(self) -> np.ndarray:
         """uint8 [1, 256, 3] for hue, saturation, value."""
@@ -40,13 +40,13 @@ class AugmentHSV(Transform):
     """Change hue, saturation and value at random.
 
     With gains, a number from U(-gain, gain) is added to each of the three, each with probability
-    1/2. The way to 8-bit HSV and back rounds a little even when nothing is added; pictures get the
+    1/2. The way to 8-bit HSV and back rounds a little even when nothing is added; images get the
     same rounding in either case. Without gains, saturation and value are multiplied by factors from
     U(1 - fraction, 1 + fraction).
 
     Args:
         fraction: see above.
-        is_bgr: PaddleDetection's word for the channel order of the picture. Pictures are RGB here;
+        is_bgr: PaddleDetection's word for the channel order of the image. Images are RGB here;
             true turns the hue the other way round, as reading them as BGR would.
         hgain, sgain, vgain: see above; hue in steps of two degrees, the others in levels. All three
             or none.
@@ -80,4 +80,4 @@ class AugmentHSV(Transform):
             shift = rng.uniform(-1, 1, 3) * self.gains * rng.integers(0, 2, 3)
             shift[0] = -shift[0] if self.is_bgr else shift[0]
             change = HsvChange(shift=tuple(shift.tolist()))
-        return {**sample, "image": lazy_image(sample).recolour(change)}
+        return {**sample, "image": lazy_image(sample).recolor(change)}

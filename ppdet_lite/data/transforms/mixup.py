@@ -1,4 +1,4 @@
-"""Mixup: two pictures in one (Zhang et al., "mixup: Beyond Empirical Risk Minimization")."""
+"""Mixup: two images in one (Zhang et al., "mixup: Beyond Empirical Risk Minimization")."""
 
 from typing import Optional
 
@@ -8,16 +8,16 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
 
-# What stands for a field that only one of the two pictures has.
+# What stands for a field that only one of the two images has.
 _MISSING = {"gt_class": 0, "gt_score": 1, "is_crowd": 0, "difficult": 0}
 
 
 @register
 class Mixup(Transform):
-    """Blend the picture with a partner drawn from the whole data set.
+    """Blend the image with a partner drawn from the whole data set.
 
     Both lie in the top-left corner of a black canvas of the larger width and height. The objects of
-    both stay, with `gt_score` = their picture's share; the share is drawn from Beta(alpha, beta).
+    both stay, with `gt_score` = their image's share; the share is drawn from Beta(alpha, beta).
     The reader hands out partners while epoch < mixup_epoch.
     """
 
@@ -60,6 +60,6 @@ def _column(sample: dict, field: str) -> np.ndarray:
 
 
 def _polygons(sample: dict) -> list:
-    """Polygons per object, empty lists for a picture that has none."""
+    """Polygons per object, empty lists for an image that has none."""
     known = sample.get("gt_poly")
     return [[] for _ in sample["gt_bbox"]] if known is None else list(known)

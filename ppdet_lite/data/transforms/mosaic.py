@@ -1,4 +1,4 @@
-"""Mosaic: four pictures in one, turned and scaled, with a fifth blended in (YOLOX).
+"""Mosaic: four images in one, turned and scaled, with a fifth blended in (YOLOX).
 
 Bochkovskiy et al., "YOLOv4" (mosaic), and Ge et al., "YOLOX: Exceeding YOLO Series in 2021", whose
 recipe this is. Coordinates are continuous: pixel i of a row covers [i, i + 1).
@@ -36,18 +36,18 @@ _FIELDS = {
 
 
 class Tile(NamedTuple):
-    """Where a picture lies on the canvas of the mosaic.
+    """Where an image lies on the canvas of the mosaic.
 
     Attributes:
-        scale: canvas pixels per picture pixel.
-        left, top: the picture's origin on the canvas; it may lie outside.
-        window_xyxy: the part of the canvas that shows the picture.
+        scale: canvas pixels per image pixel.
+        left, top: the image's origin on the canvas; it may lie outside.
+        window_xyxy: the part of the canvas that shows the image.
     """
 
     scale: float
     left: int
     top: int
-    window_xyxy: "tuple[int, int, int, int]"
+    window_xyxy: tuple[int, int, int, int]
 
     def boxes_on_canvas(self, boxes_xyxy: np.ndarray) -> np.ndarray:
         return boxes_xyxy * self.scale + np.array([self.left, self.top] * 2)
@@ -55,16 +55,16 @@ class Tile(NamedTuple):
 
 @register
 class Mosaic(Transform):
-    """The picture and three others around a random point, warped at random to `input_dim`.
+    """The image and three others around a random point, warped at random to `input_dim`.
 
-    Each picture is fitted into `input_dim`; the four meet at a random point of a gray canvas of
+    Each image is fitted into `input_dim`; the four meet at a random point of a gray canvas of
     twice that size. An affine map (rotation, scale, shear, translation, about the canvas' top-left
-    corner) takes the canvas to the result. With mixup a fifth picture, fitted, scaled, mirrored
+    corner) takes the canvas to the result. With mixup a fifth image, fitted, scaled, mirrored
     half of the time and cut at random, is blended in half and half; there are no other shares and
     `gt_score` stays. All objects stay in the list, with the bounds of their turned boxes cut to the
     result; those outside have no area until `PadResize` leaves them out. Polygons are dropped.
 
-    The canvas is never drawn: each picture is warped once, from its decoded pixels into the result.
+    The canvas is never drawn: each image is warped once, from its decoded pixels into the result.
     The reader hands out partners while epoch < mosaic_epoch.
 
     PaddleDetection mixes up height and width where `input_dim` is not square (output size, clipping
@@ -72,14 +72,14 @@ class Mosaic(Transform):
     and one of the translation for both axes are kept, as its weights were trained with them.
 
     Args:
-        prob: probability of a mosaic; otherwise the picture stays as it is.
+        prob: probability of a mosaic; otherwise the image stays as it is.
         input_dim: [height, width] of the result.
         degrees, scale, shear: [lower, upper] of the rotation (degrees), the scale and the shear
             (degrees).
         translate: [lower, upper] of the translation in units of the result's width and height.
-        enable_mixup: blend a fifth picture in, unless the mosaic has no objects.
+        enable_mixup: blend a fifth image in, unless the mosaic has no objects.
         mixup_prob: probability of that.
-        mixup_scale: [lower, upper] of the fifth picture's scale, relative to the fitted size.
+        mixup_scale: [lower, upper] of the fifth image's scale, relative to the fitted size.
     """
 
     switched_by = "mosaic_epoch"
@@ -122,18 +122,18 @@ class Mosaic(Transform):
         result["scale_factor"] = np.ones(2, np.float32)
         return result
 
-    def _mosaic(self, samples: "list[dict]", rng) -> "tuple[np.ndarray, dict]":
-        """Pixels uint8 [height, width, 3] and object fields of the four pictures."""
+    def _mosaic(self, samples: list[dict], rng) -> tuple[np.ndarray, dict]:
+        """Pixels uint8 [height, width, 3] and object fields of the four images."""
         height, width = self.input_hw
-        centre_y = int(rng.uniform(0.5 * height, 1.5 * height))
-        centre_x = int(rng.uniform(0.5 * width, 1.5 * width))
+        center_y = int(rng.uniform(0.5 * height, 1.5 * height))
+        center_x = int(rng.uniform(0.5 * width, 1.5 * width))
         matrix = self._draw_matrix(rng)
         out = np.full((height, width, 3), _FILL, np.uint8)
         parts = []
         for corner, sample in enumerate(samples):
-            picture = lazy_image(sample)
-            tile = place_tile(corner, picture.size_hw, self.input_hw, (centre_x, centre_y))
-            draw_tile(out, picture, tile, matrix)
+            image = lazy_image(sample)
+            tile = place_tile(corner, image.size_hw, self.input_hw, (center_x, center_y))
+            draw_tile(out, image, tile, matrix)
             objects = _objects(sample)
             on_canvas = tile.boxes_on_canvas(objects["gt_bbox"])
             on_canvas = clip_boxes(on_canvas, 2 * height, 2 * width)
@@ -152,7 +152,7 @@ class Mosaic(Transform):
         )
         return np.hstack([np.array([[1, shear], [shear, 1]]) @ turn, translation[:, None]])
 
-    def _mixup(self, image, objects: dict, partner: dict, rng) -> "tuple[np.ndarray, dict]":
+    def _mixup(self, image, objects: dict, partner: dict, rng) -> tuple[np.ndarray, dict]:
         """Half of `image` and half of the partner; the objects of both.
 
         The partner lies in the top-left corner of a gray sheet of the result's size; the sheet is
@@ -160,15 +160,15 @@ class Mosaic(Transform):
         result, black added where it is smaller.
         """
         height, width = self.input_hw
-        picture = lazy_image(partner)
-        fit = min(height / picture.size_hw[0], width / picture.size_hw[1])
+        other = lazy_image(partner)
+        fit = min(height / other.size_hw[0], width / other.size_hw[1])
         jitter = rng.uniform(*self.mixup_scale)
         flip = rng.random() < 0.5
         sheet_h, sheet_w = int(height * jitter), int(width * jitter)
         top = int(rng.integers(sheet_h - height)) if sheet_h > height else 0
         left = int(rng.integers(sheet_w - width)) if sheet_w > width else 0
-        side_h, side_w = (max(int(int(s * fit) * jitter + 0.5), 1) for s in picture.size_hw)
-        pixels = picture.resize(side_h, side_w, 1).render()
+        side_h, side_w = (max(int(int(s * fit) * jitter + 0.5), 1) for s in other.size_hw)
+        pixels = other.resize(side_h, side_w, 1).render()
         sheet = np.zeros_like(image)
         sheet[: max(sheet_h - top, 0), : max(sheet_w - left, 0)] = _FILL
         if flip:
@@ -185,17 +185,17 @@ class Mosaic(Transform):
         return blend, _joined([objects, added])
 
 
-def place_tile(corner: int, size_hw, input_hw, centre_xy) -> Tile:
-    """The picture of `size_hw` in one of the four corners around `centre_xy`.
+def place_tile(corner: int, size_hw, input_hw, center_xy) -> Tile:
+    """The image of `size_hw` in one of the four corners around `center_xy`.
 
     Args:
-        corner: 0 top left, 1 top right, 2 bottom left, 3 bottom right of the centre.
-        input_hw: the picture is fitted into this size; the canvas is twice as high and wide.
+        corner: 0 top left, 1 top right, 2 bottom left, 3 bottom right of the center.
+        input_hw: the image is fitted into this size; the canvas is twice as high and wide.
     """
     scale = min(input_hw[0] / size_hw[0], input_hw[1] / size_hw[1])
     height, width = (max(int(side * scale), 1) for side in size_hw)
-    left = centre_xy[0] - (width if corner in (0, 2) else 0)
-    top = centre_xy[1] - (height if corner in (0, 1) else 0)
+    left = center_xy[0] - (width if corner in (0, 2) else 0)
+    top = center_xy[1] - (height if corner in (0, 1) else 0)
     window = (
         max(left, 0),
         max(top, 0),
@@ -205,10 +205,10 @@ def place_tile(corner: int, size_hw, input_hw, centre_xy) -> Tile:
     return Tile(scale, left, top, window)
 
 
-def draw_tile(out: np.ndarray, picture: LazyImage, tile: Tile, matrix: np.ndarray) -> None:
+def draw_tile(out: np.ndarray, image: LazyImage, tile: Tile, matrix: np.ndarray) -> None:
     """Write the tile's window, taken by `matrix` [2, 3] from the canvas to `out`, into `out`.
 
-    A pixel belongs to the tile when its centre comes from inside the window, so tiles neither
+    A pixel belongs to the tile when its center comes from inside the window, so tiles neither
     overlap nor leave gaps.
     """
     left, top, right, bottom = tile.window_xyxy
@@ -228,10 +228,10 @@ def draw_tile(out: np.ndarray, picture: LazyImage, tile: Tile, matrix: np.ndarra
     inside = (columns >= first) & (columns < last)
 
     linear, shift = matrix[:, :2] * tile.scale, matrix[:, :2] @ (tile.left, tile.top) + matrix[:, 2]
-    # OpenCV counts from pixel centres, and the result starts at (x1, y1).
+    # OpenCV counts from pixel centers, and the result starts at (x1, y1).
     shift = shift + linear @ (0.5, 0.5) - (0.5, 0.5) - (x1, y1)
     warped = cv2.warpAffine(
-        picture.pixels(),
+        image.pixels(),
         np.hstack([linear, shift[:, None]]),
         (x2 - x1, y2 - y1),
         flags=cv2.INTER_LINEAR,
@@ -275,11 +275,11 @@ def _objects(sample: dict) -> dict:
     }
 
 
-def _joined(parts: "list[dict]") -> dict:
+def _joined(parts: list[dict]) -> dict:
     return {field: np.concatenate([part[field] for part in parts]) for field in _FIELDS}
 
 
-def _range(name: str, values: Sequence[float], positive: bool = False) -> "tuple[float, float]":
+def _range(name: str, values: Sequence[float], positive: bool = False) -> tuple[float, float]:
     lower_upper = tuple(float(value) for value in values)
     rising = len(lower_upper) == 2 and lower_upper[0] <= lower_upper[1]
     if not rising or (positive and lower_upper[0] <= 0):

@@ -1,6 +1,6 @@
 """NormalizeImage and Permute: from uint8 pixels to the numbers the network takes.
 
-In a reader both are only settings: the batch is normalised and brought to [B, 3, H, W] after all
+In a reader both are only settings: the batch is normalized and brought to [B, 3, H, W] after all
 geometry, in one pass over its uint8 pixels, or on the device in a run on a GPU. They act on an
 array at once when they are called by hand, or when a transform of the user's own follows them in
 the list.

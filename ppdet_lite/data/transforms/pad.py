@@ -1,4 +1,4 @@
-"""Pad and PadResize: pictures of any shape on a sheet of one size."""
+"""Pad and PadResize: images of any shape on a sheet of one size."""
 
 from typing import Optional, Sequence, Union
 
@@ -15,15 +15,15 @@ from ppdet_lite.data.transforms.transform import (
     select_objects,
 )
 
-# Share of the free space that goes left of and above the picture, per pad_mode.
+# Share of the free space that goes left of and above the image, per pad_mode.
 _SHARES = {0: 0.0, 1: 0.5, 2: 1.0}
 
 
 @register
 class Pad(Transform):
-    """Place the picture on a larger sheet of one colour; boxes move with it.
+    """Place the image on a larger sheet of one color; boxes move with it.
 
-    `im_shape` stays the size before padding, `scale_factor` stays: detections of a picture padded
+    `im_shape` stays the size before padding, `scale_factor` stays: detections of an image padded
     right and below need no correction.
 
     Args:
@@ -32,8 +32,8 @@ class Pad(Transform):
         size_divisor: see `size`.
         pad_mode: where the padding goes: 0 right and below, 1 all around, 2 left and above, -1 as
             `offsets` say.
-        offsets: [x, y] of the picture's top-left corner on the sheet, for pad_mode -1.
-        fill_value: colour of the sheet, one number or R, G, B in 0..255.
+        offsets: [x, y] of the image's top-left corner on the sheet, for pad_mode -1.
+        fill_value: color of the sheet, one number or R, G, B in 0..255.
     """
 
     size_key = "size"
@@ -72,7 +72,7 @@ class Pad(Transform):
         left, top = self._corner(sheet_w - width, sheet_h - height)
         if not self.holds(height, width):
             raise ImageError(
-                f"{sample.get('im_file', 'picture')}: {width}x{height} does not fit into "
+                f"{sample.get('im_file', 'image')}: {width}x{height} does not fit into "
                 f"{sheet_w}x{sheet_h} of Pad at ({left}, {top})"
             )
         if (height, width) == (sheet_h, sheet_w):
@@ -87,19 +87,19 @@ class Pad(Transform):
         return padded
 
     def holds(self, height: int, width: int) -> bool:
-        """Whether a picture of this size fits."""
+        """Whether an image of this size fits."""
         sheet_h, sheet_w = self._sheet(height, width)
         left, top = self._corner(sheet_w - width, sheet_h - height)
         return min(left, top) >= 0 and left + width <= sheet_w and top + height <= sheet_h
 
-    def _sheet(self, height: int, width: int) -> "tuple[int, int]":
-        """(height, width) of the sheet for a picture of this size."""
+    def _sheet(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the sheet for an image of this size."""
         if self.size is not None:
             return self.size
         return tuple(-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
 
-    def _corner(self, free_x: int, free_y: int) -> "tuple[int, int]":
-        """(left, top) of the picture on the sheet."""
+    def _corner(self, free_x: int, free_y: int) -> tuple[int, int]:
+        """(left, top) of the image on the sheet."""
         if self.pad_mode == -1:
             return tuple(self.offsets)
         share = _SHARES[self.pad_mode]
@@ -117,14 +117,14 @@ class Pad(Transform):
 
 @register
 class PadResize(Transform):
-    """Fit the picture into `target_size`, keeping its shape, and pad right and below.
+    """Fit the image into `target_size`, keeping its shape, and pad right and below.
 
     Boxes are scaled, not cut; objects whose smaller side is then 1 px or less are left out.
     `im_shape` becomes the size before padding, `scale_factor` (y, x) is multiplied by new / old.
 
     Args:
         target_size: [height, width], or one side of a square.
-        fill_value: colour of the padding, one number or R, G, B in 0..255.
+        fill_value: color of the padding, one number or R, G, B in 0..255.
     """
 
     keep_ratio = False  # what leaves this step has exactly the size it names

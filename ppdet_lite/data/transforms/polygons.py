@@ -5,7 +5,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError
 
 
-def clip_polygons(polygons, width: float, height: float) -> "list[np.ndarray]":
+def clip_polygons(polygons, width: float, height: float) -> list[np.ndarray]:
     """The parts of an object's outlines inside [0, width] x [0, height].
 
     Args:
@@ -30,7 +30,7 @@ def clip_polygons(polygons, width: float, height: float) -> "list[np.ndarray]":
     return pieces
 
 
-def bounds_of(polygons) -> "tuple[float, float, float, float]":
+def bounds_of(polygons) -> tuple[float, float, float, float]:
     """x1, y1, x2, y2 around all points of the outlines."""
     points = np.concatenate(polygons)
     return (*points.min(axis=0), *points.max(axis=0))

@@ -19,13 +19,13 @@ from ppdet_lite.ops.boxes_np import clip_boxes
 
 @register
 class Resize(Transform):
-    """Bring the picture to `target_size` (height, width); boxes are scaled and cut to it.
+    """Bring the image to `target_size` (height, width); boxes are scaled and cut to it.
 
     `im_shape` becomes the new size, `scale_factor` (y, x) is multiplied by new / old size.
 
     Args:
         target_size: one side for squares, or [height, width].
-        keep_ratio: the largest size inside the target with the shape of the picture.
+        keep_ratio: the largest size inside the target with the shape of the image.
         interp: 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos.
     """
 
@@ -51,7 +51,7 @@ class Resize(Transform):
 
 @register
 class BatchRandomResize(Transform):
-    """One size and one interpolation for all pictures of a batch, drawn per batch.
+    """One size and one interpolation for all images of a batch, drawn per batch.
 
     The draw depends on seed, epoch and number of the batch only, so all GPUs use the same size.
 
@@ -77,7 +77,7 @@ class BatchRandomResize(Transform):
         check_interp(interp, "interp")
         if keep_ratio:
             raise ConfigError(
-                "keep_ratio: found true, allowed: false; the pictures of a batch need one size"
+                "keep_ratio: found true, allowed: false; the images of a batch need one size"
             )
         if random_size and (isinstance(target_size, int) or not target_size):
             raise ConfigError(
@@ -89,7 +89,7 @@ class BatchRandomResize(Transform):
         self.interp = interp
         self.random_interp = random_interp
 
-    def __call__(self, samples: "list[dict]", context: Optional[Context] = None) -> "list[dict]":
+    def __call__(self, samples: list[dict], context: Optional[Context] = None) -> list[dict]:
         rng = ensure_context(context).rng
         size_hw = self.sizes[int(rng.integers(len(self.sizes)))]
         interp = int(rng.integers(5)) if self.random_interp else self.interp
@@ -116,7 +116,7 @@ def resize_sample(sample: dict, target_hw, keep_ratio: bool, interp: int) -> dic
     return resized
 
 
-def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> "tuple[int, int]":
+def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> tuple[int, int]:
     """(height, width) from a size in a config: one side of a square, or both.
 
     Raises:

@@ -28,7 +28,7 @@ class Context:
         notes: counts of things worth telling once, for instance boxes that were left out.
         cache: the reader's `ImageCache`, None without.
         training: whether the sample is for training.
-        refused: file -> reason of pictures that turned out to be damaged when they were rendered;
+        refused: file -> reason of images that turned out to be damaged when they were rendered;
             they count as unreadable from the start.
     """
 
@@ -58,7 +58,7 @@ class Context:
 
 
 class Transform:
-    """Base of the transforms of this project, which leave pictures unrendered.
+    """Base of the transforms of this project, which leave images unrendered.
 
     Attributes:
         whole_batch: takes and returns the list of the batch's samples.
@@ -86,21 +86,21 @@ def ensure_context(context: Optional[Context]) -> Context:
 
 
 def lazy_image(sample: dict) -> LazyImage:
-    """The sample's picture as a `LazyImage`.
+    """The sample's image as a `LazyImage`.
 
     Raises:
-        ConfigError: the sample has no decoded picture yet.
+        ConfigError: the sample has no decoded image yet.
     """
     image = sample.get("image")
     if isinstance(image, LazyImage):
         return image
     if isinstance(image, np.ndarray):
         return LazyImage(image)
-    raise ConfigError("sample_transforms: Decode must come first; the sample has no picture yet")
+    raise ConfigError("sample_transforms: Decode must come first; the sample has no image yet")
 
 
-def image_size(sample: dict) -> "tuple[int, int]":
-    """(height, width) of the sample's picture as it would be rendered now.
+def image_size(sample: dict) -> tuple[int, int]:
+    """(height, width) of the sample's image as it would be rendered now.
 
     Arrays are [H, W, 3], or float [3, H, W] behind `Permute`.
     """

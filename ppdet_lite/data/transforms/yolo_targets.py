@@ -15,8 +15,8 @@ class _Events(NamedTuple):
     """Assignments of an object to an anchor in a cell, in the order in which they happen.
 
     Attributes:
-        image, obj, anchor: [E] indices of picture, object and anchor (over all levels).
-        order: [E] position in time within the picture; a best anchor comes before the additional
+        image, obj, anchor: [E] indices of image, object and anchor (over all levels).
+        order: [E] position in time within the image; a best anchor comes before the additional
             anchors of the same object.
         is_best: [E] whether this is the object's best anchor.
     """
@@ -33,13 +33,13 @@ class _Events(NamedTuple):
 
 @register
 class Gt2YoloTarget(Transform):
-    """Adds `target0`, `target1`, ... (stride 32 first), float32 [A, 6 + C, H, W] per picture.
+    """Adds `target0`, `target1`, ... (stride 32 first), float32 [A, 6 + C, H, W] per image.
 
     Channels: x and y offset in the cell, ln(width / anchor), ln(height / anchor), 2 - w * h (the
     weight of small boxes), objectness = gt_score, then one-hot classes. The object goes to the
     anchor whose shape overlaps best, at the level that owns it. A later object in the same cell and
     anchor overwrites the box, while the class bit of the earlier one stays. Objects of zero width,
-    height or score are skipped; a centre on the right or bottom border belongs to the last cell.
+    height or score are skipped; a center on the right or bottom border belongs to the last cell.
     `gt_class` and `gt_score` leave the sample.
 
     Args:
@@ -105,7 +105,7 @@ class Gt2YoloTarget(Transform):
             raise ConfigError(problems)
         return settled
 
-    def __call__(self, samples: "list[dict]", context: Optional[Context] = None) -> "list[dict]":
+    def __call__(self, samples: list[dict], context: Optional[Context] = None) -> list[dict]:
         """A list of samples with padded boxes (NormalizeBox, PadBox, BboxXYXY2XYWH done)."""
         results = []
         for sample in samples:
@@ -130,11 +130,11 @@ class Gt2YoloTarget(Transform):
         gt_score: np.ndarray,
         size_hw,
         memory: Optional[RecycledArrays] = None,
-    ) -> "list[np.ndarray]":
+    ) -> list[np.ndarray]:
         """One float32 array [B, A, 6 + C, H, W] per level.
 
         Args:
-            gt_bbox: [B, P, 4] centre x, y, width, height as fractions of the network input.
+            gt_bbox: [B, P, 4] center x, y, width, height as fractions of the network input.
             gt_class: integers [B, P] or [B, P, 1].
             gt_score: [B, P] or [B, P, 1].
             size_hw: size of the network input in pixels.
@@ -157,7 +157,7 @@ class Gt2YoloTarget(Transform):
         return results
 
     def _events(self, boxes_cxcywh, scores, size_hw) -> _Events:
-        """All assignments, ordered by picture and time."""
+        """All assignments, ordered by image and time."""
         valid = (boxes_cxcywh[..., 2] > 0) & (boxes_cxcywh[..., 3] > 0) & (scores > 0)
         image, obj = np.nonzero(valid)
         overlap = wh_iou_matrix(boxes_cxcywh[image, obj, 2:], self.anchors / size_hw[::-1])
@@ -180,7 +180,7 @@ class Gt2YoloTarget(Transform):
 
     def _values(
         self, shape, events: _Events, mask, boxes_cxcywh, labels, scores, size_hw
-    ) -> "tuple[np.ndarray, np.ndarray]":
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What one level's target of `shape` [B, A, 6 + C, H, W] holds besides zeros.
 
         Returns:
@@ -189,7 +189,7 @@ class Gt2YoloTarget(Transform):
         grid_h, grid_w = shape[-2:]
         x_grid = boxes_cxcywh[events.image, events.obj, 0] * grid_w
         y_grid = boxes_cxcywh[events.image, events.obj, 1] * grid_h
-        # A centre on the far border belongs to the last cell; PaddleDetection fails there.
+        # A center on the far border belongs to the last cell; PaddleDetection fails there.
         column = np.clip(x_grid.astype(np.int64), 0, grid_w - 1)
         row = np.clip(y_grid.astype(np.int64), 0, grid_h - 1)
         slot = np.array([mask.index(a) if a in mask else -1 for a in range(len(self.anchors))])

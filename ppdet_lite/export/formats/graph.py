@@ -13,11 +13,14 @@ from ppdet_lite.core.errors import UserError
 from ppdet_lite.evaluate.evaluator import evaluation_mode
 from ppdet_lite.export.formats.legacy_graph import legacy_graph
 from ppdet_lite.export.options import ExportOptions
-
-MODEL_NAME = "model"
-GRAPH_FILE, LEGACY_GRAPH_FILE = f"{MODEL_NAME}.json", f"{MODEL_NAME}.pdmodel"
-PARAMS_FILE = f"{MODEL_NAME}.pdiparams"
-ONNX_FILE, PORTABLE_FILE = "model.onnx", "model_portable.onnx"
+from ppdet_lite.runtime.contract import (
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    MODEL_NAME,
+    ONNX_FILE,
+    PARAMS_FILE,
+    PORTABLE_FILE,
+)
 
 FREE_SIZES = {
     "image": ("batch", "channels", "height", "width"),
@@ -48,7 +51,7 @@ class DetectorUpTo(nn.Layer):
         return self.detector.decode(raw, inputs.get("im_shape"), inputs.get("scale_factor"))
 
 
-def graph_inputs(detector: nn.Layer, options: ExportOptions) -> "dict[str, list]":
+def graph_inputs(detector: nn.Layer, options: ExportOptions) -> dict[str, list]:
     """Shapes of the graph's inputs by name; None where a size is free.
 
     Only what the stage computes with: Paddle cannot save a graph with an input that nothing

@@ -3,7 +3,7 @@
 They give the rows of Paddle's own operators, in the same order. Candidates are first gathered into
 rows, one for each class of each image that has any, each sorted by score and as wide as the fullest
 one: [R, K]. What costs are the R K^2 comparisons of two boxes in matrix NMS, so rows are compared
-in groups of like width. A trained detector has some ten classes in a picture and some hundred
+in groups of like width. A trained detector has some ten classes in an image and some hundred
 candidates in the fullest; `nms_top_k` is the limit for one that finds everything everywhere, and
 in greedy NMS `ops.nms.candidate_limit`.
 """

@@ -17,7 +17,7 @@ def append_stage(
     detector,
     raw: Sequence[Value],
     channels: Sequence[int],
-    inputs: "dict[str, Value]",
+    inputs: dict[str, Value],
     options: ExportOptions,
 ) -> None:
     """Appends the rest of the stage and declares its outputs.

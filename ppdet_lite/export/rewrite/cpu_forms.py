@@ -84,7 +84,7 @@ def _tiles(height: int, width: int) -> int:
     return -(-height // TILE) * -(-width // TILE)
 
 
-def _map_sizes(network: nn.Layer, input_hw: Sequence[int]) -> "dict[int, tuple[int, int]]":
+def _map_sizes(network: nn.Layer, input_hw: Sequence[int]) -> dict[int, tuple[int, int]]:
     """Height and width of the output of every plain convolution, by the layer's id."""
     sizes = {}
 

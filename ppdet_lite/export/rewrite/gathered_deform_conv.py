@@ -62,7 +62,7 @@ class GatheredDeformConv2D(nn.Layer):
         return samples
 
 
-def _tap_places(conv: DeformConv2D, output_hw: Sequence[int]) -> "list[np.ndarray]":
+def _tap_places(conv: DeformConv2D, output_hw: Sequence[int]) -> list[np.ndarray]:
     """Where each tap of each output cell looks without an offset, in cells of the input: float32 y
     and x, [cells taps]."""
     height, width, *filter_hw = [*output_hw, *conv.weight.shape[2:]]

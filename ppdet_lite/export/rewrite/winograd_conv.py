@@ -25,7 +25,7 @@ that round less than half as badly as the usual 0, 1, -1, 2, -2."""
 
 def winograd_matrices(
     tile: int = TILE, taps: int = TAPS, points: Sequence[float] = POINTS
-) -> "tuple[np.ndarray, np.ndarray, np.ndarray]":
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """B [n, n], G [n, taps] and A [tile, n] of F(tile, taps), n = tile + taps - 1, in float64.
 
     For inputs d [n] and a filter w [taps], A [(G w) * (B d)] are the `tile` sums of products
@@ -83,7 +83,7 @@ class WinogradConv2D(nn.Layer):
         bias = np.zeros(self._ch_out) if conv.bias is None else conv.bias.numpy()
         self.bias = self._constant(bias, [1, self._ch_out, 1, 1])
 
-    def _constant(self, values: np.ndarray, shape: "list[int]"):
+    def _constant(self, values: np.ndarray, shape: list[int]):
         parameter = self.create_parameter(shape)
         parameter.set_value(values.reshape(shape).astype(np.float32))
         return parameter

@@ -16,7 +16,7 @@ EPS = 1e-7
 """Added to an IoU before its logarithm."""
 
 OUTSIDE = 1e8
-"""Added to the cost of a cell that is not both inside the object and near its centre.
+"""Added to the cost of a cell that is not both inside the object and near its center.
 
 PaddleDetection's value (the authors' own code has 1e5). A float32 of this size holds multiples of 8
 only, so such cells differ in steps of 8, and among equal ones the first is the cheapest.
@@ -31,11 +31,11 @@ LEAST_LOG = -100.0
 class SimOTAAssigner(nn.Layer):
     """Cells to objects, at most one object per cell, for a whole batch at once.
 
-    * A cell takes part when its centre lies inside an object, or in the square of `center_radius`
-      cells around the centre of one.
+    * A cell takes part when its center lies inside an object, or in the square of `center_radius`
+      cells around the center of one.
     * cost(object, cell) = cls_weight * BCE(scores of the cell, one-hot class of the object)
       + iou_weight * -ln(IoU of the predicted box with the object)
-      + `OUTSIDE` unless the cell's centre lies inside the object *and* in the square at its centre.
+      + `OUTSIDE` unless the cell's center lies inside the object *and* in the square at its center.
       The BCE is summed over the classes, of the joint score sqrt(class x objectness).
     * An object takes its k cheapest cells, k = the sum of its `candidate_topk` largest IoUs cut to
       a whole number, at least 1.
@@ -74,20 +74,20 @@ class SimOTAAssigner(nn.Layer):
         self.cls_weight = cls_weight
 
     @paddle.no_grad()
-    def forward(self, scores, boxes_xyxy_px, centres_px, strides, truth: GroundTruth):
+    def forward(self, scores, boxes_xyxy_px, centers_px, strides, truth: GroundTruth):
         """The assignment.
 
         Args:
             scores: sqrt(class x objectness) of every cell, [B, C, A] float32.
             boxes_xyxy_px: predicted boxes [B, A, 4].
-            centres_px: centres of the cells (x, y), [A, 2].
+            centers_px: centers of the cells (x, y), [A, 2].
             strides: pixels per cell, [A].
             truth: the objects, P places.
 
         Returns:
             [B, A] int64: place of the object that the cell answers for, -1 for none.
         """
-        near, both = self._regions(centres_px, strides, truth)
+        near, both = self._regions(centers_px, strides, truth)
         iou = box_ops.iou_matrix(truth.boxes_xyxy_px, boxes_xyxy_px)
         cost = self.cls_weight * _class_cost(scores, truth.labels)
         cost -= self.iou_weight * paddle.log(iou + EPS)
@@ -100,9 +100,9 @@ class SimOTAAssigner(nn.Layer):
         owner = paddle.where(takers > 1, cost.argmin(axis=1), taken.argmax(axis=1))
         return paddle.where(takers > 0, owner, paddle.full_like(owner, -1))
 
-    def _regions(self, centres_px, strides, truth: GroundTruth):
+    def _regions(self, centers_px, strides, truth: GroundTruth):
         """Cells that take part [B, A], and those inside both object and square [B, P, A]."""
-        points = centres_px.unsqueeze([0, 1])
+        points = centers_px.unsqueeze([0, 1])
         boxes = truth.boxes_xyxy_px.unsqueeze(2)
         inside = paddle.logical_and(points > boxes[..., :2], points < boxes[..., 2:]).all(axis=-1)
         offset = (points - (boxes[..., :2] + boxes[..., 2:]) / 2).abs().max(axis=-1)

@@ -33,7 +33,7 @@ SIZE_PERIOD = 10
 class YOLOX(nn.Layer):
     """Images to losses (training) or detections (evaluation).
 
-    In training the pictures of the reader are resized on the device: every `SIZE_PERIOD`
+    In training the images of the reader are resized on the device: every `SIZE_PERIOD`
     iterations a new size is drawn from (`seed`, `iteration`) of the batch, the same one in all
     processes and after a resume. A batch that does not say its iteration keeps its size.
 
@@ -43,7 +43,7 @@ class YOLOX(nn.Layer):
         head: maps to raw outputs and, with a batch, to losses; has `fpn_strides` and `nms`.
         size_stride: training heights and widths are multiples of it.
         size_range: least and largest training height, in `size_stride`; the width follows from the
-            shape of the reader's pictures. None: the size of the reader.
+            shape of the reader's images. None: the size of the reader.
 
     A part that is None is built with its defaults: CSPDarkNet, YOLOCSPPAN, YOLOXHead.
     PaddleDetection's `input_size` has no meaning here: the reader decides about the size before.
@@ -152,7 +152,7 @@ class YOLOX(nn.Layer):
         return self.post_process.decode(raw, self.head.fpn_strides, scale_factor)
 
     def training_size(self, height: int, width: int, seed: int, iteration: int) -> tuple:
-        """(height, width) at which pictures of this size are trained in this iteration."""
+        """(height, width) at which images of this size are trained in this iteration."""
         least, largest = self.size_range
         rng = np.random.default_rng((seed, iteration // SIZE_PERIOD))
         units = int(rng.integers(least, largest + 1))

@@ -12,7 +12,7 @@ class YoloLevel(NamedTuple):
 
     anchors: (width, height) in input pixels, one per box a cell predicts.
     stride: input pixels per cell.
-    scale_x_y: s of the grid-sensitive centre s * sigmoid(x) - (s - 1) / 2.
+    scale_x_y: s of the grid-sensitive center s * sigmoid(x) - (s - 1) / 2.
     """
 
     anchors: tuple

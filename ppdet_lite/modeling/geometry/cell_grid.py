@@ -26,11 +26,11 @@ def cell_grid(outputs, strides):
 def decode_boxes(regression, cells, strides):
     """Raw x, y, w, h [B, 4, A] to corner boxes [B, A, 4] in pixels of the network input.
 
-    Centre (x + column, y + row) * stride, without a sigmoid; size exp(w), exp(h) * stride.
+    Center (x + column, y + row) * stride, without a sigmoid; size exp(w), exp(h) * stride.
     """
-    centre = (regression[:, :2] + cells) * strides
+    center = (regression[:, :2] + cells) * strides
     half = regression[:, 2:].exp() * strides / 2
-    return paddle.concat([centre - half, centre + half], axis=1).transpose([0, 2, 1])
+    return paddle.concat([center - half, center + half], axis=1).transpose([0, 2, 1])
 
 
 def joint_scores(objectness_logit, class_logits):

@@ -38,12 +38,12 @@ class DropBlock(nn.Layer):
             return x
         height, width = x.shape[2], x.shape[3]
         side = min(self.block_size, height - 1 + height % 2, width - 1 + width % 2)
-        # The rate at which centres are drawn, so that the squares together cover 1 - keep_prob.
+        # The rate at which centers are drawn, so that the squares together cover 1 - keep_prob.
         room = (height - side + 1) * (width - side + 1)
         rate = (1 - self.keep_prob) / side**2 * (height * width) / room
         with full_precision():
-            centres = (paddle.rand(x.shape, dtype="float32") < rate).astype("float32")
-            dropped = F.max_pool2d(centres, side, stride=1, padding=side // 2)
+            centers = (paddle.rand(x.shape, dtype="float32") < rate).astype("float32")
+            dropped = F.max_pool2d(centers, side, stride=1, padding=side // 2)
             kept = 1 - dropped
             factor = kept.size / kept.sum().clip(min=1.0)
             return (to_float32(x) * kept * factor).astype(x.dtype)

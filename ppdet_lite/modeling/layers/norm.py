@@ -1,4 +1,4 @@
-"""Batch normalisation with the training exceptions that detection recipes make."""
+"""Batch normalization with the training exceptions that detection recipes make."""
 
 from paddle import ParamAttr, nn
 from paddle.regularizer import L2Decay
@@ -19,7 +19,7 @@ def batch_norm(
 
     Args:
         norm_type: `bn` or `sync_bn`. Both build the ordinary layer; the trainer turns a whole model
-            into synchronised layers when several devices train it.
+            into synchronized layers when several devices train it.
         norm_decay: L2 coefficient of scale and shift, in place of the optimizer's.
         frozen: use the stored statistics in training too, and do not train scale and shift.
         learning_rate: factor on the learning rate of scale and shift.
@@ -42,15 +42,15 @@ def batch_norm(
     )
 
 
-def synchronise_norms(model: nn.Layer) -> None:
+def synchronize_norms(model: nn.Layer) -> None:
     """Makes every batch norm of `model` take its statistics over all processes, in place.
 
-    Parameters stay the same objects. Frozen norms stay as they are: Paddle's synchronised layer
+    Parameters stay the same objects. Frozen norms stay as they are: Paddle's synchronized layer
     would let their stored statistics move.
     """
     for name, child in list(model.named_children()):
         if not isinstance(child, nn.BatchNorm2D):
-            synchronise_norms(child)
+            synchronize_norms(child)
         elif not child._use_global_stats:
             setattr(model, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))
 

@@ -2,7 +2,7 @@
 
 
 def upsample_x2(x):
-    """Nearest-neighbour enlargement by two: [B, C, H, W] to [B, C, 2H, 2W].
+    """Nearest-neighbor enlargement by two: [B, C, H, W] to [B, C, 2H, 2W].
 
     Written as reshape, expand, reshape because `F.interpolate` leaves an attribute in exported
     models that Paddle 3.3's oneDNN predictor and Paddle2ONNX refuse (Paddle issues 77340, 79749).

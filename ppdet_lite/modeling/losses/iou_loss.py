@@ -28,7 +28,7 @@ def _overlap_function(**switches: bool):
 class IouLoss(nn.Layer):
     """loss_weight * (1 - IoU^2), or with `loss_square` off loss_weight * (1 - IoU).
 
-    Generalised overlaps are negative for boxes far apart; their square keeps the sign, so that the
+    Generalized overlaps are negative for boxes far apart; their square keeps the sign, so that the
     loss still falls as the boxes approach.
 
     Args:

@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 class Target(NamedTuple):
     """Targets of one level, [B, A, H, W] each; `classes` [B, A, C, H, W].
 
-    x, y: centre in its cell, 0 to 1. w, h: ln(box / anchor). scale: 2 - area of the box as a share
+    x, y: center in its cell, 0 to 1. w, h: ln(box / anchor). scale: 2 - area of the box as a share
     of the image. objectness: 0, or the score of the box (its mixup weight, 1 without mixup).
     classes: one-hot.
     """
@@ -89,7 +89,7 @@ class YOLOv3Loss(nn.Layer):
 
         Args:
             outputs: raw head outputs, per level.
-            batch: `gt_bbox` [B, P, 4] centre and size as shares of the image, zero padded;
+            batch: `gt_bbox` [B, P, 4] center and size as shares of the image, zero padded;
                 `target0` ... per level [B, A, 6 + C, H, W] with the channels of `Target`.
             levels: `YoloLevel` per level.
             iou_aware: whether each output starts with A IoU logits.
@@ -158,7 +158,7 @@ class YOLOv3Loss(nn.Layer):
         return terms
 
     def xy_term(self, predicted, target, level):
-        """Centre: cross entropy at grid sensitivity 1, else L1 on the widened sigmoid."""
+        """Center: cross entropy at grid sensitivity 1, else L1 on the widened sigmoid."""
         if level.scale_x_y == 1:
             loss_x = binary_cross_entropy(predicted.x, target.x)
             loss_y = binary_cross_entropy(predicted.y, target.y)
@@ -219,7 +219,7 @@ class YOLOv3Loss(nn.Layer):
 
 
 def cell_offset(logit, level):
-    """Centre within the cell: s * sigmoid(logit) - (s - 1) / 2."""
+    """Center within the cell: s * sigmoid(logit) - (s - 1) / 2."""
     scale = level.scale_x_y
     return scale * F.sigmoid(logit) - 0.5 * (scale - 1)
 
@@ -234,10 +234,10 @@ def grid_boxes(x, y, w, h, level):
     rows = paddle.arange(height, dtype="float32").reshape([1, 1, height, 1])
     anchors = paddle.to_tensor(level.anchors, dtype="float32") / level.stride
     anchor_w, anchor_h = anchors[:, 0].reshape([1, -1, 1, 1]), anchors[:, 1].reshape([1, -1, 1, 1])
-    centre_x, centre_y = (x + columns) / width, (y + rows) / height
+    center_x, center_y = (x + columns) / width, (y + rows) / height
     half_w, half_h = w.exp() * anchor_w / width / 2, h.exp() * anchor_h / height / 2
     return paddle.stack(
-        [centre_x - half_w, centre_y - half_h, centre_x + half_w, centre_y + half_h], axis=-1
+        [center_x - half_w, center_y - half_h, center_x + half_w, center_y + half_h], axis=-1
     )
 
 

@@ -47,7 +47,7 @@ class OnnxRuntimeEngine:
         """What computes, in words."""
         return "ONNX Runtime" if self.device == "CPU" else f"ONNX Runtime on {self.device}"
 
-    def run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name -> the graph's outputs in its order."""
         try:
             self.bind(inputs)
@@ -56,7 +56,7 @@ class OnnxRuntimeEngine:
             raise _unusable(self.files.graph, "ONNX Runtime", error) from error
         return self.outputs()
 
-    def bind(self, inputs: "dict[str, np.ndarray]") -> None:
+    def bind(self, inputs: dict[str, np.ndarray]) -> None:
         self._inputs = {name: np.ascontiguousarray(inputs[name]) for name in self.input_names}
 
     def execute(self) -> None:
@@ -65,11 +65,11 @@ class OnnxRuntimeEngine:
     def synchronize(self) -> None:
         """Nothing to wait for: `execute` returns when all is computed."""
 
-    def outputs(self) -> "list[np.ndarray]":
+    def outputs(self) -> list[np.ndarray]:
         return self._outputs
 
 
-def _providers(onnxruntime, device: str) -> "list[str]":
+def _providers(onnxruntime, device: str) -> list[str]:
     """ONNX Runtime's names of what computes.
 
     Raises:
@@ -116,7 +116,7 @@ class OpenVinoEngine:
         self.files = files
         self.input_names = [port.get_any_name() for port in model.inputs]
 
-    def run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name -> the graph's outputs in its order."""
         try:
             self.bind(inputs)
@@ -125,7 +125,7 @@ class OpenVinoEngine:
             raise _unusable(self.files.graph, "OpenVINO", error) from error
         return self.outputs()
 
-    def bind(self, inputs: "dict[str, np.ndarray]") -> None:
+    def bind(self, inputs: dict[str, np.ndarray]) -> None:
         import openvino
 
         for name in self.input_names:
@@ -138,7 +138,7 @@ class OpenVinoEngine:
     def synchronize(self) -> None:
         """Nothing to wait for: `execute` returns when all is computed."""
 
-    def outputs(self) -> "list[np.ndarray]":
+    def outputs(self) -> list[np.ndarray]:
         return [tensor.data.copy() for tensor in self.request.output_tensors]
 
 

@@ -82,19 +82,19 @@ class PaddleEngine:
             return f"paddle on {self.device}"
         return ("oneDNN bfloat16" if self.bfloat16 else "oneDNN") if self.onednn else "paddle"
 
-    def run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name -> the graph's outputs in its order."""
         try:
             return self._run(inputs)
         except PADDLE_ERRORS as error:
             return self._without_onednn(error, lambda: self._run(inputs))
 
-    def _run(self, inputs: "dict[str, np.ndarray]") -> "list[np.ndarray]":
+    def _run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         self.bind(inputs)
         self.execute()
         return self.outputs()
 
-    def bind(self, inputs: "dict[str, np.ndarray]") -> None:
+    def bind(self, inputs: dict[str, np.ndarray]) -> None:
         """Copies the inputs to the device."""
         bind_inputs(self.predictor, inputs)
 
@@ -109,7 +109,7 @@ class PaddleEngine:
 
             paddle.device.cuda.synchronize()
 
-    def outputs(self) -> "list[np.ndarray]":
+    def outputs(self) -> list[np.ndarray]:
         """What the last `execute` computed."""
         names = self.predictor.get_output_names()
         return [self.predictor.get_output_handle(name).copy_to_cpu() for name in names]

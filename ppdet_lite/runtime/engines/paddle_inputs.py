@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def bind_inputs(predictor, inputs: "dict[str, np.ndarray]") -> None:
+def bind_inputs(predictor, inputs: dict[str, np.ndarray]) -> None:
     """Arrays by input name, of any shape that the graph takes, to the predictor's device."""
     for name in predictor.get_input_names():
         handle = predictor.get_input_handle(name)

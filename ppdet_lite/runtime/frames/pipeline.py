@@ -137,7 +137,7 @@ class FramePipeline:
 
     Args:
         frames: iterable of frames, each with `index` and `image`; iterated in thread "decode".
-        prepare: a picture -> the network's input for it; in thread "decode" as well.
+        prepare: an image -> the network's input for it; in thread "decode" as well.
         detect: a list of inputs -> a list of detections; in the calling thread.
         write: (frame, detections); in thread "write".
         batch_size: frames per call of `detect`.

@@ -88,7 +88,7 @@ class VideoFile:
         if frames < self._count - 1:
             raise DataError(f"{self.path}: the video is not whole; is the disk full?")
 
-    def _open(self, size_hw: "tuple[int, int]") -> None:
+    def _open(self, size_hw: tuple[int, int]) -> None:
         self.stem.parent.mkdir(parents=True, exist_ok=True)
         is_odd = any(side % 2 for side in size_hw)
         own_writer = is_odd and self.fps == int(self.fps)
@@ -209,7 +209,7 @@ class FrameResults:
         self.video.write(drawn)
         self._drawn, self._next = drawn, self._next + 1
 
-    def close(self) -> "list[Path]":
+    def close(self) -> list[Path]:
         """Finishes all files and returns those that were written.
 
         Raises:

@@ -25,7 +25,7 @@ SECRET_PARAMETER = re.compile(
 
 
 class Frame(NamedTuple):
-    """One picture of a source.
+    """One image of a source.
 
     Attributes:
         index: number of the frame in the source, from 0; frames of a live source that were

@@ -25,7 +25,7 @@ NMS_OPS = ("multiclass_nms", "multiclass_nms3", "top_k_v2", "topk")
 them, whose number TensorRT would limit. Nothing else in these graphs uses them."""
 
 
-def ops_outside_tensorrt(precision: str, paddle_version: str, is_pir: bool = False) -> "list[str]":
+def ops_outside_tensorrt(precision: str, paddle_version: str, is_pir: bool = False) -> list[str]:
     """Operators that stay in Paddle's own kernels; see the module.
 
     Args:

@@ -26,7 +26,7 @@ from ppdet_lite.runtime.options import TRT_SIDES
 from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
 from ppdet_lite.runtime.tensorrt.versions import tensorrt_runtime_version, tensorrt_version
-from ppdet_lite.utils.visualize import list_pictures
+from ppdet_lite.utils.visualize import list_images
 
 WORKSPACE_BYTES = 1 << 30
 """Memory that TensorRT may use while it looks for the fastest kernels."""
@@ -35,7 +35,7 @@ CACHE_FOLDER = "trt_cache"
 SHAPES_FILE = "shapes.pbtxt"
 COMPLETE_FILE = "complete"
 CALIBRATION_FILES = "trt_calib_*"
-MAX_CALIBRATION_PICTURES = 500
+MAX_CALIBRATION_IMAGES = 500
 """As many as Paddle's documentation recommends; more hardly move the ranges."""
 
 
@@ -44,7 +44,7 @@ class TensorRTOptions(NamedTuple):
 
     Attributes:
         cache_dir: folder of the built engines; None: `trt_cache` in the model folder.
-        calib_dir: pictures for INT8; needed until a calibration table is in the cache.
+        calib_dir: images for INT8; needed until a calibration table is in the cache.
         batch_size: of an engine for fixed shapes; the largest one for open shapes; None: that of
             the `Detector`.
         min_side, opt_side, max_side: sides in pixels for a model whose input size is open.
@@ -134,7 +134,7 @@ class TensorRTSetup:
         }
         if self.is_pir:  # the converted model holds the paths of its engines
             about["folder"] = str(parent)
-        if self.precision == "int8":  # the value ranges are those of pictures so prepared
+        if self.precision == "int8":  # the value ranges are those of images so prepared
             about["preprocess"] = self.files.settings["Preprocess"]
         return about
 
@@ -144,7 +144,7 @@ class TensorRTSetup:
         return int(self.files.settings.get("min_subgraph_size", 3))
 
     @property
-    def outside_tensorrt(self) -> "list[str]":
+    def outside_tensorrt(self) -> list[str]:
         """Operators that stay in Paddle's own kernels, as the kind of model file names them."""
         import paddle
 
@@ -152,12 +152,12 @@ class TensorRTSetup:
         return [f"pd_op.{name}" for name in names] if self.is_pir else names
 
     @property
-    def in_float32(self) -> "list[str]":
+    def in_float32(self) -> list[str]:
         """Operators that TensorRT is asked to compute in float32."""
         return ["pd_op.deformable_conv"] if self.is_pir and self.precision != "fp32" else []
 
     # ------------------------------------------------------------------------------------- shapes
-    def shapes(self) -> "dict[str, tuple]":
+    def shapes(self) -> dict[str, tuple]:
         """Smallest, usual and largest shape of each input; all equal for a fixed input size."""
         batch = self.batch
         if self.files.input_hw is not None:
@@ -181,8 +181,8 @@ class TensorRTSetup:
         """TensorRT 10 and later know no implicit batch, so they are told fixed shapes as well."""
         return self.is_open or tensorrt_version()[0] >= 10
 
-    def examples(self) -> "list[dict[str, np.ndarray]]":
-        """Inputs of the smallest, usual and largest shape: gray pictures.
+    def examples(self) -> list[dict[str, np.ndarray]]:
+        """Inputs of the smallest, usual and largest shape: gray images.
 
         The usual one comes twice: Paddle tunes for the length that it sees most often in each
         dimension, and of lengths that it sees equally often for the smallest.
@@ -244,25 +244,25 @@ class TensorRTSetup:
         config.exp_disable_tensorrt_ops(self.outside_tensorrt)
 
     def _calibrate(self, new_config: Callable) -> None:
-        """Shows pictures to TensorRT, which writes the value ranges into the cache.
+        """Shows images to TensorRT, which writes the value ranges into the cache.
 
         Raises:
-            UserError, DataError: no folder of pictures, or none in it.
-            ImageError: a picture that cannot be read.
+            UserError, DataError: no folder of images, or none in it.
+            ImageError: an image that cannot be read.
         """
         if not self.options.calib_dir:
             raise UserError(
                 "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred "
-                f"pictures like those to come (no calibration table in {self.folder} yet)"
+                f"images like those to come (no calibration table in {self.folder} yet)"
             )
-        pictures = list_pictures(self.options.calib_dir)[:MAX_CALIBRATION_PICTURES]
+        images = list_images(self.options.calib_dir)[:MAX_CALIBRATION_IMAGES]
         batch = self.batch
-        if len(pictures) < batch:
+        if len(images) < batch:
             raise DataError(
-                f"--calib_dir {self.options.calib_dir}: {len(pictures)} pictures are fewer than "
+                f"--calib_dir {self.options.calib_dir}: {len(images)} images are fewer than "
                 f"--batch_size {batch}"
             )
-        print(f"TensorRT: calibrating on {len(pictures)} pictures, once")
+        print(f"TensorRT: calibrating on {len(images)} images, once")
         # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
         # says, but looks for it where that says: the graph is copied and the table moved.
         place = self.folder / "calibration"
@@ -273,7 +273,7 @@ class TensorRTSetup:
             graph = Path(shutil.copy(self.files.graph, place))
             config = new_config(graph, self.files.params)
             self.ask_for_tensorrt(config, keep_engine=False)
-            _run_and_let_go(config, self._batches(pictures))
+            _run_and_let_go(config, self._batches(images))
             for table in place.rglob(CALIBRATION_FILES):
                 os.replace(table, self.folder / table.name)
         finally:
@@ -283,17 +283,17 @@ class TensorRTSetup:
                 f"{self.folder}: Paddle wrote no calibration table; use --run_mode trt_fp16"
             )
 
-    def _batches(self, pictures: "list[Path]") -> "Iterable[dict[str, np.ndarray]]":
-        """The network's inputs for whole batches of pictures."""
-        for start in range(0, len(pictures) - self.batch + 1, self.batch):
+    def _batches(self, images: list[Path]) -> Iterable[dict[str, np.ndarray]]:
+        """The network's inputs for whole batches of images."""
+        for start in range(0, len(images) - self.batch + 1, self.batch):
             samples = [
                 self.files.preprocess(decode_image(path))
-                for path in pictures[start : start + self.batch]
+                for path in images[start : start + self.batch]
             ]
             yield {key: np.stack([s[key] for s in samples]) for key in samples[0]}
 
     # ------------------------------------------------------------------------------- model.json
-    def _converted(self, new_config: Callable) -> "tuple[Path, Path]":
+    def _converted(self, new_config: Callable) -> tuple[Path, Path]:
         """Graph and parameters with built engines in them; built once, then from the cache."""
         complete = self.folder / COMPLETE_FILE
         model = self.folder / "model"
@@ -343,7 +343,7 @@ class TensorRTSetup:
         return convert, config
 
 
-def _run_and_let_go(config, batches: "Iterable[dict[str, np.ndarray]]") -> None:
+def _run_and_let_go(config, batches: Iterable[dict[str, np.ndarray]]) -> None:
     """Runs a predictor on inputs, after which it is gone, also after an error: only then Paddle
     writes what it noted on the way."""
     from paddle.inference import create_predictor

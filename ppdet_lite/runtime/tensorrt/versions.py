@@ -3,14 +3,14 @@
 from ppdet_lite.core.errors import UserError
 
 
-def tensorrt_version() -> "tuple[int, int, int]":
+def tensorrt_version() -> tuple[int, int, int]:
     """Of the TensorRT that this Paddle was built with; (0, 0, 0) for none."""
     from paddle.inference import get_trt_compile_version
 
     return tuple(get_trt_compile_version())
 
 
-def tensorrt_runtime_version() -> "tuple[int, int, int]":
+def tensorrt_runtime_version() -> tuple[int, int, int]:
     """Of the TensorRT that is found on this machine; (0, 0, 0) for none."""
     from paddle.inference import get_trt_runtime_version
 

@@ -124,7 +124,7 @@ def _advice(trainer) -> str:
     else:
         advice.append(f"worker_num is {workers} on {cores} cores{share} already")
     if getattr(trainer.reader, "cache", None) is None:
-        advice.append("keep the pictures in memory or on a fast disk with TrainReader.cache")
+        advice.append("keep the images in memory or on a fast disk with TrainReader.cache")
     return (
         "; ".join(advice) + "; where steps are very short a larger TrainReader.batch_size helps; "
         "tools/benchmark_reader.py shows where the time goes (docs/reader.md)"

@@ -31,12 +31,12 @@ def forked(work, *arguments):
 
 def test_what_goes_in_comes_out(make_store):
     store = make_store(1000)
-    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     assert store.get("a.jpg") is None
-    assert store.put("a.jpg", [b"head", picture])
+    assert store.put("a.jpg", [b"head", image])
     assert store.put("b.jpg", [b""])
     content = store.get("a.jpg")
-    assert content.dtype == np.uint8 and content.tobytes() == b"head" + picture.tobytes()
+    assert content.dtype == np.uint8 and content.tobytes() == b"head" + image.tobytes()
     assert store.get("b.jpg").tobytes() == b""
     assert (store.used, store.count) == (28, 2)
     with pytest.raises(ValueError, match="read-only"):

@@ -88,36 +88,36 @@ def test_encoded_bytes_are_those_of_the_file(dataset):
 def test_pixels_are_decoded_once(dataset, tmp_path, kind):
     folder = {"folder": str(tmp_path / "kept")} if kind == "disk" else {}
     cache = opened({"kind": kind, **folder}, dataset)
-    picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
     made = []
 
     def make():
         made.append(1)
-        return ArrayPixels(picture)
+        return ArrayPixels(image)
 
     path = dataset.image_path(0)
     first, second = (cache.source(path, "", make, Counter()) for _ in range(2))
     assert len(made) == 1
     for source in (first, second):
         assert (source.size_hw, source.usable_reduction(1)) == ((7, 5), 1)
-        np.testing.assert_array_equal(source.pixels(1), picture)
+        np.testing.assert_array_equal(source.pixels(1), image)
     cache.source(path, "as stored", make, Counter())
     cache.source(dataset.image_path(1), "", make, Counter())
     assert (len(made), cache.count) == (3, 3)
 
 
-def test_large_pictures_are_kept_smaller_also_those_without_room(dataset):
+def test_large_images_are_kept_smaller_also_those_without_room(dataset):
     settings = {"kind": "decoded", "max_side": 4, "budget_mb": 1}
-    picture = np.arange(9 * 6 * 3, dtype=np.uint8).reshape(9, 6, 3)
+    image = np.arange(9 * 6 * 3, dtype=np.uint8).reshape(9, 6, 3)
     roomy, full = opened(settings, dataset), opened(settings, dataset)
     full._store.budget = 0
     kept, not_kept = (
-        cache.source("a", "", lambda: ArrayPixels(picture), Counter()) for cache in (roomy, full)
+        cache.source("a", "", lambda: ArrayPixels(image), Counter()) for cache in (roomy, full)
     )
     assert (kept.size_hw, kept.usable_reduction(1), kept.pixels().shape) == ((9, 6), 3, (3, 2, 3))
     np.testing.assert_array_equal(kept.pixels(1), not_kept.pixels(1))
     assert (roomy.count, full.count) == (1, 0)
-    expected = picture.reshape(3, 3, 2, 3, 3).mean((1, 3))
+    expected = image.reshape(3, 3, 2, 3, 3).mean((1, 3))
     np.testing.assert_allclose(kept.pixels(1), expected, atol=0.5)
 
 
@@ -134,7 +134,7 @@ def test_what_is_expected_is_said_first(dataset, settings):
         "disk": f"decoded pixels in {settings.get('folder')}",
     }[settings["kind"]]
     assert said == [
-        f"TrainReader.cache: {what}, at most 50 MB; all 13 pictures need about 1 MB (from 13 of "
+        f"TrainReader.cache: {what}, at most 50 MB; all 13 images need about 1 MB (from 13 of "
         "them): all of them fit"
     ]
 
@@ -145,7 +145,7 @@ def test_too_small_a_budget_is_said(dataset, monkeypatch):
     cache = opened({"kind": "encoded", "budget_mb": 2}, dataset, said)
     need = sum(os.path.getsize(path) for path, _, _ in dataset.paths)
     assert said == [
-        f"TrainReader.cache: encoded files in memory, at most 2 MB; all 13 pictures need about "
+        f"TrainReader.cache: encoded files in memory, at most 2 MB; all 13 images need about "
         f"{-(-need // 1000)} MB (from 13 of them): about {100 * 2000 / need:.0f}% of them fit, the "
         "others are read as without"
     ]
@@ -200,32 +200,32 @@ def disk(tmp_path):
     return {"kind": "disk", "folder": str(tmp_path / "kept")}
 
 
-def kept_picture(cache, path, value=0):
-    picture = np.full((4, 4, 3), value, np.uint8)
-    return int(cache.source(path, "", lambda: ArrayPixels(picture), Counter()).pixels().max())
+def kept_image(cache, path, value=0):
+    image = np.full((4, 4, 3), value, np.uint8)
+    return int(cache.source(path, "", lambda: ArrayPixels(image), Counter()).pixels().max())
 
 
 def test_a_later_run_finds_the_pixels(dataset, disk):
     path = dataset.image_path(0)
-    assert kept_picture(opened(disk, dataset), path, 1) == 1
-    assert kept_picture(opened(disk, dataset), path, 2) == 1
-    assert kept_picture(opened({**disk, "max_side": 2}, dataset), path, 3) == 3
+    assert kept_image(opened(disk, dataset), path, 1) == 1
+    assert kept_image(opened(disk, dataset), path, 2) == 1
+    assert kept_image(opened({**disk, "max_side": 2}, dataset), path, 3) == 3
 
 
 def test_a_changed_file_is_decoded_again(dataset, disk):
     path = dataset.image_path(0)
-    kept_picture(opened(disk, dataset), path, 1)
+    kept_image(opened(disk, dataset), path, 1)
     os.utime(path, ns=(1, 1))
-    assert kept_picture(opened(disk, dataset), path, 2) == 2
+    assert kept_image(opened(disk, dataset), path, 2) == 2
 
 
 def test_a_damaged_entry_is_decoded_again(dataset, disk):
     path = dataset.image_path(0)
-    kept_picture(opened(disk, dataset), path, 1)
+    kept_image(opened(disk, dataset), path, 1)
     (entry,) = Path(disk["folder"]).iterdir()
     for content in (b"", entry.read_bytes()[:-1], b"x" * 64):
         entry.write_bytes(content)
-        assert kept_picture(opened(disk, dataset), path, 2) == 2
+        assert kept_image(opened(disk, dataset), path, 2) == 2
 
 
 def test_a_full_disk_is_noted_once(dataset, disk, monkeypatch):
@@ -241,7 +241,7 @@ def test_a_full_disk_is_noted_once(dataset, disk, monkeypatch):
         )
         assert isinstance(source, KeptPixels)
     assert notes == {
-        f"cache: {disk['folder']} takes no more pictures ([Errno 28] No space left on device)": 1
+        f"cache: {disk['folder']} takes no more images ([Errno 28] No space left on device)": 1
     }
 
 
@@ -271,7 +271,7 @@ def test_same_batches_for_any_workers_and_filling(dataset, settings):
         wanted = list(train_reader(dataset, cache=settings).batches(epoch))
         if settings["kind"] == "encoded":
             assert_same_batches(plain, wanted)
-        else:  # whole pictures where the reader would have decoded smaller ones
+        else:  # whole images where the reader would have decoded smaller ones
             assert_close_batches(plain, wanted)
         for workers in (0, 1, 3):
             reader = train_reader(dataset, cache=settings, worker_num=workers)
@@ -326,8 +326,8 @@ def test_a_bound_reader_shares_it_for_the_same_data_only(dataset, tmp_path, capl
     assert len(said) == 2
 
 
-def test_unreadable_pictures_are_replaced_as_without(dataset, settings):
-    Path(dataset.paths[3][0]).write_bytes(b"no picture")
+def test_unreadable_images_are_replaced_as_without(dataset, settings):
+    Path(dataset.paths[3][0]).write_bytes(b"no image")
     plain = {"drop_last": False, "max_bad_fraction": 0.2}
     wanted = list(train_reader(dataset, **plain).batches(0))
     reader = train_reader(dataset, cache=settings, **plain)
@@ -336,12 +336,12 @@ def test_unreadable_pictures_are_replaced_as_without(dataset, settings):
     assert list(reader.unreadable) == [dataset.paths[3][0]]
 
 
-def test_turned_pictures(dataset, settings):
+def test_turned_images(dataset, settings):
     """EXIF says turned; annotated as turned in one reader, as stored in the other."""
     path, height, width = dataset.paths[0]
-    picture = cv2.imread(path)
-    assert picture.shape[0] != picture.shape[1]
-    cv2.imwrite(path, picture)
+    image = cv2.imread(path)
+    assert image.shape[0] != image.shape[1]
+    cv2.imwrite(path, image)
     content = Path(path).read_bytes()
     tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     exif = b"Exif\0\0" + tiff

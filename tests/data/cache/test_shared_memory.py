@@ -98,7 +98,7 @@ readers = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(readers)
 logging.basicConfig(format="%(message)s")
 reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[2])), worker_num=2)
-reader.plan.largest_pixels = lambda: 2**28  # as if pictures of 16384 x 16384 were in the list
+reader.plan.largest_pixels = lambda: 2**28  # as if images of 16384 x 16384 were in the list
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 limit = int(status["VmSize"].split()[0]) * 1024 + 2**30
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

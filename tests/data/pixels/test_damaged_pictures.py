@@ -1,4 +1,4 @@
-"""Pictures whose header is fine and whose pixels turn out to be damaged when they are rendered."""
+"""Images whose header is fine and whose pixels turn out to be damaged when they are rendered."""
 
 import logging
 from pathlib import Path
@@ -30,14 +30,14 @@ def spoil(path):
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
-def test_pictures_found_damaged_when_rendered_are_replaced_as_if_known_before(
+def test_images_found_damaged_when_rendered_are_replaced_as_if_known_before(
     dataset, workers, caplog
 ):
-    """The header of the one file is fine, the other is no picture at all: the batches are equal."""
+    """The header of the one file is fine, the other is no image at all: the batches are equal."""
     settings = {"drop_last": False, "max_bad_fraction": 0.2}
     path = dataset.paths[3][0]
     whole = Path(path).read_bytes()
-    Path(path).write_bytes(b"no picture")
+    Path(path).write_bytes(b"no image")
     expected = [list(train_reader(dataset, **settings).batches(epoch)) for epoch in range(2)]
     Path(path).write_bytes(whole)
     spoil(path)
@@ -48,12 +48,12 @@ def test_pictures_found_damaged_when_rendered_are_replaced_as_if_known_before(
             assert_same_batches(expected[epoch], reader.batches(epoch))
     said = [r.message for r in caplog.records if "skipped" in r.message]
     assert said == [
-        f"skipped: {path}: not a picture that OpenCV can decode, or a damaged one (1 so far)"
+        f"skipped: {path}: not an image that OpenCV can decode, or a damaged one (1 so far)"
     ]
     assert_same_batches(expected[1][2:], reader.batches(1, start=2))
 
 
-def test_several_damaged_pictures_in_one_batch(dataset):
+def test_several_damaged_images_in_one_batch(dataset):
     for index in (2, 5, 7):
         spoil(dataset.paths[index][0])
     settings = {"drop_last": False, "max_bad_fraction": 0.3, "batch_size": 13}
@@ -66,21 +66,21 @@ def test_several_damaged_pictures_in_one_batch(dataset):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_picture_found_damaged_when_rendered_in_evaluation_is_an_error(dataset, workers):
+def test_image_found_damaged_when_rendered_in_evaluation_is_an_error(dataset, workers):
     spoil(dataset.paths[3][0])
     with pytest.raises(ImageError) as error:
         list(eval_reader(dataset, worker_num=workers))
     assert str(error.value) == (
-        f"{dataset.paths[3][0]}: not a picture that OpenCV can decode, or a damaged one"
+        f"{dataset.paths[3][0]}: not an image that OpenCV can decode, or a damaged one"
     )
 
 
-def test_own_transform_that_sees_a_damaged_picture(dataset):
+def test_own_transform_that_sees_a_damaged_image(dataset):
     """It is rendered in the middle of the list then; the batches are the same."""
     settings = {"drop_last": False, "max_bad_fraction": 0.2, "extra_sample": [Invert()]}
     path = dataset.paths[3][0]
     whole = Path(path).read_bytes()
-    Path(path).write_bytes(b"no picture")
+    Path(path).write_bytes(b"no image")
     expected = list(train_reader(dataset, **settings).batches(0))
     Path(path).write_bytes(whole)
     spoil(path)

@@ -1,4 +1,4 @@
-"""The transform that reads pictures."""
+"""The transform that reads images."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ def test_decode_sets_sizes(tmp_path):
 
 
 def test_decode_believes_the_annotated_size_about_rotation(tmp_path):
-    """Boxes drawn on the picture as stored must not meet a rotated picture."""
+    """Boxes drawn on the image as stored must not meet a rotated image."""
     from struct import pack
 
     photo = np.zeros((20, 30, 3), np.uint8)

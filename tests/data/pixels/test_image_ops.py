@@ -21,7 +21,7 @@ from ppdet_lite.data.pixels.resampling import INTERPOLATIONS, resize_exact
 
 @pytest.fixture
 def photo():
-    """A smooth picture whose four corners differ: JPEG keeps it within a few levels."""
+    """A smooth image whose four corners differ: JPEG keeps it within a few levels."""
     y, x = np.mgrid[0:40, 0:64]
     return np.stack([2 * x + 60, 4 * y + 40, 200 - 2 * x], axis=2).astype(np.uint8)
 
@@ -41,7 +41,7 @@ def with_exif_orientation(jpeg: bytes, orientation: int, byte_order: str = "<") 
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + jpeg[2:]
 
 
-def png(width, height, depth, colour_type, rows: bytes) -> bytes:
+def png(width, height, depth, color_type, rows: bytes) -> bytes:
     """A PNG written by hand, for the kinds that cv2.imencode does not make."""
     import zlib
 
@@ -49,7 +49,7 @@ def png(width, height, depth, colour_type, rows: bytes) -> bytes:
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)
@@ -58,7 +58,7 @@ def png(width, height, depth, colour_type, rows: bytes) -> bytes:
     )
 
 
-# How a stored picture is turned so that it is seen upright, per EXIF orientation.
+# How a stored image is turned so that it is seen upright, per EXIF orientation.
 UPRIGHT = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -126,13 +126,13 @@ def test_jpeg_at_a_fraction_of_its_size(reduction, orientation):
     inside = (slice(0, upright.shape[0] // reduction), slice(0, upright.shape[1] // reduction))
     whole = upright[: inside[0].stop * reduction, : inside[1].stop * reduction]
     means = cv2.resize(whole, (inside[1].stop, inside[0].stop), interpolation=cv2.INTER_AREA)
-    # Turned pictures start from the other end: their squares are cut off where others begin.
+    # Turned images start from the other end: their squares are cut off where others begin.
     slack = 3 if orientation == 1 else 3 + 2 * reduction
     assert np.abs(small[inside].astype(int) - means).max() <= slack
 
 
 def test_rgb_order_and_path(photo, tmp_path):
-    path = tmp_path / "a picture.png"
+    path = tmp_path / "an image.png"
     path.write_bytes(encode(photo))
     np.testing.assert_array_equal(decode_image(path), photo)
     np.testing.assert_array_equal(decode_image(str(path)), photo)
@@ -217,14 +217,14 @@ def test_bytes_after_the_end_of_a_jpeg_are_fine(photo):
 
 def test_truncated_png(photo):
     data = encode(photo)
-    with pytest.raises(ImageError, match=r"^p\.png: not a picture that OpenCV can decode"):
+    with pytest.raises(ImageError, match=r"^p\.png: not an image that OpenCV can decode"):
         decode_image(data[: len(data) // 4], name="p.png")
 
 
-def test_not_a_picture():
+def test_not_an_image():
     with pytest.raises(ImageError) as error:
         decode_image(b"hello, I am text", name="notes.jpg")
-    assert str(error.value) == ("notes.jpg: not a picture that OpenCV can decode, or a damaged one")
+    assert str(error.value) == ("notes.jpg: not an image that OpenCV can decode, or a damaged one")
 
 
 def test_decompression_bomb_is_refused_from_its_header():
@@ -270,14 +270,14 @@ def test_resize_keeps_the_ratio_inside_any_target(photo):
     portrait = photo.transpose(1, 0, 2).copy()  # 64 high, 40 wide, into a wide target
     resized, scale = resize(portrait, (32, 200), keep_ratio=True)
     assert resized.shape[:2] == (32, 20)
-    odd = np.zeros((33, 100, 3), np.uint8)  # 26.4 rows: the picture gets 26, and so says the scale
+    odd = np.zeros((33, 100, 3), np.uint8)  # 26.4 rows: the image gets 26, and so says the scale
     resized, scale = resize(odd, (80, 80), keep_ratio=True)
     assert resized.shape[:2] == (26, 80) and scale == (26 / 33, 0.8)
     thin = np.zeros((1, 500, 3), np.uint8)
     assert resize(thin, (32, 32), keep_ratio=True)[0].shape[:2] == (1, 32)
 
 
-def test_normalise_by_hand():
+def test_normalize_by_hand():
     image = np.array([[[0, 128, 255]]], np.uint8)
     result = Normalizer()(image)
     assert result.dtype == np.float32
@@ -291,18 +291,18 @@ def test_normalise_by_hand():
     np.testing.assert_allclose(unscaled[:, 0, 0], [-50, 14, 77.5])
 
 
-def test_normaliser_of_flat_falling_and_random_pictures():
+def test_normalizer_of_flat_falling_and_random_images():
     rng = np.random.default_rng(0)
-    for normaliser in (Normalizer(), Normalizer(std=(0.2, -0.2, 1e-3)), Normalizer.identity()):
+    for normalizer in (Normalizer(), Normalizer(std=(0.2, -0.2, 1e-3)), Normalizer.identity()):
         for image in (np.full((5, 7, 3), 200, np.uint8), rng.integers(0, 256, (9, 8, 3))):
             image = image.astype(np.uint8)
-            expected = np.stack([normaliser.table[c][image[..., c]] for c in range(3)])
-            np.testing.assert_allclose(normaliser(image), expected, rtol=1e-6, atol=1e-6)
+            expected = np.stack([normalizer.table[c][image[..., c]] for c in range(3)])
+            np.testing.assert_allclose(normalizer(image), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("interp", range(4))
 def test_one_side_that_stays_gives_the_pixels_of_opencv(interp):
-    """Rows of unchanged width are read as four channels; with cubic interpolation, pictures of
+    """Rows of unchanged width are read as four channels; with cubic interpolation, images of
     unchanged height are laid on their side, which rounds some halves the other way.
     """
     rng = np.random.default_rng(interp)
@@ -336,8 +336,8 @@ def test_lanczos_differs_from_opencv_by_one_level_at_most(photo):
         assert difference.mean() < 0.1
 
 
-def test_normaliser_refuses_other_pictures():
-    with pytest.raises(ValueError, match=r"expected a uint8 picture \[H, W, 3\], got float32"):
+def test_normalizer_refuses_other_images():
+    with pytest.raises(ValueError, match=r"expected a uint8 image \[H, W, 3\], got float32"):
         Normalizer()(np.zeros((4, 4, 3), np.float32))
     with pytest.raises(ConfigError, match="contains a zero"):
         Normalizer(std=(1, 0, 1))
@@ -345,7 +345,7 @@ def test_normaliser_refuses_other_pictures():
         Normalizer(norm_type="minmax")
 
 
-def test_preprocess_without_normalisation_gives_levels(photo):
+def test_preprocess_without_normalization_gives_levels(photo):
     result = Preprocess([{"type": "Permute"}])(photo)
     np.testing.assert_array_equal(result["image"], photo.transpose(2, 0, 1).astype(np.float32))
     assert result["image"].dtype == np.float32
@@ -376,6 +376,6 @@ def test_pad(photo):
         pad(photo, (50, 60))
 
 
-def test_fill_colour_is_rounded():
+def test_fill_color_is_rounded():
     np.testing.assert_array_equal(fill_to_uint8([123.675, 116.28, 103.53]), [124, 116, 104])
     np.testing.assert_array_equal(fill_to_uint8(114.0), [114, 114, 114])

@@ -55,7 +55,7 @@ def test_crop_and_resize_equal_opencv(first, interp):
     np.testing.assert_array_equal(image.render(), expected)
     np.testing.assert_array_equal(
         image.flip().render(), expected[:, ::-1]
-    )  # the mirrored result, not the resize of a mirrored picture
+    )  # the mirrored result, not the resize of a mirrored image
 
 
 def test_operations_compose_like_arrays(first):
@@ -103,9 +103,9 @@ def test_mix_of_mixes(first, second):
     assert np.abs(mixed.render() - by_hand).max() <= 1.01
 
 
-def test_mix_of_an_edited_picture(first, second):
+def test_mix_of_an_edited_image(first, second):
     """What cannot be written as plain layers is rendered first."""
-    edited = LazyImage(first).flip().recolour(LevelMap(0.5)).expand(90, 90, 3, 4, 11)
+    edited = LazyImage(first).flip().recolor(LevelMap(0.5)).expand(90, 90, 3, 4, 11)
     array = on_canvas((first[:, ::-1] * 0.5).astype(np.uint8), 90, 90, 3, 4, 11)
     ours = edited.mix(LazyImage(second), 0.4).render()
     expected = LazyImage(array).mix(LazyImage(second), 0.4).render()
@@ -115,12 +115,12 @@ def test_mix_of_an_edited_picture(first, second):
 @pytest.mark.parametrize("interp", [1, 2, 3, 4])
 @pytest.mark.parametrize("size_hw", [(32, 48), (60, 80), (128, 160)])
 def test_blending_before_or_after_the_resize(first, second, interp, size_hw, monkeypatch):
-    """Which one is chosen is a matter of time: the picture is the same but for its rounding and
+    """Which one is chosen is a matter of time: the image is the same but for its rounding and
     the pixels along the edges of its layers.
     """
     mixed = LazyImage(first).mix(LazyImage(second), 0.4)
-    coloured = mixed.recolour(LevelMap(1.2)).recolour(Saturation(1.3)).contrast(0.8)
-    for image in (mixed, coloured, mixed.expand(150, 140, 20, 10, (120, 110, 100)).flip()):
+    colored = mixed.recolor(LevelMap(1.2)).recolor(Saturation(1.3)).contrast(0.8)
+    for image in (mixed, colored, mixed.expand(150, 140, 20, 10, (120, 110, 100)).flip()):
         found = []
         for blends_first in (True, False):
             monkeypatch.setattr(LazyImage, "_blends_first", lambda *args, way=blends_first: way)
@@ -128,7 +128,7 @@ def test_blending_before_or_after_the_resize(first, second, interp, size_hw, mon
         difference = found[0] - found[1]
         assert np.abs(difference).mean() < 2
         assert abs(difference.mean()) < 0.6
-        assert np.abs(found[0] - found[1][:, ::-1]).mean() > 10  # what another picture would give
+        assert np.abs(found[0] - found[1][:, ::-1]).mean() > 10  # what another image would give
 
 
 def test_blending_happens_where_it_is_less_work(first, second, monkeypatch):
@@ -140,7 +140,7 @@ def test_blending_happens_where_it_is_less_work(first, second, monkeypatch):
     assert canvases == [(32, 32, 3), (90, 80, 3)]  # shrunk before, enlarged after
 
 
-def test_operations_after_resize_act_on_the_resized_picture(first):
+def test_operations_after_resize_act_on_the_resized_image(first):
     image = LazyImage(first).resize(30, 40, 1)
     array = cv2.resize(first, (40, 30))
     np.testing.assert_array_equal(image.crop(5, 6, 20, 10).render(), array[6:16, 5:25])
@@ -164,23 +164,23 @@ def test_sources_and_images_never_change(first, second):
     first.flags.writeable = second.flags.writeable = False
     image = LazyImage(first)
     before = image.render()
-    changed = image.mix(LazyImage(second), 0.5).recolour(Saturation(1.5)).contrast(0.7)
+    changed = image.mix(LazyImage(second), 0.5).recolor(Saturation(1.5)).contrast(0.7)
     changed.expand(200, 200, 5, 5, 3).crop(2, 2, 100, 90).flip().resize(32, 32, 4).render()
     np.testing.assert_array_equal(image.render(), before)
 
 
-def test_colour_does_not_touch_a_later_fill(first):
-    image = LazyImage(first).recolour(LevelMap(0.5)).expand(100, 100, 10, 10, (200, 100, 50))
+def test_color_does_not_touch_a_later_fill(first):
+    image = LazyImage(first).recolor(LevelMap(0.5)).expand(100, 100, 10, 10, (200, 100, 50))
     np.testing.assert_array_equal(image.render()[0, 0], [200, 100, 50])
     np.testing.assert_array_equal(image.render()[10:70, 10:90], first // 2)
 
 
-def test_colour_after_a_fill_changes_it_too(first):
+def test_color_after_a_fill_changes_it_too(first):
     image = LazyImage(first).expand(100, 100, 10, 10, (200, 100, 50))
     changes = (LevelMap(0.5), HueShift(40.5), ChannelOrder((2, 0, 1)))
     expected = image.render()
     for change in changes:
-        image = image.recolour(change)
+        image = image.recolor(change)
     apply_changes(expected, changes)
     np.testing.assert_array_equal(image.render(), expected)
     assert (image.render()[0, 0] != [200, 100, 50]).any()
@@ -195,7 +195,7 @@ def test_contrast_uses_the_mean_of_the_whole_canvas(first, second):
     np.testing.assert_array_equal(mixed.contrast(0.6).render(), expected)
 
 
-def test_thumbnail_mean_of_a_large_picture():
+def test_thumbnail_mean_of_a_large_image():
     photo = make_photo(700, 900, 3)
     image = LazyImage(photo)
     assert max(image.thumbnail().shape) <= 200
@@ -211,31 +211,31 @@ def test_merged_tables_equal_single_steps(first):
     np.testing.assert_array_equal(at_once, one_by_one)
 
 
-def test_colour_like_pil(first):
+def test_color_like_pil(first):
     """PIL's own arithmetic; the hue within what two roundings of it may differ."""
     pil = pytest.importorskip("PIL.Image")
     from PIL import ImageEnhance
 
-    picture = pil.fromarray(first)
+    image = pil.fromarray(first)
     for change, enhanced, tolerance in (
-        (LevelMap(1.37), ImageEnhance.Brightness(picture).enhance(1.37), 0),
-        (Saturation(1.4), ImageEnhance.Color(picture).enhance(1.4), 1),
-        (Saturation(0.3), ImageEnhance.Color(picture).enhance(0.3), 1),
+        (LevelMap(1.37), ImageEnhance.Brightness(image).enhance(1.37), 0),
+        (Saturation(1.4), ImageEnhance.Color(image).enhance(1.4), 1),
+        (Saturation(0.3), ImageEnhance.Color(image).enhance(0.3), 1),
     ):
         ours = first.copy()
         apply_changes(ours, (change,))
         assert np.abs(ours.astype(int) - np.asarray(enhanced)).max() <= tolerance
     contrast = LazyImage(first).contrast(0.63).render().astype(int)
-    expected = np.asarray(ImageEnhance.Contrast(picture).enhance(0.63))
+    expected = np.asarray(ImageEnhance.Contrast(image).enhance(0.63))
     assert np.abs(contrast - expected).max() <= 1
 
 
 @pytest.mark.parametrize("delta", [-17.6, -3.0, 0.0, 11.4, 200.0])
 def test_hue_moves_on_a_circle(delta):
-    """Pure colours, where hue is known by hand: red is 0, green 85, blue 170 of 255."""
-    colours = np.array([[[200, 0, 0], [0, 200, 0], [0, 0, 200]]], np.uint8)
+    """Pure colors, where hue is known by hand: red is 0, green 85, blue 170 of 255."""
+    colors = np.array([[[200, 0, 0], [0, 200, 0], [0, 0, 200]]], np.uint8)
     hues = np.array([0.0, 85.0, 170.0])
-    moved = colours.copy()
+    moved = colors.copy()
     apply_changes(moved, (HueShift(delta),))
     angle = cv2.cvtColor(moved.astype(np.float32) / 255, cv2.COLOR_RGB2HSV)[0, :, 0] / 360 * 255
     error = (angle - hues - delta + 127.5) % 255 - 127.5
@@ -264,5 +264,5 @@ def test_bad_requests(first):
         image.crop(0, 0, 0, 5)
     with pytest.raises(ValueError, match="80x60 does not fit into 85x70"):
         image.expand(85, 70, 10, 0, 0)
-    with pytest.raises(ValueError, match=r"expected a uint8 picture \[H, W, 3\], got float64"):
+    with pytest.raises(ValueError, match=r"expected a uint8 image \[H, W, 3\], got float64"):
         LazyImage(first / 2)

@@ -43,7 +43,7 @@ def source_of(data, reducible=True):
 
 
 def without_tables(jpeg: bytes) -> bytes:
-    """A JPEG whose header is fine, but which cannot be decoded: no quantisation tables."""
+    """A JPEG whose header is fine, but which cannot be decoded: no quantization tables."""
     return jpeg.replace(b"\xff\xdb", b"\xff\xfe")
 
 
@@ -76,7 +76,7 @@ def test_jpeg_pixels():
 
 def test_a_jpeg_that_cannot_be_decoded():
     source = source_of(without_tables(jpeg_of(make_photo(40, 40, 0))))
-    with pytest.raises(UndecodableError, match=r"^x\.jpg: not a picture that OpenCV") as error:
+    with pytest.raises(UndecodableError, match=r"^x\.jpg: not an image that OpenCV") as error:
         source.pixels()
     assert error.value.path == "x.jpg"
     assert isinstance(error.value, ImageError)
@@ -88,7 +88,7 @@ def test_a_header_that_lies():
         source.pixels(2)
 
 
-def test_every_source_is_decoded_once_per_picture(monkeypatch):
+def test_every_source_is_decoded_once_per_image(monkeypatch):
     calls = []
     pixels = JpegPixels.pixels
     monkeypatch.setattr(
@@ -111,7 +111,7 @@ def test_known_pixels_are_taken_when_they_are_large_enough():
     assert decoded.get(source, 8)[1] == 2
 
 
-def test_rectangles_of_reduced_pictures():
+def test_rectangles_of_reduced_images():
     """427 x 640 pixels at 1/4 are 107 x 160."""
     assert Rect(0, 0, 640, 427).reduced(4, (107, 160)) == Rect(0, 0, 160, 107)
     assert Rect(13, 6, 401, 100).reduced(4, (107, 160)) == Rect(3, 2, 100, 25)
@@ -124,7 +124,7 @@ def test_rectangles_of_reduced_pictures():
 
 
 def errors_of_reduced(jpegs, interp, crop, one_step_more=False):
-    """Mean absolute difference in levels from the full decoding, per picture."""
+    """Mean absolute difference in levels from the full decoding, per image."""
     errors = []
     for data in jpegs:
         height, width = source_of(data).size_hw
@@ -237,7 +237,7 @@ def test_other_formats_are_decoded_at_once():
     np.testing.assert_array_equal(layer.source.pixels(), photo)
 
 
-def test_refused_pictures_count_as_unreadable():
+def test_refused_images_count_as_unreadable():
     context = Context(np.random.default_rng(0), refused={"a.jpg": "a.jpg: damaged"})
     with pytest.raises(ImageError, match=r"^a\.jpg: damaged$") as error:
         sample_of("a.jpg", jpeg_of(make_photo(20, 30, 0)), [], None, context)

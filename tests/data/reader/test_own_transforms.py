@@ -45,7 +45,7 @@ class RandomNoise:
 
 
 class Brighten:
-    """Works on normalised pictures [3, H, W]."""
+    """Works on normalized images [3, H, W]."""
 
     def __call__(self, samples, context=None):
         for sample in samples:
@@ -72,7 +72,7 @@ def test_own_transform_in_the_middle_of_the_list(dataset):
     np.testing.assert_allclose(mirrored, plain[..., ::-1])
 
 
-def test_own_transform_after_normalisation_gets_normalised_pictures(dataset):
+def test_own_transform_after_normalization_gets_normalized_images(dataset):
     steps = [Decode(), Resize(32), NormalizeImage(), Permute()]
     plain = pixels_of(steps, dataset)
 

@@ -1,4 +1,4 @@
-"""Batches of uint8 pixels, for a device that normalises them."""
+"""Batches of uint8 pixels, for a device that normalizes them."""
 
 import gc
 import random
@@ -60,7 +60,7 @@ def test_the_device_makes_the_floats_that_the_reader_would_have_made(dataset):
     ],
     ids=str,
 )
-def test_every_way_to_normalise(dataset, settings):
+def test_every_way_to_normalize(dataset, settings):
     steps = [Decode(), Resize([48, 64], keep_ratio=True), Pad(size=[48, 64]), Permute()]
     if settings is not None:
         steps.insert(3, NormalizeImage(**settings))
@@ -74,7 +74,7 @@ def test_every_way_to_normalise(dataset, settings):
         np.testing.assert_allclose(on_device, floats, atol=1e-6 * scale)
 
 
-def test_tensors_of_pixels_are_normalised_too(dataset):
+def test_tensors_of_pixels_are_normalized_too(dataset):
     batch = next(raw_batches(dataset))
     pixels = {key: paddle.to_tensor(batch[key]) for key in ("image", "pixel_map")}
     expected = as_tensors(batch)["image"].numpy()
@@ -173,7 +173,7 @@ def test_a_loop_goes_on_as_it_has_begun(dataset, raw_pixels):
     readers.assert_same_batches(expected.batches(0), [first, *batches])
 
 
-def test_what_a_user_normalises_stays_as_it_is(dataset):
+def test_what_a_user_normalizes_stays_as_it_is(dataset):
     class Darker:
         def __call__(self, sample, context=None):
             return {**sample, "image": sample["image"] - 1}

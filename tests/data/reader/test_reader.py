@@ -103,7 +103,7 @@ def test_ranks_share_the_images_and_the_size(dataset):
 
 
 def sizes_of_ranks(dataset, **settings):
-    """Per rank and batch the size of the pictures, over three epochs."""
+    """Per rank and batch the size of the images, over three epochs."""
     sizes = []
     for rank in range(3):
         reader = train_reader(dataset, batch_size=1, **settings)
@@ -183,12 +183,12 @@ def test_objects_beyond_the_limit_are_counted_and_said_once(dataset, caplog):
     assert list(reader.notes.values())[0] > 3
 
 
-# Unreadable pictures -------------------------------------------------------------------------
+# Unreadable images -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_unreadable_pictures_are_replaced_named_and_counted(dataset, workers, caplog):
-    Path(dataset.paths[3][0]).write_bytes(b"no picture")
+def test_unreadable_images_are_replaced_named_and_counted(dataset, workers, caplog):
+    Path(dataset.paths[3][0]).write_bytes(b"no image")
     settings = {"drop_last": False, "max_bad_fraction": 0.2}
     reader = train_reader(dataset, worker_num=workers, **settings)
     with caplog.at_level(logging.WARNING):
@@ -198,13 +198,13 @@ def test_unreadable_pictures_are_replaced_named_and_counted(dataset, workers, ca
     assert list(reader.unreadable) == [dataset.paths[3][0]]
     said = [r.message for r in caplog.records if "skipped" in r.message]
     assert said == [
-        f"skipped: {dataset.paths[3][0]}: not a picture that OpenCV can decode, or a damaged one "
+        f"skipped: {dataset.paths[3][0]}: not an image that OpenCV can decode, or a damaged one "
         "(1 so far)"
     ]
     assert_same_batches(batches[1], train_reader(dataset, **settings).batches(1))
 
 
-def test_too_many_unreadable_pictures_are_an_error(dataset):
+def test_too_many_unreadable_images_are_an_error(dataset):
     for index in (2, 3):
         Path(dataset.paths[index][0]).write_bytes(b"")
     with pytest.raises(DataError) as error:
@@ -224,7 +224,7 @@ def test_nothing_readable_is_an_error(dataset):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_unreadable_picture_in_evaluation_is_an_error_at_once(dataset, workers):
+def test_unreadable_image_in_evaluation_is_an_error_at_once(dataset, workers):
     Path(dataset.paths[3][0]).write_bytes(b"")
     with pytest.raises(ImageError) as error:
         list(eval_reader(dataset, worker_num=workers))
@@ -255,9 +255,9 @@ def test_wrong_num_classes_is_named(dataset):
         list(reader.batches(0))
 
 
-def test_pictures_of_different_sizes_are_refused(dataset):
+def test_images_of_different_sizes_are_refused(dataset):
     reader = EvalReader([Decode()], batch_size=4, dataset=dataset)
-    with pytest.raises(DataError, match="pictures of different sizes in one batch"):
+    with pytest.raises(DataError, match="images of different sizes in one batch"):
         list(reader)
     single = EvalReader([Decode()], batch_size=1, dataset=dataset)
     assert [batch["image"].shape[2:] for batch in single] == [p[1:] for p in dataset.paths]

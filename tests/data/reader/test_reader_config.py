@@ -71,7 +71,7 @@ def test_every_shipped_reader_builds(repo):
         (
             "TrainReader.batch_transforms.BatchRandomResize.keep_ratio=true",
             "TrainReader.batch_transforms.0.BatchRandomResize: keep_ratio: found true, allowed: "
-            "false; the pictures of a batch need one size",
+            "false; the images of a batch need one size",
         ),
         (
             "EvalReader.sample_transforms.1.Resize.interp=9",
@@ -148,7 +148,7 @@ def test_targets_outside_of_a_configuration_need_anchors():
         Gt2YoloTarget([[1, 2]], [[0]], [32, 16])
 
 
-def test_centre_on_the_far_border_belongs_to_the_last_cell():
+def test_center_on_the_far_border_belongs_to_the_last_cell():
     transform = Gt2YoloTarget([[10, 10]], [[0]], [32], num_classes=3)
     boxes = np.array([[[1.0, 1.0, 0.1, 0.1], [0.0, 0.0, 0.1, 0.1]]], np.float32)
     (target,) = transform.targets(boxes, np.array([[1, 2]]), np.ones((1, 2)), (64, 96))

@@ -52,7 +52,7 @@ class Sleep:
 
 
 class ActInBatchOf:
-    """Does something when a certain picture comes by."""
+    """Does something when a certain image comes by."""
 
     def __init__(self, suffix, act):
         self.suffix, self.act = suffix, act
@@ -172,8 +172,8 @@ def test_more_workers_than_batches(dataset):
     assert len(list(reader.batches(0))) == 2
 
 
-def test_pictures_beyond_the_slot_travel_through_the_pipe(dataset):
-    """A user's transform may enlarge pictures beyond what the lists promise."""
+def test_images_beyond_the_slot_travel_through_the_pipe(dataset):
+    """A user's transform may enlarge images beyond what the lists promise."""
 
     class Enlarge:
         def __call__(self, samples, context=None):

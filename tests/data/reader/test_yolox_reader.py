@@ -89,7 +89,7 @@ def test_start_in_mid_epoch(dataset, workers):
 
 
 def has_mosaics(reader, epoch):
-    """Pictures of the small data set have no more than two objects of their own."""
+    """Images of the small data set have no more than two objects of their own."""
     return any(len(boxes) > 2 for batch in reader.batches(epoch) for boxes in batch["gt_bbox"])
 
 
@@ -105,7 +105,7 @@ def test_mosaic_epoch_special_values_and_mixup_epoch(dataset):
     assert not has_mosaics(yolox_reader(dataset, mosaic_epoch=-1, mixup_epoch=10), 0)
 
 
-def test_a_data_set_of_one_picture(tmp_path):
+def test_a_data_set_of_one_image(tmp_path):
     dataset = readers.SmallDataset(tmp_path, 1)
     (batch,) = yolox_reader(dataset, batch_size=1).batches(0)
     assert isinstance(batch["gt_bbox"], list)
@@ -114,7 +114,7 @@ def test_a_data_set_of_one_picture(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_unreadable_partners_are_replaced_and_named(dataset, workers):
-    Path(dataset.paths[3][0]).write_bytes(b"no picture")
+    Path(dataset.paths[3][0]).write_bytes(b"no image")
     reader = yolox_reader(dataset, worker_num=workers, batch_size=13)
     (batch,) = reader.batches(0)
     assert len(batch["image"]) == 13
@@ -146,7 +146,7 @@ SIZES = {"yolox_s_300e_coco": 640, "yolox_tiny_300e_coco": 416, "yolox_nano_300e
 
 @pytest.fixture(params=SIZES)
 def shipped(request, repo, tiny_coco):
-    """(configuration on the tiny data set, side of its evaluation pictures)."""
+    """(configuration on the tiny data set, side of its evaluation images)."""
     data = [
         f"{section}Dataset.{key}={value}"
         for section, split in (("Train", "train"), ("Eval", "val"))
@@ -190,6 +190,6 @@ def test_shipped_evaluation_equals_deployment_to_the_bit(shipped):
         deployed = preprocess(decode_image(path))
         for key in ("image", "im_shape", "scale_factor"):
             np.testing.assert_array_equal(deployed[key], batch[key][index])
-    # 96 x 128 pictures: the wide side fills the sheet, gray below.
+    # 96 x 128 images: the wide side fills the sheet, gray below.
     np.testing.assert_array_equal(batch["im_shape"], [[side * 3 // 4, side]] * 4)
     assert (batch["image"][:, :, side * 3 // 4 :] == 114).all()

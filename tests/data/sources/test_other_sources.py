@@ -15,14 +15,14 @@ from ppdet_lite.data.sources.label_lists import compare_class_names, read_label_
 from ppdet_lite.data.sources.yolo_txt import YOLODataSet
 
 
-def picture(path, height=60, width=100):
+def image(path, height=60, width=100):
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), np.full((height, width, 3), 90, np.uint8))
 
 
 def turned_jpeg(path, height=60, width=100):
     """A JPEG whose EXIF data say: show me turned by a quarter."""
-    picture(path, height, width)
+    image(path, height, width)
     data = path.read_bytes()
     tiff = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00"
     payload = b"Exif\x00\x00" + tiff + b"\x00\x00\x00\x00"
@@ -33,8 +33,8 @@ def turned_jpeg(path, height=60, width=100):
 # ----------------------------------------------------------------------------------------- YOLO
 @pytest.fixture
 def yolo(tmp_path):
-    picture(tmp_path / "images" / "train" / "a.jpg")
-    picture(tmp_path / "images" / "train" / "b.png")
+    image(tmp_path / "images" / "train" / "a.jpg")
+    image(tmp_path / "images" / "train" / "b.png")
     turned_jpeg(tmp_path / "images" / "train" / "c.jpg")
     labels = tmp_path / "labels" / "train"
     labels.mkdir(parents=True)
@@ -57,8 +57,8 @@ def test_yolo_labels(yolo):
     assert dataset.to_coco()["annotations"][2]["bbox"] == [15, 25, 30, 50]
 
 
-def test_yolo_labels_beside_the_pictures_and_names_in_yaml(tmp_path):
-    picture(tmp_path / "a.jpg")
+def test_yolo_labels_beside_the_images_and_names_in_yaml(tmp_path):
+    image(tmp_path / "a.jpg")
     (tmp_path / "a.txt").write_text("1 0.5 0.5 0.2 0.1\n")
     (tmp_path / "data.yaml").write_text("names:\n  0: dog\n  1: cat\n")
     assert YOLODataSet(str(tmp_path), "").class_names == ["dog", "cat"]
@@ -90,20 +90,20 @@ def test_unusable_yolo_labels(yolo, text, expected):
     assert str(caught.value).startswith(f"{path}{expected}")
 
 
-def test_yolo_needs_names_and_pictures(yolo):
+def test_yolo_needs_names_and_images(yolo):
     (yolo / "classes.txt").unlink()
     with pytest.raises(DataError, match="YOLO labels hold class numbers only; name the classes in"):
         YOLODataSet(str(yolo), "images/train")
     (yolo / "none").mkdir()
     (yolo / "classes.txt").write_text("dog\ncat\n")
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         YOLODataSet(str(yolo), "none")
 
 
 # ----------------------------------------------------------------------------------- ImageFolder
 def test_image_folder_walks_folders_in_order(tmp_path):
     for name in ("b/2.JPG", "b/1.jpeg", "a.Png", "z.jpg"):
-        picture(tmp_path / name.lower())
+        image(tmp_path / name.lower())
         (tmp_path / name.lower()).rename(tmp_path / name)
     (tmp_path / "notes.txt").write_text("")
     folder = ImageFolder()
@@ -121,7 +121,7 @@ def test_image_folder_walks_folders_in_order(tmp_path):
 
 
 def test_a_folder_that_links_to_itself_is_walked_once(tmp_path):
-    picture(tmp_path / "a" / "1.jpg")
+    image(tmp_path / "a" / "1.jpg")
     (tmp_path / "a" / "again").symlink_to(tmp_path / "a", target_is_directory=True)
     folder = ImageFolder()
     folder.set_images([tmp_path / "a"])
@@ -130,11 +130,11 @@ def test_a_folder_that_links_to_itself_is_walked_once(tmp_path):
 
 def test_image_folder_complaints(tmp_path):
     folder = ImageFolder()
-    with pytest.raises(DataError, match=f"picture {tmp_path}/q/x.jpg does not exist; the nearest"):
+    with pytest.raises(DataError, match=f"image {tmp_path}/q/x.jpg does not exist; the nearest"):
         folder.set_images([tmp_path / "q" / "x.jpg"])
-    with pytest.raises(DataError, match=f"{tmp_path} holds no pictures \\(.jpg, .jpeg, .png"):
+    with pytest.raises(DataError, match=f"{tmp_path} holds no images \\(.jpg, .jpeg, .png"):
         folder.set_images([tmp_path])
-    with pytest.raises(DataError, match="no pictures given"):
+    with pytest.raises(DataError, match="no images given"):
         folder.set_images([])
 
 

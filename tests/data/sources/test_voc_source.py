@@ -22,7 +22,7 @@ def xml(objects=PLAIN, width="100", height="80"):
 
 @pytest.fixture
 def ids(tmp_path):
-    """The plain layout: three annotated pictures, of which the list names two."""
+    """The plain layout: three annotated images, of which the list names two."""
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "Annotations" / "a.xml").write_text(xml())
@@ -77,11 +77,11 @@ def test_the_lists_of_one_data_set_agree_on_the_classes(ids):
 
 
 def test_ids_below_a_nested_folder_and_another_image_folder(ids):
-    (ids / "pictures").mkdir()
-    (ids / "pictures" / "b.bmp").write_bytes(b"")
+    (ids / "images").mkdir()
+    (ids / "images" / "b.bmp").write_bytes(b"")
     nested = f"{ids.name}/ImageSets/Main/train.txt"
-    dataset = VOCDataSet(str(ids.parent), image_dir="pictures", anno_path=nested)
-    assert dataset.image_path(1) == str(ids / "pictures" / "b.bmp")
+    dataset = VOCDataSet(str(ids.parent), image_dir="images", anno_path=nested)
+    assert dataset.image_path(1) == str(ids / "images" / "b.bmp")
 
 
 def test_pairs(pairs):
@@ -206,7 +206,7 @@ def test_missing_paths(ids):
     assert error_of(str(ids), anno_path="ImageSets/Main/train.txt") == (
         f"{ids}/ImageSets/Main/train.txt line 2: annotation {ids}/Annotations/q.xml does not exist"
     )
-    (ids / "JPEGImages").rename(ids / "pictures")
+    (ids / "JPEGImages").rename(ids / "images")
     assert error_of(str(ids), anno_path="ImageSets/Main/train.txt").startswith(
         f"folder {ids}/JPEGImages does not exist (from dataset_dir + JPEGImages)"
     )

@@ -28,7 +28,7 @@ def run(transform, seed=0, image=None):
 
 
 def test_each_channel_by_hand():
-    """A colour of hue 60 degrees (yellow), saturation 200 / 255, value 100."""
+    """A color of hue 60 degrees (yellow), saturation 200 / 255, value 100."""
     yellow = cv2.cvtColor(np.array([[[30, 200, 100]]], np.uint8), cv2.COLOR_HSV2RGB)
 
     def changed(**settings):

@@ -14,7 +14,7 @@ MARK = np.array([250, 5, 130], np.uint8)
 
 
 def make_sample(height=90, width=120, boxes=((30, 20, 90, 70),), first_class=0, level=60):
-    """A picture of one gray level with one painted rectangle per box."""
+    """An image of one gray level with one painted rectangle per box."""
     image = np.full((height, width, 3), level, np.uint8)
     boxes_xyxy = np.array(boxes, np.float32).reshape(-1, 4)
     for x1, y1, x2, y2 in boxes_xyxy.astype(int):
@@ -124,17 +124,17 @@ def test_pixels_vouch_for_boxes():
 
 
 def test_tiles_meet_without_gaps_or_fill_between_them():
-    """At scale 1 about a drawn centre: four squares cover a square of twice their side."""
+    """At scale 1 about a drawn center: four squares cover a square of twice their side."""
     samples = [make_sample(50, 50, (), level=10 + 50 * i) for i in range(4)]
     transform = Mosaic(input_dim=[50, 50], enable_mixup=False, **STILL)
     pixels = run(transform, samples, 3)["image"].render()
     rng = np.random.default_rng(3)
     rng.random()  # the draw of prob
-    centre_y, centre_x = (int(rng.uniform(25, 75)) for _ in range(2))
+    center_y, center_x = (int(rng.uniform(25, 75)) for _ in range(2))
     expected = np.full((100, 100), GRAY)
     for index, (dy, dx) in enumerate([(-50, -50), (-50, 0), (0, -50), (0, 0)]):
-        top, left = max(centre_y + dy, 0), max(centre_x + dx, 0)
-        expected[top : centre_y + dy + 50, left : centre_x + dx + 50] = 10 + 50 * index
+        top, left = max(center_y + dy, 0), max(center_x + dx, 0)
+        expected[top : center_y + dy + 50, left : center_x + dx + 50] = 10 + 50 * index
     np.testing.assert_array_equal(pixels, np.stack([expected[:50, :50]] * 3, axis=2))
 
 
@@ -149,7 +149,7 @@ def test_turned_tiles_leave_no_seam():
 
 
 def test_tile_placement_by_hand():
-    """A picture 50 x 100 (height x width) fitted into 80 x 80 is 40 x 80 on a canvas 160 x 160."""
+    """An image 50 x 100 (height x width) fitted into 80 x 80 is 40 x 80 on a canvas 160 x 160."""
     corners = [place_tile(corner, (50, 100), (80, 80), (70, 90)) for corner in range(4)]
     assert [tile.scale for tile in corners] == [0.8] * 4
     assert [(tile.left, tile.top) for tile in corners] == [(-10, 50), (70, 50), (-10, 90), (70, 90)]
@@ -172,7 +172,7 @@ def test_warped_boxes_by_hand():
 
 
 def test_mixup_is_half_and_half():
-    """At scale 1 the fifth picture fills the result, so every pixel is the mean of two levels."""
+    """At scale 1 the fifth image fills the result, so every pixel is the mean of two levels."""
     samples = [make_sample(64, 64, [(8, 8, 40, 40)], 3, level=100) for _ in range(4)]
     samples.append(make_sample(64, 64, [(10, 20, 30, 60)], 9, level=51))
     transform = Mosaic(input_dim=[64, 64], mixup_scale=(1, 1), **STILL)
@@ -192,7 +192,7 @@ def test_mixup_is_half_and_half():
     assert len(mirrored) == 2
 
 
-def test_small_and_large_fifth_pictures():
+def test_small_and_large_fifth_images():
     """A smaller sheet leaves black around it, of a larger one a window is taken; the box follows
     the pixels.
     """
@@ -240,7 +240,7 @@ def test_same_draws_same_result():
     assert not np.array_equal(first["gt_bbox"], other["gt_bbox"])
 
 
-def test_pictures_without_objects():
+def test_images_without_objects():
     """A mosaic without objects is not mixed; four partners are enough then."""
     for seed in range(5):
         result = run(Mosaic(input_dim=[64, 64]), five(boxes=())[:4], seed)
@@ -251,15 +251,15 @@ def test_pictures_without_objects():
     assert run(Mosaic(input_dim=[64, 64]), some)["gt_class"].tolist() == [[5]]
 
 
-def test_samples_without_ground_truth_and_tiny_pictures():
-    pictures = [{"image": np.full((1 + i, 3 - i % 3, 3), 9, np.uint8)} for i in range(5)]
-    result = run(Mosaic(input_dim=[32, 32]), pictures)
+def test_samples_without_ground_truth_and_tiny_images():
+    images = [{"image": np.full((1 + i, 3 - i % 3, 3), 9, np.uint8)} for i in range(5)]
+    result = run(Mosaic(input_dim=[32, 32]), images)
     assert result["image"].render().shape == (32, 32, 3)
     assert len(result["gt_bbox"]) == 0
 
 
-def test_changed_pictures_are_taken_as_they_are_seen():
-    """What was decided about a picture before (here a crop, mirrored) is what the mosaic shows."""
+def test_changed_images_are_taken_as_they_are_seen():
+    """What was decided about an image before (here a crop, mirrored) is what the mosaic shows."""
     halves = np.zeros((40, 80, 3), np.uint8)
     halves[:, 40:] = 200
     sample = make_sample(boxes=())

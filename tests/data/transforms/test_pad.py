@@ -53,7 +53,7 @@ def test_pad(settings, corner, size):
     np.testing.assert_array_equal(padded["scale_factor"], [1, 1])
 
 
-def test_pad_leaves_inputs_alone_and_takes_pictures_without_boxes():
+def test_pad_leaves_inputs_alone_and_takes_images_without_boxes():
     sample = make_sample(boxes=())
     before = sample["image"].render()
     assert Pad(size=[40, 80])({"image": sample["image"]})["image"].size_hw == (40, 80)
@@ -64,7 +64,7 @@ def test_pad_leaves_inputs_alone_and_takes_pictures_without_boxes():
     assert same["image"] is sample["image"]
 
 
-def test_pictures_larger_than_the_sheet_are_named():
+def test_images_larger_than_the_sheet_are_named():
     with pytest.raises(ImageError, match=r"^a.jpg: 60x30 does not fit into 40x40 of Pad at \(0, 0"):
         Pad(size=40)(make_sample())
     with pytest.raises(ImageError, match=r"60x30 does not fit into 64x32 of Pad at \(5, 0\)"):
@@ -105,7 +105,7 @@ def test_pad_resize_by_hand():
     assert len(sample["gt_bbox"]) == 3
 
 
-def test_pad_resize_of_tall_wide_and_fitting_pictures():
+def test_pad_resize_of_tall_wide_and_fitting_images():
     for height, width, inside in ((60, 30, (50, 25)), (7, 80, (7, 80)), (200, 1, (50, 1))):
         fitted = PadResize([50, 80], fill_value=[1, 2, 3])(make_sample(height, width, ()))
         assert fitted["image"].size_hw == (50, 80)
@@ -118,7 +118,7 @@ def test_pad_resize_of_tall_wide_and_fitting_pictures():
     assert PadResize(64)({"image": sample["image"]})["image"].size_hw == (64, 64)
 
 
-def test_colours_change_inside_only_and_the_flip_takes_the_padding_along():
+def test_colors_change_inside_only_and_the_flip_takes_the_padding_along():
     sample = AugmentHSV(is_bgr=False, hgain=0, sgain=0, vgain=200)(make_sample(boxes=()))
     fitted = RandomFlip(1.0)(PadResize([60, 90])(RandomFlip(0.0)(sample)))
     pixels = fitted["image"].render()

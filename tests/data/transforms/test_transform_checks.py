@@ -21,37 +21,37 @@ YOLOX = "configs/yolox/yolox_tiny_300e_coco.yml"
     [
         (
             [Resize([64, 96]), Pad([64, 95])],
-            "1.Pad.size: found [64, 95], which does not hold the pictures of "
+            "1.Pad.size: found [64, 95], which does not hold the images of "
             "sample_transforms.0.Resize.target_size [64, 96]",
         ),
         (
             [Resize([64, 96], keep_ratio=True), RandomFlip(), Pad([63, 95], pad_mode=1)],
-            "2.Pad.size: found [63, 95], which does not hold the pictures of "
+            "2.Pad.size: found [63, 95], which does not hold the images of "
             "sample_transforms.0.Resize.target_size [64, 96] (keep_ratio)",
         ),
         (
             [PadResize(64), NormalizeImage(), Pad(64, pad_mode=-1, offsets=[1, 0]), Permute()],
-            "2.Pad.size: found [64, 64] with offsets [1, 0], which does not hold the pictures of "
+            "2.Pad.size: found [64, 64] with offsets [1, 0], which does not hold the images of "
             "sample_transforms.0.PadResize.target_size [64, 64]",
         ),
         (
             [Resize(64), Pad(pad_mode=-1, offsets=[0, 3])],
-            "1.Pad.offsets: found [0, 3], which does not hold the pictures of "
+            "1.Pad.offsets: found [0, 3], which does not hold the images of "
             "sample_transforms.0.Resize.target_size [64, 64]",
         ),
         (
             [Resize(32), Pad(96), Pad(64)],
-            "2.Pad.size: found [64, 64], which does not hold the pictures of "
+            "2.Pad.size: found [64, 64], which does not hold the images of "
             "sample_transforms.1.Pad.size [96, 96]",
         ),
     ],
 )
-def test_a_sheet_smaller_than_the_pictures(steps, problem):
+def test_a_sheet_smaller_than_the_images(steps, problem):
     with pytest.raises(ConfigError) as caught:
         EvalReader(steps)
     assert str(caught.value) == f"sample_transforms.{problem}"
     photo = {"image": np.zeros((70, 50, 3), np.uint8), "im_file": "a.jpg"}
-    with pytest.raises(ImageError, match="does not fit"):  # as every picture would have
+    with pytest.raises(ImageError, match="does not fit"):  # as every image would have
         for step in steps:
             photo = photo if isinstance(step, (NormalizeImage, Permute)) else step(photo)
 
@@ -61,7 +61,7 @@ def test_a_sheet_smaller_than_one_of_the_sizes_of_a_batch():
     with pytest.raises(ConfigError) as caught:
         TrainReader([Decode()], steps)
     assert str(caught.value) == (
-        "batch_transforms.1.Pad.size: found [64, 64], which does not hold the pictures of "
+        "batch_transforms.1.Pad.size: found [64, 64], which does not hold the images of "
         "batch_transforms.0.BatchRandomResize.target_size [96, 96]"
     )
 
@@ -93,7 +93,7 @@ def test_a_resize_changed_without_its_pad_is_named_with_the_line_of_the_pad(repo
     line = text[: text.index("Pad: {size")].count("\n") + 1
     assert str(caught.value) == (
         f"{repo}/configs/yolox/_base_/yolox_reader_small.yml:{line}: EvalReader: "
-        "sample_transforms.2.Pad.size: found [416, 416], which does not hold the pictures of "
+        "sample_transforms.2.Pad.size: found [416, 416], which does not hold the images of "
         "sample_transforms.1.Resize.target_size [640, 640] (keep_ratio)"
     )
     both = [override, "EvalReader.sample_transforms.Pad.size=[640, 640]"]

@@ -17,7 +17,7 @@ MARK = np.array([250, 5, 130], np.uint8)
 
 
 def make_sample(height=90, width=120, boxes=((10, 20, 50, 60), (60, 5, 110, 80)), polygons=False):
-    """Gray picture whose boxes are painted in one colour, so that pixels can vouch for boxes."""
+    """Gray image whose boxes are painted in one color, so that pixels can vouch for boxes."""
     image = np.full((height, width, 3), 90, np.uint8)
     boxes_xyxy = np.array(boxes, np.float32).reshape(-1, 4)
     for x1, y1, x2, y2 in boxes_xyxy.astype(int):
@@ -150,7 +150,7 @@ def test_mixup_without_partner_is_off():
     assert Mixup()(sample, context_of(0)) is sample
 
 
-def test_mixup_with_a_negative_picture():
+def test_mixup_with_a_negative_image():
     mixed = Mixup().mix(make_sample(boxes=[]), make_sample(), 0.4)
     np.testing.assert_allclose(mixed["gt_score"][:, 0], [0.6, 0.6])
 
@@ -257,7 +257,7 @@ def cut(crop, sample, window):
     return crop._crop(sample, window, keep)
 
 
-def test_crop_keeps_boxes_by_their_centre():
+def test_crop_keeps_boxes_by_their_center():
     sample = make_sample(boxes=[(0, 0, 40, 40), (50, 50, 119, 89)])
     kept = cut(RandomCrop(), sample, np.array([19, 19, 60, 60]))
     np.testing.assert_array_equal(kept["gt_class"][:, 0], [0])
@@ -299,7 +299,7 @@ def test_crop_fits_boxes_to_clipped_polygons():
 
 def test_crop_drops_objects_whose_polygon_lies_outside():
     sample = triangle_sample()
-    window = np.array([35, 35, 100, 80])  # holds the box centre (35, 35), none of the triangle
+    window = np.array([35, 35, 100, 80])  # holds the box center (35, 35), none of the triangle
     assert cut(RandomCrop(), sample, window) is None
     assert len(cut(RandomCrop(is_mask_crop=False), sample, window)["gt_bbox"]) == 1
 
@@ -360,10 +360,10 @@ def test_batch_random_resize_with_one_size():
 
 def test_box_formats():
     sample = make_sample(100, 200, [(20, 10, 60, 50)])
-    normalised = NormalizeBox()(sample)
-    np.testing.assert_allclose(normalised["gt_bbox"], [[0.1, 0.1, 0.3, 0.5]])
-    centred = BboxXYXY2XYWH()(normalised)
-    np.testing.assert_allclose(centred["gt_bbox"], [[0.2, 0.3, 0.2, 0.4]], rtol=1e-6)
+    normalized = NormalizeBox()(sample)
+    np.testing.assert_allclose(normalized["gt_bbox"], [[0.1, 0.1, 0.3, 0.5]])
+    centerd = BboxXYXY2XYWH()(normalized)
+    np.testing.assert_allclose(centerd["gt_bbox"], [[0.2, 0.3, 0.2, 0.4]], rtol=1e-6)
 
 
 def test_pad_box_pads_and_counts_what_it_leaves_out():
@@ -379,12 +379,12 @@ def test_pad_box_pads_and_counts_what_it_leaves_out():
     assert PadBox(4)(make_sample(boxes=[]))["gt_bbox"].shape == (4, 4)
 
 
-def test_normalise_and_permute_by_hand():
+def test_normalize_and_permute_by_hand():
     sample = {"image": LazyImage(np.full((2, 3, 3), 51, np.uint8))}
-    normalised = NormalizeImage(mean=[0.1, 0.2, 0.3], std=[1, 1, 2])(sample)
-    assert normalised["image"].shape == (2, 3, 3)
-    np.testing.assert_allclose(normalised["image"][0, 0], [0.1, 0.0, -0.05], atol=1e-6)
-    assert Permute()(normalised)["image"].shape == (3, 2, 3)
+    normalized = NormalizeImage(mean=[0.1, 0.2, 0.3], std=[1, 1, 2])(sample)
+    assert normalized["image"].shape == (2, 3, 3)
+    np.testing.assert_allclose(normalized["image"][0, 0], [0.1, 0.0, -0.05], atol=1e-6)
+    assert Permute()(normalized)["image"].shape == (3, 2, 3)
 
 
 # Decode --------------------------------------------------------------------------------------

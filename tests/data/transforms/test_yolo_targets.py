@@ -1,4 +1,4 @@
-"""Gt2YoloTarget on cases with values computed by hand: a 64 x 96 picture, cells of 32 pixels."""
+"""Gt2YoloTarget on cases with values computed by hand: a 64 x 96 image, cells of 32 pixels."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SIZE_HW = (64, 96)
 
 
 def targets(boxes_cxcywh, labels=None, scores=None, **arguments):
-    """The only level's target [A, 6 + C, 2, 3] of one picture; two anchors, three classes."""
+    """The only level's target [A, 6 + C, 2, 3] of one image; two anchors, three classes."""
     settings = {"anchors": [[24, 16], [48, 32]], "anchor_masks": [[0, 1]], **arguments}
     transform = Gt2YoloTarget(**settings, num_classes=3)
     count = len(boxes_cxcywh)
@@ -23,7 +23,7 @@ def targets(boxes_cxcywh, labels=None, scores=None, **arguments):
 
 def test_one_box():
     target = targets([[0.5, 0.75, 0.25, 0.5]], labels=[2], scores=[0.75])
-    # Centre (48, 48) px: the middle of cell (1, 1). 24 x 32 px overlap both anchors by a half
+    # Center (48, 48) px: the middle of cell (1, 1). 24 x 32 px overlap both anchors by a half
     # (384 / 768 and 768 / 1536), so the first is taken.
     expected = [0.5, 0.5, 0.0, np.log(2), 2 - 0.125, 0.75, 0, 0, 1]
     np.testing.assert_allclose(target[0, :, 1, 1], expected, atol=1e-6)
@@ -31,7 +31,7 @@ def test_one_box():
 
 
 @pytest.mark.parametrize(
-    "centre, cell, offset",
+    "center, cell, offset",
     [
         ((1.0, 0.25), (0, 2), (1.0, 0.5)),
         ((0.5, 1.0), (1, 1), (0.5, 1.0)),
@@ -39,9 +39,9 @@ def test_one_box():
         ((0.0, 0.0), (0, 0), (0.0, 0.0)),
     ],
 )
-def test_a_centre_on_the_border_belongs_to_the_last_cell(centre, cell, offset):
+def test_a_center_on_the_border_belongs_to_the_last_cell(center, cell, offset):
     """PaddleDetection fails with an index error here for the right and the bottom border."""
-    target = targets([[*centre, 0.25, 0.25]])
+    target = targets([[*center, 0.25, 0.25]])
     assert np.argwhere(target[:, 5]).tolist() == [[0, *cell]]
     np.testing.assert_allclose(target[0, :2, cell[0], cell[1]], offset, atol=1e-6)
 
