@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: demo test check lint format
+.PHONY: demo test quick check coverage types format requirements
 
 demo:            ## train, evaluate, export and deploy a small PP-YOLOv2 on a generated data set
 	$(PYTHON) tools/quickstart.py demo
@@ -8,9 +8,21 @@ demo:            ## train, evaluate, export and deploy a small PP-YOLOv2 on a ge
 test:            ## the tests, in an environment made for them
 	$(PYTHON) tools/quickstart.py test
 
-check:           ## what CI runs: lint, format, tests
+quick:           ## the tests of the daily loop, under a minute
+	$(PYTHON) tools/quickstart.py test -m quick
+
+check:           ## what CI runs: lint, format, types, tests
 	$(PYTHON) tools/quickstart.py check
+
+coverage:        ## the tests, and the share of lines and branches that they run
+	$(PYTHON) tools/quickstart.py coverage
+
+types:
+	$(PYTHON) -m mypy
 
 format:
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
+
+requirements:    ## requirements.txt from pyproject.toml
+	$(PYTHON) tools/dev/write_requirements.py

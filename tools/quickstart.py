@@ -18,7 +18,8 @@ NAME = Path(CONFIG).stem
 EXAMPLES = """examples:
   python3 tools/quickstart.py demo    make data, train, evaluate, draw, export, deploy (minutes)
   python3 tools/quickstart.py test    run the tests
-  python3 tools/quickstart.py check   lint and tests, as CI does
+  python3 tools/quickstart.py test -m quick    those of the daily loop, under a minute
+  python3 tools/quickstart.py check   lint, types and tests, as CI does
 
 After that the tools run in the same environment, for instance
   .venv/bin/python tools/infer.py -c {config} \\
@@ -32,7 +33,7 @@ def main() -> int:
         epilog=EXAMPLES.format(config=CONFIG, name=NAME),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=["demo", "test", "check"])
+    parser.add_argument("command", choices=["demo", "test", "check", "coverage"])
     parser.add_argument(
         "--venv", type=Path, default=REPO / ".venv", help="folder of the environment"
     )
@@ -41,26 +42,29 @@ def main() -> int:
         parser.error(f"demo takes no further arguments, found {' '.join(pytest_args)}")
     os.chdir(REPO)
     started = time.monotonic()
-    python = prepare_environment(args.venv, "cpu" if args.command == "demo" else "cpu,test")
+    extras = {"demo": "cpu,polygons", "test": "cpu,test"}.get(args.command, "cpu,dev")
+    python = prepare_environment(args.venv, extras)
     if args.command == "demo":
         run_demo(python)
     else:
         if args.command == "check":
             run(python, "-m", "ruff", "check", ".")
             run(python, "-m", "ruff", "format", "--check", ".")
-        run(python, "-m", "pytest", *pytest_args)
+            run(python, "-m", "mypy")
+        coverage = ("--cov", "--cov-report=term:skip-covered") if args.command == "coverage" else ()
+        run(python, "-m", "pytest", *coverage, *pytest_args)
     print(f"\ndone in {time.monotonic() - started:.0f} s", flush=True)
     return 0
 
 
 def prepare_environment(folder: Path, extras: str) -> str:
-    """Makes the virtual environment once per content of setup.py; returns its Python."""
+    """Makes the virtual environment once per content of pyproject.toml; returns its Python."""
     if sys.version_info < (3, 9):  # noqa: UP036 - this file also runs before anything is checked
         sys.exit(f"error: found Python {sys.version.split()[0]}, allowed: 3.9 and newer")
     bin_folder = folder / ("Scripts" if os.name == "nt" else "bin")
     python = str((bin_folder / "python").absolute())
     stamp = folder / "ppdet_lite.stamp"
-    digest = hashlib.sha256((REPO / "setup.py").read_bytes() + extras.encode()).hexdigest()
+    digest = hashlib.sha256((REPO / "pyproject.toml").read_bytes() + extras.encode()).hexdigest()
     installed = stamp.read_text().split() if stamp.is_file() else []
     if digest in installed:
         return python

@@ -23,7 +23,7 @@ IR_VERSION = 9
 
 
 PACKAGES = "onnx paddle2onnx onnxruntime"
-"""What the export to ONNX needs beside Paddle; the extra `onnx` of setup.py."""
+"""What the export to ONNX needs beside Paddle; the extra `onnx` of pyproject.toml."""
 
 
 def import_package(name: str, needed_for: str, install: str = PACKAGES):
