@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Evaluates a trained model: COCO AP (or VOC mAP) on the configuration's EvalDataset."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +19,8 @@ EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_c
 """
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     parser.add_argument("--classwise", action="store_true", help="also print AP class by class")
     parser.add_argument(
@@ -37,7 +39,11 @@ def main() -> None:
         action="store_true",
         help="add one pixel to widths and heights of detections (same as -o bias=1)",
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     if args.bias:
         args.opt.append("bias=1")
     cfg = config_from_args(args)
@@ -52,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

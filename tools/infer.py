@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Detects objects on images with a trained model and draws them; a JSON lies beside each."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ score and box [x1, y1, x2, y2] in pixels). The class names come from the weights
 """
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
@@ -41,7 +43,11 @@ def main() -> None:
         action="store_true",
         help="also write <output_dir>/bbox.json: all detections in the COCO results format",
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     cfg = config_from_args(args)
     from ppdet_lite.evaluate.predictor import run_inference
 
@@ -56,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Trains a detector. Checkpoints and train.log go to output/<name of the config file>/."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -26,7 +27,8 @@ needs) and .meta.json (class names, metrics).
 """
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     parser.add_argument(
         "-r",
@@ -54,7 +56,11 @@ def main() -> None:
         metavar="FOLDER",
         help="of the VisualDL log (default: vdl beside train.log)",
     )
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     cfg = config_from_args(args)
     from ppdet_lite.train.run import run_training
 
@@ -69,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

@@ -1,16 +1,22 @@
 """What the command line tools share: the `-c`/`-o` options and how errors end a run.
 
-Nothing here imports paddle, so `--help` answers at once.
+`--help` loads no package, and of this project little more than this file.
 """
 
+from __future__ import annotations
+
 import argparse
+import io
 import os
+import re
 import sys
 import warnings
-from typing import Callable, Optional
+from typing import TYPE_CHECKING, Callable, Optional
 
-from ppdet_lite.core.config import Config, load_config
 from ppdet_lite.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ppdet_lite.core.config import Config
 
 _OVERRIDE_HELP = """change keys, values in YAML: -o TrainReader.batch_size=4 num_classes=3
 'TrainReader.sample_transforms.Mixup.alpha=1.0' LearningRate.schedulers.0.gamma=0.2"""
@@ -19,11 +25,7 @@ _OVERRIDE_HELP = """change keys, values in YAML: -o TrainReader.batch_size=4 num
 def config_parser(
     description: str, examples: str = "", config_required: bool = True
 ) -> argparse.ArgumentParser:
-    """A parser with the options that every tool with a configuration has.
-
-    Args:
-        config_required: whether `-c` must be given.
-    """
+    """A parser with the options that every tool with a configuration has."""
     parser = argparse.ArgumentParser(
         description=description,
         epilog=f"examples:\n{examples}" if examples else None,
@@ -55,6 +57,8 @@ def config_parser(
 
 def config_from_args(args: argparse.Namespace) -> Config:
     """Reads and checks the configuration; prints remarks about it, and all of it on request."""
+    from ppdet_lite.core.workspace import load_config  # not for --help
+
     cfg = load_config(args.config, args.opt)
     if args.print_config:
         from ppdet_lite.core.show import describe_config
@@ -69,31 +73,57 @@ def config_from_args(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def run_tool(main: Callable[[], Optional[int]]) -> None:
-    """Runs a tool's `main` and ends the process.
+def run_tool(
+    main: Callable[..., Optional[int]], parser: Optional[argparse.ArgumentParser] = None
+) -> None:
+    """Runs a tool and ends the process.
 
-    Exit codes: 0 or what main returns; 2 for an error of the user or a missing package, printed
-    without a traceback; 130 after Ctrl-C; 141 when the reader of a pipe has gone.
+    Exit codes: 0 or what `main` returns; 2 (or the error's own) for an error of the user and for a
+    missing package, printed without a traceback; 130 after Ctrl-C; 141 when the reader of a pipe
+    has gone.
+
+    Args:
+        main: the tool; takes the parsed options where there is a parser, else nothing.
+        parser: the command line; its options are named in messages, see `named_as_options`.
     """
     warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's, for C++ builds only
+    for stream in (sys.stdout, sys.stderr):  # no name of a file may end the run by its letters
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(main() or 0)
+        sys.exit((main(parser.parse_args()) if parser else main()) or 0)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        text = named_as_options(str(error), parser) if parser else str(error)
+        _stop(f"error: {text}", error.exit_code)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "ppdet_lite"):
             raise
-        print(
+        _stop(
             f"error: the Python package '{package}' is missing in {sys.executable}; install what "
             "is needed with: pip install -r requirements.txt (README.md: Paddle for a GPU)",
-            file=sys.stderr,
+            2,
         )
-        sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        _stop("interrupted", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def named_as_options(text: str, parser: argparse.ArgumentParser) -> str:
+    """`text` with the options of `parser` for the parameters that it names in backquotes.
+
+    Where the parser stores no option under a name, the name stays as it is.
+    """
+    options: dict[str, str] = {}
+    for action in parser._actions:
+        long = [option for option in action.option_strings if option.startswith("--")]
+        for option in [*long, *action.option_strings][:1]:
+            options.setdefault(action.dest, option)
+    return re.sub(r"`(\w+)`", lambda name: options.get(name[1], name[0]), text)
+
+
+def _stop(message: str, code: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(code)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Iterable, Optional, Union
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml_loader import Origin, Tagged, dotted, parse_yaml
 
@@ -60,6 +61,11 @@ class Config(dict):
     def name(self) -> str:
         """The file stem, which names the output folder."""
         return Path(self.path).stem if self.path else "config"
+
+    @property
+    def settings(self) -> RuntimeSettings:
+        """The settings of a run as they are now, with the defaults of those that are not given."""
+        return RuntimeSettings.of(self)
 
     def origin(self, *path) -> Origin:
         """Where the value at `path` comes from; the nearest enclosing section when it has no entry

@@ -1,13 +1,17 @@
 """Errors that are meant for the person at the terminal.
 
-The command line tools print a `UserError` without a traceback and exit with code 2: its text must
-therefore name the file, the key or the image it is about and say what to do. Every other
-exception is a defect and keeps its traceback.
+The command line tools print a `UserError` without a traceback: its text must therefore name the
+file, the key or the image it is about and say what to do. A parameter of a function or class stands
+in backquotes: "`batch_size`: found 0, allowed: 1 or more"; the tools print the option that sets it
+in its place (`--batch_size`). Every other exception is a defect and keeps its traceback.
 """
 
 
 class UserError(Exception):
     """Something the user can put right: a wrong path, a wrong key, unusable data."""
+
+    exit_code = 2
+    """How a tool that ends with this error exits."""
 
 
 class ConfigError(UserError):

@@ -11,7 +11,7 @@ from typing import Any, Literal, Optional, Union
 
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.schema import NO_DEFAULT, RUNTIME_KEYS, UNUSED_KEYS, RuntimeKey
+from ppdet_lite.core.settings import SETTINGS, UNUSED_KEYS
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import (
     is_component_spec,
@@ -41,13 +41,13 @@ def validate_config(cfg: Config, earlier_problems: Optional[list] = None) -> Non
         checker.check_top_level(key, value)
     if checker.problems:
         raise ConfigError(checker.problems)
-    for key, runtime_key in RUNTIME_KEYS.items():
-        if runtime_key.default is not NO_DEFAULT:
-            cfg.setdefault(key, runtime_key.default)
+    for key, setting in SETTINGS.items():
+        if not setting.metadata["class_default"]:
+            cfg.setdefault(key, setting.default)
 
 
 def _import_custom_modules(cfg: Config, problems: list) -> None:
-    modules = cfg.get("custom_modules") or []
+    modules = cfg.settings.custom_modules or []
     for index, name in enumerate([modules] if isinstance(modules, str) else modules):
         where = f"{cfg.origin('custom_modules', index)}: custom_modules.{index}"
         try:
@@ -96,16 +96,16 @@ class _Checker:
     def check_top_level(self, key: str, value: Any) -> None:
         if key in self.classes:
             self.check_section(self.classes[key], value, (key,))
-        elif key in RUNTIME_KEYS:
-            if self.check_type(value, RUNTIME_KEYS[key].annotation, (key,)):
-                self.check_range(value, RUNTIME_KEYS[key], (key,))
+        elif key in SETTINGS:
+            if self.check_type(value, SETTINGS[key].type, (key,)):
+                self.check_range(key, value)
                 self.check_nested(value, (key,))
                 if key == "architecture":
                     self.check_class_name(value, (key,))
         elif key in UNUSED_KEYS:
             self.cfg.unused.append(key)
         else:
-            known = [*self.classes, *RUNTIME_KEYS]
+            known = [*self.classes, *SETTINGS]
             kind = "section" if str(key)[:1].isupper() else "key"
             hint = nearest_hint(key, known)
             allowed = "the registered classes and the keys listed by --print-config"
@@ -193,13 +193,13 @@ class _Checker:
                 if isinstance(element, dict) and is_component_spec(element):
                     self.check_spec(element, (*path, index), annotation)
 
-    def check_range(self, value: Any, key: RuntimeKey, path: tuple) -> None:
+    def check_range(self, key: str, value: Any) -> None:
+        low, high = (SETTINGS[key].metadata[bound] for bound in ("low", "high"))
         if value is None:
             return
-        too_low = key.low is not None and value < key.low
-        if too_low or (key.high is not None and value > key.high):
-            allowed = f"{key.low} or more" if key.high is None else f"{key.low} to {key.high}"
-            self.report(path, f"found {value!r}, allowed: {allowed}")
+        if (low is not None and value < low) or (high is not None and value > high):
+            allowed = f"{low} or more" if high is None else f"{low} to {high}"
+            self.report((key,), f"found {value!r}, allowed: {allowed}")
 
     def check_type(self, value: Any, annotation: Any, path: tuple) -> bool:
         if matches(value, annotation):

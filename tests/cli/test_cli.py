@@ -1,8 +1,13 @@
 """How the command line tools end."""
 
+import argparse
+import subprocess
+import sys
+
 import pytest
 
-from ppdet_lite.cli.tool import run_tool
+from ppdet_lite.cli.tool import named_as_options, run_tool
+from ppdet_lite.core.errors import UserError
 
 
 def test_a_missing_package_is_named_with_the_cure(capsys):
@@ -23,3 +28,39 @@ def test_a_missing_module_of_this_project_is_a_defect_with_its_traceback():
 
     with pytest.raises(ModuleNotFoundError):
         run_tool(main)
+
+
+@pytest.fixture
+def parser():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-c", "--config")
+    parser.add_argument("--input-size", "--input_size", type=int, default=0)
+    parser.add_argument("--enable_mkldnn", action="store_true")
+    parser.add_argument("--no-mkldnn", dest="enable_mkldnn", action="store_false")
+    parser.add_argument("-n", dest="count")
+    return parser
+
+
+def test_parameters_in_backquotes_become_options(parser):
+    text = "`input_size` 5: `config`, `enable_mkldnn`, `count`, `nobody`, `a b`"
+    assert named_as_options(text, parser) == (
+        "--input-size 5: --config, --enable_mkldnn, -n, `nobody`, `a b`"
+    )
+
+
+def test_an_error_of_the_user_names_the_option(parser, capsys, monkeypatch):
+    def main(args):
+        raise UserError(f"`input_size`: found {args.input_size}, allowed: 1 or more")
+
+    monkeypatch.setattr(sys, "argv", ["tool"])
+    with pytest.raises(SystemExit) as stop:
+        run_tool(main, parser)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: --input-size: found 0, allowed: 1 or more\n"
+
+
+def test_the_way_to_the_options_is_light():
+    """deploy/python/infer.py has it too, and its --help answers at once."""
+    code = "import sys, ppdet_lite.cli.tool; print({'paddle', 'numpy', 'yaml'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "set()\n", done.stderr

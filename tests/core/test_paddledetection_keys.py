@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.schema import RUNTIME_KEYS
+from ppdet_lite.core.settings import SETTINGS
 from ppdet_lite.core.workspace import get_class, load_config, parameters_of
 
 RUNTIME = """
@@ -217,7 +217,7 @@ def load(tmp_path):
 def test_key(case, load):
     name, key, content = CASES[case]
     cfg = load(content)
-    known = RUNTIME_KEYS if name is None else parameters_of(get_class(name))
+    known = SETTINGS if name is None else parameters_of(get_class(name))
     understood = key is None or key in known
     named = [entry for entry in cfg.unused if entry.split(".")[-1] == key]
     assert understood != bool(named)

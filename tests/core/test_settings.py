@@ -1,0 +1,35 @@
+"""The settings of a run: what a configuration says, and the defaults of what it does not."""
+
+import dataclasses
+
+import pytest
+
+from ppdet_lite.core.config import Config
+from ppdet_lite.core.settings import SETTINGS, RuntimeSettings
+from ppdet_lite.core.workspace import load_config, parameters_of, registered
+
+
+def test_a_configuration_built_in_python_has_them_as_well():
+    cfg = Config({"epoch": 3, "YOLOv3": {}, "seed": None})
+    assert cfg.settings == RuntimeSettings(epoch=3)
+    cfg["epoch"] = 4
+    assert (cfg.settings.epoch, cfg.settings.save_dir) == (4, "output")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        cfg.settings.epoch = 5
+
+
+def test_a_file_that_says_nothing_gets_the_defaults(tmp_path):
+    path = tmp_path / "c.yml"
+    path.write_text("log_iter: 5\n")
+    cfg = load_config(path)
+    assert cfg.settings == RuntimeSettings(log_iter=5)
+    assert cfg["worker_num"] == RuntimeSettings.worker_num
+    assert not {key for key in cfg if SETTINGS[key].metadata["class_default"]}
+
+
+def test_defaults_of_classes_stand_in_the_settings_as_well():
+    keys = [key for key, setting in SETTINGS.items() if setting.metadata["class_default"]]
+    for cls in (cls for cls in registered().values() if cls.__module__.startswith("ppdet_lite.")):
+        for key in set(keys) & set(getattr(cls, "__shared__", ())):
+            own = parameters_of(cls)[key].default
+            assert own is None or own == SETTINGS[key].default, (cls, key)
