@@ -56,7 +56,7 @@ class Run:
 
     def __init__(self, name: str, folder: Path):
         from ppdet_lite.core.workspace import load_config
-        from ppdet_lite.train.preflight import SINGLE_PROCESS
+        from ppdet_lite.device.ranks import SINGLE_PROCESS
         from ppdet_lite.train.run import build_trainer
 
         common = ["use_gpu=false", "worker_num=0", f"save_dir={folder}"]
@@ -95,7 +95,7 @@ class Run:
 
 def main(names: list, folder: Path) -> None:
     """The configurations `names` side by side; writes what came out, one file for each."""
-    from ppdet_lite.train.preflight import use_cpu_cores
+    from ppdet_lite.device.select import use_cpu_cores
 
     use_cpu_cores(1)  # sums are the same to the bit for the same number of threads only
     runs = {name: Run(name, folder) for name in names}

@@ -9,10 +9,10 @@ import paddle
 import pytest
 
 from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.device.ranks import Ranks
 from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
-from ppdet_lite.train.preflight import Ranks
 from ppdet_lite.train.run import _wants_sync_bn
 
 SMALL = ["width_mult=0.125", "use_gpu=false", "worker_num=0", "num_classes=2"]

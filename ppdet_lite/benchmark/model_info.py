@@ -27,7 +27,7 @@ import paddle
 from paddle import nn
 from paddle.vision.ops import DeformConv2D
 
-from ppdet_lite.evaluate.evaluator import evaluation_mode
+from ppdet_lite.modeling.modes import evaluation_mode
 
 _CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 _TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)

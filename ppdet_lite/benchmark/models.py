@@ -14,11 +14,11 @@ from ppdet_lite.benchmark.report import Network
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess
-from ppdet_lite.evaluate.evaluator import evaluation_mode
 from ppdet_lite.export.check import ExportMismatch, built_in_image
 from ppdet_lite.export.options import network_size, with_input_size
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.runtime.contract import (
     CONFIG_FILE,
     GRAPH_FILE,

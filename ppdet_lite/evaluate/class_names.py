@@ -4,7 +4,7 @@ from typing import NamedTuple, Optional, Sequence
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
-from ppdet_lite.train.preflight import check_class_order, check_dataset_against_config
+from ppdet_lite.evaluate.checks import check_class_order, check_dataset_against_config
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.checkpoint import read_meta
 

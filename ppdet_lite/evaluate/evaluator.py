@@ -9,17 +9,17 @@ import json
 import math
 import os
 import time
-from contextlib import contextmanager
-from typing import Iterator, Optional
+from typing import Optional
 
 import numpy as np
-import paddle
 import paddle.distributed as dist
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
+from ppdet_lite.device.ranks import current_ranks
+from ppdet_lite.device.select import normalizes_on_device
 from ppdet_lite.modeling.batch_inputs import PIXEL_MAP, as_tensors
-from ppdet_lite.train.preflight import normalizes_on_device
+from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
@@ -27,27 +27,6 @@ MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
 
 RESULTS_FILE = "bbox.json"
 _SECONDS_BETWEEN_LINES = 20.0
-
-
-@contextmanager
-def evaluation_mode(model) -> Iterator[None]:
-    """`model` in eval mode, without gradients; afterwards every layer is in the mode it had before.
-
-    Layer by layer, because frozen norm layers stay in eval mode while the rest of a model trains.
-    """
-    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
-    model.eval()
-    try:
-        with paddle.no_grad():
-            yield
-    finally:
-        for layer, training in modes:
-            layer.training = training
-
-
-def world_size() -> int:
-    """Number of processes that share the work; 1 unless paddle.distributed has been initialized."""
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def build_metric(cfg, dataset, classwise: bool = False):
@@ -131,14 +110,14 @@ class Evaluator:
                     f"{self.output_eval}: cannot be written ({error.strerror}); choose another "
                     "folder for the detections with -o output_eval=FOLDER or --output_eval FOLDER"
                 ) from error
-        size = world_size()
-        self.reader.world_size, self.reader.rank = size, dist.get_rank() if size > 1 else 0
+        ranks = current_ranks()
+        self.reader.rank, self.reader.world_size = ranks
         self.metric.reset()
         started = time.time()
         kept = []
         with evaluation_mode(model):
             for detections in self._detections(model):
-                if size > 1:
+                if ranks.world_size > 1:
                     kept.append(detections)
                 else:
                     self.metric.update(*detections)
@@ -147,7 +126,7 @@ class Evaluator:
         get_logger().info(
             "evaluated %d images in %.1f s: %.2f images/s", count, seconds, count / seconds
         )
-        if size > 1:
+        if ranks.world_size > 1:
             return self._gathered_results(kept)
         return self._finish()
 

@@ -9,11 +9,12 @@ import paddle
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
+from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.category_ids import resolve_category_ids
+from ppdet_lite.evaluate.checks import check_input_sizes
 from ppdet_lite.evaluate.class_names import resolve_class_names
-from ppdet_lite.evaluate.evaluator import evaluation_mode
 from ppdet_lite.evaluate.run import load_trained_model
-from ppdet_lite.train.preflight import check_input_sizes, prepare_device
+from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.visualize import detect_and_save, list_images
 
 
@@ -105,7 +106,7 @@ def run_inference(
         ImageError: images that cannot be read, named, after all others have been done.
     """
     paths, root = collect_images(infer_img, infer_dir, output_dir)
-    prepare_device(cfg)
+    prepare_device(cfg.get("use_gpu", True), cfg.get("cpu_threads"))
     predictor = Predictor.from_config(cfg)
     return detect_and_save(
         lambda images: [predictor(image) for image in images],

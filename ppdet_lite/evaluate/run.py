@@ -4,16 +4,12 @@ import os
 from typing import Optional
 
 from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.device.ranks import init_ranks
+from ppdet_lite.device.select import prepare_device
+from ppdet_lite.evaluate.checks import check_files, check_input_sizes, output_folder
 from ppdet_lite.evaluate.class_names import check_names_against_weights
 from ppdet_lite.evaluate.evaluator import RESULTS_FILE, Evaluator
 from ppdet_lite.modeling.build_detector import build_detector
-from ppdet_lite.train.preflight import (
-    check_files,
-    check_input_sizes,
-    init_ranks,
-    output_folder,
-    prepare_device,
-)
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.checkpoint import load_weights
 from ppdet_lite.weights.download import fetch_weights, is_url
@@ -43,7 +39,7 @@ def run_evaluation(
     if json_eval:
         evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
         return evaluator.results_of_json(os.path.join(folder, RESULTS_FILE))
-    prepare_device(cfg)
+    prepare_device(cfg.get("use_gpu", True), cfg.get("cpu_threads"))
     init_ranks()
     model, weights = load_trained_model(cfg)
     evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)

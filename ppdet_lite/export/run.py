@@ -41,7 +41,7 @@ from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
 from ppdet_lite.export.rewrite.winograd_conv import WinogradConv2D
 from ppdet_lite.export.runners import import_onnxruntime
 from ppdet_lite.runtime.contract import CONFIG_FILE, FORMAT_VERSION
-from ppdet_lite.train.interrupt import Interrupts
+from ppdet_lite.utils.interrupt import Interrupts
 from ppdet_lite.utils.logger import get_logger
 
 __all__ = ["ExportMismatch", "export_model"]

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 
+from ppdet_lite.device.ranks import true_anywhere
 from ppdet_lite.modeling.batch_inputs import POSITION_KEYS, as_tensors
-from ppdet_lite.train.interrupt import Interrupts
 from ppdet_lite.train.preflight import seed_step
 from ppdet_lite.train.state import TrainState
+from ppdet_lite.utils.interrupt import Interrupts
 
 
 class StepRecord(NamedTuple):
@@ -80,7 +81,8 @@ class Trainer:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the hooks have saved the state.
             UserError: what a hook found wrong.
         """
-        with Interrupts(self.state.ranks.world_size) as interrupts:
+        several = self.state.ranks.world_size > 1
+        with Interrupts(true_anywhere if several else None) as interrupts:
             try:
                 self._call("before_train")
                 while self.state.epoch < self.epochs:

@@ -13,6 +13,15 @@ from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.workspace import create, merge_config
 from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox
 from ppdet_lite.data.transforms.normalize import NormalizeImage
+from ppdet_lite.device.ranks import Ranks, barrier, init_ranks
+from ppdet_lite.device.select import normalizes_on_device, prepare_device
+from ppdet_lite.evaluate.checks import (
+    check_class_order,
+    check_dataset_against_config,
+    check_files,
+    check_input_sizes,
+    output_folder,
+)
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.train.ema import ModelEMA
@@ -24,21 +33,7 @@ from ppdet_lite.train.hooks.log import LogHook
 from ppdet_lite.train.hooks.vdl import VisualDLHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
-from ppdet_lite.train.preflight import (
-    Ranks,
-    barrier,
-    check_batches,
-    check_class_order,
-    check_dataset_against_config,
-    check_files,
-    check_input_sizes,
-    init_ranks,
-    normalizes_on_device,
-    output_folder,
-    prepare_device,
-    set_seed,
-    warn_of_last_epochs,
-)
+from ppdet_lite.train.preflight import check_batches, set_seed, warn_of_last_epochs
 from ppdet_lite.train.state import TrainState
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
 from ppdet_lite.weights.checkpoint import load_resume, load_weights, stem_of
@@ -75,7 +70,7 @@ def run_training(
         cfg = merge_config(cfg, {"amp": amp}, source="--amp")
     # Paddle says so for every batch norm layer; it is what everybody expects.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
-    device = prepare_device(cfg)
+    device = prepare_device(cfg.get("use_gpu", True), cfg.get("cpu_threads"))
     ranks = init_ranks()
     folder = output_folder(cfg)
     log_file = _open_log(folder)

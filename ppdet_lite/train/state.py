@@ -8,10 +8,10 @@ import paddle
 from paddle import distributed
 
 from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.device.ranks import SINGLE_PROCESS, Ranks
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.optimizer import optimizer_state, restore_optimizer_state
-from ppdet_lite.train.preflight import SINGLE_PROCESS, Ranks
 
 
 class TrainState:

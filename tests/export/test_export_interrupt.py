@@ -11,7 +11,7 @@ from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export import run as export
 from ppdet_lite.export.folder import part_beside
 from ppdet_lite.export.run import export_model
-from ppdet_lite.train.interrupt import Interrupts
+from ppdet_lite.utils.interrupt import Interrupts
 
 
 def send(number):
@@ -123,7 +123,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from ppdet_lite.export.folder import part_beside
-from ppdet_lite.train.interrupt import Interrupts
+from ppdet_lite.utils.interrupt import Interrupts
 with Interrupts() as interrupts, part_beside(Path(sys.argv[1]), interrupts.step) as part:
     (part / "model.json").write_text("half")
     (part / "tmp_traced").mkdir()

@@ -21,7 +21,8 @@ from ppdet_lite.train.hooks.hook import Hook
 from ppdet_lite.train.hooks.checkpoints import CheckpointHook
 from ppdet_lite.train.hooks.average import EMAHook
 from ppdet_lite.train.hooks.guard import GuardHook
-from ppdet_lite.train.preflight import init_ranks, set_seed
+from ppdet_lite.device.ranks import init_ranks
+from ppdet_lite.train.preflight import set_seed
 
 paddle.set_device("cpu")
 ranks = init_ranks()

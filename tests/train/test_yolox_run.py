@@ -5,8 +5,8 @@ import re
 import pytest
 
 from ppdet_lite.core.workspace import load_config
+from ppdet_lite.device.ranks import Ranks
 from ppdet_lite.modeling.detectors.yolox import YOLOX
-from ppdet_lite.train.preflight import Ranks
 from ppdet_lite.train.run import build_trainer, run_training
 from ppdet_lite.weights.checkpoint import load_resume
 

@@ -1,7 +1,7 @@
 """Ctrl-C (and a scheduler's SIGTERM) at moments that leave nothing half-done.
 
 The first signal is held back until the running step is complete; a second one ends the step at
-once. Outside a step a signal acts immediately, unless several processes train together: then all
+once. Outside a step a signal acts immediately, unless several processes work together: then all
 must agree, which they do at the end of a step.
 """
 
@@ -9,46 +9,46 @@ import contextlib
 import os
 import signal
 import threading
-
-import paddle
-from paddle import distributed
+from typing import Any, Callable, Iterator, Optional
 
 
 class Interrupts:
     """Signal handling of one run; use as a context around the loop.
 
     Args:
-        world_size: number of processes that train together.
+        agree: for several processes, each of which calls it at the end of every step: takes True
+            from a process that was asked to stop, returns True to all if one of them was. None for
+            a process that works alone.
 
     Attributes:
         forced: a second signal cut a step short, so the state is not worth saving.
     """
 
-    def __init__(self, world_size: int = 1):
-        self.world_size = world_size
+    def __init__(self, agree: Optional[Callable[[bool], bool]] = None):
         self.forced = False
+        self._agree = agree
         self._pending = False
         self._held = False
-        self._before = {}
+        self._before: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
     @property
     def asked(self) -> bool:
-        """Whether this process was asked to stop, in a step or outside of one."""
+        """True once this process was asked to stop, in a step or outside of one."""
         return self._pending
 
-    def _on_signal(self, number, _frame):
-        if self._held or self.world_size > 1:
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._held or self._agree is not None:
             if self._pending and number == signal.SIGINT:
                 self.forced = True
                 raise KeyboardInterrupt
@@ -61,7 +61,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def step(self):
+    def step(self) -> Iterator[None]:
         """Context of one step, of training for instance; raises KeyboardInterrupt at its end if
         asked to stop."""
         self._held = True
@@ -69,13 +69,5 @@ class Interrupts:
             yield
         finally:
             self._held = False
-        if self._agreed():
+        if self._agree(self._pending) if self._agree is not None else self._pending:
             raise KeyboardInterrupt
-
-    def _agreed(self) -> bool:
-        """Whether any process was asked to stop."""
-        if self.world_size == 1:
-            return self._pending
-        flag = paddle.to_tensor([int(self._pending)], dtype="int32")
-        distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
-        return bool(flag.item())

@@ -1,0 +1,1 @@
+"""The device a run computes on and the processes that share it."""

@@ -1,0 +1,51 @@
+"""The processes of one run, started by `python -m paddle.distributed.launch`."""
+
+import os
+from typing import NamedTuple
+
+import paddle
+from paddle import distributed
+
+
+class Ranks(NamedTuple):
+    """This process among those that work together."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+SINGLE_PROCESS = Ranks()
+
+
+def launched_processes() -> int:
+    """Number of processes that the launcher states; 1 without a launcher."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1") or 1)
+
+
+def init_ranks() -> Ranks:
+    """Joins the other processes, if a launcher started several."""
+    if launched_processes() <= 1:
+        return SINGLE_PROCESS
+    if not distributed.is_initialized():
+        distributed.init_parallel_env()
+    return current_ranks()
+
+
+def current_ranks() -> Ranks:
+    """This process among those that `init_ranks` joined."""
+    if not distributed.is_initialized():
+        return SINGLE_PROCESS
+    return Ranks(distributed.get_rank(), distributed.get_world_size())
+
+
+def barrier(ranks: Ranks) -> None:
+    """Waits until every process is here."""
+    if ranks.world_size > 1:
+        distributed.barrier()
+
+
+def true_anywhere(flag: bool) -> bool:
+    """True in every process if `flag` is true in one of them; all must call it."""
+    total = paddle.to_tensor([int(flag)], dtype="int32")
+    distributed.all_reduce(total, op=distributed.ReduceOp.MAX)
+    return bool(total.item())

@@ -1,0 +1,95 @@
+"""Checks before any image is read: that data, configuration and model agree."""
+
+import os
+
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.sources.label_lists import compare_class_names
+from ppdet_lite.utils.logger import get_logger
+
+_NAMES_SHOWN = 10
+_FILES_SHOWN = 3
+
+
+def check_dataset_against_config(cfg, dataset) -> None:
+    """Compares the number of classes of the data with `num_classes`.
+
+    Raises:
+        DataError: they differ; names the classes and the override that fixes it.
+    """
+    names = list(dataset.class_names)
+    if len(names) == cfg.num_classes:
+        return
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    raise DataError(
+        f"{name_of(dataset)} has {len(names)} classes ({shown}) but num_classes is "
+        f"{cfg.num_classes} ({cfg.origin('num_classes')}). Use -o num_classes={len(names)} or "
+        f"point the config at the data it was made for."
+    )
+
+
+def check_class_order(train_dataset, eval_dataset) -> None:
+    """Class i must be the same thing in both data sets.
+
+    Each numbers its classes in the order of its own file, as in PaddleDetection, where another
+    order permutes the classes without a word.
+
+    Raises:
+        DataError: names or order differ; says where.
+    """
+    what = compare_class_names(train_dataset.class_names, eval_dataset.class_names)
+    if what:
+        raise DataError(f"{name_of(train_dataset)} and {name_of(eval_dataset)} {what}.")
+
+
+def check_input_sizes(reader, model) -> None:
+    """Every size the reader makes must be a multiple of the model's largest stride, because the
+    maps of its levels are joined after upsampling.
+
+    Raises:
+        ConfigError: names the key, the sizes and the nearest ones that work.
+    """
+    stride = getattr(model, "largest_stride", 1)
+    key, sizes = reader.input_sizes()
+    bad = [size for size in sizes if size[0] % stride or size[1] % stride]
+    if bad:
+        nearest = [max(stride, round(side / stride) * stride) for side in bad[0]]
+        found = ", ".join(f"{height} x {width}" for height, width in bad)
+        raise ConfigError(
+            f"{key}: found {found} (height x width), allowed: multiples of {stride}, for instance "
+            f"{nearest[0]} x {nearest[1]}"
+        )
+
+
+def check_files(dataset, allowed_share: float = 0.0) -> None:
+    """Looks for images that are not there, so that hours of work do not end at one of them.
+
+    Args:
+        allowed_share: up to this share of missing images there is only a warning, because the
+            reader leaves them out.
+
+    Raises:
+        DataError: more are missing; names the first.
+    """
+    if not hasattr(dataset, "missing_files"):  # a user's own data set
+        return
+    missing = dataset.missing_files(limit=len(dataset))
+    if not missing:
+        return
+    more = f" and {len(missing) - _FILES_SHOWN} more" if len(missing) > _FILES_SHOWN else ""
+    what = (
+        f"{name_of(dataset)}: {len(missing)} of {len(dataset)} images do not exist: "
+        f"{', '.join(missing[:_FILES_SHOWN])}{more}."
+    )
+    if len(missing) > allowed_share * len(dataset):
+        raise DataError(f"{what} Correct image_dir or dataset_dir, or the annotations.")
+    get_logger().warning("%s They are left out.", what)
+
+
+def name_of(dataset) -> str:
+    """The name of a data set in messages."""
+    return str(getattr(dataset, "name", type(dataset).__name__))
+
+
+def output_folder(cfg) -> str:
+    """`save_dir/<config name>`; a `~` is the home folder, which shells leave alone after `key=`."""
+    return os.path.join(os.path.expanduser(cfg.get("save_dir", "output")), cfg.name)

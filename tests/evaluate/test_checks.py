@@ -1,0 +1,67 @@
+"""Data that does not fit the configuration is found before any work."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from ppdet_lite.core.config import Config
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.evaluate.checks import (
+    check_class_order,
+    check_dataset_against_config,
+    check_files,
+    output_folder,
+)
+
+
+class _Data(SimpleNamespace):
+    def __len__(self):
+        return self.length
+
+
+def data(names, name="train.json"):
+    return _Data(class_names=names, name=name, length=3)
+
+
+def test_number_of_classes():
+    cfg = Config({"num_classes": 80})
+    check_dataset_against_config(Config({"num_classes": 2}), data(["a", "b"]))
+    with pytest.raises(DataError) as error:
+        check_dataset_against_config(cfg, data(["cat", "dog", "owl"]))
+    text = str(error.value)
+    assert "train.json has 3 classes (cat, dog, owl) but num_classes is 80" in text
+    assert "-o num_classes=3" in text
+
+
+def test_class_order():
+    check_class_order(data(["a", "b"]), data(["a", "b"]))
+    with pytest.raises(DataError, match="another order: class 1 is 'b' in one and 'c' in the"):
+        check_class_order(data(["a", "b", "c"]), data(["a", "c", "b"], "val.json"))
+    with pytest.raises(DataError, match="train.json and val.json have different classes: only in "):
+        check_class_order(data(["a", "b"]), data(["a", "c"], "val.json"))
+
+
+def test_images_that_are_not_there(capsys):
+    paths = [f"photos/{number}.jpg" for number in range(5)]
+    photos = data(["cell"], name="cells.json")
+    photos.length, photos.missing_files = 100, lambda limit: paths[:limit]
+    with pytest.raises(DataError) as error:
+        check_files(photos)
+    expected = (
+        "cells.json: 5 of 100 images do not exist: photos/0.jpg, photos/1.jpg, photos/2.jpg and "
+        "2 more."
+    )
+    assert str(error.value).startswith(expected)
+    check_files(photos, allowed_share=0.05)
+    assert expected + " They are left out." in capsys.readouterr().err
+    with pytest.raises(DataError):
+        check_files(photos, allowed_share=0.04)
+    photos.missing_files = lambda limit: []
+    check_files(photos)
+    check_files(SimpleNamespace())
+
+
+def test_the_home_folder_may_be_abbreviated(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert output_folder(Config({"save_dir": "~/runs"})) == str(tmp_path / "runs" / "config")
+    assert output_folder(Config({})) == "output/config"
