@@ -3,42 +3,9 @@
 import os
 
 from ppdet_lite.core.errors import ConfigError, DataError
-from ppdet_lite.data.sources.label_lists import compare_class_names
 from ppdet_lite.utils.logger import get_logger
 
-_NAMES_SHOWN = 10
 _FILES_SHOWN = 3
-
-
-def check_dataset_against_config(cfg, dataset) -> None:
-    """Compares the number of classes of the data with `num_classes`.
-
-    Raises:
-        DataError: they differ; names the classes and the override that fixes it.
-    """
-    names = list(dataset.class_names)
-    if len(names) == cfg.num_classes:
-        return
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
-    raise DataError(
-        f"{name_of(dataset)} has {len(names)} classes ({shown}) but num_classes is "
-        f"{cfg.num_classes} ({cfg.origin('num_classes')}). Use -o num_classes={len(names)} or "
-        f"point the config at the data it was made for."
-    )
-
-
-def check_class_order(train_dataset, eval_dataset) -> None:
-    """Class i must be the same thing in both data sets.
-
-    Each numbers its classes in the order of its own file, as in PaddleDetection, where another
-    order permutes the classes without a word.
-
-    Raises:
-        DataError: names or order differ; says where.
-    """
-    what = compare_class_names(train_dataset.class_names, eval_dataset.class_names)
-    if what:
-        raise DataError(f"{name_of(train_dataset)} and {name_of(eval_dataset)} {what}.")
 
 
 def check_input_sizes(reader, model) -> None:

@@ -10,10 +10,9 @@ from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.device.select import prepare_device
-from ppdet_lite.evaluate.category_ids import resolve_category_ids
 from ppdet_lite.evaluate.checks import check_input_sizes
-from ppdet_lite.evaluate.class_names import resolve_class_names
-from ppdet_lite.evaluate.run import load_trained_model
+from ppdet_lite.evaluate.classes import classes_of_model
+from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.visualize import detect_and_save, list_images
 
@@ -47,9 +46,7 @@ class Predictor:
         reader = create("TestReader", cfg)
         check_input_sizes(reader, model)
         preprocess = Preprocess(reader.preprocess_config())
-        class_names = resolve_class_names(cfg, weights)
-        category_ids = resolve_category_ids(cfg, weights, class_names)
-        return cls(model, preprocess, class_names, category_ids)
+        return cls(model, preprocess, *classes_of_model(cfg, weights))
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> detections float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels."""

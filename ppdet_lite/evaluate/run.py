@@ -3,16 +3,12 @@
 import os
 from typing import Optional
 
-from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.device.ranks import init_ranks
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.checks import check_files, check_input_sizes, output_folder
-from ppdet_lite.evaluate.class_names import check_names_against_weights
+from ppdet_lite.evaluate.classes import check_classes_of_weights
 from ppdet_lite.evaluate.evaluator import RESULTS_FILE, Evaluator
-from ppdet_lite.modeling.build_detector import build_detector
-from ppdet_lite.utils.logger import get_logger
-from ppdet_lite.weights.checkpoint import load_weights
-from ppdet_lite.weights.download import fetch_weights, is_url
+from ppdet_lite.evaluate.trained_model import load_trained_model
 
 
 def run_evaluation(
@@ -43,36 +39,7 @@ def run_evaluation(
     init_ranks()
     model, weights = load_trained_model(cfg)
     evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
-    check_names_against_weights(cfg, weights, evaluator.dataset)
+    check_classes_of_weights(cfg, weights, evaluator.dataset)
     check_files(evaluator.dataset)
     check_input_sizes(evaluator.reader, model)
     return evaluator.run(model)
-
-
-def load_trained_model(cfg):
-    """The model of `cfg` in eval mode with `cfg.weights` in it, and the path of the weights.
-
-    Raises:
-        CheckpointError: no weights are given, or they do not fill this model.
-    """
-    weights = cfg.get("weights")
-    if not weights:
-        raise CheckpointError(
-            f"no weights: give them with -o weights=output/{cfg.name}/best_model (a path or URL)"
-        )
-    if is_url(weights):
-        weights = fetch_weights(weights)
-    model = build_detector(cfg)
-    partial = bool(cfg.get("allow_partial_weights", False))
-    report = load_weights(model, weights, partial)
-    if (report.missing or report.mismatched) and not partial:
-        raise CheckpointError(
-            "\n".join(report.lines())
-            + "\nLayers that are not in the file would be random. Use the configuration the "
-            "weights were trained with (num_classes included); -o allow_partial_weights=true goes "
-            "on all the same."
-        )
-    for line in report.lines():
-        get_logger().info("%s", line)
-    model.eval()
-    return model, weights

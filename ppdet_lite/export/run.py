@@ -16,9 +16,8 @@ import yaml
 from paddle import nn
 
 from ppdet_lite.core.workspace import create
-from ppdet_lite.evaluate.category_ids import resolve_category_ids
-from ppdet_lite.evaluate.class_names import resolve_class_names
-from ppdet_lite.evaluate.run import load_trained_model
+from ppdet_lite.evaluate.classes import classes_of_model
+from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.export.check import (
     ExportMismatch,
     check_outputs,
@@ -155,12 +154,12 @@ def describe_export(
     """The content of infer_cfg.yml: PaddleDetection's keys first, then this project's own.
 
     `image_shape` is [3, -1, -1] and `batch_size` -1 where the graph takes any. `category_ids` is
-    there where categories of COCO results are known; see `resolve_category_ids`.
+    there where categories of COCO results are known; see `classes_of_model`.
     """
     nms, decode = model.post_process.nms, model.post_process.decode
     arch = _ARCH_OF.get(cfg.architecture, cfg.architecture)
     height, width = options.input_hw or (-1, -1)
-    class_names = resolve_class_names(cfg, weights)
+    class_names, category_ids = classes_of_model(cfg, weights)
     preprocess = steps_of_all_releases(preprocess)
     if options.input_hw is not None:  # the list must not contradict the graph
         preprocess = with_input_size(preprocess, height, width)
@@ -183,7 +182,6 @@ def describe_export(
         "Decode": {"name": type(decode).__name__, "conf_thresh": decode.conf_thresh},
         "paddle_version": paddle.__version__,
     }
-    category_ids = resolve_category_ids(cfg, weights, class_names)
     if category_ids is not None:
         description["category_ids"] = category_ids
     if "onnx" in options.formats:

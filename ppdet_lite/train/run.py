@@ -16,12 +16,12 @@ from ppdet_lite.data.transforms.normalize import NormalizeImage
 from ppdet_lite.device.ranks import Ranks, barrier, init_ranks
 from ppdet_lite.device.select import normalizes_on_device, prepare_device
 from ppdet_lite.evaluate.checks import (
-    check_class_order,
-    check_dataset_against_config,
     check_files,
     check_input_sizes,
+    name_of,
     output_folder,
 )
+from ppdet_lite.evaluate.classes import check_class_count, check_class_order
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.train.ema import ModelEMA
@@ -173,7 +173,7 @@ def _checked_evaluator(cfg, dataset, evaluate: bool):
 
     Returns None without `evaluate`.
     """
-    check_dataset_against_config(cfg, dataset)
+    check_class_count(cfg, dataset)
     if not evaluate:
         return None
     if cfg.get("EvalDataset") is None:
@@ -181,7 +181,7 @@ def _checked_evaluator(cfg, dataset, evaluate: bool):
     from ppdet_lite.evaluate.evaluator import Evaluator  # training alone needs no metric packages
 
     eval_dataset = create("EvalDataset", cfg)
-    check_class_order(dataset, eval_dataset)
+    check_class_order(name_of(dataset), dataset.class_names, eval_dataset)
     check_files(eval_dataset)
     return Evaluator(cfg, dataset=eval_dataset)
 

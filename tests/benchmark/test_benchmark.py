@@ -151,7 +151,7 @@ def test_random_weights_let_few_candidates_through(small_config, tmp_path):
     cfg = load_config(small_config)
     note = models._random_weights(cfg, tmp_path, (96, 128))
     assert note.startswith("random weights, objectness lowered until 0.")
-    from ppdet_lite.evaluate.run import load_trained_model
+    from ppdet_lite.evaluate.trained_model import load_trained_model
 
     model, weights = load_trained_model(cfg)
     assert weights == str(tmp_path / "random.pdparams")

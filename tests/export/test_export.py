@@ -12,7 +12,7 @@ import yaml
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
-from ppdet_lite.evaluate.run import load_trained_model
+from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.export import check as export_check
 from ppdet_lite.export import run as export
 from ppdet_lite.export.check import (
@@ -343,7 +343,7 @@ def test_weights_must_be_given(small_config, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         export_model(load_config(small_config, ["weights=null"]), tmp_path)
     assert str(caught.value) == (
-        "no weights: give them with -o weights=output/small/best_model (a path or URL)"
+        "no weights: set weights=output/small/best_model (a path or a URL)"
     )
 
 

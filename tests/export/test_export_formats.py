@@ -11,7 +11,7 @@ import yaml
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
-from ppdet_lite.evaluate.run import load_trained_model
+from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.export import run as export
 from ppdet_lite.export import runners as export_runners
 from ppdet_lite.export.check import (

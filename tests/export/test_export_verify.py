@@ -13,7 +13,7 @@ import yaml
 
 from ppdet_lite.cli.tool import run_tool
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.evaluate.run import load_trained_model
+from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.export import check as export_check
 from ppdet_lite.export import run as export
 from ppdet_lite.export.check import ExportMismatch, built_in_image, verify_export

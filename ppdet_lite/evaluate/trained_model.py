@@ -1,0 +1,36 @@
+"""The model of a configuration with its trained weights."""
+
+from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.utils.logger import get_logger
+from ppdet_lite.weights.download import fetch_weights, is_url
+from ppdet_lite.weights.load import load_weights
+
+
+def load_trained_model(cfg):
+    """The model of `cfg` in eval mode with `cfg.weights` in it, and the path of the weights.
+
+    Raises:
+        CheckpointError: no weights are given, or they do not fill this model.
+    """
+    weights = cfg.get("weights")
+    if not weights:
+        raise CheckpointError(
+            f"no weights: set weights=output/{cfg.name}/best_model (a path or a URL)"
+        )
+    if is_url(weights):
+        weights = fetch_weights(weights)
+    model = build_detector(cfg)
+    partial = bool(cfg.get("allow_partial_weights", False))
+    report = load_weights(model, weights, partial)
+    if (report.missing or report.mismatched) and not partial:
+        raise CheckpointError(
+            "\n".join(report.lines())
+            + "\nLayers that are not in the file would be random. Use the configuration the "
+            "weights were trained with (num_classes included); allow_partial_weights=true goes on "
+            "all the same."
+        )
+    for line in report.lines():
+        get_logger().info("%s", line)
+    model.eval()
+    return model, weights
