@@ -91,13 +91,14 @@ def test_e_builds_what_the_released_recipe_builds():
         model = create(cfg.architecture, cfg)
         loss = model.yolo_head.loss
         reader = create("TrainReader", cfg)
+        target = reader.batch_transforms[-1]
         terms = (loss, loss.iou_loss, loss.iou_aware_loss)
         described.append(
             {
                 "weights": {key: tuple(v.shape) for key, v in model.state_dict().items()},
                 "levels": model.yolo_head.levels,
                 "losses": [(type(term), settings(term)) for term in terms],
-                "targets": (reader.plan.target.anchors.tolist(), settings(reader.plan.target)),
+                "targets": (target.anchors.tolist(), settings(target)),
                 "nms": model.post_process.nms.arguments,
                 "preprocess": create("EvalReader", cfg).preprocess_config(),
             }

@@ -287,7 +287,7 @@ def test_a_file_of_paddledetection_loads_as_it_is_and_builds_the_same_model(tmp_
                 "weights": {key: tuple(v.shape) for key, v in model.state_dict().items()},
                 "levels": model.yolo_head.levels,
                 "nms": model.post_process.nms.arguments,
-                "target": vars(create("TrainReader", cfg).plan.target)["anchors"].tolist(),
+                "target": create("TrainReader", cfg).batch_transforms[-1].anchors.tolist(),
                 "preprocess": create("TestReader", cfg).preprocess_config(),
             }
         )

@@ -182,7 +182,7 @@ class BatchBuilder:
             if key in left_out:
                 continue
             values = [np.asarray(sample[key]) for sample in samples]
-            if key in _GROUND_TRUTH and not (self.collate_batch or self.plan.pads_boxes):
+            if key in _GROUND_TRUTH and not (self.collate_batch or self.plan.pads_objects):
                 fields[key] = values  # also where lengths happen to be equal: always one type
             elif len({value.shape for value in values}) == 1:
                 fields[key] = np.stack(values)
@@ -204,7 +204,7 @@ class BatchBuilder:
         """Render all images into one array, see `__call__` and `RawBatch.image`."""
         if samples[0].get("image") is None:
             raise ConfigError("sample_transforms: Decode is missing; the samples have no images")
-        images = [sample["image"] for sample in samples]
+        images = [self._lazy(sample["image"]) for sample in samples]
         if not isinstance(images[0], LazyImage):
             floats = np.stack([image.astype(np.float32, copy=False) for image in images])
             if self.plan.permuted_early:
@@ -228,6 +228,11 @@ class BatchBuilder:
         for image, out in zip(images, result):
             image.render(out)
         return result
+
+    def _lazy(self, image):
+        """Pixels that a transform has left as an array are lazy again; floats stay as they are."""
+        is_pixels = isinstance(image, np.ndarray) and image.dtype == np.uint8
+        return LazyImage(image) if is_pixels and not self.plan.permuted_early else image
 
     def _normalized(self, images: list[LazyImage], out: np.ndarray) -> np.ndarray:
         """One image after the other goes all the way, while its pixels are in the cache."""
@@ -258,6 +263,6 @@ def finish_batch(
             for pixels, out in zip(raw.image, image):
                 plan.normalizer(pixels, out)
     batch = {"image": image, **more, **raw.fields}
-    if plan.target is not None and "gt_bbox" in batch:
-        plan.target.finish(batch, size_hw, memory)
+    for step in plan.deferred:
+        step.finish(batch, size_hw, memory)
     return batch

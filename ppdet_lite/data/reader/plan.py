@@ -1,29 +1,22 @@
 """A reader's transform lists, sorted into who does what.
 
-The entries run in the order of the YAML. This project's transforms only describe what happens to
-the image; `NormalizeImage`, `Permute` and a last `Gt2YoloTarget` are left for the whole batch.
-Any other entry is a user's own: before it the image is rendered to an array, after it the list
-goes on lazily from that array. What can no longer be left for the batch then, because a user's
-entry comes later, is done on the spot.
+The entries run in the order of the YAML. Those that derive from `Transform` only describe what
+happens to the image; some are left for the whole batch (see `Transform.defers_to_batch`). Before
+any other entry the image is rendered to an array, after it the list goes on lazily from that array.
+What can no longer be left for the batch then, because such an entry comes later, is done on the
+spot.
 """
 
 import functools
 import random
-from typing import Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.transforms.box_formats import PadBox
-from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
-from ppdet_lite.data.transforms.pad import Pad, PadResize
-from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
-from ppdet_lite.data.transforms.transform import Context, Transform
-from ppdet_lite.data.transforms.yolo_targets import Gt2YoloTarget
-
-_PIXEL_ENDINGS = (NormalizeImage, Permute)
+from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform
 
 
 class Plan:
@@ -31,62 +24,52 @@ class Plan:
 
     Attributes:
         sample_steps, batch_steps: what a worker runs per sample and per batch.
+        deferred: what is left for the finished batch.
         normalizer: for the uint8 pixels of the finished batch.
-        target: the `Gt2YoloTarget` that runs on the finished batch, None without.
-        pads_boxes: whether `PadBox` gives all images the same number of objects.
+        sizes: of the images in a batch; None when the lists do not fix them.
+        pads_objects: all images of a batch have the same number of objects.
         rendered_by: names of the entries that make images be rendered early.
+
+    Raises:
+        ConfigError: an entry that cannot work on what the one before it makes; its key starts with
+            the list that it stands in.
     """
 
-    def __init__(self, sample_transforms, batch_transforms):
+    def __init__(self, sample_transforms: Sequence[Any], batch_transforms: Sequence[Any]):
         entries = [*sample_transforms, *batch_transforms]
         own = [index for index, entry in enumerate(entries) if not isinstance(entry, Transform)]
         self.rendered_by = [type(entries[index]).__name__ for index in own]
-        self.pads_boxes = any(isinstance(entry, PadBox) for entry in entries)
+        self.pads_objects = any(getattr(entry, "pads_objects", False) for entry in entries)
         after = own[-1] + 1 if own else 0
-        postponed = set()
-        for index in range(len(entries) - 1, after - 1, -1):
-            rest_is_pixels = all(isinstance(e, _PIXEL_ENDINGS) for e in entries[index + 1 :])
-            is_last_target = isinstance(entries[index], Gt2YoloTarget) and rest_is_pixels
-            if isinstance(entries[index], _PIXEL_ENDINGS) or is_last_target:
-                postponed.add(index)
+        waits = {
+            index
+            for index in range(after, len(entries))
+            if entries[index].defers_to_batch(entries[index + 1 :])
+        }
         count = len(sample_transforms)
-        kept = [(index, entry) for index, entry in enumerate(entries) if index not in postponed]
+        kept = [(index, entry) for index, entry in enumerate(entries) if index not in waits]
         self.sample_steps = [entry for index, entry in kept if index < count]
         self.batch_steps = [entry for index, entry in kept if index >= count]
-        done_early = [e for _, e in kept if isinstance(e, _PIXEL_ENDINGS)]
-        self.normalized_early = any(isinstance(e, NormalizeImage) for e in done_early)
-        self.permuted_early = any(isinstance(e, Permute) for e in done_early)
-        self.normalizer = Normalizer.identity()
-        self.target = None
-        for index in sorted(postponed):
-            if isinstance(entries[index], NormalizeImage):
-                self.normalizer = entries[index].normalizer
-            elif isinstance(entries[index], Gt2YoloTarget):
-                self.target = entries[index]
-
-    def final_resize(self) -> Optional[Transform]:
-        """The step that decides about the size of the images in a batch, with its `sizes`; None
-        without one and when a user's own entry, or padding to no fixed size, comes later.
-        """
-        for step in reversed([*self.sample_steps, *self.batch_steps]):
-            if isinstance(step, (BatchRandomResize, Resize, PadResize)):
-                return step
-            if isinstance(step, Pad):
-                return step if step.sizes else None
-            if not isinstance(step, Transform):
-                return None
-        return None
+        self.deferred = [entries[index] for index in sorted(waits)]
+        early = [entry for _, entry in kept if isinstance(entry, Transform)]
+        self.normalized_early = any(entry.normalizer is not None for entry in early)
+        self.permuted_early = any(entry.channels_first for entry in early)
+        normalizers = [entry.normalizer for entry in self.deferred if entry.normalizer is not None]
+        self.normalizer = normalizers[-1] if normalizers else Normalizer.identity()
+        self.sizes = _final_sizes(
+            {"sample_transforms": sample_transforms, "batch_transforms": batch_transforms}
+        )
 
     def largest_pixels(self) -> Optional[int]:
         """Pixels of the largest image in a batch, None when the lists do not fix it."""
-        step = self.final_resize()
-        return None if step is None else max(height * width for height, width in step.sizes)
+        return max(self._areas()) if self.sizes else None
 
     def largest_to_smallest(self) -> float:
         """Pixels of the largest image in a batch : pixels of the smallest; 1 when unknown."""
-        step = self.final_resize()
-        areas = [1] if step is None else [height * width for height, width in step.sizes]
-        return max(areas) / min(areas)
+        return max(self._areas()) / min(self._areas()) if self.sizes else 1.0
+
+    def _areas(self) -> list[int]:
+        return [height * width for height, width in self.sizes.all_hw] if self.sizes else []
 
     def run_sample(
         self, sample: dict, context: Context, steps, make_partner=None, mixing=frozenset()
@@ -99,7 +82,7 @@ class Plan:
         """
         for number, step in enumerate(steps):
             context.partner = None
-            if getattr(step, "switched_by", Transform.switched_by) in mixing:
+            if make_partner is not None and _mixes(step, mixing):
                 context.partner = functools.partial(make_partner, number)
             try:
                 sample = self._run_step(step, sample, context)
@@ -147,6 +130,29 @@ class Plan:
 
     def _is_finished(self, image: np.ndarray) -> bool:
         return self.normalized_early and image.dtype != np.uint8
+
+
+def _final_sizes(groups: dict[str, Sequence[Any]]) -> Optional[ImageSizes]:
+    """The sizes of images after all entries, with the list's name in front of `set_by`."""
+    sizes = None
+    for group, entries in groups.items():
+        for index, entry in enumerate(entries):
+            before = sizes
+            try:
+                sizes = entry.output_sizes(before) if isinstance(entry, Transform) else None
+            except ConfigError as error:
+                key = f"{group}.{index}.{type(entry).__name__}"
+                raise ConfigError([f"{key}.{problem}" for problem in error.problems]) from error
+            if sizes is not None and sizes is not before:
+                sizes = sizes._replace(set_by=f"{group}.{sizes.set_by}")
+    return sizes
+
+
+def _mixes(step: Any, mixing: frozenset[str]) -> bool:
+    """True if a step gets partners while the settings `mixing` are on."""
+    if not isinstance(step, Transform):  # PaddleDetection's only setting of this kind
+        return getattr(step, "switched_by", "mixup_epoch") in mixing
+    return step.needs_partner and (step.switched_by is None or step.switched_by in mixing)
 
 
 def _rendered(sample: dict) -> dict:

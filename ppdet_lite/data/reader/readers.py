@@ -19,9 +19,8 @@ from ppdet_lite.data.pixels.memory import RecycledArrays
 from ppdet_lite.data.reader.batch import BatchBuilder, RawBatch, finish_batch
 from ppdet_lite.data.reader.order import epoch_order, evaluation_batches, training_batches
 from ppdet_lite.data.reader.plan import Plan
-from ppdet_lite.data.reader.transform_checks import check_sheets
 from ppdet_lite.data.reader.workers import WorkerPool, can_fork
-from ppdet_lite.data.transforms.transform import Transform
+from ppdet_lite.data.transforms.transform import Transform, cannot_be_exported
 
 logger = logging.getLogger("ppdet_lite.reader")
 
@@ -74,7 +73,6 @@ class Reader:
         name = type(self).__name__
         self.sample_transforms = create_list(sample_transforms, None, (name, "sample_transforms"))
         self.batch_transforms = create_list(batch_transforms, None, (name, "batch_transforms"))
-        check_sheets(self.sample_transforms, self.batch_transforms)
         self.plan = Plan(self.sample_transforms, self.batch_transforms)
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -196,13 +194,10 @@ class Reader:
 
         No sizes where the transforms do not fix them.
         """
-        step = self.plan.final_resize()
-        if step is None or step.keep_ratio:
+        sizes = self.plan.sizes
+        if sizes is None or sizes.keep_ratio:
             return "", ()
-        per_batch = any(step is entry for entry in self.batch_transforms)
-        group = "batch_transforms" if per_batch else "sample_transforms"
-        key = getattr(step, "size_key", "target_size")
-        return f"{type(self).__name__}.{group}.{type(step).__name__}.{key}", step.sizes
+        return f"{type(self).__name__}.{sizes.set_by}", sizes.all_hw
 
     def preprocess_config(self) -> list[dict]:
         """The `Preprocess` list of infer_cfg.yml: how deployment prepares an image.
@@ -218,16 +213,13 @@ class Reader:
             )
         result = []
         for entry in self.sample_transforms + self.batch_transforms:
-            name = type(entry).__name__
-            if name == "Decode":
-                continue
-            settings = getattr(entry, "export_settings", lambda: None)()
-            if settings is None:
-                raise ConfigError(
-                    f"{type(self).__name__}: {name} cannot be exported; deployment knows Resize, "
-                    "Pad, NormalizeImage and Permute"
-                )
-            result.append({"type": name, **settings})
+            try:
+                is_known = isinstance(entry, Transform)
+                step = entry.export_step() if is_known else cannot_be_exported(entry)
+            except ConfigError as error:
+                raise ConfigError(f"{type(self).__name__}: {error}") from error
+            if step is not None:
+                result.append(step)
         return result
 
     def _builder(self, epoch: int) -> BatchBuilder:

@@ -14,6 +14,8 @@ from ppdet_lite.ops.boxes_np import xyxy_to_cxcywh
 class NormalizeBox(Transform):
     """Boxes from pixels to fractions of the image's width and height."""
 
+    keeps_size = True
+
     def __init__(self):
         pass
 
@@ -29,6 +31,9 @@ class PadBox(Transform):
 
     (PaddleDetection drops them in silence.)
     """
+
+    keeps_size = True
+    pads_objects = True
 
     def __init__(self, num_max_boxes: int = 50):
         if num_max_boxes < 1:
@@ -56,6 +61,8 @@ class PadBox(Transform):
 @register
 class BboxXYXY2XYWH(Transform):
     """Boxes from corners to center and size."""
+
+    keeps_size = True
 
     def __init__(self):
         pass

@@ -45,6 +45,9 @@ class Decode(Transform):
         sample["scale_factor"] = np.ones(2, np.float32)
         return sample
 
+    def export_step(self) -> None:
+        """Deployment decodes by itself."""
+
     def _read(self, sample: dict, content: Optional[bytes], context: Context):
         """The source of the pixels (see `pixel_source`), from the reader's cache if it has one."""
         name = str(sample.get("im_file", "image given as bytes"))

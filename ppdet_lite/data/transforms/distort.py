@@ -28,6 +28,8 @@ class RandomDistort(Transform):
         prob: probability that anything happens.
     """
 
+    keeps_size = True
+
     def __init__(
         self,
         hue: Sequence[float] = (-18, 18, 0.5),

@@ -69,6 +69,8 @@ class RandomExpand(Transform):
 class RandomFlip(Transform):
     """Mirror the image left-right with probability `prob`."""
 
+    keeps_size = True
+
     def __init__(self, prob: float = 0.5):
         self.prob = checked_probability(prob, "prob")
 

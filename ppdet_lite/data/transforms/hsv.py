@@ -52,6 +52,8 @@ class AugmentHSV(Transform):
             or none.
     """
 
+    keeps_size = True
+
     def __init__(
         self,
         fraction: float = 0.5,

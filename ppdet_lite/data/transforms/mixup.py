@@ -21,6 +21,9 @@ class Mixup(Transform):
     The reader hands out partners while epoch < mixup_epoch.
     """
 
+    needs_partner = True
+    switched_by = "mixup_epoch"
+
     def __init__(self, alpha: float = 1.5, beta: float = 1.5):
         if alpha <= 0 or beta <= 0:
             raise ConfigError(f"alpha and beta must be above 0, found {alpha} and {beta}")

@@ -82,6 +82,7 @@ class Mosaic(Transform):
         mixup_scale: [lower, upper] of the fifth image's scale, relative to the fitted size.
     """
 
+    needs_partner = True
     switched_by = "mosaic_epoch"
 
     def __init__(

@@ -31,6 +31,8 @@ class NormalizeImage(Transform):
         norm_type: "mean_std", or "none" to leave out mean and std.
     """
 
+    keeps_size = True
+
     def __init__(
         self,
         mean: Sequence[float] = IMAGENET_MEAN,
@@ -50,13 +52,19 @@ class NormalizeImage(Transform):
         """uint8 [H, W, 3] -> float32 [H, W, 3]."""
         return {**sample, "image": self.normalizer(_pixels(sample)).transpose(1, 2, 0)}
 
-    def export_settings(self) -> dict:
-        return dict(self.settings)
+    def defers_to_batch(self, later: Sequence[Transform]) -> bool:
+        return True
+
+    def export_step(self) -> dict:
+        return {"type": "NormalizeImage", **self.settings}
 
 
 @register
 class Permute(Transform):
     """[H, W, 3] -> [3, H, W]."""
+
+    keeps_size = True
+    channels_first = True
 
     def __init__(self):
         pass
@@ -65,5 +73,8 @@ class Permute(Transform):
         image = np.ascontiguousarray(_pixels(sample).transpose(2, 0, 1))
         return {**sample, "image": image}
 
-    def export_settings(self) -> dict:
-        return {}
+    def defers_to_batch(self, later: Sequence[Transform]) -> bool:
+        return True
+
+    def export_step(self) -> dict:
+        return {"type": "Permute"}

@@ -9,6 +9,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.resize import height_width
 from ppdet_lite.data.transforms.transform import (
     Context,
+    ImageSizes,
     Transform,
     lazy_image,
     move_polygons,
@@ -36,9 +37,6 @@ class Pad(Transform):
         fill_value: color of the sheet, one number or R, G, B in 0..255.
     """
 
-    size_key = "size"
-    keep_ratio = False  # what leaves this step has exactly the size it names
-
     def __init__(
         self,
         size: Optional[Union[int, Sequence[int]]] = None,
@@ -59,7 +57,6 @@ class Pad(Transform):
         if not np.isscalar(fill_value) and len(fill_value) != 3:
             raise ConfigError(f"fill_value: found {list(fill_value)}, allowed: one number or three")
         self.size = None if size is None else height_width(size, "size")
-        self.sizes = () if self.size is None else (self.size,)
         self.size_divisor = size_divisor
         self.pad_mode = pad_mode
         self.offsets = offsets
@@ -105,14 +102,43 @@ class Pad(Transform):
         share = _SHARES[self.pad_mode]
         return int(free_x * share), int(free_y * share)
 
-    def export_settings(self) -> dict:
+    def output_sizes(self, sizes: Optional[ImageSizes]) -> Optional[ImageSizes]:
+        if sizes is not None:
+            self._check_sizes(sizes)
+        if self.size is not None:
+            return ImageSizes((self.size,), "Pad.size")
+        if sizes is None or sizes.keep_ratio:
+            return None
+        sheets = (self._sheet(height, width) for height, width in sizes.all_hw)
+        return ImageSizes(tuple(dict.fromkeys(sheets)), "Pad.size_divisor")
+
+    def _check_sizes(self, sizes: ImageSizes) -> None:
+        """Refuses a sheet that is too small for certain: for a size that images will have, or,
+        where they keep their shapes, for every image, whatever its shape.
+        """
+        for height, width in sizes.all_hw:
+            if sizes.keep_ratio:
+                fits = self.holds(height, 1) or self.holds(1, width)
+            else:
+                fits = self.holds(height, width)
+            if not fits:
+                found = f"offsets: found {self.offsets}"
+                if self.size is not None:
+                    more = f" with offsets {list(self.offsets)}" if self.offsets else ""
+                    found = f"size: found {list(self.size)}{more}"
+                raise ConfigError(
+                    f"{found}, which does not hold the images of {sizes.set_by} "
+                    f"{[height, width]}{' (keep_ratio)' if sizes.keep_ratio else ''}"
+                )
+
+    def export_step(self) -> dict:
         if self.size is None or self.pad_mode != 0:
             raise ConfigError(
                 "Pad cannot be exported without size or with another pad_mode than 0 (right and "
                 "below)"
             )
         values = np.broadcast_to(np.asarray(self.fill_value, np.float64), (3,))
-        return {"size": list(self.size), "fill_value": values.tolist()}
+        return {"type": "Pad", "size": list(self.size), "fill_value": values.tolist()}
 
 
 @register
@@ -127,15 +153,12 @@ class PadResize(Transform):
         fill_value: color of the padding, one number or R, G, B in 0..255.
     """
 
-    keep_ratio = False  # what leaves this step has exactly the size it names
-
     def __init__(
         self,
         target_size: Union[int, Sequence[int]],
         fill_value: Union[float, Sequence[float]] = 114,
     ):
         self.target_size = height_width(target_size)
-        self.sizes = (self.target_size,)
         self.fill_value = fill_value
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
@@ -160,3 +183,6 @@ class PadResize(Transform):
         fitted["gt_bbox"] = boxes_xyxy = sample["gt_bbox"] * np.float32(scale)
         sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
         return select_objects(fitted, np.flatnonzero(sides.min(axis=1) > 1))
+
+    def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
+        return ImageSizes((self.target_size,), "PadResize.target_size")

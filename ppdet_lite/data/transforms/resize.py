@@ -9,6 +9,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.resampling import check_interp, resized_size
 from ppdet_lite.data.transforms.transform import (
     Context,
+    ImageSizes,
     Transform,
     ensure_context,
     lazy_image,
@@ -34,15 +35,18 @@ class Resize(Transform):
     ):
         check_interp(interp, "interp")
         self.target_size = height_width(target_size)
-        self.sizes = (self.target_size,)
         self.keep_ratio = keep_ratio
         self.interp = interp
 
     def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
         return resize_sample(sample, self.target_size, self.keep_ratio, self.interp)
 
-    def export_settings(self) -> dict:
+    def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
+        return ImageSizes((self.target_size,), "Resize.target_size", self.keep_ratio)
+
+    def export_step(self) -> dict:
         return {
+            "type": "Resize",
             "target_size": list(self.target_size),
             "keep_ratio": self.keep_ratio,
             "interp": self.interp,
@@ -85,7 +89,6 @@ class BatchRandomResize(Transform):
             )
         sizes = target_size if random_size else [target_size]
         self.sizes = tuple(height_width(size) for size in sizes)
-        self.keep_ratio = keep_ratio
         self.interp = interp
         self.random_interp = random_interp
 
@@ -94,6 +97,9 @@ class BatchRandomResize(Transform):
         size_hw = self.sizes[int(rng.integers(len(self.sizes)))]
         interp = int(rng.integers(5)) if self.random_interp else self.interp
         return [resize_sample(sample, size_hw, False, interp) for sample in samples]
+
+    def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
+        return ImageSizes(self.sizes, "BatchRandomResize.target_size")
 
 
 def resize_sample(sample: dict, target_hw, keep_ratio: bool, interp: int) -> dict:

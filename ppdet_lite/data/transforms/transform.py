@@ -6,12 +6,14 @@ work on the whole batch have `whole_batch = True` and take the list of samples.
 """
 
 from collections import Counter
-from typing import Callable, Optional, Union
+from typing import Any, Callable, NamedTuple, NoReturn, Optional, Sequence, Union
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.pixels.memory import RecycledArrays
 
 OBJECT_FIELDS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult", "gt_poly")
 """Sample fields with one entry per object, all of the same length."""
@@ -24,7 +26,8 @@ class Context:
         rng: the only source of randomness, seeded by (seed, epoch, sample or batch index).
         epoch: the current epoch.
         partner: returns another sample for mixing, at each call a new one drawn at random; None
-            while the transform's mixing is off (see `Transform.switched_by`).
+            while the transform's mixing is off (see `Transform.switched_by`) and for a sample that
+            is made as a partner itself.
         notes: counts of things worth telling once, for instance boxes that were left out.
         cache: the reader's `ImageCache`, None without.
         training: whether the sample is for training.
@@ -57,27 +60,89 @@ class Context:
         return self._rng
 
 
+class ImageSizes(NamedTuple):
+    """The sizes that images may have at one place of a transform list.
+
+    Attributes:
+        all_hw: every (height, width).
+        set_by: the argument that says so, for messages: "Resize.target_size".
+        keep_ratio: images have the full height or the full width of such a size, not always both.
+    """
+
+    all_hw: tuple[tuple[int, int], ...]
+    set_by: str
+    keep_ratio: bool = False
+
+
 class Transform:
-    """Base of the transforms of this project, which leave images unrendered.
+    """Base of the transforms that leave images unrendered.
+
+    A transform of your own that derives from it gets `LazyImage`s like those of this project and
+    says in the same way what a reader and an export ask. One that derives from nothing works too:
+    it gets rendered images, which takes longer.
 
     Attributes:
         whole_batch: takes and returns the list of the batch's samples.
-        switched_by: the reader's setting that says until which epoch partners are handed out.
+        needs_partner: uses `Context.partner`.
+        switched_by: the reader's setting (mixup_epoch, mosaic_epoch) that says until which epoch
+            partners are handed out; None: always.
+        keeps_size: images keep their size; for other sizes override `output_sizes`.
+        pads_objects: all samples have the same number of objects afterwards.
+        channels_first: brings normalized images from [H, W, 3] to [3, H, W].
+        normalizer: turns uint8 pixels into the numbers the network takes, None without.
     """
 
     whole_batch = False
-    switched_by = "mixup_epoch"
+    needs_partner = False
+    switched_by: Optional[str] = None
+    keeps_size = False
+    pads_objects = False
+    channels_first = False
+    normalizer: Optional[Normalizer] = None
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Any, context: Optional[Context] = None) -> Any:
+        """The changed sample; with `whole_batch` a list of samples from a list of samples."""
         raise NotImplementedError
 
-    def export_settings(self) -> Optional[dict]:
-        """This step as deployment does it (keys of infer_cfg.yml); None where it has no such step.
+    def output_sizes(self, sizes: Optional[ImageSizes]) -> Optional[ImageSizes]:
+        """The sizes that this step makes of the `sizes` that it gets; None stands for any size.
 
         Raises:
-            ConfigError: it has the step, but not with these arguments.
+            ConfigError: it cannot work on such images.
         """
-        return None
+        return sizes if self.keeps_size else None
+
+    def defers_to_batch(self, later: Sequence["Transform"]) -> bool:
+        """True if this step may wait for the finished batch, although the steps `later` come before
+        that. What it does there say `normalizer`, `channels_first` and `finish`.
+        """
+        return False
+
+    def finish(self, batch: dict, size_hw: tuple[int, int], memory: RecycledArrays) -> None:
+        """The work of a deferred step besides its pixels, on a finished batch, in place.
+
+        Args:
+            batch: arrays with a leading batch axis.
+            size_hw: (height, width) of its images.
+            memory: for large arrays.
+        """
+
+    def export_step(self) -> Optional[dict]:
+        """This step as an entry of `Preprocess` in infer_cfg.yml, which has the name of the entry
+        as its `type`; None where deployment needs none.
+
+        Raises:
+            ConfigError: deployment has no such step, or not with these arguments.
+        """
+        cannot_be_exported(self)
+
+
+def cannot_be_exported(step: Any) -> NoReturn:
+    """Raises the ConfigError for a step that deployment does not know."""
+    raise ConfigError(
+        f"{type(step).__name__} cannot be exported; deployment knows Resize, Pad, NormalizeImage "
+        "and Permute"
+    )
 
 
 def ensure_context(context: Optional[Context]) -> Context:

@@ -54,6 +54,7 @@ class Gt2YoloTarget(Transform):
         ConfigError: anchors or masks that are given here and differ from those of the head.
     """
 
+    keeps_size = True
     whole_batch = True
     __shared__ = ("num_classes",)
 
@@ -117,8 +118,12 @@ class Gt2YoloTarget(Transform):
             results.append(result)
         return results
 
-    def finish(self, batch: dict, size_hw, memory: Optional[RecycledArrays] = None) -> None:
-        """The same for an assembled batch, in place: arrays have a leading batch axis."""
+    def defers_to_batch(self, later: Sequence[Transform]) -> bool:
+        return all(step.defers_to_batch(()) for step in later)
+
+    def finish(self, batch: dict, size_hw: tuple[int, int], memory: RecycledArrays) -> None:
+        if "gt_bbox" not in batch:
+            return
         truth = batch["gt_bbox"], batch.pop("gt_class"), batch.pop("gt_score")
         for level, target in enumerate(self.targets(*truth, size_hw, memory)):
             batch[f"target{level}"] = target

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.data.reader.readers import EvalReader, TestReader, TrainReader
 from ppdet_lite.data.transforms.decode import Decode
+from ppdet_lite.data.transforms.mixup import Mixup
 from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
+from ppdet_lite.data.transforms.pad import Pad
 from ppdet_lite.data.transforms.resize import Resize
+from ppdet_lite.data.transforms.transform import ImageSizes, Transform, lazy_image
 from tests.data import readers
 
 train_reader, eval_reader = readers.train_reader, readers.eval_reader
@@ -128,9 +132,94 @@ def test_failing_own_transform_names_itself_and_the_file(dataset):
     assert isinstance(error.value.__cause__, KeyError)
 
 
-# Settings ------------------------------------------------------------------------------------
+# One class that derives from Transform ---------------------------------------------------------
 
 
-def test_own_transforms_cannot_be_exported():
-    with pytest.raises(ConfigError, match="TestReader: Invert cannot be exported"):
-        TestReader([Decode(), Invert()]).preprocess_config()
+class SquareResize(Transform):
+    """Sets the size, stays lazy and has its step in deployment."""
+
+    def __init__(self, side):
+        self.side = side
+
+    def __call__(self, sample, context=None):
+        return {**sample, "image": lazy_image(sample).resize(self.side, self.side, 1)}
+
+    def output_sizes(self, sizes):
+        return ImageSizes(((self.side, self.side),), "SquareResize.side")
+
+    def export_step(self):
+        return {"type": "Resize", "target_size": [self.side] * 2, "keep_ratio": False, "interp": 1}
+
+
+class Average(Transform):
+    """Mixes with a partner, always; gives back an array."""
+
+    needs_partner = True
+
+    def __call__(self, sample, context=None):
+        one, other = (
+            lazy_image(entry).resize(32, 32, 1).render() // 2
+            for entry in (sample, context.partner())
+        )
+        return {**sample, "image": one + other}
+
+
+class CountObjects(Transform):
+    """Works on the finished batch."""
+
+    def defers_to_batch(self, later):
+        return True
+
+    def finish(self, batch, size_hw, memory):
+        batch["count"] = np.array([len(boxes) for boxes in batch["gt_bbox"]])
+        batch["size"] = size_hw
+
+
+def test_own_transform_that_sets_the_size_and_is_exported(dataset):
+    tail = [NormalizeImage(), Permute()]
+    reader = EvalReader([Decode(), SquareResize(64), *tail], batch_size=13, dataset=dataset)
+    assert reader.plan.rendered_by == []
+    assert reader.input_sizes() == ("EvalReader.sample_transforms.SquareResize.side", ((64, 64),))
+    assert reader.plan.largest_pixels() == 64 * 64
+    (batch,) = reader
+    np.testing.assert_array_equal(batch["image"], pixels_of([Decode(), Resize(64), *tail], dataset))
+    steps = reader.preprocess_config()
+    assert steps == EvalReader([Decode(), Resize(64), *tail]).preprocess_config()
+    photo = np.random.default_rng(1).integers(0, 256, (70, 50, 3), dtype=np.uint8)
+    assert Preprocess(steps)(photo)["image"].shape == (3, 64, 64)
+
+
+def test_a_sheet_too_small_for_the_size_that_an_own_transform_sets():
+    with pytest.raises(ConfigError, match=r"1\.Pad\.size: found \[32, 32\].*SquareResize.side"):
+        EvalReader([SquareResize(64), Pad(32)])
+
+
+def test_own_transform_with_partners_and_one_on_the_finished_batch(dataset):
+    steps = [Decode(), Average(), Mixup(), NormalizeImage(), Permute()]
+    settings = {"batch_size": 4, "collate_batch": False, "dataset": dataset, "drop_last": True}
+    found = []
+    for workers in (0, 2):
+        reader = TrainReader(steps, [CountObjects()], worker_num=workers, **settings)
+        assert reader.plan.deferred[-1] is reader.batch_transforms[0]
+        found.append(list(reader))
+    assert_same_batches(*found)
+    for batch in found[0]:
+        assert batch["image"].shape == (4, 3, 32, 32) and batch["size"] == (32, 32)
+        assert batch["count"].tolist() == [len(boxes) for boxes in batch["gt_bbox"]]
+
+
+def test_what_an_own_transform_does_not_say_is_unknown(dataset):
+    class Plain(Transform):
+        def __call__(self, sample, context=None):
+            assert context.partner is None
+            return sample
+
+    steps = [Decode(), Resize(32), Plain(), NormalizeImage(), Permute()]
+    reader = TrainReader(steps, batch_size=13, mixup_epoch=0, dataset=dataset, collate_batch=False)
+    assert reader.input_sizes() == ("", ()) and reader.plan.rendered_by == []
+    np.testing.assert_array_equal(
+        next(iter(reader))["image"], pixels_of([*steps[:2], *steps[3:]], dataset)
+    )
+    for step in (Plain(), Invert()):
+        with pytest.raises(ConfigError, match=f"{type(step).__name__} cannot be exported"):
+            TestReader([Decode(), step]).preprocess_config()

@@ -29,8 +29,8 @@ def make_config(repo, tiny_coco):
 
 
 def test_shipped_train_reader(make_config):
-    reader = create("TrainReader", make_config())
-    reader.plan.batch_steps[0].sizes = ((64, 64),)
+    size = "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[64]"
+    reader = create("TrainReader", make_config(size))
     assert reader.plan.rendered_by == []
     assert (reader.batch_size, reader.shuffle, reader.drop_last) == (2, True, True)
     batch = next(iter(reader))
@@ -113,7 +113,7 @@ def with_target(arguments):
 
 def test_targets_take_the_anchors_from_the_head(make_config):
     cfg = make_config("YOLOv3Head.anchors.0=[11, 14]")
-    target = create("TrainReader", cfg).plan.target
+    target = create("TrainReader", cfg).batch_transforms[-1]
     np.testing.assert_array_equal(target.anchors[:2], [[11, 14], [16, 30]])
     assert target.downsample_ratios == (32, 16, 8)
     assert target.num_classes == 2
@@ -132,7 +132,8 @@ def test_anchors_that_differ_from_the_head_are_an_error(make_config):
 
 def test_equal_anchors_may_be_repeated(make_config):
     cfg = make_config(with_target("{anchor_masks: [[6, 7, 8], [3, 4, 5], [0, 1, 2]]}"))
-    assert create("TrainReader", cfg).plan.target.anchor_masks == ((6, 7, 8), (3, 4, 5), (0, 1, 2))
+    target = create("TrainReader", cfg).batch_transforms[-1]
+    assert target.anchor_masks == ((6, 7, 8), (3, 4, 5), (0, 1, 2))
 
 
 def test_num_classes_that_differ_are_an_error(make_config):

@@ -159,6 +159,11 @@ def test_the_size_of_the_network_input():
         "EvalReader.sample_transforms.Pad.size",
         ((48, 64),),
     )
-    unknown = EvalReader([Decode(), Resize([48, 64]), Pad(), Permute()])
+    multiples = EvalReader([Decode(), Resize([48, 64]), Pad(), Permute()])
+    assert multiples.input_sizes() == (
+        "EvalReader.sample_transforms.Pad.size_divisor",
+        ((64, 64),),
+    )
+    unknown = EvalReader([Decode(), Resize([48, 64], keep_ratio=True), Pad(), Permute()])
     assert unknown.input_sizes() == ("", ())
     assert unknown.plan.largest_pixels() is None

@@ -22,27 +22,32 @@ YOLOX = "configs/yolox/yolox_tiny_300e_coco.yml"
         (
             [Resize([64, 96]), Pad([64, 95])],
             "1.Pad.size: found [64, 95], which does not hold the images of "
-            "sample_transforms.0.Resize.target_size [64, 96]",
+            "sample_transforms.Resize.target_size [64, 96]",
         ),
         (
             [Resize([64, 96], keep_ratio=True), RandomFlip(), Pad([63, 95], pad_mode=1)],
             "2.Pad.size: found [63, 95], which does not hold the images of "
-            "sample_transforms.0.Resize.target_size [64, 96] (keep_ratio)",
+            "sample_transforms.Resize.target_size [64, 96] (keep_ratio)",
         ),
         (
             [PadResize(64), NormalizeImage(), Pad(64, pad_mode=-1, offsets=[1, 0]), Permute()],
             "2.Pad.size: found [64, 64] with offsets [1, 0], which does not hold the images of "
-            "sample_transforms.0.PadResize.target_size [64, 64]",
+            "sample_transforms.PadResize.target_size [64, 64]",
         ),
         (
             [Resize(64), Pad(pad_mode=-1, offsets=[0, 3])],
             "1.Pad.offsets: found [0, 3], which does not hold the images of "
-            "sample_transforms.0.Resize.target_size [64, 64]",
+            "sample_transforms.Resize.target_size [64, 64]",
         ),
         (
             [Resize(32), Pad(96), Pad(64)],
             "2.Pad.size: found [64, 64], which does not hold the images of "
-            "sample_transforms.1.Pad.size [96, 96]",
+            "sample_transforms.Pad.size [96, 96]",
+        ),
+        (
+            [Resize(70), Pad(), Pad(64)],
+            "2.Pad.size: found [64, 64], which does not hold the images of "
+            "sample_transforms.Pad.size_divisor [96, 96]",
         ),
     ],
 )
@@ -62,7 +67,7 @@ def test_a_sheet_smaller_than_one_of_the_sizes_of_a_batch():
         TrainReader([Decode()], steps)
     assert str(caught.value) == (
         "batch_transforms.1.Pad.size: found [64, 64], which does not hold the images of "
-        "batch_transforms.0.BatchRandomResize.target_size [96, 96]"
+        "batch_transforms.BatchRandomResize.target_size [96, 96]"
     )
 
 
@@ -75,7 +80,7 @@ def test_a_sheet_smaller_than_one_of_the_sizes_of_a_batch():
         [Resize(96), RandomCrop(), Pad(64)],
         [Resize(96), lambda sample, context: sample, Pad(64)],
         [Resize(96), Pad(size_divisor=64)],
-        [Resize(96), Pad(), Pad(64)],
+        [Resize(96, keep_ratio=True), Pad(), Pad(64)],
         [Resize(64), Pad(65, pad_mode=-1, offsets=[1, 1])],
         [Decode(), Pad(64)],
     ],
@@ -94,7 +99,7 @@ def test_a_resize_changed_without_its_pad_is_named_with_the_line_of_the_pad(repo
     assert str(caught.value) == (
         f"{repo}/configs/yolox/_base_/yolox_reader_small.yml:{line}: EvalReader: "
         "sample_transforms.2.Pad.size: found [416, 416], which does not hold the images of "
-        "sample_transforms.1.Resize.target_size [640, 640] (keep_ratio)"
+        "sample_transforms.Resize.target_size [640, 640] (keep_ratio)"
     )
     both = [override, "EvalReader.sample_transforms.Pad.size=[640, 640]"]
     assert create("EvalReader", load_config(repo / YOLOX, both)).input_sizes()[1] == ((640, 640),)
