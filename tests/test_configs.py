@@ -199,7 +199,7 @@ def stir(model, seed: int) -> None:
 def output_shapes(model) -> list:
     """Of the head's raw outputs for two images of 64 x 64."""
     if isinstance(model, YOLOX):
-        plan = [(5 + model.head.num_classes, stride) for stride in model.head.fpn_strides]
+        plan = [(5 + model.head.num_classes, level.stride) for level in model.head.levels]
     else:
         head = model.yolo_head
         values = head.num_classes + (6 if head.iou_aware else 5)

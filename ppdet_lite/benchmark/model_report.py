@@ -42,9 +42,6 @@ def run_model_info(
     paddle.set_device("cpu")
     model = build_detector(cfg)
     height, width = _input_hw(cfg, size)
-    if not hasattr(model, "raw_outputs"):
-        where = f"{cfg.origin('architecture')}: architecture"
-        raise ConfigError(f"{where}: {cfg.architecture} cannot be counted without raw_outputs()")
     info = measure(model, height, width)
     print(f"{cfg.name}: {cfg.architecture}, input 3 x {height} x {width}\n")
     print(table(info, depth, sort))

@@ -243,7 +243,7 @@ def _sample(cfg, height: int, width: int) -> dict[str, paddle.Tensor]:
 def _lower_objectness(model, sample: dict) -> float:
     """Shifts the objectness until at most CANDIDATE_SHARE of the scores pass the threshold of the
     NMS; returns the share that then does."""
-    outputs = _objectness_layers(model)
+    outputs = model.head.objectness_outputs()
     with evaluation_mode(model), paddle.no_grad():
         raw = _spread_out(model, sample, outputs)
     threshold = model.post_process.nms.arguments["score_threshold"]
@@ -289,24 +289,3 @@ def _spread_out(model, sample: dict, outputs: list[tuple]) -> list[np.ndarray]:
         own -= mean
         own /= deviation
     return raw
-
-
-def _objectness_layers(model) -> list[tuple]:
-    """(output convolution, objectness channels of the level's raw output) for every level.
-
-    Raises:
-        UserError: a head that is not of this family.
-    """
-    head = getattr(model, "yolo_head", None)
-    if head is not None:
-        found = []
-        for conv, level in zip(head.yolo_output, head.levels):
-            anchors = len(level.anchors)
-            first = anchors if head.iou_aware else 0
-            step = 5 + head.num_classes
-            found.append((conv, [first + step * anchor + 4 for anchor in range(anchors)]))
-        return found
-    branches = getattr(getattr(model, "head", None), "conv_reg", None)
-    if branches is None:
-        raise UserError(f"{type(model).__name__}: --random-weights knows no head of it")
-    return [(branch[-1], [4]) for branch in branches]

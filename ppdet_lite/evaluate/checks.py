@@ -15,7 +15,7 @@ def check_input_sizes(reader, model) -> None:
     Raises:
         ConfigError: names the key, the sizes and the nearest ones that work.
     """
-    stride = getattr(model, "largest_stride", 1)
+    stride = model.largest_stride
     key, sizes = reader.input_sizes()
     bad = [size for size in sizes if size[0] % stride or size[1] % stride]
     if bad:

@@ -45,9 +45,6 @@ from ppdet_lite.utils.logger import get_logger
 
 __all__ = ["ExportMismatch", "export_model"]
 
-_ARCH_OF = {"YOLOv3": "YOLO", "YOLOX": "YOLOX"}
-_MIN_SUBGRAPH_SIZE = {"YOLO": 3, "YOLOX": 8}
-
 
 def export_model(
     cfg,
@@ -157,7 +154,6 @@ def describe_export(
     there where categories of COCO results are known; see `classes_of_model`.
     """
     nms, decode = model.post_process.nms, model.post_process.decode
-    arch = _ARCH_OF.get(cfg.architecture, cfg.architecture)
     height, width = options.input_hw or (-1, -1)
     class_names, category_ids = classes_of_model(cfg, weights)
     preprocess = steps_of_all_releases(preprocess)
@@ -168,8 +164,8 @@ def describe_export(
         "draw_threshold": 0.5,
         "metric": str(cfg.get("metric", "COCO")),
         "use_dynamic_shape": options.input_hw is None,
-        "arch": arch,
-        "min_subgraph_size": _MIN_SUBGRAPH_SIZE.get(arch, 3),
+        "arch": model.export_arch,
+        "min_subgraph_size": model.min_subgraph_size,
         "Preprocess": preprocess,
         "label_list": class_names,
         "format_version": FORMAT_VERSION,

@@ -3,8 +3,6 @@
 import numpy as np
 import paddle
 
-from ppdet_lite.core.errors import ConfigError
-
 POSITION_KEYS = ("epoch_id", "iteration", "seed")
 """Where in a training run a batch stands, int64 [1] each; `Trainer` adds them.
 
@@ -57,17 +55,3 @@ def _is_array(value) -> bool:
 def position(inputs: dict, key: str, default=None):
     """The whole number under `key` of POSITION_KEYS, `default` when the batch does not say."""
     return int(inputs[key].item()) if key in inputs else default
-
-
-def check_input_size(image, stride: int) -> None:
-    """Makes sure that every level of a detector fits an image [B, 3, H, W].
-
-    Raises:
-        ConfigError: H or W is not a multiple of `stride`, the largest of the detector.
-    """
-    height, width = image.shape[-2:]
-    if height % stride or width % stride:
-        raise ConfigError(
-            f"network input of {height} x {width} (height x width): both must be multiples of "
-            f"{stride}; the target_size of the reader's last resize decides about it"
-        )

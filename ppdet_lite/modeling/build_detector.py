@@ -2,17 +2,15 @@
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
-
-_SIGNS_OF_A_PART = ("out_shape", "get_loss")
-"""Backbones and necks say the shapes of their maps, heads have a loss; detectors have neither."""
+from ppdet_lite.modeling.contracts import Detector
 
 
-def build_detector(cfg):
+def build_detector(cfg) -> Detector:
     """The detector that `architecture` names, with random weights.
 
     Raises:
-        ConfigError: it cannot be built, or is only a part of a detector. A file that does not name
-            an architecture is told so.
+        ConfigError: it cannot be built, or is no detector. A file that does not name an
+            architecture is told so.
     """
     try:
         model = create(cfg.architecture, cfg)
@@ -21,9 +19,29 @@ def build_detector(cfg):
             raise
         missing = f"{cfg.path}: architecture: missing, so it was taken for {cfg.architecture}"
         raise ConfigError([missing, *error.problems]) from error
-    if any(hasattr(model, sign) for sign in _SIGNS_OF_A_PART):
+    if not isinstance(model, Detector):
         raise ConfigError(
-            f"{cfg.origin('architecture')}: architecture: found {cfg.architecture!r}, which is a "
-            "part of a detector, allowed: a detector, for instance YOLOv3 or YOLOX"
+            f"{cfg.origin('architecture')}: architecture: found {cfg.architecture!r}, which is no "
+            "detector, allowed: one of modeling/detectors, for instance YOLOv3 or YOLOX, or a "
+            "class of your own that derives from ppdet_lite.modeling.contracts.Detector"
         )
     return model
+
+
+def build_parts(section, **defaults: str) -> dict:
+    """Parts of a detector, each of which learns the shapes of the one before.
+
+    Args:
+        section: of the detector.
+        **defaults: key -> class where the section is silent, in the order of the parts.
+
+    Returns:
+        key -> part.
+    """
+    parts: dict = {}
+    shapes: dict = {}
+    for key, default in defaults.items():
+        parts[key] = create(section.get(key) or default, section.config, **shapes)
+        if len(parts) < len(defaults):
+            shapes = {"input_shape": parts[key].out_shape}
+    return parts

@@ -9,14 +9,16 @@ from paddle.vision.ops import yolo_box
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.geometry.anchor_levels import agreed_fact
+from ppdet_lite.modeling.contracts import PostProcess
+from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel, agreed_fact
 from ppdet_lite.modeling.geometry.cell_grid import (
+    CellLevel,
     cell_grid,
     decode_boxes,
     flatten_levels,
     joint_scores,
 )
-from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
+from ppdet_lite.modeling.layers.full_precision import to_float32
 from ppdet_lite.ops import nms as nms_ops
 
 
@@ -65,7 +67,7 @@ class YOLOBox(nn.Layer):
         self.clip_bbox = clip_bbox
         self.scale_x_y = scale_x_y
 
-    def check_levels(self, levels) -> None:
+    def check_levels(self, levels: Sequence[YoloLevel]) -> None:
         """Compares what this section states with the head.
 
         Raises:
@@ -90,7 +92,7 @@ class YOLOBox(nn.Layer):
             default=32,
         )
 
-    def forward(self, outputs, levels, im_shape, scale_factor, iou_aware_factor=None):
+    def forward(self, outputs, levels: Sequence[YoloLevel], im_shape, scale_factor):
         """Decodes all levels.
 
         Args:
@@ -98,7 +100,6 @@ class YOLOBox(nn.Layer):
             levels: `YoloLevel` per level.
             im_shape: [B, 2] height and width of the resized image (before padding).
             scale_factor: [B, 2] resized / original, y and x.
-            iou_aware_factor: f of a head that predicts IoU; None for one that does not.
 
         Returns:
             boxes_xyxy_px [B, M, 4], scores [B, C, M]; M runs over levels, anchors, rows, columns.
@@ -107,6 +108,7 @@ class YOLOBox(nn.Layer):
         original = paddle.floor(im_shape / scale_factor + 0.5).astype("int32")
         boxes, scores = [], []
         for output, level in zip(outputs, levels):
+            factor = level.iou_aware_factor
             level_boxes, level_scores = yolo_box(
                 to_float32(output),
                 original,
@@ -116,8 +118,8 @@ class YOLOBox(nn.Layer):
                 level.stride,
                 clip_bbox=self.clip_bbox,
                 scale_x_y=float(level.scale_x_y),
-                iou_aware=iou_aware_factor is not None,
-                iou_aware_factor=0.5 if iou_aware_factor is None else float(iou_aware_factor),
+                iou_aware=factor is not None,
+                iou_aware_factor=0.5 if factor is None else float(factor),
             )
             boxes.append(level_boxes)
             scores.append(level_scores.transpose([0, 2, 1]))
@@ -202,8 +204,8 @@ class MultiClassNMS(nn.Layer):
 
 
 @register
-class BBoxPostProcess(nn.Layer):
-    """Decoding, then NMS.
+class BBoxPostProcess(PostProcess):
+    """Decoding, then NMS, of a head with anchors.
 
     Args:
         num_classes: C.
@@ -221,26 +223,14 @@ class BBoxPostProcess(nn.Layer):
         decode: Optional[YOLOBox] = None,
         nms: Union[MatrixNMS, MultiClassNMS, None] = None,
     ):
-        super().__init__()
-        self.decode = YOLOBox(num_classes) if decode is None else decode
-        self.nms = MatrixNMS() if nms is None else nms
+        super().__init__(
+            YOLOBox(num_classes) if decode is None else decode, MatrixNMS() if nms is None else nms
+        )
         stated = getattr(self.decode, "num_classes", num_classes)
         if stated != num_classes:
             raise ConfigError(
                 f"num_classes of the decoder is {stated}, that of BBoxPostProcess {num_classes}"
             )
-
-    def forward(self, outputs, levels, im_shape, scale_factor, iou_aware_factor=None):
-        """Arguments as `YOLOBox.forward`.
-
-        Returns:
-            bbox [N, 6] (class, score, x1, y1, x2, y2 in pixels of the original image; the images of
-            the batch one after the other) and bbox_num [B].
-        """
-        with full_precision():
-            boxes, scores = self.decode(outputs, levels, im_shape, scale_factor, iou_aware_factor)
-            bbox, bbox_num, _ = self.nms(boxes, scores)
-        return bbox, bbox_num
 
 
 class CellBox(nn.Layer):
@@ -252,41 +242,23 @@ class CellBox(nn.Layer):
     conf_thresh = 0.0
     """Every cell is a candidate; the NMS sorts out."""
 
-    def forward(self, outputs, strides, scale_factor):
+    def forward(self, outputs, levels: Sequence[CellLevel], im_shape, scale_factor):
         """Decodes all levels.
 
         Args:
             outputs: raw head outputs per level, [B, 5 + C, H, W].
-            strides: pixels per cell of each level.
+            levels: stride of each.
+            im_shape: not used.
             scale_factor: [B, 2] resized / original, y and x.
 
         Returns:
             boxes_xyxy_px [B, A, 4], scores [B, C, A]; A runs over levels, rows, columns.
         """
         flat = flatten_levels([to_float32(output) for output in outputs])
+        strides = [level.stride for level in levels]
         boxes = decode_boxes(flat[:, :4], *cell_grid(outputs, strides))
         # Not reversed with [::-1], which Paddle 2 reads wrongly from a graph that Paddle 3 wrote.
         scale_xy = paddle.concat([scale_factor[:, 1:], scale_factor[:, :1]], axis=1)
         scale_xy = scale_xy.reshape([-1, 1, 1, 2])
         boxes = (boxes.reshape([0, -1, 2, 2]) / scale_xy).reshape([0, -1, 4])
         return boxes, joint_scores(flat[:, 4:5], flat[:, 5:])
-
-
-class CellPostProcess(nn.Layer):
-    """`CellBox`, then NMS.
-
-    Args:
-        nms: turns boxes and scores into detections.
-    """
-
-    def __init__(self, nms: Union[MatrixNMS, MultiClassNMS]):
-        super().__init__()
-        self.decode = CellBox()
-        self.nms = nms
-
-    def forward(self, outputs, strides, scale_factor):
-        """Arguments as `CellBox.forward`; returns bbox and bbox_num as `BBoxPostProcess`."""
-        with full_precision():
-            boxes, scores = self.decode(outputs, strides, scale_factor)
-            bbox, bbox_num, _ = self.nms(boxes, scores)
-        return bbox, bbox_num

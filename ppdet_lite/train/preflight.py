@@ -45,32 +45,11 @@ def seed_step(seed: int, rank: int, iteration: int) -> None:
     paddle.seed(int(sequence.generate_state(1, np.uint32)[0] >> 1))
 
 
-def warn_of_last_epochs(reader, model, epochs: int) -> None:
-    """Says so when YOLOX's L1 term does not begin in the epoch in which mosaics end, or when the
-    training is over before: PaddleDetection's keys state the same moment twice, and `epoch` moves
-    neither.
-    """
-    l1_epoch = getattr(model, "l1_epoch", None)
-    mosaic_epoch = reader.mosaic_epoch
+def warn_of_settings(reader, model, epochs: int) -> None:
+    """Prints what the model remarks about settings that do not fit it."""
     mixes = any(getattr(t, "switched_by", "") == "mosaic_epoch" for t in reader.sample_transforms)
-    if l1_epoch is None or not mixes or mosaic_epoch < 0:
-        return
-    mosaics_end = min(mosaic_epoch or epochs, epochs)  # 0: never
-    keys = (
-        f"{type(reader).__name__}.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is {l1_epoch} "
-        f"and epoch is {epochs}"
-    )
-    if mosaics_end != min(l1_epoch, epochs):
-        get_logger().warning(
-            "%s: the L1 term is meant to begin where mosaics end. Give both keys the same epoch.",
-            keys,
-        )
-    elif mosaic_epoch >= epochs:
-        get_logger().warning(
-            "%s: the training ends before mosaics do, and before the L1 term begins. YOLOX trains "
-            "its last 15 epochs without mosaics and with the term; lower both keys for that.",
-            keys,
-        )
+    for line in model.remarks(epochs, reader.mosaic_epoch if mixes else None):
+        get_logger().warning(line)
 
 
 def check_batches(reader, dataset, accumulate_steps: int) -> int:

@@ -33,7 +33,7 @@ from ppdet_lite.train.hooks.log import LogHook
 from ppdet_lite.train.hooks.vdl import VisualDLHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
-from ppdet_lite.train.preflight import check_batches, set_seed, warn_of_last_epochs
+from ppdet_lite.train.preflight import check_batches, set_seed, warn_of_settings
 from ppdet_lite.train.state import TrainState
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
 from ppdet_lite.weights.checkpoint import load_resume, load_weights, stem_of
@@ -130,7 +130,7 @@ def build_trainer(
 
     model = build_detector(cfg)
     check_input_sizes(reader, model)
-    warn_of_last_epochs(reader, model, int(cfg.epoch))
+    warn_of_settings(reader, model, int(cfg.epoch))
     if evaluator is not None:
         check_input_sizes(evaluator.reader, model)
     if resume_state is None:

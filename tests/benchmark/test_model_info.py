@@ -321,10 +321,3 @@ def test_what_cannot_be_counted(small_config, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--json .*file.info.json: cannot be written"):
         run_model_info(cfg, size=[32], json_path=tmp_path / "file" / "info.json")
-
-
-def test_a_detector_of_ones_own_without_raw_outputs(small_config, monkeypatch):
-    module = "ppdet_lite.benchmark.model_report.build_detector"
-    monkeypatch.setattr(module, lambda cfg: nn.Identity())
-    with pytest.raises(ConfigError, match=r"architecture: YOLOv3 cannot be counted without raw_ou"):
-        run_model_info(load_config(small_config), size=[32])

@@ -14,6 +14,7 @@ from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_c
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import tidy
 from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
+from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.post_process import CellBox, YOLOBox
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
@@ -36,17 +37,10 @@ def run(model, feeds):
 
 
 # ------------------------------------------------------------------------------------- decoding
-def detector(decoder, factor=None):
+def detector(decoder, levels=()):
     """What the decoding asks of a model."""
-    head = SimpleNamespace(
-        levels=LEVELS,
-        iou_aware=factor is not None,
-        iou_aware_factor=factor,
-        num_classes=CLASSES,
-        fpn_strides=[8, 16],
-    )
-    parts = SimpleNamespace(decode=decoder)
-    return SimpleNamespace(post_process=parts, yolo_head=head, head=head)
+    head = SimpleNamespace(levels=levels, num_classes=CLASSES)
+    return SimpleNamespace(post_process=SimpleNamespace(decode=decoder), head=head)
 
 
 def decode_onnx(model, raw, im_shape, scale_factor):
@@ -82,8 +76,9 @@ def test_yolo_boxes_are_paddles(factor, clip):
     raw = raw_maps(channels, [(2, 3), (4, 6)])
     tensors = [paddle.to_tensor(level) for level in raw]
     sizes = [paddle.to_tensor(SHAPES), paddle.to_tensor(SCALES)]
-    expected = [out.numpy() for out in decoder(tensors, LEVELS, *sizes, factor)]
-    found = decode_onnx(detector(decoder, factor), raw, SHAPES, SCALES)
+    levels = [level._replace(iou_aware_factor=factor) for level in LEVELS]
+    expected = [out.numpy() for out in decoder(tensors, levels, *sizes)]
+    found = decode_onnx(detector(decoder, levels), raw, SHAPES, SCALES)
     is_dropped = ~expected[0].any(axis=2)
     assert 0.2 < is_dropped.mean() < 0.95  # the threshold is at work
     np.testing.assert_array_equal(~found[0].any(axis=2), is_dropped)
@@ -93,8 +88,10 @@ def test_yolo_boxes_are_paddles(factor, clip):
 
 def test_cell_boxes_are_those_of_the_model():
     raw = raw_maps(5 + CLASSES, [(8, 12), (4, 6)])
-    expected = CellBox()([paddle.to_tensor(x) for x in raw], [8, 16], paddle.to_tensor(SCALES))
-    found = decode_onnx(detector(CellBox()), raw, SHAPES, SCALES)
+    levels = [CellLevel(8), CellLevel(16)]
+    tensors = [paddle.to_tensor(x) for x in raw]
+    expected = CellBox()(tensors, levels, None, paddle.to_tensor(SCALES))
+    found = decode_onnx(detector(CellBox(), levels), raw, SHAPES, SCALES)
     assert found[0].shape == (2, 8 * 12 + 4 * 6, 4)
     np.testing.assert_allclose(found[0], expected[0].numpy(), rtol=2e-6, atol=1e-4)
     np.testing.assert_allclose(found[1], expected[1].numpy(), atol=1e-6)

@@ -58,7 +58,7 @@ def test_settings_that_the_parts_of_yolox_ended_up_with(
     model, cfg = golden_model(name)[0], golden_config(name)
     head, loss = model.head, model.head.loss
     assert head.num_classes == settings["num_classes"]
-    assert head.fpn_strides == settings["strides"]
+    assert [level.stride for level in head.levels] == settings["strides"]
     assert loss.l1_epoch == settings["l1_epoch"]
     assert loss.loss_weight == settings["loss_weight"]
     assigner = {key: getattr(loss.assigner, key) for key in settings["assigner"]}

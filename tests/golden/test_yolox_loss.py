@@ -55,7 +55,7 @@ def check_terms(terms, reference, case, tolerance):
 def check_assignment(model, raw, batch, reference, case):
     """Matched objects, labels and number of positives, all exact."""
     loss, truth = model.head.loss, pad_ground_truth(batch["gt_bbox"], batch["gt_class"])
-    grid = cell_grid(raw, model.head.fpn_strides)
+    grid = cell_grid(raw, [level.stride for level in model.head.levels])
     matched = loss.assign(flatten_levels(raw), *grid, truth)
     labels = rows_at(truth.labels, matched.clip(min=0)).numpy()
     matched = matched.numpy()

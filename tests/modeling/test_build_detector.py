@@ -4,8 +4,9 @@ import pytest
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import load_config
+from ppdet_lite.core.workspace import load_config, register
 from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.modeling.contracts import Detector
 from ppdet_lite.modeling.detectors.yolov3 import YOLOv3
 from ppdet_lite.modeling.detectors.yolox import YOLOX
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
@@ -26,10 +27,21 @@ def load(tmp_path):
 def test_a_part_is_no_detector(load, part):
     with pytest.raises(ConfigError) as caught:
         build_detector(load(f"width_mult: 0.125\narchitecture: {part}\n"))
-    assert str(caught.value).endswith(
-        f"c.yml:2: architecture: found '{part}', which is a part of a detector, allowed: a "
-        "detector, for instance YOLOv3 or YOLOX"
-    )
+    assert f"c.yml:2: architecture: found '{part}', which is no detector" in str(caught.value)
+
+
+def test_a_detector_of_ones_own_derives_from_the_contract(load):
+    @register
+    class OwnDetector(nn.Layer):
+        pass
+
+    @register
+    class OwnYOLOv3(Detector):
+        pass
+
+    with pytest.raises(ConfigError, match="architecture: found 'OwnDetector', .*contracts.Detect"):
+        build_detector(load("architecture: OwnDetector\n"))
+    assert type(build_detector(load("architecture: OwnYOLOv3\n"))) is OwnYOLOv3
 
 
 def test_a_file_without_architecture_is_told_so(load):

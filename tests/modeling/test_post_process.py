@@ -21,7 +21,8 @@ def _decode(raw, level=LEVEL, im_shape=(32, 64), scale=(1.0, 1.0), factor=None, 
     raw = paddle.to_tensor(np.array(raw, dtype=np.float32))
     decode = YOLOBox(num_classes=raw.shape[1] - 5 - (factor is not None), **arguments)
     shape = paddle.to_tensor([im_shape], dtype="float32")
-    boxes, scores = decode([raw], [level], shape, paddle.to_tensor([scale]), factor)
+    level = level._replace(iou_aware_factor=factor)
+    boxes, scores = decode([raw], [level], shape, paddle.to_tensor([scale]))
     return boxes.numpy()[0], scores.numpy()[0]
 
 

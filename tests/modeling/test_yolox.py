@@ -11,6 +11,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
 from ppdet_lite.modeling.detectors.yolox import YOLOX
+from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
 from ppdet_lite.modeling.layers.csp import CSPLayer, Focus, SPPLayer
 from ppdet_lite.modeling.layers.norm import synchronize_norms
@@ -125,7 +126,7 @@ def test_decoding_by_hand():
     raw = np.zeros((1, 5 + 2, 2, 3), np.float32)
     raw[0, :, 1, 2] = 0.5, 0.25, math.log(2), 0, 0, 0, math.log(9)
     scale_factor = paddle.to_tensor([[0.5, 0.25]])  # y, x
-    boxes, scores = CellBox()([paddle.to_tensor(raw)], [8], scale_factor)
+    boxes, scores = CellBox()([paddle.to_tensor(raw)], [CellLevel(8)], None, scale_factor)
     # center (2.5, 1.25) * 8, size (2, 1) * 8
     np.testing.assert_allclose(boxes.numpy()[0, 5], [12 * 4, 6 * 2, 28 * 4, 14 * 2], rtol=1e-6)
     np.testing.assert_allclose(boxes.numpy()[0, 0], [-4 * 4, -4 * 2, 4 * 4, 4 * 2], rtol=1e-6)
@@ -351,7 +352,7 @@ def test_defaults_and_from_config():
     )
     model = create("YOLOX", cfg)
     assert model.head.num_classes == CLASSES
-    assert model.head.fpn_strides == [8, 16, 32]
+    assert [level.stride for level in model.head.levels] == [8, 16, 32]
     assert [shape.channels for shape in model.neck.out_shape] == [32, 64, 128]
     convolutions = [part for part in model.sublayers() if hasattr(part, "_activation")]
     assert {part._activation for part in convolutions} == {paddle.nn.functional.relu}
@@ -361,7 +362,7 @@ def test_defaults_and_from_config():
 def test_another_number_of_levels():
     sections = {"CSPDarkNet": {"return_idx": [3, 4]}, "width_mult": 0.125, "depth_mult": 0.33}
     model = create("YOLOX", Config({"num_classes": CLASSES, **sections}))
-    assert model.head.fpn_strides == [16, 32]
+    assert [level.stride for level in model.head.levels] == [16, 32]
     assert terms_of(model, train_batch())["loss"] > 0
 
 

@@ -17,7 +17,7 @@ from ppdet_lite.train.preflight import (
     check_batches,
     seed_step,
     set_seed,
-    warn_of_last_epochs,
+    warn_of_settings,
 )
 from ppdet_lite.train.run import _wants_sync_bn
 
@@ -45,37 +45,13 @@ def test_an_epoch_without_a_step():
     assert check_batches(_Reader(batch_size=2, length=7), data(["a"]), 3) == 2
 
 
-YOLOX_EPOCHS = SimpleNamespace(l1_epoch=285)
-
-
-def said_of_last_epochs(capsys, mosaic_epoch, epochs, model=YOLOX_EPOCHS, steps=None):
-    reader = TrainReader([Mosaic()] if steps is None else steps, mosaic_epoch=mosaic_epoch)
-    warn_of_last_epochs(reader, model, epochs)
-    return [line.partition("WARNING: ")[2] for line in capsys.readouterr().err.splitlines()]
-
-
-@pytest.mark.parametrize(("mosaic_epoch", "epochs"), [(35, 300), (35, 50), (0, 300), (300, 300)])
-def test_mosaics_that_do_not_end_where_the_l1_term_begins(capsys, mosaic_epoch, epochs):
-    assert said_of_last_epochs(capsys, mosaic_epoch, epochs) == [
-        f"TrainReader.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is 285 and epoch is "
-        f"{epochs}: the L1 term is meant to begin where mosaics end. Give both keys the same epoch."
-    ]
-
-
-def test_a_training_that_ends_before_mosaics_do(capsys):
-    (line,) = said_of_last_epochs(capsys, 285, 50)
-    assert line.startswith(
-        "TrainReader.mosaic_epoch is 285, YOLOXHead.l1_epoch is 285 and epoch is 50: the training "
-        "ends before mosaics do, and before the L1 term begins."
-    )
-
-
-def test_last_epochs_that_agree_or_do_not_matter(capsys):
-    assert said_of_last_epochs(capsys, 285, 300) == []
-    assert said_of_last_epochs(capsys, 0, 50) == []  # mosaics to the end, as asked for
-    assert said_of_last_epochs(capsys, -1, 300) == []
-    assert said_of_last_epochs(capsys, 35, 300, steps=[Decode()]) == []
-    assert said_of_last_epochs(capsys, 35, 300, model=SimpleNamespace()) == []
+@pytest.mark.parametrize(
+    ("step", "mosaic_epoch", "told"), [(Mosaic(), 35, 35), (Mosaic(), 0, 0), (Decode(), 35, None)]
+)
+def test_remarks_of_the_model_are_printed(capsys, step, mosaic_epoch, told):
+    model = SimpleNamespace(remarks=lambda *found: [f"told {found}"])
+    warn_of_settings(TrainReader([step], mosaic_epoch=mosaic_epoch), model, 300)
+    assert f"WARNING: told (300, {told})" in capsys.readouterr().err
 
 
 def test_seeds_repeat_and_a_missing_one_is_drawn():

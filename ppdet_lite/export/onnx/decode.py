@@ -42,26 +42,25 @@ def yolo_box(
     g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
 ) -> Decoded:
     """`modeling.post_process.YOLOBox`; see `decode`."""
-    decoder, head = model.post_process.decode, model.yolo_head
-    factor = head.iou_aware_factor if head.iou_aware else None
+    decoder = model.post_process.decode
     original = g.op("Floor", im_shape / scale_factor + 0.5)  # [B, 2] height, width
     height, width = (x.reshape(-1, 1, 1, 1) for x in original.split(1, 1, axis=1))
     boxes, scores = [], []
-    for output, level in zip(raw, head.levels):
-        level_boxes, level_scores = _yolo_level(g, output, level, decoder, factor, height, width)
+    for output, level in zip(raw, model.head.levels):
+        level_boxes, level_scores = _yolo_level(g, output, level, decoder, height, width)
         boxes.append(level_boxes)
         scores.append(level_scores)
     return Decoded(g.concat(boxes, axis=1), g.concat(scores, axis=2), decoder.num_classes)
 
 
-def _yolo_level(g: OnnxGraph, output: Value, level, decoder, factor, height, width):
+def _yolo_level(g: OnnxGraph, output: Value, level, decoder, height, width):
     """One level: boxes [B, A H W, 4] and scores [B, C, A H W]; everything inside is [B, A, ?, HW].
 
     height, width: of the original images, [B, 1, 1, 1].
     """
     anchors, classes = len(level.anchors), decoder.num_classes
     rows, columns = output.size(2), output.size(3)
-    iou_logit = None
+    iou_logit, factor = None, level.iou_aware_factor
     if factor is not None:
         iou_logit, output = output.split(anchors, anchors * (5 + classes), axis=1)
         iou_logit = iou_logit.reshape(0, anchors, 1, -1)
@@ -102,15 +101,15 @@ def cell_box(g: OnnxGraph, model, raw: Sequence[Value], scale_factor: Value) -> 
     """`modeling.post_process.CellBox`; see `decode`."""
     classes = model.head.num_classes
     boxes, scores = [], []
-    for output, stride in zip(raw, model.head.fpn_strides):
+    for output, level in zip(raw, model.head.levels):
         rows, columns = output.size(2), output.size(3)
         cell = g.range(rows * columns)
         cells = g.op("Concat", *(x.unsqueeze(0) for x in (cell % columns, cell / columns)), axis=0)
         center, size, objectness, class_logits = output.reshape(0, 5 + classes, -1).split(
             2, 2, 1, classes, axis=1
         )
-        center = (center + cells.cast("float32")) * float(stride)
-        half = g.op("Exp", size) * (stride / 2)
+        center = (center + cells.cast("float32")) * float(level.stride)
+        half = g.op("Exp", size) * (level.stride / 2)
         boxes.append(g.concat([center - half, center + half], axis=1))
         scores.append(g.op("Sqrt", g.op("Sigmoid", objectness) * g.op("Sigmoid", class_logits)))
     scale_y, scale_x = scale_factor.unsqueeze(1).split(1, 1, axis=2)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Optional
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.contracts import Backbone
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
 from ppdet_lite.modeling.layers.csp import (
     BaseConv,
     CSPLayer,
@@ -19,7 +19,6 @@ from ppdet_lite.modeling.layers.csp import (
     conv_class,
     scaled_depth,
 )
-from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 STEM_CHANNELS = 64
 

@@ -13,10 +13,9 @@ from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.contracts import Backbone
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
 from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
-from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 BLOCKS = {53: (1, 2, 8, 8, 4)}
 """Depth -> residual blocks of each stage."""

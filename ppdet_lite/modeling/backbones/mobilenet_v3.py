@@ -13,10 +13,9 @@ from paddle.regularizer import L2Decay
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.contracts import Backbone
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
 from ppdet_lite.modeling.layers.activation import activation
 from ppdet_lite.modeling.layers.norm import batch_norm
-from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 
 class BlockPlan(NamedTuple):

@@ -14,11 +14,10 @@ from paddle import ParamAttr, nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.contracts import Backbone
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
 from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.norm import batch_norm
-from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 BLOCKS = {
     18: (2, 2, 2, 2),

@@ -6,17 +6,18 @@ from typing import Optional
 import numpy as np
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import create, register
+from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
-from ppdet_lite.modeling.batch_inputs import as_tensors, check_input_size, position
-from ppdet_lite.modeling.contracts import Backbone, Neck
+from ppdet_lite.modeling.batch_inputs import position
+from ppdet_lite.modeling.build_detector import build_parts
+from ppdet_lite.modeling.contracts import Backbone, Detector, Neck, PostProcess
+from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
 from ppdet_lite.modeling.layers.norm import set_norm_constants
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
-from ppdet_lite.modeling.post_process import CellPostProcess
+from ppdet_lite.modeling.post_process import CellBox
 
 NORM_EPSILON = 1e-3
 NORM_MOMENTUM = 0.97
@@ -30,7 +31,7 @@ SIZE_PERIOD = 10
 
 
 @register
-class YOLOX(nn.Layer):
+class YOLOX(Detector):
     """Images to losses (training) or detections (evaluation).
 
     In training the images of the reader are resized on the device: every `SIZE_PERIOD`
@@ -40,7 +41,7 @@ class YOLOX(nn.Layer):
     Args:
         backbone: image to feature maps, finest first; has `out_shape`.
         neck: those to maps for the head, finest first; has `out_shape`.
-        head: maps to raw outputs and, with a batch, to losses; has `fpn_strides` and `nms`.
+        head: maps to raw outputs and, with a batch, to losses; has `nms`.
         size_stride: training heights and widths are multiples of it.
         size_range: least and largest training height, in `size_stride`; the width follows from the
             shape of the reader's images. None: the size of the reader.
@@ -56,7 +57,8 @@ class YOLOX(nn.Layer):
     __unused__ = ("data_format", "for_mot", "input_size")
 
     inference_inputs = ("image", "scale_factor")
-    """What an exported graph takes."""
+    export_arch = "YOLOX"
+    min_subgraph_size = 8
 
     def __init__(
         self,
@@ -70,12 +72,12 @@ class YOLOX(nn.Layer):
         self.backbone = CSPDarkNet() if backbone is None else backbone
         self.neck = YOLOCSPPAN() if neck is None else neck
         self.head = YOLOXHead() if head is None else head
-        if not hasattr(self.head, "fpn_strides"):
+        if not all(isinstance(level, CellLevel) for level in self.head.levels):
             raise ConfigError(
                 f"head: found {type(self.head).__name__}, needed: an anchor-free head, for "
                 "instance YOLOXHead"
             )
-        self.post_process = CellPostProcess(self.head.nms)
+        self.post_process = PostProcess(CellBox(), self.head.nms)
         self.size_stride = size_stride
         self.size_range = None if size_range is None else tuple(size_range)
         self._check_sizes()
@@ -97,59 +99,36 @@ class YOLOX(nn.Layer):
         if problems:
             raise ConfigError(problems)
 
-    @property
-    def largest_stride(self) -> int:
-        """Height and width of the network input must be multiples of this."""
-        return max(self.head.fpn_strides)
-
-    @property
-    def l1_epoch(self) -> int:
-        """First epoch (from 0) with the L1 term: the one in which the reader's mosaics end."""
-        return self.head.loss.l1_epoch
-
     @classmethod
     def from_config(cls, section):
         """Builds the parts in order; each learns the shapes of the one before."""
-        cfg = section.config
-        backbone = create(section.get("backbone") or "CSPDarkNet", cfg)
-        neck = create(section.get("neck") or "YOLOCSPPAN", cfg, input_shape=backbone.out_shape)
-        head = create(section.get("head") or "YOLOXHead", cfg, input_shape=neck.out_shape)
-        return {"backbone": backbone, "neck": neck, "head": head}
+        return build_parts(section, backbone="CSPDarkNet", neck="YOLOCSPPAN", head="YOLOXHead")
 
-    def forward(self, inputs):
-        """A batch to what the mode asks for.
-
-        Args:
-            inputs: `image` [B, 3, H, W], values 0 to 255. In training also `gt_bbox` (corners in
-                pixels of the image) and `gt_class`, as `pad_ground_truth` takes them, and what is
-                known of `epoch_id` (for the L1 term), `iteration` and `seed` (for the size). In
-                evaluation `scale_factor` [B, 2] (y, x). Tensors, or a reader's numpy batch.
-
-        Returns:
-            In training the loss terms and their weighted sum `loss`. In evaluation `bbox` [N, 6]
-            (class, score, x1, y1, x2, y2 in pixels of the original images) and `bbox_num` [B].
+    def remarks(self, epochs: int, mosaic_epoch: Optional[int]) -> list[str]:
+        """The L1 term is meant to begin in the epoch in which mosaics end: PaddleDetection's keys
+        state the same moment twice, and `epoch` moves neither.
         """
-        if paddle.in_dynamic_mode():
-            inputs = as_tensors(inputs)
-        if self.training:
-            inputs = self._resized(inputs)
-            return self.head.get_loss(self.raw_outputs(inputs["image"]), inputs)
-        outputs = self.raw_outputs(inputs["image"])
-        bbox, bbox_num = self.post_process(outputs, self.head.fpn_strides, inputs["scale_factor"])
-        return {"bbox": bbox, "bbox_num": bbox_num}
-
-    def raw_outputs(self, image) -> list:
-        """Images [B, 3, H, W] to the head's raw outputs per level, finest first."""
-        if paddle.in_dynamic_mode():  # a graph may leave the size open
-            check_input_size(image, self.largest_stride)
-        return self.head(self.neck(self.backbone(image)))
-
-    def decode(self, raw, im_shape, scale_factor) -> tuple:
-        """Raw outputs to boxes [B, M, 4] in pixels of the original images and scores [B, C, M].
-
-        `im_shape` is not needed: boxes are not cut at the borders of the images.
-        """
-        return self.post_process.decode(raw, self.head.fpn_strides, scale_factor)
+        is_own = not isinstance(self.head, YOLOXHead)
+        if is_own or mosaic_epoch is None or mosaic_epoch < 0:
+            return []
+        l1_epoch = self.head.loss.l1_epoch
+        keys = (
+            f"TrainReader.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is {l1_epoch} and "
+            f"epoch is {epochs}"
+        )
+        mosaics_end = min(mosaic_epoch or epochs, epochs)  # 0: never
+        if mosaics_end != min(l1_epoch, epochs):
+            return [
+                f"{keys}: the L1 term is meant to begin where mosaics end. Give both keys the same "
+                "epoch."
+            ]
+        if mosaic_epoch >= epochs:
+            return [
+                f"{keys}: the training ends before mosaics do, and before the L1 term begins. "
+                "YOLOX trains its last 15 epochs without mosaics and with the term; lower both "
+                "keys for that."
+            ]
+        return []
 
     def training_size(self, height: int, width: int, seed: int, iteration: int) -> tuple:
         """(height, width) at which images of this size are trained in this iteration."""
@@ -159,22 +138,22 @@ class YOLOX(nn.Layer):
         across = max(1, round(units * width / height))
         return units * self.size_stride, across * self.size_stride
 
-    def _resized(self, inputs: dict) -> dict:
+    def training_batch(self, batch: dict) -> dict:
         """The batch at the size of its iteration, boxes included."""
-        iteration = position(inputs, "iteration")
+        iteration = position(batch, "iteration")
         if self.size_range is None or iteration is None:
-            return inputs
-        image = inputs["image"]
+            return batch
+        image = batch["image"]
         before = image.shape[-2:]
-        after = self.training_size(*before, position(inputs, "seed", 0), iteration)
+        after = self.training_size(*before, position(batch, "seed", 0), iteration)
         if tuple(before) == after:
-            return inputs
+            return batch
         factors = [after[1] / before[1], after[0] / before[0]] * 2
         factors = paddle.to_tensor(factors, dtype="float32")
-        boxes = inputs["gt_bbox"]
+        boxes = batch["gt_bbox"]
         if isinstance(boxes, (list, tuple)):
             boxes = [one * factors for one in boxes]
         else:
             boxes = boxes * factors
         image = F.interpolate(image, after, mode="bilinear", align_corners=False)
-        return {**inputs, "image": image, "gt_bbox": boxes}
+        return {**batch, "image": image, "gt_bbox": boxes}

@@ -13,11 +13,13 @@ class YoloLevel(NamedTuple):
     anchors: (width, height) in input pixels, one per box a cell predicts.
     stride: input pixels per cell.
     scale_x_y: s of the grid-sensitive center s * sigmoid(x) - (s - 1) / 2.
+    iou_aware_factor: f of score = objectness^(1 - f) * IoU^f * class; None without IoU logits.
     """
 
     anchors: tuple
     stride: int
     scale_x_y: float
+    iou_aware_factor: Optional[float] = None
 
 
 def level_anchors(anchors: Sequence, anchor_masks: Sequence, levels: int) -> list:

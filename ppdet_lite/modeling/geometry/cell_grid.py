@@ -3,7 +3,15 @@
 Loss and decoding share this: A runs over levels in the order of the head, then rows, then columns.
 """
 
+from typing import NamedTuple
+
 import paddle
+
+
+class CellLevel(NamedTuple):
+    """One output map that predicts one box per cell; `stride` is in input pixels per cell."""
+
+    stride: int
 
 
 def flatten_levels(outputs):

@@ -8,6 +8,7 @@ from paddle.regularizer import L2Decay
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
+from ppdet_lite.modeling.contracts import Head
 from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel, agreed_fact, level_anchors
 from ppdet_lite.modeling.layers.channels import check_data_format
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
@@ -26,7 +27,7 @@ COCO_ANCHORS = (
 
 
 @register
-class YOLOv3Head(nn.Layer):
+class YOLOv3Head(Head):
     """One 1x1 convolution per level; owns anchors, strides and grid sensitivity of the network.
 
     Output channels of a level with A anchors and C classes: with `iou_aware` first A IoU logits;
@@ -106,8 +107,9 @@ class YOLOv3Head(nn.Layer):
             count,
             default=[32 // 2**i for i in range(count)],
         )
+        factor = self.iou_aware_factor if self.iou_aware else None
         return [
-            YoloLevel(*facts)
+            YoloLevel(*facts, factor)
             for facts in zip(level_anchors(anchors, anchor_masks, count), strides, scales)
         ]
 
@@ -127,5 +129,13 @@ class YOLOv3Head(nn.Layer):
         return [conv(feature) for conv, feature in zip(self.yolo_output, features)]
 
     def get_loss(self, outputs, batch) -> dict:
-        """Loss terms and their sum `loss` for raw outputs and a training batch."""
         return self.loss(outputs, batch, self.levels, self.iou_aware)
+
+    def objectness_outputs(self) -> list:
+        step = 5 + self.num_classes
+        found = []
+        for conv, level in zip(self.yolo_output, self.levels):
+            anchors = len(level.anchors)
+            first = anchors if self.iou_aware else 0
+            found.append((conv, [first + step * anchor + 4 for anchor in range(anchors)]))
+        return found

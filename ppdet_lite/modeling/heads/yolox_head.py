@@ -12,6 +12,8 @@ from paddle.regularizer import L2Decay
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
+from ppdet_lite.modeling.contracts import Head
+from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
 from ppdet_lite.modeling.post_process import MatrixNMS, MultiClassNMS
@@ -24,7 +26,7 @@ PRIOR_CELLS = 5
 
 
 @register
-class YOLOXHead(nn.Layer):
+class YOLOXHead(Head):
     """Class scores by one branch, box and objectness by another; one anchor-free box per cell.
 
     Output channels of a level with C classes: x, y, w, h, objectness, C class logits.
@@ -73,7 +75,7 @@ class YOLOXHead(nn.Layer):
                 "one of each per level"
             )
         self.num_classes = num_classes
-        self.fpn_strides = list(fpn_strides)
+        self.levels = [CellLevel(stride) for stride in fpn_strides]
         self.loss = YOLOXLoss(assigner, loss_weight, l1_epoch)
         if nms is None:
             nms = MultiClassNMS(0.001, nms_top_k=10000, keep_top_k=1000, nms_threshold=0.65)
@@ -117,8 +119,10 @@ class YOLOXHead(nn.Layer):
         return outputs
 
     def get_loss(self, outputs, batch) -> dict:
-        """Loss terms and their weighted sum `loss` for raw outputs and a training batch."""
-        return self.loss(outputs, batch, self.fpn_strides)
+        return self.loss(outputs, batch, [level.stride for level in self.levels])
+
+    def objectness_outputs(self) -> list:
+        return [(branch[-1], [4]) for branch in self.conv_reg]
 
 
 def _output_conv(channels: int, outputs: int, bias: list) -> nn.Conv2D:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.contracts import Neck
-from ppdet_lite.modeling.shape_spec import ShapeSpec
+from ppdet_lite.modeling.contracts import Neck, ShapeSpec
 
 
 class PyramidNeck(Neck):

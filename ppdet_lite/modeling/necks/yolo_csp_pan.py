@@ -12,10 +12,9 @@ from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.contracts import Neck
+from ppdet_lite.modeling.contracts import Neck, ShapeSpec
 from ppdet_lite.modeling.layers.csp import BaseConv, CSPLayer, conv_class, scaled_depth
 from ppdet_lite.modeling.layers.upsample import upsample_x2
-from ppdet_lite.modeling.shape_spec import ShapeSpec
 
 BLOCKS = 3
 """Bottlenecks of each CSP layer at full depth."""
