@@ -126,8 +126,7 @@ def test_files_and_functions_are_short(repo):
 
 
 TOOLS = ["train", "eval", "infer", "export_model", "benchmark", "make_demo_data", "quickstart"]
-TOOLS += ["benchmark_reader", "benchmark_layers"]
-TOOLS += ["model_info"]
+TOOLS += ["benchmark_reader", "model_info"]
 
 
 @pytest.mark.parametrize(

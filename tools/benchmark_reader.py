@@ -76,7 +76,7 @@ def reader_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = reader_parser().parse_args()
     cfg = config_from_args(args)
-    from ppdet_lite.benchmark.annotation_benchmark import benchmark_annotations, report_annotations
+
     from ppdet_lite.benchmark.reader_benchmark import benchmark_readers
     from ppdet_lite.benchmark.reader_report import report
     from ppdet_lite.utils.json_file import check_json, write_json
@@ -84,6 +84,9 @@ def main() -> None:
     if args.json:
         check_json(args.json)
     if args.annotations is not None:
+        sys.path.insert(0, str(Path(__file__).resolve().parent / "dev"))
+        from benchmark_annotations import benchmark_annotations, report_annotations
+
         result = benchmark_annotations(cfg, args.annotations or None)
         print(report_annotations(result))
     else:

@@ -12,8 +12,8 @@ from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 
 
 class Limits(NamedTuple):
-    """From which size on another form pays, as tools/benchmark_layers.py measured it with oneDNN on
-    two cores with AVX2.
+    """From which size on another form pays, as tools/dev/benchmark_layers.py measured it with
+    oneDNN on two cores with AVX2.
 
     Attributes:
         channels: of Winograd's convolutions; with fewer, moving tiles about costs more than the

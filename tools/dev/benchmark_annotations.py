@@ -1,25 +1,36 @@
-"""Opening a large annotation file: seconds and memory against plain JSON parsing, and how much of
-it forked workers hold again.
+#!/usr/bin/env python3
+"""Measures opening a large COCO annotation file: seconds and memory against plain JSON parsing, and
+how much of it forked workers hold again."""
 
-Every measurement runs in a process of its own, forked for it, so that none finds the memory of the
-one before.
-"""
+# Every measurement runs in a process of its own, forked for it, so that none finds the memory of
+# the one before.
 
 import json
 import multiprocessing
 import os
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Callable, Optional
 
-from ppdet_lite.benchmark.process_memory import memory_of, resident_bytes
-from ppdet_lite.benchmark.reader_report import table
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import create, merge_config, resolve
-from ppdet_lite.data.reader.workers import can_fork
-from ppdet_lite.data.sources.coco import COCODataSet
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from ppdet_lite.benchmark.process_memory import memory_of, resident_bytes  # noqa: E402
+from ppdet_lite.benchmark.tables import aligned_table, megabytes  # noqa: E402
+from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.core.errors import ConfigError  # noqa: E402
+from ppdet_lite.core.workspace import create, merge_config, resolve  # noqa: E402
+from ppdet_lite.data.reader.workers import can_fork  # noqa: E402
+from ppdet_lite.data.sources.coco import COCODataSet  # noqa: E402
+from ppdet_lite.utils.json_file import check_json, write_json  # noqa: E402
+
+EXAMPLES = """  python tools/dev/benchmark_annotations.py \\
+      -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml
+  ... --annotations instances.json     a file, in place of one of COCO train2017's size made for it
+  ... --json annotations.json          all numbers, for other programs
+"""
 
 IMAGES, BOXES = 118_287, 860_001
 """As in COCO train2017."""
@@ -45,18 +56,16 @@ def benchmark_annotations(cfg, path: Optional[str] = None) -> dict:
         DataError: the file is not usable.
     """
     if not can_fork():
-        raise ConfigError("--annotations: needs a system that can fork (Linux, macOS)")
+        raise ConfigError("`annotations`: needs a system that can fork (Linux, macOS)")
     found = resolve("TrainDataset", cfg).cls
     if not issubclass(found, COCODataSet):
-        raise ConfigError(
-            f"--annotations: found TrainDataset {found.__name__}, needed: COCODataSet"
-        )
+        raise ConfigError(f"TrainDataset: found {found.__name__}, needed: COCODataSet")
     if path is not None:
-        return _measure(cfg, Path(path).expanduser().resolve())
+        return _measured(cfg, Path(path).expanduser().resolve())
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "annotations.json"
         write_annotations(made)
-        return _measure(cfg, made)
+        return _measured(cfg, made)
 
 
 def write_annotations(path: Path, images: int = IMAGES, boxes: int = BOXES) -> None:
@@ -92,8 +101,11 @@ def write_annotations(path: Path, images: int = IMAGES, boxes: int = BOXES) -> N
 def report_annotations(result: dict) -> str:
     """The result as text."""
     rows = [
-        [label, f"{entry['seconds']:.1f}", _megabytes(entry["peak_bytes"])]
-        + [_megabytes(entry["held_bytes"])]
+        [
+            label,
+            f"{entry['seconds']:.1f}",
+            *map(megabytes, (entry["peak_bytes"], entry["held_bytes"])),
+        ]
         for label, entry in (
             ("json.load (Python objects)", result["json_load"]),
             ("data set opened (arrays)", result["opened"]),
@@ -101,42 +113,27 @@ def report_annotations(result: dict) -> str:
     ]
     return "\n".join(
         [
-            f"annotations: {result['file']}, {result['file_bytes'] / 2**20:.0f} MB, "
+            f"annotations: {result['file']}, {megabytes(result['file_bytes'])} MB, "
             f"{result['images']} images, {result['boxes']} boxes",
-            *table(["", "seconds", "peak MB", "held MB"], rows),
+            *aligned_table(["", "seconds", "peak MB", "held MB"], rows),
             f"a forked worker's own memory after {result['worker_records']} records: "
-            f"{_megabytes(result['worker_uss_bytes'])} MB",
+            f"{megabytes(result['worker_uss_bytes'])} MB",
         ]
     )
 
 
-def _megabytes(count: Optional[int]) -> str:
-    return "-" if count is None else f"{count / 2**20:.0f}"
-
-
-def _measure(cfg, path: Path) -> dict:
+def _measured(cfg, path: Path) -> dict:
     paths = {"dataset_dir": str(path.parent), "image_dir": "", "anno_path": str(path)}
     cfg = merge_config(cfg, {"TrainDataset": paths}, "--annotations")
     opened = _in_child(lambda: _open(cfg))
-    loaded = _in_child(lambda: _load(path))
     return {
         "file": str(path),
         "file_bytes": path.stat().st_size,
-        "images": opened.pop("images"),
-        "boxes": opened.pop("boxes"),
-        "worker_records": opened.pop("worker_records"),
-        "worker_uss_bytes": opened.pop("worker_uss_bytes"),
-        "json_load": loaded,
+        **{key: opened.pop(key) for key in ("images", "boxes")},
+        **{key: opened.pop(key) for key in ("worker_records", "worker_uss_bytes")},
+        "json_load": _in_child(lambda: _cost_of(lambda: json.loads(path.read_bytes()))[0]),
         "opened": opened,
     }
-
-
-def _load(path: Path) -> dict:
-    def load():
-        with path.open("rb") as stream:
-            return json.load(stream)
-
-    return _cost_of(load)[0]
 
 
 def _open(cfg) -> dict:
@@ -153,13 +150,13 @@ def _open(cfg) -> dict:
     }
 
 
-def _own_after_reading(dataset, chosen) -> Optional[int]:
-    """What a forked worker holds of its own beyond what every forked process does."""
+def _own_after_reading(dataset, chosen: range) -> Optional[int]:
+    """Bytes that a forked worker holds of its own beyond what every forked process does."""
     before = memory_of().uss
     for index in chosen:
         dataset.record(index)
     after = memory_of().uss
-    return None if before is None else max(after - before, 0)
+    return None if before is None or after is None else max(after - before, 0)
 
 
 def _cost_of(make: Callable) -> tuple:
@@ -186,7 +183,7 @@ def _in_child(work: Callable):
     except EOFError:
         process.join()
         raise ConfigError(
-            f"--annotations: the measuring process ended with exit code {process.exitcode}; "
+            f"`annotations`: the measuring process ended with exit code {process.exitcode}; "
             "often the machine ran out of memory"
         ) from None
     process.join()
@@ -203,3 +200,21 @@ def _send(work: Callable, pipe) -> None:
     pipe.send(message)
     pipe.close()
     os._exit(0)  # freeing millions of objects one by one would only cost time
+
+
+def main() -> None:
+    parser = config_parser(__doc__, EXAMPLES)
+    parser.add_argument("--annotations", metavar="FILE", help="default: made for this")
+    parser.add_argument("--json", metavar="FILE", help="also write all numbers to this file")
+    args = parser.parse_args()
+    cfg = config_from_args(args)
+    if args.json:
+        check_json(args.json)
+    result = benchmark_annotations(cfg, args.annotations)
+    print(report_annotations(result))
+    if args.json:
+        write_json(args.json, result)
+
+
+if __name__ == "__main__":
+    run_tool(main)
