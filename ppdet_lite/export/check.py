@@ -11,7 +11,7 @@ import paddle
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.export.compare import AGREE, compare_detections, summary
-from ppdet_lite.export.formats.graph import DetectorUpTo
+from ppdet_lite.export.graph import DetectorUpTo
 from ppdet_lite.export.options import with_input_size
 from ppdet_lite.export.runners import EngineError, trials
 from ppdet_lite.modeling.modes import evaluation_mode

@@ -31,7 +31,7 @@ from ppdet_lite.export.folder import (
     target_folder,
     writing,
 )
-from ppdet_lite.export.formats.graph import check_onnx_export, save_onnx, save_paddle_graph
+from ppdet_lite.export.graph import check_onnx_export, save_onnx, save_paddle_graph
 from ppdet_lite.export.onnx.graph import OPSET
 from ppdet_lite.export.options import ExportOptions, export_options, with_input_size
 from ppdet_lite.export.rewrite.batch_norm_folding import fold_batch_norm

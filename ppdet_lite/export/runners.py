@@ -8,7 +8,7 @@ import numpy as np
 from paddle.inference import Config, create_predictor
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.formats.graph import paddle_graph
+from ppdet_lite.export.graph import paddle_graph
 from ppdet_lite.export.onnx.deform_conv import DEFORMABLE, has_deform_conv
 from ppdet_lite.export.onnx.graph import import_onnx, import_package
 from ppdet_lite.runtime.contract import ONNX_FILE, PARAMS_FILE, PORTABLE_FILE

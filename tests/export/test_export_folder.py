@@ -11,9 +11,9 @@ from paddle import nn
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export import folder as export_folder
+from ppdet_lite.export import graph as export_graph
 from ppdet_lite.export import run as export
 from ppdet_lite.export.folder import check_room, move_into_place
-from ppdet_lite.export.formats import graph as export_graph
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.layers.deform_conv import SampledConv2D

@@ -12,6 +12,7 @@ from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.evaluate.trained_model import load_trained_model
+from ppdet_lite.export import graph as export_graph
 from ppdet_lite.export import run as export
 from ppdet_lite.export import runners as export_runners
 from ppdet_lite.export.check import (
@@ -20,7 +21,6 @@ from ppdet_lite.export.check import (
     outputs_by_image,
     trained_outputs,
 )
-from ppdet_lite.export.formats import graph as export_graph
 from ppdet_lite.export.onnx import decode as onnx_decode
 from ppdet_lite.export.onnx import stages as onnx_stages
 from ppdet_lite.export.rewrite.cpu_forms import Limits, for_cpu

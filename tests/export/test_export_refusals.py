@@ -15,11 +15,11 @@ import yaml
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export import check as export_check
+from ppdet_lite.export import graph as export_graph
 from ppdet_lite.export import run as export
 from ppdet_lite.export import runners as export_runners
 from ppdet_lite.export.check import load_images, verify_export
 from ppdet_lite.export.compare import Agreement
-from ppdet_lite.export.formats import graph as export_graph
 from ppdet_lite.export.onnx import network as onnx_network
 from ppdet_lite.export.run import export_model
 from ppdet_lite.export.runners import (

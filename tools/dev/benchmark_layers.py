@@ -25,7 +25,7 @@ from paddle.nn.initializer import Normal  # noqa: E402
 from ppdet_lite.benchmark.tables import markdown_table  # noqa: E402
 from ppdet_lite.cli.tool import run_tool  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
-from ppdet_lite.export.formats.graph import save_paddle_graph  # noqa: E402
+from ppdet_lite.export.graph import save_paddle_graph  # noqa: E402
 from ppdet_lite.export.options import ExportOptions  # noqa: E402
 from ppdet_lite.export.rewrite.cpu_forms import Limits, for_cpu  # noqa: E402
 from ppdet_lite.export.runners import ExportedModel  # noqa: E402

@@ -10,7 +10,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.formats.legacy_graph import legacy_graph
+from ppdet_lite.export.formats.legacy_format import legacy_graph
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.runtime.contract import (
