@@ -58,7 +58,7 @@ def main() -> int:
         os.environ[f"{library}_NUM_THREADS"] = str(args.threads)
     cfg = config_from_args(args) if args.config else None
     prefer_fast_blas()
-    from ppdet_lite.benchmark.run import Deploy, Settings, run
+    from ppdet_lite.benchmark.inference_benchmark import Deploy, Settings, run
     from ppdet_lite.runtime.contract import ModelFolder
     from ppdet_lite.runtime.detector import open_engine
     from ppdet_lite.runtime.tensorrt.setup import TensorRTOptions

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ppdet_lite.benchmark import inference_benchmark as benchmark_run
 from ppdet_lite.benchmark import model_report
-from ppdet_lite.benchmark import run as benchmark_run
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.utils.json_file import check_json, write_json

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ppdet_lite.benchmark import protocol, report
+from ppdet_lite.benchmark import inference_report as report
+from ppdet_lite.benchmark import protocol
 
 NETWORK = report.Network("net", 54_000_000, 60_000_000_000, ("ResNet", 50))
 

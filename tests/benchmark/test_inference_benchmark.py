@@ -15,8 +15,9 @@ import pytest
 import yaml
 from paddle import nn
 
-from ppdet_lite.benchmark import engines, models, protocol
-from ppdet_lite.benchmark import run as runner
+from ppdet_lite.benchmark import engines, protocol
+from ppdet_lite.benchmark import exports as models
+from ppdet_lite.benchmark import inference_benchmark as runner
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess

@@ -7,8 +7,9 @@ import sys
 import pytest
 import yaml
 
-from ppdet_lite.benchmark import engines, models
-from ppdet_lite.benchmark import run as runner
+from ppdet_lite.benchmark import engines
+from ppdet_lite.benchmark import exports as models
+from ppdet_lite.benchmark import inference_benchmark as runner
 from ppdet_lite.benchmark.protocol import Result
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config

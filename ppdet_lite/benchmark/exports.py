@@ -9,8 +9,8 @@ import paddle
 import yaml
 
 from ppdet_lite.benchmark.engines import ENGINES, Kind
+from ppdet_lite.benchmark.inference_report import Network
 from ppdet_lite.benchmark.model_info import measure
-from ppdet_lite.benchmark.report import Network
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess

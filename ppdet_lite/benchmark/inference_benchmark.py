@@ -19,15 +19,15 @@ from ppdet_lite.benchmark.engines import (
     Engine,
     check_engines,
 )
-from ppdet_lite.benchmark.models import (
+from ppdet_lite.benchmark.exports import (
     export_stages,
     model_name,
     network_of,
     stage_folders,
 )
-from ppdet_lite.benchmark.operators import operator_times
+from ppdet_lite.benchmark.inference_report import Network, as_dict, markdown
+from ppdet_lite.benchmark.operator_times import operator_times
 from ppdet_lite.benchmark.protocol import Contestant, run_benchmark
-from ppdet_lite.benchmark.report import Network, as_dict, markdown
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.check import built_in_image
