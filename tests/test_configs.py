@@ -8,7 +8,8 @@ import pytest
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.modeling.detectors.yolox import YOLOX
-from ppdet_lite.weights.checkpoint import load_weights, save_checkpoint
+from ppdet_lite.weights.checkpoint import save_checkpoint
+from ppdet_lite.weights.load import load_weights
 
 # PP-YOLOv2 in the words of PaddleDetection's files, all bases in one, with what its users have in
 # them: switches for other hardware, and facts that stand twice.

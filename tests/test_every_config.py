@@ -11,7 +11,8 @@ import pytest
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.train.run import run_training
-from ppdet_lite.weights.checkpoint import load_state, read_meta
+from ppdet_lite.weights.checkpoint import read_meta
+from ppdet_lite.weights.files import load_state
 
 ROOT = Path(__file__).resolve().parent.parent / "configs"
 CONFIGS = sorted(

@@ -13,7 +13,7 @@ def load_trained_model(cfg):
     Raises:
         CheckpointError: no weights are given, or they do not fill this model.
     """
-    weights = cfg.get("weights")
+    weights = cfg.settings.weights
     if not weights:
         raise CheckpointError(
             f"no weights: set weights=output/{cfg.name}/best_model (a path or a URL)"
@@ -21,8 +21,8 @@ def load_trained_model(cfg):
     if is_url(weights):
         weights = fetch_weights(weights)
     model = build_detector(cfg)
-    partial = bool(cfg.get("allow_partial_weights", False))
-    report = load_weights(model, weights, partial)
+    partial = cfg.settings.allow_partial_weights
+    report = load_weights(model, weights, allow_partial=partial)
     if (report.missing or report.mismatched) and not partial:
         raise CheckpointError(
             "\n".join(report.lines())

@@ -36,8 +36,9 @@ from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.preflight import check_batches, set_seed, warn_of_settings
 from ppdet_lite.train.state import TrainState
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
-from ppdet_lite.weights.checkpoint import load_resume, load_weights, stem_of
+from ppdet_lite.weights.checkpoint import load_resume, stem_of
 from ppdet_lite.weights.download import fetch_weights, is_url
+from ppdet_lite.weights.load import load_weights
 
 
 def run_training(
@@ -234,7 +235,7 @@ def _load_pretrained(model, cfg, ranks: Ranks) -> None:
         barrier(ranks)
         path = fetch_weights(path)
     report = load_weights(
-        model, path, bool(cfg.get("allow_partial_weights", False)), part_of_model=True
+        model, path, allow_partial=cfg.settings.allow_partial_weights, part_of_model=True
     )
     for line in report.lines():
         get_logger().info(line)

@@ -14,22 +14,10 @@ import json
 import os
 import pickle
 import re
-from typing import Optional
+from typing import BinaryIO, Callable, Optional
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.weights.files import SUFFIXES, load_state, read_pickle
-from ppdet_lite.weights.load import LoadReport, load_weights
-
-__all__ = [
-    "LoadReport",
-    "clean_temporaries",
-    "load_resume",
-    "load_state",
-    "load_weights",
-    "read_meta",
-    "save_checkpoint",
-    "stem_of",
-]
+from ppdet_lite.weights.files import SUFFIXES, read_pickle
 
 _RESUME_FORMAT = "ppdet_lite resume 1"
 _TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
@@ -48,7 +36,8 @@ def stem_of(path: str) -> str:
 def save_checkpoint(
     folder: str, name: str, weights: dict, meta: dict, resume: Optional[dict] = None
 ) -> str:
-    """Writes one checkpoint; an existing one of the same name is replaced as a whole.
+    """Writes one checkpoint and returns its path without suffix. An existing one of the same name
+    is replaced as a whole.
 
     Args:
         folder: made when missing.
@@ -58,25 +47,23 @@ def save_checkpoint(
         resume: state of the run; None writes no `.pdopt` (and removes an old one, which would not
             belong to the new weights).
 
-    Returns:
-        the path without suffix.
-
     Raises:
-        CheckpointError: nothing could be written (disk full, no permission); files that were there
-            before are untouched.
+        CheckpointError: it cannot be written; the files that were there before are untouched.
     """
     stem = os.path.join(folder, name)
-    parts = {".pdparams": lambda stream: pickle.dump(weights, stream, protocol=4)}
+    parts: dict[str, Callable[[BinaryIO], object]] = {
+        ".pdparams": lambda stream: pickle.dump(weights, stream, protocol=4)
+    }
     if resume is not None:
         content = {"format": _RESUME_FORMAT, **resume}
         parts[".pdopt"] = lambda stream: pickle.dump(content, stream, protocol=4)
     text = json.dumps(meta, indent=1, ensure_ascii=False).encode()
     parts[".meta.json"] = lambda stream: stream.write(text)
-    staged = {}
+    staged: dict[str, str] = {}
     try:
         os.makedirs(folder, exist_ok=True)
         for suffix, write in parts.items():
-            staged[suffix] = _temporary_name(stem + suffix)
+            staged[suffix] = os.path.join(folder, f".{name}{suffix}.{os.getpid()}.tmp")
             with open(staged[suffix], "wb") as stream:
                 write(stream)
                 stream.flush()
@@ -90,18 +77,13 @@ def save_checkpoint(
     except OSError as error:
         raise CheckpointError(
             f"cannot write the checkpoint {stem}: {error.strerror or error}. Earlier checkpoints "
-            f"in {folder} are untouched. Make room or change -o save_dir=FOLDER."
+            f"in {folder} are untouched. Make room, or set save_dir=FOLDER."
         ) from None
     finally:
         for temporary in staged.values():
             with contextlib.suppress(FileNotFoundError):
                 os.remove(temporary)
     return stem
-
-
-def _temporary_name(path: str) -> str:
-    folder, name = os.path.split(path)
-    return os.path.join(folder, f".{name}.{os.getpid()}.tmp")
 
 
 def _flush_folder(folder: str) -> None:
@@ -114,12 +96,10 @@ def _flush_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def clean_temporaries(folder: str) -> list:
+def clean_temporaries(folder: str) -> list[str]:
     """Removes what killed processes left half-written in `folder`; returns the names."""
-    if not os.path.isdir(folder):
-        return []
     removed = []
-    for name in os.listdir(folder):
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
         match = _TEMPORARY.match(name)
         if match and not _is_running(int(match.group(1))):
             os.remove(os.path.join(folder, name))
@@ -140,10 +120,8 @@ def _is_running(pid: int) -> bool:
 
 
 def load_resume(path: str) -> dict:
-    """The state that `save_checkpoint` got as `resume`.
-
-    Args:
-        path: a checkpoint, with or without the suffix of one of its files.
+    """The state that `save_checkpoint` got as `resume`; `path` may have the suffix of any of the
+    checkpoint's files.
 
     Raises:
         CheckpointError: there is no `.pdopt`, it is damaged, or another program wrote it.
@@ -157,13 +135,13 @@ def load_resume(path: str) -> dict:
         raise CheckpointError(
             f"cannot resume from {stem}: {source} is missing, so optimizer, learning rate and "
             f"epoch are unknown. Copy it beside {weights}, or start a new run from these weights "
-            f"with -o pretrain_weights={weights}{_nearby(stem)}"
+            f"with pretrain_weights={weights}{_nearby(stem)}"
         )
     state = read_pickle(source)
     if not isinstance(state, dict) or state.get("format") != _RESUME_FORMAT:
         raise CheckpointError(
             f"{source} was not written by ppdet_lite, so the run cannot go on from it. Start a new "
-            f"run from its weights with -o pretrain_weights={stem}.pdparams"
+            f"run from its weights with pretrain_weights={stem}.pdparams"
         )
     return state
 

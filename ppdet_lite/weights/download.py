@@ -18,7 +18,7 @@ _TIMEOUT_S = 30
 
 
 def is_url(path: str) -> bool:
-    """Whether `path` is to be fetched over the network."""
+    """True for a file that must be fetched over the network."""
     return str(path).startswith(("http://", "https://"))
 
 
@@ -48,9 +48,8 @@ def fetch_weights(url: str, folder: str = "") -> str:
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise CheckpointError(
-            f"cannot download {url}: {reason}. Either put the file at {target} yourself, name a "
-            f"local file with -o pretrain_weights=PATH, or start from random weights with "
-            f"-o pretrain_weights=null"
+            f"cannot download {url}: {reason}. Put the file at {target} yourself, name a local "
+            f"file, or start a training from random weights with pretrain_weights=null"
         ) from None
     return target
 
@@ -75,10 +74,7 @@ def _download(url: str, part: str) -> None:
             open(part, "ab" if have else "wb") as stream,
             progress_bar(total, os.path.basename(part), unit="B", initial=have) as bar,
         ):
-            while True:
-                block = response.read(_BLOCK)
-                if not block:
-                    break
+            while block := response.read(_BLOCK):
                 stream.write(block)
                 bar.update(len(block))
     if total is not None and os.path.getsize(part) != total:

@@ -25,7 +25,8 @@ _DAMAGE = (
     OverflowError,
     MemoryError,
 )
-_NAME_TABLE = "StructuredToParameterName@@"
+NAME_TABLE = "StructuredToParameterName@@"
+"""Key of the table from state-dict keys to parameter names that `paddle.load` expects."""
 _CHUNK_TABLE = "UnpackBigParamInfor@@"
 _SAFE_DTYPES = "biufcSUV"
 
@@ -107,12 +108,8 @@ def read_pickle(path: str):
         ) from None
 
 
-def find_weight_file(path: str) -> str:
-    """`path` itself or with one of the known suffixes.
-
-    Raises:
-        CheckpointError: there is no such file; lists what the folder holds.
-    """
+def _find_weight_file(path: str) -> str:
+    """`path` itself or with one of the known suffixes."""
     path = os.path.expanduser(str(path))
     candidates = [path] if path.endswith(SUFFIXES) else [path + suffix for suffix in SUFFIXES]
     if os.path.isfile(path):
@@ -131,16 +128,17 @@ def find_weight_file(path: str) -> str:
     )
 
 
-def load_state(path: str) -> dict:
-    """State dict of a `.pdparams` or `.safetensors` file, the suffix may be left out.
+def load_state(path: str) -> dict[str, np.ndarray]:
+    """The state dict of a `.pdparams` or `.safetensors` file, the suffix may be left out.
 
     Returns:
-        key -> numpy array, in the order of the file. bfloat16 stays as Paddle stores it (uint16).
+        key -> array, in the order of the file. bfloat16 stays as Paddle stores it (uint16).
 
     Raises:
-        CheckpointError: see `find_weight_file` and `read_pickle`; or no tensors in it.
+        CheckpointError: no such file (the message lists what the folder holds), a damaged one, one
+            that holds anything but numbers, or one without tensors.
     """
-    path = find_weight_file(path)
+    path = _find_weight_file(path)
     if path.endswith(".safetensors"):
         return _read_safetensors(path)
     content = read_pickle(path)
@@ -150,9 +148,9 @@ def load_state(path: str) -> dict:
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     content = _join_chunks(dict(content), path)
-    content.pop(_NAME_TABLE, None)
-    state = {str(key): _as_array(value) for key, value in content.items()}
-    state = {key: value for key, value in state.items() if value is not None}
+    content.pop(NAME_TABLE, None)
+    arrays = ((str(key), _as_array(value)) for key, value in content.items())
+    state = {key: array for key, array in arrays if array is not None}
     if not state:
         raise CheckpointError(f"{path}: holds no tensors")
     return state

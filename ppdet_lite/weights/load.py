@@ -4,7 +4,7 @@ Suffix rule: a model key K takes the file key W when K == W or K ends with "." +
 wins. So a backbone file, whose keys do not start with `backbone.`, fits the detector as it is.
 """
 
-from typing import NamedTuple
+from typing import Callable, Iterable, NamedTuple
 
 import numpy as np
 import paddle
@@ -27,76 +27,72 @@ class LoadReport(NamedTuple):
     """
 
     path: str
-    matched: list
-    missing: list
-    unexpected: list
-    mismatched: list
+    matched: list[str]
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: list[tuple[str, list[int], list[int]]]
 
     @property
-    def model_share(self) -> float:
-        """Share of the model's tensors that were set."""
-        return len(self.matched) / max(
-            1, len(self.matched) + len(self.missing) + len(self.mismatched)
-        )
+    def tensors_of_model(self) -> int:
+        """Number of tensors in the model."""
+        return len(self.matched) + len(self.missing) + len(self.mismatched)
 
     @property
-    def file_share(self) -> float:
-        """Share of the file's tensors that were used."""
-        return len(self.matched) / max(
-            1, len(self.matched) + len(self.unexpected) + len(self.mismatched)
-        )
+    def tensors_of_file(self) -> int:
+        """Number of tensors in the file."""
+        return len(self.matched) + len(self.unexpected) + len(self.mismatched)
 
-    def lines(self) -> list:
+    def lines(self) -> list[str]:
         """The report in words, one entry per line."""
-        total = len(self.matched) + len(self.missing) + len(self.mismatched)
-        lines = [f"Weights {self.path}: {len(self.matched)} of the model's {total} tensors loaded"]
-        if self.missing:
+        lines = [
+            f"Weights {self.path}: {len(self.matched)} of the model's {self.tensors_of_model} "
+            f"tensors loaded"
+        ]
+        shapes = [f"{key} {was} in the file, {now} here" for key, was, now in self.mismatched]
+        for names, problem in (
+            (self.missing, "not in the file, left as they were"),
+            (self.unexpected, "in the file that the model does not have"),
+            (shapes, "of another shape, left as they were"),
+        ):
+            if names:
+                lines.append(f"  {len(names)} {problem}: {_some(names)}")
+        if shapes and all("head" in key for key, _, _ in self.mismatched):
             lines.append(
-                f"  {len(self.missing)} not in the file, left as they were: {_some(self.missing)}"
+                "  The file was made for another number of classes, or another iou_aware: the "
+                "last layers start anew."
             )
-        if self.unexpected:
-            lines.append(
-                f"  {len(self.unexpected)} in the file that the model does not have: "
-                f"{_some(self.unexpected)}"
-            )
-        if self.mismatched:
-            details = [f"{key} {was} in the file, {now} here" for key, was, now in self.mismatched]
-            lines.append(
-                f"  {len(self.mismatched)} of another shape, left as they were: {_some(details)}"
-            )
-            if all("head" in key for key, _, _ in self.mismatched):
-                lines.append(
-                    "  The file was made for another number of classes, or another iou_aware: the "
-                    "last layers start anew."
-                )
         return lines
 
 
-def _some(names) -> str:
+def _some(names: list[str]) -> str:
     more = len(names) - _NAMES_SHOWN
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def match_keys(model_keys, file_keys, fits=lambda key, source: True) -> dict:
+def match_keys(
+    model_keys: Iterable[str],
+    file_keys: Iterable[str],
+    fits: Callable[[str, str], bool] = lambda key, source: True,
+) -> dict[str, str]:
     """Model key -> file key by the suffix rule.
 
     Args:
         model_keys, file_keys: the names.
-        fits: whether the shapes of a model key and a file key agree. Where several model keys end
+        fits: True if the shapes of a model key and a file key agree. Where several model keys end
             with one file key, those that do not fit step back.
 
     Raises:
         CheckpointError: one file key would fill two model keys.
     """
     available = set(file_keys)
-    takers = {}
+    takers: dict[str, list[str]] = {}
     for key in model_keys:
         parts = key.split(".")
-        candidates = (".".join(parts[start:]) for start in range(len(parts)))
-        source = next((name for name in candidates if name in available), None)
+        suffixes = (".".join(parts[start:]) for start in range(len(parts)))
+        source = next((suffix for suffix in suffixes if suffix in available), None)
         if source is not None:
             takers.setdefault(source, []).append(key)
-    matches = {}
+    matches: dict[str, str] = {}
     for source, keys in takers.items():
         if source in keys:  # the exact owner keeps it
             keys = [source]
@@ -112,19 +108,17 @@ def match_keys(model_keys, file_keys, fits=lambda key, source: True) -> dict:
 
 @paddle.no_grad()
 def load_weights(
-    model, path: str, allow_partial: bool = False, part_of_model: bool = False
+    model: paddle.nn.Layer, path: str, *, allow_partial: bool = False, part_of_model: bool = False
 ) -> LoadReport:
-    """Sets the model's tensors from a `.pdparams` or `.safetensors` file.
+    """Sets the model's tensors from a `.pdparams` or `.safetensors` file; those that do not fit
+    keep their values. Printing the report is up to the caller.
 
     Args:
-        model: the layer; tensors that do not fit keep their values.
+        model: the network.
         path: the file, with or without suffix.
         allow_partial: accept a file that fits badly.
         part_of_model: the file may hold a part of the model only, such as a pretrained backbone:
             then it is enough that half of the *file* is used.
-
-    Returns:
-        the report; printing it is up to the caller.
 
     Raises:
         CheckpointError: the file cannot be read, less than half of the model was matched (with
@@ -134,30 +128,32 @@ def load_weights(
     state = load_state(path)
     targets = model.state_dict()
 
-    def fits(key, source):
+    def fits(key: str, source: str) -> bool:
         return list(state[source].shape) == list(targets[key].shape)
 
     matches = match_keys(targets, state, fits)
     matched = [key for key, source in matches.items() if fits(key, source)]
-    mismatched = [
-        (key, list(state[source].shape), list(targets[key].shape))
-        for key, source in matches.items()
-        if not fits(key, source)
-    ]
     used = set(matches.values())
     report = LoadReport(
         str(path),
         matched,
-        [key for key in targets if key not in matches],
-        [key for key in state if key not in used],
-        mismatched,
+        missing=[key for key in targets if key not in matches],
+        unexpected=[key for key in state if key not in used],
+        mismatched=[
+            (key, list(state[source].shape), list(targets[key].shape))
+            for key, source in matches.items()
+            if not fits(key, source)
+        ],
     )
-    enough = report.model_share >= 0.5 or (part_of_model and report.file_share >= 0.5)
+    needed = report.tensors_of_model
+    if part_of_model:
+        needed = min(needed, report.tensors_of_file)
+    enough = 2 * len(matched) >= max(1, needed)
     if not enough and not allow_partial:
         raise CheckpointError(
             "\n".join(report.lines())
             + "\nThat is less than half of the model, so the file most likely belongs to another "
-            "one. -o allow_partial_weights=true takes it all the same."
+            "one. allow_partial_weights=true takes it all the same."
         )
     arrays = {key: _as_float32(state[matches[key]]) for key in matched}
     _check_finite(path, arrays)
@@ -167,7 +163,7 @@ def load_weights(
     return report
 
 
-def _check_finite(path: str, arrays: dict) -> None:
+def _check_finite(path: str, arrays: dict[str, np.ndarray]) -> None:
     """A network with such weights finds nothing or anything, without any other sign of it."""
     bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
     if bad:

@@ -14,7 +14,8 @@ from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
 from ppdet_lite.export.check import built_in_image, compare_detections
 from ppdet_lite.export.run import export_model
-from ppdet_lite.weights.checkpoint import load_state, save_checkpoint
+from ppdet_lite.weights.checkpoint import save_checkpoint
+from ppdet_lite.weights.files import load_state
 
 ENGINES = ("onnxruntime", "openvino")
 

@@ -19,7 +19,8 @@ from ppdet_lite.evaluate import evaluator
 from ppdet_lite.modeling.detectors.yolov3 import YOLOv3
 from ppdet_lite.train import run as training
 from ppdet_lite.train.run import run_training
-from ppdet_lite.weights.checkpoint import load_resume, load_state, read_meta
+from ppdet_lite.weights.checkpoint import load_resume, read_meta
+from ppdet_lite.weights.files import load_state
 
 CONFIG = """
 _BASE_: [{repo}/configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml]

@@ -14,13 +14,8 @@ import pytest
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.train.hooks.checkpoints import CheckpointHook
 from ppdet_lite.weights import checkpoint as module
-from ppdet_lite.weights.checkpoint import (
-    clean_temporaries,
-    load_resume,
-    load_state,
-    read_meta,
-    save_checkpoint,
-)
+from ppdet_lite.weights.checkpoint import clean_temporaries, load_resume, read_meta, save_checkpoint
+from ppdet_lite.weights.files import load_state
 
 
 def tree(folder):

@@ -11,12 +11,9 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.weights.checkpoint import (
-    load_resume,
-    load_state,
-    load_weights,
-)
-from ppdet_lite.weights.load import match_keys
+from ppdet_lite.weights.checkpoint import load_resume
+from ppdet_lite.weights.files import load_state
+from ppdet_lite.weights.load import load_weights, match_keys
 
 # ---- reading weight files ------------------------------------------------------------------------
 
