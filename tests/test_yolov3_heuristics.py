@@ -10,7 +10,7 @@ import pytest
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.device.ranks import Ranks
-from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 from ppdet_lite.train.run import _wants_sync_bn
@@ -69,7 +69,7 @@ def test_cosine_schedule_with_warmup(load):
 @pytest.mark.parametrize("classes, delta", [(2, 1 / 40), (40, 1 / 40), (80, 1 / 80)])
 def test_label_smoothing_by_hand(classes, delta):
     """One object of class 1 with score 0.5 in one of two images; logits 0 but for class 1's."""
-    level = YoloLevel(anchors=((32, 32),), stride=32, scale_x_y=1.0)
+    level = AnchorLevel(anchors=((32, 32),), stride=32, scale_x_y=1.0)
     target = np.zeros((2, 1, 6 + classes, 1, 1), np.float32)
     target[0, 0, :6, 0, 0] = 0.5, 0.5, 0, 0, 1, 0.5
     target[0, 0, 7, 0, 0] = 1

@@ -18,7 +18,7 @@ from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.device.ranks import current_ranks
 from ppdet_lite.device.select import normalizes_on_device
-from ppdet_lite.modeling.batch_inputs import PIXEL_MAP, as_tensors
+from ppdet_lite.modeling.batch_tensors import PIXEL_MAP, as_tensors
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.logger import get_logger, progress_bar
 

@@ -13,7 +13,7 @@ import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.batch_inputs import as_tensors
+from ppdet_lite.modeling.batch_tensors import as_tensors
 from ppdet_lite.modeling.layers.full_precision import full_precision
 
 

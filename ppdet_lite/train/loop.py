@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 
 from ppdet_lite.device.ranks import true_anywhere
-from ppdet_lite.modeling.batch_inputs import POSITION_KEYS, as_tensors
+from ppdet_lite.modeling.batch_tensors import POSITION_KEYS, as_tensors
 from ppdet_lite.train.preflight import seed_step
 from ppdet_lite.train.state import TrainState
 from ppdet_lite.utils.interrupt import Interrupts

@@ -13,17 +13,17 @@ from ppdet_lite.export.onnx.decode import decode
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import tidy
-from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
-from ppdet_lite.modeling.post_process import CellBox, YOLOBox
+from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
 
 CLASSES = 3
 LEVELS = (
-    YoloLevel(((116, 90), (156, 198), (373, 326)), 32, 1.05),
-    YoloLevel(((30, 61), (62, 45), (59, 119)), 16, 1.2),
+    AnchorLevel(((116, 90), (156, 198), (373, 326)), 32, 1.05),
+    AnchorLevel(((30, 61), (62, 45), (59, 119)), 16, 1.2),
 )
 
 

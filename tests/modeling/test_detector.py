@@ -14,7 +14,9 @@ from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 from ppdet_lite.modeling.necks.ppyolo_fpn import PPYOLOFPN
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
-from ppdet_lite.modeling.post_process import BBoxPostProcess, MatrixNMS, MultiClassNMS, YOLOBox
+from ppdet_lite.modeling.post_process.bbox_post_process import BBoxPostProcess
+from ppdet_lite.modeling.post_process.box_decoders import YOLOBox
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 
 CLASSES = 3
 SIZE = (96, 128)

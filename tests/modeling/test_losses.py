@@ -7,14 +7,14 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss, SoftWeightIouAwareLoss
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 
 LN2 = math.log(2)
 CLASSES = 2
-PLAIN = YoloLevel(anchors=((32, 32),), stride=32, scale_x_y=1.0)
+PLAIN = AnchorLevel(anchors=((32, 32),), stride=32, scale_x_y=1.0)
 SENSITIVE = PLAIN._replace(scale_x_y=1.05)
 
 

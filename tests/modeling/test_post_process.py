@@ -7,10 +7,12 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
-from ppdet_lite.modeling.post_process import BBoxPostProcess, MatrixNMS, MultiClassNMS, YOLOBox
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
+from ppdet_lite.modeling.post_process.bbox_post_process import BBoxPostProcess
+from ppdet_lite.modeling.post_process.box_decoders import YOLOBox
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 
-LEVEL = YoloLevel(anchors=((16, 8),), stride=32, scale_x_y=1.0)
+LEVEL = AnchorLevel(anchors=((16, 8),), stride=32, scale_x_y=1.0)
 
 
 def _sigmoid(x):

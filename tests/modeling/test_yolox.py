@@ -17,7 +17,8 @@ from ppdet_lite.modeling.layers.csp import CSPLayer, Focus, SPPLayer
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
-from ppdet_lite.modeling.post_process import CellBox, MultiClassNMS
+from ppdet_lite.modeling.post_process.box_decoders import CellBox
+from ppdet_lite.modeling.post_process.nms_layers import MultiClassNMS
 
 CLASSES = 3
 SIZE = (64, 96)

@@ -4,7 +4,7 @@ from typing import NamedTuple, Sequence
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
-from ppdet_lite.modeling.post_process import CellBox, YOLOBox
+from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 
 
 class Decoded(NamedTuple):
@@ -41,7 +41,7 @@ def decode(
 def yolo_box(
     g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
 ) -> Decoded:
-    """`modeling.post_process.YOLOBox`; see `decode`."""
+    """`modeling.post_process.box_decoders.YOLOBox`; see `decode`."""
     decoder = model.post_process.decode
     original = g.op("Floor", im_shape / scale_factor + 0.5)  # [B, 2] height, width
     height, width = (x.reshape(-1, 1, 1, 1) for x in original.split(1, 1, axis=1))
@@ -98,7 +98,7 @@ def _yolo_level(g: OnnxGraph, output: Value, level, decoder, height, width):
 
 
 def cell_box(g: OnnxGraph, model, raw: Sequence[Value], scale_factor: Value) -> Decoded:
-    """`modeling.post_process.CellBox`; see `decode`."""
+    """`modeling.post_process.box_decoders.CellBox`; see `decode`."""
     classes = model.head.num_classes
     boxes, scores = [], []
     for output, level in zip(raw, model.head.levels):

@@ -7,7 +7,7 @@ from ppdet_lite.export.onnx.decode import decode
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
 from ppdet_lite.export.onnx.nms import matrix_nms, multiclass_nms
 from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.modeling.post_process import MatrixNMS, MultiClassNMS
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 
 NMS_FORMS = {MatrixNMS: matrix_nms, MultiClassNMS: multiclass_nms}
 

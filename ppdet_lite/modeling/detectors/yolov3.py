@@ -7,10 +7,10 @@ from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.backbones.resnet import ResNet
 from ppdet_lite.modeling.build_detector import build_parts
 from ppdet_lite.modeling.contracts import Backbone, Detector, Neck
-from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
-from ppdet_lite.modeling.post_process import BBoxPostProcess
+from ppdet_lite.modeling.post_process.bbox_post_process import BBoxPostProcess
 
 
 @register
@@ -46,7 +46,7 @@ class YOLOv3(Detector):
         self.backbone = backbone
         self.neck = PPYOLOPAN() if neck is None else neck
         self.yolo_head = YOLOv3Head() if yolo_head is None else yolo_head
-        if not all(isinstance(level, YoloLevel) for level in self.yolo_head.levels):
+        if not all(isinstance(level, AnchorLevel) for level in self.yolo_head.levels):
             raise ConfigError(
                 f"yolo_head: found {type(self.yolo_head).__name__}, needed: a head with anchors, "
                 "for instance YOLOv3Head"

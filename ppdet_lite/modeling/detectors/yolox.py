@@ -10,14 +10,14 @@ import paddle.nn.functional as F
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
-from ppdet_lite.modeling.batch_inputs import position
+from ppdet_lite.modeling.batch_tensors import position
 from ppdet_lite.modeling.build_detector import build_parts
 from ppdet_lite.modeling.contracts import Backbone, Detector, Neck, PostProcess
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
 from ppdet_lite.modeling.layers.norm import set_norm_constants
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
-from ppdet_lite.modeling.post_process import CellBox
+from ppdet_lite.modeling.post_process.box_decoders import CellBox
 
 NORM_EPSILON = 1e-3
 NORM_MOMENTUM = 0.97

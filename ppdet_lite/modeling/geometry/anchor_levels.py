@@ -7,7 +7,7 @@ from typing import NamedTuple, Optional
 from ppdet_lite.core.errors import ConfigError
 
 
-class YoloLevel(NamedTuple):
+class AnchorLevel(NamedTuple):
     """One output map.
 
     anchors: (width, height) in input pixels, one per box a cell predicts.

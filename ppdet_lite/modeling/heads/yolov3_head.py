@@ -9,7 +9,7 @@ from paddle.regularizer import L2Decay
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.contracts import Head
-from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel, agreed_fact, level_anchors
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_fact, level_anchors
 from ppdet_lite.modeling.layers.channels import check_data_format
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 
@@ -109,7 +109,7 @@ class YOLOv3Head(Head):
         )
         factor = self.iou_aware_factor if self.iou_aware else None
         return [
-            YoloLevel(*facts, factor)
+            AnchorLevel(*facts, factor)
             for facts in zip(level_anchors(anchors, anchor_masks, count), strides, scales)
         ]
 

@@ -16,7 +16,7 @@ from ppdet_lite.modeling.contracts import Head
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
-from ppdet_lite.modeling.post_process import MatrixNMS, MultiClassNMS
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 
 PRIOR = 0.01
 """Objectness and class scores of an untrained network."""

@@ -1,7 +1,7 @@
 """The loss of YOLOv3 (arXiv:1804.02767) with the terms that PP-YOLO and PP-YOLOv2 add."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 
 import paddle
 import paddle.nn.functional as F
@@ -9,39 +9,16 @@ from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.geometry.target_layout import (
+    Prediction,
+    Target,
+    cell_offset,
+    grid_boxes,
+)
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss, SoftWeightIouAwareLoss
 from ppdet_lite.ops import boxes as box_ops
-
-
-class Prediction(NamedTuple):
-    """Raw outputs of a level, [B, A, H, W] each; `classes` [B, A, C, H, W]. Logits but for w, h."""
-
-    x: paddle.Tensor
-    y: paddle.Tensor
-    w: paddle.Tensor
-    h: paddle.Tensor
-    objectness: paddle.Tensor
-    classes: paddle.Tensor
-    iou: Optional[paddle.Tensor]
-
-
-class Target(NamedTuple):
-    """Targets of one level, [B, A, H, W] each; `classes` [B, A, C, H, W].
-
-    x, y: center in its cell, 0 to 1. w, h: ln(box / anchor). scale: 2 - area of the box as a share
-    of the image. objectness: 0, or the score of the box (its mixup weight, 1 without mixup).
-    classes: one-hot.
-    """
-
-    x: paddle.Tensor
-    y: paddle.Tensor
-    w: paddle.Tensor
-    h: paddle.Tensor
-    scale: paddle.Tensor
-    objectness: paddle.Tensor
-    classes: paddle.Tensor
 
 
 @register
@@ -91,7 +68,7 @@ class YOLOv3Loss(nn.Layer):
             outputs: raw head outputs, per level.
             batch: `gt_bbox` [B, P, 4] center and size as shares of the image, zero padded;
                 `target0` ... per level [B, A, 6 + C, H, W] with the channels of `Target`.
-            levels: `YoloLevel` per level.
+            levels: `AnchorLevel` per level.
             iou_aware: whether each output starts with A IoU logits.
 
         Returns:
@@ -216,29 +193,6 @@ class YOLOv3Loss(nn.Layer):
         flat = boxes.reshape([boxes.shape[0], -1, 4])
         best = box_ops.iou_matrix(flat, box_ops.cxcywh_to_xyxy(gt_cxcywh)).max(axis=2)
         return (best <= self.ignore_thresh).astype("float32").reshape(predicted.x.shape)
-
-
-def cell_offset(logit, level):
-    """Center within the cell: s * sigmoid(logit) - (s - 1) / 2."""
-    scale = level.scale_x_y
-    return scale * F.sigmoid(logit) - 0.5 * (scale - 1)
-
-
-def grid_boxes(x, y, w, h, level):
-    """Offsets in the cell and log sizes [B, A, H, W] to corners [B, A, H, W, 4], image shares.
-
-    Padded targets and images without objects simply give anchor-sized boxes.
-    """
-    height, width = x.shape[2], x.shape[3]
-    columns = paddle.arange(width, dtype="float32").reshape([1, 1, 1, width])
-    rows = paddle.arange(height, dtype="float32").reshape([1, 1, height, 1])
-    anchors = paddle.to_tensor(level.anchors, dtype="float32") / level.stride
-    anchor_w, anchor_h = anchors[:, 0].reshape([1, -1, 1, 1]), anchors[:, 1].reshape([1, -1, 1, 1])
-    center_x, center_y = (x + columns) / width, (y + rows) / height
-    half_w, half_h = w.exp() * anchor_w / width / 2, h.exp() * anchor_h / height / 2
-    return paddle.stack(
-        [center_x - half_w, center_y - half_h, center_x + half_w, center_y + half_h], axis=-1
-    )
 
 
 def _image_mean(values):

@@ -8,7 +8,7 @@ from paddle import nn
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.modeling.assigners.ground_truth import pad_ground_truth, rows_at
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
-from ppdet_lite.modeling.batch_inputs import position
+from ppdet_lite.modeling.batch_tensors import position
 from ppdet_lite.modeling.geometry.cell_grid import (
     cell_grid,
     decode_boxes,

@@ -14,7 +14,7 @@ from ppdet_lite.data.transforms.mosaic import Mosaic
 from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.pad import Pad, PadResize
 from ppdet_lite.data.transforms.resize import Resize
-from ppdet_lite.modeling.batch_inputs import as_tensors
+from ppdet_lite.modeling.batch_tensors import as_tensors
 from tests.data import readers
 
 

@@ -1,4 +1,4 @@
-"""From raw head outputs to detections: decoding and non-maximum suppression."""
+"""Raw outputs to boxes in pixels of the original images and scores."""
 
 from collections.abc import Sequence
 from typing import Optional, Union
@@ -7,10 +7,8 @@ import paddle
 from paddle import nn
 from paddle.vision.ops import yolo_box
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.contracts import PostProcess
-from ppdet_lite.modeling.geometry.anchor_levels import YoloLevel, agreed_fact
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_fact
 from ppdet_lite.modeling.geometry.cell_grid import (
     CellLevel,
     cell_grid,
@@ -19,18 +17,7 @@ from ppdet_lite.modeling.geometry.cell_grid import (
     joint_scores,
 )
 from ppdet_lite.modeling.layers.full_precision import to_float32
-from ppdet_lite.ops import nms as nms_ops
-
-
-def _check_limits(arguments: dict) -> None:
-    """Thresholds are scores or overlaps, counts are -1 (no limit) or at least 1: with any other
-    value nothing would be found, and nobody would know why.
-    """
-    for key, value in arguments.items():
-        if "thresh" in key and not 0 <= value <= 1:
-            raise ConfigError(f"{key}: found {value}, allowed: 0 to 1")
-        if key.endswith("top_k") and value < 1 and value != -1:
-            raise ConfigError(f"{key}: found {value}, allowed: 1 or more, or -1 for no limit")
+from ppdet_lite.modeling.post_process.nms_layers import check_limits
 
 
 @register
@@ -60,14 +47,14 @@ class YOLOBox(nn.Layer):
         scale_x_y: Union[float, Sequence[float], None] = None,
     ):
         super().__init__()
-        _check_limits({"conf_thresh": conf_thresh})
+        check_limits({"conf_thresh": conf_thresh})
         self.num_classes = num_classes
         self.conf_thresh = conf_thresh
         self.downsample_ratio = downsample_ratio
         self.clip_bbox = clip_bbox
         self.scale_x_y = scale_x_y
 
-    def check_levels(self, levels: Sequence[YoloLevel]) -> None:
+    def check_levels(self, levels: Sequence[AnchorLevel]) -> None:
         """Compares what this section states with the head.
 
         Raises:
@@ -92,12 +79,12 @@ class YOLOBox(nn.Layer):
             default=32,
         )
 
-    def forward(self, outputs, levels: Sequence[YoloLevel], im_shape, scale_factor):
+    def forward(self, outputs, levels: Sequence[AnchorLevel], im_shape, scale_factor):
         """Decodes all levels.
 
         Args:
             outputs: raw head outputs per level.
-            levels: `YoloLevel` per level.
+            levels: `AnchorLevel` per level.
             im_shape: [B, 2] height and width of the resized image (before padding).
             scale_factor: [B, 2] resized / original, y and x.
 
@@ -124,113 +111,6 @@ class YOLOBox(nn.Layer):
             boxes.append(level_boxes)
             scores.append(level_scores.transpose([0, 2, 1]))
         return paddle.concat(boxes, axis=1), paddle.concat(scores, axis=2)
-
-
-@register
-@serializable
-class MatrixNMS(nn.Layer):
-    """Matrix NMS (arXiv:2003.10152); arguments as in `ops.nms.matrix_nms`.
-
-    `nms_top_k: -1` means the limit stated by `ops.nms.effective_top_k`. `arguments` holds what was
-    configured, by name.
-    """
-
-    def __init__(
-        self,
-        score_threshold: float = 0.05,
-        post_threshold: float = 0.05,
-        nms_top_k: int = -1,
-        keep_top_k: int = 100,
-        use_gaussian: bool = False,
-        gaussian_sigma: float = 2.0,
-        normalized: bool = False,
-        background_label: int = -1,
-    ):
-        super().__init__()
-        self.arguments = {
-            "score_threshold": score_threshold,
-            "post_threshold": post_threshold,
-            "nms_top_k": nms_top_k,
-            "keep_top_k": keep_top_k,
-            "use_gaussian": use_gaussian,
-            "gaussian_sigma": gaussian_sigma,
-            "normalized": normalized,
-            "background_label": background_label,
-        }
-        _check_limits(self.arguments)
-
-    def forward(self, boxes_xyxy_px, scores):
-        """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
-        return nms_ops.matrix_nms(boxes_xyxy_px, scores, **self.arguments)
-
-
-@register
-@serializable
-class MultiClassNMS(nn.Layer):
-    """Greedy NMS per class; arguments as in `ops.nms.multiclass_nms`.
-
-    `nms_top_k: -1` means the limit stated by `ops.nms.effective_top_k`. PaddleDetection's switches
-    for return values, TensorRT and a forced CPU have no meaning here. `arguments` holds what was
-    configured, by name.
-    """
-
-    __unused__ = ("return_index", "return_rois_num", "trt", "cpu")
-
-    def __init__(
-        self,
-        score_threshold: float = 0.05,
-        nms_top_k: int = -1,
-        keep_top_k: int = 100,
-        nms_threshold: float = 0.5,
-        normalized: bool = True,
-        nms_eta: float = 1.0,
-        background_label: int = -1,
-    ):
-        super().__init__()
-        self.arguments = {
-            "score_threshold": score_threshold,
-            "nms_top_k": nms_top_k,
-            "keep_top_k": keep_top_k,
-            "nms_threshold": nms_threshold,
-            "normalized": normalized,
-            "nms_eta": nms_eta,
-            "background_label": background_label,
-        }
-        _check_limits(self.arguments)
-
-    def forward(self, boxes_xyxy_px, scores):
-        """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
-        return nms_ops.multiclass_nms(boxes_xyxy_px, scores, **self.arguments)
-
-
-@register
-class BBoxPostProcess(PostProcess):
-    """Decoding, then NMS, of a head with anchors.
-
-    Args:
-        num_classes: C.
-        decode: turns raw outputs into boxes and scores; None for `YOLOBox`.
-        nms: turns those into detections; None for `MatrixNMS`.
-    """
-
-    __shared__ = ("num_classes",)
-    __inject__ = ("decode", "nms")
-    __unused__ = ("export_onnx", "export_eb")
-
-    def __init__(
-        self,
-        num_classes: int = 80,
-        decode: Optional[YOLOBox] = None,
-        nms: Union[MatrixNMS, MultiClassNMS, None] = None,
-    ):
-        super().__init__(
-            YOLOBox(num_classes) if decode is None else decode, MatrixNMS() if nms is None else nms
-        )
-        stated = getattr(self.decode, "num_classes", num_classes)
-        if stated != num_classes:
-            raise ConfigError(
-                f"num_classes of the decoder is {stated}, that of BBoxPostProcess {num_classes}"
-            )
 
 
 class CellBox(nn.Layer):

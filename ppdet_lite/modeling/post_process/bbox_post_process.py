@@ -1,0 +1,39 @@
+"""Decoding and NMS of the heads with anchors."""
+
+from typing import Optional, Union
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.contracts import PostProcess
+from ppdet_lite.modeling.post_process.box_decoders import YOLOBox
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
+
+
+@register
+class BBoxPostProcess(PostProcess):
+    """Decoding, then NMS, of a head with anchors.
+
+    Args:
+        num_classes: C.
+        decode: turns raw outputs into boxes and scores; None for `YOLOBox`.
+        nms: turns those into detections; None for `MatrixNMS`.
+    """
+
+    __shared__ = ("num_classes",)
+    __inject__ = ("decode", "nms")
+    __unused__ = ("export_onnx", "export_eb")
+
+    def __init__(
+        self,
+        num_classes: int = 80,
+        decode: Optional[YOLOBox] = None,
+        nms: Union[MatrixNMS, MultiClassNMS, None] = None,
+    ):
+        super().__init__(
+            YOLOBox(num_classes) if decode is None else decode, MatrixNMS() if nms is None else nms
+        )
+        stated = getattr(self.decode, "num_classes", num_classes)
+        if stated != num_classes:
+            raise ConfigError(
+                f"num_classes of the decoder is {stated}, that of BBoxPostProcess {num_classes}"
+            )
