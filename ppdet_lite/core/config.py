@@ -15,7 +15,7 @@ from typing import Any, Iterable, Optional, Union
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.core.suggest import nearest_hint
-from ppdet_lite.core.yaml_loader import Origin, Tagged, dotted, parse_yaml
+from ppdet_lite.core.yaml import Origin, Tagged, dotted, parse_yaml
 
 BASE_KEY = "_BASE_"
 

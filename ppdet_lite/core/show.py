@@ -7,7 +7,7 @@ import yaml
 
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.workspace import parameters_of, registered
-from ppdet_lite.core.yaml_loader import Tagged
+from ppdet_lite.core.yaml import Tagged
 
 _COLUMN = 60
 _PLAIN = (str, int, float, bool, list, tuple, type(None))

@@ -20,7 +20,7 @@ from ppdet_lite.core.workspace import (
     split_spec,
     takes_anything,
 )
-from ppdet_lite.core.yaml_loader import Tagged, dotted
+from ppdet_lite.core.yaml import Tagged, dotted
 
 _PACKAGE = __name__.partition(".")[0] + "."
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Optional
 from ppdet_lite.core.config import Config, load_config, merge_config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
-from ppdet_lite.core.yaml_loader import Tagged
+from ppdet_lite.core.yaml import Tagged
 
 __all__ = [
     "Config",

@@ -7,7 +7,7 @@ import pytest
 
 from ppdet_lite.core.config import load_config, merge_config
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.yaml_loader import Origin, Tagged
+from ppdet_lite.core.yaml import Origin, Tagged
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from ppdet_lite.cli.tool import config_from_args, config_parser
 from ppdet_lite.core.config import load_config
 from ppdet_lite.core.show import describe_config
 from ppdet_lite.core.workspace import register
-from ppdet_lite.core.yaml_loader import parse_yaml
+from ppdet_lite.core.yaml import parse_yaml
 
 BASE = """
 num_classes: 2

@@ -1,6 +1,6 @@
 """Anchors, aliases and merge keys of YAML keep working in the line-counting reader."""
 
-from ppdet_lite.core.yaml_loader import parse_yaml
+from ppdet_lite.core.yaml import parse_yaml
 
 
 def test_anchor_alias_and_merge_key():
