@@ -6,6 +6,8 @@ in backquotes: "`batch_size`: found 0, allowed: 1 or more"; the tools print the 
 in its place (`--batch_size`). Every other exception is a defect and keeps its traceback.
 """
 
+from typing import Iterable, Union
+
 
 class UserError(Exception):
     """Something the user can put right: a wrong path, a wrong key, unusable data."""
@@ -15,15 +17,18 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """A configuration that cannot be built. Holds one line per problem found."""
+    """A configuration that cannot be built.
 
-    def __init__(self, problems, heading: str = ""):
+    Attributes:
+        problems: one line per problem found.
+    """
+
+    def __init__(self, problems: Union[str, Iterable[str]]):
         self.problems = [problems] if isinstance(problems, str) else list(problems)
-        count = len(self.problems)
-        if not heading and count > 1:
-            heading = f"{count} problems in the configuration:"
-        bullet = "\n  - " if heading else ""
-        super().__init__(heading + bullet + ("\n  - " if heading else "\n").join(self.problems))
+        lines = self.problems
+        if len(lines) > 1:
+            lines = [f"{len(lines)} problems in the configuration:", *lines]
+        super().__init__("\n  - ".join(lines))
 
 
 class DataError(UserError):

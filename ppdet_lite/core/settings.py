@@ -27,11 +27,40 @@ def _key(
 
 
 @dataclass(frozen=True)
+class ExportSettings:
+    """PaddleDetection's section `export`: where the exported graph ends.
+
+    Attributes:
+        post_process: False leaves out decoding and NMS.
+        nms: False leaves out NMS.
+        benchmark: True leaves out decoding and NMS.
+    """
+
+    __unused__ = frozenset({"fuse_conv_bn"})  # batch norms are always folded
+
+    post_process: bool = True
+    nms: bool = True
+    benchmark: bool = False
+
+
+@dataclass(frozen=True)
 class RuntimeSettings:
     """The settings of a run: one field per top-level key, with its type and default.
 
     `cfg.settings` holds those of a configuration.
     """
+
+    __unused__ = frozenset(  # keys of PaddleDetection's files without effect here
+        """
+        use_xpu use_npu use_mlu use_gcu print_flops print_params find_unused_parameters
+        hidden_dim use_vdl vdl_log_dir log_ranks save_prediction_only sync_bn fleet
+        early_stop ssod_method use_shared_memory trt exclude_nms exclude_post_process
+        mode slim slim_method save_proposals proposals_path cutmix_epoch filename resume
+        slice_infer profiler_options uniform_output_enabled enable_auto_parallel
+        model_type load_static_weights mask_anchors use_fused_allreduce_gradients
+        use_default_label finetune_exclude to_static enable_ce output_dir
+        """.split()
+    )
 
     architecture: str = _key("YOLOv3", "registered class of the detector")
     num_classes: int = _key(80, "number of object classes", low=1, class_default=True)
@@ -40,9 +69,9 @@ class RuntimeSettings:
     classwise: bool = _key(False, "print AP per class")
     bias: int = _key(0, "1 adds one pixel to widths and heights in COCO results")
     output_eval: Optional[str] = _key(None, "folder of bbox.json")
-    TrainDataset: Optional[dict] = _key(None, "data set with `name:` or `!Class`")
-    EvalDataset: Optional[dict] = _key(None, "data set with `name:` or `!Class`")
-    TestDataset: Optional[dict] = _key(None, "data set with `name:` or `!Class`")
+    TrainDataset: Optional[dict[str, Any]] = _key(None, "data set with `name:` or `!Class`")
+    EvalDataset: Optional[dict[str, Any]] = _key(None, "data set with `name:` or `!Class`")
+    TestDataset: Optional[dict[str, Any]] = _key(None, "data set with `name:` or `!Class`")
     use_gpu: bool = _key(True, "use a GPU when Paddle has one")
     cpu_threads: Optional[int] = _key(None, "threads of the CPU kernels; null: all cores")
     epoch: int = _key(1, "number of epochs", low=1)
@@ -69,34 +98,28 @@ class RuntimeSettings:
     ema_filter_no_grad: bool = _key(False, "leave frozen parameters out of the average")
     amp: bool = _key(False, "mixed precision")
     amp_level: str = _key("O1", "O1 or O2")
-    init_loss_scaling: Union[int, float] = _key(1024, "first loss scale of mixed precision")
+    init_loss_scaling: float = _key(1024, "first loss scale of mixed precision")
     master_grad: bool = _key(False, "float32 gradients under O2")
-    custom_white_list: Optional[list] = _key(None, "operators forced to half precision")
-    custom_black_list: Optional[list] = _key(None, "operators forced to float32")
+    custom_white_list: Optional[list[str]] = _key(None, "operators forced to half precision")
+    custom_black_list: Optional[list[str]] = _key(None, "operators forced to float32")
     accumulate_steps: int = _key(1, "batches whose gradients make one optimizer step", low=1)
-    custom_modules: Union[str, list, None] = _key(
+    custom_modules: Union[str, list[str], None] = _key(
         None, "your own Python files or modules with registered classes"
     )
-    export: Optional[dict] = _key(None, "PaddleDetection's; the whole graph is exported")
+    export: ExportSettings = _key(
+        ExportSettings(), "which part of the graph is exported", class_default=True
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "RuntimeSettings":
         """The settings among `values`; the defaults stand for keys that are missing."""
-        return cls(**{name: values[name] for name in SETTINGS if name in values})
+        given = {name: values[name] for name in SETTINGS if name in values}
+        export = given.pop("export", None) or {}
+        export = {
+            key: value for key, value in export.items() if key not in ExportSettings.__unused__
+        }
+        return cls(**given, export=ExportSettings(**export))
 
 
-SETTINGS: dict[str, Field] = {key.name: key for key in fields(RuntimeSettings)}
+SETTINGS: dict[str, Field[Any]] = {key.name: key for key in fields(RuntimeSettings)}
 """Key -> its field of RuntimeSettings, which has `type`, `default` and the `metadata` of `_key`."""
-
-# Keys of PaddleDetection's files that have no meaning here: taken, and named once.
-UNUSED_KEYS = frozenset(
-    """
-    use_xpu use_npu use_mlu use_gcu print_flops print_params find_unused_parameters
-    hidden_dim use_vdl vdl_log_dir log_ranks save_prediction_only sync_bn fleet
-    early_stop ssod_method use_shared_memory trt exclude_nms exclude_post_process
-    mode slim slim_method save_proposals proposals_path cutmix_epoch filename resume
-    slice_infer profiler_options uniform_output_enabled enable_auto_parallel
-    model_type load_static_weights mask_anchors use_fused_allreduce_gradients
-    use_default_label finetune_exclude to_static enable_ce output_dir
-    """.split()
-)

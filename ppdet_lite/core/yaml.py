@@ -6,49 +6,43 @@ instead of being dropped in silence.
 """
 
 import re
-from copy import deepcopy
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import yaml
 
 from ppdet_lite.core.errors import ConfigError
 
-Path = tuple  # of str and int: ("TrainReader", "sample_transforms", 0, "Mixup", "alpha")
+KeyPath = tuple[Union[str, int], ...]
+"""Where a value stands: ("TrainReader", "sample_transforms", 0, "Mixup", "alpha")."""
 
 
 class Origin(NamedTuple):
     """Where a value comes from: a file with its line, or a source without lines such as `-o`."""
 
     source: str
-    line: Union[int, None] = None
+    line: Optional[int] = None
 
     def __str__(self) -> str:
         return self.source if self.line is None else f"{self.source}:{self.line}"
 
 
-class Tagged(dict):
+class Tagged(dict[str, Any]):
     """A `!Name {...}` node: the arguments, with the class name in `tag`."""
 
-    def __init__(self, tag: str, args: Union[dict, None] = None):
+    tag: str = ""
+
+    def __init__(self, tag: str = "", args: Optional[dict[str, Any]] = None):
         super().__init__(args or {})
         self.tag = tag
-
-    def __deepcopy__(self, memo):
-        return Tagged(self.tag, {key: deepcopy(value, memo) for key, value in self.items()})
-
-    def __reduce__(self):
-        return Tagged, (self.tag, dict(self))
 
     def __repr__(self) -> str:
         return f"!{self.tag} {dict(self)!r}"
 
-    def __eq__(self, other) -> bool:
-        return dict.__eq__(self, other) and self.tag == getattr(other, "tag", None)
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.tag == getattr(other, "tag", None)
 
-    def __ne__(self, other) -> bool:
+    def __ne__(self, other: object) -> bool:  # that of dict does not ask __eq__
         return not self == other
-
-    __hash__ = None
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,8 +62,8 @@ class YamlDocument(NamedTuple):
     """
 
     value: Any
-    lines: dict
-    notes: list
+    lines: dict[KeyPath, int]
+    notes: list[str]
 
 
 def parse_yaml(text: str, source: str) -> YamlDocument:
@@ -100,60 +94,59 @@ class _Builder:
     def __init__(self, loader: _Loader, source: str):
         self.loader = loader
         self.source = source
-        self.lines = {}
-        self.notes = []
+        self.lines: dict[KeyPath, int] = {}
+        self.notes: list[str] = []
 
-    def build(self, node, path: Path):
-        self.lines[path] = node.start_mark.line + 1
-        tag = node.tag[1:] if node.tag.startswith("!") else None
+    def build(self, node: yaml.Node, path: KeyPath) -> Any:
+        line = self.lines[path] = node.start_mark.line + 1
         if node.tag.startswith("tag:yaml.org,2002:python/"):  # would run or import code
             raise yaml.constructor.ConstructorError(
                 None, None, f"the tag {node.tag} is not allowed", node.start_mark
             )
+        tag = node.tag[1:] if node.tag.startswith("!") else None
+        value: Any = node.value
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node, path)
         elif isinstance(node, yaml.SequenceNode):
             value = [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
-        elif tag is not None and node.value == "":
-            value = {}
-        else:
-            value = node.value if tag is not None else self.loader.construct_object(node)
+        elif tag is None:
+            value = self.loader.construct_object(node)
         if tag is None:
             return value
-        if not isinstance(value, dict):
+        if value != "" and not isinstance(value, dict):
             raise ConfigError(
-                f"{self.source}:{node.start_mark.line + 1}: {dotted(path)}: found !{tag} with "
+                f"{self.source}:{line}: {dotted(path)}: found !{tag} with "
                 f"{type(value).__name__} content, allowed: a mapping, as in !{tag} {{key: value}}"
             )
-        return Tagged(tag, value)
+        return Tagged(tag, value or {})
 
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict:
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[Any, Any]:
         self._note_doubles(node, path)
         self.loader.flatten_mapping(node)  # resolves `<<: *anchor`
         result = {}
         for key_node, value_node in node.value:
             key = self.loader.construct_object(key_node)
+            line = key_node.start_mark.line + 1
             if not isinstance(key, (str, int)):
                 raise ConfigError(
-                    f"{self.source}:{key_node.start_mark.line + 1}: {dotted(path)}: found the key "
-                    f"{key!r}, allowed: text"
+                    f"{self.source}:{line}: {dotted(path)}: found the key {key!r}, allowed: text"
                 )
             result[key] = self.build(value_node, (*path, key))
-            self.lines[(*path, key)] = key_node.start_mark.line + 1
+            self.lines[(*path, key)] = line
         return result
 
-    def _note_doubles(self, node: yaml.MappingNode, path: Path) -> None:
-        first_seen = {}
+    def _note_doubles(self, node: yaml.MappingNode, path: KeyPath) -> None:
+        first_seen: dict[str, int] = {}
         for key_node, _ in node.value:
-            line = key_node.start_mark.line + 1
-            if key_node.value in first_seen:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in first_seen:
                 self.notes.append(
-                    f"{self.source}:{line}: {dotted((*path, key_node.value))} stands here and in "
-                    f"line {first_seen[key_node.value]}; the later one is used"
+                    f"{self.source}:{line}: {dotted((*path, key))} stands here and in line "
+                    f"{first_seen[key]}; the later one is used"
                 )
-            first_seen[str(key_node.value)] = line
+            first_seen[key] = line
 
 
-def dotted(path: Path) -> str:
-    """The way a path is written for people and in `-o`: `TrainReader.batch_size`."""
+def dotted(path: KeyPath) -> str:
+    """A path as people write it, also in overrides: `TrainReader.batch_size`."""
     return ".".join(str(part) for part in path) or "(top level)"

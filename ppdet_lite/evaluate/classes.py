@@ -5,8 +5,8 @@ Class index i means what it meant in the training. Names are never taken from an
 
 from typing import NamedTuple, Optional, Sequence
 
+from ppdet_lite.core.build import create, resolve
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError
-from ppdet_lite.core.workspace import create, resolve
 from ppdet_lite.data.sources.coco import COCODataSet
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.coco_json import read_coco

@@ -3,16 +3,12 @@
 from typing import NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.errors import ConfigError, UserError
-from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.runtime.contract import STAGES, TARGETS
 
 DYNAMIC = "dynamic"
 
 FORMATS = ("paddle", "paddle-legacy", "onnx")
 """paddle: model.json of Paddle 3 (model.pdmodel from Paddle 2). paddle-legacy: model.pdmodel."""
-
-# PaddleDetection's keys; a batch norm is always folded here.
-_EXPORT_KEYS = ("post_process", "nms", "benchmark", "fuse_conv_bn")
 
 
 class ExportOptions(NamedTuple):
@@ -123,26 +119,11 @@ def with_input_size(preprocess: list[dict], height: int, width: int) -> list[dic
 
 
 def stage_of_section(cfg) -> str:
-    """The stage that PaddleDetection's section `export` asks for; "nms" without one.
-
-    `nms: false` leaves NMS out, `post_process: false` and `benchmark: true` decoding as well.
-
-    Raises:
-        ConfigError: keys or values that it does not have; one line each.
-    """
-    section, problems = cfg.get("export") or {}, []
-    for key, value in section.items():
-        where = f"{cfg.origin('export', key)}: export.{key}"
-        if key not in _EXPORT_KEYS:
-            hint = nearest_hint(key, _EXPORT_KEYS)
-            problems.append(f"{where}: unknown key{hint}; allowed: {', '.join(_EXPORT_KEYS)}")
-        elif not isinstance(value, bool):
-            problems.append(f"{where}: found {value}, allowed: true, false")
-    if problems:
-        raise ConfigError(problems)
-    if section.get("benchmark", False) or not section.get("post_process", True):
+    """The stage that PaddleDetection's section `export` asks for; "nms" without one."""
+    section = cfg.settings.export
+    if section.benchmark or not section.post_process:
         return "raw"
-    return "nms" if section.get("nms", True) else "decoded"
+    return "nms" if section.nms else "decoded"
 
 
 def input_size(cfg) -> tuple[int, int]:

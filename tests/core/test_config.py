@@ -5,8 +5,8 @@ from copy import deepcopy
 
 import pytest
 
-from ppdet_lite.core.config import load_config, merge_config
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import load_config, merge_config
 from ppdet_lite.core.yaml import Origin, Tagged
 
 

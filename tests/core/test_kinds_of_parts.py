@@ -2,8 +2,8 @@
 
 import pytest
 
-from ppdet_lite.core import workspace
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.registry import registered
 from ppdet_lite.core.workspace import create, load_config, register
 from ppdet_lite.modeling.necks.pyramid import PyramidNeck
 
@@ -105,7 +105,7 @@ def test_classes_of_the_users_own_are_taken_anywhere(load):
 
 def test_an_own_neck_that_derives_from_one_is_among_those_that_fit(load, monkeypatch):
     own = type("OwnNeck", (PyramidNeck,), {"__module__": "mine"})
-    monkeypatch.setitem(workspace._REGISTRY, "OwnNeck", own)
+    monkeypatch.setitem(registered(), "OwnNeck", own)
     with pytest.raises(ConfigError, match="allowed here: OwnNeck, PPYOLOFPN"):
         load("YOLOv3: {neck: YOLOv3Head}\n")
     assert load("YOLOv3: {neck: OwnNeck}\n").YOLOv3 == {"neck": "OwnNeck"}

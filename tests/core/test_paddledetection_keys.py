@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.registry import get_class, parameters_of
 from ppdet_lite.core.settings import SETTINGS
-from ppdet_lite.core.workspace import get_class, load_config, parameters_of
+from ppdet_lite.core.workspace import load_config
 
 RUNTIME = """
 architecture: YOLOX

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from ppdet_lite.core.config import Config
+from ppdet_lite.core.registry import parameters_of, registered
 from ppdet_lite.core.settings import SETTINGS, RuntimeSettings
-from ppdet_lite.core.workspace import load_config, parameters_of, registered
+from ppdet_lite.core.workspace import Config, load_config
 
 
 def test_a_configuration_built_in_python_has_them_as_well():

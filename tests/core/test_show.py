@@ -5,9 +5,8 @@ from typing import Optional
 import pytest
 
 from ppdet_lite.cli.tool import config_from_args, config_parser
-from ppdet_lite.core.config import load_config
 from ppdet_lite.core.show import describe_config
-from ppdet_lite.core.workspace import register
+from ppdet_lite.core.workspace import load_config, register
 from ppdet_lite.core.yaml import parse_yaml
 
 BASE = """

@@ -4,10 +4,10 @@ from typing import Literal, Optional
 
 import pytest
 
-from ppdet_lite.core import workspace
-from ppdet_lite.core.config import Config, load_config
+from ppdet_lite.core.build import value_of
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import create, register
+from ppdet_lite.core.registry import registered
+from ppdet_lite.core.workspace import Config, create, load_config, register
 
 
 @register
@@ -109,13 +109,13 @@ def test_data_set_sections_name_their_class(load):
 
 def test_value_of_knows_section_shared_key_and_default(load):
     cfg = load(BASE + "width_mult: 0.25\n")
-    assert cfg.value_of("ToyBackbone", "depth") == 18
-    assert cfg.value_of("ToyBackbone", "width_mult") == 0.25
-    assert cfg.value_of("ToyLoss", "weight") == 2.5
+    assert value_of(cfg, "ToyBackbone", "depth") == 18
+    assert value_of(cfg, "ToyBackbone", "width_mult") == 0.25
+    assert value_of(cfg, "ToyLoss", "weight") == 2.5
     with pytest.raises(
         ConfigError, match="ToyLoss has no parameter 'wight'; did you mean 'weight'"
     ):
-        cfg.value_of("ToyLoss", "wight")
+        value_of(cfg, "ToyLoss", "wight")
 
 
 def test_classes_work_without_any_config():
@@ -170,7 +170,7 @@ def test_unknown_and_missing_arguments_at_creation():
         create({"ToyLoss": {"wait": 1}}, Config())
     with pytest.raises(ConfigError, match=r"neck: missing; Needy has no default for it"):
         create(register(type("Needy", (), {"__init__": lambda self, neck: None})))
-    del workspace._REGISTRY["Needy"]
+    del registered()["Needy"]
     with pytest.raises(TypeError, match="ToyLoss takes no argument wait"):
         create("ToyLoss", wait=1)
     with pytest.raises(
@@ -193,7 +193,7 @@ def test_all_problems_come_in_one_report(load, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(text, "ToyBackbone.depth=deep", "ToyDetector.loss=ToyLss", "nonsense")
     c = f"{tmp_path}/c.yml"
-    allowed = "the registered classes and the keys listed by --print-config"
+    allowed = "a registered class or a setting of ppdet_lite/core/settings.py"
     assert caught.value.problems == [
         "-o nonsense: found no KEY=VALUE, allowed: for instance TrainReader.batch_size=4",
         "-o ToyDetector.loss=ToyLss: ToyDetector.loss: found 'ToyLss', which is not a registered "

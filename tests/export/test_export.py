@@ -260,15 +260,6 @@ def test_settings_of_paddledetection_are_heard(small_config, section, stage):
     assert export_options(cfg, stage="decoded").stage == "decoded"
 
 
-def test_unknown_settings_of_the_section_export(small_config):
-    cfg = load_config(small_config, ["export={nms: maybe, nsm: true}"])
-    with pytest.raises(ConfigError) as error:
-        export_model(cfg)
-    nms, unknown = error.value.problems
-    assert nms.endswith("export.nms: found maybe, allowed: true, false")
-    assert "export.nsm: unknown key; did you mean 'nms'?; allowed: post_process, nms" in unknown
-
-
 @pytest.mark.parametrize(
     ("wanted", "size"),
     [

@@ -4,6 +4,8 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.core.build import value_of
+
 YOLOX = ("yolox_s_300e_coco", "yolox_nano_300e_coco")
 CONFIGS = (
     "ppyolov2_r50vd_dcn_365e_coco",
@@ -65,7 +67,7 @@ def test_settings_that_the_parts_of_yolox_ended_up_with(
     assert assigner == settings["assigner"]
     assert (cfg.depth_mult, cfg.width_mult) == (settings["depth_mult"], settings["width_mult"])
     for part in ("CSPDarkNet", "YOLOCSPPAN", "YOLOXHead"):
-        assert cfg.value_of(part, "depthwise") == settings["depthwise"]
+        assert value_of(cfg, part, "depthwise") == settings["depthwise"]
     _check_nms_and_norms(model, settings)
 
 

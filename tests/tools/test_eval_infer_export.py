@@ -19,6 +19,8 @@ def tool(repo, monkeypatch):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         monkeypatch.setattr(sys, "argv", [f"tools/{name}.py", *map(str, arguments)])
+        if hasattr(module, "build_parser"):
+            return module.main(module.build_parser().parse_args())
         return module.main()
 
     return run

@@ -20,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from ppdet_lite.benchmark.process_memory import memory_of, resident_bytes  # noqa: E402
 from ppdet_lite.benchmark.tables import aligned_table, megabytes  # noqa: E402
 from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
+from ppdet_lite.core.build import create, resolve  # noqa: E402
+from ppdet_lite.core.config import merge_config  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
-from ppdet_lite.core.workspace import create, merge_config, resolve  # noqa: E402
 from ppdet_lite.data.reader.workers import can_fork  # noqa: E402
 from ppdet_lite.data.sources.coco import COCODataSet  # noqa: E402
 from ppdet_lite.utils.json_file import check_json, write_json  # noqa: E402

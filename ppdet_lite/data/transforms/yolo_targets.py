@@ -4,6 +4,7 @@ from typing import NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ppdet_lite.core.build import value_of
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.memory import RecycledArrays
@@ -84,12 +85,11 @@ class Gt2YoloTarget(Transform):
     @classmethod
     def from_config(cls, section) -> dict:
         cfg = section.config
-        architecture = cfg.get("architecture", "YOLOv3")
-        head = cfg.value_of(architecture, "yolo_head") or "YOLOv3Head"
+        head = value_of(cfg, cfg.settings.architecture, "yolo_head") or "YOLOv3Head"
         head = head if isinstance(head, str) else head.get("name", next(iter(head)))
         settled, problems = {}, []
         for key in ("anchors", "anchor_masks"):
-            own, of_head = section.get(key), cfg.value_of(head, key)
+            own, of_head = section.get(key), value_of(cfg, head, key)
             settled[key] = of_head if own is None else own
             if own is not None and np.ravel(own).tolist() != np.ravel(of_head).tolist():
                 problems.append(

@@ -1,0 +1,76 @@
+"""What a value of a configuration may be, as type annotations say it."""
+
+import collections.abc as abc
+import typing
+from typing import Any, Literal, Union, get_args, get_origin
+
+_SEQUENCES = (list, tuple, abc.Sequence, abc.Iterable, abc.Collection)
+_PLAIN: dict[type, tuple[Any, str]] = {  # the type of values, and its name in messages
+    int: (int, "an integer"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+    dict: (dict, "a mapping"),
+    type(None): (type(None), "null"),
+}
+
+
+def annotations_of(cls: type) -> dict[str, Any]:
+    """Parameter -> annotation of a constructor; empty where they cannot be evaluated, as in a
+    user's class that is annotated with names known only to type checkers.
+    """
+    try:
+        return typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    except (NameError, TypeError):
+        return {}
+
+
+def matches(value: Any, annotation: Any) -> bool:
+    """True if a YAML value fits the annotation; classes other than plain data take anything."""
+    kind, options = _parts(annotation)
+    if kind is Union:
+        return any(matches(value, option) for option in options)
+    if kind is Literal:
+        return any(value == option and type(value) is type(option) for option in options)
+    if kind in _SEQUENCES:
+        if not isinstance(value, (list, tuple)):
+            return False
+        return len(options) != 1 or all(matches(element, options[0]) for element in value)
+    if kind in _PLAIN:
+        is_bool = isinstance(value, bool)  # which is an int for Python
+        return isinstance(value, _PLAIN[kind][0]) and (kind is bool or not is_bool)
+    return True
+
+
+def describe(annotation: Any) -> str:
+    """An annotation in words, for `allowed: ...`."""
+    kind, options = _parts(annotation)
+    if kind is Union:
+        return " or ".join(map(describe, options))
+    if kind is Literal:
+        return " or ".join(map(repr, options))
+    if kind in _SEQUENCES:
+        is_uniform = len(options) == 1 and options[0] is not Any
+        return f"a list, each element {describe(options[0])}" if is_uniform else "a list"
+    return _PLAIN[kind][1] if kind in _PLAIN else getattr(kind, "__name__", str(kind))
+
+
+def classes_in(annotation: Any) -> list[type]:
+    """The classes that an annotation names, also inside Optional, Union and list."""
+    inside = get_args(annotation)
+    if inside:
+        return [cls for part in inside for cls in classes_in(part)]
+    return [annotation] if isinstance(annotation, type) else []
+
+
+def found(value: Any) -> str:
+    """A value with its type in words, for `found ...`."""
+    names: dict[type, str] = {type(None): "null", str: "text", list: "list"}
+    kind = "mapping" if isinstance(value, dict) else names.get(type(value), type(value).__name__)
+    return f"found {value!r} ({kind})"
+
+
+def _parts(annotation: Any) -> tuple[Any, list[Any]]:
+    """`Optional[int]` -> Union, [int, NoneType]; `tuple[int, ...]` -> tuple, [int]."""
+    options = [option for option in get_args(annotation) if option is not Ellipsis]
+    return get_origin(annotation) or annotation, options

@@ -1,0 +1,125 @@
+"""The classes that configurations may name.
+
+A class takes part by `@register`. Its constructor is explicit, so it also works without any
+configuration. Four optional class attributes say how the configuration fills that constructor:
+
+* `__shared__ = ("num_classes",)`: parameters read from the top level of the config when the section
+  is silent;
+* `__inject__ = ("loss",)`: parameters whose value names another registered class, which is created
+  and handed in;
+* `__unused__ = ("trt",)`: keys of PaddleDetection's files that have no effect here; they are
+  accepted, and named once;
+* `from_config(cls, section, **context)`: a class method that returns constructor arguments which
+  depend on other parts, for instance the channels of the backbone. `section` is the class's own
+  section, `section.config` the whole.
+
+The registry holds classes only, never values: two models from two configs live side by side in one
+process.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from typing import Any, Optional, TypeVar
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.suggest import nearest_hint
+from ppdet_lite.core.yaml import KeyPath, Tagged
+
+_COMPONENT_PACKAGES = tuple(
+    f"ppdet_lite.{name}" for name in ("modeling", "data", "metrics", "train")
+)
+_REGISTRY: dict[str, type] = {}
+
+Class = TypeVar("Class", bound=type)
+
+
+def register(cls: Class) -> Class:
+    """Class decorator: makes `cls` known to configurations under its own name.
+
+    Raises:
+        ConfigError: another class already has the name.
+    """
+    known = _REGISTRY.setdefault(cls.__name__, cls)
+    if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise ConfigError(
+            f"two classes are registered as '{cls.__name__}': {known.__module__} and "
+            f"{cls.__module__}; rename one and use its new name in the config"
+        )
+    _REGISTRY[cls.__name__] = cls
+    return cls
+
+
+def serializable(cls: Class) -> Class:
+    """Class decorator kept for files written for PaddleDetection: returns the class as it is.
+
+    Every `!Name` node is data here, so nothing has to be done.
+    """
+    return cls
+
+
+def registered() -> dict[str, type]:
+    """Name -> class of everything registered; imports all component modules the first time."""
+    _import_components()
+    return _REGISTRY
+
+
+@cache
+def _import_components() -> None:
+    """Imports the modules that register classes: a new file needs no list to be entered in."""
+    for package in _COMPONENT_PACKAGES:
+        root = importlib.import_module(package)
+        for module in pkgutil.walk_packages(root.__path__, package + "."):
+            importlib.import_module(module.name)
+
+
+def get_class(name: str) -> type:
+    """The registered class `name`.
+
+    Raises:
+        ConfigError: there is none; the nearest name is suggested.
+    """
+    classes = registered()
+    if name not in classes:
+        raise ConfigError(f"no class '{name}' is registered{nearest_hint(name, classes)}")
+    return classes[name]
+
+
+def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
+    """Name -> parameter of the constructor, without self."""
+    return dict(inspect.signature(cls).parameters)
+
+
+def unknown_key(cls: type, key: str) -> Optional[str]:
+    """What is wrong with an argument that the constructor does not take; None if it does."""
+    parameters = parameters_of(cls)
+    if key in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    allowed = ", ".join(sorted(parameters)) or "no keys"
+    return f"unknown key of {cls.__name__}{nearest_hint(key, parameters)}; allowed: {allowed}"
+
+
+def is_component_spec(value: Any) -> bool:
+    """True for a value that names a class: `!Name {}`, `{name: Name, ...}` or `{Name: {...}}`."""
+    if isinstance(value, Tagged):
+        return True
+    if not isinstance(value, dict):
+        return False
+    if isinstance(value.get("name"), str):
+        return True
+    if len(value) != 1:
+        return False
+    ((key, arguments),) = value.items()
+    is_class_name = isinstance(key, str) and key[:1].isupper()
+    return is_class_name and (arguments is None or isinstance(arguments, dict))
+
+
+def split_spec(spec: dict[str, Any]) -> tuple[str, dict[str, Any], KeyPath]:
+    """Class name, arguments and the path from a component spec to its arguments."""
+    if isinstance(spec, Tagged):
+        return spec.tag, dict(spec), ()
+    if isinstance(spec.get("name"), str):
+        return spec["name"], {key: value for key, value in spec.items() if key != "name"}, ()
+    ((name, arguments),) = spec.items()
+    return name, dict(arguments or {}), (name,)
