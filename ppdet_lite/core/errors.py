@@ -6,7 +6,9 @@ in backquotes: "`batch_size`: found 0, allowed: 1 or more"; the tools print the 
 in its place (`--batch_size`). Every other exception is a defect and keeps its traceback.
 """
 
-from typing import Iterable, Union
+from importlib import import_module
+from types import ModuleType
+from typing import Iterable, Optional, Union
 
 
 class UserError(Exception):
@@ -45,3 +47,35 @@ class CheckpointError(UserError):
 
 class TrainingError(UserError):
     """A training run that cannot go on: a loss that is not finite, a reader without batches."""
+
+
+def require(
+    module: str,
+    needed_for: str,
+    extra: Optional[str] = None,
+    *,
+    install: Optional[str] = None,
+    advice: str = "",
+    error: type[UserError] = UserError,
+) -> ModuleType:
+    """An optional package, imported where it is first needed.
+
+    Args:
+        module: its name; a dotted name gives the module inside the package.
+        needed_for: "reading .safetensors files": what cannot be done without it.
+        extra: the extra of this package that installs it; none by default.
+        install: the requirement for pip; the package's name by default.
+        advice: what else the user can do: "or set RandomCrop.is_mask_crop: false".
+
+    Raises:
+        UserError: it cannot be imported (of the kind `error`); says what to install.
+    """
+    try:
+        return import_module(module)
+    except ImportError as cause:
+        package = module.partition(".")[0]
+        commands = [f"pip install {install or package}"]
+        if extra:
+            commands.append(f"pip install -e '.[{extra}]'")
+        text = f"{needed_for} needs the package {package} ({cause}): {' or '.join(commands)}"
+        raise error(f"{text}, {advice}" if advice else text) from cause

@@ -11,7 +11,7 @@ import pickle
 
 import numpy as np
 
-from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.core.errors import CheckpointError, require
 
 SUFFIXES = (".pdparams", ".safetensors")
 # What unpickling a file that was cut short or never was a pickle can raise.
@@ -178,14 +178,11 @@ def _join_chunks(content: dict, path: str) -> dict:
 
 
 def _read_safetensors(path: str) -> dict:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError:
-        raise CheckpointError(
-            f"{path}: reading .safetensors needs the package safetensors: pip install safetensors"
-        ) from None
+    needed_for = f"{path}: reading a .safetensors file"
+    safetensors = require("safetensors", needed_for, "safetensors", error=CheckpointError)
+    from safetensors.numpy import load_file
+
     try:
         return dict(load_file(path))
-    except (SafetensorError, OSError, KeyError) as error:
+    except (safetensors.SafetensorError, OSError, KeyError) as error:
         raise CheckpointError(f"{path}: damaged or not a safetensors file: {error}") from None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, require
 
 
 def clip_polygons(polygons, width: float, height: float) -> list[np.ndarray]:
@@ -14,7 +14,13 @@ def clip_polygons(polygons, width: float, height: float) -> list[np.ndarray]:
     Returns:
         Outer rings as float arrays [K, 2]; empty when nothing is inside.
     """
-    shapely = _shapely()
+    shapely = require(
+        "shapely",
+        "cropping objects with polygons",
+        extra="shapely",
+        advice="or set RandomCrop.is_mask_crop: false to cut the boxes instead",
+        error=ConfigError,
+    )
     pieces = []
     for points in polygons:
         points = np.asarray(points, np.float64).reshape(-1, 2)
@@ -41,15 +47,3 @@ def _clip_one(shapely, points: np.ndarray, width: float, height: float):
     if not shape.is_valid:  # outlines drawn by hand may cross themselves
         shape = shape.buffer(0)
     return shape.intersection(shapely.box(0, 0, width, height))
-
-
-def _shapely():
-    """Shapely is only needed where a crop meets polygons."""
-    try:
-        import shapely
-    except ImportError as error:
-        raise ConfigError(
-            "cropping objects with polygons needs shapely: pip install shapely, or set "
-            "RandomCrop.is_mask_crop: false to cut the boxes instead"
-        ) from error
-    return shapely

@@ -6,7 +6,7 @@ from typing import Optional
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, require
 from ppdet_lite.train.hooks.hook import Hook
 from ppdet_lite.utils.logger import get_logger
 
@@ -40,12 +40,7 @@ class VisualDLHook(Hook):
         centers: bool = True,
         fractions: bool = True,
     ):
-        try:
-            from visualdl import LogWriter
-        except ImportError:
-            raise ConfigError(
-                "--use_vdl needs the package visualdl: pip install visualdl"
-            ) from None
+        visualdl = require("visualdl", "writing a VisualDL log", "visualdl", error=ConfigError)
         try:  # VisualDL itself only mutters and writes nothing
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
@@ -55,7 +50,7 @@ class VisualDLHook(Hook):
         self.image_count = image_count
         self.box_form = {"centers": centers, "fractions": fractions}
         self._evaluated = None
-        self._writer = LogWriter(logdir=folder)
+        self._writer = visualdl.LogWriter(logdir=folder)
         get_logger().info("VisualDL: visualdl --logdir %s", folder)
 
     def before_train(self, trainer) -> None:
