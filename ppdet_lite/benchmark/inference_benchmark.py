@@ -33,8 +33,9 @@ from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.check import built_in_image
 from ppdet_lite.runtime.contract import STAGES
 from ppdet_lite.utils.cpu import cpu_info
+from ppdet_lite.utils.files import write_image
+from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.json_file import check_json, write_json
-from ppdet_lite.utils.result_files import list_images, write_image
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 

@@ -14,7 +14,8 @@ from ppdet_lite.evaluate.checks import check_input_sizes
 from ppdet_lite.evaluate.classes import classes_of_model
 from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.modeling.modes import evaluation_mode
-from ppdet_lite.utils.visualize import detect_and_save, list_images
+from ppdet_lite.utils.detect_files import detect_and_save
+from ppdet_lite.utils.image_files import list_images
 
 
 class Predictor:

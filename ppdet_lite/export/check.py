@@ -15,8 +15,8 @@ from ppdet_lite.export.graph import DetectorUpTo
 from ppdet_lite.export.options import with_input_size
 from ppdet_lite.export.runners import EngineError, trials
 from ppdet_lite.modeling.modes import evaluation_mode
+from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.logger import get_logger
-from ppdet_lite.utils.visualize import list_images
 
 __all__ = [
     "ExportMismatch",

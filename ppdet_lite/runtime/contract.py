@@ -9,7 +9,7 @@ import yaml
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.runtime.options import ENGINES
-from ppdet_lite.utils.visualize import check_utf8
+from ppdet_lite.utils.files import check_utf8
 
 FORMAT_VERSION = 1
 """Highest format_version of infer_cfg.yml that this code knows, and the one that it writes."""

@@ -8,7 +8,8 @@ from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.runtime.tensorrt.setup import TensorRTOptions
-from ppdet_lite.utils.visualize import detect_and_save, list_images
+from ppdet_lite.utils.detect_files import detect_and_save
+from ppdet_lite.utils.image_files import list_images
 
 
 def run(args) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Union
 
 from ppdet_lite.core.errors import ImageError, UserError
-from ppdet_lite.utils import result_files
+from ppdet_lite.utils import files
 
 
 def check_json(path: Union[str, Path]) -> None:
@@ -41,7 +41,7 @@ def write_json(path: Union[str, Path], content) -> None:
             raise _cannot_be_written(path, error.strerror) from error
         return
     try:
-        result_files.write_json(os.path.realpath(file), content)  # a link stays a link
+        files.write_json(os.path.realpath(file), content)  # a link stays a link
     except ImageError as error:
         raise UserError(f"--json {error}") from error
 

@@ -11,7 +11,8 @@ import pytest
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.sources.coco import COCODataSet
 from ppdet_lite.data.synthetic import scenes as synthetic
-from ppdet_lite.data.synthetic.scenes import draw_scene, drawing, make_demo_data
+from ppdet_lite.data.synthetic import shapes
+from ppdet_lite.data.synthetic.scenes import draw_scene, make_demo_data
 
 
 def quiet(line):
@@ -62,10 +63,10 @@ def test_boxes_are_the_bounds_of_what_is_drawn(monkeypatch):
     monkeypatch.setattr(synthetic, "MIN_OBJECTS", 1)
     monkeypatch.setattr(synthetic, "MAX_OBJECTS", 1)
     monkeypatch.setattr(synthetic, "NEGATIVE_SHARE", 0)
-    monkeypatch.setattr(drawing, "background", lambda rng, size: np.zeros((size, size, 3), "f4"))
-    monkeypatch.setattr(drawing, "camera", lambda rng, canvas: canvas)
+    monkeypatch.setattr(shapes, "background", lambda rng, size: np.zeros((size, size, 3), "f4"))
+    monkeypatch.setattr(shapes, "camera", lambda rng, canvas: canvas)
     white = lambda rng, color, h, w, d: np.full((h, w, 3), 255, "f4")  # noqa: E731
-    monkeypatch.setattr(drawing, "fill", white)
+    monkeypatch.setattr(shapes, "fill", white)
     border = 0
     for seed in range(60):
         canvas, objects = draw_scene(np.random.default_rng(seed), 128)
@@ -84,19 +85,19 @@ def test_boxes_are_the_bounds_of_what_is_drawn(monkeypatch):
 
 def test_coverage_is_the_covered_area():
     square = np.array([[2.25, 3.0], [6.75, 3.0], [6.75, 8.5], [2.25, 8.5]])
-    alpha = drawing.coverage([square], 12, 12)
+    alpha = shapes.coverage([square], 12, 12)
     assert alpha.sum() == pytest.approx(4.5 * 5.5, rel=0.06)
     assert alpha[5, 4] == 1 and alpha[0, 0] == 0 and 0 < alpha[5, 2] < 1
-    assert drawing.coverage([square + 50], 12, 12).sum() == 0
+    assert shapes.coverage([square + 50], 12, 12).sum() == 0
 
 
 def test_clipping_a_polygon():
     triangle = np.array([[-4.0, 2.0], [4.0, 2.0], [4.0, 10.0]])
-    clipped = drawing.clip_polygon(triangle, 8, 8)
+    clipped = shapes.clip_polygon(triangle, 8, 8)
     assert clipped.min(axis=0).tolist() == [0, 2] and clipped.max(axis=0).tolist() == [4, 8]
     # 32 without the corner left of x = 0 (4 x 4 / 2) and the one below y = 8 (2 x 2 / 2).
-    assert drawing.polygon_area(clipped) == pytest.approx(32 - 8 - 2)
-    assert len(drawing.clip_polygon(triangle + 100, 8, 8)) == 0
+    assert shapes.polygon_area(clipped) == pytest.approx(32 - 8 - 2)
+    assert len(shapes.clip_polygon(triangle + 100, 8, 8)) == 0
 
 
 def test_an_existing_set_is_kept_or_protected(tmp_path):

@@ -16,7 +16,7 @@ from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.export.check import built_in_image
-from ppdet_lite.utils.result_files import write_image
+from ppdet_lite.utils.files import write_image
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.data.synthetic import drawing
+from ppdet_lite.data.synthetic import shapes
 
 FORMAT_VERSION = 2
 """Raised whenever the same settings would give other images."""
@@ -158,7 +158,7 @@ def _settings_of(folder: Path) -> Optional[dict]:
 
 def _write_split(image_dir: Path, split: str, settings: dict) -> dict:
     """Draws and writes the images of one split; returns its COCO dict."""
-    kinds = list(drawing.OUTLINES)
+    kinds = list(shapes.OUTLINES)
     images, annotations = [], []
     for index in range(settings[split]):
         rng = np.random.default_rng([settings["seed"], _SPLITS.index(split), index])
@@ -195,7 +195,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list]:
         uint8 [size, size, 3] RGB, and a list of dicts with `kind`, `bbox` (x, y, width, height in
         pixels), `area`, `segmentation` (the outline inside the image) and `iscrowd` 0.
     """
-    canvas = drawing.background(rng, size)
+    canvas = shapes.background(rng, size)
     wanted = 0 if rng.random() < NEGATIVE_SHARE else int(rng.integers(MIN_OBJECTS, MAX_OBJECTS + 1))
     owner = np.full((size, size), -1, np.int32)  # which object shows at each pixel
     solid_areas, objects = [], []
@@ -203,13 +203,13 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list]:
         contours, kind, diameter = _free_place(rng, size, owner, solid_areas)
         if contours is None:
             continue
-        alpha = drawing.coverage(contours, size, size)
+        alpha = shapes.coverage(contours, size, size)
         solid = alpha > 0.5
         owner[solid] = len(objects)
         solid_areas.append(int(solid.sum()))
         _paint(rng, canvas, alpha, diameter, kind)
         objects.append(_label(kind, contours, size))
-    return drawing.camera(rng, canvas), objects
+    return shapes.camera(rng, canvas), objects
 
 
 def _free_place(rng: np.random.Generator, size: int, owner: np.ndarray, solid_areas: list):
@@ -220,17 +220,17 @@ def _free_place(rng: np.random.Generator, size: int, owner: np.ndarray, solid_ar
     """
     low, high = np.log(DIAMETER_RANGE)
     for _ in range(30):
-        kind = str(rng.choice(list(drawing.OUTLINES)))
+        kind = str(rng.choice(list(shapes.OUTLINES)))
         diameter = size * float(np.exp(rng.uniform(low, high)))
         center, angle = rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi)
-        contours = drawing.place(drawing.OUTLINES[kind](rng), center, diameter, angle)
-        inside = drawing.clip_polygon(contours[0], size, size)
+        contours = shapes.place(shapes.OUTLINES[kind](rng), center, diameter, angle)
+        inside = shapes.clip_polygon(contours[0], size, size)
         if not len(inside):
             continue
-        full_area = drawing.polygon_area(contours[0])
-        if drawing.polygon_area(inside) < MIN_INSIDE * full_area:
+        full_area = shapes.polygon_area(contours[0])
+        if shapes.polygon_area(inside) < MIN_INSIDE * full_area:
             continue
-        free = owner[drawing.coverage(contours, size, size) <= 0.5]
+        free = owner[shapes.coverage(contours, size, size) <= 0.5]
         visible = np.bincount(free[free >= 0], minlength=len(solid_areas))
         if all(shown >= MIN_VISIBLE * area for shown, area in zip(visible, solid_areas)):
             return contours, kind, diameter
@@ -242,8 +242,8 @@ def _paint(rng, canvas: np.ndarray, alpha: np.ndarray, diameter: float, kind: st
     rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     under, alpha = canvas[window], alpha[window]
-    color = drawing.object_color(rng, kind)
-    surface = drawing.fill(rng, color, *alpha.shape, diameter)
+    color = shapes.object_color(rng, kind)
+    surface = shapes.fill(rng, color, *alpha.shape, diameter)
     if rng.random() < 0.35:
         width = max(3, int(diameter * rng.uniform(0.06, 0.12)) | 1)
         inner = cv2.erode(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
@@ -255,13 +255,13 @@ def _paint(rng, canvas: np.ndarray, alpha: np.ndarray, diameter: float, kind: st
 
 def _label(kind: str, contours: list, size: int) -> dict:
     """COCO fields of an object; a ring's segmentation is its outer outline."""
-    outline = np.round(drawing.clip_polygon(contours[0], size, size), 2)
+    outline = np.round(shapes.clip_polygon(contours[0], size, size), 2)
     left, top = outline.min(axis=0)
     width, height = outline.max(axis=0) - (left, top)
     return {
         "kind": kind,
         "bbox": [round(float(v), 2) for v in (left, top, width, height)],
-        "area": round(drawing.polygon_area(outline), 2),
+        "area": round(shapes.polygon_area(outline), 2),
         "segmentation": [[float(v) for v in outline.ravel()]],
         "iscrowd": 0,
     }

@@ -14,14 +14,9 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.utils.visualize import (
-    RESULTS_FILE,
-    check_utf8,
-    coco_records,
-    detection_records,
-    draw_detections,
-    write_json,
-)
+from ppdet_lite.utils.detection_rows import RESULTS_FILE, coco_records, detection_records
+from ppdet_lite.utils.drawing import draw_detections
+from ppdet_lite.utils.files import check_utf8, write_json
 
 MOST_FRAMES_OFF = 1
 """So far the written video may be off the time of a live source, whose frames never come at quite

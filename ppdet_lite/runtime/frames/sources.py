@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.utils.visualize import check_utf8
+from ppdet_lite.utils.files import check_utf8
 
 DEFAULT_FPS = 25.0
 """Of the written video for sources that do not know their own, many cameras among them."""

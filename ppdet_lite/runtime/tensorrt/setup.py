@@ -26,7 +26,7 @@ from ppdet_lite.runtime.options import TRT_SIDES
 from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
 from ppdet_lite.runtime.tensorrt.versions import tensorrt_runtime_version, tensorrt_version
-from ppdet_lite.utils.visualize import list_images
+from ppdet_lite.utils.image_files import list_images
 
 WORKSPACE_BYTES = 1 << 30
 """Memory that TensorRT may use while it looks for the fastest kernels."""

@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import DataError, ImageError
-from ppdet_lite.utils.result_files import (
-    check_utf8,
-    coco_records,
-    detection_records,
-    list_images,
-    output_stems,
-    raise_unreadable,
-    write_image,
-    write_json,
-)
+from ppdet_lite.utils.detect_files import output_stems, raise_unreadable
+from ppdet_lite.utils.detection_rows import coco_records, detection_records
+from ppdet_lite.utils.files import check_utf8, write_image, write_json
+from ppdet_lite.utils.image_files import list_images
 
 NAMES = ["person", "traffic light", "Platelets"]
 

@@ -1,47 +1,16 @@
-"""Images of detections, and the files that are written for them: numpy and OpenCV only.
+"""Images of detections: boxes in class colors with labels, numpy and OpenCV only.
 
-Detections are rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the image, as the
-detector returns them. Everything drawn follows the size of the image, so that boxes and labels
-can be read on 64 px and on 6000 px alike. Training (example images), tools/infer.py and
-deploy/python use these same functions.
+Everything drawn follows the size of the image, so that boxes and labels can be read on 64 px and on
+6000 px alike.
 """
 
 import colorsys
-from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple, Sequence
 
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError, ImageError
-from ppdet_lite.utils.logger import get_logger, progress_bar
-from ppdet_lite.utils.result_files import (
-    RESULTS_FILE,
-    check_utf8,
-    class_name,
-    coco_records,
-    confident_rows,
-    detection_records,
-    list_images,
-    output_stems,
-    raise_unreadable,
-    result_suffix,
-    write_image,
-    write_json,
-)
-
-__all__ = [
-    "check_utf8",
-    "class_color",
-    "detect_and_save",
-    "draw_detections",
-    "list_images",
-    "save_detections",
-]
-
-READABLE_SIDE = 320
-"""Images whose longer side is below this are enlarged by a whole factor before they are drawn
-into a result file."""
+from ppdet_lite.utils.detection_rows import class_name, confident_rows
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # OpenCV 5 draws any Unicode text, earlier versions draw question marks for everything beyond ASCII.
@@ -235,131 +204,3 @@ def _draw_label(canvas: np.ndarray, label: _Label, color: tuple[int, int, int]) 
         label.thickness,
         cv2.LINE_AA,
     )
-
-
-# ------------------------------------------------------------------------------ images to results
-def save_detections(
-    stem: Union[str, Path],
-    suffix: str,
-    image_rgb: np.ndarray,
-    bbox: np.ndarray,
-    class_names: Sequence[str],
-    threshold: float,
-    source: str,
-    image: bool = True,
-) -> list[Path]:
-    """Write `<stem><suffix>` (the image with its detections) and `<stem>.json` beside it; returns
-    the paths."""
-    json_path = Path(f"{stem}.json")
-    height, width = image_rgb.shape[:2]
-    content = {
-        "image": source,
-        "width": width,
-        "height": height,
-        "threshold": threshold,
-        "detections": detection_records(bbox, class_names, threshold),
-    }
-    written = [json_path]
-    if image:
-        drawn = draw_detections(image_rgb, bbox, class_names, threshold, min_side=READABLE_SIDE)
-        image_path = Path(f"{stem}{suffix}")
-        write_image(image_path, drawn)
-        written.insert(0, image_path)
-    write_json(json_path, content)
-    return written
-
-
-class _Waiting(NamedTuple):
-    """An image that waits for its detections; `number` is its place in the list of all."""
-
-    number: int
-    path: Path
-    stem: Path
-    image: np.ndarray
-
-
-def detect_and_save(
-    detect: Callable[[list[np.ndarray]], list[np.ndarray]],
-    decode: Callable[[Path], np.ndarray],
-    paths: Sequence[Path],
-    root: Optional[Path],
-    output_dir: Union[str, Path],
-    class_names: Sequence[str],
-    threshold: float,
-    batch_size: int = 1,
-    save_images: bool = True,
-    save_results: bool = False,
-    category_ids: Optional[Sequence[int]] = None,
-) -> dict[str, np.ndarray]:
-    """Detects on images and writes what was found: a drawn image and a JSON for each.
-
-    Args:
-        detect: uint8 RGB images, at most `batch_size`, to their detections [M, 6].
-        decode: a path to a uint8 RGB image.
-        paths, root: as `list_images` found them below `root`; None for single images.
-        threshold: lowest score that is drawn and written.
-        save_images: draw; without it only the JSON is written.
-        save_results: also write all detections, whatever their score, into
-            `<output_dir>/bbox.json`, COCO results format; after Ctrl-C or an error those so far.
-            The image_id is the place in `paths`, from 0, whether others can be read or not.
-        category_ids: as `coco_records` takes them.
-
-    Returns:
-        All detections [M, 6] by image path.
-
-    Raises:
-        ConfigError: a threshold that is not a score.
-        ImageError: images that cannot be read, all named, after the others have been done.
-    """
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"threshold of the score: found {threshold}, allowed: 0 to 1")
-    stems = output_stems(paths, root, Path(output_dir))
-    waiting, done, failures, is_whole = [], [], [], False
-    try:
-        with progress_bar(total=len(paths), desc="detecting", unit="image") as bar:
-            for number, (path, stem) in enumerate(zip(paths, stems)):
-                try:
-                    waiting.append(_Waiting(number, path, stem, decode(path)))
-                except ImageError as error:
-                    get_logger().error("%s", error)
-                    failures.append(str(error))
-                if waiting and (len(waiting) == batch_size or number == len(paths) - 1):
-                    boxes = detect([item.image for item in waiting])
-                    for item, bbox in zip(waiting, boxes):
-                        _save(item, bbox, class_names, threshold, save_images)
-                        done.append((bbox, item.number, str(item.path)))
-                    waiting = []
-                bar.update(1)
-        is_whole = True
-    finally:
-        if save_results and (done or is_whole):
-            _save_all(Path(output_dir) / RESULTS_FILE, done, category_ids)
-    raise_unreadable(failures, len(paths))
-    return {path: bbox for bbox, _, path in done}
-
-
-def _save(
-    item: _Waiting, bbox: np.ndarray, class_names: Sequence[str], threshold: float, draw: bool
-) -> None:
-    """The files of one image, and a line about them."""
-    written = save_detections(
-        item.stem,
-        result_suffix(item.path),
-        item.image,
-        bbox,
-        class_names,
-        threshold,
-        str(item.path),
-        draw,
-    )
-    count = len(confident_rows(bbox, threshold))
-    get_logger().info("%s: %d detections, written to %s", item.path, count, written[0])
-
-
-def _save_all(path: Path, done: list[tuple], category_ids: Optional[Sequence[int]]) -> None:
-    """The COCO results of all (detections, image_id, file name)."""
-    records = []
-    for bbox, number, name in done:
-        records += coco_records(bbox, number, name, category_ids=category_ids)
-    write_json(path, records)
-    get_logger().info("all detections written to %s", path)

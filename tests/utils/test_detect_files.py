@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import ConfigError, ImageError
-from ppdet_lite.utils.result_files import result_suffix, write_image
-from ppdet_lite.utils.visualize import detect_and_save
+from ppdet_lite.utils.detect_files import detect_and_save, result_suffix
+from ppdet_lite.utils.files import write_image
 
 BOX = np.array([[1, 0.9, 10, 10, 40, 30]])
 

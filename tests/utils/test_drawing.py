@@ -6,14 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ppdet_lite.utils import visualize
-from ppdet_lite.utils.visualize import (
-    class_color,
-    draw_detections,
-    line_width,
-    save_detections,
-    text_color,
-)
+from ppdet_lite.utils import drawing
+from ppdet_lite.utils.detect_files import save_detections
+from ppdet_lite.utils.drawing import class_color, draw_detections, line_width, text_color
 
 NAMES = ["person", "traffic light", "Platelets"]
 SIZES = [(48, 64), (480, 640), (4000, 6000)]
@@ -108,21 +103,21 @@ def test_labels_stay_inside_the_image(size_hw, corner):
     height, width = size_hw
     x, y = corner[0] * width, corner[1] * height
     rows = np.array([[1, 0.87, x, y, x + 0.15 * width, y + 0.15 * height]])
-    label = visualize._place_labels(size_hw, rows, NAMES)[0]
+    label = drawing._place_labels(size_hw, rows, NAMES)[0]
     assert label.x >= 0 and label.y >= 0
     assert label.x + label.width <= width and label.y + label.height <= height
     assert label.text.endswith("0.87")
 
 
 def test_long_names_are_cut_before_the_score():
-    label = visualize._fit_label((64, 64), "a very long class name indeed", "0.87")
+    label = drawing._fit_label((64, 64), "a very long class name indeed", "0.87")
     assert label.width <= 64
     assert label.text.startswith("a v") and label.text.endswith(". 0.87")
 
 
 def test_labels_of_overlapping_boxes_do_not_cover_each_other():
     rows = np.array([[0, 0.9, 200, 200, 400, 400], [1, 0.8, 205, 203, 400, 400]])
-    first, second = visualize._place_labels((480, 640), rows, NAMES)
+    first, second = drawing._place_labels((480, 640), rows, NAMES)
     assert first.overlap(second) == 0
 
 
@@ -137,10 +132,10 @@ def test_very_small_images_can_be_enlarged():
 
 def test_names_beyond_the_list_and_beyond_ascii(monkeypatch):
     rows = np.array([[9, 0.9, 10, 10, 50, 50]])
-    assert visualize._place_labels((480, 640), rows, NAMES)[0].text == "class 9 0.90"
-    monkeypatch.setattr(visualize, "_DRAWS_UNICODE", False)
+    assert drawing._place_labels((480, 640), rows, NAMES)[0].text == "class 9 0.90"
+    monkeypatch.setattr(drawing, "_DRAWS_UNICODE", False)
     rows[0, 0] = 0
-    assert visualize._place_labels((480, 640), rows, ["Füße"])[0].text == "class 0 0.90"
+    assert drawing._place_labels((480, 640), rows, ["Füße"])[0].text == "class 0 0.90"
 
 
 def test_other_arrays_are_refused():

@@ -1,0 +1,84 @@
+"""Detections as rows [M, 6] of (class index, score, x1, y1, x2, y2) in pixels of the image, and the
+records that are written for them.
+"""
+
+from typing import Optional, Sequence
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError
+
+RESULTS_FILE = "bbox.json"
+"""Name of the file with all detections of a run."""
+
+
+def class_name(class_names: Sequence[str], class_id: int) -> str:
+    """Name of a class index; "class 7" where the list has no such entry."""
+    if 0 <= class_id < len(class_names):
+        return str(class_names[class_id])
+    return f"class {class_id}"
+
+
+def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
+    """Rows of `bbox` [M, 6] with a score of at least `threshold`, the highest first; float64, a
+    copy."""
+    rows = np.array(bbox, np.float64).reshape(-1, 6)
+    rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= threshold)]
+    return rows[np.argsort(-rows[:, 1], kind="stable")]
+
+
+def detection_records(
+    bbox: np.ndarray, class_names: Sequence[str], threshold: float = 0.0
+) -> list[dict]:
+    """Detections as plain dicts: class_id, class_name, score, box [x1, y1, x2, y2] in pixels; best
+    score first."""
+    return [
+        {
+            "class_id": int(row[0]),
+            "class_name": class_name(class_names, int(row[0])),
+            "score": round(float(row[1]), 6),
+            "box": [round(float(value), 3) for value in row[2:]],
+        }
+        for row in confident_rows(bbox, threshold)
+    ]
+
+
+def coco_records(
+    bbox: np.ndarray,
+    image_id: int,
+    file_name: str,
+    threshold: float = 0.0,
+    category_ids: Optional[Sequence[int]] = None,
+) -> list[dict]:
+    """Detections in the COCO results format (bbox = x, y, width, height), with the file name
+    beside.
+
+    `category_ids` gives the category of each class index; without it the class index itself is
+    written.
+
+    Raises:
+        ConfigError: a class index beyond `category_ids`.
+    """
+    return [
+        {
+            "image_id": image_id,
+            "file_name": file_name,
+            "category_id": _category(int(row[0]), category_ids),
+            "bbox": [
+                round(float(v), 3) for v in (row[2], row[3], row[4] - row[2], row[5] - row[3])
+            ],
+            "score": round(float(row[1]), 6),
+        }
+        for row in confident_rows(bbox, threshold)
+    ]
+
+
+def _category(class_id: int, category_ids: Optional[Sequence[int]]) -> int:
+    """The category of a class index."""
+    if category_ids is None:
+        return class_id
+    if not 0 <= class_id < len(category_ids):
+        raise ConfigError(
+            f"category_ids: {len(category_ids)} entries, but the network found class {class_id}"
+        )
+    return int(category_ids[class_id])
