@@ -18,9 +18,6 @@ from ppdet_lite.core.errors import UserError
 if TYPE_CHECKING:
     from ppdet_lite.core.config import Config
 
-_OVERRIDE_HELP = """change keys, values in YAML: -o TrainReader.batch_size=4 num_classes=3
-'TrainReader.sample_transforms.Mixup.alpha=1.0' LearningRate.schedulers.0.gamma=0.2"""
-
 
 def config_parser(
     description: str, examples: str = "", config_required: bool = True
@@ -31,27 +28,15 @@ def config_parser(
         epilog=f"examples:\n{examples}" if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "-c",
-        "--config",
-        required=config_required,
-        metavar="FILE",
-        help="YAML configuration, for instance configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml",
-    )
-    parser.add_argument(
-        "-o",
-        "--opt",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help=_OVERRIDE_HELP,
-    )
-    parser.add_argument(
-        "--print-config",
-        action="store_true",
-        help="print the resolved configuration with the origin of every value, and stop",
-    )
+    add = parser.add_argument
+    example = "configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml"
+    text = f"YAML configuration, for instance {example}"
+    add("-c", "--config", required=config_required, metavar="FILE", help=text)
+    text = """change keys, values in YAML: -o TrainReader.batch_size=4 num_classes=3
+'TrainReader.sample_transforms.Mixup.alpha=1.0' LearningRate.schedulers.0.gamma=0.2"""
+    add("-o", "--opt", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
+    text = "print the resolved configuration with the origin of every value, and stop"
+    add("--print-config", action="store_true", help=text)
     return parser
 
 

@@ -184,20 +184,14 @@ def _constructor_arguments(
 
 
 def _call_from_config(cls: Any, section: Section, context: dict[str, Any]) -> dict[str, Any]:
-    accepted = list(inspect.signature(cls.from_config).parameters.values())
-    missing = [
-        p.name
-        for p in accepted[1:]
-        if p.default is p.empty and p.kind not in _VARIADIC and p.name not in context
-    ]
-    if missing:
-        raise ConfigError(
-            f"{cls.__name__} cannot stand where the config puts it: there is no "
-            f"{', '.join(missing)} for it there"
-        )
-    if not any(p.kind is p.VAR_KEYWORD for p in accepted):
-        names = {p.name for p in accepted}
-        context = {key: value for key, value in context.items() if key in names}
+    signature = inspect.signature(cls.from_config)
+    if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        context = {key: value for key, value in context.items() if key in signature.parameters}
+    try:
+        signature.bind(section, **context)
+    except TypeError as error:  # for instance "missing a required argument: 'input_shape'"
+        place = "cannot stand where the config puts it"
+        raise ConfigError(f"{cls.__name__} {place}: {error}") from error
     arguments: dict[str, Any] = cls.from_config(section, **context)
     return arguments
 

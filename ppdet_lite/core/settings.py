@@ -4,26 +4,15 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal, Mapping, Optional, Union
 
 
-def _key(
-    default: Any,
-    meaning: str,
-    *,
-    low: Optional[float] = None,
-    high: Optional[float] = None,
-    class_default: bool = False,
-) -> Any:
-    """A field with what messages and checks need to know of its key.
+def _key(default: Any, meaning: str, **facts: Any) -> Any:
+    """A field with what checks and messages need to know of its key.
 
     Args:
-        low: the smallest number allowed, None for no bound.
-        high: the largest.
-        class_default: the classes that read the key have defaults of their own, so none is filled
-            into a configuration that is silent; `default` is that of this package's classes.
+        **facts: `low` and `high`, the smallest and the largest number allowed; `class_default=True`
+            where the classes that read the key have defaults of their own, so that none is filled
+            into a configuration that is silent (`default` is then that of this package's classes).
     """
-    return field(
-        default=default,
-        metadata={"meaning": meaning, "low": low, "high": high, "class_default": class_default},
-    )
+    return field(default=default, metadata={"meaning": meaning, **facts})
 
 
 @dataclass(frozen=True)
@@ -82,9 +71,7 @@ class RuntimeSettings:
     pretrain_weights: Optional[str] = _key(None, "weights that training starts from")
     allow_partial_weights: bool = _key(False, "accept weights that match less than half")
     worker_num: int = _key(2, "reader processes", low=0)
-    seed: Optional[int] = _key(
-        None, "seed of everything random; null draws one and prints it", low=0
-    )
+    seed: Optional[int] = _key(None, "of everything random; null draws and prints one", low=0)
     norm_type: str = _key("bn", "bn or sync_bn", class_default=True)
     data_format: str = _key("NCHW", "NCHW", class_default=True)
     width_mult: float = _key(1.0, "factor on the channels of backbone and neck", class_default=True)
@@ -103,23 +90,18 @@ class RuntimeSettings:
     custom_white_list: Optional[list[str]] = _key(None, "operators forced to half precision")
     custom_black_list: Optional[list[str]] = _key(None, "operators forced to float32")
     accumulate_steps: int = _key(1, "batches whose gradients make one optimizer step", low=1)
-    custom_modules: Union[str, list[str], None] = _key(
-        None, "your own Python files or modules with registered classes"
-    )
-    export: ExportSettings = _key(
-        ExportSettings(), "which part of the graph is exported", class_default=True
-    )
+    custom_modules: Union[str, list[str], None] = _key(None, "Python files with your own classes")
+    export: ExportSettings = _key(ExportSettings(), "end of exported graphs", class_default=True)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "RuntimeSettings":
         """The settings among `values`; the defaults stand for keys that are missing."""
         given = {name: values[name] for name in SETTINGS if name in values}
-        export = given.pop("export", None) or {}
-        export = {
-            key: value for key, value in export.items() if key not in ExportSettings.__unused__
-        }
+        export = {**(given.pop("export", None) or {})}
+        for key in ExportSettings.__unused__:
+            export.pop(key, None)
         return cls(**given, export=ExportSettings(**export))
 
 
 SETTINGS: dict[str, Field[Any]] = {key.name: key for key in fields(RuntimeSettings)}
-"""Key -> its field of RuntimeSettings, which has `type`, `default` and the `metadata` of `_key`."""
+"""Key -> its field, with `type`, `default`, and in `metadata` its `meaning` and other facts."""

@@ -1,7 +1,7 @@
 """Prints a resolved configuration with the origin of every value."""
 
-import inspect
-from typing import Any, Union
+from copy import deepcopy
+from typing import Any, Iterator
 
 import yaml
 
@@ -19,66 +19,46 @@ def describe_config(cfg: Config) -> str:
     `# default or derived` stands at defaults of classes that take some arguments from other parts
     while they are built, such as the channels of the backbone.
     """
-    lines: list[str] = []
-    classes = registered()
-    for key, value in cfg.items():
-        silent = _silent(cfg, classes[key], value or {}) if key in classes else []
-        if silent:
-            lines.append(_line(f"{key}:", cfg.origin(key), 0))
-            for name, child in (value or {}).items():
-                _describe(cfg, (key, name), f"{name}:", child, lines)
-            lines += [_line(f"{name}: {_scalar(v)}", origin, 1) for name, v, origin in silent]
-        else:
-            _describe(cfg, (key,), f"{key}:", value, lines)
-    return "\n".join(lines)
+    full = deepcopy(cfg)
+    for name in [name for name in cfg if name in registered()]:
+        _fill_section(full, name, registered()[name])
+    return "\n".join(
+        line for key, value in full.items() for line in _lines(full, (key,), f"{key}:", value)
+    )
 
 
-def _silent(
-    cfg: Config, cls: type, section: dict[str, Any]
-) -> list[tuple[str, Any, Union[Origin, str]]]:
-    """Name, value and origin of the parameters that the section does not mention, as far as their
-    values are plain data.
-    """
-    default = "default or derived" if hasattr(cls, "from_config") else "default"
-    result: list[tuple[str, Any, Union[Origin, str]]] = []
-    for name, parameter in parameters_of(cls).items():
-        if name in section:
+def _fill_section(cfg: Config, name: str, cls: type) -> None:
+    """Enters the parameters of plain data that the section of a class does not mention."""
+    default = Origin("default or derived" if hasattr(cls, "from_config") else "default")
+    section = cfg[name] = cfg[name] or {}
+    for key, parameter in parameters_of(cls).items():
+        if key in section:
             continue
-        if name in getattr(cls, "__shared__", ()) and name in cfg:
-            result.append((name, cfg[name], _origin(cfg, (name,))))
-        elif parameter.default is not inspect.Parameter.empty and isinstance(
-            parameter.default, _PLAIN
-        ):
-            result.append((name, parameter.default, default))
-    return result
+        if key in getattr(cls, "__shared__", ()) and key in cfg:
+            section[key], cfg.origins[name, key] = cfg[key], _origin(cfg, (key,))
+        elif isinstance(parameter.default, _PLAIN):
+            section[key], cfg.origins[name, key] = parameter.default, default
 
 
-def _origin(cfg: Config, path: KeyPath) -> Union[Origin, str]:
-    return cfg.origin(*path) if path in cfg.origins or len(path) > 1 else "default"
+def _origin(cfg: Config, path: KeyPath) -> Origin:
+    return cfg.origin(*path) if path in cfg.origins or len(path) > 1 else Origin("default")
 
 
-def _describe(cfg: Config, path: KeyPath, label: str, value: Any, lines: list[str]) -> None:
-    origin, depth = _origin(cfg, path), len(path) - 1
+def _lines(cfg: Config, path: KeyPath, label: str, value: Any) -> Iterator[str]:
+    children: list[tuple[Any, str]] = []
     if isinstance(value, Tagged):
-        label = f"{label} !{value.tag}"
-    if isinstance(value, dict) and value:
-        lines.append(_line(label, origin, depth))
-        for key, child in value.items():
-            _describe(cfg, (*path, key), f"{key}:", child, lines)
+        label, value = f"{label} !{value.tag}", dict(value)
+    if isinstance(value, dict):
+        children = [(key, f"{key}:") for key in value]
     elif isinstance(value, list) and any(isinstance(element, (dict, list)) for element in value):
-        lines.append(_line(label, origin, depth))
-        for index, child in enumerate(value):
-            _describe(cfg, (*path, index), "-", child, lines)
-    else:
-        lines.append(_line(f"{label} {_scalar(value)}", origin, depth))
+        children = [(index, "-") for index in range(len(value))]
+    text = "  " * (len(path) - 1) + (label if children else f"{label} {_scalar(value)}")
+    yield f"{text:<{_COLUMN}}  # {_origin(cfg, path)}"
+    for key, child_label in children:
+        yield from _lines(cfg, (*path, key), child_label, value[key])
 
 
 def _scalar(value: Any) -> str:
     value = list(value) if isinstance(value, tuple) else value
-    value = dict(value) if isinstance(value, Tagged) else value
     text: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     return text.replace("\n...\n", "").strip()
-
-
-def _line(text: str, origin: Union[Origin, str], depth: int) -> str:
-    return f"{'  ' * depth + text:<{_COLUMN}}  # {origin}"

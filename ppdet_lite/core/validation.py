@@ -64,8 +64,7 @@ def _import_file(path: Path, cfg: Config) -> None:
         return
     spec = importlib.util.spec_from_file_location(name, files[0])
     assert spec is not None and spec.loader is not None, "a .py file has a loader"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -98,7 +97,7 @@ class _Checker:
     def check_section(self, cls: type, value: Any, path: KeyPath) -> None:
         """Checks the arguments of a class."""
         if isinstance(value, Tagged):
-            self.check_spec(value, path)
+            self.check_component(value, Any, path)
         elif isinstance(value, dict):
             self.check_arguments(cls, value, path)
         elif value is not None:
@@ -117,13 +116,13 @@ class _Checker:
             elif not matches(value, annotation):
                 self.report(here, f"{found(value)}, allowed: {describe(annotation)}")
             else:
-                self.check_nested(value, here, annotation)
+                self.check_nested(value, annotation, here)
                 if cls is RuntimeSettings:
                     self.check_setting(key, value)
 
     def check_setting(self, key: str, value: Any) -> None:
         """What the type of a runtime key does not say."""
-        low, high = (SETTINGS[key].metadata[bound] for bound in ("low", "high"))
+        low, high = (SETTINGS[key].metadata.get(bound) for bound in ("low", "high"))
         if key == "architecture":
             self.check_class_name(value, (key,))
         elif key == "export":
@@ -135,14 +134,25 @@ class _Checker:
             self.report((key,), f"found {value!r}, allowed: {allowed}")
 
     def check_injected(self, value: Any, annotation: Any, path: KeyPath) -> None:
-        if isinstance(value, str):
-            if self.check_class_name(value, path):
-                self.check_kind(value, annotation, path)
-        elif isinstance(value, dict) and is_component_spec(value):
-            self.check_spec(value, path, annotation)
+        if isinstance(value, str) or is_component_spec(value):
+            self.check_component(value, annotation, path)
         elif value is not None:
             allowed = "a class name, {name: Class, ...} or !Class {...}"
             self.report(path, f"{found(value)}, allowed: {allowed}")
+
+    def check_nested(self, value: Any, annotation: Any, path: KeyPath) -> None:
+        """Checks classes inside plain values: data set sections and lists of transforms."""
+        elements = enumerate(value) if isinstance(value, list) else ()
+        for here, part in [(path, value), *(((*path, i), element) for i, element in elements)]:
+            if is_component_spec(part):
+                self.check_component(part, annotation, here)
+
+    def check_component(self, spec: Any, annotation: Any, path: KeyPath) -> None:
+        name, arguments, deeper = (spec, {}, ()) if isinstance(spec, str) else split_spec(spec)
+        here = (*path, *deeper)
+        is_known = self.check_class_name(name, here) and name in self.classes
+        if is_known and self.check_kind(name, annotation, here):
+            self.check_arguments(self.classes[name], arguments, here)
 
     def check_class_name(self, name: str, path: KeyPath) -> bool:
         section = self.cfg.get(name)
@@ -160,25 +170,9 @@ class _Checker:
         """
         wanted = classes_in(annotation)
         fitting = [n for n, cls in self.classes.items() if any(c in cls.__mro__ for c in wanted)]
-        is_own = not getattr(self.classes.get(name), "__module__", "").startswith(_PACKAGE)
+        is_own = not self.classes[name].__module__.startswith(_PACKAGE)
         if is_own or not fitting or name in fitting:
             return True
         allowed = ", ".join(sorted(fitting))
         self.report(path, f"found '{name}', allowed here: {allowed}, or a class of your own")
         return False
-
-    def check_spec(self, spec: dict[str, Any], path: KeyPath, annotation: Any = Any) -> None:
-        name, arguments, deeper = split_spec(spec)
-        here = (*path, *deeper)
-        is_known = self.check_class_name(name, here) and name in self.classes
-        if is_known and self.check_kind(name, annotation, here):
-            self.check_arguments(self.classes[name], arguments, here)
-
-    def check_nested(self, value: Any, path: KeyPath, annotation: Any) -> None:
-        """Checks class specs inside plain values: data set sections and lists of transforms."""
-        if isinstance(value, dict) and is_component_spec(value):
-            self.check_spec(value, path, annotation)
-        elif isinstance(value, list):
-            for index, element in enumerate(value):
-                if isinstance(element, dict) and is_component_spec(element):
-                    self.check_spec(element, (*path, index), annotation)

@@ -56,6 +56,6 @@ def load_config(
         raise ConfigError(problems)
     if validate:
         for key, setting in SETTINGS.items():
-            if not setting.metadata["class_default"]:
+            if not setting.metadata.get("class_default"):
                 cfg.setdefault(key, setting.default)
     return cfg

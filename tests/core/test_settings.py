@@ -24,11 +24,11 @@ def test_a_file_that_says_nothing_gets_the_defaults(tmp_path):
     cfg = load_config(path)
     assert cfg.settings == RuntimeSettings(log_iter=5)
     assert cfg["worker_num"] == RuntimeSettings.worker_num
-    assert not {key for key in cfg if SETTINGS[key].metadata["class_default"]}
+    assert not {key for key in cfg if SETTINGS[key].metadata.get("class_default")}
 
 
 def test_defaults_of_classes_stand_in_the_settings_as_well():
-    keys = [key for key, setting in SETTINGS.items() if setting.metadata["class_default"]]
+    keys = [key for key, setting in SETTINGS.items() if setting.metadata.get("class_default")]
     for cls in (cls for cls in registered().values() if cls.__module__.startswith("ppdet_lite.")):
         for key in set(keys) & set(getattr(cls, "__shared__", ())):
             own = parameters_of(cls)[key].default

@@ -276,6 +276,6 @@ def test_an_unknown_architecture_is_named_with_its_key(load):
 def test_a_part_in_the_wrong_place_is_a_config_error(load):
     cfg = load(BASE, "ToyDetector.backbone=ToyNeck")
     with pytest.raises(
-        ConfigError, match="ToyNeck cannot stand where the config puts it: there is no input_shape"
+        ConfigError, match="ToyNeck cannot stand where the config puts it: missing .*'input_shape'"
     ):
         create(cfg.architecture, cfg)
