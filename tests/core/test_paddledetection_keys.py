@@ -10,7 +10,6 @@ import yaml
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.registry import get_class, parameters_of
 from ppdet_lite.core.settings import SETTINGS
-from ppdet_lite.core.workspace import load_config
 
 RUNTIME = """
 architecture: YOLOX
@@ -204,20 +203,10 @@ def cases():
 CASES = {case[0]: case[1:] for case in cases()}
 
 
-@pytest.fixture
-def load(tmp_path):
-    def _load(content: dict):
-        path = tmp_path / "theirs.yml"
-        path.write_text(yaml.safe_dump(content), encoding="utf-8")
-        return load_config(path)
-
-    return _load
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_key(case, load):
     name, key, content = CASES[case]
-    cfg = load(content)
+    cfg = load(yaml.safe_dump(content))
     known = SETTINGS if name is None else parameters_of(get_class(name))
     understood = key is None or key in known
     named = [entry for entry in cfg.unused if entry.split(".")[-1] == key]
@@ -230,4 +219,4 @@ def test_a_key_that_nobody_has_is_refused(load):
         section, _, key = case.rpartition(".")
         content = {key: 1} if not section else {section: {key: 1}}
         with pytest.raises(ConfigError, match=key):
-            load(content)
+            load(yaml.safe_dump(content))
