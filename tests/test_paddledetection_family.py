@@ -246,7 +246,7 @@ def yolox_description(cfg) -> dict:
         "rates": [curve.at(i, 100, cfg.epoch) for i in (0, 250, 500, 9000, 28499, 29000)],
         "optimizer": (type(optimizer).__name__, optimizer._momentum, optimizer._use_nesterov),
         "reader": [(type(step).__name__, plain_values(step)) for step in steps],
-        "epochs": (cfg.epoch, train.mosaic_epoch, train.collate_batch, train.batch_size),
+        "epochs": (cfg.epoch, train.mosaic_epoch, train.collator.collate_batch, train.batch_size),
         "preprocess": test.preprocess_config(),
     }
 

@@ -5,6 +5,7 @@ files of every batch; the measured rounds, in which the reader and the plain dec
 files take turns; one that looks at the memory of all processes.
 """
 
+import contextlib
 import os
 import statistics
 import time
@@ -15,10 +16,9 @@ import cv2
 import numpy as np
 
 from ppdet_lite.benchmark.process_memory import ForkedMemory, forget_peak, memory_of
-from ppdet_lite.benchmark.reader_steps import timed_steps
+from ppdet_lite.benchmark.reader_steps import StepClock
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
-from ppdet_lite.data.reader.batch import BatchBuilder
 from ppdet_lite.utils.cpu import core_count
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
@@ -127,7 +127,7 @@ def _reader(cfg, name: str):
             reader.batch_size,
             count,
         )
-        reader.batch_size = count
+        return reader.bound(batch_size=count)
     return reader
 
 
@@ -139,22 +139,27 @@ def _measured(
     """
     parts = _parts(len(reader), batches)
     settings = [(place, count) for place in normalize for count in workers]
-    passes = 1 + len(settings) * repeat + len(workers) + (2 if reader.cache else 0)
-    reader.raw_pixels = normalize[0] == "device"
+    has_cache = reader.data.cache_settings is not None
+    passes = 1 + len(settings) * repeat + len(workers) + (2 if has_cache else 0)
+    reader = reader.bound(raw_pixels=normalize[0] == "device")
     bar = progress_bar(batches * passes, name, "batch")
     try:
-        steps, files, samples = _step_times(_without_cache(reader), parts, bar)
+        # All files that are needed are decoded, as without a cache.
+        steps, files, samples = _step_times(reader.bound(cached=False), parts, bar)
         cache = _filled_cache(reader, parts, bar)
         if cache is not None:
             steps, _, _ = _step_times(reader, parts, bar)
         rounds = {setting: [] for setting in settings}
         # One reader for all rounds: its memory for batches is fetched once, as in a training.
-        bound = {setting: _bound(reader, *setting) for setting in settings}
+        bound = {
+            (place, count): reader.bound(worker_num=count, raw_pixels=place == "device")
+            for place, count in settings
+        }
         for _ in range(repeat):
             for setting in settings:
                 rounds[setting].append(_timed_round(bound[setting], parts, files, bar))
         bound.clear()
-        memory = [_memory(reader(reader.dataset, count), parts, bar) for count in workers]
+        memory = [_memory(reader, count, parts, bar) for count in workers]
     finally:
         bar.close()
     return {
@@ -170,26 +175,12 @@ def _measured(
     }
 
 
-def _bound(reader, place: str, workers: int):
-    """The same reader with so many workers, its pixels normalized at `place`."""
-    bound = reader(reader.dataset, workers)
-    bound.raw_pixels = place == "device"
-    return bound
-
-
-def _without_cache(reader):
-    """The same reader, to see which files it needs and to decode all of them."""
-    plain = reader(reader.dataset)
-    plain.cache = None
-    return plain
-
-
 def _filled_cache(reader, parts, bar) -> Optional[dict]:
     """Fills the image cache with the images of the measured batches, and says what it holds."""
-    cache = reader.open_cache()
+    cache = reader.image_cache
     if cache is None:
         return None
-    for _ in _batches(reader(reader.dataset, 0), parts):
+    for _ in _batches(reader.bound(worker_num=0), parts):
         bar.update(1)
     return {"kind": cache.settings.kind, "images": cache.count, "bytes": cache.used}
 
@@ -202,7 +193,6 @@ def _parts(per_epoch: int, batches: int) -> list[tuple[int, int]]:
 
 def _batches(reader, parts):
     for epoch, count in parts:
-        reader.set_epoch(epoch)
         yield from reader.batches(epoch, stop=count)
 
 
@@ -211,14 +201,13 @@ def _step_times(reader, parts, bar):
 
     Doubles as the warm-up: files are in the page cache after it.
     """
-    files, samples = [], 0
-    with timed_steps() as clock:
-        began = time.perf_counter()
-        for batch in _batches(reader(reader.dataset, 0), parts):
-            files.append(clock.take_files())
-            samples += len(batch["im_file"])
-            bar.update(1)
-        total = time.perf_counter() - began
+    files, samples, clock = [], 0, StepClock()
+    began = time.perf_counter()
+    for batch in _batches(reader.bound(worker_num=0, clock=clock), parts):
+        files.append(clock.take_files())
+        samples += len(batch["im_file"])
+        bar.update(1)
+    total = time.perf_counter() - began
     order = {
         type(entry).__name__: number
         for number, entry in enumerate([*reader.sample_transforms, *reader.batch_transforms])
@@ -311,31 +300,27 @@ def _runs(rounds: dict[tuple[str, int], list[Round]]) -> list[dict]:
     return rows
 
 
-def _memory(reader, parts, bar) -> dict:
+def _memory(reader, workers: int, parts, bar) -> dict:
     """Largest memory of this process and of its workers, each looking at itself after every batch
     that it has made.
     """
-    build = BatchBuilder.__call__
     with ForkedMemory() as forked:
 
-        def build_and_note(builder, *arguments):
-            raw = build(builder, *arguments)
-            forked.note()
-            return raw
+        @contextlib.contextmanager
+        def note_batches(step: str, path: str = ""):
+            yield
+            if step == "batch":
+                forked.note()
 
         resettable = forget_peak()
         parent, worker = memory_of(), None
-        BatchBuilder.__call__ = build_and_note
-        try:
-            for _ in _batches(reader, parts):
-                parent = parent.largest(memory_of())
-                for found in forked.notes():
-                    worker = found if worker is None else worker.largest(found)
-                bar.update(1)
-        finally:
-            BatchBuilder.__call__ = build
+        for _ in _batches(reader.bound(worker_num=workers, clock=note_batches), parts):
+            parent = parent.largest(memory_of())
+            for found in forked.notes():
+                worker = found if worker is None else worker.largest(found)
+            bar.update(1)
     return {
-        "workers": reader.worker_num,
+        "workers": workers,
         "parent": {**parent.as_dict(), "peak_of_this_run": resettable},
         "largest_worker": None if worker is None else worker.as_dict(),
     }

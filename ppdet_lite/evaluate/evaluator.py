@@ -82,8 +82,10 @@ class Evaluator:
             reader = create("EvalReader", cfg)
             if dataset is not None:
                 reader = reader(dataset)
-        self.reader = reader
-        self.reader.raw_pixels = normalizes_on_device()
+        rank, self.world_size = current_ranks()
+        self.reader = reader.bound(
+            rank=rank, world_size=self.world_size, raw_pixels=normalizes_on_device()
+        )
         self.dataset = reader.dataset
         if len(self.dataset) == 0:
             raise DataError(f"{self.dataset.name}: no images to evaluate")
@@ -110,14 +112,12 @@ class Evaluator:
                     f"{self.output_eval}: cannot be written ({error.strerror}); choose another "
                     "folder for the detections with -o output_eval=FOLDER or --output_eval FOLDER"
                 ) from error
-        ranks = current_ranks()
-        self.reader.rank, self.reader.world_size = ranks
         self.metric.reset()
         started = time.time()
         kept = []
         with evaluation_mode(model):
             for detections in self._detections(model):
-                if ranks.world_size > 1:
+                if self.world_size > 1:
                     kept.append(detections)
                 else:
                     self.metric.update(*detections)
@@ -126,7 +126,7 @@ class Evaluator:
         get_logger().info(
             "evaluated %d images in %.1f s: %.2f images/s", count, seconds, count / seconds
         )
-        if ranks.world_size > 1:
+        if self.world_size > 1:
             return self._gathered_results(kept)
         return self._finish()
 

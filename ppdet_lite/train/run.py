@@ -118,9 +118,12 @@ def build_trainer(
     """
     resume_state = load_resume(resume) if resume else None
     seed = set_seed(cfg, ranks)
-    reader = create("TrainReader", cfg)
-    reader.seed, reader.rank, reader.world_size = seed, ranks.rank, ranks.world_size
-    reader.raw_pixels = normalizes_on_device()
+    reader = create("TrainReader", cfg).bound(
+        seed=seed,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        raw_pixels=normalizes_on_device(),
+    )
     dataset = reader.dataset
     evaluator = _checked_evaluator(cfg, dataset, evaluate)
     accumulate_steps = int(cfg.get("accumulate_steps", 1) or 1)
@@ -152,7 +155,7 @@ def build_trainer(
     }
     if resume_state is not None:
         _take_up(state, resume_state, stem_of(resume), cfg)
-        reader.seed = state.seed
+        reader = reader.bound(seed=state.seed)
     meta = {
         "class_names": list(dataset.class_names),
         "category_ids": [int(number) for number in dataset.category_ids],

@@ -8,7 +8,7 @@ import pytest
 
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.reader.batch import RawBatch, finish_batch
+from ppdet_lite.data.reader.collate import Collator, RawBatch
 from ppdet_lite.data.reader.plan import Plan
 from ppdet_lite.data.reader.readers import EvalReader
 from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox, PadBox
@@ -16,6 +16,7 @@ from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.pad import Pad
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
+from ppdet_lite.data.transforms.transform import Context
 from ppdet_lite.data.transforms.yolo_targets import Gt2YoloTarget
 
 SIZES = [(96, 96), (64, 128)]
@@ -165,11 +166,11 @@ def run_batch_half(samples, interp: int) -> dict:
             Gt2YoloTarget(ANCHORS, MASKS, num_classes=80),
         ],
     )
-    samples = plan.run_batch(samples, None)
+    samples = plan.run_batch(samples, Context(np.random.default_rng(0)))
     pixels = np.stack([sample["image"].render() for sample in samples])
     keys = ("gt_bbox", "gt_class", "gt_score", "im_shape", "scale_factor")
     fields = {key: np.stack([sample[key] for sample in samples]) for key in keys}
-    return finish_batch(RawBatch(fields, pixels, {}, {}), plan)
+    return Collator(plan).finish(RawBatch(fields, pixels, {}, {}))
 
 
 def test_train_batch_boxes_and_targets(train_batch):

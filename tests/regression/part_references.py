@@ -114,9 +114,7 @@ def reader_reference(reader: Reader, repo, overrides=()) -> dict:
             settings.append(f"{part}Reader.batch_size=3")
         path = repo / "configs" / f"{reader.config}.yml"
         cfg = load_config(path, [*settings, *reader.overrides, *overrides])
-        train = create("TrainReader", cfg)
-        train.seed = READER_SEED
-        batches = train.batches(epoch=1)
+        batches = create("TrainReader", cfg).bound(seed=READER_SEED).batches(epoch=1)
         record = {f"train{i}": batch_record(next(batches)) for i in range(BATCHES)}
         batches.close()
         record["evaluation"] = batch_record(next(iter(create("EvalReader", cfg))))

@@ -16,6 +16,7 @@ from typing import NamedTuple, Optional
 import cv2
 import numpy as np
 
+from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.color import LevelMap, apply_changes, mean_gray
 from ppdet_lite.data.pixels.image_ops import fill_to_uint8
 from ppdet_lite.data.pixels.pixel_source import (
@@ -38,10 +39,12 @@ class LazyImage:
     rectangles are kept as if it were not mirrored.
     """
 
-    def __init__(self, source):
+    def __init__(self, source, clock: Clock = no_clock):
         """The image `source` as it is: uint8 [H, W, 3] RGB, or a source of pixels (see
-        `ppdet_lite.data.pixels.pixel_source`).
+        `ppdet_lite.data.pixels.pixel_source`). `clock` is told of the steps `render` and
+        `thumbnail`, of this image and of those made from it.
         """
+        self.clock = clock
         source = ArrayPixels(source) if isinstance(source, np.ndarray) else source
         self.height, self.width = source.size_hw
         whole = Rect(0, 0, self.width, self.height)
@@ -71,7 +74,7 @@ class LazyImage:
 
     def settled(self) -> "LazyImage":
         """The same image with its pixels rendered: one layer, nothing pending."""
-        return LazyImage(self.render())
+        return LazyImage(self.render(), self.clock)
 
     # geometry ------------------------------------------------------------------------------------
     def crop(self, left: int, top: int, width: int, height: int) -> "LazyImage":
@@ -155,7 +158,8 @@ class LazyImage:
         step = max(min(self.width, self.height) // _THUMBNAIL_SIDE, 1)
         small = (max(self.height // step, 1), max(self.width // step, 1))
         # Its mean is that of the pixels, however small they are.
-        return self._with(target=small, interp=0).render(None, decoded, REDUCTIONS[0])
+        with self.clock("thumbnail"):
+            return self._with(target=small, interp=0)._rendered(None, decoded, REDUCTIONS[0])
 
     # pixels --------------------------------------------------------------------------------------
     def pixels(self) -> np.ndarray:
@@ -168,21 +172,27 @@ class LazyImage:
             return first.source.pixels()
         return self.render()
 
-    def render(
+    def render(self, out: Optional[np.ndarray] = None) -> np.ndarray:
+        """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given.
+
+        Raises:
+            UndecodableError: a file that turns out to be damaged only now.
+        """
+        with self.clock("render"):
+            return self._rendered(out)
+
+    def _rendered(
         self,
         out: Optional[np.ndarray] = None,
         decoded: Optional[DecodedOnce] = None,
         reduction: Optional[int] = None,
     ) -> np.ndarray:
-        """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given.
+        """See `render`.
 
         Args:
             decoded: sources that have been decoded for the same image already.
             reduction: pixels of the sources at 1/this of their size are enough; without it
                 `largest_reduction` decides.
-
-        Raises:
-            UndecodableError: a file that turns out to be damaged only now.
         """
         if out is None:
             out = np.empty((*self.size_hw, 3), np.uint8)

@@ -7,6 +7,7 @@ A source has `size_hw` (height, width) of the full image and `pixels(reduction)`
 import numpy as np
 
 from ppdet_lite.core.errors import ImageError
+from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.image_ops import decode_bytes
 
 REDUCTIONS = (8, 4, 2)
@@ -71,14 +72,24 @@ class JpegPixels:
         size_hw: (height, width) of the image once it is turned upright.
         orientation: EXIF orientation to turn upright from.
         reducible: may be decoded at a fraction of its size.
+        clock: told of the step `decode`.
     """
 
-    def __init__(self, data: bytes, path: str, size_hw, orientation: int, reducible: bool):
+    def __init__(
+        self,
+        data: bytes,
+        path: str,
+        size_hw,
+        orientation: int,
+        reducible: bool,
+        clock: Clock = no_clock,
+    ):
         self.data = data
         self.path = path
         self.size_hw = size_hw
         self.orientation = orientation
         self.reducible = reducible
+        self.clock = clock
 
     def usable_reduction(self, wanted: int) -> int:
         return wanted if self.reducible else 1
@@ -87,7 +98,8 @@ class JpegPixels:
         """Raises UndecodableError."""
         reduction = self.usable_reduction(reduction)
         try:
-            image = decode_bytes(self.data, self.path, self.orientation, reduction)
+            with self.clock("decode", self.path):
+                image = decode_bytes(self.data, self.path, self.orientation, reduction)
         except ImageError as error:
             raise UndecodableError(str(error), self.path) from error
         expected = tuple(-(-side // reduction) for side in self.size_hw)

@@ -1,5 +1,7 @@
 """Which samples make up which batch, for every epoch and every process of a distributed run."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
@@ -21,47 +23,54 @@ def batch_rng(seed: int, epoch: int, number: int, rank: int = 0) -> np.random.Ge
     return np.random.default_rng((_BATCH, seed, epoch, number, *own))
 
 
-def epoch_order(indices: np.ndarray, shuffle: bool, seed: int, epoch: int) -> np.ndarray:
-    """The samples in the order of the epoch, the same on all ranks."""
-    if not shuffle:
-        return indices
-    return np.random.default_rng((_SHUFFLE, seed, epoch)).permutation(indices)
+class BatchOrder(NamedTuple):
+    """The batches of one rank as indices of samples.
 
-
-def training_batches(
-    order: np.ndarray, batch_size: int, drop_last: bool, rank: int = 0, world_size: int = 1
-) -> list[np.ndarray]:
-    """This rank's part of every global batch of `batch_size` x `world_size` samples.
-
+    In training, rank r has its part of every global batch of `batch_size` x `world_size` samples.
     All ranks get the same number of batches, no sample is repeated and, without `drop_last`, none
     is left out: a last short batch is shared out evenly, and when it has fewer samples than there
     are ranks, its samples join the batch before it.
 
-    Raises:
-        DataError: no batch can be made.
+    In evaluation, every sample comes exactly once over all ranks, which may have different numbers
+    of batches.
     """
-    whole, rest = divmod(len(order), batch_size * world_size)
-    starts = [(number * world_size + rank) * batch_size for number in range(whole)]
-    batches = [order[start : start + batch_size] for start in starts]
-    tail = order[len(order) - rest :]
-    if rest and not drop_last:
-        shares = np.array_split(tail, world_size)
-        if rest >= world_size:
-            batches.append(shares[rank])
-        elif batches:
-            batches[-1] = np.concatenate([batches[-1], shares[rank]])
-    if not batches:
-        advice = "set drop_last: false or use a smaller batch_size" if drop_last else "use fewer"
-        raise DataError(
-            f"{len(order)} training images make no batch of {batch_size} on each of {world_size} "
-            f"process(es); {advice}"
-        )
-    return batches
 
+    batch_size: int
+    shuffle: bool = False
+    drop_last: bool = False
+    training: bool = False
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
 
-def evaluation_batches(
-    order: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
-) -> list[np.ndarray]:
-    """Every sample exactly once over all ranks; ranks may have different numbers of batches."""
-    own = order[rank::world_size]
-    return [own[start : start + batch_size] for start in range(0, len(own), batch_size)]
+    def batches(self, indices: np.ndarray, epoch: int) -> list[np.ndarray]:
+        """The batches of `epoch`, out of the samples `indices`.
+
+        Raises:
+            DataError: no batch for training can be made.
+        """
+        if self.shuffle:
+            indices = np.random.default_rng((_SHUFFLE, self.seed, epoch)).permutation(indices)
+        if self.training:
+            return self._training_batches(indices)
+        own, size = indices[self.rank :: self.world_size], self.batch_size
+        return [own[start : start + size] for start in range(0, len(own), size)]
+
+    def _training_batches(self, order: np.ndarray) -> list[np.ndarray]:
+        size, ranks = self.batch_size, self.world_size
+        whole, rest = divmod(len(order), size * ranks)
+        starts = [(number * ranks + self.rank) * size for number in range(whole)]
+        batches = [order[start : start + size] for start in starts]
+        if rest and not self.drop_last:
+            share = np.array_split(order[len(order) - rest :], ranks)[self.rank]
+            if rest >= ranks:
+                batches.append(share)
+            elif batches:
+                batches[-1] = np.concatenate([batches[-1], share])
+        if not batches:
+            advice = "set drop_last: false or use a smaller batch_size"
+            raise DataError(
+                f"{len(order)} training images make no batch of {size} on each of {ranks} "
+                f"process(es); {advice if self.drop_last else 'use fewer'}"
+            )
+        return batches

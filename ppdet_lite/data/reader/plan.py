@@ -7,16 +7,20 @@ What can no longer be left for the batch then, because such an entry comes later
 spot.
 """
 
+import contextlib
 import functools
 import random
-from typing import Any, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform
+from ppdet_lite.data.transforms.transform import Context, ImageSizes, Sample, Transform
+
+Partner = Callable[[int], Sample]
+"""Makes another sample with the first n steps of a list."""
 
 
 class Plan:
@@ -72,12 +76,17 @@ class Plan:
         return [height * width for height, width in self.sizes.all_hw] if self.sizes else []
 
     def run_sample(
-        self, sample: dict, context: Context, steps, make_partner=None, mixing=frozenset()
-    ) -> dict:
+        self,
+        sample: Sample,
+        context: Context,
+        steps: Sequence[Any],
+        make_partner: Optional[Partner] = None,
+        mixing: frozenset[str] = frozenset(),
+    ) -> Sample:
         """Run `steps` on one sample.
 
         Args:
-            make_partner: makes a partner sample with the first n steps, in a context of its own.
+            make_partner: for the transforms that mix; None without.
             mixing: the settings (`Transform.switched_by`) whose transforms get partners.
         """
         for number, step in enumerate(steps):
@@ -92,7 +101,7 @@ class Plan:
                 raise RuntimeError(_failure(step, [sample])) from error
         return sample
 
-    def run_batch(self, samples: list[dict], context: Context) -> list[dict]:
+    def run_batch(self, samples: list[Sample], context: Context) -> list[Sample]:
         """Run the batch steps on a list of samples."""
         for step in self.batch_steps:
             try:
@@ -106,30 +115,29 @@ class Plan:
                 raise RuntimeError(_failure(step, samples)) from error
         return samples
 
-    def _run_step(self, step, samples, context: Context):
+    def _run_step(self, step: Any, samples: Any, context: Context) -> Any:
         """One entry on a sample or a list of samples."""
-        if isinstance(step, Transform):
-            return step(samples, context)
-        call = step if callable(step) else step.apply
-        single = isinstance(samples, dict)
-        rendered = [_rendered(sample) for sample in ([samples] if single else samples)]
-        with _seeded_globals(context.rng):
-            results = call(rendered[0] if single else rendered, context)
-        results = [results] if single else results
-        results = [self._wrapped(result) for result in results]
-        return results[0] if single else results
+        with context.clock(type(step).__name__):
+            if isinstance(step, Transform):
+                return step(samples, context)
+            call = step if callable(step) else step.apply
+            single = isinstance(samples, dict)
+            rendered = [_rendered(sample) for sample in ([samples] if single else samples)]
+            with _seeded_globals(context.rng):
+                results = call(rendered[0] if single else rendered, context)
+            if single:
+                return self._wrapped(results, context)
+            return [self._wrapped(result, context) for result in results]
 
-    def _wrapped(self, sample: dict) -> dict:
+    def _wrapped(self, sample: Sample, context: Context) -> Sample:
         """The sample with its uint8 image lazy again; normalized images stay arrays."""
         image = sample.get("image")
-        if not isinstance(image, np.ndarray) or self._is_finished(image):
+        is_finished = self.normalized_early and getattr(image, "dtype", np.uint8) != np.uint8
+        if not isinstance(image, np.ndarray) or is_finished:
             return sample
         if image.dtype != np.uint8:
             image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-        return {**sample, "image": LazyImage(np.ascontiguousarray(image))}
-
-    def _is_finished(self, image: np.ndarray) -> bool:
-        return self.normalized_early and image.dtype != np.uint8
+        return {**sample, "image": LazyImage(np.ascontiguousarray(image), context.clock)}
 
 
 def _final_sizes(groups: dict[str, Sequence[Any]]) -> Optional[ImageSizes]:
@@ -155,30 +163,27 @@ def _mixes(step: Any, mixing: frozenset[str]) -> bool:
     return step.needs_partner and (step.switched_by is None or step.switched_by in mixing)
 
 
-def _rendered(sample: dict) -> dict:
+def _rendered(sample: Sample) -> Sample:
     image = sample.get("image")
     return {**sample, "image": image.render()} if isinstance(image, LazyImage) else sample
 
 
-def _failure(step, samples) -> str:
+def _failure(step: Any, samples: Sequence[Sample]) -> str:
     names = ", ".join(str(sample.get("im_file", "?")) for sample in samples[:4])
     more = f" and {len(samples) - 4} more" if len(samples) > 4 else ""
     return f"{type(step).__name__} failed on {names}{more}"
 
 
-class _seeded_globals:
+@contextlib.contextmanager
+def _seeded_globals(rng: np.random.Generator) -> Iterator[None]:
     """Seeds `random` and `numpy.random` from the sample's generator while a user's transform runs,
     so that it too gives the same result for any number of workers; the old states come back.
     """
-
-    def __init__(self, rng: np.random.Generator):
-        self.seed = int(rng.integers(2**32))
-
-    def __enter__(self):
-        self.states = random.getstate(), np.random.get_state()
-        random.seed(self.seed)
-        np.random.seed(self.seed)
-
-    def __exit__(self, *error):
-        random.setstate(self.states[0])
-        np.random.set_state(self.states[1])
+    seed, states = int(rng.integers(2**32)), (random.getstate(), np.random.get_state())
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

@@ -5,38 +5,32 @@ same batches come for any number of workers and after starting in the middle of 
 """
 
 import copy
-import logging
-import time
-from collections import Counter
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Iterator, Optional, Union
 
-import numpy as np
-
-from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, create_list, register
 from ppdet_lite.data.cache.image_cache import ImageCache, cache_settings
+from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.memory import RecycledArrays
-from ppdet_lite.data.reader.batch import BatchBuilder, RawBatch, finish_batch
-from ppdet_lite.data.reader.order import epoch_order, evaluation_batches, training_batches
+from ppdet_lite.data.reader.batch import BatchBuilder, SampleMaker
+from ppdet_lite.data.reader.collate import Collator
+from ppdet_lite.data.reader.data import ReaderData
+from ppdet_lite.data.reader.order import BatchOrder
 from ppdet_lite.data.reader.plan import Plan
-from ppdet_lite.data.reader.workers import WorkerPool, can_fork
+from ppdet_lite.data.reader.report import Report
+from ppdet_lite.data.reader.workers import LocalSource, WorkerPool, can_fork
 from ppdet_lite.data.transforms.transform import Transform, cannot_be_exported
-
-logger = logging.getLogger("ppdet_lite.reader")
 
 
 class Reader:
-    """What the three readers share.
+    """What the three readers share: the parts of a reader, put together once; see `bound`.
 
     Attributes:
-        epoch, seed, rank, world_size: set by the engine before iterating.
-        raw_pixels: images come as uint8 pixels with a `pixel_map`, for a device that normalizes
-            them (see `finish_batch`); set by the engine; counts from the next iteration on.
-        wait_seconds: how long the loop waited for the latest batch; total_wait_seconds: for all of
-            the epoch.
-        notes: things said once, with their counts since the reader was made.
-        unreadable: file -> reason of the images that were skipped.
-        cache: the settings of the image cache, None without one.
+        plan: the transform lists, sorted into who does what.
+        data: the data set, its image cache and the samples that take part.
+        order: which samples make up which batch.
+        collator: puts samples together.
+        report: what was found in the data.
     """
 
     training = False
@@ -45,8 +39,8 @@ class Reader:
 
     def __init__(
         self,
-        sample_transforms: Optional[list[Transform]] = None,
-        batch_transforms: Optional[list[Transform]] = None,
+        sample_transforms: Optional[list[Any]] = None,
+        batch_transforms: Optional[list[Any]] = None,
         batch_size: int = 1,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -57,10 +51,10 @@ class Reader:
         worker_num: int = 0,
         mixup_epoch: int = -1,
         mosaic_epoch: int = -1,
-        inputs_def: Optional[dict] = None,
+        inputs_def: Optional[dict[str, Any]] = None,
         max_bad_fraction: float = 0.1,
         size_per_rank: bool = False,
-        cache: Optional[dict] = None,
+        cache: Optional[dict[str, Any]] = None,
         seed: int = 0,
         dataset: Any = None,
     ):
@@ -70,16 +64,15 @@ class Reader:
             raise ConfigError(f"worker_num: found {worker_num}, allowed: 0 or more")
         if not 0 <= max_bad_fraction <= 1:
             raise ConfigError(f"max_bad_fraction: found {max_bad_fraction}, allowed: 0 to 1")
-        name = type(self).__name__
+        name, training = type(self).__name__, self.training
         self.sample_transforms = create_list(sample_transforms, None, (name, "sample_transforms"))
         self.batch_transforms = create_list(batch_transforms, None, (name, "batch_transforms"))
         self.plan = Plan(self.sample_transforms, self.batch_transforms)
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.drop_empty = drop_empty
+        section, drop_empty = self.dataset_section or name, drop_empty and training
+        self.data = ReaderData(dataset, name, section, cache_settings(cache), drop_empty)
+        self.order = BatchOrder(batch_size, shuffle, drop_last, training, seed)
+        self.collator = Collator(self.plan, training, collate_batch)
         self.num_classes = num_classes
-        self.collate_batch = collate_batch
         self.use_shared_memory = use_shared_memory
         self.worker_num = worker_num
         self.mixup_epoch = mixup_epoch
@@ -87,18 +80,13 @@ class Reader:
         self.inputs_def = inputs_def or {}
         self.max_bad_fraction = max_bad_fraction
         self.size_per_rank = size_per_rank
-        self.cache = cache_settings(cache)
-        self.seed = seed
-        self.epoch, self.rank, self.world_size = 0, 0, 1
-        self.raw_pixels = False
-        self._dataset = dataset
-        self._forget()
+        self._start()
 
     @classmethod
-    def from_config(cls, section) -> dict:
+    def from_config(cls, section: Any) -> dict[str, Any]:
         """Builds the transforms; the data set of the config is made on first need."""
         cfg = section.config
-        arguments = {
+        arguments: dict[str, Any] = {
             key: create_list(section.get(key), cfg, (cls.__name__, key))
             for key in ("sample_transforms", "batch_transforms")
         }
@@ -106,51 +94,80 @@ class Reader:
             arguments["dataset"] = lambda: create(cls.dataset_section, cfg)
         return arguments
 
-    def __call__(self, dataset, worker_num: Optional[int] = None) -> "Reader":
-        """A reader with the same settings for another data set; the cache is shared when it is
-        the same one.
+    def _start(self) -> None:
+        """What belongs to one reader alone: its memory, its report and its open sources."""
+        self.report = Report(self.max_bad_fraction)
+        self._memory = RecycledArrays(headroom=self.plan.largest_to_smallest())
+        self._sources: list[Union[LocalSource, WorkerPool]] = []
+
+    def bound(
+        self,
+        *,
+        dataset: Any = None,
+        cached: bool = True,
+        worker_num: Optional[int] = None,
+        raw_pixels: Optional[bool] = None,
+        clock: Optional[Clock] = None,
+        **order: int,
+    ) -> "Reader":
+        """A reader with the same settings but those given, for a run; its report is empty.
+
+        Args:
+            dataset: another data set; readers of the same one share its image cache.
+            cached: without the image cache when false.
+            worker_num: number of reader processes.
+            raw_pixels: images come as uint8 pixels with a `pixel_map`, for a device that normalizes
+                them (see `Collator.finish`).
+            clock: told when a step of the reader begins and ends, also in the workers.
+            **order: `batch_size`, `seed`, `rank` or `world_size` of `BatchOrder`.
         """
         bound = copy.copy(self)
-        image_cache = self._image_cache if dataset is self._dataset else None
-        bound._dataset = dataset
-        bound._forget()
-        bound._image_cache = image_cache
-        if worker_num is not None:
-            bound.worker_num = worker_num
+        bound.data = self.data.of(dataset, cached)
+        bound.order = self.order._replace(**order)
+        bound.worker_num = self.worker_num if worker_num is None else worker_num
+        bound.collator = Collator(
+            self.plan,
+            self.training,
+            self.collator.collate_batch,
+            self.collator.raw_pixels if raw_pixels is None else raw_pixels,
+            self.collator.clock if clock is None else clock,
+        )
+        bound._start()
         return bound
 
-    def _forget(self) -> None:
-        """Drop everything that belongs to a data set or an iteration."""
-        self.wait_seconds = self.total_wait_seconds = 0.0
-        self.notes, self.unreadable, self._totalled = Counter(), {}, set()
-        self._said = set()
-        self._pools = []
-        self._memory = RecycledArrays(headroom=self.plan.largest_to_smallest())
-        self._image_cache = None
-        self._indices = None
-        self._order_of = (None, None)
+    def __call__(self, dataset: Any, worker_num: Optional[int] = None) -> "Reader":
+        """`bound` to a data set."""
+        return self.bound(dataset=dataset, worker_num=worker_num)
 
     @property
-    def dataset(self):
+    def dataset(self) -> Any:
         """The data set, made from the configuration on first use."""
-        if self._dataset is None:
-            name = self.dataset_section or type(self).__name__
-            raise DataError(f"{type(self).__name__} has no data set; set {name} in the config")
-        if callable(self._dataset) and not hasattr(self._dataset, "record"):
-            self._dataset = self._dataset()
-        return self._dataset
+        return self.data.dataset
+
+    @property
+    def batch_size(self) -> int:
+        """Images per batch and process."""
+        return self.order.batch_size
+
+    @property
+    def seed(self) -> int:
+        """What all random draws depend on."""
+        return self.order.seed
+
+    @property
+    def image_cache(self) -> Optional[ImageCache]:
+        """The image cache, made (and its expected size said) on first use; None without one."""
+        return self.data.cache
 
     def __len__(self) -> int:
-        return len(self._batches_of(self.epoch))
+        return len(self.order.batches(self.data.indices, 0))
 
-    def __iter__(self) -> Iterator[dict]:
-        return self.batches(self.epoch)
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.batches(0)
 
-    def set_epoch(self, epoch: int) -> None:
-        """The epoch that the next iteration is for."""
-        self.epoch = epoch
-
-    def batches(self, epoch: int, start: int = 0, stop: Optional[int] = None) -> Iterator[dict]:
+    def batches(
+        self, epoch: int, start: int = 0, stop: Optional[int] = None
+    ) -> Iterator[dict[str, Any]]:
         """The batches of `epoch` from number `start` on, up to `stop` (not included; None: all).
 
         Raises:
@@ -158,38 +175,28 @@ class Reader:
         """
         build = self._builder(epoch)
         stop = len(build.batches) if stop is None else min(stop, len(build.batches))
-        self.total_wait_seconds = 0.0
-        source = self._source(build, start, stop)
+        source = self._open_source(build, start, stop)
+        self._sources.append(source)
         try:
             for number in range(start, stop):
-                began = time.perf_counter()
-                raw, release = source(number)
-                self._note(raw)
-                batch = finish_batch(raw, self.plan, self._memory, build.raw_pixels)
+                raw, release = source.get(number)
+                self.report.add(raw, len(self.dataset))
+                batch = self.collator.finish(raw, self._memory)
                 del raw
                 release()
-                self.wait_seconds = time.perf_counter() - began
-                self.total_wait_seconds += self.wait_seconds
                 yield batch
                 del batch  # so that its memory can serve for the next one
         finally:
-            if isinstance(getattr(source, "__self__", None), WorkerPool):
-                self._close(source.__self__)
-        self._say_totals()
-
-    def open_cache(self) -> Optional[ImageCache]:
-        """The image cache, made (and its expected size said) on first use; None without one."""
-        if self.cache is not None and self._image_cache is None:
-            where = f"{type(self).__name__}.cache"
-            self._image_cache = ImageCache(self.cache, self.dataset, logger.info, where)
-        return self._image_cache
+            source.close()
+            self._sources.remove(source)
+        self.report.say_totals()
 
     def close(self) -> None:
-        """End all worker processes."""
-        for pool in list(self._pools):
-            self._close(pool)
+        """Ends all worker processes."""
+        for source in self._sources:
+            source.close()
 
-    def input_sizes(self) -> tuple[str, tuple]:
+    def input_sizes(self) -> tuple[str, tuple[tuple[int, int], ...]]:
         """The configuration key of the network input's size, and all its (height, width).
 
         No sizes where the transforms do not fix them.
@@ -199,132 +206,66 @@ class Reader:
             return "", ()
         return f"{type(self).__name__}.{sizes.set_by}", sizes.all_hw
 
-    def preprocess_config(self) -> list[dict]:
+    def preprocess_config(self) -> list[dict[str, Any]]:
         """The `Preprocess` list of infer_cfg.yml: how deployment prepares an image.
 
         Raises:
-            ConfigError: the sample transforms hold something that deployment does not know, or
-                nothing, which would be a network input without any preparation.
+            ConfigError: the transforms hold something that deployment does not know, or nothing,
+                which would be a network input without any preparation.
         """
+        name = type(self).__name__
         if not self.sample_transforms:
             raise ConfigError(
-                f"{type(self).__name__}.sample_transforms: found none, needed: Decode, Resize, "
-                "NormalizeImage and Permute as in EvalReader"
+                f"{name}.sample_transforms: found none, needed: Decode, Resize, NormalizeImage and "
+                "Permute as in EvalReader"
             )
-        result = []
+        steps = []
         for entry in self.sample_transforms + self.batch_transforms:
             try:
                 is_known = isinstance(entry, Transform)
-                step = entry.export_step() if is_known else cannot_be_exported(entry)
+                steps.append(entry.export_step() if is_known else cannot_be_exported(entry))
             except ConfigError as error:
-                raise ConfigError(f"{type(self).__name__}: {error}") from error
-            if step is not None:
-                result.append(step)
-        return result
+                raise ConfigError(f"{name}: {error}") from error
+        return [step for step in steps if step is not None]
 
     def _builder(self, epoch: int) -> BatchBuilder:
-        mixing = [
-            name
-            for name in ("mixup_epoch", "mosaic_epoch")
-            if getattr(self, name) == 0 or epoch < getattr(self, name)
-        ]
-        return BatchBuilder(
+        ends = {"mixup_epoch": self.mixup_epoch, "mosaic_epoch": self.mosaic_epoch}
+        samples = SampleMaker(
             self.dataset,
             self.plan,
-            self._batches_of(epoch),
-            self.seed,
+            self.order.seed,
             epoch,
-            frozenset(mixing),
+            frozenset(name for name, end in ends.items() if end == 0 or epoch < end),
             self.training,
             self.num_classes,
-            self.collate_batch,
-            draw_rank=self.rank if self.size_per_rank else 0,
-            cache=self.open_cache(),
-            raw_pixels=self.raw_pixels,
+            self.data.cache,
+            self.collator.clock,
         )
+        batches = self.order.batches(self.data.indices, epoch)
+        draw_rank = self.order.rank if self.size_per_rank else 0
+        return BatchBuilder(samples, batches, self.collator, draw_rank)
 
-    def _batches_of(self, epoch: int) -> list[np.ndarray]:
-        key = (epoch, self.seed, self.rank, self.world_size, self.batch_size)
-        if self._order_of[0] != key:
-            order = epoch_order(self._usable(), self.shuffle, self.seed, epoch)
-            share = (self.rank, self.world_size)
-            if self.training:
-                made = training_batches(order, self.batch_size, self.drop_last, *share)
-            else:
-                made = evaluation_batches(order, self.batch_size, *share)
-            self._order_of = (key, made)
-        return self._order_of[1]
-
-    def _usable(self) -> np.ndarray:
-        """Indices of the samples that take part, without the empty ones when `drop_empty`."""
-        if self._indices is None:
-            indices = np.arange(len(self.dataset))
-            if self.drop_empty and self.training:
-                filled = [len(self.dataset.record(int(i))["gt_bbox"]) > 0 for i in indices]
-                indices = indices[np.array(filled, bool)]
-                logger.info(
-                    "drop_empty: %d of %d images have no objects and are left out",
-                    len(self.dataset) - len(indices),
-                    len(self.dataset),
-                )
-            self._indices = indices
-        return self._indices
-
-    def _source(self, build: BatchBuilder, start: int, stop: int) -> Callable:
-        """A function from batch number to (RawBatch, release)."""
-        largest = self.plan.largest_pixels()
-        count = max((len(batch) for batch in build.batches), default=0)
-        size = None if largest is None else count * largest * 3
-        workers = self.worker_num
+    def _open_source(
+        self, build: BatchBuilder, start: int, stop: int
+    ) -> Union[LocalSource, WorkerPool]:
+        workers = self.worker_num if start < stop else 0
         if workers and not can_fork():
-            self._say_once("this system cannot fork: batches are made in the main process")
+            self.report.say_once("this system cannot fork: batches are made in the main process")
             workers = 0
-        if workers and start < stop:
-            shared = size if self.use_shared_memory else None
-            settings = (build.epoch, self._say_once, build.raw_pixels)
-            pool = WorkerPool(build, start, stop, workers, shared, *settings)
-            self._pools.append(pool)
-            return pool.get
-        return lambda number: (build(number, None, self._memory), _nothing)
-
-    def _close(self, pool: WorkerPool) -> None:
-        pool.close()
-        if pool in self._pools:
-            self._pools.remove(pool)
-
-    def _note(self, raw: RawBatch) -> None:
-        """Count and say what a batch reports."""
-        for text, count in raw.notes.items():
-            if text not in self.notes:
-                logger.warning("%s (%d in this batch; further ones are only counted)", text, count)
-            self.notes[text] += count
-        for path, reason in raw.unreadable.items():
-            if path not in self.unreadable:
-                self.unreadable[path] = reason
-                logger.warning("skipped: %s (%d so far)", reason, len(self.unreadable))
-        allowed = self.max_bad_fraction * len(self.dataset)
-        if len(self.unreadable) > allowed:
-            some = "\n  ".join(list(self.unreadable.values())[:5])
-            raise DataError(
-                f"{len(self.unreadable)} of {len(self.dataset)} images cannot be read, more than "
-                f"max_bad_fraction {self.max_bad_fraction:g} allows:\n  {some}"
-            )
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            logger.warning("%s", text)
-        self._said.add(text)
-
-    def _say_totals(self) -> None:
-        """At the end of the first epoch with something to tell: how often it has happened."""
-        for text, count in self.notes.items():
-            if text not in self._totalled:
-                logger.info("%s: %d by the end of this epoch", text, count)
-                self._totalled.add(text)
-
-
-def _nothing() -> None:
-    """Releasing a batch that was made in this process."""
+        if not workers:
+            return LocalSource(build, self._memory)
+        slot_bytes = None
+        if self.use_shared_memory and self.plan.largest_pixels() is not None:
+            slot_bytes = max(map(len, build.batches)) * self.plan.largest_pixels() * 3
+        return WorkerPool(
+            build,
+            range(start, stop),
+            workers,
+            slot_bytes,
+            build.samples.epoch,
+            self.report.say_once,
+            self.collator.raw_pixels,
+        )
 
 
 @register

@@ -16,31 +16,56 @@ import signal
 import traceback
 import warnings
 from multiprocessing import connection
-from typing import Callable, Optional
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.process import BaseProcess
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.cache.shared_memory import SLOTS, batch_slots
-from ppdet_lite.data.pixels.memory import is_unused
-from ppdet_lite.data.reader.batch import RawBatch
+from ppdet_lite.data.pixels.memory import RecycledArrays, is_unused
+from ppdet_lite.data.reader.collate import RawBatch
+
+Build = Callable[..., RawBatch]
+"""build(number, buffer[, memory]), see `BatchBuilder`."""
 
 _LOOK_FOR_PARENT_S = 1.0
 _SLOW_S = 60.0
 
 
 def can_fork() -> bool:
-    """Whether this system can fork; where it cannot, batches are made in the main process."""
+    """True if this system can fork; where it cannot, batches are made in the main process."""
     return "fork" in multiprocessing.get_all_start_methods()
 
 
-class WorkerPool:
-    """Builds the batches `start` .. `stop` - 1 ahead of the loop that reads them.
+class LocalSource:
+    """Batches that are built in this process, one at a time.
 
     Args:
-        build: build(number, buffer) -> RawBatch.
-        start, stop: numbers of the batches.
+        build: builds a batch.
+        memory: for their arrays.
+    """
+
+    def __init__(self, build: Build, memory: RecycledArrays):
+        self.build = build
+        self.memory = memory
+
+    def get(self, number: int) -> tuple[RawBatch, Callable[[], None]]:
+        """As `WorkerPool.get`."""
+        return self.build(number, None, self.memory), _nothing
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class WorkerPool:
+    """Builds the batches `numbers` ahead of the loop that reads them.
+
+    Args:
+        build: builds a batch.
+        numbers: of the batches, one after the other.
         workers: number of processes.
         slot_bytes: pixels of the largest batch in bytes; None sends images through the pipes.
         epoch: for messages.
@@ -55,26 +80,26 @@ class WorkerPool:
 
     def __init__(
         self,
-        build: Callable[[int, Optional[np.ndarray]], RawBatch],
-        start: int,
-        stop: int,
+        build: Build,
+        numbers: range,
         workers: int,
         slot_bytes: Optional[int],
         epoch: int,
         report: Callable[[str], None],
         lends: bool = False,
     ):
-        self.start = start
+        self.numbers = numbers
         self.lends = lends
-        self._lent = []  # (worker, slot)
+        self._lent: list[tuple[int, int]] = []  # (worker, slot)
         self.epoch = epoch
         self.report = report
-        self.processes, self.pipes = [], []
-        count = min(workers, max(stop - start, 1))
+        self.processes: list[BaseProcess] = []
+        self.pipes: list[Pipe] = []
+        count = min(workers, max(len(numbers), 1))
         self.slots = batch_slots(count, slot_bytes, report) if slot_bytes else [[]] * count
         try:
             for worker in range(count):
-                self._start(worker, build, range(start + worker, stop, count))
+                self._start(worker, build, numbers[worker::count])
         except OSError as error:
             self.close()
             raise DataError(
@@ -85,7 +110,7 @@ class WorkerPool:
             self.close()
             raise
 
-    def _start(self, worker: int, build: Callable, numbers: range) -> None:
+    def _start(self, worker: int, build: Build, numbers: range) -> None:
         """Forks a worker for these batches."""
         method = multiprocessing.get_context("fork")
         slots = self.slots[worker]
@@ -116,12 +141,16 @@ class WorkerPool:
         """
         if not self.processes:
             raise RuntimeError(f"batch {number}: the reader has been closed; iterate anew")
-        worker = (number - self.start) % len(self.processes)
+        worker = (number - self.numbers.start) % len(self.processes)
         self._take_back()
         message = self._receive(worker, number)
-        if message[0] == "failed":
-            raise _revived(message[1], message[2], self._name(worker), number)
-        _, slot, raw, shape = message
+        if isinstance(message, _Failed):
+            if message.error is not None:
+                raise message.error
+            raise RuntimeError(
+                f"{self._name(worker)} failed at batch {number}:\n{message.traceback}"
+            )
+        raw, slot, shape = message
         if shape is not None:
             pixels = self.slots[worker][slot][: math.prod(shape)].reshape(shape)
             if self.lends and self._has_another(worker, slot):
@@ -131,7 +160,7 @@ class WorkerPool:
         return raw, lambda: self._free(worker, slot)
 
     def _has_another(self, worker: int, slot: int) -> bool:
-        """Whether the worker can go on while this slot is lent."""
+        """True if the worker can go on while this slot is lent."""
         slots = set(range(len(self.slots[worker]))) - {slot}
         return any((worker, other) not in self._lent for other in slots)
 
@@ -166,9 +195,9 @@ class WorkerPool:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipes[worker].send(slot)
 
-    def _receive(self, worker: int, number: int):
+    def _receive(self, worker: int, number: int) -> Union["_Built", "_Failed"]:
         pipe = self.pipes[worker]
-        sentinels = [process.sentinel for process in self.processes]
+        sentinels: list[Any] = [process.sentinel for process in self.processes]
         waited = 0.0
         while not pipe.poll():
             ready = connection.wait([pipe, *sentinels], timeout=_SLOW_S)
@@ -184,7 +213,8 @@ class WorkerPool:
                         raise self._death(other, number)
                     sentinels.remove(process.sentinel)
         try:
-            return pipe.recv()
+            message: Union[_Built, _Failed] = pipe.recv()
+            return message
         except (EOFError, ConnectionResetError, pickle.UnpicklingError) as error:
             raise self._death(worker, number) from error
 
@@ -192,11 +222,9 @@ class WorkerPool:
         process = self.processes[worker]
         process.join(5)
         code = process.exitcode
+        end, hint = f"ended with exit code {code}", ""
         if code is not None and code < 0:
             end = f"was killed by signal {-code} ({signal.Signals(-code).name})"
-        else:
-            end = f"ended with exit code {code}"
-        hint = ""
         if code == -signal.SIGKILL:
             hint = "; often the machine ran out of memory: use fewer workers or a smaller batch"
         return DataError(
@@ -209,7 +237,29 @@ def _nothing() -> None:
     """Giving back a slot that gives itself back."""
 
 
-def _work(build, numbers, pipe, slots, parent: int, inherited) -> None:
+class _Built(NamedTuple):
+    """A batch and the slot that it takes; with the `shape` of pixels that lie in its memory."""
+
+    raw: RawBatch
+    slot: int
+    shape: Optional[tuple[int, ...]]
+
+
+class _Failed(NamedTuple):
+    """An exception of `build`: itself if it is meant for the user, and as text."""
+
+    error: Optional[UserError]
+    traceback: str
+
+
+def _work(
+    build: Build,
+    numbers: range,
+    pipe: Pipe,
+    slots: list[np.ndarray],
+    parent: int,
+    inherited: list[Pipe],
+) -> None:
     """Life of a worker: wait for a free slot, build, send."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -228,28 +278,26 @@ def _work(build, numbers, pipe, slots, parent: int, inherited) -> None:
         return  # the parent has gone, or does not want more
 
 
-def _attempt(build, number: int, slot: int, buffer: Optional[np.ndarray]) -> tuple:
+def _attempt(
+    build: Build, number: int, slot: int, buffer: Optional[np.ndarray]
+) -> Union[_Built, _Failed]:
     """The message for one batch."""
     try:
         raw = build(number, buffer)
     except Exception as error:
-        return "failed", _portable(error), traceback.format_exc()
+        return _Failed(_portable(error), traceback.format_exc())
+    assert raw.image is not None
     if buffer is not None and np.shares_memory(raw.image, buffer):
-        return "done", slot, raw._replace(image=None), raw.image.shape
-    return "done", slot, raw, None
+        return _Built(raw._replace(image=None), slot, raw.image.shape)
+    return _Built(raw, slot, None)
 
 
-def _portable(error: Exception) -> Optional[Exception]:
+def _portable(error: Exception) -> Optional[UserError]:
     """Errors for the user keep their type; the rest is sent as text only."""
     if not isinstance(error, UserError):
         return None
     try:
-        return pickle.loads(pickle.dumps(error))
+        pickle.loads(pickle.dumps(error))
+        return error
     except Exception:  # a user's own error class that cannot travel: its text still does
         return DataError(str(error))
-
-
-def _revived(error: Optional[Exception], text: str, worker: str, number: int) -> Exception:
-    if error is not None:
-        return error
-    return RuntimeError(f"{worker} failed at batch {number}:\n{text}")

@@ -6,6 +6,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ImageError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels
@@ -39,7 +40,7 @@ class Decode(Transform):
         image = sample.get("image")
         if not isinstance(image, (np.ndarray, LazyImage)):
             image = self._read(sample, image, context)
-        sample["image"] = image if isinstance(image, LazyImage) else LazyImage(image)
+        sample["image"] = image if isinstance(image, LazyImage) else LazyImage(image, context.clock)
         sample["h"], sample["w"] = sample["image"].size_hw
         sample["im_shape"] = np.array([sample["h"], sample["w"]], np.float32)
         sample["scale_factor"] = np.ones(2, np.float32)
@@ -59,13 +60,13 @@ class Decode(Transform):
             annotated = (int(sample["h"]), int(sample["w"]))
         if content is not None or context.cache is None:
             content = read_file(name) if content is None else bytes(content)
-            source = self._source(content, name, annotated, reducible)
+            source = self._source(content, name, annotated, reducible, context.clock)
         else:
             cache = context.cache
             source = cache.source(
                 name,
                 str(annotated),
-                lambda: self._source(cache.read(name), name, annotated, reducible),
+                lambda: self._source(cache.read(name), name, annotated, reducible, context.clock),
                 context.notes,
             )
         found = source.size_hw
@@ -77,7 +78,7 @@ class Decode(Transform):
             ] += 1
         return source
 
-    def _source(self, content: bytes, name: str, annotated, reducible: bool):
+    def _source(self, content: bytes, name: str, annotated, reducible: bool, clock: Clock):
         """The source for the content of an image file: upright or as stored, whichever fits the
         annotated (height, width).
         """
@@ -86,10 +87,11 @@ class Decode(Transform):
 
         def source(apply_exif: bool):
             if not lazy:
-                return ArrayPixels(decode_image(content, self.max_pixels, name, apply_exif))
+                with clock("decode", name):
+                    return ArrayPixels(decode_image(content, self.max_pixels, name, apply_exif))
             size_hw = header.upright_hw if apply_exif else header.size_hw
             orientation = header.orientation if apply_exif else 1
-            return JpegPixels(content, name, size_hw, orientation, reducible)
+            return JpegPixels(content, name, size_hw, orientation, reducible, clock)
 
         upright = source(apply_exif=True)
         if annotated is not None and annotated == upright.size_hw[::-1] != upright.size_hw:

@@ -117,7 +117,7 @@ class Mosaic(Transform):
         if mixes and rng.random() < self.mixup_prob:
             image, objects = self._mixup(image, objects, draw_partner(), rng)
         result = {key: value for key, value in sample.items() if key != "gt_poly"}
-        result.update(objects, image=LazyImage(image))
+        result.update(objects, image=LazyImage(image, context.clock))
         result["h"], result["w"] = self.input_hw
         result["im_shape"] = np.array(self.input_hw, np.float32)
         result["scale_factor"] = np.ones(2, np.float32)

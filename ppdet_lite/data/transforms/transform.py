@@ -11,9 +11,15 @@ from typing import Any, Callable, NamedTuple, NoReturn, Optional, Sequence, Unio
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.memory import RecycledArrays
+
+Sample = dict[str, Any]
+"""An image with its annotations; the fields are named in docs/architecture.md."""
+
+MakeRng = Union[np.random.Generator, Callable[[], np.random.Generator]]
 
 OBJECT_FIELDS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult", "gt_poly")
 """Sample fields with one entry per object, all of the same length."""
@@ -33,24 +39,28 @@ class Context:
         training: whether the sample is for training.
         refused: file -> reason of images that turned out to be damaged when they were rendered;
             they count as unreadable from the start.
+        clock: told when a step begins and ends; for new `LazyImage`s.
     """
 
     def __init__(
         self,
-        rng: Union[np.random.Generator, Callable[[], np.random.Generator]],
+        rng: MakeRng,
         epoch: int = 0,
-        partner: Optional[Callable[[], dict]] = None,
-        cache=None,
+        partner: Optional[Callable[[], Sample]] = None,
+        cache: Any = None,
         training: bool = False,
-        refused: Optional[dict] = None,
+        refused: Optional[dict[str, str]] = None,
+        notes: Optional[Counter[str]] = None,
+        clock: Clock = no_clock,
     ):
         self._rng = rng
         self.epoch = epoch
         self.partner = partner
-        self.notes = Counter()
         self.cache = cache
         self.training = training
         self.refused = {} if refused is None else refused
+        self.notes: Counter[str] = Counter() if notes is None else notes
+        self.clock = clock
 
     @property
     def rng(self) -> np.random.Generator:

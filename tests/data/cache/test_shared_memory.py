@@ -91,13 +91,11 @@ def test_same_batches_with_less_shared_memory(dataset, monkeypatch, caplog, slot
 
 
 LIMITED = """
-import importlib.util, logging, resource, sys
+import logging, resource, sys
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("readers", sys.argv[1])
-readers = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(readers)
+from tests.data import readers
 logging.basicConfig(format="%(message)s")
-reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[2])), worker_num=2)
+reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[1])), worker_num=2)
 reader.plan.largest_pixels = lambda: 2**28  # as if images of 16384 x 16384 were in the list
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 limit = int(status["VmSize"].split()[0]) * 1024 + 2**30
@@ -108,7 +106,7 @@ print(len(list(reader.batches(0))))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_a_memory_limit_of_the_process(tmp_path, repo):
-    command = [sys.executable, "-c", LIMITED, readers.__file__, str(tmp_path)]
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(repo), "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout == "4\n", done.stderr

@@ -62,7 +62,7 @@ def test_several_damaged_images_in_one_batch(dataset):
     assert not {dataset.paths[index][0] for index in (2, 5, 7)} & set(batch["im_file"])
     reader = train_reader(dataset, worker_num=2, **settings)
     assert_same_batches([batch], reader.batches(0))
-    assert len(reader.unreadable) == 3
+    assert len(reader.report.unreadable) == 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])

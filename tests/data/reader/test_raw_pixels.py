@@ -24,9 +24,7 @@ def dataset(tmp_path):
 
 
 def raw_reader(dataset, **settings):
-    reader = readers.train_reader(dataset, **settings)
-    reader.raw_pixels = True
-    return reader
+    return readers.train_reader(dataset, **settings).bound(raw_pixels=True)
 
 
 def raw_batches(dataset, start=0, **settings):
@@ -67,7 +65,7 @@ def test_every_way_to_normalize(dataset, settings):
     by_place = []
     for raw_pixels in (False, True):
         reader = readers.EvalReader(steps, batch_size=5, dataset=dataset)
-        reader.raw_pixels = raw_pixels
+        reader = reader.bound(raw_pixels=raw_pixels)
         by_place.append([as_tensors(batch)["image"].numpy() for batch in reader])
     scale = np.abs(by_place[0][0]).max()
     for floats, on_device in zip(*by_place):
@@ -100,15 +98,14 @@ def test_workers_hand_over_mosaics(dataset):
     found = []
     for workers in (0, 2):
         reader = readers.TrainReader(steps, [Permute()], worker_num=workers, **settings)
-        reader.raw_pixels = True
-        found.append(list(reader.batches(0)))
+        found.append(list(reader.bound(raw_pixels=True).batches(0)))
     readers.assert_same_batches(*found)
     assert found[0][0]["image"].shape == (3, 64, 64, 3)
 
 
 def is_shared(reader, pixels):
     """Whether these pixels lie where a worker has written them."""
-    (pool,) = reader._pools
+    (pool,) = reader._sources
     return any(np.shares_memory(pixels, slot) for slots in pool.slots for slot in slots)
 
 
@@ -159,20 +156,6 @@ def test_pixels_that_are_kept_never_change(dataset, monkeypatch, slots, workers)
         assert some[0, 0].tolist() == expected[number][0, 0].tolist()
 
 
-@pytest.mark.parametrize("raw_pixels", [False, True])
-def test_a_loop_goes_on_as_it_has_begun(dataset, raw_pixels):
-    """Memory that is used again at once must not be handed out."""
-    settings = {"batch_size": 1, "worker_num": 1}
-    expected = readers.train_reader(dataset, **settings)
-    expected.raw_pixels = raw_pixels
-    reader = readers.train_reader(dataset, **settings)
-    reader.raw_pixels = raw_pixels
-    batches = reader.batches(0)
-    first = next(batches)
-    reader.raw_pixels = not raw_pixels
-    readers.assert_same_batches(expected.batches(0), [first, *batches])
-
-
 def test_what_a_user_normalizes_stays_as_it_is(dataset):
     class Darker:
         def __call__(self, sample, context=None):
@@ -180,6 +163,5 @@ def test_what_a_user_normalizes_stays_as_it_is(dataset):
 
     steps = [*readers.eval_reader(dataset).sample_transforms, Darker()]
     reader = readers.EvalReader(steps, batch_size=2, dataset=dataset)
-    reader.raw_pixels = True
-    batch = next(iter(reader))
+    batch = next(iter(reader.bound(raw_pixels=True)))
     assert batch["image"].dtype == np.float32 and "pixel_map" not in batch

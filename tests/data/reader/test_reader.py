@@ -1,5 +1,7 @@
+import contextlib
 import logging
 import struct
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -75,13 +77,11 @@ def test_start_in_mid_epoch(dataset, workers):
     assert list(reader.batches(3, start=4)) == []
 
 
-def test_epochs_differ_and_iteration_follows_set_epoch(dataset):
+def test_epochs_differ(dataset):
     reader = train_reader(dataset)
-    first = list(reader)
-    reader.set_epoch(1)
-    second = list(reader)
+    first, second = list(reader), list(reader.batches(1))
     assert [b["im_file"] for b in first] != [b["im_file"] for b in second]
-    assert_same_batches(second, reader.batches(1))
+    assert_same_batches(first, reader.batches(0))
 
 
 def test_seed_changes_the_batches(dataset):
@@ -93,7 +93,7 @@ def test_ranks_share_the_images_and_the_size(dataset):
     ranks = []
     for rank in range(2):
         reader = train_reader(dataset, drop_last=False, batch_size=2)
-        reader.rank, reader.world_size = rank, 2
+        reader = reader.bound(rank=rank, world_size=2)
         ranks.append(list(reader.batches(0)))
         assert len(ranks[-1]) == len(reader)
     for one, other in zip(*ranks):
@@ -106,8 +106,7 @@ def sizes_of_ranks(dataset, **settings):
     """Per rank and batch the size of the images, over three epochs."""
     sizes = []
     for rank in range(3):
-        reader = train_reader(dataset, batch_size=1, **settings)
-        reader.rank, reader.world_size = rank, 3
+        reader = train_reader(dataset, batch_size=1, **settings).bound(rank=rank, world_size=3)
         sizes.append([b["image"].shape[2] for epoch in range(3) for b in reader.batches(epoch)])
     return sizes
 
@@ -129,7 +128,7 @@ def test_shards_differ_by_epoch_and_cover_every_image(dataset, workers):
         names = []
         for rank in range(2):
             reader = train_reader(dataset, drop_last=False, batch_size=2, worker_num=workers)
-            reader.rank, reader.world_size = rank, 2
+            reader = reader.bound(rank=rank, world_size=2)
             names.append([name for batch in reader.batches(epoch) for name in batch["im_file"]])
         assert sorted(names[0] + names[1]) == sorted(path for path, _, _ in dataset.paths)
         shards.append(frozenset(names[0]))
@@ -139,8 +138,7 @@ def test_shards_differ_by_epoch_and_cover_every_image(dataset, workers):
 def test_eval_ranks_share_the_images(dataset):
     ids = []
     for rank in range(3):
-        reader = eval_reader(dataset)
-        reader.rank, reader.world_size = rank, 3
+        reader = eval_reader(dataset).bound(rank=rank, world_size=3)
         ids += [int(i) for batch in reader for i in batch["im_id"][:, 0]]
     assert sorted(ids) == list(range(100, 113))
 
@@ -180,7 +178,7 @@ def test_objects_beyond_the_limit_are_counted_and_said_once(dataset, caplog):
             list(reader.batches(epoch))
     said = [r.message for r in caplog.records if "num_max_boxes 1" in r.message]
     assert len(said) == 1
-    assert list(reader.notes.values())[0] > 3
+    assert list(reader.report.notes.values())[0] > 3
 
 
 # Unreadable images -------------------------------------------------------------------------
@@ -195,7 +193,7 @@ def test_unreadable_images_are_replaced_named_and_counted(dataset, workers, capl
         batches = [list(reader.batches(epoch)) for epoch in range(2)]
     assert [sum(len(b["image"]) for b in epoch) for epoch in batches] == [13, 13]
     assert not any("03.jpg" in name for e in batches for b in e for name in b["im_file"])
-    assert list(reader.unreadable) == [dataset.paths[3][0]]
+    assert list(reader.report.unreadable) == [dataset.paths[3][0]]
     said = [r.message for r in caplog.records if "skipped" in r.message]
     assert said == [
         f"skipped: {dataset.paths[3][0]}: not an image that OpenCV can decode, or a damaged one "
@@ -306,10 +304,24 @@ def test_bound_readers_are_independent(dataset, tmp_path):
     assert len(bound) == 4
 
 
-def test_waiting_time_is_measured(dataset):
-    reader = eval_reader(dataset)
-    list(reader)
-    assert 0 < reader.wait_seconds < reader.total_wait_seconds
+def test_a_clock_sees_every_step_and_file(dataset):
+    seen = []
+
+    @contextlib.contextmanager
+    def clock(step, path=""):
+        seen.append((step, path))
+        yield
+        seen.append((f"end of {step}", path))
+
+    batches = list(train_reader(dataset).bound(clock=clock).batches(0))
+    steps = Counter(step for step, _ in seen if not step.startswith("end of "))
+    assert steps == Counter(step[7:] for step, _ in seen if step.startswith("end of "))
+    assert {"RandomCrop", "PadBox", "Gt2YoloTarget", "render", "thumbnail", "decode"} <= set(steps)
+    assert steps["batch"] == steps["finish"] == steps["stack"] == len(batches) == 4
+    assert steps["Mixup"] == steps["render"] == steps["normalize"] == 12
+    files = {path for step, path in seen if step == "decode"}
+    assert {name for batch in batches for name in batch["im_file"]} <= files
+    assert_same_batches(batches, train_reader(dataset).batches(0))
 
 
 def test_bad_settings():

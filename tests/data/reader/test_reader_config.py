@@ -32,7 +32,7 @@ def test_shipped_train_reader(make_config):
     size = "TrainReader.batch_transforms.0.BatchRandomResize.target_size=[64]"
     reader = create("TrainReader", make_config(size))
     assert reader.plan.rendered_by == []
-    assert (reader.batch_size, reader.shuffle, reader.drop_last) == (2, True, True)
+    assert (reader.batch_size, reader.order.shuffle, reader.order.drop_last) == (2, True, True)
     batch = next(iter(reader))
     assert batch["image"].shape == (2, 3, 64, 64)
     assert batch["target0"].shape == (2, 3, 8, 2, 2)

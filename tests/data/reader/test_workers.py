@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -19,9 +20,8 @@ def dataset(tmp_path):
     return readers.SmallDataset(tmp_path)
 
 
-def pids_of(reader):
-    (pool,) = reader._pools
-    return [process.pid for process in pool.processes]
+def worker_pids():
+    return [p.pid for p in sorted(multiprocessing.active_children(), key=lambda p: p.name)]
 
 
 def is_alive(pid):
@@ -72,7 +72,7 @@ def test_killed_worker_ends_the_run_with_its_reason(dataset):
     reader = plain(dataset, [Sleep(0.3)], worker_num=2)
     batches = reader.batches(0)
     next(batches)
-    pids = pids_of(reader)
+    pids = worker_pids()
     os.kill(pids[1], signal.SIGKILL)
     began = time.monotonic()
     with pytest.raises(DataError) as error:
@@ -116,22 +116,22 @@ def test_no_worker_is_left_after_an_epoch_or_close(dataset):
     reader = plain(dataset, [], worker_num=3)
     batches = reader.batches(0)
     next(batches)
-    first = pids_of(reader)
+    first = worker_pids()
     list(batches)
     wait_until_gone(first)
     unfinished = reader.batches(1)
     next(unfinished)
-    second = pids_of(reader)
+    second = worker_pids()
     reader.close()
     wait_until_gone(second)
-    assert reader._pools == []
+    assert worker_pids() == []
 
 
 def test_leaving_the_loop_ends_the_workers(dataset):
     reader = plain(dataset, [], worker_num=2)
     pids = []
     for _ in reader.batches(0):
-        pids = pids_of(reader)
+        pids = worker_pids()
         break
     wait_until_gone(pids)
 
@@ -186,20 +186,28 @@ def test_images_beyond_the_slot_travel_through_the_pipe(dataset):
 
 
 LOOP = """
-import importlib.util, sys, time
-spec = importlib.util.spec_from_file_location("readers", sys.argv[1])
-readers = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(readers)
+import multiprocessing, sys, time
 from pathlib import Path
-reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[2])), worker_num=2, batch_size=1)
-for epoch in range(10**6):
-    for batch in reader.batches(epoch):
-        pids = [process.pid for pool in reader._pools for process in pool.processes]
-        print(*pids, flush=True)
-        time.sleep({pause})
-        if {first_only}:
-            time.sleep(60)
+from tests.data import readers
+reader = readers.train_reader(readers.SmallDataset(Path(sys.argv[1])), worker_num=2, batch_size=1)
+for batch in reader:
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    time.sleep(60)
 """
+
+
+def running_loop(tmp_path, repo, **options):
+    """A program whose reader has two workers, and their process ids."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", LOOP, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(repo)},
+        preexec_fn=hear_ctrl_c,
+        **options,
+    )
+    return program, [int(pid) for pid in program.stdout.readline().split()]
 
 
 def hear_ctrl_c():
@@ -209,16 +217,7 @@ def hear_ctrl_c():
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_parent(tmp_path, repo, ending):
-    code = LOOP.format(pause=0.05, first_only=True)
-    program = subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(readers.__file__)), str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(repo)},
-        preexec_fn=hear_ctrl_c,
-    )
-    pids = [int(pid) for pid in program.stdout.readline().split()]
+    program, pids = running_loop(tmp_path, repo)
     assert len(pids) == 2
     assert all(is_alive(pid) for pid in pids)
     program.send_signal(ending)
@@ -228,17 +227,7 @@ def test_workers_end_with_their_parent(tmp_path, repo, ending):
 
 def test_ctrl_c_reaches_only_the_parent(tmp_path, repo):
     """A terminal sends SIGINT to the whole process group: workers must not print tracebacks."""
-    code = LOOP.format(pause=0.05, first_only=True)
-    program = subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(readers.__file__)), str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(repo)},
-        preexec_fn=hear_ctrl_c,
-    )
-    pids = [int(pid) for pid in program.stdout.readline().split()]
+    program, pids = running_loop(tmp_path, repo, start_new_session=True)
     os.killpg(program.pid, signal.SIGINT)
     _, errors = program.communicate(timeout=20)
     wait_until_gone(pids)

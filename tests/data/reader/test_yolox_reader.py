@@ -118,7 +118,7 @@ def test_unreadable_partners_are_replaced_and_named(dataset, workers):
     reader = yolox_reader(dataset, worker_num=workers, batch_size=13)
     (batch,) = reader.batches(0)
     assert len(batch["image"]) == 13
-    assert list(reader.unreadable) == [dataset.paths[3][0]]
+    assert list(reader.report.unreadable) == [dataset.paths[3][0]]
 
 
 def test_pixels_are_rendered_once_by_the_reader(dataset):
@@ -165,7 +165,7 @@ def test_shipped_train_reader(shipped):
     cfg, side = shipped
     reader = create("TrainReader", cfg)
     assert reader.plan.rendered_by == []
-    assert (reader.shuffle, reader.drop_last, reader.mosaic_epoch) == (True, True, 285)
+    assert (*reader.order[1:3], reader.mosaic_epoch) == (True, True, 285)
     mosaic = reader.sample_transforms[1]
     assert mosaic.prob == (0.5 if cfg.name == "yolox_nano_300e_coco" else 1.0)
     assert mosaic.enable_mixup == (side == 640)

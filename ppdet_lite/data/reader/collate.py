@@ -1,0 +1,168 @@
+"""From the samples of a batch to arrays (in a worker), and to what a model takes (in the loop)."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.pixels.clock import Clock, no_clock
+from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.pixels.memory import RecycledArrays, Scratch
+from ppdet_lite.data.reader.plan import Plan
+from ppdet_lite.data.transforms.transform import Sample
+
+# Fields that do not go into a batch: known by other names there, or needed only by transforms.
+_NOT_BATCHED = frozenset(("image", "im_file", "h", "w", "is_crowd", "difficult", "gt_poly"))
+_GROUND_TRUTH = frozenset(("gt_bbox", "gt_class", "gt_score"))
+
+_scratch = Scratch()
+
+
+class RawBatch(NamedTuple):
+    """What a worker hands over.
+
+    Attributes:
+        fields: stacked arrays without the image, and `im_file`.
+        image: pixels uint8 [B, H, W, 3], or float32 [B, 3, H, W] that needs nothing more; None
+            while it lies in shared memory.
+        notes: things worth telling, counted.
+        unreadable: file -> reason of the images that were replaced.
+    """
+
+    fields: dict[str, Any]
+    image: Optional[np.ndarray]
+    notes: Counter[str]
+    unreadable: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Puts samples together; see the two methods.
+
+    Attributes:
+        training: keep ground truth.
+        collate_batch: stack ground truth, whose lengths must be equal then; otherwise it is a list
+            with one array per image (unless `PadBox` made the lengths equal).
+        raw_pixels: leave uint8 pixels to whoever takes the batch.
+    """
+
+    plan: Plan
+    training: bool = False
+    collate_batch: bool = True
+    raw_pixels: bool = False
+    clock: Clock = no_clock
+
+    def stack(
+        self,
+        samples: list[Sample],
+        buffer: Optional[np.ndarray] = None,
+        memory: Optional[RecycledArrays] = None,
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """`RawBatch.fields` and `RawBatch.image`.
+
+        Args:
+            buffer: uint8 memory for the pixels, used when it is enough.
+            memory: where the image comes from otherwise. It is normalized at once then, unless
+                `raw_pixels`.
+        """
+        image = self._image(samples, buffer, memory)
+        with self.clock("stack"):
+            return self._fields(samples), image
+
+    def finish(self, raw: RawBatch, memory: Optional[RecycledArrays] = None) -> dict[str, Any]:
+        """The batch as a model gets it: the image and, in training, ground truth and targets.
+
+        `image` is float32 [B, 3, H, W], normalized. With `raw_pixels` it may be uint8 [B, H, W, 3];
+        `pixel_map` float32 [2, 3] says then how it is normalized: pixel * pixel_map[0] +
+        pixel_map[1].
+
+        Large arrays come from `memory`; but for raw pixels, nothing of the result is part of `raw`.
+        """
+        with self.clock("finish"):
+            memory = RecycledArrays() if memory is None else memory
+            image, more = raw.image, {}
+            assert image is not None
+            size_hw = image.shape[1:3] if image.dtype == np.uint8 else image.shape[2:]
+            if image.dtype == np.uint8 and self.raw_pixels:
+                more["pixel_map"] = self.plan.normalizer.pixel_map()
+            elif image.dtype == np.uint8:
+                image = memory.empty("image", (len(image), 3, *size_hw))
+                for pixels, out in zip(raw.image, image):
+                    self._normalize(pixels, out)
+            batch = {"image": image, **more, **raw.fields}
+            for step in self.plan.deferred:
+                with self.clock(type(step).__name__):
+                    step.finish(batch, size_hw, memory)
+            return batch
+
+    def _normalize(self, pixels: np.ndarray, out: np.ndarray) -> None:
+        with self.clock("normalize"):
+            self.plan.normalizer(pixels, out)
+
+    def _fields(self, samples: list[Sample]) -> dict[str, Any]:
+        left_out = _NOT_BATCHED if self.training else _NOT_BATCHED | _GROUND_TRUTH
+        fields: dict[str, Any] = {"im_file": [str(s.get("im_file", "")) for s in samples]}
+        for key in samples[0]:
+            if key in left_out:
+                continue
+            values = [np.asarray(sample[key]) for sample in samples]
+            if key in _GROUND_TRUTH and not (self.collate_batch or self.plan.pads_objects):
+                fields[key] = values  # also where lengths happen to be equal: always one type
+            elif len({value.shape for value in values}) == 1:
+                fields[key] = np.stack(values)
+            elif self.collate_batch:
+                raise DataError(
+                    f"the samples of a batch have different numbers of {key}; add PadBox to "
+                    "batch_transforms"
+                )
+            else:
+                fields[key] = values
+        return fields
+
+    def _image(
+        self,
+        samples: list[Sample],
+        buffer: Optional[np.ndarray],
+        memory: Optional[RecycledArrays],
+    ) -> np.ndarray:
+        """All images rendered into one array."""
+        if samples[0].get("image") is None:
+            raise ConfigError("sample_transforms: Decode is missing; the samples have no images")
+        images = [self._lazy(sample["image"]) for sample in samples]
+        if not isinstance(images[0], LazyImage):
+            floats = np.stack([image.astype(np.float32, copy=False) for image in images])
+            if self.plan.permuted_early:
+                return floats
+            return np.ascontiguousarray(floats.transpose(0, 3, 1, 2))
+        sizes = sorted({image.size_hw for image in images})
+        if len(sizes) > 1:
+            raise DataError(
+                f"images of different sizes in one batch, for instance {sizes[0]} and "
+                f"{sizes[-1]} (height, width); use Resize with keep_ratio: false, Resize and Pad, "
+                "BatchRandomResize, or batch_size 1"
+            )
+        height, width = sizes[0]
+        if memory is not None and not self.raw_pixels:
+            # One image after the other goes all the way, while its pixels are in the CPU's cache.
+            result = memory.empty("image", (len(images), 3, height, width))
+            pixels = _scratch.empty("pixels", (height, width, 3), np.uint8)
+            for image, out in zip(images, result):
+                self._normalize(image.render(pixels), out)
+            return result
+        shape = (len(images), height, width, 3)
+        if buffer is not None and buffer.size >= math.prod(shape):
+            result = buffer[: math.prod(shape)].reshape(shape)
+        else:
+            memory = RecycledArrays() if memory is None else memory
+            result = memory.empty("pixels", shape, np.uint8)
+        for image, out in zip(images, result):
+            image.render(out)
+        return result
+
+    def _lazy(self, image: Any) -> Any:
+        """Pixels that a transform has left as an array are lazy again; floats stay as they are."""
+        is_pixels = isinstance(image, np.ndarray) and image.dtype == np.uint8
+        return LazyImage(image) if is_pixels and not self.plan.permuted_early else image

@@ -1,0 +1,95 @@
+"""The data set of a reader and what is made of it on first use."""
+
+import logging
+from functools import cached_property
+from typing import Any, Optional, Protocol
+
+import numpy as np
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache
+from ppdet_lite.data.transforms.transform import Sample
+
+logger = logging.getLogger("ppdet_lite.reader")
+
+
+class Dataset(Protocol):
+    """What a reader asks of a data set, see `ppdet_lite.data.sources`."""
+
+    def __len__(self) -> int: ...
+
+    def record(self, index: int) -> Sample:
+        """The sample `index` without its image."""
+        ...
+
+    def image_path(self, index: int) -> str:
+        """The file of its image; only the cache asks for it."""
+        ...
+
+
+class ReaderData:
+    """A data set with its image cache and the samples that take part.
+
+    Args:
+        dataset: a data set, or a function that makes it.
+        reader, section: class of the reader and section of its data set, for messages.
+        cache: settings of the image cache, None without one.
+        drop_empty: leave out samples without objects.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        reader: str,
+        section: str,
+        cache: Optional[CacheSettings],
+        drop_empty: bool,
+    ):
+        self.given = dataset
+        self.reader = reader
+        self.section = section
+        self.cache_settings = cache
+        self.drop_empty = drop_empty
+
+    @cached_property
+    def dataset(self) -> Any:
+        """The data set.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.given is None:
+            raise DataError(f"{self.reader} has no data set; set {self.section} in the config")
+        is_function = callable(self.given) and not hasattr(self.given, "record")
+        return self.given() if is_function else self.given
+
+    @cached_property
+    def cache(self) -> Optional[ImageCache]:
+        """The image cache, whose expected size is said when it is made."""
+        if self.cache_settings is None:
+            return None
+        return ImageCache(self.cache_settings, self.dataset, logger.info, f"{self.reader}.cache")
+
+    @cached_property
+    def indices(self) -> np.ndarray:
+        """The samples that take part."""
+        count = len(self.dataset)
+        if not self.drop_empty:
+            return np.arange(count)
+        filled = [len(self.dataset.record(index)["gt_bbox"]) > 0 for index in range(count)]
+        indices = np.flatnonzero(filled)
+        logger.info(
+            "drop_empty: %d of %d images have no objects and are left out",
+            count - len(indices),
+            count,
+        )
+        return indices
+
+    def of(self, dataset: Any = None, cached: bool = True) -> "ReaderData":
+        """The same for another data set (None: this one) and perhaps without a cache."""
+        same = dataset is None or dataset is self.given or dataset is self.__dict__.get("dataset")
+        if same and (cached or self.cache_settings is None):
+            return self
+        cache = self.cache_settings if cached else None
+        given = self.given if same else dataset
+        return ReaderData(given, self.reader, self.section, cache, self.drop_empty)
