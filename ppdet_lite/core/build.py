@@ -80,21 +80,19 @@ def resolve(spec: Any, cfg: Config, path: KeyPath = ()) -> Component:
     Args:
         spec: a class, a class name, a section name (`TrainDataset`), `{name: Class, ...}`, `{Class:
             {...}}` or a `!Class {...}` node.
-        cfg: the configuration.
         path: where the spec stands in the configuration, for messages.
+
+    Raises:
+        ConfigError: there is no such class, or it is none of these.
     """
     if isinstance(spec, type):
         return Component(spec, dict(cfg.get(spec.__name__) or {}), (spec.__name__,))
-    if isinstance(spec, dict):
-        if not is_component_spec(spec):
-            raise ConfigError(
-                f"{cfg.origin(*path)}: found {spec!r}, allowed: a class name, "
-                "{name: Class, ...}, {Class: {...}} or !Class {...}"
-            )
+    if is_component_spec(spec):
         name, arguments, deeper = split_spec(spec)
         return Component(get_class(name), {**(cfg.get(name) or {}), **arguments}, (*path, *deeper))
     if not isinstance(spec, str):
-        raise ConfigError(f"{cfg.origin(*path)}: found {spec!r}, allowed: a class name")
+        allowed = "a class name, {name: Class, ...}, {Class: {...}} or !Class {...}"
+        raise ConfigError(f"{cfg.origin(*path)}: found {spec!r}, allowed: {allowed}")
     section = cfg.get(spec)
     if isinstance(section, dict) and spec not in registered() and is_component_spec(section):
         return resolve(section, cfg, (spec,))
