@@ -96,14 +96,14 @@ def _run_images(args, detector: Detector, images: list[Path]) -> None:
         detector.predict,
         decode_image,
         images,
-        Path(args.image_dir) if args.image_dir else None,
-        args.output_dir,
-        detector.class_names,
-        detector.threshold if args.threshold is None else args.threshold,
-        args.batch_size,
-        args.save_images,
-        args.save_results,
-        detector.category_ids,
+        root=Path(args.image_dir) if args.image_dir else None,
+        output_dir=args.output_dir,
+        class_names=detector.class_names,
+        threshold=detector.threshold if args.threshold is None else args.threshold,
+        batch_size=args.batch_size,
+        save_images=args.save_images,
+        save_results=args.save_results,
+        category_ids=detector.category_ids,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the processor can do, and what has to be said for Paddle to use it."""
+"""Facts about the processor, and settings with which Paddle makes use of it."""
 
 import ctypes
 import functools
@@ -24,16 +24,16 @@ def cpu_info() -> str:
 
 
 def cpu_has_any(instruction_sets: Sequence[str]) -> bool:
-    """Whether the processor has one of them, in the names of /proc/cpuinfo."""
+    """True if the processor has one of the instruction sets, named as in /proc/cpuinfo."""
     return bool(set(instruction_sets) & set(cpu_info().split()))
 
 
 def prefer_fast_blas() -> None:
     """Lets the MKL of Paddle's wheels use AVX2 on processors of AMD.
 
-    That MKL (of 2019) asks for the maker of the processor and takes its slowest kernels where it is
-    not Intel: a training step takes a quarter less time without them, a deformable convolution two
-    thirds. Only this variable changes its mind; it is read when MKL computes for the first time.
+    That MKL (of 2019) takes its slowest kernels on processors that are not Intel's: a training step
+    takes a quarter less time without them, a deformable convolution two thirds. Only this variable
+    helps; it is read when MKL computes for the first time.
     """
     if "AuthenticAMD" in cpu_info() and cpu_has_any(("avx2",)):
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
@@ -43,9 +43,8 @@ def prefer_fast_blas() -> None:
 def keep_freed_memory() -> None:
     """Lets the C library reuse the memory of feature maps instead of returning it to the system.
 
-    Paddle allocates large maps anew in every run; glibc takes them from the system and gives them
-    back each time, and the system clears every page. With a C library that knows no mallopt this
-    does nothing.
+    Paddle allocates large maps anew in every run, and the system clears every page that it gives
+    out. Where the C library has no mallopt this does nothing.
     """
     m_trim_threshold, m_mmap_max = -1, -4
     try:

@@ -2,7 +2,7 @@
 records that are written for them.
 """
 
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
 
 def detection_records(
     bbox: np.ndarray, class_names: Sequence[str], threshold: float = 0.0
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Detections as plain dicts: class_id, class_name, score, box [x1, y1, x2, y2] in pixels; best
     score first."""
     return [
@@ -47,38 +47,35 @@ def coco_records(
     bbox: np.ndarray,
     image_id: int,
     file_name: str,
-    threshold: float = 0.0,
+    *,
     category_ids: Optional[Sequence[int]] = None,
-) -> list[dict]:
-    """Detections in the COCO results format (bbox = x, y, width, height), with the file name
+) -> list[dict[str, Any]]:
+    """All detections in the COCO results format (bbox = x, y, width, height), with the file name
     beside.
 
-    `category_ids` gives the category of each class index; without it the class index itself is
-    written.
+    Args:
+        category_ids: by class index; None for the class index itself.
 
     Raises:
         ConfigError: a class index beyond `category_ids`.
     """
-    return [
-        {
-            "image_id": image_id,
-            "file_name": file_name,
-            "category_id": _category(int(row[0]), category_ids),
-            "bbox": [
-                round(float(v), 3) for v in (row[2], row[3], row[4] - row[2], row[5] - row[3])
-            ],
-            "score": round(float(row[1]), 6),
-        }
-        for row in confident_rows(bbox, threshold)
-    ]
-
-
-def _category(class_id: int, category_ids: Optional[Sequence[int]]) -> int:
-    """The category of a class index."""
-    if category_ids is None:
-        return class_id
-    if not 0 <= class_id < len(category_ids):
-        raise ConfigError(
-            f"category_ids: {len(category_ids)} entries, but the network found class {class_id}"
+    records = []
+    for class_id, score, x1, y1, x2, y2 in confident_rows(bbox, 0.0).tolist():
+        category = int(class_id)
+        if category_ids is not None:
+            if not 0 <= category < len(category_ids):
+                raise ConfigError(
+                    f"category_ids: {len(category_ids)} entries, but the network found class "
+                    f"{category}"
+                )
+            category = int(category_ids[category])
+        records.append(
+            {
+                "image_id": image_id,
+                "file_name": file_name,
+                "category_id": category,
+                "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
+                "score": round(score, 6),
+            }
         )
-    return int(category_ids[class_id])
+    return records

@@ -12,6 +12,9 @@ import numpy as np
 
 from ppdet_lite.utils.detection_rows import class_name, confident_rows
 
+Size = tuple[int, int]
+"""Height and width of an image in pixels."""
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 # OpenCV 5 draws any Unicode text, earlier versions draw question marks for everything beyond ASCII.
 _DRAWS_UNICODE = int(cv2.__version__.split(".")[0]) >= 5
@@ -19,7 +22,6 @@ _MIN_TEXT_PX = 8
 _MIN_SHRUNK_TEXT_PX = 6
 
 
-# ------------------------------------------------------------------------------------------ colors
 def class_color(class_id: int) -> tuple[int, int, int]:
     """RGB color of a class: the same in every run, and well apart for neighboring class numbers.
 
@@ -29,7 +31,8 @@ def class_color(class_id: int) -> tuple[int, int, int]:
     hue = (0.02 + class_id * 0.618033988749895) % 1.0
     saturation = (0.95, 0.65, 0.85)[class_id % 3]
     value = (1.0, 0.95, 0.72, 0.85)[class_id % 4]
-    return tuple(round(255 * channel) for channel in colorsys.hsv_to_rgb(hue, saturation, value))
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def text_color(background: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -41,7 +44,6 @@ def text_color(background: tuple[int, int, int]) -> tuple[int, int, int]:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
-# ------------------------------------------------------------------------------------------ drawing
 class _Label(NamedTuple):
     """A text with its box in pixels of the image; `baseline` is the room below the text's base
     line."""
@@ -68,9 +70,10 @@ def draw_detections(
     bbox: np.ndarray,
     class_names: Sequence[str],
     threshold: float = 0.5,
+    *,
     min_side: int = 0,
 ) -> np.ndarray:
-    """Draw boxes in class colors with labels "name 0.87".
+    """Draws boxes in class colors with labels "name 0.87".
 
     Args:
         image_rgb: uint8 [H, W, 3]; it is not changed.
@@ -79,6 +82,7 @@ def draw_detections(
         threshold: detections with a lower score are not drawn.
         min_side: images whose longer side is shorter than this are first enlarged by a whole
             factor, which makes the labels of very small images readable. 0 keeps the size.
+
     Returns:
         uint8 RGB; [H, W, 3], or a whole multiple of it when the image was enlarged.
     """
@@ -86,14 +90,14 @@ def draw_detections(
         raise ValueError(
             f"expected a uint8 image [H, W, 3], got {image_rgb.dtype} {list(image_rgb.shape)}"
         )
-    factor = -(-min_side // max(image_rgb.shape[:2]))
+    factor = max(-(-min_side // max(image_rgb.shape[:2])), 1)
+    height, width = (factor * side for side in image_rgb.shape[:2])
     canvas = np.ascontiguousarray(image_rgb).copy()
     if factor > 1:
-        size = (canvas.shape[1] * factor, canvas.shape[0] * factor)
-        canvas = cv2.resize(canvas, size, interpolation=cv2.INTER_CUBIC)
+        canvas = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_CUBIC)
     rows = confident_rows(bbox, threshold)
-    rows[:, 2:] *= max(factor, 1)
-    labels = _place_labels(canvas.shape[:2], rows, class_names)
+    rows[:, 2:] *= factor
+    labels = _place_labels((height, width), rows, class_names)
     # The most confident detection is drawn last, on top; all boxes before all labels, so no line
     # crosses a text.
     for row in rows[::-1]:
@@ -103,30 +107,27 @@ def draw_detections(
     return canvas
 
 
-def line_width(size_hw) -> int:
-    """Width in pixels of the lines of a box on an image of (height, width)."""
+def line_width(size_hw: Size) -> int:
+    """Width in pixels of the lines of a box."""
     return max(1, round(_extent(size_hw) / 320))
 
 
-def _extent(size_hw) -> float:
-    """One length that stands for the size of an image: the geometric mean of its sides, limited
-    for thin strips."""
-    height, width = size_hw
-    return min((height * width) ** 0.5, 2.0 * min(height, width))
+def _extent(size_hw: Size) -> float:
+    """One length for the size of an image: the geometric mean of its sides, limited for strips."""
+    return float(min((size_hw[0] * size_hw[1]) ** 0.5, 2 * min(size_hw)))
 
 
 def _draw_box(canvas: np.ndarray, row: np.ndarray) -> None:
-    height, width = canvas.shape[:2]
-    limits = np.array([width - 1, height - 1, width - 1, height - 1])
-    x1, y1, x2, y2 = (int(v) for v in np.clip(np.rint(row[2:]), 0, limits))
-    color = class_color(int(row[0]))
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line_width(canvas.shape[:2]))
+    size_hw = canvas.shape[:2]
+    limits = np.tile(np.array(size_hw[::-1]) - 1, 2)
+    x1, y1, x2, y2 = np.clip(np.rint(row[2:]), 0, limits).astype(int).tolist()
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), class_color(int(row[0])), line_width(size_hw))
 
 
-def _place_labels(size_hw, rows: np.ndarray, class_names: Sequence[str]) -> list[_Label]:
+def _place_labels(size_hw: Size, rows: np.ndarray, class_names: Sequence[str]) -> list[_Label]:
     """A label per row. In falling score order each takes the first of its places that covers no
     earlier label."""
-    labels = []
+    labels: list[_Label] = []
     for row in rows:
         class_id, score = int(row[0]), row[1]
         name = class_name(class_names, class_id)
@@ -139,29 +140,23 @@ def _place_labels(size_hw, rows: np.ndarray, class_names: Sequence[str]) -> list
     return labels
 
 
-def _corners(label: _Label, box_px: np.ndarray) -> list[tuple[float, float]]:
+def _corners(label: _Label, box_xyxy_px: np.ndarray) -> list[tuple[float, float]]:
     """Top-left corners a label may take, best first: above the box, inside its top, below it,
     inside its bottom."""
-    x1, y1, x2, y2 = box_px
-    above, below = y1 - label.height, y2
-    places = [
-        (x1, above),
-        (x1, y1),
-        (x1, below),
-        (x1, y2 - label.height),
-        (x2 - label.width, above),
-    ]
+    x1, y1, x2, y2 = box_xyxy_px
+    above = y1 - label.height
+    places = [(x1, above), (x1, y1), (x1, y2), (x1, y2 - label.height), (x2 - label.width, above)]
     return places[1:] if above < 0 else places
 
 
-def _inside(label: _Label, x: float, y: float, size_hw) -> _Label:
+def _inside(label: _Label, x: float, y: float, size_hw: Size) -> _Label:
     """`label` at (x, y), moved so that it lies inside the image."""
     x = min(max(round(x), 0), max(size_hw[1] - label.width, 0))
     y = min(max(round(y), 0), max(size_hw[0] - label.height, 0))
     return label._replace(x=int(x), y=int(y))
 
 
-def _fit_label(size_hw, name: str, score: str) -> _Label:
+def _fit_label(size_hw: Size, name: str, score: str) -> _Label:
     """Label in the text size of the image; if too wide, smaller down to a limit, then with the
     name cut short."""
     height, width = size_hw
@@ -185,22 +180,13 @@ def _measure(text: str, text_px: float) -> _Label:
     thickness = max(1, round(text_px / 11))
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = max(1, round(text_px / 6))
-    return _Label(
-        text, scale, thickness, 0, 0, width + 2 * pad, height + baseline + 2 * pad, baseline, pad
-    )
+    size = (width + 2 * pad, height + baseline + 2 * pad)
+    return _Label(text, scale, thickness, 0, 0, *size, baseline, pad)
 
 
 def _draw_label(canvas: np.ndarray, label: _Label, color: tuple[int, int, int]) -> None:
     corner = (label.x + label.width - 1, label.y + label.height - 1)
     cv2.rectangle(canvas, (label.x, label.y), corner, color, cv2.FILLED)
     base = (label.x + label.pad, label.y + label.height - label.pad - label.baseline)
-    cv2.putText(
-        canvas,
-        label.text,
-        base,
-        _FONT,
-        label.scale,
-        text_color(color),
-        label.thickness,
-        cv2.LINE_AA,
-    )
+    style = (_FONT, label.scale, text_color(color), label.thickness, cv2.LINE_AA)
+    cv2.putText(canvas, label.text, base, *style)

@@ -4,47 +4,80 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Union
+from typing import Any, BinaryIO, Iterator, Union
 
 import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError, ImageError
 
+PathLike = Union[str, "os.PathLike[str]"]
 
-def write_image(path: Union[str, Path], image_rgb: np.ndarray) -> None:
-    """Write uint8 RGB in the format of the file name's ending, replacing a file that is there at
-    once.
+
+@contextlib.contextmanager
+def replacing(path: PathLike) -> Iterator[BinaryIO]:
+    """A stream whose content takes the place of `path`, and of an earlier file, at the end.
+
+    When the writing ends early, with an error or Ctrl-C, nothing of it stays. A pipe or a device as
+    /dev/stdout is written into.
 
     Raises:
-        ImageError: the format is not known or the file cannot be written.
+        DataError: the file cannot be written.
+    """
+    path = Path(path)
+    is_special = path.exists() and not path.is_file()
+    part = path if is_special else path.with_name(f"{path.name}.{os.getpid()}.part")  # see below
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as stream:
+            yield stream
+        if part != path:  # another run may write it as well: each has a part of its own
+            os.replace(part, path)
+    except BaseException as error:
+        if part != path:
+            with contextlib.suppress(OSError):
+                part.unlink()
+        if not isinstance(error, OSError):
+            raise
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write_image(path: PathLike, image_rgb: np.ndarray) -> None:
+    """Writes uint8 RGB [H, W, 3] in the format of the file name's ending.
+
+    Raises:
+        ImageError: the format is not known.
+        DataError: the file cannot be written.
     """
     path = Path(path)
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in (".jpg", ".jpeg") else []
     try:
-        done, data = cv2.imencode(path.suffix, image_rgb[:, :, ::-1], options)
+        _, data = cv2.imencode(path.suffix, image_rgb[:, :, ::-1], options)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be encoded ({' '.join(str(error).split())})") from error
-    if not done:
-        raise ImageError(f"{path}: cannot be encoded as {path.suffix}")
-    _replace_file(path, data.tobytes())
+    with replacing(path) as stream:
+        stream.write(data.tobytes())
 
 
-def write_json(path: Union[str, Path], content) -> None:
-    """Write `content` as JSON; a reader never sees half a file.
+def write_json(path: PathLike, content: Any) -> None:
+    """Writes JSON.
 
-    Bytes of a file name that are not UTF-8 are written as JSON's escapes ("\\udcfc" for 0xfc), from
-    which Python's json module makes the same name again.
+    Bytes of a file name that are not UTF-8 stand as JSON's escapes ("\\udcfc" for 0xfc), from which
+    Python's json module makes the same name again.
+
+    Raises:
+        DataError: the file cannot be written.
     """
-    text = json.dumps(content, ensure_ascii=False, indent=1)
-    _replace_file(Path(path), (text + "\n").encode("utf-8", "backslashreplace"))
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    with replacing(path) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))
 
 
-def check_utf8(name: Union[str, Path], user: str) -> None:
+def check_utf8(name: PathLike, user: str) -> None:
     """Refuses a file name with bytes that are not UTF-8, with which some libraries crash.
 
     Args:
-        user: which library cannot take it, for the message.
+        user: the library that cannot take it, for the message.
 
     Raises:
         DataError: names the file; what is no UTF-8 stands as `\\xfc`.
@@ -56,17 +89,3 @@ def check_utf8(name: Union[str, Path], user: str) -> None:
         raise DataError(
             f"{shown}: the name is not UTF-8 and {user} cannot take it; rename it"
         ) from error
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # another run may write it as well
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        os.replace(part, path)
-    except BaseException as error:  # Ctrl-C too leaves nothing behind
-        with contextlib.suppress(OSError):
-            part.unlink()
-        if not isinstance(error, OSError):
-            raise
-        raise ImageError(f"{path}: cannot be written ({error.strerror})") from error

@@ -1,59 +1,42 @@
-"""The file behind the option --json of the tools that measure."""
+"""The JSON file that a tool writes its measurements to."""
 
-import json
 import os
 from pathlib import Path
-from typing import Union
+from typing import Any
 
-from ppdet_lite.core.errors import ImageError, UserError
+from ppdet_lite.core.errors import UserError
 from ppdet_lite.utils import files
 
 
-def check_json(path: Union[str, Path]) -> None:
-    """Looks whether `write_json` could write there, before minutes of measuring; makes nothing.
+def check_json(path: files.PathLike) -> None:
+    """Finds out, before minutes of measuring, that `write_json` can write there; makes nothing.
 
     Raises:
-        UserError: it could not.
+        UserError: it cannot.
     """
-    file = _expanded(path)
+    file = _resolved(path)
+    folder = next(parent for parent in file.parents if parent.exists())
+    is_special = file.exists() and not file.is_file()
+    reason = ""
     if file.is_dir():
-        raise _cannot_be_written(path, "it is a folder")
-    folder = Path(os.path.realpath(file)).parent
-    while not folder.exists():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise _cannot_be_written(path, f"{folder} is not a folder")
-    if not os.access(file if _is_special(file) else folder, os.W_OK):
-        raise _cannot_be_written(path, "no permission")
+        reason = "it is a folder"
+    elif not folder.is_dir():
+        reason = f"{folder} is not a folder"
+    elif not os.access(file if is_special else folder, os.W_OK):
+        reason = "no permission"
+    if reason:
+        raise UserError(f"{path}: cannot be written ({reason})")
 
 
-def write_json(path: Union[str, Path], content) -> None:
+def write_json(path: files.PathLike, content: Any) -> None:
     """Writes the file and the folders it needs; an earlier file stays whole until the new one is.
 
     Raises:
         UserError: it cannot be written.
     """
-    file = _expanded(path)
-    if _is_special(file):
-        try:
-            file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise _cannot_be_written(path, error.strerror) from error
-        return
-    try:
-        files.write_json(os.path.realpath(file), content)  # a link stays a link
-    except ImageError as error:
-        raise UserError(f"--json {error}") from error
+    files.write_json(_resolved(path), content)
 
 
-def _expanded(path: Union[str, Path]) -> Path:
-    return Path(os.path.expanduser(path))
-
-
-def _is_special(file: Path) -> bool:
-    """Whether it is a pipe or a device, as /dev/stdout, whose place a new file must not take."""
-    return file.exists() and not file.is_file()
-
-
-def _cannot_be_written(path: Union[str, Path], reason: str) -> UserError:
-    return UserError(f"--json {path}: cannot be written ({reason})")
+def _resolved(path: files.PathLike) -> Path:
+    """The file itself, so that a link to it stays a link."""
+    return Path(os.path.realpath(os.path.expanduser(path)))

@@ -4,11 +4,13 @@ Only rank 0 of a multi-process run prints. Progress bars appear on a terminal on
 a pipe there are plain lines. Lines printed while a bar is on screen go above it.
 """
 
+from __future__ import annotations
+
 import errno
 import logging
 import os
 import sys
-from typing import Optional
+from typing import Any, NoReturn, Optional
 
 from tqdm import tqdm
 
@@ -20,7 +22,7 @@ _DATE = "%m/%d %H:%M:%S"
 class _TerminalHandler(logging.Handler):
     """Writes to the current standard error (looked up at each line), above any progress bar."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record), file=sys.stderr)
         sys.stderr.flush()
 
@@ -47,12 +49,13 @@ class FileInUse(Exception):
 
 
 def add_log_file(path: str, exclusive: bool = False) -> Optional[logging.Handler]:
-    """Also append every line to `path` (rank 0 only; its folder is made).
+    """Appends every line to `path` as well (rank 0 only; its folder is made).
 
     Args:
         exclusive: hold the file locked until `remove_log_file` or the end of the process.
 
-    Returns the handler, to be given to `remove_log_file`, or None on other ranks.
+    Returns:
+        The handler, for `remove_log_file`; None on other ranks.
 
     Raises:
         FileInUse: another process holds it.
@@ -70,8 +73,8 @@ def add_log_file(path: str, exclusive: bool = False) -> Optional[logging.Handler
     return handler
 
 
-def _lock(stream) -> bool:
-    """Whether this process now holds `stream`; True as well where files cannot be locked.
+def _lock(stream: Any) -> bool:
+    """True if this process now holds `stream`, or where files cannot be locked.
 
     A record lock belongs to the process alone: it ends with it, however it ends, and forked
     workers do not prolong it.
@@ -88,15 +91,19 @@ def _lock(stream) -> bool:
 
 
 def remove_log_file(handler: Optional[logging.Handler]) -> None:
-    """Undo `add_log_file`: close the file and stop writing to it."""
+    """Undoes `add_log_file`: closes the file and stops writing to it."""
     if handler is not None:
         get_logger().removeHandler(handler)
         handler.close()
 
 
-def progress_bar(total: Optional[int] = None, desc: str = "", unit: str = "it", initial: int = 0):
+def progress_bar(
+    total: Optional[int] = None, desc: str = "", unit: str = "it", initial: int = 0
+) -> tqdm[NoReturn]:
     """A tqdm bar on standard error, switched off where that is no terminal or the rank is not 0."""
     hidden = process_rank() != 0 or not sys.stderr.isatty()
+    # Some containers' terminals say that they have 0 columns, which would make empty bars.
+    knows_width = hidden or os.get_terminal_size(sys.stderr.fileno()).columns > 0
     return tqdm(
         total=total,
         desc=desc,
@@ -105,10 +112,7 @@ def progress_bar(total: Optional[int] = None, desc: str = "", unit: str = "it", 
         disable=hidden,
         leave=False,
         file=sys.stderr,
-        **({"dynamic_ncols": True} if hidden or _knows_its_width() else {"ncols": 80, "nrows": 24}),
+        dynamic_ncols=knows_width,
+        ncols=None if knows_width else 80,
+        nrows=None if knows_width else 24,
     )
-
-
-def _knows_its_width() -> bool:
-    """False on the terminals of some containers, which say 0 columns: bars would be empty."""
-    return os.get_terminal_size(sys.stderr.fileno()).columns > 0

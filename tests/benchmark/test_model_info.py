@@ -319,5 +319,5 @@ def test_what_cannot_be_counted(small_config, tmp_path):
     with pytest.raises(ConfigError, match="--depth: found 0, allowed: 1 or more"):
         run_model_info(cfg, depth=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="--json .*file.info.json: cannot be written"):
+    with pytest.raises(UserError, match="file.info.json: cannot be written"):
         run_model_info(cfg, size=[32], json_path=tmp_path / "file" / "info.json")

@@ -234,7 +234,7 @@ def test_the_tool_looks_first_where_it_shall_write(repo, monkeypatch, capsys, tm
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(repo / "tools/benchmark_reader.py"), run_name="__main__")
     assert stop.value.code == 2
-    assert f"error: --json {tmp_path}: cannot be written (it is a" in capsys.readouterr().err
+    assert f"error: {tmp_path}: cannot be written (it is a" in capsys.readouterr().err
 
 
 def test_batches_beyond_an_epoch():

@@ -2,11 +2,13 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import ConfigError, ImageError
-from ppdet_lite.utils.detect_files import detect_and_save, result_suffix
+from ppdet_lite.core.errors import ConfigError, DataError, ImageError
+from ppdet_lite.utils.detect_files import detect_and_save, output_stems, result_suffix
+from ppdet_lite.utils.drawing import draw_detections
 from ppdet_lite.utils.files import write_image
 
 BOX = np.array([[1, 0.9, 10, 10, 40, 30]])
@@ -19,13 +21,33 @@ def decode(path):
 
 
 def run(paths, out, detect=lambda images: [BOX] * len(images), **options):
-    return detect_and_save(
-        detect, decode, paths, None, out, ["a", "b"], 0.5, save_results=True, **options
-    )
+    options = {"save_results": True, "threshold": 0.5, **options}
+    return detect_and_save(detect, decode, paths, output_dir=out, class_names=["a", "b"], **options)
 
 
 def records_of(folder):
     return json.loads((folder / "bbox.json").read_text())
+
+
+def test_image_and_json_are_written_side_by_side(tmp_path):
+    bbox = np.array([[1, 0.87, 192, 240, 384, 432], [0, 0.3, 0, 0, 9, 9]])
+    image = np.full((480, 640, 3), 90, np.uint8)
+    root, path = tmp_path / "in", tmp_path / "in" / "sub" / "x.png"
+    options = {"output_dir": tmp_path, "class_names": ["a", "b"], "threshold": 0.5, "root": root}
+    found = detect_and_save(lambda images: [bbox], lambda path: image, [path], **options)
+    assert found == {str(path): bbox}
+    assert sorted(p.name for p in (tmp_path / "sub").iterdir()) == ["x.json", "x.png"]
+    on_disk = cv2.imread(str(tmp_path / "sub" / "x.png"))[:, :, ::-1]
+    assert (on_disk == draw_detections(image, bbox, ["a", "b"])).all()
+    assert json.loads((tmp_path / "sub" / "x.json").read_text()) == {
+        "image": str(path),
+        "width": 640,
+        "height": 480,
+        "threshold": 0.5,
+        "detections": [
+            {"class_id": 1, "class_name": "b", "score": 0.87, "box": [192.0, 240.0, 384.0, 432.0]}
+        ],
+    }
 
 
 def test_ids_are_places_in_the_list_and_categories_of_the_data(tmp_path):
@@ -40,12 +62,6 @@ def test_ids_are_places_in_the_list_and_categories_of_the_data(tmp_path):
     assert found == [(number, str(images[number]), 90) for number in (0, 2, 3)]
     run(images[:1], tmp_path / "plain")
     assert [record["category_id"] for record in records_of(tmp_path / "plain")] == [1]
-
-
-def test_a_class_without_category_is_said(tmp_path):
-    with pytest.raises(ConfigError) as caught:
-        run([tmp_path / "in" / "p.jpg"], tmp_path / "out", category_ids=[7])
-    assert str(caught.value) == "category_ids: 1 entries, but the network found class 1"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ConfigError("wrong")])
@@ -63,6 +79,14 @@ def test_what_was_done_before_the_end_is_in_bbox_json(tmp_path, error):
         run(paths, tmp_path / "out", detect, batch_size=2)
     assert calls == [2, 2, 2]
     assert [record["image_id"] for record in records_of(tmp_path / "out")] == [0, 1, 2, 3]
+
+
+def test_the_unreadable_images_are_named(tmp_path):
+    bad = tmp_path / "bad.jpg"
+    with pytest.raises(ImageError, match=f"^{bad}: damaged$"):
+        run([bad], tmp_path / "out")
+    with pytest.raises(ConfigError, match="`threshold`: found 2"):
+        run([bad], tmp_path / "out", threshold=2)
 
 
 def test_nothing_done_leaves_nothing(tmp_path):
@@ -94,3 +118,19 @@ def test_endings_that_stay(tmp_path, ending):
     assert result_suffix(path) == ending
     write_image(path, decode(path))
     assert path.stat().st_size > 0
+
+
+def test_results_never_clash_and_never_cover_their_source(tmp_path):
+    root, out = tmp_path / "in", tmp_path / "out"
+    names = ["x.jpg", "x.png", "sub/x.jpg", "X.jpg", "x_png.jpg"]
+    stems = output_stems([root / name for name in names], root, out)
+    assert stems == [out / "x", out / "x_png", out / "sub" / "x", out / "X_jpg", out / "x_png_jpg"]
+    names = ["bbox.jpg", "sub/bbox.jpg"]  # bbox.json holds the detections of all images
+    stems = output_stems([root / name for name in names], root, out)
+    assert stems == [out / "bbox_jpg", out / "sub" / "bbox"]
+    apart = output_stems(
+        [root / "a" / "x.jpg", root / "b" / "x.jpg", root / "c" / "x.jpg"], None, out
+    )
+    assert apart == [out / "x", out / "x_jpg", out / "x_jpg_2"]
+    with pytest.raises(DataError, match=r"x\.jpg: its result would be written into the image's"):
+        output_stems([root / "x.jpg"], root, root)

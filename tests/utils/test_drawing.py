@@ -1,13 +1,9 @@
 """Drawing is checked on pixels: colors, contrast, position and size of what appears."""
 
-import json
-
-import cv2
 import numpy as np
 import pytest
 
 from ppdet_lite.utils import drawing
-from ppdet_lite.utils.detect_files import save_detections
 from ppdet_lite.utils.drawing import class_color, draw_detections, line_width, text_color
 
 NAMES = ["person", "traffic light", "Platelets"]
@@ -141,24 +137,3 @@ def test_names_beyond_the_list_and_beyond_ascii(monkeypatch):
 def test_other_arrays_are_refused():
     with pytest.raises(ValueError, match=r"expected a uint8 image \[H, W, 3\], got float32 \[4"):
         draw_detections(np.zeros((4, 4, 3), np.float32), np.zeros((0, 6)), NAMES)
-
-
-# ----------------------------------------------------------------------------------- result files
-def test_image_and_json_are_written_side_by_side(tmp_path):
-    image = gray((480, 640))
-    written = save_detections(
-        tmp_path / "sub" / "x", ".png", image, one_box((480, 640)), NAMES, 0.5, "in/x.png"
-    )
-    assert written == [tmp_path / "sub" / "x.png", tmp_path / "sub" / "x.json"]
-    assert sorted(p.name for p in (tmp_path / "sub").iterdir()) == ["x.json", "x.png"]
-    on_disk = cv2.imread(str(written[0]))[:, :, ::-1]
-    assert (on_disk == draw_detections(image, one_box((480, 640)), NAMES)).all()
-    content = json.loads(written[1].read_text(encoding="utf-8"))
-    assert {k: content[k] for k in ("image", "width", "height", "threshold")} == {
-        "image": "in/x.png",
-        "width": 640,
-        "height": 480,
-        "threshold": 0.5,
-    }
-    assert content["detections"][0]["class_name"] == "traffic light"
-    assert content["detections"][0]["box"] == [192.0, 240.0, 384.0, 432.0]
