@@ -84,9 +84,8 @@ def detect_and_save(
             write_json(path, records)
             get_logger().info("all detections written to %s", path)
     if failures:
-        listed = "".join(f"\n  - {failure}" for failure in failures)
-        several = f"{len(failures)} of {len(paths)} images cannot be read:{listed}"
-        raise ImageError(failures[0] if len(failures) == 1 else several)
+        several = f"{len(failures)} of {len(paths)} images cannot be read:"
+        raise ImageError("\n  - ".join([several, *failures]) if failures[1:] else failures[0])
     return found
 
 
