@@ -39,8 +39,8 @@ class Reader:
 
     def __init__(
         self,
-        sample_transforms: Optional[list[Any]] = None,
-        batch_transforms: Optional[list[Any]] = None,
+        sample_transforms: Optional[list[Transform]] = None,
+        batch_transforms: Optional[list[Transform]] = None,
         batch_size: int = 1,
         shuffle: bool = False,
         drop_last: bool = False,
