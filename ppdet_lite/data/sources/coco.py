@@ -4,7 +4,7 @@ from typing import Optional
 
 import numpy as np
 
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
 from ppdet_lite.data.sources.annotation_table import BoxTable, ImageTable
 from ppdet_lite.data.sources.box_cleaning import clean_boxes
 from ppdet_lite.data.sources.coco_json import CocoFile, read_coco
@@ -13,7 +13,6 @@ from ppdet_lite.data.sources.paths import join, require_file, require_folder
 
 
 @register
-@serializable
 class COCODataSet(DetectionDataset):
     """A COCO annotation file and a folder of images.
 

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
 from ppdet_lite.data.sources.annotation_table import StringColumn
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.coco_json import read_coco
@@ -23,7 +23,6 @@ from ppdet_lite.data.sources.paths import (
 
 
 @register
-@serializable
 class ImageFolder:
     """The images to run inference on: given by `set_images`, or those of image_dir.
 

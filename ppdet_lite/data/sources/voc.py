@@ -9,7 +9,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.suggest import nearest_hint
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
 from ppdet_lite.data.sources.annotation_table import BoxTable, ImageTable
 from ppdet_lite.data.sources.box_cleaning import clean_boxes
 from ppdet_lite.data.sources.dataset import DetectionDataset
@@ -32,7 +32,6 @@ class _Entry(NamedTuple):
 
 
 @register
-@serializable
 class VOCDataSet(DetectionDataset):
     """Pascal VOC: one XML file per image and a list of those to use.
 

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.headers import header_size
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.annotation_table import BoxTable, ImageTable
@@ -24,7 +24,6 @@ _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
 
 
 @register
-@serializable
 class YOLODataSet(DetectionDataset):
     """A folder of images and a folder of text files of the same names.
 
