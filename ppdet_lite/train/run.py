@@ -25,12 +25,12 @@ from ppdet_lite.evaluate.classes import check_class_count, check_class_order
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.train.ema import ModelEMA
-from ppdet_lite.train.hooks.average import EMAHook
-from ppdet_lite.train.hooks.checkpoints import BestModelHook, CheckpointHook
 from ppdet_lite.train.hooks.evaluation import EvalHook
-from ppdet_lite.train.hooks.guard import GuardHook
-from ppdet_lite.train.hooks.log import LogHook
-from ppdet_lite.train.hooks.vdl import VisualDLHook
+from ppdet_lite.train.hooks.finite_check import GuardHook
+from ppdet_lite.train.hooks.progress_log import LogHook
+from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook
+from ppdet_lite.train.hooks.visualdl import VisualDLHook
+from ppdet_lite.train.hooks.weight_average import EMAHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.preflight import check_batches, set_seed, warn_of_settings

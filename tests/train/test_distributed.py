@@ -17,10 +17,10 @@ from importlib import util
 spec = util.spec_from_file_location("toys", sys.argv[1])
 toys = util.module_from_spec(spec)
 spec.loader.exec_module(toys)
-from ppdet_lite.train.hooks.hook import Hook
-from ppdet_lite.train.hooks.checkpoints import CheckpointHook
-from ppdet_lite.train.hooks.average import EMAHook
-from ppdet_lite.train.hooks.guard import GuardHook
+from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.train.hooks.saving import CheckpointHook
+from ppdet_lite.train.hooks.weight_average import EMAHook
+from ppdet_lite.train.hooks.finite_check import GuardHook
 from ppdet_lite.device.ranks import init_ranks
 from ppdet_lite.train.preflight import set_seed
 

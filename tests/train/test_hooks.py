@@ -9,11 +9,11 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError, TrainingError
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.train.hooks.average import EMAHook
 from ppdet_lite.train.hooks.evaluation import EvalHook
-from ppdet_lite.train.hooks.guard import GuardHook
-from ppdet_lite.train.hooks.log import LogHook
-from ppdet_lite.train.hooks.vdl import VisualDLHook, image_batch
+from ppdet_lite.train.hooks.finite_check import GuardHook
+from ppdet_lite.train.hooks.progress_log import LogHook
+from ppdet_lite.train.hooks.visualdl import VisualDLHook, image_batch
+from ppdet_lite.train.hooks.weight_average import EMAHook
 from ppdet_lite.train.run import _vdl_hook
 from ppdet_lite.utils.logger import get_logger
 
@@ -97,7 +97,7 @@ def test_advice_leaves_out_what_is_done_already(toys, lines):
     ],
 )
 def test_processes_share_the_cores(toys, lines, monkeypatch, workers, advice):
-    monkeypatch.setattr("ppdet_lite.train.hooks.log.core_count", lambda: 16)
+    monkeypatch.setattr("ppdet_lite.train.hooks.progress_log.core_count", lambda: 16)
     reader = toys.reader(30)
     reader.worker_num = workers
     reader.on_batch = lambda epoch, index: time.sleep(0.02)

@@ -9,11 +9,11 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import CheckpointError, TrainingError
-from ppdet_lite.train.hooks.average import EMAHook
-from ppdet_lite.train.hooks.checkpoints import BestModelHook, CheckpointHook
+from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.train.hooks.evaluation import EvalHook
-from ppdet_lite.train.hooks.guard import GuardHook
-from ppdet_lite.train.hooks.hook import Hook
+from ppdet_lite.train.hooks.finite_check import GuardHook
+from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook
+from ppdet_lite.train.hooks.weight_average import EMAHook
 from ppdet_lite.weights.checkpoint import load_resume, read_meta
 
 

@@ -12,7 +12,7 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.train.hooks.checkpoints import CheckpointHook
+from ppdet_lite.train.hooks.saving import CheckpointHook
 from ppdet_lite.weights import checkpoint as module
 from ppdet_lite.weights.checkpoint import clean_temporaries, load_resume, read_meta, save_checkpoint
 from ppdet_lite.weights.files import load_state

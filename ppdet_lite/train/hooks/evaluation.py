@@ -2,7 +2,7 @@
 
 import math
 
-from ppdet_lite.train.hooks.hook import Hook, is_snapshot
+from ppdet_lite.train.hooks.base import Hook, is_snapshot
 from ppdet_lite.utils.logger import get_logger
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, require
-from ppdet_lite.train.hooks.hook import Hook
+from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.utils.logger import get_logger
 
 _BOX_COLOR = (255, 220, 0)

@@ -6,7 +6,7 @@ import tempfile
 from typing import Optional
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.train.hooks.hook import Hook, is_snapshot
+from ppdet_lite.train.hooks.base import Hook, is_snapshot
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.checkpoint import clean_temporaries, save_checkpoint
 

@@ -1,6 +1,6 @@
 """Moves the average of the weights after every step."""
 
-from ppdet_lite.train.hooks.hook import Hook
+from ppdet_lite.train.hooks.base import Hook
 
 
 class EMAHook(Hook):

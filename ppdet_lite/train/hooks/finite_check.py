@@ -5,7 +5,7 @@ import math
 import paddle
 
 from ppdet_lite.core.errors import TrainingError
-from ppdet_lite.train.hooks.hook import Hook
+from ppdet_lite.train.hooks.base import Hook
 
 _FILES_SHOWN = 16
 _SCALE_CHECK_STEPS = 100

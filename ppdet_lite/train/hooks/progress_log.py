@@ -9,7 +9,7 @@ from collections import defaultdict, deque
 
 import paddle
 
-from ppdet_lite.train.hooks.hook import Hook
+from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.utils.cpu import core_count
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
