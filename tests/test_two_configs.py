@@ -62,7 +62,7 @@ class Run:
         common = ["use_gpu=false", "worker_num=0", f"save_dir={folder}"]
         self.cfg = load_config(folder / f"{name}.yml", [*common, *SIZES[name]])
         self.seen = {}
-        self.trainer = build_trainer(self.cfg, "cpu", SINGLE_PROCESS, str(folder), False, None)
+        self.trainer = build_trainer(self.cfg, "cpu", SINGLE_PROCESS)
         self.trainer.network.train()
         self.batches = self.trainer.reader.batches(0)
 

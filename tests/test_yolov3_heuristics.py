@@ -13,7 +13,7 @@ from ppdet_lite.device.ranks import Ranks
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
-from ppdet_lite.train.run import _wants_sync_bn
+from ppdet_lite.train.run import synchronizes_norms
 
 SMALL = ["width_mult=0.125", "use_gpu=false", "worker_num=0", "num_classes=2"]
 COSINE = "LearningRate.schedulers=[!CosineDecay {}, !LinearWarmup {start_factor: 0., epochs: 2}]"
@@ -102,7 +102,7 @@ def test_label_smoothing_is_a_switch(load):
 def test_norms_over_all_gpus(load, norm_type):
     cfg = load(f"norm_type={norm_type}")
     model = create("YOLOv3", cfg)
-    wanted = _wants_sync_bn(cfg, "gpu:0", Ranks(0, 8))
+    wanted = synchronizes_norms(cfg.settings.norm_type, "gpu:0", Ranks(0, 8))
     assert wanted == (norm_type == "sync_bn")
     keys = list(model.state_dict())
     norms = [layer for layer in model.sublayers() if type(layer) is paddle.nn.BatchNorm2D]

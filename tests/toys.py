@@ -6,8 +6,8 @@ import paddle
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.optimizer import OptimizerBuilder
-from ppdet_lite.train.preflight import set_seed
 from ppdet_lite.train.schedule import LearningRate, LinearWarmup, PiecewiseDecay
+from ppdet_lite.train.seed import set_seed
 from ppdet_lite.train.state import TrainState
 
 
@@ -35,7 +35,6 @@ class ToyReader:
     """Batches from (seed, epoch, index), like the real one."""
 
     batch_size = 2
-    worker_num = 0
 
     def __init__(self, count=6, seed=3):
         self.count = count
@@ -65,7 +64,7 @@ def make_trainer(
     hooks=(), epochs=3, seed=5, accumulate_steps=1, reader=None, ema=True, clip=1.0, **kwargs
 ):
     """A trainer over the toys; further arguments go to the TrainState."""
-    set_seed({"seed": seed})
+    set_seed(seed)
     model = ToyNet()
     reader = reader or ToyReader()
     steps = len(reader) // accumulate_steps
@@ -73,7 +72,10 @@ def make_trainer(
     scheduler = curve(steps, epochs)
     builder = OptimizerBuilder(clip, None, {"type": "L2", "factor": 1e-3})
     optimizer = builder(scheduler, model.parameters())
-    average = ModelEMA(model, 0.9) if ema else None
-    state = TrainState(model, optimizer, scheduler, seed, average, **kwargs)
-    state.batch_setting = {"steps_per_epoch": steps, "batch_size": 2}
-    return Trainer(state, reader, epochs, steps, hooks, accumulate_steps)
+    average = ModelEMA(model, 0.9, "threshold") if ema else None
+    setting = {"steps_per_epoch": steps, "batch_size": reader.batch_size}
+    state = TrainState(
+        model, optimizer, scheduler, seed=seed, ema=average, batch_setting=setting, **kwargs
+    )
+    length = {"epochs": epochs, "steps_per_epoch": steps, "accumulate_steps": accumulate_steps}
+    return Trainer(state, reader, hooks, **length)

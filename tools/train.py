@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--eval",
+        dest="evaluate",
         action="store_true",
         help="evaluate on EvalDataset every snapshot_epoch and keep best_model",
     )
@@ -66,7 +67,7 @@ def main(args: argparse.Namespace) -> None:
 
     run_training(
         cfg,
-        evaluate=args.eval,
+        evaluate=args.evaluate,
         resume=args.resume,
         amp=True if args.amp else None,
         use_vdl=args.use_vdl,

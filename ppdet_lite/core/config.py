@@ -57,6 +57,11 @@ class Config(dict[str, Any]):
         return self.path.stem if self.path else "config"
 
     @property
+    def output_folder(self) -> str:
+        """`save_dir`/<name>; a `~` is the home folder, which shells leave alone after `key=`."""
+        return os.path.join(os.path.expanduser(self.settings.save_dir), self.name)
+
+    @property
     def settings(self) -> RuntimeSettings:
         """The settings of a run as they are now, with the defaults of those that are not given."""
         return RuntimeSettings.of(self)

@@ -1,7 +1,5 @@
 """Checks before any image is read: that data, configuration and model agree."""
 
-import os
-
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.utils.logger import get_logger
 
@@ -55,8 +53,3 @@ def check_files(dataset, allowed_share: float = 0.0) -> None:
 def name_of(dataset) -> str:
     """The name of a data set in messages."""
     return str(getattr(dataset, "name", type(dataset).__name__))
-
-
-def output_folder(cfg) -> str:
-    """`save_dir/<config name>`; a `~` is the home folder, which shells leave alone after `key=`."""
-    return os.path.join(os.path.expanduser(cfg.get("save_dir", "output")), cfg.name)

@@ -117,7 +117,7 @@ def _category_ids(cfg, weights: Optional[str], names: list[str]) -> Optional[lis
     if str(cfg.get("metric", "COCO")) != "COCO":
         return None
     stored = read_meta(weights).get("category_ids") if weights else None
-    if stored is not None:
+    if weights and stored is not None:
         are_ints = isinstance(stored, list) and all(type(number) is int for number in stored)
         if not are_ints or len(stored) != len(names):
             raise CheckpointError(

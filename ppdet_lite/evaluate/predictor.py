@@ -104,7 +104,7 @@ def run_inference(
         ImageError: images that cannot be read, named, after all others have been done.
     """
     paths, root = collect_images(infer_img, infer_dir, output_dir)
-    prepare_device(cfg.get("use_gpu", True), cfg.get("cpu_threads"))
+    prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
     predictor = Predictor.from_config(cfg)
     return detect_and_save(
         lambda images: [predictor(image) for image in images],

@@ -5,7 +5,7 @@ from typing import Optional
 
 from ppdet_lite.device.ranks import init_ranks
 from ppdet_lite.device.select import prepare_device
-from ppdet_lite.evaluate.checks import check_files, check_input_sizes, output_folder
+from ppdet_lite.evaluate.checks import check_files, check_input_sizes
 from ppdet_lite.evaluate.classes import check_classes_of_weights
 from ppdet_lite.evaluate.evaluator import RESULTS_FILE, Evaluator
 from ppdet_lite.evaluate.trained_model import load_trained_model
@@ -31,11 +31,11 @@ def run_evaluation(
         ConfigError: the classes of the data are not those of the model.
         DataError: no images, an image that cannot be read, or an unusable `bbox.json`.
     """
-    folder = os.path.expanduser(output_eval or cfg.get("output_eval") or output_folder(cfg))
+    folder = os.path.expanduser(output_eval or cfg.settings.output_eval or cfg.output_folder)
     if json_eval:
         evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
         return evaluator.results_of_json(os.path.join(folder, RESULTS_FILE))
-    prepare_device(cfg.get("use_gpu", True), cfg.get("cpu_threads"))
+    prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
     init_ranks()
     model, weights = load_trained_model(cfg)
     evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)

@@ -14,9 +14,11 @@ after every optimizer step, t = 1, 2, ...:
 """
 
 import math
+from typing import Optional
 
 import numpy as np
 import paddle
+from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 
@@ -33,7 +35,7 @@ class ModelEMA:
         filter_no_grad: leave frozen parameters out; they are read out as the model has them.
     """
 
-    def __init__(self, model, decay=0.9998, kind="threshold", filter_no_grad=False):
+    def __init__(self, model: nn.Layer, decay: float, kind: str, filter_no_grad: bool = False):
         if kind not in KINDS:
             raise ConfigError(f"ema_decay_type: found '{kind}', allowed: {', '.join(KINDS)}")
         self.decay = decay
@@ -57,7 +59,7 @@ class ModelEMA:
         return self.decay
 
     @paddle.no_grad()
-    def update(self, model, master_weights=None) -> None:
+    def update(self, model: nn.Layer, master_weights: Optional[dict] = None) -> None:
         """Moves the shadow towards the model; call once after every optimizer step.
 
         Args:
@@ -78,7 +80,7 @@ class ModelEMA:
         return 1.0 / (1.0 - self.decay_at(self.step) ** self.step)
 
     @paddle.no_grad()
-    def averaged(self, model) -> dict:
+    def averaged(self, model: nn.Layer) -> dict[str, paddle.Tensor]:
         """Key -> float32 tensor of the read-out for the whole state dict (before the first update:
         the model's own weights).
         """

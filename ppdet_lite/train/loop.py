@@ -1,46 +1,30 @@
 """The training loop and nothing else.
 
-Logging, checkpoints, evaluation, averaging and checks are hooks (`engine/hooks`), called in a fixed
-order and without knowing one another; what they share is the `TrainState`.
+Logging, checkpoints, evaluation, averaging and checks are hooks, called in a fixed order and
+without knowing one another; what they share is the `TrainState`.
 """
 
 import contextlib
 import time
-from typing import NamedTuple
+from typing import Generator, Optional, Protocol, Sequence
 
 import numpy as np
 import paddle
 
 from ppdet_lite.device.ranks import true_anywhere
 from ppdet_lite.modeling.batch_tensors import POSITION_KEYS, as_tensors
-from ppdet_lite.train.preflight import seed_step
+from ppdet_lite.train.hooks.base import Hook, StepRecord
+from ppdet_lite.train.seed import seed_step
 from ppdet_lite.train.state import TrainState
 from ppdet_lite.utils.interrupt import Interrupts
 
 
-class StepRecord(NamedTuple):
-    """What hooks learn about one optimizer step.
+class BatchSource(Protocol):
+    """What a trainer asks of a reader."""
 
-    Attributes:
-        losses: one dict of float per micro batch: each loss term and the total under `loss`.
-        batches: the micro batches as the reader gave them (numpy), with `im_file`.
-        images: images of all micro batches in this process.
-        learning_rate: the rate of this step.
-        data_cost: seconds spent waiting for the reader.
-    """
-
-    losses: list
-    batches: list
-    images: int
-    learning_rate: float
-    data_cost: float
-
-    def mean_losses(self) -> dict:
-        """Loss terms averaged over the micro batches."""
-        return {
-            key: sum(entry[key] for entry in self.losses) / len(self.losses)
-            for key in self.losses[0]
-        }
+    def batches(self, epoch: int, start: int) -> Generator[dict, None, None]:
+        """The numpy batches of an epoch from number `start` on."""
+        ...
 
 
 class Trainer:
@@ -48,10 +32,10 @@ class Trainer:
 
     Args:
         state: what is trained; its position says where to start.
-        reader: `batches(epoch, start)` yields numpy batches, start counted in batches.
+        reader: gives the batches.
+        hooks: called in the given order.
         epochs: number of epochs.
         steps_per_epoch: optimizer steps per epoch; batches left over at the end are not used.
-        hooks: called in the given order.
         accumulate_steps: micro batches per optimizer step; their gradients are averaged.
         network: the layer that is called, when it is not `state.model` itself (several processes).
     """
@@ -59,18 +43,19 @@ class Trainer:
     def __init__(
         self,
         state: TrainState,
-        reader,
+        reader: BatchSource,
+        hooks: Sequence[Hook] = (),
+        *,
         epochs: int,
         steps_per_epoch: int,
-        hooks=(),
         accumulate_steps: int = 1,
-        network=None,
+        network: Optional[paddle.nn.Layer] = None,
     ):
         self.state = state
         self.reader = reader
+        self.hooks = tuple(hooks)
         self.epochs = epochs
         self.steps_per_epoch = steps_per_epoch
-        self.hooks = list(hooks)
         self.accumulate_steps = accumulate_steps
         self.network = state.model if network is None else network
 
@@ -115,7 +100,7 @@ class Trainer:
         state.epoch += 1
         state.step_in_epoch = 0
 
-    def _step(self, group: list, data_cost: float) -> StepRecord:
+    def _step(self, group: list[dict], data_cost: float) -> StepRecord:
         """Forward and backward of every micro batch, the hooks' check, then the update."""
         state = self.state
         seed_step(state.seed, state.ranks.rank, state.iteration)
@@ -137,19 +122,19 @@ class Trainer:
         position = np.array([[state.epoch], [state.iteration], [state.seed]], np.int64)
         inputs = as_tensors({**batch, **dict(zip(POSITION_KEYS, position))})
         # Gradients travel between the processes once per step, with the last micro batch.
-        waits = not is_last and hasattr(self.network, "no_sync")
+        waits = not is_last and isinstance(self.network, paddle.DataParallel)
         with self.network.no_sync() if waits else contextlib.nullcontext():
             with state.precision.autocast():
                 outputs = self.network(inputs)
             state.precision.backward(outputs["loss"] / self.accumulate_steps)
         return outputs
 
-    def _call(self, event: str, *arguments) -> None:
+    def _call(self, event: str, *arguments: StepRecord) -> None:
         for hook in self.hooks:
             getattr(hook, event)(self, *arguments)
 
 
-def _to_floats(outputs: list) -> list:
+def _to_floats(outputs: list[dict]) -> list[dict[str, float]]:
     """Loss terms of all micro batches as floats, fetched from the device in one transfer."""
     keys = list(outputs[0])
     flat = paddle.stack(

@@ -8,10 +8,11 @@ added, then momentum is applied.
 """
 
 import inspect
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import paddle
 from paddle import regularizer as paddle_regularizer
+from paddle.optimizer.lr import LRScheduler
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
@@ -25,14 +26,8 @@ _OPTIMIZERS = {
 }
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
 # Arguments of Paddle's optimizers that are set here and not in the `optimizer` mapping.
-_SET_HERE = (
-    "self",
-    "learning_rate",
-    "parameters",
-    "weight_decay",
-    "grad_clip",
-    "apply_decay_param_fun",
-)
+_SET_HERE = ["self", "learning_rate", "parameters", "weight_decay", "grad_clip"]
+_SET_HERE += ["apply_decay_param_fun"]
 
 
 @register
@@ -56,32 +51,34 @@ class OptimizerBuilder:
         optimizer: Optional[dict] = None,
     ):
         if clip_grad_by_norm is not None and clip_grad_by_value is not None:
-            raise ConfigError("give clip_grad_by_norm or clip_grad_by_value, not both")
+            raise ConfigError("give `clip_grad_by_norm` or `clip_grad_by_value`, not both")
         clips = {"clip_grad_by_norm": clip_grad_by_norm, "clip_grad_by_value": clip_grad_by_value}
         for key, value in clips.items():
             if value is not None and not value > 0:  # a negative norm would turn the gradients
-                raise ConfigError(f"{key}: found {value}, allowed: a number above 0, or null")
+                raise ConfigError(f"`{key}`: found {value}, allowed: a number above 0, or null")
         self.clip_grad_by_norm = clip_grad_by_norm
         self.clip_grad_by_value = clip_grad_by_value
-        self.regularizer = regularizer
-        settings = {"type": "Momentum", "momentum": 0.9} if optimizer is None else dict(optimizer)
-        self.kind = settings.pop("type", "Momentum")
-        if self.kind not in _OPTIMIZERS:
-            raise ConfigError(
-                f"optimizer.type: found '{self.kind}', allowed: {', '.join(_OPTIMIZERS)}"
-                + nearest_hint(str(self.kind), _OPTIMIZERS)
-            )
-        self.settings = settings
+        if regularizer is True or regularizer and regularizer.get("type") not in _REGULARIZERS:
+            found = regularizer if regularizer is True else regularizer.get("type")
+            raise ConfigError(f"regularizer.type: found {found!r}, allowed: L1, L2")
+        self.regularizer: dict[str, Any] = regularizer or {}
+        self.settings: dict[str, Any] = dict(optimizer or {"momentum": 0.9})
+        self.kind = str(self.settings.pop("type", "Momentum"))
         self._check_settings()
 
     @classmethod
-    def from_config(cls, section):
+    def from_config(cls, section) -> dict:
         """PaddleDetection's weight decay for a section that does not mention it."""
         if "regularizer" in section:
             return {}
         return {"regularizer": {"type": "L2", "factor": 0.0001}}
 
     def _check_settings(self) -> None:
+        if self.kind not in _OPTIMIZERS:
+            raise ConfigError(
+                f"optimizer.type: found '{self.kind}', allowed: {', '.join(_OPTIMIZERS)}"
+                + nearest_hint(self.kind, _OPTIMIZERS)
+            )
         known = inspect.signature(_OPTIMIZERS[self.kind].__init__).parameters
         allowed = [name for name in known if name not in _SET_HERE]
         problems = [
@@ -90,36 +87,27 @@ class OptimizerBuilder:
             for key in self.settings
             if key not in allowed
         ]
-        if self.regularizer and self.regularizer.get("type") not in _REGULARIZERS:
-            problems.append(
-                f"regularizer.type: found {self.regularizer.get('type')!r}, allowed: L1, L2"
-            )
         if problems:
             raise ConfigError(problems)
 
-    def __call__(self, learning_rate, parameters):
-        """Makes the optimizer.
-
-        Args:
-            learning_rate: a float or a Paddle scheduler.
-            parameters: list of parameters; frozen ones (stop_gradient) are left out.
-        """
+    def __call__(
+        self, learning_rate: Union[float, LRScheduler], parameters: list
+    ) -> paddle.optimizer.Optimizer:
+        """Makes the optimizer of `parameters`; frozen ones (stop_gradient) are left out."""
         clip = None
         if self.clip_grad_by_norm is not None:
             clip = paddle.nn.ClipGradByGlobalNorm(float(self.clip_grad_by_norm))
         elif self.clip_grad_by_value is not None:
             clip = paddle.nn.ClipGradByValue(float(self.clip_grad_by_value))
         parameters = [p for p in parameters if not p.stop_gradient]
-        factor = float(self.regularizer.get("factor", 0.0)) if self.regularizer else 0.0
+        factor = float(self.regularizer.get("factor", 0.0))
+        decay: dict[str, Any] = {}
         if self.kind == "AdamW":  # decoupled: a bare coefficient, parameters opt out by name
             undecayed = {p.name for p in parameters if _opts_out(p)}
-            decay = {
-                "weight_decay": factor,
-                "apply_decay_param_fun": lambda name: name not in undecayed,
-            }
-        else:
-            kind = _REGULARIZERS[self.regularizer["type"]] if self.regularizer else None
-            decay = {"weight_decay": kind(factor) if kind else None}
+            decay["weight_decay"] = factor
+            decay["apply_decay_param_fun"] = lambda name: name not in undecayed
+        elif self.regularizer:
+            decay["weight_decay"] = _REGULARIZERS[self.regularizer["type"]](factor)
         return _OPTIMIZERS[self.kind](
             learning_rate=learning_rate,
             parameters=parameters,
@@ -130,7 +118,7 @@ class OptimizerBuilder:
 
 
 def _opts_out(parameter) -> bool:
-    """Whether the parameter's own regularizer is a decay of zero."""
+    """True if the parameter's own regularizer is a decay of zero."""
     own = getattr(parameter, "regularizer", None)
     return own is not None and getattr(own, "_coeff", None) == 0.0
 

@@ -11,17 +11,33 @@ milestone lies inside the warm-up; the two agree everywhere else.
 
 import bisect
 import math
+from dataclasses import dataclass
 from typing import Optional, Union
 
 from paddle.optimizer.lr import LRScheduler
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import create_list, register, serializable
+from ppdet_lite.core.workspace import create_list, register
+
+
+class Decay:
+    """How the base rate falls in the course of a training."""
+
+    use_warmup: bool = True
+
+    def factor(
+        self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
+    ) -> float:
+        """Multiplier of `base_lr` at this iteration, the ramp of a warm-up not included."""
+        raise NotImplementedError
+
+    def mismatch(self, epochs: int) -> str:
+        """What does not fit a training of so many epochs; an empty string if all does."""
+        return ""
 
 
 @register
-@serializable
-class PiecewiseDecay:
+class PiecewiseDecay(Decay):
     """Multiply the rate by `gamma` at every milestone.
 
     Args:
@@ -47,8 +63,9 @@ class PiecewiseDecay:
         if self.milestones != sorted(self.milestones):
             raise ConfigError(f"PiecewiseDecay.milestones must ascend, found {self.milestones}")
         count = len(self.milestones)
-        self.gammas = list(gamma) if isinstance(gamma, (list, tuple)) else None
-        if self.gammas is None:
+        if isinstance(gamma, (list, tuple)):
+            self.gammas = list(gamma)
+        else:
             self.gammas = [float(gamma) ** (i + 1) for i in range(count)]
         if len(self.gammas) != count:
             raise ConfigError(
@@ -62,22 +79,24 @@ class PiecewiseDecay:
         self.values = values
         self.use_warmup = use_warmup
 
-    def factor(self, iteration, base_lr, warmup_steps, steps_per_epoch, epochs) -> float:
-        """Multiplier of `base_lr` at this iteration, the ramp not included."""
+    def factor(
+        self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
+    ) -> float:
+        """As `Decay.factor`."""
         passed = bisect.bisect_right([m * steps_per_epoch for m in self.milestones], iteration)
         if self.values is not None:
             return self.values[passed] / base_lr
         return self.gammas[passed - 1] if passed else 1.0
 
     def mismatch(self, epochs: int) -> str:
-        """What of it a training of so many epochs does not reach; empty if it reaches all."""
+        """Milestones that this training never reaches."""
         late = [milestone for milestone in self.milestones if milestone >= epochs]
         return f"milestones {late} are never reached" if late else ""
 
 
 @register
-@serializable
-class CosineDecay:
+@dataclass
+class CosineDecay(Decay):
     """Half a cosine from the base rate to `min_lr_ratio` of it, starting where the warm-up ends.
 
     Args:
@@ -87,20 +106,15 @@ class CosineDecay:
         last_plateau_epochs: so many epochs at the end stay at the final rate.
     """
 
-    def __init__(
-        self,
-        max_epochs: Optional[int] = None,
-        use_warmup: bool = True,
-        min_lr_ratio: float = 0.0,
-        last_plateau_epochs: int = 0,
-    ):
-        self.max_epochs = max_epochs
-        self.use_warmup = use_warmup
-        self.min_lr_ratio = min_lr_ratio
-        self.last_plateau_epochs = last_plateau_epochs
+    max_epochs: Optional[int] = None
+    use_warmup: bool = True
+    min_lr_ratio: float = 0.0
+    last_plateau_epochs: int = 0
 
-    def factor(self, iteration, base_lr, warmup_steps, steps_per_epoch, epochs) -> float:
-        """Multiplier of `base_lr` at this iteration, the ramp not included."""
+    def factor(
+        self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
+    ) -> float:
+        """As `Decay.factor`."""
         total = (self.max_epochs or epochs) - self.last_plateau_epochs
         length = total * steps_per_epoch - warmup_steps
         if length <= 0 or iteration <= warmup_steps:
@@ -110,7 +124,7 @@ class CosineDecay:
         return low + (1.0 - low) * 0.5 * (math.cos(math.pi * progress) + 1.0)
 
     def mismatch(self, epochs: int) -> str:
-        """How its end differs from that of a training of so many epochs; empty if it does not."""
+        """An end that is not that of the training."""
         end = self.max_epochs or epochs
         if end == epochs:
             return ""
@@ -120,9 +134,11 @@ class CosineDecay:
 
 
 class Warmup:
-    """A ramp from `start_factor` to 1 whose length is given in steps or in epochs."""
+    """A ramp to the full rate whose length is given in steps or in epochs."""
 
-    is_warmup = True
+    steps: int
+    epochs: Optional[Union[int, float]]
+    epochs_first: bool = True
 
     def length(self, steps_per_epoch: int) -> int:
         """Number of iterations before the full rate is reached."""
@@ -130,9 +146,13 @@ class Warmup:
             return max(1, int(self.epochs * steps_per_epoch))
         return max(1, self.steps)
 
+    def ramp(self, iteration: int, length: int) -> float:
+        """Multiplier of the rate while iteration < length."""
+        raise NotImplementedError
+
 
 @register
-@serializable
+@dataclass
 class LinearWarmup(Warmup):
     """Straight line from `start_factor` x rate at iteration 0 to the full rate at `steps`.
 
@@ -140,29 +160,22 @@ class LinearWarmup(Warmup):
         steps: length in iterations, used when `epochs` is None or `epochs_first` is false.
         start_factor: share of the rate at iteration 0.
         epochs: length in epochs.
-        epochs_first: whether `epochs` wins over `steps`.
+        epochs_first: `epochs` wins over `steps`.
     """
 
-    def __init__(
-        self,
-        steps: int = 500,
-        start_factor: float = 1.0 / 3,
-        epochs: Optional[Union[int, float]] = None,
-        epochs_first: bool = True,
-    ):
-        self.steps = steps
-        self.start_factor = start_factor
-        self.epochs = epochs
-        self.epochs_first = epochs_first
+    steps: int = 500
+    start_factor: float = 1.0 / 3
+    epochs: Optional[Union[int, float]] = None
+    epochs_first: bool = True
 
     def ramp(self, iteration: int, length: int) -> float:
-        """Multiplier of the rate while iteration < length."""
+        """As `Warmup.ramp`."""
         alpha = iteration / length
         return self.start_factor * (1.0 - alpha) + alpha
 
 
 @register
-@serializable
+@dataclass
 class ExpWarmup(Warmup):
     """(iteration / length) ** power; YOLOX uses the square.
 
@@ -172,20 +185,12 @@ class ExpWarmup(Warmup):
         power: the exponent.
     """
 
-    epochs_first = True
-
-    def __init__(
-        self,
-        steps: int = 1000,
-        epochs: Optional[Union[int, float]] = None,
-        power: Union[int, float] = 2,
-    ):
-        self.steps = steps
-        self.epochs = epochs
-        self.power = power
+    steps: int = 1000
+    epochs: Optional[Union[int, float]] = None
+    power: Union[int, float] = 2
 
     def ramp(self, iteration: int, length: int) -> float:
-        """Multiplier of the rate while iteration < length."""
+        """As `Warmup.ramp`."""
         return (iteration / length) ** self.power
 
 
@@ -205,41 +210,41 @@ class LearningRate:
     def __init__(
         self,
         base_lr: float = 0.01,
-        schedulers: Optional[list[Union[PiecewiseDecay, CosineDecay, Warmup]]] = None,
+        schedulers: Optional[list[Union[Decay, Warmup]]] = None,
         reference_batch_size: Optional[int] = None,
         scale_with_batch: bool = True,
     ):
         if not 0 < base_lr < math.inf:
-            raise ConfigError(f"base_lr: found {base_lr}, allowed: a number above 0")
+            raise ConfigError(f"`base_lr`: found {base_lr}, allowed: a number above 0")
         if reference_batch_size is not None and reference_batch_size < 1:
             raise ConfigError(
-                f"reference_batch_size: found {reference_batch_size}, allowed: 1 or more, or null"
+                f"`reference_batch_size`: found {reference_batch_size}, allowed: 1 or more, or null"
             )
         self.base_lr = base_lr
         self.reference_batch_size = reference_batch_size
         self.scale_with_batch = scale_with_batch
-        self.decay = self.warmup = None
-        for scheduler in schedulers or []:
-            role = "warmup" if getattr(scheduler, "is_warmup", False) else "decay"
-            if getattr(self, role) is not None:
-                raise ConfigError(
-                    f"LearningRate.schedulers holds two of the kind {role}: "
-                    f"{type(getattr(self, role)).__name__} and {type(scheduler).__name__}"
-                )
-            setattr(self, role, scheduler)
-        if self.decay is not None and not self.decay.use_warmup:
-            self.warmup = None
+        warmups = [entry for entry in schedulers or [] if isinstance(entry, Warmup)]
+        # A user's own decay need not derive from `Decay`.
+        decays = [entry for entry in schedulers or [] if not isinstance(entry, Warmup)]
+        for role, entries in (("warmup", warmups), ("decay", decays)):
+            if len(entries) > 1:
+                names = " and ".join(type(entry).__name__ for entry in entries)
+                raise ConfigError(f"LearningRate.schedulers holds two of the kind {role}: {names}")
+        self.decay = decays[0] if decays else None
+        wanted = warmups and (self.decay is None or self.decay.use_warmup)
+        self.warmup = warmups[0] if wanted else None
 
     @classmethod
-    def from_config(cls, section):
+    def from_config(cls, section) -> dict:
         """Creates the `!PiecewiseDecay {...}` (or `name: PiecewiseDecay`) nodes of the list."""
         path = (cls.__name__, "schedulers")
         return {"schedulers": create_list(section.get("schedulers"), section.config, path)}
 
-    def scaled_lr(self, world_size: int, batch_size: int, accumulate_steps: int = 1):
-        """Base rate for the real total batch by the linear rule (Goyal et al., arXiv:1706.02677).
-
-        Returns (rate, one line that shows the arithmetic).
+    def scaled_lr(
+        self, world_size: int, batch_size: int, accumulate_steps: int = 1
+    ) -> tuple[float, str]:
+        """Base rate for the real total batch by the linear rule (Goyal et al., arXiv:1706.02677),
+        and one line that shows the arithmetic.
         """
         total = world_size * batch_size * accumulate_steps
         parts = f"{world_size} process(es) x {batch_size} images x {accumulate_steps} accumulation"
@@ -267,7 +272,7 @@ class LearningRate:
         return self.warmup.length(steps_per_epoch) if self.warmup is not None else 0
 
     def remarks(self, steps_per_epoch: int, epochs: int) -> list[str]:
-        """What does not fit the length of the training: `epoch` alone moves nothing of it."""
+        """Lines about what does not fit the length of the training, which moves none of it."""
         lines = []
         total, warmup = epochs * steps_per_epoch, self.warmup_steps(steps_per_epoch)
         if warmup > total / 2:
@@ -277,16 +282,17 @@ class LearningRate:
                 f"rate {reached}. Shorten it in LearningRate.schedulers (steps, or epochs: 5), or "
                 "train for more epochs."
             )
-        # A user's own decay need not know where it ends.
-        mismatch = self.decay.mismatch(epochs) if hasattr(self.decay, "mismatch") else ""
+        mismatch = self.decay.mismatch(epochs) if isinstance(self.decay, Decay) else ""
         if mismatch:
             lines.append(
                 f"LearningRate.schedulers: {type(self.decay).__name__} is meant for another length "
-                f"of training: epoch is {epochs}, so {mismatch}. -o epoch=... does not move it."
+                f"of training: epoch is {epochs}, so {mismatch}. The key epoch does not move it."
             )
         return lines
 
-    def at(self, iteration: int, steps_per_epoch: int, epochs: int, base_lr=None) -> float:
+    def at(
+        self, iteration: int, steps_per_epoch: int, epochs: int, base_lr: Optional[float] = None
+    ) -> float:
         """The rate of one iteration."""
         rate = self.base_lr if base_lr is None else base_lr
         warmup_steps = self.warmup_steps(steps_per_epoch)
@@ -295,11 +301,13 @@ class LearningRate:
             rate *= self.decay.factor(
                 iteration, self.base_lr, warmup_steps, steps_per_epoch, epochs
             )
-        if iteration < warmup_steps:
+        if self.warmup is not None and iteration < warmup_steps:
             rate *= self.warmup.ramp(iteration, warmup_steps)
         return rate
 
-    def __call__(self, steps_per_epoch: int, epochs: int, base_lr: Optional[float] = None):
+    def __call__(
+        self, steps_per_epoch: int, epochs: int, base_lr: Optional[float] = None
+    ) -> "IterationSchedule":
         """A Paddle scheduler that is stepped once after every optimizer step."""
         rate = self.base_lr if base_lr is None else base_lr
         return IterationSchedule(self, steps_per_epoch, epochs, rate)

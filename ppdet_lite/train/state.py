@@ -1,17 +1,20 @@
 """All that a run is: the object that trainer and hooks share and that a checkpoint stores."""
 
 import contextlib
-from typing import Optional
+from typing import Iterator, Mapping, Optional
 
 import numpy as np
 import paddle
-from paddle import distributed
+from paddle import distributed, nn
+from paddle.optimizer.lr import LRScheduler
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.device.ranks import SINGLE_PROCESS, Ranks
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.optimizer import optimizer_state, restore_optimizer_state
+
+_PROGRESS = ("epoch", "step_in_epoch", "iteration", "best", "last_evaluation", "seed")
 
 
 class TrainState:
@@ -21,29 +24,31 @@ class TrainState:
         model: the bare model (not wrapped for several processes).
         optimizer: its optimizer.
         scheduler: learning rate, stepped once per optimizer step.
-        seed: seed of the run.
+        seed: of the run.
         ema: average of the weights, None without one.
         precision: mixed precision, float32 by default.
         ranks: this process among those that train together.
+        batch_setting: what the order of the samples depends on (`steps_per_epoch` among it),
+            compared on resume.
 
     Attributes:
         epoch, step_in_epoch: position; step_in_epoch counts the finished steps of `epoch`.
         iteration: optimizer steps done since the start.
         best: `{"name", "value", "epoch", "iteration"}` of the best evaluation so far, or None.
         last_evaluation: `{"epoch", "metrics"}` of the latest one, or None.
-        batch_setting: what the order of the samples depends on (`steps_per_epoch` among it),
-            compared on resume.
     """
 
     def __init__(
         self,
-        model,
-        optimizer,
-        scheduler,
-        seed: int = 0,
+        model: nn.Layer,
+        optimizer: paddle.optimizer.Optimizer,
+        scheduler: LRScheduler,
+        *,
+        seed: int,
         ema: Optional[ModelEMA] = None,
         precision: Optional[Precision] = None,
         ranks: Ranks = SINGLE_PROCESS,
+        batch_setting: Mapping[str, int],
     ):
         self.model = model
         self.optimizer = optimizer
@@ -52,12 +57,12 @@ class TrainState:
         self.ema = ema
         self.precision = precision or Precision()
         self.ranks = ranks
+        self.batch_setting = dict(batch_setting)
         self.epoch = 0
         self.step_in_epoch = 0
         self.iteration = 0
-        self.best = None
-        self.last_evaluation = None
-        self.batch_setting = {}
+        self.best: Optional[dict] = None
+        self.last_evaluation: Optional[dict] = None
 
     def update_ema(self) -> None:
         """Moves the average after an optimizer step."""
@@ -65,7 +70,7 @@ class TrainState:
             self.ema.update(self.model, self._master_weights())
 
     def _master_weights(self) -> dict:
-        if not (self.precision.enabled and self.precision.level == "O2"):
+        if not self.precision.half_weights:
             return {}
         masters = self.optimizer.state_dict().get("master_weights") or {}
         return {
@@ -75,11 +80,7 @@ class TrainState:
         }
 
     def weights_for_use(self) -> dict:
-        """The weights that evaluation and `.pdparams` use: averaged when EMA is on.
-
-        Returns:
-            key -> float32 tensor.
-        """
+        """Key -> float32 tensor that evaluation and `.pdparams` use: averaged when EMA is on."""
         if self.ema is not None:
             return self.ema.averaged(self.model)
         masters = self._master_weights()
@@ -89,7 +90,7 @@ class TrainState:
         }
 
     @contextlib.contextmanager
-    def evaluation_weights(self):
+    def evaluation_weights(self) -> Iterator[nn.Layer]:
         """Context in which the model holds the weights for use, the same ones in all processes, and
         can be called as `Precision.evaluation` says.
 
@@ -124,17 +125,12 @@ class TrainState:
             "ema": self.ema.state_dict() if self.ema is not None else None,
             "scaler": self.precision.state_dict(),
             "progress": {
-                "epoch": self.epoch,
-                "step_in_epoch": self.step_in_epoch,
-                "iteration": self.iteration,
-                "best": self.best,
-                "last_evaluation": self.last_evaluation,
-                "seed": self.seed,
+                **{name: getattr(self, name) for name in _PROGRESS},
                 "batch_setting": self.batch_setting,
             },
         }
 
-    def set_state_dict(self, state: dict, source: str = "checkpoint") -> list:
+    def set_state_dict(self, state: dict, source: str = "checkpoint") -> list[str]:
         """Takes up a run where `state_dict` left it.
 
         Returns:
@@ -143,20 +139,14 @@ class TrainState:
         Raises:
             CheckpointError: it belongs to another model or optimizer.
         """
-        own = self.model.state_dict()
-        if set(own) != set(state["model"]):
-            odd = sorted(set(own) ^ set(state["model"]))
+        own = {key: list(value.shape) for key, value in self.model.state_dict().items()}
+        saved = {key: list(value.shape) for key, value in state["model"].items()}
+        odd = sorted(key for key in {*own, *saved} if own.get(key) != saved.get(key))
+        if odd:
             raise CheckpointError(
-                f"{source} belongs to another model: {len(odd)} keys differ, for instance "
-                f"{', '.join(odd[:3])}. Resume with the config it was trained with."
+                f"{source} belongs to another model: {len(odd)} tensors differ in name or shape, "
+                f"for instance {', '.join(odd[:3])}. Resume with the config it was trained with."
             )
-        wrong = [k for k, v in own.items() if list(v.shape) != list(state["model"][k].shape)]
-        if wrong:
-            raise CheckpointError(
-                f"{source} belongs to another model: {len(wrong)} tensors have another shape, for "
-                f"instance {wrong[0]}. Resume with the config it was trained with."
-            )
-        remarks = []
         self._set_model(state["model"])
         try:
             if state["optimizer"]:  # empty when not one step was made
@@ -168,6 +158,7 @@ class TrainState:
                 f"{source} does not fit the optimizer or EMA settings: {error.args[0]}. Resume "
                 f"with the config it was trained with."
             ) from None
+        remarks = []
         if (self.ema is None) != (state["ema"] is None):
             remarks.append(
                 "use_ema differs from the checkpoint: the average "
@@ -175,19 +166,14 @@ class TrainState:
             )
         self.precision.set_state_dict(state["scaler"])
         progress = state["progress"]
-        self.epoch = progress["epoch"]
-        self.step_in_epoch = progress["step_in_epoch"]
-        self.iteration = progress["iteration"]
-        self.best = progress["best"]
-        self.last_evaluation = progress["last_evaluation"]
-        self.seed = progress["seed"]
+        for name in _PROGRESS:
+            setattr(self, name, progress[name])
         # The rate is a function of the iteration, so the count is all there is to set.
         self.scheduler.last_epoch = self.iteration - 1
         self.scheduler.step()
-        remarks += self._compare_batches(progress["batch_setting"])
-        return remarks
+        return remarks + self._compare_batches(progress["batch_setting"])
 
-    def _compare_batches(self, before: dict) -> list:
+    def _compare_batches(self, before: dict) -> list[str]:
         """Remarks on changed batches; a position inside an epoch only holds for the same ones."""
         changed = {k: v for k, v in self.batch_setting.items() if before.get(k, v) != v}
         if not changed:

@@ -33,3 +33,9 @@ def test_defaults_of_classes_stand_in_the_settings_as_well():
         for key in set(keys) & set(getattr(cls, "__shared__", ())):
             own = parameters_of(cls)[key].default
             assert own is None or own == SETTINGS[key].default, (cls, key)
+
+
+def test_the_home_folder_may_be_abbreviated(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Config({"save_dir": "~/runs"}).output_folder == str(tmp_path / "runs" / "config")
+    assert Config().output_folder == "output/config"

@@ -4,11 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.evaluate.checks import (
     check_files,
-    output_folder,
 )
 
 
@@ -39,9 +37,3 @@ def test_images_that_are_not_there(capsys):
     photos.missing_files = lambda limit: []
     check_files(photos)
     check_files(SimpleNamespace())
-
-
-def test_the_home_folder_may_be_abbreviated(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert output_folder(Config({"save_dir": "~/runs"})) == str(tmp_path / "runs" / "config")
-    assert output_folder(Config({})) == "output/config"

@@ -12,22 +12,19 @@ import pytest
 _SCRIPT = '''
 import os, pickle, signal, sys
 import numpy as np, paddle
-sys.path.insert(0, sys.argv[3])
-from importlib import util
-spec = util.spec_from_file_location("toys", sys.argv[1])
-toys = util.module_from_spec(spec)
-spec.loader.exec_module(toys)
+sys.path.insert(0, sys.argv[1])
+from tests import toys
 from ppdet_lite.train.hooks.base import Hook
-from ppdet_lite.train.hooks.saving import CheckpointHook
+from ppdet_lite.train.hooks.saving import CheckpointHook, CheckpointWriter
 from ppdet_lite.train.hooks.weight_average import EMAHook
-from ppdet_lite.train.hooks.finite_check import GuardHook
+from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.device.ranks import init_ranks
-from ppdet_lite.train.preflight import set_seed
+from ppdet_lite.train.seed import set_seed
 
 paddle.set_device("cpu")
 ranks = init_ranks()
 assert ranks.world_size == 2
-drawn = set_seed({"seed": None}, ranks)
+drawn = set_seed(None, ranks)
 folder, rank = sys.argv[2], ranks.rank
 
 
@@ -43,8 +40,8 @@ class Share(toys.ToyReader):
 
 
 class InterruptRank1(Hook):
-    def after_step(self, trainer, record):
-        if rank == 1 and trainer.state.iteration == 4:
+    def after_step(self, run, record):
+        if rank == 1 and run.state.iteration == 4:
             os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -58,7 +55,7 @@ results = {"seed": drawn}
 for name, accumulate in (("plain", 1), ("accumulated", 2)):
     reader = Share(count=8)
     trainer = without_batch_effects(
-        toys.make_trainer([GuardHook(), EMAHook()], 2, 5, accumulate, reader, ranks=ranks)
+        toys.make_trainer([FiniteCheckHook(), EMAHook()], 2, 5, accumulate, reader, ranks=ranks)
     )
     trainer.network = paddle.DataParallel(trainer.state.model)
     trainer.run()
@@ -71,9 +68,8 @@ with trainer.state.evaluation_weights() as model:
     results["evaluated"] = model.norm._mean.numpy()
 results["restored"] = trainer.state.model.norm._mean.numpy()
 
-trainer = toys.make_trainer(
-    [CheckpointHook(folder, 1), InterruptRank1()], 9, reader=Share(count=6), ranks=ranks
-)
+saving = CheckpointHook(CheckpointWriter(folder, {}), 1)
+trainer = toys.make_trainer([saving, InterruptRank1()], 9, reader=Share(count=6), ranks=ranks)
 trainer.network = paddle.DataParallel(trainer.state.model)
 try:
     trainer.run()
@@ -90,8 +86,7 @@ def test_two_processes(toys, repo, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-    command += ["--log_dir", tmp_path / "logs", script]
-    command += [repo / "tests" / "toys.py", tmp_path, repo]
+    command += ["--log_dir", tmp_path / "logs", script, repo, tmp_path]
     try:
         result = subprocess.run(
             [str(part) for part in command],

@@ -9,12 +9,12 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError, TrainingError
 from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.train.hooks.evaluation import EvalHook
-from ppdet_lite.train.hooks.finite_check import GuardHook
+from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.progress_log import LogHook
-from ppdet_lite.train.hooks.visualdl import VisualDLHook, image_batch
+from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.train.hooks.weight_average import EMAHook
-from ppdet_lite.train.run import _vdl_hook
 from ppdet_lite.utils.logger import get_logger
 
 LINE = re.compile(
@@ -40,8 +40,12 @@ def lines():
     get_logger().removeHandler(handler)
 
 
+def log(log_iter, workers=0, cached=False):
+    return LogHook(log_iter, workers, cached)
+
+
 def test_lines_in_paddledetections_shape(toys, lines):
-    toys.trainer([LogHook(4)], epochs=2, reader=toys.reader(10)).run()
+    toys.trainer([log(4)], epochs=2, reader=toys.reader(10)).run()
     found = [LINE.fullmatch(line).groups() for line in lines]
     positions = [(int(epoch), int(step), int(total)) for epoch, step, total, *_ in found]
     first = [(0, step, 10) for step in (1, 4, 8, 10)]
@@ -51,7 +55,7 @@ def test_lines_in_paddledetections_shape(toys, lines):
 
 def test_losses_are_medians_of_the_window(toys, lines):
     reader = toys.reader(5)
-    trainer = toys.trainer([LogHook(5)], epochs=1, reader=reader)
+    trainer = toys.trainer([log(5)], epochs=1, reader=reader)
     values = []
     step = trainer._step
 
@@ -66,13 +70,13 @@ def test_losses_are_medians_of_the_window(toys, lines):
 
 
 def test_slow_data_is_said_once_with_what_to_change(toys, lines):
-    reader = toys.reader(60)
+    reader = toys.reader(40)
     reader.on_batch = lambda epoch, index: time.sleep(0.02)
-    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    toys.trainer([log(10)], epochs=1, reader=reader).run()
     warnings = [line for line in lines if "Waiting for data" in line]
     assert len(warnings) == 1
     pattern = (
-        r"Waiting for data takes \d\d% of the time; raise -o worker_num \(now 0, this machine has "
+        r"Waiting for data takes \d\d% of the time; raise worker_num \(now 0, this machine has "
         r"\d+ cores\); keep the images in memory or on a fast disk with TrainReader.cache; where "
         r"steps are very short a larger TrainReader.batch_size helps; tools/benchmark_reader.py "
         r"shows where the time goes \(docs/reader.md\)\."
@@ -82,9 +86,8 @@ def test_slow_data_is_said_once_with_what_to_change(toys, lines):
 
 def test_advice_leaves_out_what_is_done_already(toys, lines):
     reader = toys.reader(30)
-    reader.worker_num, reader.cache = 10**6, object()
     reader.on_batch = lambda epoch, index: time.sleep(0.02)
-    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    toys.trainer([log(10, 10**6, cached=True)], epochs=1, reader=reader).run()
     (warning,) = [line for line in lines if "Waiting for data" in line]
     assert "; worker_num is 1000000 on " in warning and " cores already; where" in warning
 
@@ -92,17 +95,16 @@ def test_advice_leaves_out_what_is_done_already(toys, lines):
 @pytest.mark.parametrize(
     "workers, advice",
     [
-        (3, "raise -o worker_num (now 3, this machine has 16 cores for 4 processes); "),
+        (3, "raise worker_num (now 3, this machine has 16 cores for 4 processes); "),
         (4, "worker_num is 4 on 16 cores for 4 processes already; "),
     ],
 )
 def test_processes_share_the_cores(toys, lines, monkeypatch, workers, advice):
     monkeypatch.setattr("ppdet_lite.train.hooks.progress_log.core_count", lambda: 16)
     reader = toys.reader(30)
-    reader.worker_num = workers
     reader.on_batch = lambda epoch, index: time.sleep(0.02)
     monkeypatch.setenv("PADDLE_LOCAL_SIZE", "4")
-    toys.trainer([LogHook(10)], epochs=1, reader=reader).run()
+    toys.trainer([log(10, workers)], epochs=1, reader=reader).run()
     (warning,) = [line for line in lines if "Waiting for data" in line]
     assert advice in warning
 
@@ -110,12 +112,12 @@ def test_processes_share_the_cores(toys, lines, monkeypatch, workers, advice):
 def test_slow_data_is_noticed_in_short_epochs_too(toys, lines):
     reader = toys.reader(6)
     reader.on_batch = lambda epoch, index: time.sleep(0.02)
-    toys.trainer([LogHook(10)], epochs=6, reader=reader).run()
+    toys.trainer([log(10)], epochs=6, reader=reader).run()
     assert len([line for line in lines if "Waiting for data" in line]) == 1
 
 
 def test_a_slow_start_of_the_epoch_is_no_reason_to_warn(toys, lines):
-    trainer = toys.trainer([LogHook(10)], epochs=1, reader=toys.reader(40))
+    trainer = toys.trainer([log(10)], epochs=1, reader=toys.reader(40))
     step, costs = trainer._step, iter([0.5] + [0.0005] * 39)
 
     def with_known_costs(group, data_cost):
@@ -145,11 +147,11 @@ def test_a_falling_loss_scale_is_an_error_single_overflows_are_not(toys):
         def state_dict(self):
             return {"scale": np.float32([self.scale_value])}
 
-    trainer = toys.trainer([GuardHook()], epochs=1)
+    trainer = toys.trainer([FiniteCheckHook()], epochs=1)
     trainer.state.precision.scaler = Scaler()
     with pytest.raises(TrainingError, match="overflow float16 in step after step"):
         trainer.run()
-    trainer = toys.trainer([GuardHook()], epochs=1)
+    trainer = toys.trainer([FiniteCheckHook()], epochs=1)
     trainer.state.precision.scaler = Scaler()
     trainer.state.precision.scaler.scale_value = 512.0
     trainer.state.model.head.weight.register_hook(lambda grad: grad * float("inf"))
@@ -166,9 +168,8 @@ def test_visualdl_gets_scalars_images_and_metrics(toys, tmp_path):
         def run(self, model):
             return {"bbox/AP": 0.25}
 
-    trainer = toys.trainer([EMAHook(), EvalHook(Evaluator(), 1)], epochs=1)
-    trainer.hooks.append(VisualDLHook(str(tmp_path), log_iter=3))
-    trainer.run()
+    curves = VisualDLHook(str(tmp_path), 3, BatchFormat())
+    toys.trainer([EMAHook(), EvalHook(Evaluator(), 1), curves], epochs=1).run()
     (log,) = tmp_path.iterdir()
     reader = visualdl.LogReader(file_path=str(log))
     losses = reader.get_data("scalar", "train/loss")
@@ -180,25 +181,24 @@ def test_visualdl_gets_scalars_images_and_metrics(toys, tmp_path):
 def test_visualdl_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "visualdl", None)
     with pytest.raises(ConfigError, match="pip install visualdl"):
-        VisualDLHook(str(tmp_path))
+        VisualDLHook(str(tmp_path), 20, BatchFormat())
 
 
 def test_visualdl_in_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="--vdl_log_dir .*file: File exists"):
-        VisualDLHook(str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="`vdl_log_dir` .*file: File exists"):
+        VisualDLHook(str(tmp_path / "file"), 20, BatchFormat())
 
 
 @pytest.mark.parametrize(
     "config, as_ppyolo",
     [("ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml", True), ("yolox/yolox_s_300e_coco.yml", False)],
 )
-def test_the_form_of_the_boxes_follows_the_readers_list(repo, tmp_path, config, as_ppyolo):
-    pytest.importorskip("visualdl")
-    cfg = load_config(repo / "configs" / config)
-    hook = _vdl_hook(cfg, create("TrainReader", cfg), None, str(tmp_path))
-    hook.close(None)
-    assert hook.box_form == {"centers": as_ppyolo, "fractions": as_ppyolo}
+def test_the_form_of_the_boxes_follows_the_readers_list(repo, config, as_ppyolo):
+    reader = create("TrainReader", load_config(repo / "configs" / config))
+    found = BatchFormat.after([*reader.sample_transforms, *reader.batch_transforms])
+    assert (found.centers, found.fractions) == (as_ppyolo, as_ppyolo)
+    np.testing.assert_array_equal(found.normalizer.pixel_map()[1] < 0, [as_ppyolo] * 3)
 
 
 def test_images_show_the_photo_and_its_boxes():
@@ -210,18 +210,19 @@ def test_images_show_the_photo_and_its_boxes():
         "gt_bbox": np.zeros((2, 3, 4), np.float32),
     }
     batch["gt_bbox"][1, 0] = [0.5, 0.5, 0.4, 0.5]
-    plain, boxed = image_batch(batch, settings, 4)
+    as_read = BatchFormat(Normalizer(**settings))
+    plain, boxed = as_read.draw(batch, 4)
     np.testing.assert_array_equal(plain, photo)
     changed = (boxed != photo).any(2)
     assert changed[2, 3] and changed[6, 7] and not changed[0].any() and not changed[:, 0].any()
     assert not changed[4, 5]
-    assert len(image_batch(batch, {"norm_type": "none", "is_scale": True}, 1)) == 1
+    assert len(BatchFormat(Normalizer(norm_type="none")).draw(batch, 1)) == 1
     pixels = photo[None].repeat(2, 0)  # what a run on a GPU reads
-    raw_plain, raw_boxed = image_batch({**batch, "image": pixels}, settings, 4)
+    raw_plain, raw_boxed = as_read.draw({**batch, "image": pixels}, 4)
     np.testing.assert_array_equal([raw_plain, raw_boxed], [plain, boxed])
     corners = [np.zeros((0, 4), np.float32), np.array([[3, 2, 7, 6]], np.float32)]  # as in YOLOX
-    ragged = {"image": pixels, "gt_bbox": corners}
-    in_pixels = image_batch(ragged, {}, 4, centers=False, fractions=False)
-    np.testing.assert_array_equal(in_pixels, [plain, boxed])
-    np.testing.assert_array_equal(image_batch({"image": pixels}, {}, 1), [photo])
+    in_pixels = BatchFormat(centers=False, fractions=False)
+    drawn = in_pixels.draw({"image": pixels, "gt_bbox": corners}, 4)
+    np.testing.assert_array_equal(drawn, [plain, boxed])
+    np.testing.assert_array_equal(BatchFormat().draw({"image": pixels}, 1), [photo])
     np.testing.assert_array_equal(pixels[1], photo)

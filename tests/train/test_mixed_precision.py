@@ -5,6 +5,8 @@ import contextlib
 import paddle
 import pytest
 
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.train.mixed_precision import Precision
 
 SETTINGS = {
@@ -38,6 +40,10 @@ def asked(monkeypatch):
     return calls
 
 
+def on_gpu(level, **settings):
+    return Precision(RuntimeSettings(**SETTINGS, amp_level=level, **settings), "gpu:0")
+
+
 def forward(level):
     """What `auto_cast` gets under SETTINGS."""
     lists = {"custom_white_list": ["matmul"], "custom_black_list": ["softmax"]}
@@ -45,7 +51,7 @@ def forward(level):
 
 
 def test_o1_casts_operators_in_training_only(asked):
-    precision = Precision.from_config({**SETTINGS, "amp_level": "O1"}, "gpu:0")
+    precision = on_gpu("O1")
     assert precision.prepare("model", "optimizer") == ("model", "optimizer")
     with precision.autocast(), precision.evaluation():
         pass
@@ -53,8 +59,7 @@ def test_o1_casts_operators_in_training_only(asked):
 
 
 def test_o2_casts_the_network_and_evaluates_it_like_that(asked):
-    settings = {**SETTINGS, "amp_level": "O2", "master_grad": True}
-    precision = Precision.from_config(settings, "gpu:0")
+    precision = on_gpu("O2", master_grad=True)
     precision.prepare("model", "optimizer")
     with precision.autocast():
         pass
@@ -72,15 +77,22 @@ def test_the_trained_model_is_evaluated_in_its_precision(toys, asked):
     trainer = toys.trainer()
     with trainer.state.evaluation_weights():
         assert asked == []
-    trainer.state.precision = Precision.from_config({**SETTINGS, "amp_level": "O2"}, "gpu:0")
+    trainer.state.precision = on_gpu("O2")
     del asked[:]
     with trainer.state.evaluation_weights():
         assert asked == [forward("O2")]
 
 
 def test_without_amp_nothing_is_asked_for(asked):
-    precision = Precision.from_config({"amp": False, "amp_level": "O2"}, "gpu:0")
+    precision = Precision(RuntimeSettings(amp=False, amp_level="O2"), "gpu:0")
     precision.prepare("model", "optimizer")
     with precision.autocast(), precision.evaluation():
         pass
     assert asked == []
+
+
+def test_it_is_refused_where_it_has_no_effect():
+    with pytest.raises(ConfigError, match="`amp`: .*needs a GPU.*amp=false"):
+        Precision(RuntimeSettings(amp=True), "cpu")
+    with pytest.raises(ConfigError, match="amp_level: found 'O3', allowed: O1, O2"):
+        Precision(RuntimeSettings(amp_level="O3"))

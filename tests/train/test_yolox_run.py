@@ -95,7 +95,7 @@ def test_keys_of_the_last_epochs_that_disagree_are_said_before_training(
 ):
     mosaic = "TrainReader.sample_transforms.1={Mosaic: {input_dim: [96, 96]}}"
     cfg = configuration(tmp_path, repo, tiny_coco, mosaic, "TrainReader.mosaic_epoch=12")
-    build_trainer(cfg, "cpu", Ranks(), str(tmp_path), evaluate=False, resume=None)
+    build_trainer(cfg, "cpu", Ranks())
     keys = "TrainReader.mosaic_epoch is 12, YOLOXHead.l1_epoch is 16 and epoch is 20: "
     assert f"WARNING: {keys}the L1 term is meant to begin" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.train.hooks.saving import CheckpointHook
+from ppdet_lite.train.hooks.saving import CheckpointHook, CheckpointWriter
 from ppdet_lite.weights import checkpoint as module
 from ppdet_lite.weights.checkpoint import clean_temporaries, load_resume, read_meta, save_checkpoint
 from ppdet_lite.weights.files import load_state
@@ -104,7 +104,9 @@ def test_only_dead_processes_are_cleaned_up_after(tmp_path):
 def test_a_snapshot_that_fails_does_not_end_the_run(toys, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     (tmp_path / "run").write_text("a file where the folder should be")
-    trainer = toys.trainer([CheckpointHook(str(tmp_path / "run"), 1)], epochs=2)
+    trainer = toys.trainer(
+        [CheckpointHook(CheckpointWriter(str(tmp_path / "run"), {}), 1)], epochs=2
+    )
     with pytest.raises(CheckpointError) as error:
         trainer.run()
     assert trainer.state.iteration == 12
@@ -122,7 +124,7 @@ def test_when_nothing_can_be_written_anywhere_it_is_said(toys, tmp_path, monkeyp
     blocked.write_text("")
     monkeypatch.setattr(tempfile, "tempdir", str(blocked))
     monkeypatch.setenv("HOME", str(blocked))
-    trainer = toys.trainer([CheckpointHook(str(blocked), 1)], epochs=1)
+    trainer = toys.trainer([CheckpointHook(CheckpointWriter(str(blocked), {}), 1)], epochs=1)
     with pytest.raises(CheckpointError, match="could not be written anywhere .* are lost"):
         trainer.run()
 

@@ -5,7 +5,7 @@ same batches come for any number of workers and after starting in the middle of 
 """
 
 import copy
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Generator, Iterator, Optional, Union
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, create_list, register
@@ -167,7 +167,7 @@ class Reader:
 
     def batches(
         self, epoch: int, start: int = 0, stop: Optional[int] = None
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Generator[dict[str, Any], None, None]:
         """The batches of `epoch` from number `start` on, up to `stop` (not included; None: all).
 
         Raises:

@@ -1,39 +1,73 @@
 """The moments of a training run that a hook can act on."""
 
+from typing import NamedTuple, Protocol
+
+from ppdet_lite.train.state import TrainState
+
+
+class StepRecord(NamedTuple):
+    """What hooks learn about one optimizer step.
+
+    Attributes:
+        losses: one dict of float per micro batch: each loss term and the total under `loss`.
+        batches: the micro batches as the reader gave them (numpy), with `im_file`.
+        images: images of all micro batches in this process.
+        learning_rate: the rate of this step.
+        data_cost: seconds spent waiting for the reader.
+    """
+
+    losses: list[dict[str, float]]
+    batches: list[dict]
+    images: int
+    learning_rate: float
+    data_cost: float
+
+    def mean_losses(self) -> dict[str, float]:
+        """Loss terms averaged over the micro batches."""
+        count = len(self.losses)
+        return {key: sum(each[key] for each in self.losses) / count for key in self.losses[0]}
+
+
+class Run(Protocol):
+    """The training run as hooks see it: its state and its length."""
+
+    state: TrainState
+    epochs: int
+    steps_per_epoch: int
+
 
 class Hook:
     """Does nothing at every moment; subclasses override what they need.
 
-    Every method gets the `Trainer`, whose `state` holds everything there is to know. Hooks do not
-    know one another; `train/run.py` fixes their order.
+    Hooks do not know one another; what they share is `run.state`. `train/run.py` fixes their order.
     """
 
-    def before_train(self, trainer) -> None:
+    def before_train(self, run: Run) -> None:
         """Once, before the first epoch."""
 
-    def before_epoch(self, trainer) -> None:
+    def before_epoch(self, run: Run) -> None:
         """Before the first step of an epoch (or of the rest of it, after a resume)."""
 
-    def before_update(self, trainer, record) -> None:
+    def before_update(self, run: Run, record: StepRecord) -> None:
         """Losses and gradients are there, the weights have not moved yet."""
 
-    def after_step(self, trainer, record) -> None:
+    def after_step(self, run: Run, record: StepRecord) -> None:
         """The weights have moved and `state.iteration` counts the step."""
 
-    def after_epoch(self, trainer) -> None:
+    def after_epoch(self, run: Run) -> None:
         """All steps of `state.epoch` are done. Also called on resuming a finished epoch."""
 
-    def after_train(self, trainer) -> None:
+    def after_train(self, run: Run) -> None:
         """After the last epoch."""
 
-    def on_interrupt(self, trainer) -> None:
+    def on_interrupt(self, run: Run) -> None:
         """After Ctrl-C; the state is that of a finished step."""
 
-    def close(self, trainer) -> None:
+    def close(self, run: Run) -> None:
         """At the very end, also after an error."""
 
 
-def is_snapshot(trainer, snapshot_epoch: int) -> bool:
-    """Whether the current epoch is followed by a checkpoint and an evaluation."""
-    epoch = trainer.state.epoch
-    return (epoch + 1) % max(1, snapshot_epoch) == 0 or epoch + 1 == trainer.epochs
+def is_snapshot(run: Run, snapshot_epoch: int) -> bool:
+    """True if the current epoch is followed by a checkpoint and an evaluation."""
+    epoch = run.state.epoch + 1
+    return epoch % snapshot_epoch == 0 or epoch == run.epochs

@@ -2,7 +2,8 @@
 
 import math
 
-from ppdet_lite.train.hooks.base import Hook, is_snapshot
+from ppdet_lite.evaluate.evaluator import Evaluator
+from ppdet_lite.train.hooks.base import Hook, Run, is_snapshot
 from ppdet_lite.utils.logger import get_logger
 
 
@@ -10,19 +11,18 @@ class EvalHook(Hook):
     """Runs an evaluator on the weights for use (averaged with EMA) after every snapshot epoch.
 
     Args:
-        evaluator: `run(model) -> dict of float`; afterwards `primary` is (name, value), the larger
-            the better.
+        evaluator: computes the metrics; the larger its `primary`, the better the model.
         snapshot_epoch: epochs between evaluations; the last epoch is always evaluated.
     """
 
-    def __init__(self, evaluator, snapshot_epoch: int):
+    def __init__(self, evaluator: Evaluator, snapshot_epoch: int):
         self.evaluator = evaluator
         self.snapshot_epoch = snapshot_epoch
 
-    def after_epoch(self, trainer) -> None:
+    def after_epoch(self, run: Run) -> None:
         """Evaluates; notes the metrics and, if it is one, the new best in the state."""
-        state = trainer.state
-        if not is_snapshot(trainer, self.snapshot_epoch):
+        state = run.state
+        if not is_snapshot(run, self.snapshot_epoch):
             return
         with state.evaluation_weights() as model:
             metrics = self.evaluator.run(model)
@@ -41,11 +41,6 @@ class EvalHook(Hook):
                 "iteration": state.iteration,
             }
         if state.best is not None:
-            get_logger().info(
-                "%s %.4f after epoch %d; best %.4f (epoch %d)",
-                name,
-                value,
-                state.epoch,
-                state.best["value"],
-                state.best["epoch"],
-            )
+            best, epoch = state.best["value"], state.best["epoch"]
+            text = "%s %.4f after epoch %d; best %.4f (epoch %d)"
+            get_logger().info(text, name, value, state.epoch, best, epoch)

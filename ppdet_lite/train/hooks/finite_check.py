@@ -1,11 +1,12 @@
 """Stops a run whose numbers are no longer finite, before the weights are touched."""
 
 import math
+from typing import NoReturn
 
 import paddle
 
 from ppdet_lite.core.errors import TrainingError
-from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 
 _FILES_SHOWN = 16
 _SCALE_CHECK_STEPS = 100
@@ -13,59 +14,52 @@ _SCALE_CHECK_STEPS = 100
 _SMALLEST_SCALE = 2.0**-10
 
 
-class GuardHook(Hook):
+class FiniteCheckHook(Hook):
     """Raises `TrainingError` for a loss or a gradient that is not finite.
 
     With a loss scale (float16) single gradients may overflow: the scaler leaves such a step out,
     and only a scale that keeps falling is an error.
     """
 
-    def before_update(self, trainer, record) -> None:
+    def before_update(self, run: Run, record: StepRecord) -> None:
         """Checks the step's losses, then its gradients."""
         for losses, batch in zip(record.losses, record.batches):
-            bad = [key for key, value in losses.items() if not math.isfinite(value)]
+            bad = [f"{key} {value}" for key, value in losses.items() if not math.isfinite(value)]
             if bad:
-                values = ", ".join(f"{key} {losses[key]}" for key in bad)
-                self._stop(trainer, f"the loss is not finite: {values}", record, [batch])
-        scaler = trainer.state.precision.scaler
-        if scaler is None:
-            self._check_gradients(trainer, record)
-        elif trainer.state.iteration % _SCALE_CHECK_STEPS == 0:
-            self._check_scale(trainer, record)
+                _stop(run, f"the loss is not finite: {', '.join(bad)}", record, [batch])
+        if run.state.precision.scaler is None:
+            _check_gradients(run, record)
+        elif run.state.iteration % _SCALE_CHECK_STEPS == 0:
+            scale = float(run.state.precision.state_dict()["scale"][0])
+            if scale < _SMALLEST_SCALE:
+                what = f"the gradients overflow float16 in step after step (loss scale {scale:g})"
+                _stop(run, what, record, record.batches)
 
-    def _check_gradients(self, trainer, record) -> None:
-        named = [
-            (key, parameter.grad)
-            for key, parameter in trainer.state.model.named_parameters()
-            if parameter.grad is not None
-        ]
-        if not named:
-            return
-        norms = paddle.stack([grad.astype("float32").norm().reshape([]) for _, grad in named])
-        bad = [key for (key, _), norm in zip(named, norms.numpy()) if not math.isfinite(norm)]
-        if bad:
-            what = f"the gradient of {bad[0]} is not finite"
-            if len(bad) > 1:
-                what += f" (and of {len(bad) - 1} more parameters)"
-            self._stop(trainer, what, record, record.batches)
 
-    def _check_scale(self, trainer, record) -> None:
-        scale = float(trainer.state.precision.state_dict()["scale"][0])
-        if scale < _SMALLEST_SCALE:
-            what = f"the gradients overflow float16 in step after step (loss scale {scale:g})"
-            self._stop(trainer, what, record, record.batches)
+def _check_gradients(run: Run, record: StepRecord) -> None:
+    named = [(k, p.grad) for k, p in run.state.model.named_parameters() if p.grad is not None]
+    if not named:
+        return
+    norms = paddle.stack([grad.astype("float32").norm().reshape([]) for _, grad in named])
+    bad = [key for (key, _), norm in zip(named, norms.numpy()) if not math.isfinite(norm)]
+    if bad:
+        what = f"the gradient of {bad[0]} is not finite"
+        if len(bad) > 1:
+            what += f" (and of {len(bad) - 1} more parameters)"
+        _stop(run, what, record, record.batches)
 
-    def _stop(self, trainer, what: str, record, batches) -> None:
-        state = trainer.state
-        files = [str(name) for batch in batches for name in batch.get("im_file", [])]
-        shown = "\n  ".join(files[:_FILES_SHOWN]) or "(the reader does not say)"
-        more = f"\n  and {len(files) - _FILES_SHOWN} more" if len(files) > _FILES_SHOWN else ""
-        raise TrainingError(
-            f"Stopped: {what}, at iteration {state.iteration} (epoch {state.epoch}, step "
-            f"{state.step_in_epoch}, learning rate {record.learning_rate:g}"
-            + (f", process {state.ranks.rank}" if state.ranks.world_size > 1 else "")
-            + f"). Images of the batch:\n  {shown}{more}\n"
-            f"The weights of this step were not saved; the last checkpoint is good. Usual reasons: "
-            f"a learning rate too high for the batch (see the learning rate line above), boxes of "
-            f"extreme size in one of these images, or mixed precision (try without --amp)."
-        )
+
+def _stop(run: Run, what: str, record: StepRecord, batches: list[dict]) -> NoReturn:
+    state = run.state
+    files = [str(name) for batch in batches for name in batch.get("im_file", [])]
+    shown = "\n  ".join(files[:_FILES_SHOWN]) or "(the reader does not say)"
+    more = f"\n  and {len(files) - _FILES_SHOWN} more" if len(files) > _FILES_SHOWN else ""
+    process = f", process {state.ranks.rank}" if state.ranks.world_size > 1 else ""
+    raise TrainingError(
+        f"Stopped: {what}, at iteration {state.iteration} (epoch {state.epoch}, step "
+        f"{state.step_in_epoch}, learning rate {record.learning_rate:g}{process}). Images of the "
+        f"batch:\n  {shown}{more}\n"
+        f"The weights of this step were not saved; the last checkpoint is good. Usual reasons: a "
+        f"learning rate too high for the batch (see the learning rate line above), boxes of "
+        f"extreme size in one of these images, or mixed precision (try amp=false)."
+    )

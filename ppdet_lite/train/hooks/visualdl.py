@@ -1,16 +1,74 @@
 """Writes losses, metrics and a few training images for VisualDL."""
 
 import os
-from typing import Optional
+from typing import NamedTuple, Sequence
 
 import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, require
-from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.data.pixels.image_ops import Normalizer
+from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox
+from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 from ppdet_lite.utils.logger import get_logger
 
 _BOX_COLOR = (255, 220, 0)
+_IMAGES_SHOWN = 4
+
+
+class BatchFormat(NamedTuple):
+    """How the images and boxes of a batch are to be read.
+
+    Attributes:
+        normalizer: made the numbers of the image.
+        centers: boxes are center x, center y, width, height; otherwise two corners x1, y1, x2, y2.
+        fractions: of the image's width and height; otherwise pixels.
+    """
+
+    normalizer: Normalizer = Normalizer.identity()
+    centers: bool = True
+    fractions: bool = True
+
+    @classmethod
+    def after(cls, transforms: Sequence) -> "BatchFormat":
+        """The format that a reader's transforms leave."""
+        normalizers = [getattr(step, "normalizer", None) for step in transforms]
+        return cls(
+            next(filter(None, normalizers), Normalizer.identity()),
+            centers=any(isinstance(step, BboxXYXY2XYWH) for step in transforms),
+            fractions=any(isinstance(step, NormalizeBox) for step in transforms),
+        )
+
+    def draw(self, batch: dict, count: int) -> list[np.ndarray]:
+        """The first `count` images of a training batch with their boxes, uint8 [H, W, 3] RGB.
+
+        Args:
+            batch: `image` float32 [B, 3, H, W] normalized, or uint8 [B, H, W, 3]; `gt_bbox` float32
+                [B, P, 4], zero padded, or a list of B arrays [P, 4] (may be absent).
+        """
+        images = []
+        for index, pixels in enumerate(batch["image"][:count]):
+            image = self._undone(pixels)
+            boxes = np.asarray(batch["gt_bbox"][index] if "gt_bbox" in batch else np.zeros((0, 4)))
+            if self.fractions:
+                boxes = boxes * np.tile(image.shape[1::-1], 2)
+            first, second = boxes[:, :2], boxes[:, 2:]
+            if self.centers:
+                first, second = first - second / 2, first + second / 2
+            for start, end in zip(first, second):
+                if (end > start).all():
+                    corners = [[int(edge + 0.5) for edge in corner] for corner in (start, end)]
+                    cv2.rectangle(image, corners[0], corners[1], _BOX_COLOR, 2)
+            images.append(image)
+        return images
+
+    def _undone(self, image: np.ndarray) -> np.ndarray:
+        """The pixels, uint8 [H, W, 3], a new array."""
+        if image.dtype == np.uint8:
+            return image.copy()
+        slope, offset = self.normalizer.pixel_map()
+        pixels = (image.transpose(1, 2, 0) - offset) / slope
+        return np.ascontiguousarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
 
 
 class VisualDLHook(Hook):
@@ -19,113 +77,48 @@ class VisualDLHook(Hook):
     The images show what the network sees (augmented, with the boxes it is asked for), which is
     where wrong annotations and wrong transforms become visible.
 
-    Args:
-        folder: of the VisualDL log.
-        log_iter: steps between scalars.
-        normalization: settings of the reader's NormalizeImage (`mean`, `std`, `is_scale`), undone
-            for the images; None or {} when the batches are not normalized.
-        image_count: number of images.
-        centers, fractions: the form of the boxes, see `image_batch`.
-
     Raises:
         ConfigError: the package visualdl is not installed, or the folder cannot be made.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        log_iter: int = 20,
-        normalization: Optional[dict] = None,
-        image_count: int = 4,
-        centers: bool = True,
-        fractions: bool = True,
-    ):
+    def __init__(self, folder: str, log_iter: int, batch_format: BatchFormat):
         visualdl = require("visualdl", "writing a VisualDL log", "visualdl", error=ConfigError)
         try:  # VisualDL itself only mutters and writes nothing
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"--vdl_log_dir {folder}: {error.strerror}") from None
-        self.log_iter = max(1, log_iter)
-        self.normalization = normalization or {}
-        self.image_count = image_count
-        self.box_form = {"centers": centers, "fractions": fractions}
-        self._evaluated = None
+            raise ConfigError(f"`vdl_log_dir` {folder}: {error.strerror}") from None
+        self.log_iter = log_iter
+        self.batch_format = batch_format
+        self._images_wanted = True
+        self._evaluated: object = None
         self._writer = visualdl.LogWriter(logdir=folder)
         get_logger().info("VisualDL: visualdl --logdir %s", folder)
 
-    def before_train(self, trainer) -> None:
+    def before_train(self, run: Run) -> None:
         """An evaluation taken over by a resume has been written already."""
-        self._evaluated = trainer.state.last_evaluation
+        self._evaluated = run.state.last_evaluation
 
-    def after_step(self, trainer, record) -> None:
+    def after_step(self, run: Run, record: StepRecord) -> None:
         """Scalars, and images at the first step."""
-        iteration = trainer.state.iteration
-        if self.image_count:
-            images = image_batch(
-                record.batches[0], self.normalization, self.image_count, **self.box_form
-            )
+        iteration = run.state.iteration
+        if self._images_wanted:
+            images = self.batch_format.draw(record.batches[0], _IMAGES_SHOWN)
             for index, image in enumerate(images):
                 self._writer.add_image(f"train/{index}", image, iteration)
-            self.image_count = 0
+            self._images_wanted = False
         if iteration == 1 or iteration % self.log_iter == 0:
             scalars = {"learning_rate": record.learning_rate, **record.mean_losses()}
             for key, value in scalars.items():
                 self._writer.add_scalar(f"train/{key}", value, iteration)
 
-    def after_epoch(self, trainer) -> None:
+    def after_epoch(self, run: Run) -> None:
         """Stands after the evaluation hook."""
-        latest = trainer.state.last_evaluation
-        if latest is None or latest is self._evaluated:
-            return
-        self._evaluated = latest
-        for key, value in latest["metrics"].items():
-            self._writer.add_scalar(f"eval/{key}", value, trainer.state.iteration)
+        latest = run.state.last_evaluation
+        if latest is not None and latest is not self._evaluated:
+            self._evaluated = latest
+            for key, value in latest["metrics"].items():
+                self._writer.add_scalar(f"eval/{key}", value, run.state.iteration)
 
-    def close(self, trainer) -> None:
+    def close(self, run: Run) -> None:
         """Flushes the log."""
         self._writer.close()
-
-
-def image_batch(
-    batch: dict, normalization: dict, count: int, centers: bool = True, fractions: bool = True
-) -> list:
-    """Images of a training batch with their boxes.
-
-    Args:
-        batch: `image` float32 [B, 3, H, W] normalized, or uint8 [B, H, W, 3]; `gt_bbox` float32
-            [B, P, 4], zero padded, or a list of B arrays [P, 4] (may be absent).
-        normalization: `mean`, `std`, `is_scale` of the normalization to undo, or {}.
-        count: at most so many.
-        centers: boxes are center x, center y, width, height; otherwise two corners x1, y1, x2, y2.
-        fractions: of the image's width and height; otherwise pixels.
-
-    Returns:
-        list of uint8 [H, W, 3] RGB.
-    """
-    images = []
-    for index in range(min(count, len(batch["image"]))):
-        image = _pixels(batch["image"][index], normalization)
-        boxes = np.asarray(batch["gt_bbox"][index] if "gt_bbox" in batch else np.zeros((0, 4)))
-        if fractions:
-            boxes = boxes * np.tile(image.shape[1::-1], 2)
-        first, second = boxes[:, :2], boxes[:, 2:]
-        if centers:
-            first, second = first - second / 2, first + second / 2
-        for start, end in zip(first, second):
-            if (end > start).all():
-                corners = (tuple(int(edge + 0.5) for edge in corner) for corner in (start, end))
-                cv2.rectangle(image, *corners, _BOX_COLOR, 2)
-        images.append(image)
-    return images
-
-
-def _pixels(image: np.ndarray, normalization: dict) -> np.ndarray:
-    """uint8 [H, W, 3], a new array; see `image_batch`."""
-    if image.dtype == np.uint8:
-        return image.copy()
-    shifted = normalization.get("norm_type", "mean_std") == "mean_std"
-    std = np.float32(normalization.get("std", 1.0) if shifted else 1.0)
-    mean = np.float32(normalization.get("mean", 0.0) if shifted else 0.0)
-    scale = 255.0 if normalization.get("is_scale", False) else 1.0
-    pixels = image.transpose(1, 2, 0) * std + mean
-    return np.ascontiguousarray(np.clip(pixels * scale + 0.5, 0, 255).astype(np.uint8))

@@ -1,11 +1,11 @@
 """Moves the average of the weights after every step."""
 
-from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 
 
 class EMAHook(Hook):
     """Updates `state.ema` (a state without one is left alone)."""
 
-    def after_step(self, trainer, record) -> None:
+    def after_step(self, run: Run, record: StepRecord) -> None:
         """One update per optimizer step."""
-        trainer.state.update_ema()
+        run.state.update_ema()
