@@ -61,7 +61,6 @@ def main() -> int:
     from ppdet_lite.benchmark.inference_benchmark import Deploy, Settings, run
     from ppdet_lite.runtime.contract import ModelFolder
     from ppdet_lite.runtime.detector import open_engine
-    from ppdet_lite.runtime.tensorrt.setup import TensorRTOptions
 
     settings = Settings(
         tuple(args.engines),
@@ -76,7 +75,7 @@ def main() -> int:
         args.calib_dir,
         args.random_weights,
     )
-    deploy = Deploy(open_engine, ModelFolder, TensorRTOptions)
+    deploy = Deploy(open_engine, ModelFolder)
     report = run(cfg, args.model_dir, deploy, settings, lambda text: print(text, file=sys.stderr))
     print(report)
     return 0

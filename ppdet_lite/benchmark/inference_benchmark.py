@@ -32,6 +32,7 @@ from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.check import built_in_image
 from ppdet_lite.runtime.contract import STAGES
+from ppdet_lite.runtime.options import EngineOptions, TensorRTOptions
 from ppdet_lite.utils.cpu import cpu_info
 from ppdet_lite.utils.files import write_image
 from ppdet_lite.utils.image_files import list_images
@@ -45,7 +46,6 @@ class Deploy(NamedTuple):
 
     open_engine: Callable
     model_folder: Callable
-    tensorrt_options: Callable
 
 
 class Settings(NamedTuple):
@@ -218,13 +218,13 @@ def _open(wanted: Engine, files, deploy: Deploy, settings: Settings):
     Raises:
         UserError: it does not run here, or something else computes than its name says.
     """
-    engine = deploy.open_engine(
-        files,
+    options = EngineOptions(
         device=wanted.device,
         cpu_threads=settings.threads,
-        tensorrt=deploy.tensorrt_options(calib_dir=settings.calib_dir),
+        tensorrt=TensorRTOptions(calib_dir=settings.calib_dir and Path(settings.calib_dir)),
         **wanted.options,
     )
+    engine = deploy.open_engine(files, options)
     if wanted.kernels and engine.kernels != wanted.kernels:
         raise UserError(f"this CPU or Paddle runs it as {engine.kernels}")
     return engine
@@ -233,12 +233,12 @@ def _open(wanted: Engine, files, deploy: Deploy, settings: Settings):
 def _check_folder(files, before: Optional[list]) -> list:
     """Refuses what cannot be compared: several images at once, and images prepared in another
     way than `before`; returns how they are prepared."""
-    if files.batch not in (None, 1):
+    if files.config.batch not in (None, 1):
         raise ConfigError(
-            f"--model_dir {files.path}: exported with --batch {files.batch}, but the benchmark "
-            "measures one image at a time"
+            f"--model_dir {files.path}: exported with --batch {files.config.batch}, but the "
+            "benchmark measures one image at a time"
         )
-    steps = files.settings["Preprocess"]
+    steps = files.config.preprocess
     if before is not None and steps != before:
         raise ConfigError(
             f"--model_dir {files.path}: Preprocess: found {steps}, but the folders before it have "

@@ -39,7 +39,7 @@ from ppdet_lite.export.rewrite.cpu_forms import for_cpu
 from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
 from ppdet_lite.export.rewrite.winograd_conv import WinogradConv2D
 from ppdet_lite.export.runners import import_onnxruntime
-from ppdet_lite.runtime.contract import CONFIG_FILE, FORMAT_VERSION
+from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig
 from ppdet_lite.utils.interrupt import Interrupts
 from ppdet_lite.utils.logger import get_logger
 
@@ -148,41 +148,32 @@ def on_cpu() -> Iterator[None]:
 def describe_export(
     cfg, model, preprocess: list[dict], weights: Optional[str], options: ExportOptions
 ) -> dict:
-    """The content of infer_cfg.yml: PaddleDetection's keys first, then this project's own.
+    """The content of infer_cfg.yml, see `InferConfig`.
 
-    `image_shape` is [3, -1, -1] and `batch_size` -1 where the graph takes any. `category_ids` is
-    there where categories of COCO results are known; see `classes_of_model`.
+    `category_ids` is there where categories of COCO results are known; see `classes_of_model`.
     """
     nms, decode = model.post_process.nms, model.post_process.decode
-    height, width = options.input_hw or (-1, -1)
     class_names, category_ids = classes_of_model(cfg, weights)
     preprocess = steps_of_all_releases(preprocess)
     if options.input_hw is not None:  # the list must not contradict the graph
-        preprocess = with_input_size(preprocess, height, width)
-    description = {
-        "mode": "paddle",
-        "draw_threshold": 0.5,
-        "metric": str(cfg.get("metric", "COCO")),
-        "use_dynamic_shape": options.input_hw is None,
-        "arch": model.export_arch,
-        "min_subgraph_size": model.min_subgraph_size,
-        "Preprocess": preprocess,
-        "label_list": class_names,
-        "format_version": FORMAT_VERSION,
-        "model_name": cfg.name,
-        "stage": options.stage,
-        "target": options.target,
-        "image_shape": [3, height, width],
-        "batch_size": options.batch or -1,
-        "NMS": {"name": type(nms).__name__, **nms.arguments},
-        "Decode": {"name": type(decode).__name__, "conf_thresh": decode.conf_thresh},
-        "paddle_version": paddle.__version__,
-    }
-    if category_ids is not None:
-        description["category_ids"] = category_ids
-    if "onnx" in options.formats:
-        description["onnx_opset"] = OPSET
-    return description
+        preprocess = with_input_size(preprocess, *options.input_hw)
+    return InferConfig(
+        preprocess,
+        class_names,
+        metric=str(cfg.get("metric", "COCO")),
+        arch=model.export_arch,
+        min_subgraph_size=model.min_subgraph_size,
+        model_name=cfg.name,
+        stage=options.stage,
+        target=options.target,
+        input_hw=options.input_hw,
+        batch=options.batch,
+        nms={"name": type(nms).__name__, **nms.arguments},
+        decode={"name": type(decode).__name__, "conf_thresh": decode.conf_thresh},
+        paddle_version=paddle.__version__,
+        category_ids=category_ids,
+        onnx_opset=OPSET if "onnx" in options.formats else None,
+    ).content()
 
 
 def steps_of_all_releases(preprocess: list[dict]) -> list[dict]:

@@ -1,13 +1,13 @@
 """The folder of an exported model: which files there are, and what infer_cfg.yml says."""
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
-import numpy as np
 import yaml
 
-from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
-from ppdet_lite.data.pixels.image_ops import Preprocess
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
+from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess, ResizeStep
 from ppdet_lite.runtime.options import ENGINES
 from ppdet_lite.utils.files import check_utf8
 
@@ -53,30 +53,214 @@ EXPORTED_FILES = (
 
 _EXPORT_HINT = {
     "paddle": "tools/export_model.py writes one",
-    "onnxruntime": "tools/export_model.py --format onnx writes one",
-    "openvino": "tools/export_model.py --format onnx --portable-dcn writes one",
+    "onnxruntime": "tools/export_model.py writes one in the format onnx",
+    "openvino": "tools/export_model.py writes one in the format onnx with portable-dcn",
 }
 
 
+@dataclass(frozen=True)
+class InferConfig:
+    """What infer_cfg.yml says: PaddleDetection's keys, then this project's own.
+
+    Attributes:
+        preprocess: `Preprocess`, the steps from an image to the network's input.
+        class_names: `label_list`, by class index.
+        draw_threshold: lowest score to draw unless another is asked for.
+        metric, arch, paddle_version, model_name: of the model, None where the file does not say.
+        use_dynamic_shape: False where the graph takes one input size only; counts where `input_hw`
+            is not known.
+        min_subgraph_size: TensorRT leaves smaller groups of operators to Paddle.
+        stage: where the graph ends, one of STAGES.
+        target: what the export is made for, one of TARGETS.
+        input_hw: (height, width) of the network input; None where it is open, or not known.
+        batch: the only number of images that the graph takes at once; None where it takes any.
+        nms, decode: name and settings of both.
+        category_ids: by class index, the category of the training data, which COCO results name.
+        onnx_opset: of the .onnx, where there is one.
+    """
+
+    preprocess: list[dict[str, Any]]
+    class_names: list[str]
+    draw_threshold: float = 0.5
+    metric: Optional[str] = None
+    use_dynamic_shape: bool = True
+    arch: Optional[str] = None
+    min_subgraph_size: int = 3
+    model_name: Optional[str] = None
+    stage: str = "nms"
+    target: str = "any"
+    input_hw: Optional[tuple[int, int]] = None
+    batch: Optional[int] = None
+    nms: dict[str, Any] = field(default_factory=dict)
+    decode: dict[str, Any] = field(default_factory=dict)
+    paddle_version: Optional[str] = None
+    category_ids: Optional[list[int]] = None
+    onnx_opset: Optional[int] = None
+
+    @property
+    def takes_any_size(self) -> bool:
+        """True where the graph takes any height and width that are multiples of STRIDE."""
+        return self.input_hw is None and self.use_dynamic_shape
+
+    def content(self) -> dict[str, Any]:
+        """Keys and values as they are written, in the order of the file.
+
+        `image_shape` is [3, -1, -1] and `batch_size` -1 where the graph takes any.
+        """
+        content = {
+            "mode": "paddle",
+            "draw_threshold": self.draw_threshold,
+            "metric": self.metric,
+            "use_dynamic_shape": self.takes_any_size,
+            "arch": self.arch,
+            "min_subgraph_size": self.min_subgraph_size,
+            "Preprocess": self.preprocess,
+            "label_list": self.class_names,
+            "format_version": FORMAT_VERSION,
+            "model_name": self.model_name,
+            "stage": self.stage,
+            "target": self.target,
+            "image_shape": [3, *(self.input_hw or (-1, -1))],
+            "batch_size": self.batch or -1,
+            "NMS": self.nms,
+            "Decode": self.decode,
+            "paddle_version": self.paddle_version,
+        }
+        for key in ("category_ids", "onnx_opset"):
+            if getattr(self, key) is not None:
+                content[key] = getattr(self, key)
+        return content
+
+    def write(self, path: Union[str, Path]) -> None:
+        """Writes the file."""
+        text = yaml.safe_dump(
+            self.content(), sort_keys=False, allow_unicode=True, default_flow_style=None
+        )
+        Path(path).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Union[str, Path]) -> "InferConfig":
+        """The content of a file; keys that it lacks, as one of PaddleDetection may, get defaults.
+
+        Raises:
+            DataError: it cannot be read.
+            ConfigError: it is no YAML, or a key is missing or holds what nothing here can use.
+        """
+        try:
+            settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path}: not a YAML file ({' '.join(str(error).split())})"
+            ) from error
+        try:
+            return cls._from_settings(settings)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    @classmethod
+    def _from_settings(cls, settings: Any) -> "InferConfig":
+        for key in ("Preprocess", "label_list"):
+            if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
+                raise ConfigError(f"the list '{key}' is missing; export the model again")
+        for key in ("format_version", "draw_threshold", "min_subgraph_size"):
+            if not isinstance(settings.get(key, 0), (int, float)):
+                raise ConfigError(f"{key}: found {settings[key]!r}, allowed: a number")
+        version = settings.get("format_version", FORMAT_VERSION)
+        if version > FORMAT_VERSION:
+            raise ConfigError(
+                f"format_version {version}, but this script knows up to {FORMAT_VERSION}; use the "
+                "deploy/python/infer.py of the ppdet_lite that exported it"
+            )
+        if not 0 <= settings.get("draw_threshold", 0.5) <= 1:
+            found = settings["draw_threshold"]
+            raise ConfigError(f"draw_threshold: found {found}, allowed: 0 to 1")
+        if settings.get("target", "any") not in TARGETS:
+            raise ConfigError(f"target: found {settings['target']}, allowed: {', '.join(TARGETS)}")
+        known = {
+            "metric",
+            "draw_threshold",
+            "use_dynamic_shape",
+            "arch",
+            "min_subgraph_size",
+            "model_name",
+            "stage",
+            "target",
+            "paddle_version",
+            "category_ids",
+            "onnx_opset",
+        }
+        batch = settings.get("batch_size")
+        return cls(
+            preprocess=settings["Preprocess"],
+            class_names=[str(name) for name in settings["label_list"]],
+            input_hw=_input_hw(settings.get("image_shape")),
+            batch=batch if isinstance(batch, int) and batch > 0 else None,
+            nms=settings.get("NMS") or {},
+            decode=settings.get("Decode") or {},
+            **{key: value for key, value in settings.items() if key in known},
+        )
+
+    def __post_init__(self) -> None:
+        ids, count = self.category_ids, len(self.class_names)
+        are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
+        if ids is not None and (not are_ints or len(ids) != count):
+            raise ConfigError(
+                f"category_ids: found {ids!r}, allowed: {count} whole numbers, one for each entry "
+                "of label_list"
+            )
+
+    def with_input_size(self, height: int, width: int) -> "InferConfig":
+        """The same for another size of the network input, of a graph that takes any."""
+        return replace(self, preprocess=with_input_size(self.preprocess, height, width))
+
+    def make_preprocess(self) -> Preprocess:
+        """Image to network input.
+
+        Raises:
+            ConfigError: the steps cannot be used, or give a size that the graph does not take;
+                names the key that is to blame.
+        """
+        preprocess = Preprocess(self.preprocess)
+        check_size(preprocess, self.input_hw)
+        return preprocess
+
+
+def _input_hw(image_shape: Any) -> Optional[tuple[int, int]]:
+    """(height, width) of the key `image_shape`; None where it leaves one open."""
+    if not isinstance(image_shape, list) or len(image_shape) != 3:
+        return None
+    height, width = image_shape[1:]
+    is_fixed = all(isinstance(side, int) and side > 0 for side in (height, width))
+    return (height, width) if is_fixed else None
+
+
+def with_input_size(steps: list[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
+    """The steps of `Preprocess` for another size of the network input."""
+    keys = {"Resize": "target_size", "Pad": "size"}
+
+    def of_size(step: dict[str, Any]) -> dict[str, Any]:
+        key = keys.get(step.get("type", ""))
+        return {**step, key: [height, width]} if key else dict(step)
+
+    return [of_size(step) if isinstance(step, dict) else step for step in steps]
+
+
 class ModelFolder:
-    """The files that tools/export_model.py writes, and the content of infer_cfg.yml.
+    """The files of an export that an engine reads.
 
     Args:
         folder: written by tools/export_model.py.
         engine: "paddle", "onnxruntime" or "openvino", which read different files of it.
         input_size: [height, width] of the network input in place of infer_cfg.yml's, or one number
             for both; for exports that leave it open.
+        graph: name of the file to run, in place of the first that exists for the engine.
 
     Attributes:
         graph, params: files of the network; `params` is None for an .onnx, which holds its own.
-        settings: infer_cfg.yml.
+        config: infer_cfg.yml.
         preprocess: image to network input.
-        class_names: by class index.
-        category_ids: by class index, the category of the training data, which COCO results name;
-            None where infer_cfg.yml has none.
-        threshold: lowest score to draw unless another is asked for.
-        input_hw: (height, width) of the network input; None where the export left it open.
-        batch: the only number of images the graph takes at once; None where it takes any.
 
     Raises:
         UserError: there is no such engine.
@@ -89,26 +273,24 @@ class ModelFolder:
         folder: Union[str, Path],
         engine: str = "paddle",
         input_size: Optional[Sequence[int]] = None,
+        graph: Optional[str] = None,
     ):
         if engine not in ENGINES:
-            raise UserError(f"--engine: found {engine}, allowed: {', '.join(ENGINES)}")
+            raise UserError(f"`engine`: found {engine}, allowed: {', '.join(ENGINES)}")
         self.path = Path(folder)
-        check_utf8(f"--model_dir {self.path}", "the engines")
+        check_utf8(f"`model_dir` {self.path}", "the engines")
         if not self.path.is_dir():
             reason = "is a file, not a folder" if self.path.exists() else "no such folder"
-            raise DataError(f"--model_dir {self.path}: {reason}")
-        self.graph = self._find_graph(engine)
+            raise DataError(f"`model_dir` {self.path}: {reason}")
+        self.graph = self._existing(graph) if graph else self._find_graph(engine)
         self.params = self._existing(PARAMS_FILE) if engine == "paddle" else None
-        self.settings = self._read_settings(self._existing(CONFIG_FILE))
-        self.input_hw = self._input_hw()
+        self.config = InferConfig.read(self._existing(CONFIG_FILE))
         if input_size is not None:
-            self._set_input_size(list(input_size))
-        self.preprocess = self._preprocess()
-        self.class_names = [str(name) for name in self.settings["label_list"]]
-        self.category_ids = self._category_ids()
-        self.threshold = self.settings.get("draw_threshold", 0.5)
-        batch = self.settings.get("batch_size")
-        self.batch = batch if isinstance(batch, int) and batch > 0 else None
+            self.config = self._with_input_size(list(input_size))
+        try:
+            self.preprocess = self.config.make_preprocess()
+        except ConfigError as error:
+            raise ConfigError(f"{self.path / CONFIG_FILE}: {error}") from error
 
     def _find_graph(self, engine: str) -> Path:
         wanted = GRAPH_FILES[engine]
@@ -119,159 +301,64 @@ class ModelFolder:
         for other, names in GRAPH_FILES.items():
             found = next((name for name in names if (self.path / name).is_file()), None)
             if found and (engine == "paddle") != (other == "paddle"):
-                hint += f"; it holds {found}, which --engine {other} runs"
+                hint += f"; it holds {found}, which `engine` {other} runs"
                 break
         raise DataError(
-            f"--model_dir {self.path}: no {' and no '.join(wanted)} in this folder; {hint}"
+            f"`model_dir` {self.path}: no {' and no '.join(wanted)} in this folder; {hint}"
         )
 
     def _existing(self, name: str) -> Path:
         path = self.path / name
         if not path.is_file():
-            raise DataError(f"{path}: missing beside {self.graph.name}; export the model again")
+            raise DataError(f"{path}: missing; export the model again")
         return path
 
-    @staticmethod
-    def _read_settings(path: Path) -> dict:
-        try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+    def _with_input_size(self, size: list[int]) -> InferConfig:
+        if not self.config.takes_any_size:
             raise ConfigError(
-                f"{path}: not a YAML file ({' '.join(str(error).split())})"
-            ) from error
-        for key in ("Preprocess", "label_list"):
-            if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
-                raise ConfigError(f"{path}: the list '{key}' is missing; export the model again")
-        for key, default in (("format_version", FORMAT_VERSION), ("draw_threshold", 0.5)):
-            if not isinstance(settings.get(key, default), (int, float)):
-                raise ConfigError(f"{path}: {key}: found {settings[key]!r}, allowed: a number")
-        if not 0 <= settings.get("draw_threshold", 0.5) <= 1:
-            raise ConfigError(
-                f"{path}: draw_threshold: found {settings['draw_threshold']}, allowed: 0 to 1"
-            )
-        version = settings.get("format_version", FORMAT_VERSION)
-        if version > FORMAT_VERSION:
-            raise ConfigError(
-                f"{path}: format_version {version}, but this script knows up to {FORMAT_VERSION}; "
-                "use the deploy/python/infer.py of the ppdet_lite that exported it"
-            )
-        if settings.get("target", "any") not in TARGETS:
-            raise ConfigError(
-                f"{path}: target: found {settings['target']}, allowed: {', '.join(TARGETS)}"
-            )
-        return settings
-
-    def _category_ids(self) -> Optional[list[int]]:
-        ids, count = self.settings.get("category_ids"), len(self.class_names)
-        if ids is None:
-            return None
-        are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
-        if not are_ints or len(ids) != count:
-            raise ConfigError(
-                f"{self.path / CONFIG_FILE}: category_ids: found {ids!r}, allowed: {count} whole "
-                "numbers, one for each entry of label_list"
-            )
-        return ids
-
-    def _input_hw(self) -> Optional[tuple[int, int]]:
-        shape = self.settings.get("image_shape")
-        if isinstance(shape, list) and len(shape) == 3:
-            height, width = shape[1:]
-            is_fixed = all(isinstance(side, int) and side > 0 for side in (height, width))
-            return (height, width) if is_fixed else None
-        return None
-
-    def _set_input_size(self, size: list[int]) -> None:
-        """Into the entries of `Preprocess` that make it; their values are checked with them."""
-        if self.input_hw is not None or not self.settings.get("use_dynamic_shape", True):
-            raise ConfigError(
-                f"--input_size: {self.graph} takes one size only, that of {CONFIG_FILE}; "
-                "tools/export_model.py --input-size dynamic writes one that takes any"
+                f"`input_size`: {self.graph} takes one size only, that of {CONFIG_FILE}; an export "
+                "with the input size dynamic takes any"
             )
         if len(size) > 2 or any(side < 1 or side % STRIDE for side in size):
             raise ConfigError(
-                f"--input_size: found {size}, allowed: height and width, multiples of {STRIDE}"
+                f"`input_size`: found {size}, allowed: height and width, multiples of {STRIDE}"
             )
-        height_width = [size[0], size[-1]]
-        for entry in self.settings["Preprocess"]:
-            kind = entry.get("type") if isinstance(entry, dict) else None
-            if kind in ("Resize", "Pad"):
-                entry["target_size" if kind == "Resize" else "size"] = height_width
-
-    def _preprocess(self) -> Preprocess:
-        """From the list in infer_cfg.yml, if it gives what the graph takes."""
-        path = self.path / CONFIG_FILE
-        try:
-            preprocess = Preprocess(self.settings["Preprocess"])
-            if self.input_hw is None:
-                check_open_size(preprocess)
-            else:
-                check_size(preprocess, self.input_hw)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{path}: the list 'Preprocess' cannot be used ({type(error).__name__}: {error}); "
-                "export the model again"
-            ) from error
-        return preprocess
+        return self.config.with_input_size(size[0], size[-1])
 
 
-def check_open_size(preprocess: Preprocess) -> None:
-    """A graph that takes any size takes multiples of its largest stride only, and fails deep inside
-    for others.
+def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> None:
+    """Refuses another size than the only one that the graph takes, and for a graph that takes any
+    (`input_hw` is None) sides that are no multiples of STRIDE: it would fail deep inside.
 
     Raises:
         ConfigError: names the key that is to blame.
     """
-    key, size = "Pad.size", None
-    if preprocess.pad_args is not None:
-        size = preprocess.pad_args[0]
-    elif preprocess.resize_args is not None:
-        key, size = "Resize.target_size", preprocess.resize_args[0]
-        if preprocess.resize_args[1]:
+    steps, size = preprocess.steps, preprocess.output_hw
+    if input_hw is None:
+        needed, reason = f"multiples of {STRIDE}", ", the network's largest stride"
+        if not steps or (size is not None and not any(side % STRIDE for side in size)):
+            return
+    else:
+        needed = str(list(input_hw))
+        reason = ", the size of the graph's input; for another size export the model again"
+        _check_padding(steps)
+        if size == input_hw:
+            return
+    if not steps:
+        key, found, needed = "Resize", "none", f"a target_size of {needed}"
+    elif size is None:
+        key, found, needed = "Resize.keep_ratio", "true without Pad", f"false, or a Pad to {needed}"
+    else:
+        key, found = steps[-1].key, str(list(steps[-1].target_hw))
+    raise ConfigError(f"Preprocess.{key}: found {found}, allowed: {needed}{reason}")
+
+
+def _check_padding(steps: Sequence[Union[PadStep, ResizeStep]]) -> None:
+    """Refuses images that are made larger than the padding behind."""
+    for step, behind in zip(steps, steps[1:]):
+        is_larger = any(side > most for side, most in zip(step.target_hw, behind.target_hw))
+        if isinstance(behind, PadStep) and is_larger:
             raise ConfigError(
-                "Preprocess.Resize.keep_ratio: found true without Pad, allowed: false, or a Pad to "
-                f"multiples of {STRIDE}"
+                f"Preprocess.{step.key}: found {list(step.target_hw)}, allowed: at most "
+                f"{list(behind.target_hw)}, the size of the Pad behind it"
             )
-    if size is not None and any(side % STRIDE for side in size):
-        raise ConfigError(
-            f"Preprocess.{key}: found {list(size)}, allowed: multiples of {STRIDE}, the network's "
-            "largest stride"
-        )
-
-
-def check_size(preprocess: Preprocess, input_hw: tuple[int, int]) -> None:
-    """The graph takes one size only, and fails deep inside for any other: two images, a wide and
-    a tall one, are prepared to see what they become.
-
-    Raises:
-        ConfigError: another size than `input_hw`; names the key that is to blame.
-    """
-    for shape in ((32, 64, 3), (64, 32, 3)):
-        try:
-            found = preprocess(np.zeros(shape, np.uint8))["image"].shape[1:]
-        except ImageError:  # it does not fit into its padding
-            found = None
-        if found != input_hw:
-            key, value, advice = _wrong_size(preprocess, input_hw)
-            raise ConfigError(
-                f"Preprocess.{key}: found {value}, allowed: {advice}, the size of the graph's "
-                "input; for another size export the model again"
-            )
-
-
-def _wrong_size(preprocess: Preprocess, input_hw: tuple[int, int]) -> tuple:
-    """Key, value and what is allowed for a list that gives another size than `input_hw`."""
-    needed = list(input_hw)
-    pad = None if preprocess.pad_args is None else list(preprocess.pad_args[0])
-    if pad is not None and pad != needed:
-        return "Pad.size", pad, needed
-    if preprocess.resize_args is None:
-        return "Resize", "none", f"a target_size of {needed}"
-    target, keeps_ratio, _ = preprocess.resize_args
-    if keeps_ratio and pad is None and list(target) == needed:
-        return "Resize.keep_ratio", "true without Pad", f"false, or a Pad to {needed}"
-    return "Resize.target_size", list(target), needed

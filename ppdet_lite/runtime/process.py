@@ -10,104 +10,127 @@ import multiprocessing
 import signal
 import threading
 import traceback
-from typing import Optional
+from pathlib import Path
+from typing import Any, Iterator, Optional
 
 import numpy as np
 
 from ppdet_lite.core.errors import UserError
+from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.engines.engine import Arrays, Engine
+from ppdet_lite.runtime.engines.open_engine import open_engine
+from ppdet_lite.runtime.options import EngineOptions
 
 CLOSE_SECONDS = 5.0
 
 
-class EngineProcess:
-    """Opens an engine in another process; `run` is that of the engine.
+class EngineProcess(Engine):
+    """An engine in another process.
 
     Args:
-        files: the model folder.
-        options: arguments of `detector.open_engine` beside the files.
-        shape: largest shape of `image`, which then goes through shared memory; None: every input
-            goes through a pipe.
+        batch: the largest number of images that go through shared memory, where the size of the
+            network's input is known; everything else goes through a pipe.
 
     Attributes:
-        kernels, device, fixed_batch, input_names: those of the engine.
+        process: the other one.
 
     Raises:
         UserError: what opening the engine raised there.
     """
 
-    def __init__(self, files, options: dict, shape: Optional[tuple[int, ...]] = None):
-        self.path = files.path
-        self._ended = ""  # why it cannot run any more
+    def __init__(self, files: ModelFolder, options: EngineOptions, batch: int = 1):
         context = multiprocessing.get_context("spawn")
-        self._pipe, far_end = context.Pipe()
-        shared = context.RawArray("f", int(np.prod(shape))) if shape else None
+        pipe, far_end = context.Pipe()
+        size = files.config.input_hw
+        shared = context.RawArray("f", batch * 3 * size[0] * size[1]) if size else None
         self._memory = None if shared is None else np.frombuffer(shared, np.float32)
-        self._process = context.Process(
-            target=_serve, args=(far_end, shared, files, options), daemon=True
+        self.process = context.Process(
+            target=serve, args=(far_end, shared, files, options), daemon=True
         )
         with _interrupts_ignored():
-            self._process.start()
+            self.process.start()
         far_end.close()
+        self._link = Link(files.path, pipe, self.process)
         try:
-            facts = self._answer()
+            facts = self._link.answer()
         except BaseException:
-            self._kill("it could not be opened")
+            self._link.end_at_once("it could not be opened")
             raise
         self.kernels, self.device = facts["kernels"], facts["device"]
         self.fixed_batch, self.input_names = facts["fixed_batch"], facts["input_names"]
+        self._message: dict[str, Any] = {}
+        self._outputs: list[np.ndarray] = []
 
-    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Arrays by input name -> the graph's outputs in its order.
+    def bind(self, inputs: Arrays) -> None:
+        self._message = {name: inputs[name] for name in self.input_names}
+        image = self._message.get("image")
+        if self._memory is not None and image is not None and image.size <= self._memory.size:
+            np.copyto(self._memory[: image.size].reshape(image.shape), image)
+            self._message["image"] = image.shape
+
+    def execute(self) -> None:
+        self._outputs = self._link.answer(self._message)
+
+    def outputs(self) -> list[np.ndarray]:
+        return self._outputs
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class Link:
+    """The near end of a pipe to the engine's process.
+
+    Args:
+        path: of the model, for messages.
+    """
+
+    def __init__(self, path: Path, pipe: Any, process: Any):
+        self.path, self.pipe, self.process = path, pipe, process
+        self._ended = ""  # why it cannot be used any more
+
+    def answer(self, message: Optional[dict[str, Any]] = None) -> Any:
+        """What the other process says, to `message` if there is one; its errors are raised.
+
+        An exception from outside (Ctrl-C) ends the process: the answer that is still to come would
+        be taken for that of the next run.
 
         Raises:
-            UserError: the engine was closed, or its process has ended.
+            UserError: the process has ended, or was closed before.
         """
         if self._ended:
             raise UserError(f"{self.path}: the network cannot be run, {self._ended}; open it again")
-        message = {name: inputs[name] for name in self.input_names}
-        image = message.get("image")
-        if self._memory is not None and image is not None and image.size <= self._memory.size:
-            np.copyto(self._memory[: image.size].reshape(image.shape), image)
-            message["image"] = image.shape
-        return self._answer(message)
-
-    def close(self) -> None:
-        """Ends the process; the engine cannot be used any more."""
-        self._ended = self._ended or "it was closed"
-        self._pipe.close()
-        self._process.join(CLOSE_SECONDS)
-        if self._process.is_alive():
-            self._kill(self._ended)
-
-    def _kill(self, reason: str) -> None:
-        """Ends the process at once, and without the call stack that Paddle prints when asked to."""
-        self._ended = reason
-        self._pipe.close()
-        self._process.kill()
-        self._process.join()
-
-    def _answer(self, message: Optional[dict] = None):
-        """What the other process says, to `message` if there is one; its errors are raised.
-
-        An exception from outside (Ctrl-C) closes the engine: the answer that is still to come would
-        be taken for that of the next run.
-        """
         try:
             if message is not None:
-                self._pipe.send(message)
-            answer = self._pipe.recv()
+                self.pipe.send(message)
+            answer = self.pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             raise self._gone() from error
         except BaseException:
-            self._kill("a run of it was interrupted")
+            self.end_at_once("a run of it was interrupted")
             raise
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
+    def close(self) -> None:
+        """Ends the process."""
+        self._ended = self._ended or "it was closed"
+        self.pipe.close()
+        self.process.join(CLOSE_SECONDS)
+        if self.process.is_alive():
+            self.end_at_once(self._ended)
+
+    def end_at_once(self, reason: str) -> None:
+        """Ends the process without the call stack that Paddle prints when it is asked to end."""
+        self._ended = reason
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
     def _gone(self) -> UserError:
-        self._process.join(CLOSE_SECONDS)
-        code = self._process.exitcode
+        self.process.join(CLOSE_SECONDS)
+        code = self.process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         if code == -9:
             how += ", which often means that the memory was used up"
@@ -115,7 +138,7 @@ class EngineProcess:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored():
+def _interrupts_ignored() -> Iterator[None]:
     """A process started meanwhile ignores Ctrl-C from its first moment: it is the business of this
     one."""
     if threading.current_thread() is not threading.main_thread():
@@ -129,7 +152,7 @@ def _interrupts_ignored():
 
 
 @contextlib.contextmanager
-def _termination_waits():
+def _termination_waits() -> Iterator[None]:
     """Paddle prints its call stack when a process that imports it is asked to end (SIGTERM, which
     service managers send to all processes of a service). Such a request waits until the imports are
     done, and then ends this process without a word."""
@@ -145,15 +168,13 @@ def _termination_waits():
         block(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _serve(pipe, shared, files, options: dict) -> None:
+def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) -> None:
     """What the other process does: opens the engine and answers until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
-    from ppdet_lite.runtime.detector import open_engine
-
     memory = None if shared is None else np.frombuffer(shared, np.float32)
     try:
         with _termination_waits():
-            engine = open_engine(files, **options)
+            engine = open_engine(files, options)
     except Exception as error:  # raised again in the first process
         pipe.send(_sendable(error))
         return
@@ -164,7 +185,7 @@ def _serve(pipe, shared, files, options: dict) -> None:
             inputs = pipe.recv()
         except (EOFError, OSError):  # closed, perhaps with an answer that nobody took
             return
-        if isinstance(inputs.get("image"), tuple):
+        if memory is not None and isinstance(inputs.get("image"), tuple):
             shape = inputs["image"]
             inputs["image"] = memory[: int(np.prod(shape))].reshape(shape)
         try:

@@ -22,6 +22,7 @@ from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, Imag
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.run import ExportMismatch
+from ppdet_lite.runtime.contract import InferConfig
 
 PREPROCESS = Preprocess([{"type": "Resize", "target_size": [64, 96], "keep_ratio": False}])
 
@@ -246,7 +247,7 @@ def test_every_target_is_exported_once_per_stage(monkeypatch, small_config, tmp_
 def test_an_engine_that_fell_back_is_not_measured():
     wanted = engines.ENGINES["onednn_target_cpu"]
     opened = SimpleNamespace(kernels="Paddle")
-    deploy = runner.Deploy(lambda files, **options: opened, None, lambda calib_dir: None)
+    deploy = runner.Deploy(lambda files, options: opened, None)
     with pytest.raises(UserError, match="this CPU or Paddle runs it as Paddle"):
         runner._open(wanted, None, deploy, runner.Settings())
     opened.kernels = "oneDNN"
@@ -301,7 +302,9 @@ def test_folders_of_images_may_hold_others(jpegs, tmp_path):
 def test_folders_that_cannot_be_compared(tmp_path):
     def folder(batch, side):
         steps = [{"type": "Resize", "target_size": [side, side], "keep_ratio": False}]
-        return SimpleNamespace(path="x", batch=batch, settings={"Preprocess": steps})
+        return SimpleNamespace(
+            path="x", config=InferConfig(preprocess=steps, class_names=[], batch=batch)
+        )
 
     steps = runner._check_folder(folder(None, 64), None)
     assert runner._check_folder(folder(1, 64), steps) == steps

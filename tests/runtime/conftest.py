@@ -1,9 +1,6 @@
-"""The modules of deploy/python, which lie outside the package, models for them, and a Paddle that
-only notes what is asked of it for TensorRT."""
+"""Models to run, and a Paddle that only notes what is asked of it for TensorRT."""
 
-import importlib
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,34 +8,6 @@ import numpy as np
 import paddle
 import paddle.inference as inference
 import pytest
-
-MODULES = {
-    "detector": "ppdet_lite.runtime.detector",
-    "engine_onnx": "ppdet_lite.runtime.engines.onnx",
-    "engine_paddle": "ppdet_lite.runtime.engines.paddle_inference",
-    "engine_process": "ppdet_lite.runtime.process",
-    "model_folder": "ppdet_lite.runtime.contract",
-    "paddle_inputs": "ppdet_lite.runtime.engines.paddle_inputs",
-    "tensorrt_config": "ppdet_lite.runtime.tensorrt.setup",
-    "tensorrt_cache": "ppdet_lite.runtime.tensorrt.cache",
-    "tensorrt_operators": "ppdet_lite.runtime.tensorrt.operators",
-    "tensorrt_versions": "ppdet_lite.runtime.tensorrt.versions",
-    "stage_times": "ppdet_lite.runtime.stage_times",
-    "frame_sources": "ppdet_lite.runtime.frames.sources",
-    "frame_results": "ppdet_lite.runtime.frames.results",
-    "frame_pipeline": "ppdet_lite.runtime.frames.pipeline",
-    "infer_run": "ppdet_lite.runtime.run",
-    "infer": "infer",
-}
-
-
-@pytest.fixture(scope="session")
-def deploy(repo):
-    """The scripts as modules: `deploy.detector.Detector` and so on."""
-    sys.path.insert(0, str(repo / "deploy/python"))
-    return SimpleNamespace(
-        **{name: importlib.import_module(module) for name, module in MODULES.items()}
-    )
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from ppdet_lite.runtime.frames.results import FrameResults
+from ppdet_lite.runtime.frames.sources import FrameSource, without_password
+
 
 class Camera:
     """A cv2.VideoCapture that tells the rate `fps` and gives gray frames whose level is their
@@ -27,7 +30,7 @@ class Camera:
         return self.seconds[self.given]
 
 
-def written(deploy, folder, fps, seconds, taken=None):
+def written(folder, fps, seconds, taken=None):
     """What is written of a camera.
 
     Args:
@@ -37,11 +40,9 @@ def written(deploy, folder, fps, seconds, taken=None):
         The times in the lines of JSON, and the numbers of the frames in the video.
     """
     camera = Camera(fps, seconds)
-    source = deploy.frame_sources.FrameSource(
-        camera, "--camera_id", "0", "cam", True, max_frames=len(seconds)
-    )
+    source = FrameSource(camera, "camera_id", "0", "cam", True, max_frames=len(seconds))
     source.clock = camera.clock
-    results = deploy.frame_results.FrameResults(source, folder, ["a"], 0.5)
+    results = FrameResults(source, folder, ["a"], 0.5)
     numbers = []
     results.video.write = lambda image: numbers.append(int(image[0, 0, 0]))
     for frame in source:
@@ -52,9 +53,9 @@ def written(deploy, folder, fps, seconds, taken=None):
     return [json.loads(line)["time_s"] for line in lines], numbers
 
 
-def test_skipped_frames_keep_the_time_of_the_video(deploy, tmp_path):
+def test_skipped_frames_keep_the_time_of_the_video(tmp_path):
     seconds = [index / 10 for index in range(10)]
-    times, numbers = written(deploy, tmp_path, 10.0, seconds, taken=(3, 4, 8))
+    times, numbers = written(tmp_path, 10.0, seconds, taken=(3, 4, 8))
     assert times == [0.3, 0.4, 0.8]
     assert numbers == [3, 4, 4, 4, 4, 8]
 
@@ -68,19 +69,19 @@ def test_skipped_frames_keep_the_time_of_the_video(deploy, tmp_path):
         (10.0, 80, [0, 1]),
     ],
 )
-def test_the_time_is_that_of_the_clock(deploy, tmp_path, told, real, numbers):
+def test_the_time_is_that_of_the_clock(tmp_path, told, real, numbers):
     """Cameras that tell no rate, or another than they keep."""
     seconds = [index / real for index in range(4)]
-    assert written(deploy, tmp_path, told, seconds) == ([round(s, 3) for s in seconds], numbers)
+    assert written(tmp_path, told, seconds) == ([round(s, 3) for s in seconds], numbers)
 
 
-def test_frames_that_come_unevenly_are_neither_doubled_nor_left_out(deploy, tmp_path):
+def test_frames_that_come_unevenly_are_neither_doubled_nor_left_out(tmp_path):
     seconds = [0, 0.04, 0.28, 0.3, 0.42, 0.55, 0.56, 0.7]
-    assert written(deploy, tmp_path, 10.0, seconds) == (seconds, list(range(8)))
+    assert written(tmp_path, 10.0, seconds) == (seconds, list(range(8)))
 
 
-def test_passwords_are_masked(deploy):
-    mask = deploy.frame_sources.without_password
+def test_passwords_are_masked():
+    mask = without_password
     assert mask("rtsp://10.0.0.7/a@b:c") == "rtsp://10.0.0.7/a@b:c"
     assert mask("rtsp://admin:pa:ss@10.0.0.7:554/x") == "rtsp://admin:***@10.0.0.7:554/x"
     assert mask("http://10.0.0.7:8080/video@b") == "http://10.0.0.7:8080/video@b"

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from ppdet_lite.cli.deploy import main
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.runtime.frames.results import VideoFile, open_alone
 
 LATIN = b"lat\xfcn"
 """A name in Latin-1."""
@@ -52,31 +54,31 @@ def test_images_are_done(repo, exported, latin_folder, tmp_path):
     assert {record["file_name"] for record in records} == {f"in/{name}.jpg", "in/z.jpg"}
 
 
-def test_videos_models_and_streams_are_refused(deploy, exported, latin_folder):
+def test_videos_models_and_streams_are_refused(exported, latin_folder):
     name = os.fsdecode(LATIN)
     video = latin_folder / f"{name}.jpg"
     cases = [
         (
             ["--model_dir", str(exported), "--video_file", str(video)],
-            f"--video_file {latin_folder}",
+            f"`video_file` {latin_folder}",
         ),
-        (["--model_dir", str(exported), "--rtsp", f"rtsp://{name}"], "--rtsp rtsp:/"),
-        (["--model_dir", name, "--image_file", str(latin_folder / "z.jpg")], "--model_dir "),
+        (["--model_dir", str(exported), "--rtsp", f"rtsp://{name}"], "`rtsp` rtsp:/"),
+        (["--model_dir", name, "--image_file", str(latin_folder / "z.jpg")], "`model_dir` "),
     ]
     for arguments, start in cases:
         with pytest.raises(DataError) as caught:
-            deploy.infer.main([*arguments, "--output_dir", str(latin_folder / "out")])
+            main([*arguments, "--output_dir", str(latin_folder / "out")])
         message = str(caught.value)
         assert message.startswith(start) and "lat\\xfcn" in message
         assert "the name is not UTF-8 and " in message and message.endswith("; rename it")
 
 
-def test_results_of_a_video(deploy, tmp_path):
+def test_results_of_a_video(tmp_path):
     """A folder of such a name cannot hold a video; the lines of JSON can name any source."""
     folder = tmp_path / os.fsdecode(LATIN)
     with pytest.raises(DataError, match="OpenCV's writer of videos cannot take it"):
-        deploy.frame_results.VideoFile(folder / "v", 25)
-    with deploy.frame_results.open_alone(tmp_path / "a.jsonl") as file:
+        VideoFile(folder / "v", 25)
+    with open_alone(tmp_path / "a.jsonl") as file:
         file.write(os.fsdecode(LATIN))
     assert (tmp_path / "a.jsonl").read_text() == "lat\\udcfcn"
 

@@ -12,6 +12,12 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import UserError
+from ppdet_lite.runtime import process
+from ppdet_lite.runtime.detector import Detector
+from ppdet_lite.runtime.engines.engine import EngineError
+from ppdet_lite.runtime.frames.pipeline import FramePipeline
+from ppdet_lite.runtime.frames.sources import Frame
+from ppdet_lite.runtime.process import EngineProcess, Link
 
 
 def numbered_image(number):
@@ -22,11 +28,11 @@ def numbered_image(number):
 
 
 # ------------------------------------------------------------------------------------ the pipeline
-def pipeline_of(deploy, frames, written, detect=None, prepare=None, **options):
+def pipeline_of(frames, written, detect=None, prepare=None, **options):
     def write(frame, found):
         written.append((frame, found))
 
-    return deploy.frame_pipeline.FramePipeline(
+    return FramePipeline(
         frames,
         prepare or (lambda image: image),
         detect or (lambda samples: list(samples)),
@@ -35,11 +41,11 @@ def pipeline_of(deploy, frames, written, detect=None, prepare=None, **options):
     )
 
 
-def numbered(deploy, count):
-    return (deploy.frame_sources.Frame(index, index, 0) for index in range(count))
+def numbered(count):
+    return (Frame(index, index, 0) for index in range(count))
 
 
-def test_order_is_kept_in_batches(deploy):
+def test_order_is_kept_in_batches():
     written, sizes = [], []
 
     def detect(samples):
@@ -47,13 +53,13 @@ def test_order_is_kept_in_batches(deploy):
         time.sleep(0.001)
         return [10 * sample for sample in samples]
 
-    pipeline = pipeline_of(deploy, numbered(deploy, 23), written, detect, batch_size=4)
+    pipeline = pipeline_of(numbered(23), written, detect, batch_size=4)
     assert pipeline.run() == (23, 0)
     assert sizes == [4, 4, 4, 4, 4, 3]
     assert [(frame.index, found) for frame, found in written] == [(i, 10 * i) for i in range(23)]
 
 
-def test_stages_overlap_and_queues_are_bounded(deploy):
+def test_stages_overlap_and_queues_are_bounded():
     """Each stage waits for the others to be at work at the same time."""
     together = threading.Barrier(3, timeout=20)
     ahead, seen = [], []
@@ -74,9 +80,7 @@ def test_stages_overlap_and_queues_are_bounded(deploy):
             together.wait()
         seen.append((frame.index, max(ahead)))
 
-    pipeline = deploy.frame_pipeline.FramePipeline(
-        numbered(deploy, 60), prepare, detect, write, queue_length=2
-    )
+    pipeline = FramePipeline(numbered(60), prepare, detect, write, queue_length=2)
     pipeline.run()
     assert [index for index, _ in seen] == list(range(60))
     # two queues of 2, one frame in the hands of each stage
@@ -84,18 +88,18 @@ def test_stages_overlap_and_queues_are_bounded(deploy):
 
 
 @pytest.mark.parametrize("stage", ["prepare", "detect", "write", "frames"])
-def test_an_error_in_any_stage_ends_the_run_with_its_message(deploy, stage):
+def test_an_error_in_any_stage_ends_the_run_with_its_message(stage):
     def fail(*args):
         raise RuntimeError(f"broken {stage}")
 
     def failing_frames():
-        yield deploy.frame_sources.Frame(0, 0, 0)
+        yield Frame(0, 0, 0)
         fail()
 
     written = []
-    frames = failing_frames() if stage == "frames" else numbered(deploy, 1000)
+    frames = failing_frames() if stage == "frames" else numbered(1000)
     options = {stage: fail} if stage in ("prepare", "detect") else {}
-    pipeline = pipeline_of(deploy, frames, written, **options)
+    pipeline = pipeline_of(frames, written, **options)
     if stage == "write":
         pipeline.write = fail
     before = threading.active_count()
@@ -106,7 +110,7 @@ def test_an_error_in_any_stage_ends_the_run_with_its_message(deploy, stage):
         assert len(written) == 1  # what was read before the error is done
 
 
-def test_ctrl_c_comes_before_the_errors_that_come_with_it(deploy):
+def test_ctrl_c_comes_before_the_errors_that_come_with_it():
     """A signal to all processes of a service ends the network's process, too."""
 
     def detect(samples):
@@ -114,22 +118,22 @@ def test_ctrl_c_comes_before_the_errors_that_come_with_it(deploy):
         raise UserError("the process of the network ended")
 
     with pytest.raises(KeyboardInterrupt):
-        pipeline_of(deploy, numbered(deploy, 9), [], detect).run()
+        pipeline_of(numbered(9), [], detect).run()
 
 
-def test_a_live_source_skips_what_the_network_cannot_follow(deploy):
+def test_a_live_source_skips_what_the_network_cannot_follow():
     written = []
 
     def frames():
         for index in range(100):
             time.sleep(0.001)
-            yield deploy.frame_sources.Frame(index, index, 0)
+            yield Frame(index, index, 0)
 
     def detect(samples):
         time.sleep(0.01)
         return samples
 
-    pipeline = pipeline_of(deploy, frames(), written, detect, is_live=True)
+    pipeline = pipeline_of(frames(), written, detect, is_live=True)
     done, skipped = pipeline.run()
     order = [frame.index for frame, _ in written]
     assert skipped > 20 and done + skipped == 100 and len(order) == done
@@ -138,15 +142,15 @@ def test_a_live_source_skips_what_the_network_cannot_follow(deploy):
 
 # ------------------------------------------------------------------------ the engine's own process
 @pytest.fixture(scope="module")
-def apart(deploy, exported):
-    detector = deploy.detector.Detector(exported, cpu_threads=1, own_process=True, batch_size=2)
+def apart(exported):
+    detector = Detector(exported, cpu_threads=1, own_process=True, batch_size=2)
     yield detector
     detector.close()
 
 
-def test_another_process_computes_the_same(deploy, exported, apart):
-    here = deploy.detector.Detector(exported, cpu_threads=1)
-    assert isinstance(apart.engine, deploy.engine_process.EngineProcess)
+def test_another_process_computes_the_same(exported, apart):
+    here = Detector(exported, cpu_threads=1)
+    assert isinstance(apart.engine, EngineProcess)
     assert apart.engine.kernels == here.engine.kernels == "oneDNN"
     assert list(apart.engine.input_names) == list(here.engine.input_names)
     images = [numbered_image(index) for index in range(3)]
@@ -158,36 +162,33 @@ def test_another_process_computes_the_same(deploy, exported, apart):
 def test_threads_of_this_process_work_while_the_network_computes(apart):
     found = []
     thread = threading.Thread(target=lambda: found.extend(apart.predict([numbered_image(1)])))
-    os.kill(apart.engine._process.pid, signal.SIGSTOP)  # a network that takes very long
+    os.kill(apart.engine.process.pid, signal.SIGSTOP)  # a network that takes very long
     try:
         thread.start()
         thread.join(0.2)
         assert thread.is_alive() and found == []
     finally:
-        os.kill(apart.engine._process.pid, signal.SIGCONT)
+        os.kill(apart.engine.process.pid, signal.SIGCONT)
     thread.join(60)
     assert len(found) == 1
 
 
-def test_errors_of_the_other_process_are_raised_here(deploy, exported, apart, tmp_path):
-    with pytest.raises(UserError, match="--device XPU: this Paddle was built without Kunlun"):
-        deploy.detector.Detector(exported, "XPU", own_process=True)
+def test_errors_of_the_other_process_are_raised_here(exported, apart, tmp_path):
+    with pytest.raises(UserError, match="`device` XPU: this Paddle was built without Kunlun"):
+        Detector(exported, "XPU", own_process=True)
     wrong = {"image": np.zeros((1, 3, 10, 10), np.float32)}
     wrong.update(im_shape=np.ones((1, 2), np.float32), scale_factor=np.ones((1, 2), np.float32))
-    with pytest.raises(UserError, match=f"{exported}: Paddle cannot run this model"):
+    with pytest.raises(EngineError, match="Paddle cannot run") as caught:
         apart.engine.run(wrong)
+    assert caught.value.graph == apart.files.graph
     assert len(apart.predict([numbered_image(1)])) == 1  # it still runs
 
 
-def test_a_process_that_dies_is_said(deploy, exported):
-    detector = deploy.detector.Detector(exported, cpu_threads=1, own_process=True)
-    os.kill(detector.engine._process.pid, signal.SIGKILL)
-    with pytest.raises(UserError) as caught:
+def test_a_process_that_dies_is_said(exported):
+    detector = Detector(exported, cpu_threads=1, own_process=True)
+    os.kill(detector.engine.process.pid, signal.SIGKILL)
+    with pytest.raises(UserError, match=f"^{exported}: the process .* ended .signal 9, .*memory"):
         detector.predict([numbered_image(1)])
-    assert str(caught.value) == (
-        f"{exported}: the process of the network ended (signal 9, which often means that the "
-        "memory was used up)"
-    )
     detector.close()
 
 
@@ -222,49 +223,36 @@ class Process:
 
 
 @pytest.fixture
-def stand_in(deploy):
-    """An EngineProcess without a process."""
-    engine = object.__new__(deploy.engine_process.EngineProcess)
-    engine.path, engine.input_names, engine._memory, engine._ended = "model", ["image"], None, ""
-    engine._pipe, engine._process = Answers(), Process()
-    return engine
+def link():
+    return Link("model", Answers(), Process())
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, InterruptedError])
-def test_an_interrupted_run_leaves_no_answer_for_the_next(stand_in, interruption):
+def test_an_interrupted_run_leaves_no_answer_for_the_next(link, interruption):
     """Handlers of signals may raise what they like."""
-    assert stand_in.run({"image": "a"}) == {"image": "a"}
-    stand_in._pipe.error = interruption()
+    assert link.answer({"image": "a"}) == {"image": "a"}
+    link.pipe.error = interruption()
     with pytest.raises(interruption):
-        stand_in.run({"image": "b"})
-    assert stand_in._pipe.is_closed and stand_in._process.exitcode == -9
-    with pytest.raises(UserError) as caught:
-        stand_in.run({"image": "c"})
-    assert str(caught.value) == (
-        "model: the network cannot be run, a run of it was interrupted; open it again"
-    )
-    stand_in.close()
+        link.answer({"image": "b"})
+    assert link.pipe.is_closed and link.process.exitcode == -9
+    with pytest.raises(UserError, match="^model: .* a run of it was interrupted; open it again"):
+        link.answer({"image": "c"})
+    link.close()
 
 
-def test_a_closed_engine_says_so(stand_in):
-    stand_in.close()
-    with pytest.raises(UserError, match="^model: the network cannot be run, it was closed; open"):
-        stand_in.run({"image": "a"})
+def test_a_closed_engine_says_so(link):
+    link.close()
+    with pytest.raises(UserError, match="^model: .* it was closed; open it again"):
+        link.answer({"image": "a"})
 
 
 @pytest.mark.parametrize(
-    ("code", "how"),
-    [
-        (-15, "signal 15"),
-        (-9, "signal 9, which often means that the memory was used up"),
-        (1, "exit code 1"),
-    ],
+    ("code", "how"), [(-15, "signal 15"), (-9, "signal 9, .*memory"), (1, "exit code 1")]
 )
-def test_how_the_process_ended(stand_in, code, how):
-    stand_in._pipe.error, stand_in._process.exitcode = EOFError(), code
-    with pytest.raises(UserError) as caught:
-        stand_in.run({"image": "a"})
-    assert str(caught.value) == f"model: the process of the network ended ({how})"
+def test_how_the_process_ended(link, code, how):
+    link.pipe.error, link.process.exitcode = EOFError(), code
+    with pytest.raises(UserError, match=f"^model: the process of the network ended .{how}"):
+        link.answer({"image": "a"})
 
 
 class Engine:
@@ -277,15 +265,13 @@ class Engine:
 
 
 @pytest.fixture
-def served(deploy, exported, monkeypatch):
-    """Runs `_serve` here on an engine that computes as told, with the given pipe."""
+def served(exported, monkeypatch):
+    """Serves here with an engine that computes as told, on the given pipe."""
     monkeypatch.setattr(signal, "signal", lambda *args: None)
 
     def serve(pipe, compute):
-        monkeypatch.setattr(
-            deploy.detector, "open_engine", lambda *args, **options: Engine(compute)
-        )
-        deploy.engine_process._serve(pipe, None, str(exported), {"engine": "paddle"})
+        monkeypatch.setattr(process, "open_engine", lambda files, options: Engine(compute))
+        process.serve(pipe, None, None, None)
 
     return serve
 
@@ -302,10 +288,9 @@ with process._termination_waits():
     print("imported", flush=True)
 print("here")
 """
-    paths = os.pathsep.join([str(repo), str(repo / "deploy" / "python")])
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": str(repo)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -341,21 +326,21 @@ def test_defects_of_the_other_process_keep_their_call_stack(served):
     assert 'raise ZeroDivisionError("of course")' in text
 
 
-def test_ctrl_c_while_the_other_process_starts(deploy, exported, monkeypatch):
+def test_ctrl_c_while_the_other_process_starts(exported, monkeypatch):
     """It ends without a word: it ignores Ctrl-C from its first moment and is not asked to end."""
     seen = []
 
     def interrupted(self):
-        status = Path(f"/proc/{self._process.pid}/status")
+        status = Path(f"/proc/{self.process.pid}/status")
         if status.exists():  # Linux
             ignored = next(x for x in status.read_text().splitlines() if x.startswith("SigIgn:"))
             assert int(ignored.split()[1], 16) & 1 << (signal.SIGINT - 1)
-        seen.append(self._process)
+        seen.append(self.process)
         raise KeyboardInterrupt
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(deploy.engine_process.EngineProcess, "_answer", interrupted)
+    monkeypatch.setattr(Link, "answer", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        deploy.detector.Detector(exported, own_process=True)
+        Detector(exported, own_process=True)
     assert seen[0].exitcode == -signal.SIGKILL
     assert signal.getsignal(signal.SIGINT) is before

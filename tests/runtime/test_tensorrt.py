@@ -9,7 +9,12 @@ import paddle.inference as inference
 import pytest
 import yaml
 
+from ppdet_lite.cli.deploy import build_parser, open_detector
 from ppdet_lite.core.errors import DataError, UserError
+from ppdet_lite.runtime.detector import Detector
+from ppdet_lite.runtime.options import TensorRTOptions
+from ppdet_lite.runtime.tensorrt import setup
+from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
 
 GPU = "NVIDIA Test GPU"
 NMS = ["multiclass_nms", "multiclass_nms3", "top_k_v2", "topk"]
@@ -25,10 +30,6 @@ def program(broken):
     return broken
 
 
-def options_of(deploy, **options):
-    return deploy.tensorrt_config.TensorRTOptions(**options)
-
-
 def open_input(folder):
     path = folder / "infer_cfg.yml"
     settings = yaml.safe_load(path.read_text())
@@ -39,9 +40,9 @@ def open_input(folder):
 @pytest.mark.parametrize(
     ("mode", "precision"), [("trt_fp32", "Float32"), ("trt_fp16", "Half"), ("trt_int8", "Int8")]
 )
-def test_settings_for_a_fixed_input_size(deploy, program, gpu, tiny_coco, mode, precision):
-    options = options_of(deploy, batch_size=2, calib_dir=tiny_coco / "images")
-    detector = deploy.detector.Detector(program, "GPU", mode, tensorrt=options)
+def test_settings_for_a_fixed_input_size(program, gpu, tiny_coco, mode, precision):
+    options = TensorRTOptions(batch_size=2, calib_dir=tiny_coco / "images")
+    detector = Detector(program, "GPU", mode, tensorrt=options)
     assert gpu.call("files") == (("model.pdmodel", "model.pdiparams"), {})
     assert gpu.call("enable_use_gpu") == ((200, 0), {})
     assert gpu.call("enable_tensorrt_engine") == (
@@ -64,18 +65,18 @@ def test_settings_for_a_fixed_input_size(deploy, program, gpu, tiny_coco, mode, 
     assert detector.engine.kernels == f"TensorRT {mode[4:].upper()}"
 
 
-def test_deformable_convolution_stays_in_float32(deploy):
-    kept_out = deploy.tensorrt_config.ops_outside_tensorrt
+def test_deformable_convolution_stays_in_float32():
+    kept_out = ops_outside_tensorrt
     assert kept_out("fp16", "2.5.2") == [*NMS, "deformable_conv", *KEPT_OUT]
     for version in ("2.6.0", "2.6.2", "3.0.0", "3.3.1", "0.0.0"):
         assert kept_out("fp16", version) == kept_out("int8", version) == [*NMS, *KEPT_OUT]
     assert kept_out("fp32", "2.5.2") == NMS
 
 
-def test_shapes_of_an_open_input_are_collected_once(deploy, program, gpu, capsys):
+def test_shapes_of_an_open_input_are_collected_once(program, gpu, capsys):
     open_input(program)
-    options = options_of(deploy, batch_size=4, min_side=96, opt_side=128, max_side=192)
-    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+    options = TensorRTOptions(batch_size=4, min_side=96, opt_side=128, max_side=192)
+    detector = Detector(program, "GPU", "trt_fp16", tensorrt=options)
     shapes = str(detector.engine.tensorrt.folder / "shapes.pbtxt")
     assert gpu.call("collect_shape_range_info", 0) == ((shapes + ".part",), {})
     assert Path(shapes).is_file() and not Path(shapes + ".part").exists()
@@ -85,7 +86,7 @@ def test_shapes_of_an_open_input_are_collected_once(deploy, program, gpu, capsys
     assert gpu.call("enable_tuned_tensorrt_dynamic_shape") == ((shapes, True), {})
     assert f"collecting shapes into {shapes}, once" in capsys.readouterr().out
     assert detector.engine.fixed_batch is None
-    deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+    Detector(program, "GPU", "trt_fp16", tensorrt=options)
     assert len(gpu.calls) == 3 and gpu.call("collect_shape_range_info") is None
 
 
@@ -113,59 +114,55 @@ def files_of_the_cache(program):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_half_collected_shapes_are_not_kept(deploy, program, gpu, monkeypatch):
+def test_half_collected_shapes_are_not_kept(program, gpu, monkeypatch):
     """Paddle writes what it noted also after an error, as soon as the predictor goes."""
     open_input(program)
     with monkeypatch.context() as patch:
         out_of_memory_at(patch, gpu, 4)
         with pytest.raises(UserError, match="Out of memory") as caught:
-            deploy.detector.Detector(program, "GPU", "trt_fp16")
+            Detector(program, "GPU", "trt_fp16")
         assert len(gpu.runs[0]) == 4 and files_of_the_cache(program) == ["about.json", "lock"]
         del caught
     assert files_of_the_cache(program) == ["about.json", "lock"]
-    deploy.detector.Detector(program, "GPU", "trt_fp16")
+    Detector(program, "GPU", "trt_fp16")
     assert gpu.call("collect_shape_range_info", 1) is not None and len(gpu.runs[1]) == 4
     assert files_of_the_cache(program) == ["about.json", "lock", "shapes.pbtxt"]
 
 
-def test_half_a_calibration_is_not_kept(deploy, program, gpu, tiny_coco, monkeypatch):
-    options = options_of(deploy, batch_size=5, calib_dir=tiny_coco / "images")
+def test_half_a_calibration_is_not_kept(program, gpu, tiny_coco, monkeypatch):
+    options = TensorRTOptions(batch_size=5, calib_dir=tiny_coco / "images")
     with monkeypatch.context() as patch:
         out_of_memory_at(patch, gpu, 2)
         with pytest.raises(UserError, match="Out of memory"):
-            deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
+            Detector(program, "GPU", "trt_int8", tensorrt=options)
     assert files_of_the_cache(program) == ["about.json", "lock"]
     killed = next((program / "trt_cache").iterdir()) / "calibration" / "_opt_cache"
     killed.mkdir(parents=True)
     (killed / "trt_calib_7").write_text("ranges of a few images")
-    deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
+    Detector(program, "GPU", "trt_int8", tensorrt=options)
     assert files_of_the_cache(program) == ["about.json", "lock", "trt_calib_1", "trt_calib_2"]
 
 
-def test_sides_of_an_open_input_are_checked(deploy, program, gpu):
+def test_sides_of_an_open_input_are_checked(program, gpu):
     open_input(program)
     for sides in ((320, 300, 640), (100, 320, 640)):
-        options = options_of(deploy, min_side=sides[0], opt_side=sides[1], max_side=sides[2])
-        with pytest.raises(UserError, match="allowed: multiples of 32 in rising order"):
-            deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+        options = TensorRTOptions(min_side=sides[0], opt_side=sides[1], max_side=sides[2])
+        with pytest.raises(UserError, match="`opt_side`, .*allowed: multiples of 32 in rising"):
+            Detector(program, "GPU", "trt_fp16", tensorrt=options)
 
 
-def test_tensorrt_10_is_told_fixed_shapes_as_well(deploy, program, gpu, monkeypatch):
+def test_tensorrt_10_is_told_fixed_shapes_as_well(program, gpu, monkeypatch):
     monkeypatch.setattr(inference, "get_trt_compile_version", lambda: (10, 3, 0))
-    deploy.detector.Detector(program, "GPU", "trt_fp32")
+    Detector(program, "GPU", "trt_fp32")
     assert gpu.runs[0] == [(1, 3, 96, 128)] * 4
     assert gpu.call("enable_tuned_tensorrt_dynamic_shape") is not None
 
 
-def test_int8_calibrates_once(deploy, program, gpu, tiny_coco, capsys):
-    with pytest.raises(UserError) as caught:
-        deploy.detector.Detector(program, "GPU", "trt_int8")
-    assert str(caught.value).startswith(
-        "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred images like "
-        "those to come (no calibration table in "
-    )
-    options = options_of(deploy, batch_size=5, calib_dir=tiny_coco / "images")
-    detector = deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=options)
+def test_int8_calibrates_once(program, gpu, tiny_coco, capsys):
+    with pytest.raises(UserError, match="^`run_mode` trt_int8 needs `calib_dir`"):
+        Detector(program, "GPU", "trt_int8")
+    options = TensorRTOptions(batch_size=5, calib_dir=tiny_coco / "images")
+    detector = Detector(program, "GPU", "trt_int8", tensorrt=options)
     assert gpu.runs == [[(5, 3, 96, 128)] * 2, []]  # 12 images, whole batches only
     written = [path.name for path in detector.engine.tensorrt.folder.iterdir()]
     assert sorted(written) == ["about.json", "lock", "trt_calib_1", "trt_calib_2"]
@@ -173,26 +170,24 @@ def test_int8_calibrates_once(deploy, program, gpu, tiny_coco, capsys):
     assert gpu.call("enable_tensorrt_engine", 0)[1]["use_static"] is False
     assert gpu.call("enable_tensorrt_engine", 1)[1]["use_static"] is True
     assert "calibrating on 12 images, once" in capsys.readouterr().out
-    again = options_of(deploy, batch_size=5)  # the table is there: no images needed
-    deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=again)
+    again = TensorRTOptions(batch_size=5)  # the table is there: no images needed
+    Detector(program, "GPU", "trt_int8", tensorrt=again)
     assert len(gpu.calls) == 3
 
 
-def test_calibration_images_that_are_missing_or_too_few(deploy, program, gpu, tiny_coco):
-    gone = options_of(deploy, calib_dir=tiny_coco / "gone")
+def test_calibration_images_that_are_missing_or_too_few(program, gpu, tiny_coco):
+    gone = TensorRTOptions(calib_dir=tiny_coco / "gone")
     with pytest.raises(DataError, match="gone: no such folder"):
-        deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=gone)
-    few = options_of(deploy, calib_dir=tiny_coco / "images", batch_size=20)
-    with pytest.raises(DataError, match="12 images are fewer than --batch_size 20"):
-        deploy.detector.Detector(program, "GPU", "trt_int8", tensorrt=few)
+        Detector(program, "GPU", "trt_int8", tensorrt=gone)
+    few = TensorRTOptions(calib_dir=tiny_coco / "images", batch_size=20)
+    with pytest.raises(DataError, match="12 images are fewer than `batch_size` 20"):
+        Detector(program, "GPU", "trt_int8", tensorrt=few)
 
 
 # --------------------------------------------------------------------------------------- the cache
-def test_the_cache_is_keyed_by_all_that_an_engine_depends_on(deploy, program, gpu, monkeypatch):
+def test_the_cache_is_keyed_by_all_that_an_engine_depends_on(program, gpu, monkeypatch):
     def folder(mode="trt_fp16", **options):
-        detector = deploy.detector.Detector(
-            program, "GPU", mode, tensorrt=options_of(deploy, **options)
-        )
+        detector = Detector(program, "GPU", mode, tensorrt=TensorRTOptions(**options))
         return detector.engine.tensorrt.folder.name
 
     first = folder()
@@ -216,10 +211,9 @@ def test_the_cache_is_keyed_by_all_that_an_engine_depends_on(deploy, program, gp
     path = program / "infer_cfg.yml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "min_subgraph_size": 8}))
     others.append(folder())
-    setup = deploy.tensorrt_config
     monkeypatch.setattr(setup, "WORKSPACE_BYTES", 1 << 31)
     others.append(folder())
-    kept_out = setup.ops_outside_tensorrt
+    kept_out = ops_outside_tensorrt
     monkeypatch.setattr(setup, "ops_outside_tensorrt", lambda *args: [*kept_out(*args), "relu"])
     others.append(folder())
     assert gpu.call("exp_disable_tensorrt_ops") == (([*NMS, *KEPT_OUT, "relu"],), {})
@@ -230,10 +224,10 @@ def test_the_cache_is_keyed_by_all_that_an_engine_depends_on(deploy, program, gp
     assert about["outside_tensorrt"] == [*NMS, *KEPT_OUT]
 
 
-def test_one_run_at_a_time_builds_in_a_folder(deploy, program, gpu, monkeypatch, capsys):
+def test_one_run_at_a_time_builds_in_a_folder(program, gpu, monkeypatch, capsys):
     fcntl = pytest.importorskip("fcntl", reason="no file locks on this system")
     lock, create, states = fcntl.flock, inference.create_predictor, []
-    folder = deploy.detector.Detector(program, "GPU", "trt_fp16").engine.tensorrt.folder
+    folder = Detector(program, "GPU", "trt_fp16").engine.tensorrt.folder
     other_run = open(folder / "lock", "a")  # noqa: SIM115, closed below
 
     def is_locked():
@@ -259,31 +253,27 @@ def test_one_run_at_a_time_builds_in_a_folder(deploy, program, gpu, monkeypatch,
     monkeypatch.setattr(inference, "create_predictor", create_predictor)
     monkeypatch.setattr(fcntl, "flock", flock)
     lock(other_run, fcntl.LOCK_EX)
-    deploy.detector.Detector(program, "GPU", "trt_fp16")
+    Detector(program, "GPU", "trt_fp16")
     assert other_run.closed and states == [True] and not is_locked()
 
 
-def test_cache_folder_of_choice_and_one_that_cannot_be_written(deploy, program, gpu, tmp_path):
+def test_cache_folder_of_choice_and_one_that_cannot_be_written(program, gpu, tmp_path):
     (tmp_path / "file").write_text("")
-    options = options_of(deploy, cache_dir=tmp_path / "engines")
-    deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+    options = TensorRTOptions(cache_dir=tmp_path / "engines")
+    Detector(program, "GPU", "trt_fp16", tensorrt=options)
     assert len(list((tmp_path / "engines").iterdir())) == 1
-    options = options_of(deploy, cache_dir=tmp_path / "file")
-    with pytest.raises(UserError, match=f"--trt_cache_dir {tmp_path / 'file'}: cannot be written"):
-        deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+    options = TensorRTOptions(cache_dir=tmp_path / "file")
+    with pytest.raises(UserError, match=f"`cache_dir` {tmp_path / 'file'}: cannot be written"):
+        Detector(program, "GPU", "trt_fp16", tensorrt=options)
 
 
-def test_options_of_the_command_line_arrive(deploy, program, gpu, tiny_coco, tmp_path, monkeypatch):
-    image = str(tiny_coco / "images" / "val_0.jpg")
-    seen = []
-    monkeypatch.setattr(deploy.infer_run, "_run_images", lambda args, *rest: seen.extend(rest))
-    arguments = ["--model_dir", str(program), "--image_file", image, "--device", "gpu"]
+def test_options_of_the_command_line_arrive(program, gpu, tiny_coco, tmp_path):
+    arguments = ["--model_dir", str(program), "--image_file", "a.jpg", "--device", "gpu"]
     arguments += ["--run_mode", "trt_int8", "--trt_cache_dir", str(tmp_path / "cache")]
     arguments += ["--calib_dir", str(tiny_coco / "images"), "--batch_size", "3"]
     arguments += ["--trt_min_shape", "64", "--trt_opt_shape", "96", "--trt_max_shape", "128"]
-    deploy.infer.main(arguments)
-    assert seen[0].engine.tensorrt.options == options_of(
-        deploy,
+    detector = open_detector(build_parser().parse_args(arguments))
+    assert detector.engine.tensorrt.options == TensorRTOptions(
         cache_dir=tmp_path / "cache",
         calib_dir=tiny_coco / "images",
         batch_size=3,
@@ -293,9 +283,9 @@ def test_options_of_the_command_line_arrive(deploy, program, gpu, tiny_coco, tmp
     )
 
 
-def test_a_missing_image_fills_an_engine_of_fixed_batch(deploy, program, gpu, monkeypatch):
-    options = options_of(deploy, batch_size=3)
-    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options)
+def test_a_missing_image_fills_an_engine_of_fixed_batch(program, gpu, monkeypatch):
+    options = TensorRTOptions(batch_size=3)
+    detector = Detector(program, "GPU", "trt_fp16", tensorrt=options)
 
     def run(inputs):
         assert inputs["image"].shape == (3, 3, 96, 128)
@@ -308,18 +298,18 @@ def test_a_missing_image_fills_an_engine_of_fixed_batch(deploy, program, gpu, mo
         detector.predict([black] * 4)
 
 
-def test_the_engine_is_built_for_the_batch_of_the_detector(deploy, program, gpu):
-    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", batch_size=8)
+def test_the_engine_is_built_for_the_batch_of_the_detector(program, gpu):
+    detector = Detector(program, "GPU", "trt_fp16", batch_size=8)
     assert detector.fixed_batch == 8
     assert gpu.call("enable_tensorrt_engine")[1]["max_batch_size"] == 8
-    options = options_of(deploy, batch_size=2)
-    detector = deploy.detector.Detector(program, "GPU", "trt_fp16", tensorrt=options, batch_size=8)
+    options = TensorRTOptions(batch_size=2)
+    detector = Detector(program, "GPU", "trt_fp16", tensorrt=options, batch_size=8)
     assert detector.fixed_batch == 2
 
 
-def test_sides_of_the_command_line_are_those_of_the_options(deploy):
+def test_sides_of_the_command_line_are_those_of_the_options():
     arguments = ["--model_dir", "x", "--image_file", "a.jpg"]
-    args = deploy.infer.build_parser().parse_args(arguments)
-    options = options_of(deploy)
+    args = build_parser().parse_args(arguments)
+    options = TensorRTOptions()
     sides = (options.min_side, options.opt_side, options.max_side)
-    assert (args.trt_min_shape, args.trt_opt_shape, args.trt_max_shape) == sides == (320, 640, 1280)
+    assert (args.min_side, args.opt_side, args.max_side) == sides == (320, 640, 1280)

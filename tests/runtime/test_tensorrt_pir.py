@@ -10,6 +10,9 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import UserError
+from ppdet_lite.runtime.detector import Detector
+from ppdet_lite.runtime.engines.engine import EngineError
+from ppdet_lite.runtime.options import TensorRTOptions
 
 NMS = ["multiclass_nms", "multiclass_nms3", "top_k_v2", "topk"]
 SCORE = ["yolo_box", "clip", "log", "pow", "elementwise_pow", "reciprocal", "divide"]
@@ -46,17 +49,17 @@ def converted(monkeypatch):
 
 
 @pytest.fixture
-def pir(broken):
+def pir(broken, monkeypatch):
+    monkeypatch.setattr(paddle, "__version__", "3.3.1")
     for graph in broken.glob("model.pdmodel"):
         graph.rename(broken / "model.json")
     return broken
 
 
 @pytest.mark.parametrize("mode", ["trt_fp32", "trt_fp16"])
-def test_conversion_of_a_paddle_3_graph(deploy, pir, gpu, converted, mode, monkeypatch):
-    monkeypatch.setattr(paddle, "__version__", "3.3.1")
-    options = deploy.tensorrt_config.TensorRTOptions(batch_size=2)
-    detector = deploy.detector.Detector(pir, "GPU", mode, tensorrt=options)
+def test_conversion_of_a_paddle_3_graph(pir, gpu, converted, mode, monkeypatch):
+    options = TensorRTOptions(batch_size=2)
+    detector = Detector(pir, "GPU", mode, tensorrt=options)
     folder = detector.engine.tensorrt.folder
     model, config = converted[0]
     assert model == str(pir / "model")
@@ -81,53 +84,40 @@ def test_conversion_of_a_paddle_3_graph(deploy, pir, gpu, converted, mode, monke
     assert config.disable_ops == [f"pd_op.{name}" for name in names]
     assert gpu.call("files") == (("model.json", "model.pdiparams"), {})
     assert gpu.call("enable_tensorrt_engine") is None
-    deploy.detector.Detector(pir, "GPU", mode, tensorrt=options)
+    Detector(pir, "GPU", mode, tensorrt=options)
     assert len(converted) == 1  # from the cache
 
 
-def test_an_interrupted_conversion_is_done_again(deploy, pir, gpu, converted, monkeypatch):
-    monkeypatch.setattr(paddle, "__version__", "3.3.1")
-    detector = deploy.detector.Detector(pir, "GPU", "trt_fp16")
+def test_an_interrupted_conversion_is_done_again(pir, gpu, converted, monkeypatch):
+    detector = Detector(pir, "GPU", "trt_fp16")
     (detector.engine.tensorrt.folder / "complete").unlink()
-    deploy.detector.Detector(pir, "GPU", "trt_fp16")
+    Detector(pir, "GPU", "trt_fp16")
     assert len(converted) == 2
 
 
-def test_a_moved_model_is_converted_again(deploy, pir, gpu, converted, monkeypatch, tmp_path):
+def test_a_moved_model_is_converted_again(pir, gpu, converted, monkeypatch, tmp_path):
     """Paddle writes the paths of the engines into the converted model."""
-    monkeypatch.setattr(paddle, "__version__", "3.3.1")
     monkeypatch.chdir(pir.parent)
-    detector = deploy.detector.Detector(pir.name, "GPU", "trt_fp16")
+    detector = Detector(pir.name, "GPU", "trt_fp16")
     assert detector.engine.tensorrt.folder.is_absolute()
     moved = pir.rename(tmp_path / "elsewhere")
-    deploy.detector.Detector(moved, "GPU", "trt_fp16")
+    Detector(moved, "GPU", "trt_fp16")
     assert len(converted) == 2
 
 
-def test_a_conversion_that_fails_is_said(deploy, pir, gpu, converted, monkeypatch):
-    monkeypatch.setattr(paddle, "__version__", "3.3.1")
-
+def test_a_conversion_that_fails_is_said(pir, gpu, converted, monkeypatch):
     def fail(model, config):
         raise AssertionError("Failed to build engine.\nSee the log")
 
     monkeypatch.setattr(sys.modules["paddle.tensorrt.export"], "convert", fail)
-    with pytest.raises(UserError) as caught:
-        deploy.detector.Detector(pir, "GPU", "trt_fp16")
-    assert str(caught.value) == (
-        f"{pir / 'model.json'}: Paddle cannot convert this model for TensorRT, use --run_mode "
-        "paddle: AssertionError: Failed to build engine. See the log"
-    )
+    with pytest.raises(EngineError, match="AssertionError: Failed to build engine. See the log"):
+        Detector(pir, "GPU", "trt_fp16")
 
 
-def test_what_paddle_3_graphs_cannot_do(deploy, pir, gpu, monkeypatch):
-    monkeypatch.setattr(paddle, "__version__", "3.3.1")
-    with pytest.raises(UserError) as caught:
-        deploy.detector.Detector(pir, "GPU", "trt_int8")
-    assert str(caught.value) == (
-        "--run_mode trt_int8: Paddle calibrates model.pdmodel only, and this is "
-        f"{pir / 'model.json'}; export with --format paddle-legacy, or use --run_mode trt_fp16"
-    )
+def test_what_paddle_3_graphs_cannot_do(pir, gpu, monkeypatch):
+    with pytest.raises(UserError, match="^`run_mode` trt_int8: .*model.json; .*paddle-legacy"):
+        Detector(pir, "GPU", "trt_int8")
     monkeypatch.setitem(sys.modules, "paddle.tensorrt", None)
     monkeypatch.setitem(sys.modules, "paddle.tensorrt.export", None)
     with pytest.raises(UserError, match="cannot be imported .*pip install tensorrt==8.6.1"):
-        deploy.detector.Detector(pir, "GPU", "trt_fp16")
+        Detector(pir, "GPU", "trt_fp16")

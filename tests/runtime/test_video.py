@@ -12,7 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from ppdet_lite.cli.deploy import main
 from ppdet_lite.core.errors import DataError, UserError
+from ppdet_lite.runtime.detector import Detector
+from ppdet_lite.runtime.frames.results import FrameResults, VideoFile, open_alone
+from ppdet_lite.runtime.frames.sources import Frame, FrameSource
 
 FRAMES = 12
 
@@ -74,16 +78,16 @@ class StubCapture:
         self.released = True
 
 
-def live(deploy, capture, max_frames=None):
-    return deploy.frame_sources.FrameSource(capture, "--camera_id", "0", "cam", True, max_frames)
+def live(capture, max_frames=None):
+    return FrameSource(capture, "camera_id", "0", "cam", True, max_frames)
 
 
 # ------------------------------------------------------------------------------ the command line
-def test_a_video_from_end_to_end(deploy, exported, video, tmp_path, capsys):
+def test_a_video_from_end_to_end(exported, video, tmp_path, capsys):
     out = tmp_path / "out"
     arguments = ["--model_dir", str(exported), "--video_file", str(video), "--batch_size", "5"]
     arguments += ["--output_dir", str(out), "--threshold", "0.1", "--save_results"]
-    deploy.infer.main(arguments)
+    main(arguments)
     fps, frames = read_video(out / "street.mp4")
     assert fps == 12.5 and len(frames) == FRAMES
     assert {frame.shape for frame in frames} == {(96, 128, 3)}
@@ -101,12 +105,12 @@ def test_a_video_from_end_to_end(deploy, exported, video, tmp_path, capsys):
     assert str(out / "street.mp4") in printed
 
 
-def test_frames_give_the_detections_of_images(deploy, exported, video, tmp_path):
+def test_frames_give_the_detections_of_images(exported, video, tmp_path):
     """The overlapping stages compute what one image after the other gives."""
-    detector = deploy.detector.Detector(exported)
+    detector = Detector(exported)
     _, frames = read_video(video)
     arguments = ["--model_dir", str(exported), "--video_file", str(video), "--save_images", "false"]
-    deploy.infer.main([*arguments, "--output_dir", str(tmp_path / "out"), "--threshold", "0.1"])
+    main([*arguments, "--output_dir", str(tmp_path / "out"), "--threshold", "0.1"])
     lines = (tmp_path / "out" / "street.jsonl").read_text().splitlines()
     assert not (tmp_path / "out" / "street.mp4").exists()
     for line, frame in zip(lines, frames):
@@ -115,9 +119,9 @@ def test_frames_give_the_detections_of_images(deploy, exported, video, tmp_path)
         np.testing.assert_allclose(scores, rows[rows[:, 1] >= 0.1, 1], atol=1e-4)
 
 
-def test_max_frames(deploy, exported, video, tmp_path):
+def test_max_frames(exported, video, tmp_path):
     arguments = ["--model_dir", str(exported), "--video_file", str(video), "--max_frames", "3"]
-    deploy.infer.main([*arguments, "--output_dir", str(tmp_path / "out")])
+    main([*arguments, "--output_dir", str(tmp_path / "out")])
     assert len((tmp_path / "out" / "street.jsonl").read_text().splitlines()) == 3
 
 
@@ -153,53 +157,45 @@ def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path, number, send):
     assert stdout.count("\n") == 2  # no call stack of Paddle
 
 
-def test_two_runs_do_not_write_one_file(deploy, exported, video, tmp_path):
+def test_two_runs_do_not_write_one_file(exported, video, tmp_path):
     pytest.importorskip("fcntl", reason="no file locks on this system")
     arguments = ["--model_dir", str(exported), "--video_file", str(video), "--max_frames", "2"]
     arguments += ["--output_dir", str(tmp_path)]
-    deploy.infer.main(arguments)
+    main(arguments)
     path = tmp_path / "street.jsonl"
     before = path.read_text()
     assert len(before.splitlines()) == 2
-    with deploy.frame_results.open_alone(path) as other:
+    with open_alone(path) as other:
         other.write("of the other run\n")
-        with pytest.raises(DataError) as caught:
-            deploy.infer.main(arguments)
-    assert str(caught.value) == (
-        f"{path}: another run is writing it; give one of them another --output_dir"
-    )
+        with pytest.raises(DataError, match=f"^{path}: another run .* another `output_dir`"):
+            main(arguments)
     assert path.read_text() == "of the other run\n"
-    deploy.infer.main(arguments)
+    main(arguments)
     assert path.read_text() == before
 
 
-def test_sources_that_cannot_be_opened(deploy, exported, video, tmp_path, monkeypatch):
+def test_sources_that_cannot_be_opened(exported, video, tmp_path, monkeypatch):
     text = tmp_path / "text.mp4"
     text.write_text("no video")
     cases = [
-        (["--video_file", str(tmp_path / "gone.mp4")], f"{tmp_path / 'gone.mp4'}: no such file"),
-        (["--video_file", str(tmp_path)], f"{tmp_path}: is a folder: use --image_dir"),
-        (
-            ["--video_file", str(text), "--output_dir", "elsewhere"],
-            f"{text}: not a video that OpenCV can open, or a damaged one",
-        ),
-        (["--camera_id", "77"], "77: cannot be opened; no such camera (/dev/video77), no permiss"),
+        (["--video_file", str(tmp_path / "gone.mp4")], ".*gone.mp4: no such file"),
+        (["--video_file", str(tmp_path)], f"{tmp_path}: is a folder: use `image_dir`"),
+        (["--video_file", str(text), "--output_dir", "out"], f"{text}: not a video"),
+        (["--camera_id", "77"], "77: cannot be opened; .*/dev/video77"),
         (
             ["--rtsp", "rtsp://me:secret@127.0.0.1:9/live"],
-            "rtsp://me:***@127.0.0.1:9/live: cannot be opened; wrong address or password, or "
-            "nothing answers there",
+            r"rtsp://me:\*\*\*@127.0.0.1:9/live: cannot be opened",
         ),
     ]
     for arguments, reason in cases:
-        with pytest.raises(DataError) as caught:
-            deploy.infer.main(["--model_dir", str(exported), *arguments])
-        assert str(caught.value).startswith(f"{arguments[0]} {reason}")
+        with pytest.raises(DataError, match=f"^`{arguments[0][2:]}` {reason}"):
+            main(["--model_dir", str(exported), *arguments])
     arguments = ["--model_dir", str(exported), "--video_file", str(video), "--run_benchmark"]
-    with pytest.raises(UserError, match="--run_benchmark needs --image_file or --image_dir"):
-        deploy.infer.main(arguments)
+    with pytest.raises(UserError, match="^`run_benchmark` needs"):
+        main(arguments)
 
 
-def test_a_video_that_is_cut_short_is_said(deploy, exported, tmp_path, monkeypatch, capsys):
+def test_a_video_that_is_cut_short_is_said(exported, tmp_path, monkeypatch, capsys):
     """Its header still tells the length that it should have."""
 
     class Cut(StubCapture):
@@ -209,6 +205,8 @@ def test_a_video_that_is_cut_short_is_said(deploy, exported, tmp_path, monkeypat
     path = tmp_path / "in" / "cut.mp4"
     path.parent.mkdir()
     path.write_bytes(b"")
+    real, captures = cv2.VideoCapture, {}
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: captures.get(name) or real(name))
     arguments = ["--model_dir", str(exported), "--video_file", str(path), "--output_dir"]
     for count, printed in (
         (
@@ -218,34 +216,31 @@ def test_a_video_that_is_cut_short_is_said(deploy, exported, tmp_path, monkeypat
         ),
         (6, ""),
     ):
-        monkeypatch.setattr(deploy.frame_sources, "_open", lambda *args, n=count: Cut(n))
-        deploy.infer.main([*arguments, str(tmp_path / "out")])
+        captures[str(path)] = Cut(count)
+        main([*arguments, str(tmp_path / "out")])
         out, err = capsys.readouterr()
         assert err == printed and out.count("\n") == 1
         assert len((tmp_path / "out" / "cut.jsonl").read_text().splitlines()) == count
 
 
-def test_the_video_is_not_overwritten(deploy, exported, video):
+def test_the_video_is_not_overwritten(exported, video):
     before = video.read_bytes()
     arguments = ["--model_dir", str(exported), "--video_file", str(video)]
-    with pytest.raises(DataError) as caught:
-        deploy.infer.main([*arguments, "--output_dir", str(video.parent)])
-    assert str(caught.value) == (
-        f"{video}: its result would be written into the video's own folder {video.parent}; give "
-        "another --output_dir"
-    )
+    with pytest.raises(DataError, match=f"^{video}: .*own folder .* another `output_dir`"):
+        main([*arguments, "--output_dir", str(video.parent)])
     assert video.read_bytes() == before
 
 
 def test_a_camera_that_closes_is_named_and_what_it_gave_is_kept(
-    deploy, exported, tmp_path, monkeypatch, capsys
+    exported, tmp_path, monkeypatch, capsys
 ):
     capture = StubCapture(count=7, seconds=0.05)
-    monkeypatch.setattr(deploy.frame_sources, "_open", lambda source, timeout=None: capture)
+    real = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda name: capture if name == 0 else real(name))
     arguments = ["--model_dir", str(exported), "--camera_id", "0"]
     with pytest.raises(DataError) as caught:
-        deploy.infer.main([*arguments, "--output_dir", str(tmp_path)])
-    assert str(caught.value) == "--camera_id 0: closed after 7 frames"
+        main([*arguments, "--output_dir", str(tmp_path)])
+    assert str(caught.value) == "`camera_id` 0: closed after 7 frames"
     assert capture.released
     fps, frames = read_video(tmp_path / "camera_0.mp4")
     assert fps == 25 and len(frames) >= 1
@@ -253,19 +248,19 @@ def test_a_camera_that_closes_is_named_and_what_it_gave_is_kept(
 
 
 # ---------------------------------------------------------------------------------- the sources
-def test_gray_frames_and_strange_rates(deploy):
+def test_gray_frames_and_strange_rates():
     class Gray(StubCapture):
         def read(self):
             done, image = super().read()
             return done, None if image is None else image[:, :, 0]
 
-    source = live(deploy, Gray(3, fps=float("nan")), max_frames=2)
+    source = live(Gray(3, fps=float("nan")), max_frames=2)
     assert source.fps == 25 and source.length is None
     frames = list(source)
     assert [frame.index for frame in frames] == [0, 1]
     assert frames[0].image.shape == (96, 128, 3)
-    assert live(deploy, StubCapture(fps=1e6)).fps == 25
-    assert live(deploy, StubCapture(fps=29.97)).fps == 29.97
+    assert live(StubCapture(fps=1e6)).fps == 25
+    assert live(StubCapture(fps=29.97)).fps == 29.97
 
 
 # ------------------------------------------------------------------------------------- the results
@@ -277,8 +272,8 @@ def test_gray_frames_and_strange_rates(deploy):
         ((95, 127), 29.97, "v.mp4", (96, 128)),
     ],
 )
-def test_size_and_rate_of_the_written_video(deploy, tmp_path, size_hw, fps, name, size_written):
-    video = deploy.frame_results.VideoFile(tmp_path / "v", fps)
+def test_size_and_rate_of_the_written_video(tmp_path, size_hw, fps, name, size_written):
+    video = VideoFile(tmp_path / "v", fps)
     for index in range(FRAMES):
         video.write(frame_image(index, *size_hw))
     video.close()
@@ -289,31 +284,29 @@ def test_size_and_rate_of_the_written_video(deploy, tmp_path, size_hw, fps, name
     assert [number_of(frame) for frame in frames] == list(range(FRAMES))
 
 
-def test_motion_jpeg_where_mpeg4_cannot_be_written(deploy, tmp_path, monkeypatch):
+def test_motion_jpeg_where_mpeg4_cannot_be_written(tmp_path, monkeypatch):
     real = cv2.VideoWriter
 
     def writer(path, backend, code, fps, size):
         code = 0 if path.endswith(".mp4") else code
         return real("" if code == 0 else path, backend, code, fps, size)
 
-    monkeypatch.setattr(deploy.frame_results.cv2, "VideoWriter", writer)
+    monkeypatch.setattr(cv2, "VideoWriter", writer)
     monkeypatch.setattr(writer, "fourcc", real.fourcc, raising=False)
-    video = deploy.frame_results.VideoFile(tmp_path / "v", 12.5)
+    video = VideoFile(tmp_path / "v", 12.5)
     video.write(frame_image(0))
     video.close()
     assert video.path == tmp_path / "v.avi" and len(read_video(video.path)[1]) == 1
-    monkeypatch.setattr(
-        deploy.frame_results.cv2, "VideoWriter", lambda *a: real("", cv2.CAP_ANY, 0, 1, (2, 2))
-    )
+    monkeypatch.setattr(cv2, "VideoWriter", lambda *a: real("", cv2.CAP_ANY, 0, 1, (2, 2)))
     with pytest.raises(DataError) as caught:
-        deploy.frame_results.VideoFile(tmp_path / "w", 12.5).write(frame_image(0))
+        VideoFile(tmp_path / "w", 12.5).write(frame_image(0))
     assert str(caught.value) == (
         f"{tmp_path / 'w'}: OpenCV cannot write a video here with mp4v (.mp4) and MJPG (.avi)"
     )
 
 
-def test_a_video_of_changing_size_is_refused(deploy, tmp_path):
-    video = deploy.frame_results.VideoFile(tmp_path / "v", 25)
+def test_a_video_of_changing_size_is_refused(tmp_path):
+    video = VideoFile(tmp_path / "v", 25)
     video.write(frame_image(0))
     with pytest.raises(DataError, match="the size of the frames changed on the way"):
         video.write(frame_image(0, 64, 64))
@@ -321,12 +314,12 @@ def test_a_video_of_changing_size_is_refused(deploy, tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
-def test_a_full_disk_is_said_and_the_other_files_are_finished(deploy, tmp_path):
-    source = live(deploy, StubCapture(fps=10.0))
-    results = deploy.frame_results.FrameResults(source, tmp_path, ["a"], 0.5, save_results=True)
+def test_a_full_disk_is_said_and_the_other_files_are_finished(tmp_path):
+    source = live(StubCapture(fps=10.0))
+    results = FrameResults(source, tmp_path, ["a"], 0.5, save_results=True)
     row, frame = (
         np.array([[0, 0.9, 1, 2, 30, 40]]),
-        deploy.frame_sources.Frame(0, frame_image(0), 0),
+        Frame(0, frame_image(0), 0),
     )
     results.write(frame, row)
     results._lines.close()
@@ -342,9 +335,9 @@ def test_a_full_disk_is_said_and_the_other_files_are_finished(deploy, tmp_path):
     assert len(read_video(tmp_path / "cam.mp4")[1]) == 1
 
 
-def test_a_video_that_is_not_whole_is_said(deploy, tmp_path):
+def test_a_video_that_is_not_whole_is_said(tmp_path):
     """OpenCV's writer says nothing when the disk is full."""
-    video = deploy.frame_results.VideoFile(tmp_path / "v", 25)
+    video = VideoFile(tmp_path / "v", 25)
     for index in range(FRAMES):
         video.write(frame_image(index))
     release = video._writer.release
@@ -361,8 +354,8 @@ def test_a_video_that_is_not_whole_is_said(deploy, tmp_path):
     video.close()  # there is nothing left to do
 
 
-def test_a_folder_that_cannot_be_written_is_named(deploy, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    source = live(deploy, StubCapture())
+    source = live(StubCapture())
     with pytest.raises(DataError, match=f"{tmp_path / 'file'}{os.sep}cam.jsonl: cannot be written"):
-        deploy.frame_results.FrameResults(source, tmp_path / "file", ["a"], 0.5)
+        FrameResults(source, tmp_path / "file", ["a"], 0.5)

@@ -12,22 +12,25 @@ import paddle
 import paddle.inference as inference
 import pytest
 
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.cli.deploy import build_parser, main, open_detector
+from ppdet_lite.runtime import detector as runtime
+from ppdet_lite.runtime.detector import Detector
+from ppdet_lite.runtime.engines.engine import EngineError
+from ppdet_lite.runtime.frames import pipeline
+from ppdet_lite.runtime.frames.pipeline import FramePipeline
+from ppdet_lite.runtime.frames.sources import open_stream
 from ppdet_lite.utils import cpu as cpu_module
 
 HAS_SWITCH = hasattr(inference.Config, "disable_mkldnn")
 
 
 @pytest.fixture
-def open_engine(deploy, exported, tiny_coco, monkeypatch):
-    """Runs infer.py up to its engine, which is returned."""
-    seen = []
-    monkeypatch.setattr(deploy.infer_run, "_run_images", lambda args, *rest: seen.extend(rest))
+def open_engine(exported):
+    """The engine that options of the command line choose."""
 
     def open_engine(*options, folder=exported):
-        image = str(tiny_coco / "images" / "val_0.jpg")
-        deploy.infer.main(["--model_dir", str(folder), "--image_file", image, *options])
-        return seen[-2].engine
+        arguments = ["--model_dir", str(folder), "--image_file", "a.jpg", *options]
+        return open_detector(build_parser().parse_args(arguments)).engine
 
     return open_engine
 
@@ -88,16 +91,14 @@ def test_a_gpu_is_waited_for(open_engine, gpu, monkeypatch):
     assert calls == [True]
 
 
-def test_files_of_two_exports_do_not_go_together(deploy, broken, tmp_path):
+def test_files_of_two_exports_do_not_go_together(broken, tmp_path):
     """The parameters of another network, whole in themselves."""
     other = paddle.nn.Sequential(paddle.nn.Conv2D(3, 8, 3), paddle.nn.Conv2D(8, 8, 3))
     spec = paddle.static.InputSpec([1, 3, 8, 8], "float32")
     paddle.jit.save(other, str(tmp_path / "other" / "model"), [spec])
     shutil.copy(tmp_path / "other" / "model.pdiparams", broken / "model.pdiparams")
-    with pytest.raises(UserError) as caught:
-        deploy.detector.Detector(broken)
-    assert str(caught.value).startswith(f"{broken}: Paddle cannot run this model. Either model.")
-    assert "model.pdiparams do not belong together" in str(caught.value)
+    with pytest.raises(EngineError, match="model.pdiparams do not belong together"):
+        Detector(broken)
 
 
 # ------------------------------------------------------------------------------- the other engines
@@ -119,6 +120,7 @@ def onnxruntime(monkeypatch):
 
     names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     module = SimpleNamespace(
+        __version__="1.99",
         SessionOptions=SimpleNamespace,
         InferenceSession=session,
         get_available_providers=lambda: names,
@@ -207,23 +209,23 @@ class Capture:
 
 
 @pytest.fixture
-def run(deploy, tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch):
     """Runs infer.py with a detector that notes, and a capture of 7 frames for anything but
     images; returns both and the pipeline."""
     pipelines = []
 
-    class Pipeline(deploy.frame_pipeline.FramePipeline):
+    class Pipeline(FramePipeline):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             pipelines.append(self)
 
     def run(*options):
         detector, capture = NotingDetector(), Capture(7)
-        monkeypatch.setattr(deploy.infer_run, "Detector", lambda *arguments: detector)
-        monkeypatch.setattr(deploy.frame_sources, "_open", lambda *arguments: capture)
-        monkeypatch.setattr(deploy.frame_pipeline, "FramePipeline", Pipeline)
+        monkeypatch.setattr(runtime, "Detector", lambda *arguments, **options: detector)
+        monkeypatch.setattr(cv2, "VideoCapture", lambda *arguments: capture)
+        monkeypatch.setattr(pipeline, "FramePipeline", Pipeline)
         arguments = ["--model_dir", "x", "--output_dir", str(tmp_path / "out"), *options]
-        deploy.infer.main([*arguments, "--save_images", "false"])
+        main([*arguments, "--save_images", "false"])
         return detector, capture, pipelines[-1] if pipelines else None
 
     return run
@@ -253,11 +255,11 @@ def test_live_sources_skip_frames_and_end_after_max_frames(run, tmp_path, source
     assert json.loads(lines[-1])["frame"] == 2
 
 
-def test_a_stream_that_does_not_answer_is_left_after_ten_seconds(deploy, monkeypatch):
+def test_a_stream_that_does_not_answer_is_left_after_ten_seconds(monkeypatch):
     opened = []
     monkeypatch.setattr(
         cv2, "VideoCapture", lambda *arguments: opened.append(arguments) or Capture(1)
     )
-    deploy.frame_sources.open_stream("rtsp://x/y")
+    open_stream("rtsp://x/y")
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 10_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 10_000]
     assert opened == [("rtsp://x/y", cv2.CAP_FFMPEG, limits)]

@@ -11,6 +11,7 @@ from ppdet_lite.export.check import built_in_image, compare_detections
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.detectors.yolox import NORM_EPSILON
 from ppdet_lite.modeling.layers.norm import set_norm_constants
+from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.weights.checkpoint import save_checkpoint
 
 KEEP_TOP_K = 1000  # more than there are candidates
@@ -60,16 +61,16 @@ def yolox(repo, tmp_path_factory):
     return cfg, export_model(cfg, folder / "out")
 
 
-def test_the_export_says_that_it_is_a_yolox(yolox, deploy):
-    settings = deploy.detector.Detector(yolox[1]).files.settings
-    assert (settings["arch"], settings["min_subgraph_size"]) == ("YOLOX", 8)
-    assert settings["Decode"] == {"name": "CellBox", "conf_thresh": 0.0}
-    assert settings["NMS"]["nms_threshold"] == 0.65
+def test_the_export_says_that_it_is_a_yolox(yolox):
+    config = Detector(yolox[1]).files.config
+    assert (config.arch, config.min_subgraph_size) == ("YOLOX", 8)
+    assert config.decode == {"name": "CellBox", "conf_thresh": 0.0}
+    assert config.nms["nms_threshold"] == 0.65
 
 
-def test_images_of_any_shape(yolox, deploy):
+def test_images_of_any_shape(yolox):
     cfg, folder = yolox
-    trained, deployed = Predictor.from_config(cfg), deploy.detector.Detector(folder)
+    trained, deployed = Predictor.from_config(cfg), Detector(folder)
     wide = built_in_image(120, 200)
     images = [wide, np.ascontiguousarray(wide.transpose(1, 0, 2)), wide[:90, :90].copy()]
     for image, found in zip(images, deployed.predict(images)):
@@ -80,8 +81,8 @@ def test_images_of_any_shape(yolox, deploy):
         assert result.matched >= 0.98 * len(expected)
 
 
-def test_the_network_input_is_padded_with_gray(yolox, deploy):
-    sample = deploy.detector.Detector(yolox[1]).files.preprocess(built_in_image(120, 200))
+def test_the_network_input_is_padded_with_gray(yolox):
+    sample = Detector(yolox[1]).files.preprocess(built_in_image(120, 200))
     assert sample["image"].shape == (3, 96, 96)
     assert sample["im_shape"].tolist() == [58, 96]
     assert (sample["image"][:, 58:] == 114).all()

@@ -6,7 +6,7 @@ uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` i
 """
 
 import os
-from typing import Optional, Union
+from typing import Any, NamedTuple, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.pixels.headers import ImageHeader, read_header
 from ppdet_lite.data.pixels.memory import Scratch
-from ppdet_lite.data.pixels.resampling import check_interp, resize
+from ppdet_lite.data.pixels.resampling import check_interp, resize, resized_size
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused before they are decoded (about 0.5 GB as RGB)."""
@@ -219,14 +219,49 @@ def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
         np.take(levels.astype(np.float32), plane, out=out, mode="clip")
 
 
-class Preprocess:
-    """The `Preprocess` list of an exported model's infer_cfg.yml.
+class ResizeStep(NamedTuple):
+    """Resize of `Preprocess`."""
 
-    Known entries (`type` and PaddleDetection's keys): Resize {target_size, keep_ratio, interp}, Pad
-    {size, fill_value}, NormalizeImage {mean, std, is_scale, norm_type}, Permute {}.
+    target_hw: tuple[int, int]
+    keep_ratio: bool
+    interp: int
+
+    key = "Resize.target_size"
+
+    def output_hw(self, input_hw: Optional[tuple[int, int]]) -> Optional[tuple[int, int]]:
+        """(height, width) afterwards; None where it follows the shape of the image."""
+        if not self.keep_ratio:
+            return self.target_hw
+        return None if input_hw is None else resized_size(input_hw, self.target_hw, True)
+
+
+class PadStep(NamedTuple):
+    """Pad of `Preprocess`."""
+
+    target_hw: tuple[int, int]
+    fill_value: np.ndarray
+
+    key = "Pad.size"
+
+    def output_hw(self, input_hw: Optional[tuple[int, int]]) -> Optional[tuple[int, int]]:
+        """As of `ResizeStep`."""
+        return self.target_hw
+
+
+class Preprocess:
+    """The `Preprocess` list of an exported model's infer_cfg.yml: steps that run in their order.
+
+    Known entries (`type` and PaddleDetection's keys): Resize {target_size, keep_ratio, interp} and
+    Pad {size, fill_value}, as many as there are; then NormalizeImage {mean, std, is_scale,
+    norm_type} and Permute {}, each once at most. Channels come first also without Permute.
+
+    Attributes:
+        steps: those that change the size.
+        output_hw: (height, width) of the result; None where it follows the shape of the image.
 
     Raises:
-        ConfigError: an unknown entry or key, or a value that cannot be used, naming it.
+        ConfigError: an unknown entry or key, a value that cannot be used, or an entry where it
+            cannot stand, naming it.
     """
 
     _KEYS = {
@@ -235,29 +270,40 @@ class Preprocess:
         "NormalizeImage": {"mean", "std", "is_scale", "norm_type"},
         "Permute": set(),
     }
+    _PLACES = {"Resize": 0, "Pad": 0, "NormalizeImage": 1, "Permute": 2}
 
-    def __init__(self, ops: list[dict]):
-        self.resize_args = None
-        self.pad_args = None
+    def __init__(self, ops: Sequence[dict[str, Any]]):
+        self.steps: list[Union[ResizeStep, PadStep]] = []
         self.normalizer = Normalizer.identity()
+        self.output_hw: Optional[tuple[int, int]] = None
+        previous = "Resize"
         for position, entry in enumerate(ops):
-            arguments = {key: value for key, value in entry.items() if key != "type"}
-            kind = entry.get("type")
-            if kind not in self._KEYS:
+            kind = entry.get("type") if isinstance(entry, dict) else entry
+            if not isinstance(kind, str) or not isinstance(entry, dict) or kind not in self._KEYS:
                 known = ", ".join(sorted(self._KEYS))
                 raise ConfigError(
                     f"Preprocess.{position}.type: found {kind!r}; this project knows {known}"
                 )
+            arguments = {key: value for key, value in entry.items() if key != "type"}
+            where = f"Preprocess.{position} ({kind})"
+            place = self._PLACES[kind]
+            if place < self._PLACES[previous] or (place and kind == previous):
+                raise ConfigError(
+                    f"{where}: found after {previous}, allowed: Resize and Pad in any order, then "
+                    "NormalizeImage, then Permute"
+                )
             unknown = sorted(set(arguments) - self._KEYS[kind])
             if unknown:
                 allowed = ", ".join(sorted(self._KEYS[kind])) or "none"
-                raise ConfigError(
-                    f"Preprocess.{position} ({kind}): unknown key {unknown[0]!r}; "
-                    f"allowed: {allowed}"
-                )
-            self._add(kind, arguments)
+                raise ConfigError(f"{where}: unknown key {unknown[0]!r}; allowed: {allowed}")
+            try:
+                self._add(kind, arguments)
+            except (KeyError, TypeError, ValueError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise ConfigError(f"{where}: cannot be used ({reason})") from error
+            previous = kind
 
-    def _add(self, kind: str, arguments: dict) -> None:
+    def _add(self, kind: str, arguments: dict[str, Any]) -> None:
         if kind == "Resize":
             target = arguments["target_size"]
             target = _sides(
@@ -266,31 +312,37 @@ class Preprocess:
             interp = arguments.get("interp", 1)
             check_interp(interp, "Preprocess.Resize.interp")
             keep_ratio = _switch(arguments.get("keep_ratio", True), "Resize.keep_ratio")
-            self.resize_args = (target, keep_ratio, interp)
+            self._add_step(ResizeStep(target, keep_ratio, interp))
         elif kind == "Pad":
-            size = _sides(arguments["size"], "Pad.size")
-            self.pad_args = (size, arguments.get("fill_value", 114.0))
+            fill_value = fill_to_uint8(arguments.get("fill_value", 114.0))
+            self._add_step(PadStep(_sides(arguments["size"], "Pad.size"), fill_value))
         elif kind == "NormalizeImage":
             _switch(arguments.get("is_scale", True), "NormalizeImage.is_scale")
             self.normalizer = Normalizer(**arguments)
 
+    def _add_step(self, step: Union[ResizeStep, PadStep]) -> None:
+        self.steps.append(step)
+        self.output_hw = step.output_hw(self.output_hw)
+
     def __call__(self, image_rgb: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [H, W, 3] RGB -> `image` float32 [3, H, W], `im_shape` float32 [2] (height, width
         of the resized image before padding) and `scale_factor` float32 [2] (y, x)."""
-        scale = (1.0, 1.0)
-        if self.resize_args is not None:
-            image_rgb, scale = resize(image_rgb, *self.resize_args)
-        im_shape = np.array(image_rgb.shape[:2], np.float32)
-        if self.pad_args is not None:
-            image_rgb = pad(image_rgb, *self.pad_args)
+        scale_y = scale_x = 1.0
+        im_shape = image_rgb.shape[:2]
+        for step in self.steps:
+            if isinstance(step, PadStep):
+                image_rgb = pad(image_rgb, *step)
+                continue
+            image_rgb, (y, x) = resize(image_rgb, *step)
+            im_shape, scale_y, scale_x = image_rgb.shape[:2], scale_y * y, scale_x * x
         return {
             "image": self.normalizer(image_rgb),
-            "im_shape": im_shape,
-            "scale_factor": np.array(scale, np.float32),
+            "im_shape": np.array(im_shape, np.float32),
+            "scale_factor": np.array((scale_y, scale_x), np.float32),
         }
 
 
-def _sides(value, key: str) -> tuple[int, int]:
+def _sides(value: Any, key: str) -> tuple[int, int]:
     """(height, width) of an entry of Preprocess."""
     sides = tuple(value) if isinstance(value, (list, tuple)) else ()
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
@@ -300,7 +352,7 @@ def _sides(value, key: str) -> tuple[int, int]:
     return sides
 
 
-def _switch(value, key: str) -> bool:
+def _switch(value: Any, key: str) -> bool:
     """A truth value of an entry of Preprocess; text such as 'no' is none."""
     if value not in (True, False):
         raise ConfigError(f"Preprocess.{key}: found {value!r}, allowed: true, false")

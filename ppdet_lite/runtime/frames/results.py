@@ -118,7 +118,7 @@ def open_alone(path: Path):
         except BlockingIOError as error:
             file.close()
             raise DataError(
-                f"{path}: another run is writing it; give one of them another --output_dir"
+                f"{path}: another run is writing it; give one of them another `output_dir`"
             ) from error
         except OSError:
             pass  # a file system without locks
@@ -244,5 +244,5 @@ def check_not_the_input(video: Path, output_dir: Path) -> None:
     if Path(output_dir).resolve() == Path(video).resolve().parent:
         raise DataError(
             f"{video}: its result would be written into the video's own folder {output_dir}; give "
-            "another --output_dir"
+            "another `output_dir`"
         )

@@ -45,8 +45,7 @@ class FrameSource:
 
     Args:
         capture: an open `cv2.VideoCapture`, or what behaves like one.
-        option, value: what the user asked for; `name`, the two together, is used in messages, the
-            value alone in results.
+        option, value: name of the parameter that chose the source, and what it was.
         stem: file name of its results, without ending.
         is_live: it goes on whether frames are taken or not, and has no end of its own.
         max_frames: stop after so many.
@@ -62,7 +61,7 @@ class FrameSource:
         max_frames: Optional[int] = None,
     ):
         self.capture = capture
-        self.name, self.value = f"{option} {value}", value
+        self.option, self.value = option, value
         self.stem = stem
         self.is_live = is_live
         self.max_frames = max_frames
@@ -98,9 +97,9 @@ class FrameSource:
 
     def _check_end(self, count: int) -> None:
         if self.is_live:
-            raise DataError(f"{self.name}: closed after {count} frames")
+            raise DataError(f"`{self.option}` {self.value}: closed after {count} frames")
         if count == 0:
-            raise DataError(f"{self.name}: no frame of it can be decoded")
+            raise DataError(f"`{self.option}` {self.value}: no frame of it can be decoded")
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
@@ -116,15 +115,15 @@ def open_video(path: str, max_frames: Optional[int] = None) -> FrameSource:
     Raises:
         DataError: no such file, or not a video that OpenCV can open.
     """
-    check_utf8(f"--video_file {path}", "OpenCV's reader of videos")
+    check_utf8(f"`video_file` {path}", "OpenCV's reader of videos")
     file = Path(path)
     if not file.is_file():
-        reason = "is a folder: use --image_dir" if file.is_dir() else "no such file"
-        raise DataError(f"--video_file {path}: {reason}")
+        reason = "is a folder: use `image_dir`" if file.is_dir() else "no such file"
+        raise DataError(f"`video_file` {path}: {reason}")
     capture = _open(str(file))
     if not capture.isOpened():
-        raise DataError(f"--video_file {path}: not a video that OpenCV can open, or a damaged one")
-    return FrameSource(capture, "--video_file", str(path), file.stem, False, max_frames)
+        raise DataError(f"`video_file` {path}: not a video that OpenCV can open, or a damaged one")
+    return FrameSource(capture, "video_file", str(path), file.stem, False, max_frames)
 
 
 def open_camera(number: int, max_frames: Optional[int] = None) -> FrameSource:
@@ -136,11 +135,11 @@ def open_camera(number: int, max_frames: Optional[int] = None) -> FrameSource:
     capture = _open(number)
     if not capture.isOpened():
         raise DataError(
-            f"--camera_id {number}: cannot be opened; no such camera (/dev/video{number}), no "
+            f"`camera_id` {number}: cannot be opened; no such camera (/dev/video{number}), no "
             "permission for it, or another program uses it"
         )
     return FrameSource(
-        capture, "--camera_id", str(number), f"camera_{number}", True, max_frames=max_frames
+        capture, "camera_id", str(number), f"camera_{number}", True, max_frames=max_frames
     )
 
 
@@ -151,13 +150,13 @@ def open_stream(url: str, max_frames: Optional[int] = None) -> FrameSource:
         DataError: nothing answers there in 10 seconds, or it is no video.
     """
     shown = without_password(url)
-    check_utf8(f"--rtsp {shown}", "OpenCV's reader of videos")
+    check_utf8(f"`rtsp` {shown}", "OpenCV's reader of videos")
     capture = _open(url, OPEN_TIMEOUT_MS)
     if not capture.isOpened():
         raise DataError(
-            f"--rtsp {shown}: cannot be opened; wrong address or password, or nothing answers there"
+            f"`rtsp` {shown}: cannot be opened; wrong address or password, or nothing answers there"
         )
-    return FrameSource(capture, "--rtsp", shown, "stream", True, max_frames)
+    return FrameSource(capture, "rtsp", shown, "stream", True, max_frames)
 
 
 def without_password(url: str) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
+from typing import Any, Iterator
 
 try:
     import fcntl
@@ -17,7 +18,7 @@ ABOUT_FILE = "about.json"
 LOCK_FILE = "lock"
 
 
-def make_folder(parent: Path, name: str, about: dict) -> Path:
+def make_folder(parent: Path, name: str, about: dict[str, Any]) -> Path:
     """`<parent>/<name>-<hash of about>`, with `about` in it as a file.
 
     Raises:
@@ -30,14 +31,13 @@ def make_folder(parent: Path, name: str, about: dict) -> Path:
         (folder / ABOUT_FILE).write_text(json.dumps(about, indent=1) + "\n")
     except OSError as error:
         raise UserError(
-            f"--trt_cache_dir {parent}: cannot be written ({error.strerror}); give a folder that "
-            "can"
+            f"`cache_dir` {parent}: cannot be written ({error.strerror}); give a folder that can"
         ) from error
     return folder
 
 
 @contextlib.contextmanager
-def locked(folder: Path):
+def locked(folder: Path) -> Iterator[None]:
     """Keeps other processes out of a folder; waits for one that is at work in it."""
     if fcntl is None:
         yield

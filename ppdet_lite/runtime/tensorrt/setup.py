@@ -14,15 +14,16 @@ import os
 import shutil
 import traceback
 from pathlib import Path
-from typing import Callable, Iterable, NamedTuple, Optional
+from typing import Any, Iterable
 
 import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
-from ppdet_lite.runtime.contract import ModelFolder
-from ppdet_lite.runtime.engines.paddle_inputs import bind_inputs
-from ppdet_lite.runtime.options import TRT_SIDES
+from ppdet_lite.runtime.contract import STRIDE, ModelFolder
+from ppdet_lite.runtime.engines.engine import EngineError, one_line
+from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config
+from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
 from ppdet_lite.runtime.tensorrt.versions import tensorrt_runtime_version, tensorrt_version
@@ -39,34 +40,11 @@ MAX_CALIBRATION_IMAGES = 500
 """As many as Paddle's documentation recommends; more hardly move the ranges."""
 
 
-class TensorRTOptions(NamedTuple):
-    """What the user can choose.
-
-    Attributes:
-        cache_dir: folder of the built engines; None: `trt_cache` in the model folder.
-        calib_dir: images for INT8; needed until a calibration table is in the cache.
-        batch_size: of an engine for fixed shapes; the largest one for open shapes; None: that of
-            the `Detector`.
-        min_side, opt_side, max_side: sides in pixels for a model whose input size is open.
-    """
-
-    cache_dir: Optional[Path] = None
-    calib_dir: Optional[Path] = None
-    batch_size: Optional[int] = None
-    min_side: int = TRT_SIDES["min"]
-    opt_side: int = TRT_SIDES["opt"]
-    max_side: int = TRT_SIDES["max"]
-
-
 class TensorRTSetup:
     """Builds predictors with TensorRT.
 
-    Args:
-        files: the model folder.
-        run_mode: "trt_fp32", "trt_fp16" or "trt_int8".
-        options: see there.
-
     Attributes:
+        precision: "fp32", "fp16" or "int8".
         fixed_batch: the batch size of the engine; None with open shapes.
         folder: cache of this model on this GPU in this precision.
 
@@ -74,49 +52,45 @@ class TensorRTSetup:
         UserError: this model cannot be run in this mode; says what to do.
     """
 
-    def __init__(self, files: ModelFolder, run_mode: str, options: TensorRTOptions):
-        self.files = files
-        self.run_mode = run_mode
-        self.precision = run_mode[len("trt_") :]
-        self.options = options
-        self.is_open = files.input_hw is None
-        self.batch = files.batch or options.batch_size or 1
+    def __init__(self, files: ModelFolder, options: EngineOptions):
+        self.files, self.options = files, options.tensorrt
+        self.precision = options.run_mode[len("trt_") :]
+        self.is_open = files.config.input_hw is None
+        self.batch = files.config.batch or self.options.batch_size or 1
         self.fixed_batch = None if self.is_open else self.batch
         self.is_pir = files.graph.suffix == ".json"
         if self.is_pir and self.precision == "int8":
             raise UserError(
-                f"--run_mode trt_int8: Paddle calibrates model.pdmodel only, and this is "
-                f"{files.graph}; export with --format paddle-legacy, or use --run_mode trt_fp16"
+                f"`run_mode` trt_int8: Paddle calibrates model.pdmodel only, and this is "
+                f"{files.graph}; export it in the format paddle-legacy, or use `run_mode` trt_fp16"
             )
-        parent = Path(options.cache_dir or files.path / CACHE_FOLDER).absolute()
+        parent = Path(self.options.cache_dir or files.path / CACHE_FOLDER).absolute()
         self.folder = make_folder(parent, self.precision, self._about(parent))
 
-    def build(self, new_config: Callable):
+    def build(self) -> Any:
         """A predictor that runs what it can in TensorRT.
 
         Runs that start at the same time build one after the other, the second from the cache.
-
-        Args:
-            new_config: (graph, params) -> a Config for the GPU.
         """
-        with locked(self.folder):
-            return self._build(new_config)
-
-    def _build(self, new_config: Callable):
         from paddle.inference import create_predictor
 
-        if self.is_pir:
-            return create_predictor(new_config(*self._converted(new_config)))
-        if self._needs_shapes and not (self.folder / SHAPES_FILE).is_file():
-            self._collect_shapes(new_config)
-        if self.precision == "int8" and not any(self.folder.glob(CALIBRATION_FILES)):
-            self._calibrate(new_config)
-        config = new_config(self.files.graph, self.files.params)
-        self.ask_for_tensorrt(config)
-        return create_predictor(config)
+        with locked(self.folder):
+            if self.is_pir:
+                return create_predictor(new_config(*self._converted(), "GPU"))
+            if self._needs_shapes and not (self.folder / SHAPES_FILE).is_file():
+                self._collect_shapes()
+            if self.precision == "int8" and not any(self.folder.glob(CALIBRATION_FILES)):
+                self._calibrate()
+            config = self._plain_config()
+            self.ask_for_tensorrt(config)
+            return create_predictor(config)
+
+    def _plain_config(self) -> Any:
+        """Of the exported model, without TensorRT."""
+        return new_config(self.files.graph, self.files.params, "GPU")
 
     # ------------------------------------------------------------------------------------- the key
-    def _about(self, parent: Path) -> dict:
+    def _about(self, parent: Path) -> dict[str, Any]:
         """Everything that a built engine depends on."""
         import paddle
 
@@ -135,13 +109,13 @@ class TensorRTSetup:
         if self.is_pir:  # the converted model holds the paths of its engines
             about["folder"] = str(parent)
         if self.precision == "int8":  # the value ranges are those of images so prepared
-            about["preprocess"] = self.files.settings["Preprocess"]
+            about["preprocess"] = self.files.config.preprocess
         return about
 
     @property
     def min_subgraph_size(self) -> int:
         """Fewer operators than this are not worth an engine."""
-        return int(self.files.settings.get("min_subgraph_size", 3))
+        return int(self.files.config.min_subgraph_size)
 
     @property
     def outside_tensorrt(self) -> list[str]:
@@ -157,21 +131,21 @@ class TensorRTSetup:
         return ["pd_op.deformable_conv"] if self.is_pir and self.precision != "fp32" else []
 
     # ------------------------------------------------------------------------------------- shapes
-    def shapes(self) -> dict[str, tuple]:
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], ...]]:
         """Smallest, usual and largest shape of each input; all equal for a fixed input size."""
         batch = self.batch
-        if self.files.input_hw is not None:
-            height, width = self.files.input_hw
-            image = ((batch, 3, height, width),) * 3
-            pair = ((batch, 2),) * 3
+        if self.files.config.input_hw is not None:
+            height, width = self.files.config.input_hw
+            image: tuple[tuple[int, ...], ...] = ((batch, 3, height, width),) * 3
+            pair: tuple[tuple[int, ...], ...] = ((batch, 2),) * 3
         else:
             sides = (self.options.min_side, self.options.opt_side, self.options.max_side)
-            if list(sides) != sorted(sides) or any(side % 32 for side in sides):
+            if list(sides) != sorted(sides) or any(side % STRIDE for side in sides):
                 raise UserError(
-                    f"--trt_min_shape, --trt_opt_shape, --trt_max_shape: found {sides}, allowed: "
-                    "multiples of 32 in rising order"
+                    f"`min_side`, `opt_side`, `max_side`: found {sides}, allowed: "
+                    f"multiples of {STRIDE} in rising order"
                 )
-            batches = (self.files.batch or 1, batch, batch)
+            batches = (self.files.config.batch or 1, batch, batch)
             image = tuple((b, 3, side, side) for b, side in zip(batches, sides))
             pair = tuple((b, 2) for b in batches)
         return {"image": image, "im_shape": pair, "scale_factor": pair}
@@ -200,7 +174,7 @@ class TensorRTSetup:
             )
         return examples
 
-    def _collect_shapes(self, new_config: Callable) -> None:
+    def _collect_shapes(self) -> None:
         """Runs the model without TensorRT and lets Paddle note the shapes of all its tensors.
 
         The file gets its name when all sizes were run: Paddle writes it after an error as well,
@@ -210,18 +184,18 @@ class TensorRTSetup:
         print(f"TensorRT: collecting shapes into {path}, once")
         part = path.with_name(path.name + ".part")
         part.unlink(missing_ok=True)
-        config = new_config(self.files.graph, self.files.params)
+        config = self._plain_config()
         config.collect_shape_range_info(str(part))
         try:
             _run_and_let_go(config, self.examples())
             if not part.is_file():
-                raise UserError(f"{path}: Paddle did not write the shapes; use --run_mode paddle")
+                raise UserError(f"{path}: Paddle did not write the shapes; use `run_mode` paddle")
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
 
     # ---------------------------------------------------------------------------- model.pdmodel
-    def ask_for_tensorrt(self, config, keep_engine: bool = True) -> None:
+    def ask_for_tensorrt(self, config: Any, keep_engine: bool = True) -> None:
         """The TensorRT part of a Config for model.pdmodel.
 
         Args:
@@ -243,7 +217,7 @@ class TensorRTSetup:
             config.enable_tuned_tensorrt_dynamic_shape(str(self.folder / SHAPES_FILE), True)
         config.exp_disable_tensorrt_ops(self.outside_tensorrt)
 
-    def _calibrate(self, new_config: Callable) -> None:
+    def _calibrate(self) -> None:
         """Shows images to TensorRT, which writes the value ranges into the cache.
 
         Raises:
@@ -252,15 +226,15 @@ class TensorRTSetup:
         """
         if not self.options.calib_dir:
             raise UserError(
-                "--run_mode trt_int8 needs --calib_dir FOLDER on its first run: some hundred "
+                "`run_mode` trt_int8 needs `calib_dir` FOLDER on its first run: some hundred "
                 f"images like those to come (no calibration table in {self.folder} yet)"
             )
         images = list_images(self.options.calib_dir)[:MAX_CALIBRATION_IMAGES]
         batch = self.batch
         if len(images) < batch:
             raise DataError(
-                f"--calib_dir {self.options.calib_dir}: {len(images)} images are fewer than "
-                f"--batch_size {batch}"
+                f"`calib_dir` {self.options.calib_dir}: {len(images)} images are fewer than "
+                f"`batch_size` {batch}"
             )
         print(f"TensorRT: calibrating on {len(images)} images, once")
         # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
@@ -271,7 +245,7 @@ class TensorRTSetup:
         place.mkdir()
         try:
             graph = Path(shutil.copy(self.files.graph, place))
-            config = new_config(graph, self.files.params)
+            config = new_config(graph, self.files.params, "GPU")
             self.ask_for_tensorrt(config, keep_engine=False)
             _run_and_let_go(config, self._batches(images))
             for table in place.rglob(CALIBRATION_FILES):
@@ -280,7 +254,7 @@ class TensorRTSetup:
             shutil.rmtree(place)
         if not any(self.folder.glob(CALIBRATION_FILES)):
             raise UserError(
-                f"{self.folder}: Paddle wrote no calibration table; use --run_mode trt_fp16"
+                f"{self.folder}: Paddle wrote no calibration table; use `run_mode` trt_fp16"
             )
 
     def _batches(self, images: list[Path]) -> Iterable[dict[str, np.ndarray]]:
@@ -293,25 +267,26 @@ class TensorRTSetup:
             yield {key: np.stack([s[key] for s in samples]) for key in samples[0]}
 
     # ------------------------------------------------------------------------------- model.json
-    def _converted(self, new_config: Callable) -> tuple[Path, Path]:
+    def _converted(self) -> tuple[Path, Path]:
         """Graph and parameters with built engines in them; built once, then from the cache."""
         complete = self.folder / COMPLETE_FILE
         model = self.folder / "model"
         if not complete.is_file():
             print(f"TensorRT: building engines in {self.folder}, once; this takes minutes")
-            convert, config = self._conversion(model, new_config)
+            convert, config = self._conversion(model)
             try:
                 convert(str(self.files.graph.with_suffix("")), config)
             except Exception as error:  # it is Python code that asserts and raises all kinds
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
-                raise UserError(
-                    f"{self.files.graph}: Paddle cannot convert this model for TensorRT, use "
-                    f"--run_mode paddle: {reason}"
+                reason = one_line(error)[-250:]
+                raise EngineError(
+                    self.files.graph,
+                    "Paddle cannot convert this model for TensorRT, use `run_mode` paddle: "
+                    f"{type(error).__name__}: {reason}",
                 ) from error
             complete.write_text("")  # last, so that half a conversion is never used
         return model.with_suffix(".json"), model.with_suffix(".pdiparams")
 
-    def _conversion(self, model: Path, new_config: Callable) -> tuple:
+    def _conversion(self, model: Path) -> tuple[Any, Any]:
         """`paddle.tensorrt.convert` and its settings.
 
         Raises:
@@ -324,10 +299,10 @@ class TensorRTSetup:
         except ImportError as error:
             version = ".".join(map(str, tensorrt_version()))
             raise UserError(
-                f"--run_mode {self.run_mode}: Paddle's TensorRT conversion cannot be imported "
+                f"`run_mode` trt_{self.precision}: Paddle's TensorRT conversion cannot be imported "
                 f"({error}); pip install tensorrt=={version}"
             ) from error
-        names = create_predictor(new_config(self.files.graph, self.files.params)).get_input_names()
+        names = create_predictor(self._plain_config()).get_input_names()
         inputs, examples = [], self.examples()
         for name in names:
             entry = Input(warmup_data=tuple(example[name] for example in examples))
@@ -343,7 +318,7 @@ class TensorRTSetup:
         return convert, config
 
 
-def _run_and_let_go(config, batches: Iterable[dict[str, np.ndarray]]) -> None:
+def _run_and_let_go(config: Any, batches: Iterable[dict[str, np.ndarray]]) -> None:
     """Runs a predictor on inputs, after which it is gone, also after an error: only then Paddle
     writes what it noted on the way."""
     from paddle.inference import create_predictor

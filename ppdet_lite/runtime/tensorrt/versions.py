@@ -26,12 +26,12 @@ def check_tensorrt(run_mode: str) -> None:
     built = tensorrt_version()
     if built == (0, 0, 0):
         raise UserError(
-            f"--run_mode {run_mode}: this Paddle was built without TensorRT; install a "
-            "paddlepaddle-gpu with TensorRT (deploy/README.md says which), or use --run_mode paddle"
+            f"`run_mode` {run_mode}: this Paddle was built without TensorRT; install a "
+            "paddlepaddle-gpu with TensorRT (deploy/README.md says which), or use `run_mode` paddle"
         )
     if tensorrt_runtime_version() == (0, 0, 0):
         version = ".".join(map(str, built))
         raise UserError(
-            f"--run_mode {run_mode}: the library libnvinfer of TensorRT is not found; install "
-            f"TensorRT {version} and name its folder in LD_LIBRARY_PATH, or use --run_mode paddle"
+            f"`run_mode` {run_mode}: the library libnvinfer of TensorRT is not found; install "
+            f"TensorRT {version} and name its folder in LD_LIBRARY_PATH, or use `run_mode` paddle"
         )

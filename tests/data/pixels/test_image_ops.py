@@ -9,7 +9,6 @@ from ppdet_lite.data.pixels import image_ops
 from ppdet_lite.data.pixels.headers import header_size, read_header
 from ppdet_lite.data.pixels.image_ops import (
     Normalizer,
-    Preprocess,
     decode_bytes,
     decode_image,
     fill_to_uint8,
@@ -343,29 +342,6 @@ def test_normalizer_refuses_other_images():
         Normalizer(std=(1, 0, 1))
     with pytest.raises(ConfigError, match="found 'minmax'; allowed are mean_std, none"):
         Normalizer(norm_type="minmax")
-
-
-def test_preprocess_without_normalization_gives_levels(photo):
-    result = Preprocess([{"type": "Permute"}])(photo)
-    np.testing.assert_array_equal(result["image"], photo.transpose(2, 0, 1).astype(np.float32))
-    assert result["image"].dtype == np.float32
-    np.testing.assert_array_equal(result["im_shape"], [40, 64])
-    np.testing.assert_array_equal(result["scale_factor"], [1, 1])
-
-
-def test_preprocess_errors():
-    with pytest.raises(ConfigError) as error:
-        Preprocess([{"type": "Warp"}])
-    assert str(error.value) == (
-        "Preprocess.0.type: found 'Warp'; this project knows NormalizeImage, Pad, Permute, Resize"
-    )
-    with pytest.raises(ConfigError) as error:
-        Preprocess([{"type": "Resize", "target_size": 32, "size": 3}])
-    assert str(error.value) == (
-        "Preprocess.0 (Resize): unknown key 'size'; allowed: interp, keep_ratio, target_size"
-    )
-    with pytest.raises(ConfigError, match="found 7; allowed are 0 nearest, 1 linear"):
-        Preprocess([{"type": "Resize", "target_size": 32, "interp": 7}])
 
 
 def test_pad(photo):

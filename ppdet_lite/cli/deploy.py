@@ -1,0 +1,376 @@
+"""The command line of deploy/python/infer.py: exported models on images, videos and streams.
+
+Options are named as in PaddleDetection's script where it has them. Nothing heavy is imported before
+they are parsed, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional, Sequence
+
+from ppdet_lite.cli.tool import run_tool
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.runtime.options import (
+    DEFAULT_THREADS,
+    DEVICES,
+    ENGINES,
+    MOST_THREADS,
+    RUN_MODES,
+    TRT_SIDES,
+    TensorRTOptions,
+)
+
+if TYPE_CHECKING:
+    from ppdet_lite.runtime.detector import Detector
+    from ppdet_lite.runtime.frames.sources import FrameSource
+
+DESCRIPTION = (
+    "Runs an exported model on images, a video, a camera or a stream; draws what it finds and "
+    "writes it as JSON."
+)
+
+EXAMPLES = """examples:
+  python deploy/python/infer.py --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
+      --image_file demo.jpg --device CPU
+  ... --image_dir photos --output_dir output/photos    a folder with its sub-folders
+  ... --video_file street.mp4                          output/street.mp4 and a line of JSON a frame
+  ... --camera_id 0 --max_frames 300                   Ctrl-C ends it as well, the video is whole
+  ... --rtsp rtsp://user:password@10.0.0.7/stream1     a network camera
+  ... --threshold 0.3 --save_results                   more detections; all of them in bbox.json
+  ... --device GPU --run_mode trt_fp16 --batch_size 8  TensorRT; its engine is built once
+  ... --engine onnxruntime                             the .onnx of --format onnx
+  ... --image_file demo.jpg --run_benchmark            times of each stage
+"""
+
+
+def command_line() -> None:
+    """Runs infer.py and ends the process.
+
+    A request to end (SIGTERM, from service managers) counts as Ctrl-C, so that a video that is
+    being written can be played. Paddle, where this process loads it, handles it on its own.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    run_tool(run, build_parser())
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Parses the command line and runs it.
+
+    Raises:
+        UserError: files, devices or packages that are missing or cannot be used, each named.
+    """
+    run(build_parser().parse_args(arguments))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Detects on the input that the options name and writes the results."""
+    _check(args)
+    if args.image_file or args.image_dir:
+        _run_images(args)
+        return
+    source = _open_source(args)  # before the model, so that a closed camera costs no time
+    detector = open_detector(args, own_process=True)
+    try:
+        _run_frames(args, detector, source)
+    finally:
+        detector.close()
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuses a wrong threshold, and options of which nothing would come."""
+    threshold = args.threshold
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError(f"`threshold`: found {threshold}, allowed: 0 to 1")
+    has_images = bool(args.image_file or args.image_dir)
+    if args.run_benchmark and not has_images:
+        raise ConfigError("`run_benchmark` needs `image_file` or `image_dir`")
+    if args.max_frames is not None and has_images:
+        raise ConfigError("`max_frames` needs `video_file`, `camera_id` or `rtsp`")
+    if args.use_openvino and args.engine not in (None, "openvino"):
+        raise ConfigError(f"`use_openvino` and `engine` {args.engine}: give one of them")
+
+
+def open_detector(args: argparse.Namespace, own_process: bool = False) -> Detector:
+    """The detector that the options describe."""
+    from ppdet_lite.runtime.detector import Detector
+
+    tensorrt = TensorRTOptions(
+        cache_dir=Path(args.cache_dir) if args.cache_dir else None,
+        calib_dir=Path(args.calib_dir) if args.calib_dir else None,
+        min_side=args.min_side,
+        opt_side=args.opt_side,
+        max_side=args.max_side,
+    )
+    return Detector(
+        args.model_dir,
+        args.device,
+        args.run_mode,
+        batch_size=args.batch_size,
+        own_process=own_process,
+        input_size=args.input_size,
+        engine="openvino" if args.use_openvino else args.engine or "paddle",
+        cpu_threads=args.cpu_threads,
+        enable_mkldnn=args.enable_mkldnn,
+        enable_mkldnn_bfloat16=args.enable_mkldnn_bfloat16,
+        tensorrt=tensorrt,
+    )
+
+
+def _run_images(args: argparse.Namespace) -> None:
+    from ppdet_lite.data.pixels.image_ops import decode_image
+    from ppdet_lite.runtime.stage_times import benchmark
+    from ppdet_lite.utils.detect_files import detect_and_save
+
+    images = _images(args)
+    detector = open_detector(args)
+    if args.run_benchmark:
+        print(benchmark(detector, images[0], args.repeats, args.batch_size))
+        return
+    detect_and_save(
+        detector.predict,
+        decode_image,
+        images,
+        root=Path(args.image_dir) if args.image_dir else None,
+        output_dir=args.output_dir,
+        class_names=detector.class_names,
+        threshold=detector.threshold if args.threshold is None else args.threshold,
+        batch_size=args.batch_size,
+        save_images=args.save_images,
+        save_results=args.save_results,
+        category_ids=detector.category_ids,
+    )
+
+
+def _images(args: argparse.Namespace) -> list[Path]:
+    from ppdet_lite.utils.image_files import list_images
+
+    if args.image_dir:
+        return list_images(args.image_dir, skip=args.output_dir)
+    images = [Path(path) for path in args.image_file]
+    for image in images:
+        if not image.is_file():
+            reason = "is a folder: use `image_dir`" if image.is_dir() else "no such image"
+            raise DataError(f"`image_file` {image}: {reason}")
+    return images
+
+
+def _open_source(args: argparse.Namespace) -> FrameSource:
+    from ppdet_lite.runtime.frames.results import check_not_the_input
+    from ppdet_lite.runtime.frames.sources import open_camera, open_stream, open_video
+
+    if args.video_file:
+        check_not_the_input(Path(args.video_file), args.output_dir)
+        return open_video(args.video_file, args.max_frames)
+    if args.camera_id is not None:
+        return open_camera(args.camera_id, args.max_frames)
+    return open_stream(args.rtsp, args.max_frames)
+
+
+def _run_frames(args: argparse.Namespace, detector: Detector, source: FrameSource) -> None:
+    from ppdet_lite.runtime.frames.pipeline import FramePipeline
+    from ppdet_lite.runtime.frames.results import FrameResults
+
+    results = FrameResults(
+        source,
+        args.output_dir,
+        detector.class_names,
+        detector.threshold if args.threshold is None else args.threshold,
+        args.save_images,
+        args.save_results,
+        detector.category_ids,
+    )
+    pipeline = FramePipeline(
+        source, detector.preprocess, detector.run, results.write, args.batch_size, source.is_live
+    )
+    start, is_over = time.perf_counter(), False
+    try:
+        pipeline.run()
+        is_over = True
+    finally:  # after Ctrl-C and errors too, so that what was written can be played
+        written = results.close()
+        seconds = time.perf_counter() - start
+        name = f"--{source.option} {source.value}"
+        skipped = f", {pipeline.skipped} skipped" if pipeline.skipped else ""
+        print(
+            f"{name}: {results.count} frames{skipped}, {results.detections} detections, "
+            f"{results.count / seconds:.1f} frames/s, written to {', '.join(map(str, written))}"
+        )
+        if source.length is not None and 0 < results.count < source.length:
+            part = f"{name}: of {source.length} frames {results.count} were done"
+            if is_over:
+                print(f"warning: {part}; the file is cut short or damaged", file=sys.stderr)
+            else:
+                print(part)
+
+
+# ---------------------------------------------------------------------------------------- options
+def build_parser() -> argparse.ArgumentParser:
+    """All options."""
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model_dir", required=True, metavar="FOLDER", help="written by tools/export_model.py"
+    )
+    _add_sources(parser)
+    _add_results(parser)
+    _add_engines(parser)
+    _add_tensorrt(parser)
+    return parser
+
+
+def _switches() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments of an option that is on or off by default: a bare `--name` turns it on, and
+    PaddleDetection's users write `--name True`."""
+    switch: dict[str, Any] = {
+        "nargs": "?",
+        "const": True,
+        "type": true_or_false,
+        "metavar": "true|false",
+    }
+    return {**switch, "default": True}, {**switch, "default": False}
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("input, one of")
+    add = group.add_mutually_exclusive_group(required=True).add_argument
+    add("--image_file", nargs="+", metavar="IMAGE", help="one or more images")
+    add("--image_dir", metavar="FOLDER", help="all images below a folder")
+    add("--video_file", metavar="VIDEO", help="a video file")
+    add("--camera_id", type=whole, metavar="N", help="number of a camera of this machine, from 0")
+    add("--rtsp", metavar="URL", help="a stream: rtsp://..., or any other that OpenCV opens")
+    group.add_argument(
+        "--max_frames",
+        type=positive,
+        metavar="N",
+        help="stop after N frames of a video, camera or stream",
+    )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("results").add_argument
+    on, off = _switches()
+    add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
+    add(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help="lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml)",
+    )
+    add("--save_images", **on, help="false: no images and no video, JSON only (default: true)")
+    add(
+        "--save_results",
+        **off,
+        help="also write <output_dir>/bbox.json: all detections in the COCO results format",
+    )
+    add(
+        "--run_benchmark",
+        **off,
+        help="print the times of each stage for the first image instead of writing results",
+    )
+    add("--repeats", type=positive, default=20, metavar="N", help="runs of the benchmark")
+
+
+def _add_engines(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("device and engine").add_argument
+    on, off = _switches()
+    add("--device", default="CPU", type=str.upper, choices=DEVICES, help="default: CPU")
+    add("--batch_size", type=positive, default=1, metavar="N", help="images per run (default: 1)")
+    add(
+        "--engine",
+        choices=ENGINES,
+        help="paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)",
+    )
+    add(
+        "--input_size",
+        "--input-size",
+        nargs="+",
+        type=positive,
+        metavar=("H", "W"),
+        help="network input, for exports of --input-size dynamic (one number: both; default: that "
+        "of infer_cfg.yml)",
+    )
+    add("--use_openvino", **off, help="the same as --engine openvino")
+    add(
+        "--cpu_threads",
+        type=threads,
+        default=DEFAULT_THREADS,
+        metavar="N",
+        help=f"CPU threads (default here: {DEFAULT_THREADS})",
+    )
+    add("--enable_mkldnn", **on, help="oneDNN kernels on the CPU (default: on)")
+    add("--no-mkldnn", dest="enable_mkldnn", action="store_false", help="without oneDNN kernels")
+    add(
+        "--enable_mkldnn_bfloat16",
+        **off,
+        help="oneDNN in bfloat16, on CPUs with instructions for it (default: off)",
+    )
+
+
+def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("TensorRT, with --device GPU").add_argument
+    add("--run_mode", default="paddle", choices=RUN_MODES, help="default: paddle, no TensorRT")
+    add(
+        "--trt_cache_dir",
+        dest="cache_dir",
+        metavar="FOLDER",
+        help="built engines and calibration tables (default: trt_cache in the model folder)",
+    )
+    add(
+        "--calib_dir",
+        metavar="FOLDER",
+        help="images from which trt_int8 learns its value ranges on its first run",
+    )
+    for name, default in TRT_SIDES.items():
+        add(
+            f"--trt_{name}_shape",
+            dest=f"{name}_side",
+            type=positive,
+            default=default,
+            metavar="PX",
+            help=f"{name}imum side of a model whose input size is open (default: {default})"
+            if name != "opt"
+            else f"side that such a model is tuned for (default: {default})",
+        )
+
+
+def true_or_false(text: str) -> bool:
+    """argparse type: true or false in any case."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: true, false")
+    return text.lower() == "true"
+
+
+def threads(text: str) -> int:
+    """argparse type: a number of threads; OpenMP ends the process where it cannot start them."""
+    return _at_least(1, text, MOST_THREADS)
+
+
+def positive(text: str) -> int:
+    """argparse type: a whole number from 1."""
+    return _at_least(1, text)
+
+
+def whole(text: str) -> int:
+    """argparse type: a whole number from 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str, most: float = float("inf")) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        up_to = "" if most == float("inf") else f" to {most}"
+        raise argparse.ArgumentTypeError(
+            f"found {text}, allowed: whole numbers from {least}{up_to}"
+        )
+    return value

@@ -1,0 +1,85 @@
+"""What every engine answers."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+
+
+class EngineError(UserError):
+    """An engine cannot load or run a file.
+
+    Attributes:
+        graph: the file.
+        problem: what the engine says, without the file's folder.
+    """
+
+    def __init__(self, graph: Path, problem: str):
+        super().__init__(f"{graph}: {problem}")
+        self.graph, self.problem = graph, problem
+
+    def __reduce__(self) -> tuple[Any, ...]:  # it may come from another process
+        return type(self), (self.graph, self.problem)
+
+
+class Engine(ABC):
+    """An exported network that is loaded: arrays in, arrays out.
+
+    `run` does all; `bind`, `execute`, `synchronize` and `outputs` are its steps, for timing.
+
+    Attributes:
+        kernels: what computes, in words.
+        device: "CPU", "GPU" or "XPU".
+        input_names: of the graph, in its order.
+        fixed_batch: the only batch size that it takes; None where it takes any.
+    """
+
+    kernels: str
+    device: str
+    input_names: list[str]
+    fixed_batch: Optional[int] = None
+
+    def run(self, inputs: Arrays) -> list[np.ndarray]:
+        """Arrays by input name, more than needed are allowed -> the outputs in their order.
+
+        Raises:
+            EngineError: the engine cannot run the graph on them.
+        """
+        with self.errors():
+            self.bind(inputs)
+            self.execute()
+            return self.outputs()
+
+    @abstractmethod
+    def bind(self, inputs: Arrays) -> None:
+        """Copies the inputs to the device."""
+
+    @abstractmethod
+    def execute(self) -> None:
+        """Runs the network on what was bound last."""
+
+    def synchronize(self) -> None:  # noqa: B027, most have nothing to wait for
+        """Waits until all is computed, where `execute` does not."""
+
+    @abstractmethod
+    def outputs(self) -> list[np.ndarray]:
+        """What the last `execute` computed."""
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Context in which errors of the engine's library become an EngineError."""
+        yield
+
+    def close(self) -> None:  # noqa: B027, most have nothing to end
+        """Gives back what the engine holds; it cannot run any more."""
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split())

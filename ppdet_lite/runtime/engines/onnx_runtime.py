@@ -1,0 +1,80 @@
+"""Runs an exported .onnx with ONNX Runtime."""
+
+import contextlib
+from typing import Any, Iterator
+
+import numpy as np
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError, one_line
+from ppdet_lite.runtime.options import EngineOptions
+
+FIRST_WITH_DEFORM_CONV = "1.25"
+"""The first release that runs the operator DeformConv on CPUs."""
+
+
+class OnnxRuntimeEngine(Engine):
+    """An .onnx in ONNX Runtime, on the CPU or, with onnxruntime-gpu, on a GPU.
+
+    Raises:
+        UserError: the package is missing, or does not have the device.
+        EngineError: it cannot load the file.
+    """
+
+    def __init__(self, files: ModelFolder, options: EngineOptions):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError(
+                f"`engine` onnxruntime: the package cannot be imported ({error}); pip install "
+                "onnxruntime"
+            ) from error
+        self._graph, self._version = files.graph, onnxruntime.__version__
+        self.device = options.device
+        self.kernels = "ONNX Runtime" + ("" if self.device == "CPU" else f" on {self.device}")
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.cpu_threads
+        settings.log_severity_level = 3  # errors; its warnings are about unused constants
+        providers = _providers(onnxruntime, self.device)
+        with self.errors():
+            self._session = onnxruntime.InferenceSession(
+                str(files.graph), settings, providers=providers
+            )
+        self.input_names = [entry.name for entry in self._session.get_inputs()]
+        self._inputs: Arrays = {}
+        self._outputs: list[np.ndarray] = []
+
+    def bind(self, inputs: Arrays) -> None:
+        self._inputs = {name: np.ascontiguousarray(inputs[name]) for name in self.input_names}
+
+    def execute(self) -> None:
+        self._outputs = self._session.run(None, self._inputs)
+
+    def outputs(self) -> list[np.ndarray]:
+        return self._outputs
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # its exceptions have no base class of their own
+            reason = one_line(error)
+            if "DeformConv" in reason:
+                reason = f"{reason[:250]}; it has DeformConv since version {FIRST_WITH_DEFORM_CONV}"
+            raise EngineError(
+                self._graph, f"ONNX Runtime {self._version} cannot run this model: {reason[:400]}"
+            ) from error
+
+
+def _providers(onnxruntime: Any, device: str) -> list[str]:
+    """ONNX Runtime's names of what computes."""
+    if device == "CPU":
+        return ["CPUExecutionProvider"]
+    if device == "GPU" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    advice = "install onnxruntime-gpu, or " if device == "GPU" else ""
+    raise UserError(
+        f"`engine` onnxruntime, `device` {device}: this ONNX Runtime does not have it; {advice}use "
+        "`device` CPU"
+    )

@@ -1,0 +1,37 @@
+"""The engines by name."""
+
+from typing import Callable
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.engines.engine import Engine
+from ppdet_lite.runtime.engines.onnx_runtime import OnnxRuntimeEngine
+from ppdet_lite.runtime.engines.openvino import OpenVinoEngine
+from ppdet_lite.runtime.engines.paddle_inference import PaddleEngine
+from ppdet_lite.runtime.options import EngineOptions
+
+ENGINE_CLASSES: dict[str, Callable[[ModelFolder, EngineOptions], Engine]] = {
+    "paddle": PaddleEngine,
+    "onnxruntime": OnnxRuntimeEngine,
+    "openvino": OpenVinoEngine,
+}
+
+
+def open_engine(files: ModelFolder, options: EngineOptions) -> Engine:
+    """The network of `files` in an engine: arrays in, arrays out.
+
+    Raises:
+        ConfigError: the export was made for something else than it is to run on: one for CPUs
+            holds Winograd's convolutions, which half precision would spoil.
+        UserError: a device, run mode or package that is not there.
+        EngineError: the engine cannot load the files.
+    """
+    if files.config.target == "cpu" and (options.device != "CPU" or options.enable_mkldnn_bfloat16):
+        wanted = "`enable_mkldnn_bfloat16`"
+        if options.device != "CPU":
+            wanted = f"`device` {options.device}"
+        raise ConfigError(
+            f"`model_dir` {files.path}: exported for the target cpu, that is for CPUs in float32; "
+            f"for {wanted} export it for the target any"
+        )
+    return ENGINE_CLASSES[options.engine](files, options)

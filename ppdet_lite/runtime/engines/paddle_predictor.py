@@ -1,0 +1,99 @@
+"""Paddle Inference as it is installed: what it can do here, its settings, its inputs."""
+
+import warnings
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.runtime.engines.engine import Arrays
+from ppdet_lite.runtime.tensorrt.versions import check_tensorrt
+from ppdet_lite.utils.cpu import prefer_fast_blas
+
+GPU_MEMORY_MIB = 200
+"""Taken at the start; it grows when needed."""
+
+
+def check_installed(device: str, run_mode: str) -> None:
+    """Refuses a device or run mode that the installed Paddle does not have.
+
+    Raises:
+        UserError: says what is missing and what to do.
+    """
+    if run_mode != "paddle" and device != "GPU":
+        raise UserError(
+            f"`run_mode` {run_mode} is TensorRT's: install a paddlepaddle-gpu with TensorRT "
+            "(deploy/README.md says which) and use `device` GPU, or `run_mode` paddle"
+        )
+    warnings.filterwarnings("ignore", message="No ccache found")  # only compilers need it
+    prefer_fast_blas()
+    try:
+        import paddle
+    except ImportError as error:
+        if _was_interrupted(error):
+            raise KeyboardInterrupt from error
+        raise UserError(
+            f"Paddle cannot be imported ({error}); install paddlepaddle, or paddlepaddle-gpu for "
+            "`device` GPU (README.md says from where)"
+        ) from error
+    if device == "GPU" and not paddle.is_compiled_with_cuda():
+        raise UserError(
+            "`device` GPU: this Paddle was built without CUDA; install paddlepaddle-gpu "
+            "(README.md says from where), or use `device` CPU"
+        )
+    if device == "GPU" and paddle.device.cuda.device_count() == 0:
+        raise UserError("`device` GPU: no GPU is visible; use `device` CPU")
+    if device == "XPU" and not paddle.is_compiled_with_xpu():
+        raise UserError(
+            "`device` XPU: this Paddle was built without Kunlun support; install paddlepaddle-xpu "
+            "from Paddle's own package index, or use `device` CPU"
+        )
+    if run_mode != "paddle":
+        check_tensorrt(run_mode)
+
+
+def _was_interrupted(error: Optional[BaseException]) -> bool:
+    """True if Ctrl-C in the middle of an import is behind its error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def check_graph(graph: Path) -> None:
+    """Refuses a graph of Paddle 3 under Paddle 2, which would end in a crash of the process.
+
+    Raises:
+        UserError: names the file and both versions.
+    """
+    import paddle
+
+    if graph.suffix == ".json" and paddle.__version__.startswith(("1.", "2.")):
+        raise UserError(
+            f"{graph}: written by Paddle 3, but this is Paddle {paddle.__version__}; install "
+            "paddlepaddle>=3, or export the model with the Paddle of this machine"
+        )
+
+
+def new_config(graph: Path, params: Optional[Path], device: str) -> Any:
+    """paddle.inference.Config for a device."""
+    from paddle.inference import Config
+
+    config = Config(str(graph), str(params))
+    config.disable_glog_info()
+    config.switch_ir_optim(True)
+    if device == "GPU":
+        config.enable_use_gpu(GPU_MEMORY_MIB, 0)
+    elif device == "XPU":
+        config.enable_xpu()
+    else:
+        config.disable_gpu()
+    return config
+
+
+def bind_inputs(predictor: Any, inputs: Arrays) -> None:
+    """Copies arrays of any shape that the graph takes to the predictor's device."""
+    for name in predictor.get_input_names():
+        handle = predictor.get_input_handle(name)
+        handle.reshape(inputs[name].shape)
+        handle.copy_from_cpu(np.ascontiguousarray(inputs[name]))
