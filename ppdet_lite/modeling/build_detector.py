@@ -1,5 +1,9 @@
 """The network of a configuration."""
 
+from typing import Any
+
+from paddle import nn
+
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.contracts import Detector
@@ -28,7 +32,7 @@ def build_detector(cfg) -> Detector:
     return model
 
 
-def build_parts(section, **defaults: str) -> dict:
+def build_parts(section, **defaults: str) -> dict[str, nn.Layer]:
     """Parts of a detector, each of which learns the shapes of the one before.
 
     Args:
@@ -38,8 +42,8 @@ def build_parts(section, **defaults: str) -> dict:
     Returns:
         key -> part.
     """
-    parts: dict = {}
-    shapes: dict = {}
+    parts: dict[str, nn.Layer] = {}
+    shapes: dict[str, Any] = {}
     for key, default in defaults.items():
         parts[key] = create(section.get(key) or default, section.config, **shapes)
         if len(parts) < len(defaults):

@@ -1,16 +1,16 @@
-"""What a detector and its parts answer to the code around them, whatever family they come from.
+"""Base classes of detectors and their parts: the questions that the code around them may ask.
 
-A detector must derive from `Detector`: trainer, exporter and checks ask only what stands here. A
-backbone, neck, head or loss of your own need not derive from anything, only keep to what its class
-here says; if it derives, configurations can tell where it may stand. A new family of detectors
-lives in `modeling` alone.
+A detector must derive from `Detector`. A backbone, neck, head or loss of your own need not derive
+from anything, only keep to what its class here says; if it derives, configurations can tell where
+it may stand. Constructors raise `ConfigError` for arguments that cannot be built. A new family of
+detectors touches `modeling` alone.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.modeling.batch_tensors import as_tensors
@@ -25,22 +25,15 @@ class ShapeSpec(NamedTuple):
 
 
 class Backbone(nn.Layer):
-    """Images [B, 3, H, W] to feature maps, finest first.
-
-    Attributes:
-        out_shape: `ShapeSpec` of every returned map.
-    """
+    """Images [B, 3, H, W] to a list of feature maps, finest first; `out_shape` describes them."""
 
     out_shape: Sequence[ShapeSpec]
 
 
 class Neck(nn.Layer):
-    """Feature maps of a backbone to those of a head, in the order that the detector's head takes.
+    """Feature maps of a backbone to a list of those that the detector's head takes, in its order.
 
-    Its `from_config` takes `input_shape`, the `out_shape` of the backbone.
-
-    Attributes:
-        out_shape: `ShapeSpec` of every returned map.
+    `out_shape` describes them. `from_config` takes `input_shape`, that of the backbone.
     """
 
     out_shape: Sequence[ShapeSpec]
@@ -60,13 +53,13 @@ class Head(nn.Layer):
     num_classes: int
     levels: Sequence[Any]
 
-    def get_loss(self, outputs: Sequence[paddle.Tensor], batch: dict) -> dict[str, paddle.Tensor]:
+    def get_loss(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
         """Loss terms and their sum `loss` for raw outputs and a training batch."""
         raise NotImplementedError
 
     def objectness_outputs(self) -> list[tuple[nn.Conv2D, list[int]]]:
-        """Per level, the convolution that gives the objectness, and the channels of the raw output
-        where it stands.
+        """Per level, the convolution that gives the objectness, and its channels among the raw
+        output.
 
         Raises:
             ConfigError: the head does not say.
@@ -78,11 +71,10 @@ class PostProcess(nn.Layer):
     """Raw outputs to detections: decoding, then NMS.
 
     Args:
-        decode: layer (raw outputs, levels, im_shape, scale_factor) -> boxes_xyxy_px [B, M, 4] in
-            pixels of the original images and scores [B, C, M]; `conf_thresh` is the score below
-            which it leaves a candidate out.
-        nms: layer (boxes_xyxy_px, scores) -> bbox, bbox_num, index as in `ops.nms`; `arguments`
-            holds its settings by name.
+        decode: layer from what `forward` takes to boxes_xyxy_px [B, M, 4] in pixels of the original
+            images and scores [B, C, M]; it leaves out candidates with a score below `conf_thresh`.
+        nms: layer from those to bbox, bbox_num and index as in `ops.nms`; `arguments` holds its
+            settings by name.
     """
 
     def __init__(self, decode: nn.Layer, nms: nn.Layer):
@@ -90,7 +82,13 @@ class PostProcess(nn.Layer):
         self.decode = decode
         self.nms = nms
 
-    def forward(self, outputs, levels, im_shape, scale_factor):
+    def forward(
+        self,
+        outputs: Sequence[Tensor],
+        levels: Sequence[Any],
+        im_shape: Optional[Tensor],
+        scale_factor: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """Decodes and selects.
 
         Args:
@@ -144,28 +142,25 @@ class Detector(nn.Layer):
         """
         return []
 
-    def forward(self, inputs):
-        """A batch to what the mode asks for.
+    def forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """Losses in training, detections in evaluation.
 
         Args:
             inputs: `image` [B, 3, H, W]; in training also what `losses` needs, else
-                `inference_inputs`, with `im_shape` and `scale_factor` [B, 2] (y, x). Tensors, or a
-                reader's numpy batch.
+                `inference_inputs`. Tensors, or a reader's numpy batch.
 
         Returns:
-            In training the loss terms and their sum `loss`. In evaluation `bbox` [N, 6] (class,
-            score, x1, y1, x2, y2 in pixels of the original images) and `bbox_num` [B].
+            In training the loss terms and their sum `loss`. In evaluation `bbox` and `bbox_num` as
+            `PostProcess` gives them.
         """
         if paddle.in_dynamic_mode():
             inputs = as_tensors(inputs)
         if self.training:
             batch = self.training_batch(inputs)
             return self.losses(self.raw_outputs(batch["image"]), batch)
+        raw = self.raw_outputs(inputs["image"])
         bbox, bbox_num = self.post_process(
-            self.raw_outputs(inputs["image"]),
-            self.head.levels,
-            inputs.get("im_shape"),
-            inputs["scale_factor"],
+            raw, self.head.levels, inputs.get("im_shape"), inputs["scale_factor"]
         )
         return {"bbox": bbox, "bbox_num": bbox_num}
 
@@ -173,31 +168,27 @@ class Detector(nn.Layer):
         """The batch as training takes it; a detector may resize it here."""
         return batch
 
-    def raw_outputs(self, image) -> list:
+    def raw_outputs(self, image: Tensor) -> list[Tensor]:
         """Images [B, 3, H, W] to the head's raw outputs, one map per level.
 
         Raises:
             ConfigError: H or W is not a multiple of `largest_stride`.
         """
         if paddle.in_dynamic_mode():  # a graph may leave the size open
-            self._check_size(*image.shape[-2:])
+            (height, width), stride = image.shape[-2:], self.largest_stride
+            if height % stride or width % stride:
+                raise ConfigError(
+                    f"network input of {height} x {width} (height x width): both must be multiples "
+                    f"of {stride}; the target_size of the reader's last resize decides about it"
+                )
         return self.head(self.neck(self.backbone(image)))
 
-    def _check_size(self, height: int, width: int) -> None:
-        stride = self.largest_stride
-        if height % stride or width % stride:
-            raise ConfigError(
-                f"network input of {height} x {width} (height x width): both must be multiples of "
-                f"{stride}; the target_size of the reader's last resize decides about it"
-            )
-
-    def losses(self, outputs, batch: dict) -> dict:
+    def losses(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
         """Loss terms and their sum `loss` for raw outputs and a training batch."""
         return self.head.get_loss(outputs, batch)
 
-    def decode(self, raw, im_shape, scale_factor) -> tuple:
-        """Raw outputs to boxes [B, M, 4] in pixels of the original images and scores [B, C, M].
-
-        `im_shape` may be None where `inference_inputs` has none.
-        """
+    def decode(
+        self, raw: Sequence[Tensor], im_shape: Optional[Tensor], scale_factor: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Raw outputs to boxes [B, M, 4] in pixels of the original images and scores [B, C, M]."""
         return self.post_process.decode(raw, self.head.levels, im_shape, scale_factor)

@@ -40,7 +40,7 @@ class Network(nn.Layer):
         (nn.Conv2DTranspose(3, 5, 2, stride=2), Cost(3 * 5 * 4 + 5, 65, 8 * 6 * 3 * 5 * 4)),
         (nn.Linear(6, 4), Cost(6 * 4 + 4, 28, 3 * 8 * 6 * 4)),
         (nn.BatchNorm2D(3), Cost(12, 6, norm=3 * 8 * 6)),
-        (batch_norm(3, frozen=True), Cost(12, 0, norm=3 * 8 * 6)),
+        (batch_norm(3, freeze_norm=True), Cost(12, 0, norm=3 * 8 * 6)),
     ],
 )
 def test_one_layer_by_hand(layer, expected):

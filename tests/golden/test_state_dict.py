@@ -40,7 +40,7 @@ def test_settings_that_the_parts_ended_up_with(name, golden_model, golden_descri
     assert head.num_classes == settings["num_classes"]
     assert head.iou_aware == settings["iou_aware"]
     if head.iou_aware:
-        assert head.iou_aware_factor == settings["iou_aware_factor"]
+        assert head.levels[0].iou_aware_factor == settings["iou_aware_factor"]
         assert head.loss.iou_aware_loss.loss_weight == settings["iou_aware_loss_weight"]
     assert head.loss.ignore_thresh == settings["ignore_thresh"]
     assert head.loss.label_smooth == settings["label_smooth"]

@@ -7,7 +7,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.modeling.layers.activation import activation
-from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
+from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.coord_conv import CoordConv, append_coordinates
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
@@ -29,11 +29,6 @@ def test_scale_channels():
     assert scale_channels(100, 0.5) == 48
     with pytest.raises(ConfigError, match=r"width_mult: found 0, allowed: a number above 0"):
         scale_channels(64, 0)
-
-
-def test_data_format():
-    with pytest.raises(ConfigError, match="data_format: found 'NHWC', allowed: 'NCHW'"):
-        check_data_format("NHWC")
 
 
 def test_silu_of_a_graph_is_the_operator_that_onednn_fuses():
@@ -69,7 +64,7 @@ def test_norm_attributes_and_errors():
 
 
 def test_frozen_norm_does_not_move():
-    norm = batch_norm(4, frozen=True)
+    norm = batch_norm(4, freeze_norm=True)
     norm.train()
     x = _noise(2, 4, 3, 3) + 5
     np.testing.assert_allclose(norm(x).numpy(), x.numpy(), rtol=1e-4)
@@ -80,7 +75,7 @@ def test_frozen_norm_does_not_move():
 
 def test_synchronized_norms_keep_parameters_names_and_frozen_layers():
     model = paddle.nn.Sequential(
-        ("stem", paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 1), batch_norm(4, frozen=True))),
+        ("stem", paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 1), batch_norm(4, freeze_norm=True))),
         ("block", ConvBNLayer(4, 4)),
     )
     before = model.state_dict()

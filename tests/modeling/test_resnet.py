@@ -142,15 +142,15 @@ def test_learning_rates_and_decay():
     [
         ({"depth": 20}, r"depth: found 20, allowed: 18, 34, 50, 101, 152"),
         ({"variant": "e"}, r"variant: found 'e', allowed: a, b, c, d"),
-        ({"return_idx": [4]}, r"return_idx: found \[4\], allowed: stages 0 to 3"),
-        ({"return_idx": [3, 2]}, r"return_idx: found \[3, 2\], needed: rising, without repeats"),
-        ({"return_idx": []}, r"return_idx: found \[\], allowed: stages 0 to 3"),
+        ({"return_idx": [4]}, r"return_idx: found \[4\], allowed: numbers 0 to 3"),
+        ({"return_idx": [3, 2]}, r"return_idx: found \[3, 2\]"),
+        ({"return_idx": []}, r"return_idx: found \[\]"),
         ({"dcn_v2_stages": [5]}, r"dcn_v2_stages: found \[5\], allowed: stages 0 to 3"),
-        ({"lr_mult_list": [1.0]}, r"lr_mult_list: found 1 factors, needed: 4, one per stage"),
+        ({"lr_mult_list": [1.0]}, r"lr_mult_list: found \[1.0\], allowed: 4 factors"),
         ({"num_stages": 5}, r"num_stages: found 5, allowed: 1 to 4"),
-        ({"groups": 32}, r"groups, base_width: found 32, 64, allowed: 1, 64 \(no ResNeXt\)"),
+        ({"groups": 32}, r"groups: found 32, allowed: 1"),
         ({"std_senet": True}, r"std_senet: found true, allowed: false"),
-        ({"data_format": "NHWC"}, r"data_format: found 'NHWC', allowed: 'NCHW'"),
+        ({"data_format": "NHWC"}, r"data_format: found 'NHWC', allowed: NCHW"),
     ],
 )
 def test_errors(arguments, text):

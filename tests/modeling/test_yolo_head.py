@@ -56,7 +56,7 @@ def test_scale_per_level():
         ({"strides": [32, 16]}, r"found \[32, 16\], needed: one number, or one per level \(3\)"),
         (
             {"anchor_masks": [[0, 1, 2], [3, 4, 5]]},
-            r"anchor_masks: found 2 masks, needed: 3, one for each output level of the neck",
+            r"anchor_masks: found \[\[0, 1, 2\], \[3, 4, 5\]\], allowed: 3 masks",
         ),
         (
             {"anchor_masks": [[6, 7, 9], [3, 4, 5], [0, 1, 2]]},
@@ -74,7 +74,7 @@ def test_errors(arguments, text):
 
 @pytest.mark.parametrize("anchor", [[10], [10, 0], [10, -3], [10, 2.5], "10", 10, [10, "a"]])
 def test_bad_anchor(anchor):
-    with pytest.raises(ConfigError, match=r"anchors.1: found .*, needed: \[width, height\] in who"):
+    with pytest.raises(ConfigError, match=r"anchors.1: found .*, allowed: \[width, height\]"):
         level_anchors([[10, 13], anchor], [[0, 1]], 1)
 
 

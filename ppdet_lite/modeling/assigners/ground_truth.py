@@ -1,9 +1,10 @@
-"""The objects of a batch as arrays of one shape, whatever their number in each image."""
+"""The objects of a batch as arrays of one shape, for any number of objects in each image."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
+from paddle import Tensor
 
 
 class GroundTruth(NamedTuple):
@@ -13,13 +14,13 @@ class GroundTruth(NamedTuple):
     [B, P] bool, false in places that hold no object.
     """
 
-    boxes_xyxy_px: paddle.Tensor
-    labels: paddle.Tensor
-    valid: paddle.Tensor
+    boxes_xyxy_px: Tensor
+    labels: Tensor
+    valid: Tensor
 
 
 @paddle.no_grad()
-def pad_ground_truth(gt_bbox, gt_class) -> GroundTruth:
+def pad_ground_truth(gt_bbox: Any, gt_class: Any) -> GroundTruth:
     """Brings objects into places.
 
     Args:
@@ -43,7 +44,7 @@ def pad_ground_truth(gt_bbox, gt_class) -> GroundTruth:
     return GroundTruth(boxes, labels.squeeze(-1), (size > 0).all(axis=-1))
 
 
-def _pad_rows(rows: list, counts: list, places: int, dtype: str):
+def _pad_rows(rows: list[Tensor], counts: list[int], places: int, dtype: str) -> Tensor:
     """B tensors [N_i, D] to one [B, P, D] with zeros after the rows of each image."""
     table = paddle.concat(
         [
@@ -58,7 +59,7 @@ def _pad_rows(rows: list, counts: list, places: int, dtype: str):
     return padded.reshape([len(rows), places, -1])
 
 
-def rows_at(table, index):
+def rows_at(table: Tensor, index: Tensor) -> Tensor:
     """Entry `index` [B, M] of each image's rows [B, P, ...]: [B, M, ...]."""
     batch, places = table.shape[:2]
     first = paddle.arange(batch, dtype="int64").unsqueeze(1) * places

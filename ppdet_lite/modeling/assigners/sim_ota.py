@@ -1,14 +1,14 @@
-"""SimOTA: which cells answer for which object (YOLOX, arXiv:2107.08430, section 2.1).
+"""SimOTA, the assignment of cells to objects (YOLOX, arXiv:2107.08430, section 2.1).
 
 A shortened form of optimal transport assignment (OTA, arXiv:2103.14259): instead of solving the
 transport problem, each object takes the cheapest cells, as many as it is overlapped well by.
 """
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import above_zero, check_arguments
 from ppdet_lite.modeling.assigners.ground_truth import GroundTruth, rows_at
 from ppdet_lite.ops import boxes as box_ops
 
@@ -27,7 +27,6 @@ LEAST_LOG = -100.0
 
 
 @register
-@serializable
 class SimOTAAssigner(nn.Layer):
     """Cells to objects, at most one object per cell, for a whole batch at once.
 
@@ -62,19 +61,25 @@ class SimOTAAssigner(nn.Layer):
         use_vfl: bool = False,
     ):
         super().__init__()
-        if use_vfl:
-            raise ConfigError("use_vfl: found true, allowed: false (the cost of YOLOX)")
-        if candidate_topk < 1:
-            raise ConfigError(f"candidate_topk: found {candidate_topk}, allowed: 1 or more")
-        if center_radius <= 0:
-            raise ConfigError(f"center_radius: found {center_radius}, allowed: a number above 0")
+        check_arguments(
+            ("use_vfl", use_vfl, not use_vfl, "false (the cost of YOLOX)"),
+            ("candidate_topk", candidate_topk, candidate_topk >= 1, "1 or more"),
+            above_zero("center_radius", center_radius),
+        )
         self.center_radius = center_radius
         self.candidate_topk = candidate_topk
         self.iou_weight = iou_weight
         self.cls_weight = cls_weight
 
     @paddle.no_grad()
-    def forward(self, scores, boxes_xyxy_px, centers_px, strides, truth: GroundTruth):
+    def forward(
+        self,
+        scores: Tensor,
+        boxes_xyxy_px: Tensor,
+        centers_px: Tensor,
+        strides: Tensor,
+        truth: GroundTruth,
+    ) -> Tensor:
         """The assignment.
 
         Args:
@@ -100,7 +105,9 @@ class SimOTAAssigner(nn.Layer):
         owner = paddle.where(takers > 1, cost.argmin(axis=1), taken.argmax(axis=1))
         return paddle.where(takers > 0, owner, paddle.full_like(owner, -1))
 
-    def _regions(self, centers_px, strides, truth: GroundTruth):
+    def _regions(
+        self, centers_px: Tensor, strides: Tensor, truth: GroundTruth
+    ) -> tuple[Tensor, Tensor]:
         """Cells that take part [B, A], and those inside both object and square [B, P, A]."""
         points = centers_px.unsqueeze([0, 1])
         boxes = truth.boxes_xyxy_px.unsqueeze(2)
@@ -110,7 +117,7 @@ class SimOTAAssigner(nn.Layer):
         either = paddle.logical_and(paddle.logical_or(inside, central), truth.valid.unsqueeze(2))
         return either.any(axis=1), paddle.logical_and(inside, central)
 
-    def _cheapest(self, cost, iou):
+    def _cheapest(self, cost: Tensor, iou: Tensor) -> Tensor:
         """1 where an object takes a cell, else 0: [B, P, A] int64."""
         most = min(self.candidate_topk, cost.shape[2])
         count = iou.topk(most, axis=2)[0].sum(axis=2, keepdim=True).astype("int64").clip(min=1)
@@ -121,7 +128,7 @@ class SimOTAAssigner(nn.Layer):
         )
 
 
-def _class_cost(scores, labels):
+def _class_cost(scores: Tensor, labels: Tensor) -> Tensor:
     """Binary cross entropy summed over the classes: scores [B, C, A], labels [B, P] to [B, P, A].
 
     The sum for the label 0 everywhere, corrected in the one class that is 1: no array over objects,

@@ -5,11 +5,13 @@ with its number and its stage: `layers1.stage1.conv_layer.conv.weight`,
 `layers2.stage1.csp_layer.conv1.conv.weight`, ... `layers8.stage4.spp_layer.conv1.conv.weight`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple, Optional
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
+from paddle import Tensor, nn
+
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import above_zero, check_arguments, one_of, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
 from ppdet_lite.modeling.layers.csp import (
     BaseConv,
@@ -54,9 +56,8 @@ PLANS = {
 
 
 @register
-@serializable
 class CSPDarkNet(Backbone):
-    """Images [B, 3, H, W] to a list of feature maps, finest first.
+    """CSPDarkNet.
 
     Args:
         arch: X or P5, see `PLANS`.
@@ -65,9 +66,6 @@ class CSPDarkNet(Backbone):
         depthwise: separable 3x3 convolutions.
         act: name of the activations.
         return_idx: stages whose output is returned, 1 (stride 4) to 4 (stride 32), rising.
-
-    Raises:
-        ConfigError: an argument that cannot be built.
     """
 
     __shared__ = ("depth_mult", "width_mult", "act")
@@ -83,14 +81,19 @@ class CSPDarkNet(Backbone):
         return_idx: Sequence[int] = (2, 3, 4),
     ):
         super().__init__()
-        _check_arguments(arch, depth_mult, width_mult, return_idx)
-        self._return_idx = list(return_idx)
         channels = int(STEM_CHANNELS * width_mult)
+        check_arguments(
+            one_of("arch", arch, list(PLANS)),
+            above_zero("depth_mult", depth_mult),
+            ("width_mult", width_mult, channels >= 2, f"{2 / STEM_CHANNELS} or more"),
+            rising("return_idx", return_idx, 1, 4),
+        )
+        self._return_idx = list(return_idx)
         if arch == "X":
             self.stem = Focus(3, channels, act=act)
         else:
             self.stem = BaseConv(3, channels, 6, stride=2, act=act)
-        self._stages, self._out_shape, number = [], [], 0
+        self._stages, self.out_shape, number = [], [], 0
         for index, plan in enumerate(PLANS[arch], start=1):
             ch_out = int(plan.channels * width_mult)
             layers = []
@@ -98,16 +101,11 @@ class CSPDarkNet(Backbone):
                 number += 1
                 layers.append(self.add_sublayer(f"layers{number}.stage{index}.{kind}", layer))
             self._stages.append(layers)
-            self._out_shape.append(ShapeSpec(ch_out, 2 * 2**index))
+            if index in self._return_idx:
+                self.out_shape.append(ShapeSpec(ch_out, 2 * 2**index))
             channels = ch_out
 
-    @property
-    def out_shape(self) -> list:
-        """`ShapeSpec` of every returned map."""
-        return [self._out_shape[i - 1] for i in self._return_idx]
-
-    def forward(self, image):
-        """[B, 3, H, W] to the maps of `return_idx`."""
+    def forward(self, image: Tensor) -> list[Tensor]:
         x = self.stem(image)
         maps = []
         for index, layers in enumerate(self._stages):  # graphs do not know `start=1`
@@ -118,32 +116,20 @@ class CSPDarkNet(Backbone):
         return maps
 
 
-def _stage_layers(plan, ch_in, ch_out, depth_mult, depthwise, act) -> list:
-    """(name, layer) of each layer of a stage."""
-    blocks = scaled_depth(plan.blocks, depth_mult)
-    layers = [
-        ("conv_layer", conv_class(depthwise)(ch_in, ch_out, 3, stride=2, act=act)),
-        ("csp_layer", CSPLayer(ch_out, ch_out, blocks, plan.shortcut, depthwise, act)),
-    ]
+def _stage_layers(
+    plan: StagePlan,
+    ch_in: int,
+    ch_out: int,
+    depth_mult: float,
+    depthwise: bool,
+    act: Optional[str],
+) -> Iterator[tuple[str, nn.Layer]]:
+    """The layers of a stage with their names."""
+    yield "conv_layer", conv_class(depthwise)(ch_in, ch_out, 3, stride=2, act=act)
     if plan.pools == "before":
-        layers.insert(1, ("spp_layer", SPPLayer(ch_out, ch_out, act=act)))
-    elif plan.pools == "after":
+        yield "spp_layer", SPPLayer(ch_out, ch_out, act=act)
+    blocks = scaled_depth(plan.blocks, depth_mult)
+    yield "csp_layer", CSPLayer(ch_out, ch_out, blocks, plan.shortcut, depthwise, act)
+    if plan.pools == "after":
         # Three pools of 5 in a row, "SPPF", give what pools of 5, 9 and 13 give.
-        layers.append(("sppf_layer", SPPLayer(ch_out, ch_out, act=act)))
-    return layers
-
-
-def _check_arguments(arch, depth_mult, width_mult, return_idx) -> None:
-    problems = []
-    if arch not in PLANS:
-        problems.append(f"arch: found {arch!r}, allowed: {', '.join(PLANS)}")
-    if depth_mult <= 0:
-        problems.append(f"depth_mult: found {depth_mult}, allowed: a number above 0")
-    if int(STEM_CHANNELS * width_mult) < 2:
-        problems.append(f"width_mult: found {width_mult}, allowed: {2 / STEM_CHANNELS} or more")
-    if not return_idx or any(not 1 <= i <= 4 for i in return_idx):
-        problems.append(f"return_idx: found {list(return_idx)}, allowed: stages 1 to 4")
-    elif list(return_idx) != sorted(set(return_idx)):
-        problems.append(f"return_idx: found {list(return_idx)}, needed: rising, without repeats")
-    if problems:
-        raise ConfigError(problems)
+        yield "sppf_layer", SPPLayer(ch_out, ch_out, act=act)

@@ -5,17 +5,16 @@ Parameters are named as in PaddleDetection's weight files: `conv1.conv.weight` f
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Optional
+from typing import Any, Literal, NamedTuple
 
 import paddle.nn.functional as F
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import above_zero, check_arguments, one_of, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
-from ppdet_lite.modeling.layers.activation import activation
-from ppdet_lite.modeling.layers.norm import batch_norm
+from ppdet_lite.modeling.layers.conv import ConvNorm
 
 
 class BlockPlan(NamedTuple):
@@ -76,54 +75,31 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
+class ConvBN(ConvNorm):
+    """`ConvNorm` whose norm is called `bn`."""
+
+    norm_name = "bn"
+
+
 class _Training(NamedTuple):
-    """How the parameters of a block train: `rate` is a factor on the learning rate."""
+    """How the parameters of a block train.
 
-    norm_type: str
-    norm_decay: float
-    freeze_norm: bool
-    conv_decay: float
+    rate: factor on the learning rate. conv_decay: L2 coefficient of convolutions. norm: further
+    arguments of `batch_norm`.
+    """
+
     rate: float
+    conv_decay: float
+    norm: dict
 
-    def conv_attr(self) -> ParamAttr:
+    def attr(self) -> ParamAttr:
+        """Of the weight or bias of a convolution."""
         return ParamAttr(learning_rate=self.rate, regularizer=L2Decay(self.conv_decay))
 
-    def norm(self, channels: int) -> nn.BatchNorm2D:
-        return batch_norm(
-            channels, self.norm_type, self.norm_decay, self.freeze_norm, learning_rate=self.rate
-        )
-
-
-class ConvNorm(nn.Layer):
-    """Convolution without bias, batch norm, optional activation; parameters `conv` and `bn`."""
-
-    def __init__(
-        self,
-        ch_in: int,
-        ch_out: int,
-        filter_size: int,
-        training: _Training,
-        stride: int = 1,
-        groups: int = 1,
-        act: Optional[str] = None,
-    ):
-        super().__init__()
-        self.conv = nn.Conv2D(
-            ch_in,
-            ch_out,
-            filter_size,
-            stride=stride,
-            padding=filter_size // 2,
-            groups=groups,
-            weight_attr=training.conv_attr(),
-            bias_attr=False,
-        )
-        self.bn = training.norm(ch_out)
-        self._activation = activation(act)
-
-    def forward(self, x):
-        x = self.bn(self.conv(x))
-        return x if self._activation is None else self._activation(x)
+    def conv(self, *size: int, **more: Any) -> ConvBN:
+        """A convolution with its norm; `size` as `ConvNorm` takes it."""
+        more = {**more, **self.norm, "learning_rate": self.rate}
+        return ConvBN(*size, weight_attr=self.attr(), **more)
 
 
 class SqueezeExcitation(nn.Layer):
@@ -132,11 +108,11 @@ class SqueezeExcitation(nn.Layer):
     def __init__(self, channels: int, training: _Training, reduction: int = 4):
         super().__init__()
         hidden = channels // reduction
-        attr = training.conv_attr
+        attr = training.attr
         self.conv1 = nn.Conv2D(channels, hidden, 1, weight_attr=attr(), bias_attr=attr())
         self.conv2 = nn.Conv2D(hidden, channels, 1, weight_attr=attr(), bias_attr=attr())
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         weight = F.adaptive_avg_pool2d(x, 1)
         weight = self.conv2(F.relu(self.conv1(weight)))
         # Slope 0.2 is that of the released weights; Paddle's own default is 1/6.
@@ -149,14 +125,14 @@ class InvertedResidual(nn.Layer):
     def __init__(self, ch_in: int, inner: int, ch_out: int, plan: BlockPlan, training: _Training):
         super().__init__()
         self._shortcut = plan.stride == 1 and ch_in == ch_out
-        self.expand_conv = ConvNorm(ch_in, inner, 1, training, act=plan.act)
-        self.bottleneck_conv = ConvNorm(
-            inner, inner, plan.filter_size, training, plan.stride, groups=inner, act=plan.act
+        self.expand_conv = training.conv(ch_in, inner, 1, act=plan.act)
+        self.bottleneck_conv = training.conv(
+            inner, inner, plan.filter_size, plan.stride, groups=inner, act=plan.act
         )
         self.mid_se = SqueezeExcitation(inner, training) if plan.squeeze else None
-        self.linear_conv = ConvNorm(inner, ch_out, 1, training)
+        self.linear_conv = training.conv(inner, ch_out, 1)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         inner = self.bottleneck_conv(self.expand_conv(x))
         if self.mid_se is not None:
             inner = self.mid_se(inner)
@@ -165,28 +141,20 @@ class InvertedResidual(nn.Layer):
 
 
 @register
-@serializable
 class MobileNetV3(Backbone):
-    """Images [B, 3, H, W] to a list of feature maps, finest first.
+    """MobileNetV3.
 
     Args:
         scale: factor on all channels, which are then rounded to multiples of 8.
         model_name: large or small.
         feature_maps: outputs to return, rising: 1 is the stem, k > 1 the (k - 1)-th inverted
             residual.
-        with_extra_blocks: only false; the blocks that SSD puts behind the network are not built
-            here.
-        extra_block_filters, multiplier: of those blocks, without effect.
+        with_extra_blocks: only false; the blocks that SSD puts behind the network are not built.
         lr_mult_list: factors on the learning rate of three inverted residuals each, the last for
             all that remain; the stem takes the first.
         conv_decay: L2 coefficient of the convolutions, in place of the optimizer's.
-        norm_type: bn or sync_bn.
-        norm_decay: L2 coefficient of batch norm parameters.
-        freeze_norm: batch norms keep their stored statistics and do not train.
+        norm_type, norm_decay, freeze_norm: see `batch_norm`.
         width_mult: another factor on all channels.
-
-    Raises:
-        ConfigError: an argument that cannot be built.
     """
 
     __shared__ = ("norm_type", "width_mult")
@@ -206,62 +174,43 @@ class MobileNetV3(Backbone):
         width_mult: float = 1.0,
     ):
         super().__init__()
-        _check_arguments(scale * width_mult, model_name, feature_maps, with_extra_blocks)
-        if not lr_mult_list:
-            raise ConfigError("lr_mult_list: found [], needed: at least one factor")
+        check_arguments(
+            above_zero("scale", scale * width_mult),
+            one_of("model_name", model_name, list(PLANS)),
+            rising("feature_maps", feature_maps, 1, len(PLANS.get(model_name, ())) + 1),
+            ("with_extra_blocks", with_extra_blocks, not with_extra_blocks, "false (SSD's blocks)"),
+            ("lr_mult_list", list(lr_mult_list), len(lr_mult_list) > 0, "at least one factor"),
+        )
         self._feature_maps = list(feature_maps)
         # Blocks behind the last returned map would neither be used nor trained.
         plans = PLANS[model_name][: max(self._feature_maps) - 1]
 
-        def training(group):
-            rate = float(lr_mult_list[min(group, len(lr_mult_list) - 1)])
-            return _Training(norm_type, norm_decay, freeze_norm, conv_decay, rate)
+        norm = {"norm_type": norm_type, "norm_decay": norm_decay, "freeze_norm": freeze_norm}
 
-        def width(channels):
+        def training(group: int) -> _Training:
+            rate = float(lr_mult_list[min(group, len(lr_mult_list) - 1)])
+            return _Training(rate, conv_decay, norm)
+
+        def width(channels: int) -> int:
             return round_channels(channels * scale * width_mult)
 
         channels, stride = width(STEM_WIDTH), 2
-        self.conv1 = ConvNorm(3, channels, 3, training(0), stride=2, act="hardswish")
+        self.conv1 = training(0).conv(3, channels, 3, 2, act="hardswish")
         self._layers = [self.conv1]
-        self._shapes = [ShapeSpec(channels, stride)]
+        shapes = [ShapeSpec(channels, stride)]
         for i, plan in enumerate(plans):
             block = InvertedResidual(
                 channels, width(plan.inner), width(plan.out), plan, training(i // BLOCKS_PER_RATE)
             )
             self._layers.append(self.add_sublayer(f"conv{i + 2}", block))
             channels, stride = width(plan.out), stride * plan.stride
-            self._shapes.append(ShapeSpec(channels, stride))
+            shapes.append(ShapeSpec(channels, stride))
+        self.out_shape = [shapes[k - 1] for k in self._feature_maps]
 
-    @property
-    def out_shape(self) -> list:
-        """`ShapeSpec` of every returned map."""
-        return [self._shapes[k - 1] for k in self._feature_maps]
-
-    def forward(self, image):
-        """[B, 3, H, W] to the maps of `feature_maps`."""
+    def forward(self, image: Tensor) -> list[Tensor]:
         x, maps = image, []
         for i, layer in enumerate(self._layers):
             x = layer(x)
             if i + 1 in self._feature_maps:
                 maps.append(x)
         return maps
-
-
-def _check_arguments(scale, model_name, feature_maps, with_extra_blocks) -> None:
-    problems = []
-    if scale <= 0:
-        problems.append(f"scale: found {scale}, allowed: a number above 0")
-    if model_name not in PLANS:
-        problems.append(f"model_name: found '{model_name}', allowed: {', '.join(PLANS)}")
-    else:
-        last = len(PLANS[model_name]) + 1
-        found = list(feature_maps)
-        if not found or any(not 1 <= k <= last for k in found) or found != sorted(set(found)):
-            problems.append(
-                f"feature_maps: found {found}, allowed: numbers 1 to {last}, rising, without "
-                "repeats"
-            )
-    if with_extra_blocks:
-        problems.append("with_extra_blocks: found true, allowed: false (the blocks of SSD)")
-    if problems:
-        raise ConfigError(problems)

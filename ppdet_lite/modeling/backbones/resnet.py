@@ -7,16 +7,19 @@ convolution of a shrinking shortcut. Parameters are named as in PaddleDetection'
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple, Optional, Union
 
 import paddle.nn.functional as F
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, Tensor, nn
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import between, check_arguments, nchw, one_of, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
-from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
+from ppdet_lite.modeling.layers.activation import activation
+from ppdet_lite.modeling.layers.channels import scale_channels
+from ppdet_lite.modeling.layers.conv import ConvNorm
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
+from ppdet_lite.modeling.layers.freeze import freeze
 from ppdet_lite.modeling.layers.norm import batch_norm
 
 BLOCKS = {
@@ -29,66 +32,72 @@ BLOCKS = {
 """Depth -> residual blocks of stages res2 to res5."""
 
 
-class ConvNormLayer(nn.Layer):
-    """Convolution without bias, batch norm, optional ReLU; parameters `conv` and `norm`.
-
-    `norm` holds the arguments of `batch_norm` beside the channels; its `learning_rate` is also that
-    of the convolution.
-    """
+class DeformConvNorm(DeformableConvV2):
+    """`ConvNorm` with a deformable convolution: `conv_offset`, `conv` and `norm`."""
 
     def __init__(
-        self, ch_in: int, ch_out: int, filter_size: int, stride: int, norm: dict, act: bool = True
+        self,
+        ch_in: int,
+        ch_out: int,
+        filter_size: int,
+        stride: int,
+        act: Optional[str],
+        learning_rate: float,
+        norm: dict,
     ):
-        super().__init__()
-        self.conv = nn.Conv2D(
+        super().__init__(ch_in, ch_out, filter_size, stride, learning_rate)
+        self.norm = batch_norm(ch_out, learning_rate=learning_rate, **norm)
+        self._activation = activation(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.convolve(x))
+        return x if self._activation is None else self._activation(x)
+
+
+class Style(NamedTuple):
+    """How the blocks of a stage are built.
+
+    variant: a to d. learning_rate: factor for all parameters but offsets. norm: further arguments
+    of `batch_norm`. deformable: 3x3 convolutions sample at learned offsets.
+    """
+
+    variant: str
+    learning_rate: float
+    norm: dict
+    deformable: bool = False
+
+    def conv(
+        self,
+        ch_in: int,
+        ch_out: int,
+        filter_size: int,
+        stride: int = 1,
+        act: Optional[str] = "relu",
+        deformable: bool = False,
+    ) -> nn.Layer:
+        """A convolution with its norm and activation."""
+        if deformable:
+            return DeformConvNorm(
+                ch_in, ch_out, filter_size, stride, act, self.learning_rate, self.norm
+            )
+        return ConvNorm(
             ch_in,
             ch_out,
             filter_size,
-            stride=stride,
-            padding=(filter_size - 1) // 2,
-            weight_attr=ParamAttr(learning_rate=norm["learning_rate"]),
-            bias_attr=False,
+            stride,
+            act=act,
+            weight_attr=ParamAttr(learning_rate=self.learning_rate),
+            learning_rate=self.learning_rate,
+            **self.norm,
         )
-        self.norm = batch_norm(ch_out, **norm)
-        self._act = act
 
-    def forward(self, x):
-        x = self.norm(self.conv(x))
-        return F.relu(x) if self._act else x
-
-
-class DeformConvNormLayer(DeformableConvV2):
-    """`ConvNormLayer` with a deformable convolution: `conv_offset`, `conv` and `norm`."""
-
-    def __init__(
-        self, ch_in: int, ch_out: int, filter_size: int, stride: int, norm: dict, act: bool = True
-    ):
-        super().__init__(ch_in, ch_out, filter_size, stride, norm["learning_rate"])
-        self.norm = batch_norm(ch_out, **norm)
-        self._act = act
-
-    def forward(self, x):
-        x = self.norm(self.convolve(x))
-        return F.relu(x) if self._act else x
-
-
-class PooledShortcut(nn.Layer):
-    """Shortcut of variant d where the map shrinks: average pool, then a 1x1 convolution `conv`."""
-
-    def __init__(self, ch_in: int, ch_out: int, norm: dict):
-        super().__init__()
-        self.pool = nn.AvgPool2D(2, stride=2, ceil_mode=True)
-        self.conv = ConvNormLayer(ch_in, ch_out, 1, 1, norm, act=False)
-
-    def forward(self, x):
-        return self.conv(self.pool(x))
-
-
-def _projection(ch_in: int, ch_out: int, stride: int, variant: str, norm: dict) -> nn.Layer:
-    """The shortcut of a stage's first block."""
-    if variant == "d" and stride == 2:
-        return PooledShortcut(ch_in, ch_out, norm)
-    return ConvNormLayer(ch_in, ch_out, 1, stride, norm, act=False)
+    def shortcut(self, ch_in: int, ch_out: int, stride: int) -> nn.Layer:
+        """The shortcut of a stage's first block."""
+        if self.variant == "d" and stride == 2:
+            pool = nn.AvgPool2D(2, stride=2, ceil_mode=True)
+            conv = self.conv(ch_in, ch_out, 1, act=None)
+            return nn.Sequential(("pool", pool), ("conv", conv))
+        return self.conv(ch_in, ch_out, 1, stride, act=None)
 
 
 class BasicBlock(nn.Layer):
@@ -96,23 +105,13 @@ class BasicBlock(nn.Layer):
 
     expansion = 1
 
-    def __init__(
-        self,
-        ch_in: int,
-        width: int,
-        stride: int,
-        project: bool,
-        variant: str,
-        norm: dict,
-        deformable: bool,
-    ):
+    def __init__(self, ch_in: int, width: int, stride: int, project: bool, style: Style):
         super().__init__()
-        self.short = _projection(ch_in, width, stride, variant, norm) if project else None
-        self.branch2a = ConvNormLayer(ch_in, width, 3, stride, norm)
-        conv = DeformConvNormLayer if deformable else ConvNormLayer
-        self.branch2b = conv(width, width, 3, 1, norm, act=False)
+        self.short = style.shortcut(ch_in, width, stride) if project else None
+        self.branch2a = style.conv(ch_in, width, 3, stride)
+        self.branch2b = style.conv(width, width, 3, act=None, deformable=style.deformable)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.short is None else self.short(x)
         return F.relu(self.branch2b(self.branch2a(x)) + shortcut)
 
@@ -122,26 +121,16 @@ class Bottleneck(nn.Layer):
 
     expansion = 4
 
-    def __init__(
-        self,
-        ch_in: int,
-        width: int,
-        stride: int,
-        project: bool,
-        variant: str,
-        norm: dict,
-        deformable: bool,
-    ):
+    def __init__(self, ch_in: int, width: int, stride: int, project: bool, style: Style):
         super().__init__()
         ch_out = width * self.expansion
-        stride_1x1, stride_3x3 = (stride, 1) if variant == "a" else (1, stride)
-        self.branch2a = ConvNormLayer(ch_in, width, 1, stride_1x1, norm)
-        conv = DeformConvNormLayer if deformable else ConvNormLayer
-        self.branch2b = conv(width, width, 3, stride_3x3, norm)
-        self.branch2c = ConvNormLayer(width, ch_out, 1, 1, norm, act=False)
-        self.short = _projection(ch_in, ch_out, stride, variant, norm) if project else None
+        stride_1x1, stride_3x3 = (stride, 1) if style.variant == "a" else (1, stride)
+        self.branch2a = style.conv(ch_in, width, 1, stride_1x1)
+        self.branch2b = style.conv(width, width, 3, stride_3x3, deformable=style.deformable)
+        self.branch2c = style.conv(width, ch_out, 1, act=None)
+        self.short = style.shortcut(ch_in, ch_out, stride) if project else None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.short is None else self.short(x)
         return F.relu(self.branch2c(self.branch2b(self.branch2a(x))) + shortcut)
 
@@ -154,30 +143,22 @@ def _block_name(stage: int, index: int, count: int) -> str:
 
 
 @register
-@serializable
 class ResNet(Backbone):
-    """Images [B, 3, H, W] to a list of feature maps, finest first.
+    """ResNet.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         ch_in: channels after the stem.
         variant: a, b, c or d, see the module.
         lr_mult_list: factors on the learning rate of res2 to res5.
-        groups, base_width, std_senet: only the values of plain ResNet; ResNeXt and SENet are not
-            built here.
-        norm_type: bn or sync_bn.
-        norm_decay: L2 coefficient of batch norm parameters.
-        freeze_norm: batch norms keep their stored statistics and do not train.
+        groups, base_width, std_senet: only the values of plain ResNet, not ResNeXt or SENet.
+        norm_type, norm_decay, freeze_norm: see `batch_norm`.
         freeze_at: the stem and stages 0 (res2) up to this one do not train; -1 freezes nothing.
         freeze_stem_only: `freeze_at` >= 0 freezes the stem alone.
         return_idx: stages whose output is returned, 0 (stride 4) to 3 (stride 32), rising.
         dcn_v2_stages: stages whose 3x3 convolutions are deformable; [-1] or [] for none.
         num_stages: stages built.
         width_mult: factor on all channels.
-        data_format: NCHW.
-
-    Raises:
-        ConfigError: an argument that cannot be built.
     """
 
     __shared__ = ("norm_type", "width_mult", "data_format")
@@ -203,53 +184,43 @@ class ResNet(Backbone):
         data_format: str = "NCHW",
     ):
         super().__init__()
-        _check_arguments(depth, variant, lr_mult_list, num_stages, return_idx, dcn_v2_stages)
-        _check_plain(groups, base_width, std_senet)
-        check_data_format(data_format)
+        stages, rates, last = list(dcn_v2_stages), list(lr_mult_list), num_stages - 1
+        dcn_fits = all(-1 <= i <= last for i in stages)
+        check_arguments(
+            one_of("depth", depth, list(BLOCKS)),
+            one_of("variant", variant, "abcd"),
+            between("num_stages", num_stages, 1, 4),
+            ("lr_mult_list", rates, len(rates) > last, f"{num_stages} factors, one per stage"),
+            rising("return_idx", return_idx, 0, last),
+            ("dcn_v2_stages", stages, dcn_fits, f"stages 0 to {last}, or [-1] for none"),
+            ("groups", groups, groups == 1, "1 (no ResNeXt)"),
+            ("base_width", base_width, base_width == 64, "64 (no ResNeXt)"),
+            ("std_senet", std_senet, not std_senet, "false (no squeeze-and-excitation)"),
+            nchw(data_format),
+        )
         self._return_idx = list(return_idx)
-        norm = {"norm_type": norm_type, "norm_decay": norm_decay, "frozen": freeze_norm}
-        stem_width = scale_channels(ch_in, width_mult)
-        self.conv1 = _stem(stem_width, variant, {**norm, "learning_rate": 1.0})
-
-        block = BasicBlock if depth < 50 else Bottleneck
-        channels, self._stages, self._out_shape = stem_width, [], []
+        norm = {"norm_type": norm_type, "norm_decay": norm_decay, "freeze_norm": freeze_norm}
+        channels = scale_channels(ch_in, width_mult)
+        self.conv1 = _stem(channels, Style(variant, 1.0, norm))
+        block: type[Union[BasicBlock, Bottleneck]] = BasicBlock if depth < 50 else Bottleneck
+        self._stages, self.out_shape = [], []
         for i in range(num_stages):
             width = scale_channels(ch_in * 2**i, width_mult)
+            style = Style(variant, float(rates[i]), norm, i in stages)
+            count = BLOCKS[depth][i]
             stage = nn.Sequential()
-            for j in range(BLOCKS[depth][i]):
-                stage.add_sublayer(
-                    _block_name(i + 2, j, BLOCKS[depth][i]),
-                    block(
-                        channels,
-                        width,
-                        stride=2 if j == 0 and i > 0 else 1,
-                        project=j == 0,
-                        variant=variant,
-                        norm={**norm, "learning_rate": float(lr_mult_list[i])},
-                        deformable=i in dcn_v2_stages,
-                    ),
-                )
+            for j in range(count):
+                stride = 2 if j == 0 and i > 0 else 1
+                part = block(channels, width, stride, project=j == 0, style=style)
+                stage.add_sublayer(_block_name(i + 2, j, count), part)
                 channels = width * block.expansion
             self._stages.append(self.add_sublayer(f"res{i + 2}", stage))
-            self._out_shape.append(ShapeSpec(channels, 4 * 2**i))
-        self._freeze(freeze_at, freeze_stem_only)
+            if i in self._return_idx:
+                self.out_shape.append(ShapeSpec(channels, 4 * 2**i))
+        if freeze_at >= 0:
+            freeze([self.conv1, *([] if freeze_stem_only else self._stages[: freeze_at + 1])])
 
-    def _freeze(self, freeze_at: int, stem_only: bool) -> None:
-        if freeze_at < 0:
-            return
-        frozen = [self.conv1] if stem_only else [self.conv1, *self._stages[: freeze_at + 1]]
-        for part in frozen:
-            for parameter in part.parameters():
-                parameter.stop_gradient = True
-                parameter.trainable = False
-
-    @property
-    def out_shape(self) -> list:
-        """`ShapeSpec` of every returned map."""
-        return [self._out_shape[i] for i in self._return_idx]
-
-    def forward(self, image):
-        """[B, 3, H, W] to the maps of `return_idx`."""
+    def forward(self, image: Tensor) -> list[Tensor]:
         x = F.max_pool2d(self.conv1(image), 3, stride=2, padding=1)
         maps = []
         for i, stage in enumerate(self._stages):
@@ -259,52 +230,12 @@ class ResNet(Backbone):
         return maps
 
 
-def _stem(width: int, variant: str, norm: dict) -> nn.Sequential:
+def _stem(width: int, style: Style) -> nn.Sequential:
     """Image to stride 2: one 7x7 convolution (a, b) or three 3x3 ones (c, d)."""
-    if variant in "ab":
-        return nn.Sequential(("conv1", ConvNormLayer(3, width, 7, 2, norm)))
+    if style.variant in "ab":
+        return nn.Sequential(("conv1", style.conv(3, width, 7, 2)))
     return nn.Sequential(
-        ("conv1_1", ConvNormLayer(3, width // 2, 3, 2, norm)),
-        ("conv1_2", ConvNormLayer(width // 2, width // 2, 3, 1, norm)),
-        ("conv1_3", ConvNormLayer(width // 2, width, 3, 1, norm)),
+        ("conv1_1", style.conv(3, width // 2, 3, 2)),
+        ("conv1_2", style.conv(width // 2, width // 2, 3)),
+        ("conv1_3", style.conv(width // 2, width, 3)),
     )
-
-
-def _check_arguments(depth, variant, lr_mult_list, num_stages, return_idx, dcn_v2_stages) -> None:
-    problems = []
-    if depth not in BLOCKS:
-        problems.append(f"depth: found {depth}, allowed: {', '.join(map(str, BLOCKS))}")
-    if variant not in ("a", "b", "c", "d"):
-        problems.append(f"variant: found '{variant}', allowed: a, b, c, d")
-    if not 1 <= num_stages <= 4:
-        problems.append(f"num_stages: found {num_stages}, allowed: 1 to 4")
-    if len(lr_mult_list) < num_stages:
-        problems.append(
-            f"lr_mult_list: found {len(lr_mult_list)} factors, needed: {num_stages}, one per stage"
-        )
-    if not return_idx or any(not 0 <= i < num_stages for i in return_idx):
-        problems.append(
-            f"return_idx: found {list(return_idx)}, allowed: stages 0 to {num_stages - 1}"
-        )
-    elif list(return_idx) != sorted(set(return_idx)):
-        problems.append(f"return_idx: found {list(return_idx)}, needed: rising, without repeats")
-    if any(not -1 <= i < num_stages for i in dcn_v2_stages):
-        problems.append(
-            f"dcn_v2_stages: found {list(dcn_v2_stages)}, allowed: stages 0 to {num_stages - 1}, "
-            "or [-1] for none"
-        )
-    if problems:
-        raise ConfigError(problems)
-
-
-def _check_plain(groups: int, base_width: int, std_senet: bool) -> None:
-    """Refuses settings of PaddleDetection's ResNet that would build another network."""
-    problems = []
-    if groups != 1 or base_width != 64:
-        problems.append(
-            f"groups, base_width: found {groups}, {base_width}, allowed: 1, 64 (no ResNeXt)"
-        )
-    if std_senet:
-        problems.append("std_senet: found true, allowed: false (no squeeze-and-excitation)")
-    if problems:
-        raise ConfigError(problems)

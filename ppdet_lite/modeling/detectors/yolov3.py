@@ -2,8 +2,8 @@
 
 from typing import Optional
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
+from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.backbones.resnet import ResNet
 from ppdet_lite.modeling.build_detector import build_parts
 from ppdet_lite.modeling.contracts import Backbone, Detector, Neck
@@ -18,16 +18,8 @@ class YOLOv3(Detector):
     """Images to losses (training) or detections (evaluation).
 
     Args:
-        backbone: image to feature maps, finest first; has `out_shape`.
-        neck: those to maps for the head, coarsest first; has `out_shape`.
-        yolo_head: maps to raw outputs and, with a batch, to losses; has `levels`.
-        post_process: raw outputs to detections.
-
-    A part that is None is built with its defaults: ResNet 50-vd, PPYOLOPAN, YOLOv3Head,
-    BBoxPostProcess.
-
-    Raises:
-        ConfigError: parts that do not fit together.
+        backbone, neck, yolo_head, post_process: the neck's maps come coarsest first, the head's
+            `levels` are `AnchorLevel`. A part that is None is built with its defaults.
     """
 
     __inject__ = ("backbone", "neck", "yolo_head", "post_process")
@@ -46,15 +38,13 @@ class YOLOv3(Detector):
         self.backbone = backbone
         self.neck = PPYOLOPAN() if neck is None else neck
         self.yolo_head = YOLOv3Head() if yolo_head is None else yolo_head
-        if not all(isinstance(level, AnchorLevel) for level in self.yolo_head.levels):
-            raise ConfigError(
-                f"yolo_head: found {type(self.yolo_head).__name__}, needed: a head with anchors, "
-                "for instance YOLOv3Head"
-            )
+        has_anchors = all(isinstance(level, AnchorLevel) for level in self.head.levels)
+        name, needed = type(self.head).__name__, "a head with anchors, for instance YOLOv3Head"
+        check_arguments(("yolo_head", name, has_anchors, needed))
         if post_process is None:
-            post_process = BBoxPostProcess(self.yolo_head.num_classes)
+            post_process = BBoxPostProcess(self.head.num_classes)
         self.post_process = post_process
-        self.post_process.decode.check_levels(self.yolo_head.levels)
+        self.post_process.decode.check_levels(self.head.levels)
 
     @property
     def head(self) -> YOLOv3Head:
@@ -62,8 +52,7 @@ class YOLOv3(Detector):
         return self.yolo_head
 
     @classmethod
-    def from_config(cls, section):
-        """Builds the parts in order; each learns the shapes of the one before."""
+    def from_config(cls, section) -> dict:
         parts = build_parts(section, backbone="ResNet", neck="PPYOLOPAN", yolo_head="YOLOv3Head")
         post_process = create(section.get("post_process") or "BBoxPostProcess", section.config)
         return {**parts, "post_process": post_process}

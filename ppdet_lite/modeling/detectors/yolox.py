@@ -7,8 +7,8 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
 from ppdet_lite.modeling.batch_tensors import position
 from ppdet_lite.modeling.build_detector import build_parts
@@ -39,18 +39,12 @@ class YOLOX(Detector):
     processes and after a resume. A batch that does not say its iteration keeps its size.
 
     Args:
-        backbone: image to feature maps, finest first; has `out_shape`.
-        neck: those to maps for the head, finest first; has `out_shape`.
-        head: maps to raw outputs and, with a batch, to losses; has `nms`.
+        backbone, neck, head: finest maps first; the head's `levels` are `CellLevel`, and it has an
+            `nms`. A part that is None is built with its defaults.
         size_stride: training heights and widths are multiples of it.
         size_range: least and largest training height, in `size_stride`; the width follows from the
-            shape of the reader's images. None: the size of the reader.
-
-    A part that is None is built with its defaults: CSPDarkNet, YOLOCSPPAN, YOLOXHead.
-    PaddleDetection's `input_size` has no meaning here: the reader decides about the size before.
-
-    Raises:
-        ConfigError: parts or sizes that do not fit together.
+            shape of the reader's images. None: the size of the reader. (PaddleDetection's
+            `input_size` has no meaning here.)
     """
 
     __inject__ = ("backbone", "neck", "head")
@@ -72,36 +66,22 @@ class YOLOX(Detector):
         self.backbone = CSPDarkNet() if backbone is None else backbone
         self.neck = YOLOCSPPAN() if neck is None else neck
         self.head = YOLOXHead() if head is None else head
-        if not all(isinstance(level, CellLevel) for level in self.head.levels):
-            raise ConfigError(
-                f"head: found {type(self.head).__name__}, needed: an anchor-free head, for "
-                "instance YOLOXHead"
-            )
+        is_free = all(isinstance(level, CellLevel) for level in self.head.levels)
+        name, needed = type(self.head).__name__, "an anchor-free head, for instance YOLOXHead"
+        check_arguments(("head", name, is_free, needed))
         self.post_process = PostProcess(CellBox(), self.head.nms)
-        self.size_stride = size_stride
-        self.size_range = None if size_range is None else tuple(size_range)
-        self._check_sizes()
+        stride, sizes = self.largest_stride, None if size_range is None else tuple(size_range)
+        fits = size_stride >= 1 and size_stride % stride == 0
+        in_order = sizes is None or (len(sizes) == 2 and 1 <= sizes[0] <= sizes[1])
+        check_arguments(
+            ("size_stride", size_stride, fits, f"multiples of {stride}, the head's largest stride"),
+            ("size_range", sizes, in_order, "[least, largest], both 1 or more, or null"),
+        )
+        self.size_stride, self.size_range = size_stride, sizes
         set_norm_constants(self, NORM_EPSILON, NORM_MOMENTUM)
 
-    def _check_sizes(self) -> None:
-        problems = []
-        if self.size_stride < 1 or self.size_stride % self.largest_stride:
-            problems.append(
-                f"size_stride: found {self.size_stride}, allowed: multiples of "
-                f"{self.largest_stride}, the largest stride of the head"
-            )
-        sizes = self.size_range
-        if sizes is not None and (len(sizes) != 2 or not 1 <= sizes[0] <= sizes[1]):
-            problems.append(
-                f"size_range: found {list(sizes)}, allowed: [least, largest] with 1 <= least <= "
-                "largest, or null"
-            )
-        if problems:
-            raise ConfigError(problems)
-
     @classmethod
-    def from_config(cls, section):
-        """Builds the parts in order; each learns the shapes of the one before."""
+    def from_config(cls, section) -> dict:
         return build_parts(section, backbone="CSPDarkNet", neck="YOLOCSPPAN", head="YOLOXHead")
 
     def remarks(self, epochs: int, mosaic_epoch: Optional[int]) -> list[str]:
@@ -112,26 +92,27 @@ class YOLOX(Detector):
         if is_own or mosaic_epoch is None or mosaic_epoch < 0:
             return []
         l1_epoch = self.head.loss.l1_epoch
-        keys = (
-            f"TrainReader.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is {l1_epoch} and "
-            f"epoch is {epochs}"
-        )
         mosaics_end = min(mosaic_epoch or epochs, epochs)  # 0: never
         if mosaics_end != min(l1_epoch, epochs):
-            return [
-                f"{keys}: the L1 term is meant to begin where mosaics end. Give both keys the same "
-                "epoch."
-            ]
-        if mosaic_epoch >= epochs:
-            return [
-                f"{keys}: the training ends before mosaics do, and before the L1 term begins. "
-                "YOLOX trains its last 15 epochs without mosaics and with the term; lower both "
-                "keys for that."
-            ]
-        return []
+            advice = (
+                "the L1 term is meant to begin where mosaics end. Give both keys the same epoch."
+            )
+        elif mosaic_epoch >= epochs:
+            advice = (
+                "the training ends before mosaics do, and before the L1 term begins. YOLOX trains "
+                "its last 15 epochs without mosaics and with the term; lower both keys for that."
+            )
+        else:
+            return []
+        return [
+            f"TrainReader.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is {l1_epoch} and "
+            f"epoch is {epochs}: {advice}"
+        ]
 
-    def training_size(self, height: int, width: int, seed: int, iteration: int) -> tuple:
+    def training_size(self, height: int, width: int, seed: int, iteration: int) -> tuple[int, int]:
         """(height, width) at which images of this size are trained in this iteration."""
+        if self.size_range is None:
+            return height, width
         least, largest = self.size_range
         rng = np.random.default_rng((seed, iteration // SIZE_PERIOD))
         units = int(rng.integers(least, largest + 1))
@@ -141,19 +122,15 @@ class YOLOX(Detector):
     def training_batch(self, batch: dict) -> dict:
         """The batch at the size of its iteration, boxes included."""
         iteration = position(batch, "iteration")
-        if self.size_range is None or iteration is None:
+        if iteration is None:
             return batch
-        image = batch["image"]
-        before = image.shape[-2:]
-        after = self.training_size(*before, position(batch, "seed", 0), iteration)
-        if tuple(before) == after:
+        height, width = batch["image"].shape[-2:]
+        size = self.training_size(height, width, position(batch, "seed") or 0, iteration)
+        if size == (height, width):
             return batch
-        factors = [after[1] / before[1], after[0] / before[0]] * 2
-        factors = paddle.to_tensor(factors, dtype="float32")
+        image = F.interpolate(batch["image"], size, mode="bilinear", align_corners=False)
+        factors = paddle.to_tensor([size[1] / width, size[0] / height] * 2, dtype="float32")
         boxes = batch["gt_bbox"]
-        if isinstance(boxes, (list, tuple)):
-            boxes = [one * factors for one in boxes]
-        else:
-            boxes = boxes * factors
-        image = F.interpolate(image, after, mode="bilinear", align_corners=False)
+        is_list = isinstance(boxes, (list, tuple))
+        boxes = [one * factors for one in boxes] if is_list else boxes * factors
         return {**batch, "image": image, "gt_bbox": boxes}

@@ -1,10 +1,11 @@
-"""The geometry of one YOLO output level, which loss and decoding share."""
+"""Output maps of a head with anchors; loss and decoding share what they mean."""
 
-from collections.abc import Sequence
-from numbers import Number
-from typing import NamedTuple, Optional
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any, NamedTuple, Optional, Union
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.arguments import check_arguments
 
 
 class AnchorLevel(NamedTuple):
@@ -22,11 +23,14 @@ class AnchorLevel(NamedTuple):
     iou_aware_factor: Optional[float] = None
 
 
-def level_anchors(anchors: Sequence, anchor_masks: Sequence, levels: int) -> list:
+def level_anchors(
+    anchors: Sequence[Sequence[int]], anchor_masks: Sequence[Sequence[int]], levels: int
+) -> list[tuple]:
     """The anchors of each level, coarsest level first.
 
     Args:
-        anchors: all (width, height) pairs, input pixels.
+        anchors: all (width, height) pairs, whole input pixels: the decoding operator takes no
+            others.
         anchor_masks: per level, indices into `anchors`.
         levels: number of output maps.
 
@@ -34,51 +38,57 @@ def level_anchors(anchors: Sequence, anchor_masks: Sequence, levels: int) -> lis
         ConfigError: an anchor is no pair of positive whole numbers, a mask points outside the
             list, or the number of masks is not the number of levels.
     """
-    problems = []
-    for i, anchor in enumerate(anchors):
-        is_pair = isinstance(anchor, Sequence) and len(anchor) == 2
-        if not is_pair or not all(_is_size(side) for side in anchor):
-            problems.append(
-                f"anchors.{i}: found {anchor!r}, needed: [width, height] in whole pixels above 0"
+    last = len(anchors) - 1
+    needed = f"{levels} masks, one for each output level of the neck"
+    check_arguments(
+        *(
+            (f"anchors.{i}", anchor, _is_size(anchor), "[width, height] in whole pixels above 0")
+            for i, anchor in enumerate(anchors)
+        ),
+        ("anchor_masks", list(anchor_masks), len(anchor_masks) == levels, needed),
+        *(
+            (
+                f"anchor_masks.{i}",
+                list(mask),
+                bool(mask) and all(0 <= index <= last for index in mask),
+                f"indices 0 to {last} into anchors",
             )
-    if len(anchor_masks) != levels:
-        problems.append(
-            f"anchor_masks: found {len(anchor_masks)} masks, needed: {levels}, one for each output "
-            "level of the neck"
-        )
-    for i, mask in enumerate(anchor_masks):
-        if not mask or any(not 0 <= index < len(anchors) for index in mask):
-            problems.append(
-                f"anchor_masks.{i}: found {list(mask)}, allowed: indices 0 to {len(anchors) - 1} "
-                "into anchors"
-            )
-    if problems:
-        raise ConfigError(problems)
+            for i, mask in enumerate(anchor_masks)
+        ),
+    )
     return [
         tuple(tuple(int(side) for side in anchors[index]) for index in mask)
         for mask in anchor_masks
     ]
 
 
-def _is_size(side) -> bool:
-    """The decoding operator takes whole numbers only."""
-    return isinstance(side, Number) and side > 0 and side == int(side)
+def _is_size(anchor: Any) -> bool:
+    is_pair = isinstance(anchor, Sequence) and len(anchor) == 2
+    return is_pair and all(
+        isinstance(side, Real) and float(side) > 0 and float(side).is_integer() for side in anchor
+    )
 
 
-def per_level(value, levels: int) -> tuple:
-    """A number, or a list with one per level, as a tuple with one number per level.
+PerLevel = Union[float, Sequence[float]]
+"""A number for all levels, or one for each."""
+
+
+def per_level(value: PerLevel, levels: int) -> tuple:
+    """As a tuple with one number per level.
 
     Raises:
         ConfigError: a list of another length.
     """
-    if isinstance(value, Number):
+    if not isinstance(value, Sequence):
         return (value,) * levels
     if len(value) != levels:
         raise ConfigError(f"found {list(value)}, needed: one number, or one per level ({levels})")
     return tuple(value)
 
 
-def agreed_fact(name: str, statements: dict, levels: int, default) -> tuple:
+def agreed_fact(
+    name: str, statements: Mapping[str, Optional[PerLevel]], levels: int, default: PerLevel
+) -> tuple:
     """A fact that several sections may state, per level.
 
     Args:
@@ -90,21 +100,18 @@ def agreed_fact(name: str, statements: dict, levels: int, default) -> tuple:
     Raises:
         ConfigError: two sections state different values; names their keys.
     """
-    first: Optional[str] = None
-    agreed = None
-    for key, value in statements.items():
-        if value is None:
-            continue
-        value = per_level(value, levels)
-        if first is not None and value != agreed:
+    stated = {k: per_level(v, levels) for k, v in statements.items() if v is not None}
+    if not stated:
+        return per_level(default, levels)
+    first, agreed = next(iter(stated.items()))
+    for key, value in stated.items():
+        if value != agreed:
             raise ConfigError(
                 f"{key} is {_short(value)} but {first} is {_short(agreed)}: {name} is a property "
                 "of the network and must be the same everywhere; state it once"
             )
-        if first is None:
-            first, agreed = key, value
-    return per_level(default, levels) if agreed is None else agreed
+    return agreed
 
 
-def _short(values: tuple):
+def _short(values: tuple) -> Any:
     return values[0] if len(set(values)) == 1 else list(values)

@@ -3,9 +3,12 @@
 Loss and decoding share this: A runs over levels in the order of the head, then rows, then columns.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import paddle
+import paddle.nn.functional as F
+from paddle import Tensor
 
 
 class CellLevel(NamedTuple):
@@ -14,12 +17,12 @@ class CellLevel(NamedTuple):
     stride: int
 
 
-def flatten_levels(outputs):
+def flatten_levels(outputs: Sequence[Tensor]) -> Tensor:
     """Raw outputs [B, D, H_i, W_i] to [B, D, A]."""
     return paddle.concat([output.flatten(2) for output in outputs], axis=2)
 
 
-def cell_grid(outputs, strides):
+def cell_grid(outputs: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Column and row of every cell [2, A], and the pixels per cell [A]; both float32."""
     cells, sides = [], []
     for output, stride in zip(outputs, strides):
@@ -31,7 +34,7 @@ def cell_grid(outputs, strides):
     return paddle.concat(cells, axis=1), paddle.concat(sides)
 
 
-def decode_boxes(regression, cells, strides):
+def decode_boxes(regression: Tensor, cells: Tensor, strides: Tensor) -> Tensor:
     """Raw x, y, w, h [B, 4, A] to corner boxes [B, A, 4] in pixels of the network input.
 
     Center (x + column, y + row) * stride, without a sigmoid; size exp(w), exp(h) * stride.
@@ -41,11 +44,10 @@ def decode_boxes(regression, cells, strides):
     return paddle.concat([center - half, center + half], axis=1).transpose([0, 2, 1])
 
 
-def joint_scores(objectness_logit, class_logits):
+def joint_scores(objectness_logit: Tensor, class_logits: Tensor) -> Tensor:
     """sqrt(objectness x class) of logits [B, 1, A] and [B, C, A]: [B, C, A].
 
     PaddleDetection's score, which its released weights and thresholds belong to; the YOLOX paper
     uses the product itself. The order of the detections is the same.
     """
-    sigmoid = paddle.nn.functional.sigmoid
-    return (sigmoid(objectness_logit) * sigmoid(class_logits)).sqrt()
+    return (F.sigmoid(objectness_logit) * F.sigmoid(class_logits)).sqrt()

@@ -4,18 +4,22 @@ from typing import NamedTuple, Optional
 
 import paddle
 import paddle.nn.functional as F
+from paddle import Tensor
+
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 
 
 class Prediction(NamedTuple):
     """Raw outputs of a level, [B, A, H, W] each; `classes` [B, A, C, H, W]. Logits but for w, h."""
 
-    x: paddle.Tensor
-    y: paddle.Tensor
-    w: paddle.Tensor
-    h: paddle.Tensor
-    objectness: paddle.Tensor
-    classes: paddle.Tensor
-    iou: Optional[paddle.Tensor]
+    x: Tensor
+    y: Tensor
+    w: Tensor
+    h: Tensor
+    objectness: Tensor
+    classes: Tensor
+    iou: Optional[Tensor]
 
 
 class Target(NamedTuple):
@@ -26,22 +30,51 @@ class Target(NamedTuple):
     classes: one-hot.
     """
 
-    x: paddle.Tensor
-    y: paddle.Tensor
-    w: paddle.Tensor
-    h: paddle.Tensor
-    scale: paddle.Tensor
-    objectness: paddle.Tensor
-    classes: paddle.Tensor
+    x: Tensor
+    y: Tensor
+    w: Tensor
+    h: Tensor
+    scale: Tensor
+    objectness: Tensor
+    classes: Tensor
 
 
-def cell_offset(logit, level):
+def split_output(output: Tensor, anchors: int, num_classes: int, iou_aware: bool) -> Prediction:
+    """The parts of a raw output [B, A (5 + C), H, W], with A IoU logits before if `iou_aware`."""
+    iou = None
+    if iou_aware:
+        iou, output = output[:, :anchors], output[:, anchors:]
+    batch, _, height, width = output.shape
+    output = output.reshape([batch, anchors, 5 + num_classes, height, width])
+    x, y, w, h, objectness = (output[:, :, i] for i in range(5))
+    return Prediction(x, y, w, h, objectness, output[:, :, 5:], iou)
+
+
+def split_target(target: Tensor, name: str, predicted: Prediction) -> Target:
+    """The parts of a target [B, A, 6 + C, H, W], called `name` in the batch.
+
+    Raises:
+        ConfigError: it belongs to another output than `predicted`.
+    """
+    batch, anchors, num_classes, height, width = predicted.classes.shape
+    needed = [batch, anchors, 6 + num_classes, height, width]
+    if list(target.shape) != needed:
+        raise ConfigError(
+            f"{name} of the batch has shape {list(target.shape)}, the head's output needs "
+            f"{needed}: num_classes, anchors, anchor_masks or downsample_ratios of the reader's "
+            "Gt2YoloTarget differ from those of the model"
+        )
+    x, y, w, h, scale, objectness = (target[:, :, i] for i in range(6))
+    return Target(x, y, w, h, scale, objectness, target[:, :, 6:])
+
+
+def cell_offset(logit: Tensor, level: AnchorLevel) -> Tensor:
     """Center within the cell: s * sigmoid(logit) - (s - 1) / 2."""
     scale = level.scale_x_y
     return scale * F.sigmoid(logit) - 0.5 * (scale - 1)
 
 
-def grid_boxes(x, y, w, h, level):
+def grid_boxes(x: Tensor, y: Tensor, w: Tensor, h: Tensor, level: AnchorLevel) -> Tensor:
     """Offsets in the cell and log sizes [B, A, H, W] to corners [B, A, H, W, 4], image shares.
 
     Padded targets and images without objects simply give anchor-sized boxes.

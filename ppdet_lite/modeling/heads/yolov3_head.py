@@ -3,26 +3,19 @@
 from collections.abc import Sequence
 from typing import Optional, Union
 
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, register
-from ppdet_lite.modeling.contracts import Head
+from ppdet_lite.modeling.arguments import at_least, between, check_arguments, nchw
+from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_fact, level_anchors
-from ppdet_lite.modeling.layers.channels import check_data_format
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 
 COCO_ANCHORS = (
-    (10, 13),
-    (16, 30),
-    (33, 23),
-    (30, 61),
-    (62, 45),
-    (59, 119),
-    (116, 90),
-    (156, 198),
-    (373, 326),
+    *((10, 13), (16, 30), (33, 23)),
+    *((30, 61), (62, 45), (59, 119)),
+    *((116, 90), (156, 198), (373, 326)),
 )
 
 
@@ -41,12 +34,8 @@ class YOLOv3Head(Head):
         loss: the training loss; None for `YOLOv3Loss` with its defaults.
         iou_aware: predict the IoU of each box.
         iou_aware_factor: f of score = objectness^(1 - f) * IoU^f * class.
-        data_format: NCHW.
         scale_x_y: grid sensitivity, one number or one per level. None: as the loss states, else 1.
         strides: input pixels per cell, per level. None: 32 halved per level, or as the loss states.
-
-    Raises:
-        ConfigError: anchors, masks, strides or grid sensitivity that do not fit together.
     """
 
     __shared__ = ("num_classes", "data_format")
@@ -66,55 +55,45 @@ class YOLOv3Head(Head):
         strides: Optional[Sequence[int]] = None,
     ):
         super().__init__()
-        check_data_format(data_format)
-        if not 0 <= iou_aware_factor <= 1:
-            raise ConfigError(f"iou_aware_factor: found {iou_aware_factor}, allowed: 0 to 1")
-        if num_classes < 1:
-            raise ConfigError(f"num_classes: found {num_classes}, allowed: 1 or more")
+        check_arguments(
+            between("iou_aware_factor", iou_aware_factor, 0, 1),
+            at_least("num_classes", num_classes, 1),
+            nchw(data_format),
+        )
         self.loss = YOLOv3Loss(num_classes) if loss is None else loss
         self.num_classes = num_classes
-        self.iou_aware, self.iou_aware_factor = iou_aware, iou_aware_factor
-        self.levels = self._settle_levels(in_channels, anchors, anchor_masks, scale_x_y, strides)
+        self.iou_aware = iou_aware
+        count = len(in_channels)
+        masked = level_anchors(anchors, anchor_masks, count)
+        factor = iou_aware_factor if iou_aware else None
+        self.levels = [
+            AnchorLevel(*facts, factor)
+            for facts in zip(masked, self._strides(strides, count), self._scales(scale_x_y, count))
+        ]
         self.yolo_output = nn.LayerList()
         for channels, level in zip(in_channels, self.levels):
-            per_anchor = 5 + num_classes + (1 if iou_aware else 0)
-            self.yolo_output.append(
-                nn.Conv2D(
-                    channels,
-                    len(level.anchors) * per_anchor,
-                    1,
-                    bias_attr=ParamAttr(regularizer=L2Decay(0.0)),
-                )
-            )
+            outputs = len(level.anchors) * (5 + num_classes + iou_aware)
+            bias_attr = ParamAttr(regularizer=L2Decay(0.0))
+            self.yolo_output.append(nn.Conv2D(channels, outputs, 1, bias_attr=bias_attr))
 
-    def _settle_levels(self, in_channels, anchors, anchor_masks, scale_x_y, strides) -> list:
-        count = len(in_channels)
-        scales = agreed_fact(
-            "grid sensitivity",
-            {
-                "YOLOv3Head.scale_x_y": scale_x_y,
-                "YOLOv3Loss.scale_x_y": getattr(self.loss, "scale_x_y", None),
-            },
-            count,
-            default=1.0,
-        )
-        strides = agreed_fact(
-            "the stride of each level",
-            {
-                "YOLOv3Head.strides": strides,
-                "YOLOv3Loss.downsample": getattr(self.loss, "downsample", None),
-            },
-            count,
-            default=[32 // 2**i for i in range(count)],
-        )
-        factor = self.iou_aware_factor if self.iou_aware else None
-        return [
-            AnchorLevel(*facts, factor)
-            for facts in zip(level_anchors(anchors, anchor_masks, count), strides, scales)
-        ]
+    def _scales(self, scale_x_y: Union[float, Sequence[float], None], count: int) -> tuple:
+        """Grid sensitivity of each level; a loss of the user's own may state none."""
+        stated = {
+            "YOLOv3Head.scale_x_y": scale_x_y,
+            "YOLOv3Loss.scale_x_y": getattr(self.loss, "scale_x_y", None),
+        }
+        return agreed_fact("grid sensitivity", stated, count, default=1.0)
+
+    def _strides(self, strides: Optional[Sequence[int]], count: int) -> tuple:
+        stated = {
+            "YOLOv3Head.strides": strides,
+            "YOLOv3Loss.downsample": getattr(self.loss, "downsample", None),
+        }
+        halved = [32 // 2**i for i in range(count)]
+        return agreed_fact("the stride of each level", stated, count, default=halved)
 
     @classmethod
-    def from_config(cls, section, input_shape=None):
+    def from_config(cls, section, input_shape: Optional[Sequence[ShapeSpec]] = None) -> dict:
         """Takes channels and strides from the neck."""
         arguments = {}
         if section.get("loss") is None:
@@ -124,18 +103,17 @@ class YOLOv3Head(Head):
             arguments["strides"] = [shape.stride for shape in input_shape]
         return arguments
 
-    def forward(self, features):
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Neck maps to raw outputs [B, A (5 + C) or A (6 + C), H, W], coarsest level first."""
         return [conv(feature) for conv, feature in zip(self.yolo_output, features)]
 
-    def get_loss(self, outputs, batch) -> dict:
+    def get_loss(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
         return self.loss(outputs, batch, self.levels, self.iou_aware)
 
-    def objectness_outputs(self) -> list:
-        step = 5 + self.num_classes
-        found = []
+    def objectness_outputs(self) -> list[tuple[nn.Conv2D, list[int]]]:
+        step, found = 5 + self.num_classes, []
         for conv, level in zip(self.yolo_output, self.levels):
             anchors = len(level.anchors)
-            first = anchors if self.iou_aware else 0
-            found.append((conv, [first + step * anchor + 4 for anchor in range(anchors)]))
+            first = 4 + (anchors if self.iou_aware else 0)
+            found.append((conv, [first + step * anchor for anchor in range(anchors)]))
         return found

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Optional, Union
 
 import paddle
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Assign, Constant
 from paddle.regularizer import L2Decay
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import at_least, check_arguments
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
-from ppdet_lite.modeling.contracts import Head
+from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
@@ -38,14 +38,9 @@ class YOLOXHead(Head):
         in_channels: channels of the neck's maps, finest first.
         feat_channels: channels of the branches at full width.
         fpn_strides: input pixels per cell, per level.
-        l1_epoch: see `YOLOXLoss`.
+        l1_epoch, assigner, loss_weight: see `YOLOXLoss`.
         act: name of the activations.
-        assigner: see `YOLOXLoss`.
         nms: detections from decoded boxes; None for the published `MultiClassNMS`.
-        loss_weight: see `YOLOXLoss`.
-
-    Raises:
-        ConfigError: arguments that do not fit together.
     """
 
     __shared__ = ("num_classes", "width_mult", "act")
@@ -67,13 +62,12 @@ class YOLOXHead(Head):
         loss_weight: Optional[dict[str, float]] = None,
     ):
         super().__init__()
-        if num_classes < 1:
-            raise ConfigError(f"num_classes: found {num_classes}, allowed: 1 or more")
-        if not in_channels or len(in_channels) != len(fpn_strides):
-            raise ConfigError(
-                f"found {len(in_channels)} in_channels and {len(fpn_strides)} fpn_strides, needed: "
-                "one of each per level"
-            )
+        fits = 0 < len(in_channels) == len(fpn_strides)
+        needed = f"one per level, as many as fpn_strides ({len(fpn_strides)})"
+        check_arguments(
+            at_least("num_classes", num_classes, 1),
+            ("in_channels", list(in_channels), fits, needed),
+        )
         self.num_classes = num_classes
         self.levels = [CellLevel(stride) for stride in fpn_strides]
         self.loss = YOLOXLoss(assigner, loss_weight, l1_epoch)
@@ -83,7 +77,7 @@ class YOLOXHead(Head):
         channels = max(1, int(feat_channels * width_mult))
         conv = conv_class(depthwise)
 
-        def branch(outputs: int, bias: list):
+        def branch(outputs: int, bias: list[float]) -> nn.Sequential:
             return nn.Sequential(
                 conv(channels, channels, 3, act=act),
                 conv(channels, channels, 3, act=act),
@@ -99,7 +93,7 @@ class YOLOXHead(Head):
         self.conv_reg = nn.LayerList(branch(5, box_bias) for _ in in_channels)
 
     @classmethod
-    def from_config(cls, section, input_shape=None):
+    def from_config(cls, section, input_shape: Optional[Sequence[ShapeSpec]] = None) -> dict:
         """Takes channels and strides from the neck; values in the config are not used."""
         if input_shape is None:
             return {}
@@ -108,7 +102,7 @@ class YOLOXHead(Head):
             "fpn_strides": [shape.stride for shape in input_shape],
         }
 
-    def forward(self, features):
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Neck maps, finest first, to raw outputs [B, 5 + C, H, W], finest first."""
         outputs = []
         for feature, stem, classes, box in zip(
@@ -118,14 +112,14 @@ class YOLOXHead(Head):
             outputs.append(paddle.concat([box(x), classes(x)], axis=1))
         return outputs
 
-    def get_loss(self, outputs, batch) -> dict:
+    def get_loss(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
         return self.loss(outputs, batch, [level.stride for level in self.levels])
 
-    def objectness_outputs(self) -> list:
+    def objectness_outputs(self) -> list[tuple[nn.Conv2D, list[int]]]:
         return [(branch[-1], [4]) for branch in self.conv_reg]
 
 
-def _output_conv(channels: int, outputs: int, bias: list) -> nn.Conv2D:
+def _output_conv(channels: int, outputs: int, bias: list[float]) -> nn.Conv2D:
     """1x1 convolution that starts at weight 0, so that its bias is what an untrained one says."""
     return nn.Conv2D(
         channels,

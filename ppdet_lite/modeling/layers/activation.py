@@ -4,11 +4,12 @@ from typing import Callable, Optional
 
 import paddle
 import paddle.nn.functional as F
+from paddle import Tensor
 
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.arguments import check_arguments, one_of
 
 
-def _leaky(x):
+def _leaky(x: Tensor) -> Tensor:
     """LeakyReLU with slope 0.1.
 
     A graph gets the same function in other operators: Paddle 3.3's oneDNN predictor crashes on the
@@ -20,7 +21,7 @@ def _leaky(x):
     return F.relu(x) * 0.9 + x * 0.1
 
 
-def _silu(x):
+def _silu(x: Tensor) -> Tensor:
     """SiLU, x * sigmoid(x), arXiv:1702.03118.
 
     A graph gets it as Paddle's operator swish, which is the same function: oneDNN makes that one a
@@ -37,18 +38,16 @@ _ACTIVATIONS = {
     "silu": _silu,
     "swish": _silu,
     "hardswish": F.hardswish,
+    "linear": None,
 }
 
 
-def activation(name: Optional[str]) -> Optional[Callable]:
+def activation(name: Optional[str]) -> Optional[Callable[[Tensor], Tensor]]:
     """The function called `name`; None for None or `linear`. `leaky` has slope 0.1.
 
     Raises:
         ConfigError: unknown name.
     """
-    if name is None or name == "linear":
-        return None
-    if name not in _ACTIVATIONS:
-        allowed = ", ".join([*_ACTIVATIONS, "linear"])
-        raise ConfigError(f"act: found '{name}', allowed: {allowed}")
+    name = "linear" if name is None else name
+    check_arguments(one_of("act", name, list(_ACTIVATIONS)))
     return _ACTIVATIONS[name]

@@ -1,6 +1,6 @@
 """Channel counts of narrowed networks."""
 
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.arguments import above_zero, check_arguments
 
 
 def scale_channels(channels: int, width_mult: float) -> int:
@@ -9,18 +9,7 @@ def scale_channels(channels: int, width_mult: float) -> int:
     Raises:
         ConfigError: the factor is not positive.
     """
-    if width_mult <= 0:
-        raise ConfigError(f"width_mult: found {width_mult}, allowed: a number above 0")
+    check_arguments(above_zero("width_mult", width_mult))
     if width_mult == 1:
         return channels
     return max(8, int(channels * width_mult / 8 + 0.5) * 8)
-
-
-def check_data_format(data_format: str) -> None:
-    """Refuses channel-last layouts, which no part of this package is written for.
-
-    Raises:
-        ConfigError: `data_format` is not NCHW.
-    """
-    if data_format != "NCHW":
-        raise ConfigError(f"data_format: found '{data_format}', allowed: 'NCHW'")

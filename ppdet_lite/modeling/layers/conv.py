@@ -1,27 +1,27 @@
 """Convolution, batch norm and activation in one block."""
 
-from typing import Optional
+from typing import Any, Optional
 
-from paddle import nn
+from paddle import ParamAttr, Tensor, nn
 
 from ppdet_lite.modeling.layers.activation import activation
 from ppdet_lite.modeling.layers.norm import batch_norm
 
 
-class ConvBNLayer(nn.Layer):
-    """Convolution without bias, batch norm without weight decay, activation: [B, C, H, W] maps.
+class ConvNorm(nn.Layer):
+    """Convolution without bias, batch norm, activation: [B, ch_in, H, W] to [B, ch_out, H', W'].
 
-    Padding is "same" unless given. Its parameters are named `conv` and `batch_norm`, as in the
-    released weights of the YOLO necks and of DarkNet.
+    Weight files hold the convolution as `conv` and the norm as `norm_name` says.
 
     Args:
         ch_in, ch_out: channels.
-        filter_size, stride, groups, padding: of the convolution.
-        norm_type: see `batch_norm`.
-        norm_decay: L2 coefficient of the batch norm.
+        filter_size, stride, groups: of the convolution; its padding is "same".
         act: name of the activation; None for none.
-        freeze_norm: see `batch_norm`.
+        weight_attr: of the convolution.
+        **norm: arguments of `batch_norm`.
     """
+
+    norm_name = "norm"
 
     def __init__(
         self,
@@ -29,12 +29,11 @@ class ConvBNLayer(nn.Layer):
         ch_out: int,
         filter_size: int = 3,
         stride: int = 1,
+        *,
         groups: int = 1,
-        padding: Optional[int] = None,
-        norm_type: str = "bn",
-        norm_decay: float = 0.0,
-        act: Optional[str] = "leaky",
-        freeze_norm: bool = False,
+        act: Optional[str] = None,
+        weight_attr: Optional[ParamAttr] = None,
+        **norm: Any,
     ):
         super().__init__()
         self.conv = nn.Conv2D(
@@ -42,13 +41,32 @@ class ConvBNLayer(nn.Layer):
             ch_out,
             filter_size,
             stride=stride,
-            padding=(filter_size - 1) // 2 if padding is None else padding,
+            padding=(filter_size - 1) // 2,
             groups=groups,
+            weight_attr=weight_attr,
             bias_attr=False,
         )
-        self.batch_norm = batch_norm(ch_out, norm_type, norm_decay, frozen=freeze_norm)
+        self.add_sublayer(self.norm_name, batch_norm(ch_out, **norm))
         self._activation = activation(act)
 
-    def forward(self, x):
-        x = self.batch_norm(self.conv(x))
+    def forward(self, x: Tensor) -> Tensor:
+        x = getattr(self, self.norm_name)(self.conv(x))
         return x if self._activation is None else self._activation(x)
+
+
+class ConvBNLayer(ConvNorm):
+    """`ConvNorm` of the YOLO necks and of DarkNet, with LeakyReLU."""
+
+    norm_name = "batch_norm"
+
+    def __init__(
+        self,
+        ch_in: int,
+        ch_out: int,
+        filter_size: int = 3,
+        stride: int = 1,
+        *,
+        act: Optional[str] = "leaky",
+        **more: Any,
+    ):
+        super().__init__(ch_in, ch_out, filter_size, stride, act=act, **more)

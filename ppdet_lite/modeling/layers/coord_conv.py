@@ -1,46 +1,31 @@
 """CoordConv (arXiv:1807.03247): a convolution that also sees where it is."""
 
-from typing import Optional
+from typing import Any
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 
 
 class CoordConv(nn.Layer):
-    """Appends an x and a y channel that run from -1 to 1 over the map, then a convolution block.
+    """Appends an x and a y channel that run from -1 to 1 over the map, then a `ConvBNLayer`.
 
     x is -1 in the first column and 1 in the last, y likewise over the rows: as in the paper, and as
     PP-YOLO's weights were trained. (PaddleDetection's maps run from -1 to -0.5 since its release
-    2.2.) The arguments are those of `ConvBNLayer`.
+    2.2.)
     """
 
-    def __init__(
-        self,
-        ch_in: int,
-        ch_out: int,
-        filter_size: int = 3,
-        norm_type: str = "bn",
-        act: Optional[str] = "leaky",
-        freeze_norm: bool = False,
-    ):
+    def __init__(self, ch_in: int, ch_out: int, filter_size: int = 3, **more: Any):
         super().__init__()
-        self.conv = ConvBNLayer(
-            ch_in + 2,
-            ch_out,
-            filter_size=filter_size,
-            norm_type=norm_type,
-            act=act,
-            freeze_norm=freeze_norm,
-        )
+        self.conv = ConvBNLayer(ch_in + 2, ch_out, filter_size, **more)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W] to [B, ch_out, H, W]."""
         return self.conv(append_coordinates(x))
 
 
-def append_coordinates(x):
+def append_coordinates(x: Tensor) -> Tensor:
     """[B, C, H, W] to [B, C + 2, H, W] with x, then y, in [-1, 1]."""
     height, width = x.shape[2], x.shape[3]
     # A slice of x broadcasts the maps to its batch size, which a graph may not know beforehand.

@@ -8,25 +8,21 @@ from collections.abc import Sequence
 from typing import Optional
 
 import paddle
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Uniform
 
-from ppdet_lite.modeling.layers.activation import activation
-from ppdet_lite.modeling.layers.norm import batch_norm
+from ppdet_lite.modeling.layers.conv import ConvNorm
 from ppdet_lite.modeling.layers.spp import max_pools
 
 
-class BaseConv(nn.Layer):
-    """Convolution without bias, batch norm without weight decay, activation; "same" padding.
+class BaseConv(ConvNorm):
+    """`ConvNorm` of YOLOX, with SiLU.
 
     Weights start uniform within 1 / sqrt(fan_in), the start that YOLOX was developed with. (A norm
     follows, so their scale only decides how fast a given rate turns them.)
-
-    Args:
-        ch_in, ch_out: channels.
-        ksize, stride, groups: of the convolution.
-        act: name of the activation; None for none.
     """
+
+    norm_name = "bn"
 
     def __init__(
         self,
@@ -37,40 +33,19 @@ class BaseConv(nn.Layer):
         groups: int = 1,
         act: Optional[str] = "silu",
     ):
-        super().__init__()
         bound = (ch_in // groups * ksize**2) ** -0.5
-        self.conv = nn.Conv2D(
-            ch_in,
-            ch_out,
-            ksize,
-            stride=stride,
-            padding=(ksize - 1) // 2,
-            groups=groups,
-            weight_attr=ParamAttr(initializer=Uniform(-bound, bound)),
-            bias_attr=False,
-        )
-        self.bn = batch_norm(ch_out)
-        self._activation = activation(act)
-
-    def forward(self, x):
-        """[B, ch_in, H, W] to [B, ch_out, H / stride, W / stride]."""
-        x = self.bn(self.conv(x))
-        return x if self._activation is None else self._activation(x)
+        start = ParamAttr(initializer=Uniform(-bound, bound))
+        super().__init__(ch_in, ch_out, ksize, stride, groups=groups, act=act, weight_attr=start)
 
 
-class DWConv(nn.Layer):
+class DWConv(nn.Sequential):
     """Depthwise convolution block, then a 1x1 one; arguments as `BaseConv`."""
 
     def __init__(
         self, ch_in: int, ch_out: int, ksize: int, stride: int = 1, act: Optional[str] = "silu"
     ):
-        super().__init__()
-        self.dw_conv = BaseConv(ch_in, ch_in, ksize, stride, groups=ch_in, act=act)
-        self.pw_conv = BaseConv(ch_in, ch_out, 1, act=act)
-
-    def forward(self, x):
-        """[B, ch_in, H, W] to [B, ch_out, H / stride, W / stride]."""
-        return self.pw_conv(self.dw_conv(x))
+        depthwise = BaseConv(ch_in, ch_in, ksize, stride, groups=ch_in, act=act)
+        super().__init__(("dw_conv", depthwise), ("pw_conv", BaseConv(ch_in, ch_out, 1, act=act)))
 
 
 def conv_class(depthwise: bool) -> type:
@@ -89,7 +64,7 @@ class Focus(nn.Layer):
         super().__init__()
         self.conv = BaseConv(ch_in * 4, ch_out, ksize, act=act)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W], H and W even, to [B, ch_out, H / 2, W / 2]."""
         channels, height, width = x.shape[1:]
         x = x.reshape([-1, channels, height // 2, 2, width // 2, 2])
@@ -106,19 +81,13 @@ class BottleNeck(nn.Layer):
         self.conv2 = conv_class(depthwise)(channels, channels, 3, act=act)
         self._shortcut = shortcut
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         y = self.conv2(self.conv1(x))
         return x + y if self._shortcut else y
 
 
 class SPPLayer(nn.Layer):
-    """1x1 to half the channels, max pools of several sizes beside it, 1x1 over all of them.
-
-    Args:
-        ch_in, ch_out: channels.
-        pool_sizes: odd and rising.
-        act: name of the activation.
-    """
+    """1x1 to half the channels, max pools (odd sizes, rising) beside it, 1x1 over all of them."""
 
     def __init__(
         self,
@@ -133,21 +102,12 @@ class SPPLayer(nn.Layer):
         self.conv1 = BaseConv(ch_in, hidden, 1, act=act)
         self.conv2 = BaseConv(hidden * (1 + len(self._pool_sizes)), ch_out, 1, act=act)
 
-    def forward(self, x):
-        """[B, ch_in, H, W] to [B, ch_out, H, W]."""
+    def forward(self, x: Tensor) -> Tensor:
         return self.conv2(paddle.concat(max_pools(self.conv1(x), self._pool_sizes), axis=1))
 
 
 class CSPLayer(nn.Layer):
-    """Half of the channels through bottlenecks, the other half past them, joined by a 1x1.
-
-    Args:
-        ch_in, ch_out: channels.
-        num_blocks: bottlenecks.
-        shortcut: see `BottleNeck`.
-        depthwise: separable 3x3 convolutions.
-        act: name of the activation.
-    """
+    """Half of the channels through bottlenecks, the other half past them, joined by a 1x1."""
 
     def __init__(
         self,
@@ -167,8 +127,7 @@ class CSPLayer(nn.Layer):
         )
         self.conv3 = BaseConv(hidden * 2, ch_out, 1, act=act)
 
-    def forward(self, x):
-        """[B, ch_in, H, W] to [B, ch_out, H, W]."""
+    def forward(self, x: Tensor) -> Tensor:
         return self.conv3(paddle.concat([self.bottlenecks(self.conv1(x)), self.conv2(x)], axis=1))
 
 

@@ -1,6 +1,6 @@
 """Modulated deformable convolution, DCNv2 (arXiv:1811.11168)."""
 
-from paddle import ParamAttr, nn
+from paddle import ParamAttr, Tensor, nn
 from paddle.nn.functional import sigmoid
 from paddle.nn.initializer import Constant
 from paddle.vision.ops import DeformConv2D, deform_conv2d
@@ -14,7 +14,7 @@ class SampledConv2D(DeformConv2D):
     Left to `deform_conv2d`, the bias becomes an operator that oneDNN refuses in graphs of Paddle 2.
     """
 
-    def forward(self, x, offset, mask):
+    def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """float32 [B, C, H, W], offsets [B, 2 k k, H', W'], mask [B, k k, H', W'] to maps."""
         weight = to_float32(self.weight)
         output = deform_conv2d(
@@ -52,34 +52,21 @@ class DeformableConvV2(nn.Layer):
         learning_rate: float = 1.0,
     ):
         super().__init__()
-        padding = (filter_size - 1) // 2
         taps = filter_size**2
         self._offset_channels = 2 * taps
-        self._stride, self._padding = stride, padding
+        size = {"kernel_size": filter_size, "stride": stride, "padding": (filter_size - 1) // 2}
+        zero = ParamAttr(initializer=Constant(0.0)), ParamAttr(initializer=Constant(0.0))
         self.conv_offset = nn.Conv2D(
-            ch_in,
-            3 * taps,
-            filter_size,
-            stride=stride,
-            padding=padding,
-            weight_attr=ParamAttr(initializer=Constant(0.0)),
-            bias_attr=ParamAttr(initializer=Constant(0.0)),
+            ch_in, 3 * taps, weight_attr=zero[0], bias_attr=zero[1], **size
         )
-        self.conv = SampledConv2D(
-            ch_in,
-            ch_out,
-            filter_size,
-            stride=stride,
-            padding=padding,
-            weight_attr=ParamAttr(learning_rate=learning_rate),
-            bias_attr=False,
-        )
+        weight_attr = ParamAttr(learning_rate=learning_rate)
+        self.conv = SampledConv2D(ch_in, ch_out, weight_attr=weight_attr, bias_attr=False, **size)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W] to [B, ch_out, H / stride, W / stride]."""
         return self.convolve(x)
 
-    def convolve(self, x):
+    def convolve(self, x: Tensor) -> Tensor:
         """The same, for subclasses: Paddle 2.6 cannot export a `super().forward`."""
         predicted = self.conv_offset(x)
         with full_precision():

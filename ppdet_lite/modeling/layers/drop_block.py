@@ -2,9 +2,9 @@
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import Tensor, nn
 
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 
 
@@ -25,14 +25,15 @@ class DropBlock(nn.Layer):
 
     def __init__(self, block_size: int = 3, keep_prob: float = 0.9):
         super().__init__()
-        if block_size < 1 or block_size % 2 == 0:
-            raise ConfigError(f"block_size: found {block_size}, allowed: an odd number above 0")
-        if not 0 < keep_prob <= 1:
-            raise ConfigError(f"keep_prob: found {keep_prob}, allowed: above 0, at most 1")
+        is_odd = block_size > 0 and block_size % 2 == 1
+        check_arguments(
+            ("block_size", block_size, is_odd, "an odd number above 0"),
+            ("keep_prob", keep_prob, 0 < keep_prob <= 1, "above 0, at most 1"),
+        )
         self.block_size = block_size
         self.keep_prob = keep_prob
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same shape."""
         if not self.training or self.keep_prob == 1:
             return x

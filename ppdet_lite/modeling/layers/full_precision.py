@@ -1,11 +1,13 @@
 """Keeping a piece of the network in float32 under mixed precision."""
 
 import contextlib
+from contextlib import AbstractContextManager
 
 import paddle
+from paddle import Tensor
 
 
-def full_precision():
+def full_precision() -> AbstractContextManager:
     """Context in which automatic mixed precision is off; without effect in a static graph.
 
     Inputs that are already half precision must still be cast with `to_float32`.
@@ -15,6 +17,6 @@ def full_precision():
     return contextlib.nullcontext()
 
 
-def to_float32(tensor):
+def to_float32(tensor: Tensor) -> Tensor:
     """`tensor` itself when it is float32, else a float32 copy."""
     return tensor if tensor.dtype == paddle.float32 else tensor.astype("float32")

@@ -3,16 +3,14 @@
 from paddle import ParamAttr, nn
 from paddle.regularizer import L2Decay
 
-from ppdet_lite.core.errors import ConfigError
-
-NORM_TYPES = ("bn", "sync_bn")
+from ppdet_lite.modeling.arguments import check_arguments, one_of
 
 
 def batch_norm(
     channels: int,
     norm_type: str = "bn",
     norm_decay: float = 0.0,
-    frozen: bool = False,
+    freeze_norm: bool = False,
     learning_rate: float = 1.0,
 ) -> nn.BatchNorm2D:
     """BatchNorm2D (momentum 0.9, epsilon 1e-5) whose parameters carry their own L2 and rate.
@@ -21,24 +19,26 @@ def batch_norm(
         norm_type: `bn` or `sync_bn`. Both build the ordinary layer; the trainer turns a whole model
             into synchronized layers when several devices train it.
         norm_decay: L2 coefficient of scale and shift, in place of the optimizer's.
-        frozen: use the stored statistics in training too, and do not train scale and shift.
+        freeze_norm: use the stored statistics in training too, and do not train scale and shift.
         learning_rate: factor on the learning rate of scale and shift.
 
     Raises:
         ConfigError: unknown `norm_type`.
     """
-    if norm_type not in NORM_TYPES:
-        raise ConfigError(f"norm_type: found '{norm_type}', allowed: {', '.join(NORM_TYPES)}")
-
-    def attribute():
-        rate = 0.0 if frozen else learning_rate
-        return ParamAttr(learning_rate=rate, regularizer=L2Decay(norm_decay), trainable=not frozen)
-
+    check_arguments(one_of("norm_type", norm_type, ["bn", "sync_bn"]))
+    weight_attr, bias_attr = (
+        ParamAttr(
+            learning_rate=0.0 if freeze_norm else learning_rate,
+            regularizer=L2Decay(norm_decay),
+            trainable=not freeze_norm,
+        )
+        for _ in range(2)
+    )
     return nn.BatchNorm2D(
         channels,
-        weight_attr=attribute(),
-        bias_attr=attribute(),
-        use_global_stats=True if frozen else None,
+        weight_attr=weight_attr,
+        bias_attr=bias_attr,
+        use_global_stats=True if freeze_norm else None,
     )
 
 

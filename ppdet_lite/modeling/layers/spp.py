@@ -5,7 +5,7 @@ from typing import Optional
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import Tensor, nn
 
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 
@@ -23,22 +23,21 @@ class SPP(nn.Layer):
         self,
         ch_in: int,
         ch_out: int,
-        pool_sizes: Sequence = (5, 9, 13),
+        pool_sizes: Sequence[int] = (5, 9, 13),
         norm_type: str = "bn",
         act: Optional[str] = "leaky",
     ):
         super().__init__()
         self._pool_sizes = tuple(pool_sizes)
-        self.conv = ConvBNLayer(
-            ch_in * (1 + len(pool_sizes)), ch_out, filter_size=1, norm_type=norm_type, act=act
-        )
+        channels = ch_in * (1 + len(pool_sizes))
+        self.conv = ConvBNLayer(channels, ch_out, 1, norm_type=norm_type, act=act)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W] to [B, ch_out, H, W]."""
         return self.conv(paddle.concat(max_pools(x, self._pool_sizes), axis=1))
 
 
-def max_pools(x, pool_sizes: Sequence) -> list:
+def max_pools(x: Tensor, pool_sizes: Sequence[int]) -> list[Tensor]:
     """`x` and, for each odd and rising size, its max pool of stride 1: maps [B, C, H, W].
 
     A max pool of 9 is one of 5 over one of 5: the chain costs 25 taps per step, not 169.

@@ -1,7 +1,9 @@
 """Enlarging feature maps in a form that every inference engine takes."""
 
+from paddle import Tensor
 
-def upsample_x2(x):
+
+def upsample_x2(x: Tensor) -> Tensor:
     """Nearest-neighbor enlargement by two: [B, C, H, W] to [B, C, 2H, 2W].
 
     Written as reshape, expand, reshape because `F.interpolate` leaves an attribute in exported

@@ -1,9 +1,10 @@
 """Cross entropy on logits."""
 
 import paddle.nn.functional as F
+from paddle import Tensor
 
 
-def binary_cross_entropy(logit, label):
+def binary_cross_entropy(logit: Tensor, label: Tensor) -> Tensor:
     """-label * ln(sigmoid(logit)) - (1 - label) * ln(1 - sigmoid(logit)), element by element.
 
     In place of `F.binary_cross_entropy_with_logits`, whose gradient is wrong at a logit of exactly

@@ -5,16 +5,13 @@ from typing import Optional, Union
 
 import paddle
 import paddle.nn.functional as F
-from paddle import nn
+from paddle import Tensor, nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.geometry.target_layout import (
-    Prediction,
-    Target,
-    cell_offset,
-    grid_boxes,
-)
+from ppdet_lite.modeling.geometry import target_layout as layout
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
+from ppdet_lite.modeling.geometry.target_layout import Prediction, Target, cell_offset, grid_boxes
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss, SoftWeightIouAwareLoss
@@ -33,8 +30,8 @@ class YOLOv3Loss(nn.Layer):
         ignore_thresh: a cell without object whose box overlaps an object by more is left out of the
             objectness term.
         label_smooth: soften class labels by min(1 / C, 1 / 40).
-        downsample: strides of the levels; None: what the head says.
-        scale_x_y: grid sensitivity; None: what the head says.
+        downsample: strides of the levels; None: as the head says.
+        scale_x_y: grid sensitivity; None: as the head says.
         iou_loss: adds `loss_iou`.
         iou_aware_loss: adds `loss_iou_aware`, for heads that predict IoU.
     """
@@ -61,15 +58,17 @@ class YOLOv3Loss(nn.Layer):
         self.iou_loss = iou_loss
         self.iou_aware_loss = iou_aware_loss
 
-    def forward(self, outputs, batch, levels, iou_aware) -> dict:
+    def forward(
+        self, outputs: Sequence[Tensor], batch: dict, levels: Sequence[AnchorLevel], iou_aware: bool
+    ) -> dict[str, Tensor]:
         """The loss of a batch.
 
         Args:
             outputs: raw head outputs, per level.
             batch: `gt_bbox` [B, P, 4] center and size as shares of the image, zero padded;
                 `target0` ... per level [B, A, 6 + C, H, W] with the channels of `Target`.
-            levels: `AnchorLevel` per level.
-            iou_aware: whether each output starts with A IoU logits.
+            levels: facts of each output.
+            iou_aware: True if each output starts with A IoU logits.
 
         Returns:
             `loss_xy`, `loss_wh`, `loss_obj`, `loss_cls`, where configured `loss_iou` and
@@ -84,40 +83,24 @@ class YOLOv3Loss(nn.Layer):
                 "YOLOv3Loss.iou_aware_loss is set, but YOLOv3Head.iou_aware is false: the head has "
                 "no IoU output to train"
             )
-        totals = {}
+        totals: dict[str, Tensor] = {}
         with full_precision():
             gt_cxcywh = to_float32(batch["gt_bbox"])
             for i, (output, level) in enumerate(zip(outputs, levels)):
-                predicted = self._split_output(to_float32(output), level, iou_aware)
-                target = self._split_target(to_float32(batch[f"target{i}"]), predicted, i)
+                anchors = len(level.anchors)
+                predicted = layout.split_output(
+                    to_float32(output), anchors, self.num_classes, iou_aware
+                )
+                name = f"target{i}"
+                target = layout.split_target(to_float32(batch[name]), name, predicted)
                 for name, term in self._level_terms(predicted, target, gt_cxcywh, level).items():
                     totals[name] = totals[name] + term if name in totals else term
             totals["loss"] = sum(totals.values())
         return totals
 
-    def _split_output(self, output, level, iou_aware) -> Prediction:
-        count = len(level.anchors)
-        iou = None
-        if iou_aware:
-            iou, output = output[:, :count], output[:, count:]
-        batch, _, height, width = output.shape
-        output = output.reshape([batch, count, 5 + self.num_classes, height, width])
-        x, y, w, h, objectness = (output[:, :, i] for i in range(5))
-        return Prediction(x, y, w, h, objectness, output[:, :, 5:], iou)
-
-    def _split_target(self, target, predicted, index) -> Target:
-        batch, anchors, height, width = predicted.x.shape
-        needed = [batch, anchors, 6 + self.num_classes, height, width]
-        if list(target.shape) != needed:
-            raise ConfigError(
-                f"target{index} of the batch has shape {list(target.shape)}, the head's output "
-                f"needs {needed}: num_classes, anchors, anchor_masks or downsample_ratios of the "
-                "reader's Gt2YoloTarget differ from those of the model"
-            )
-        x, y, w, h, scale, objectness = (target[:, :, i] for i in range(6))
-        return Target(x, y, w, h, scale, objectness, target[:, :, 6:])
-
-    def _level_terms(self, predicted, target, gt_cxcywh, level) -> dict:
+    def _level_terms(
+        self, predicted: Prediction, target: Target, gt_cxcywh: Tensor, level: AnchorLevel
+    ) -> dict[str, Tensor]:
         terms = {
             "loss_xy": self.xy_term(predicted, target, level),
             "loss_wh": self.wh_term(predicted, target),
@@ -134,7 +117,7 @@ class YOLOv3Loss(nn.Layer):
         terms["loss_cls"] = self.class_term(predicted, target)
         return terms
 
-    def xy_term(self, predicted, target, level):
+    def xy_term(self, predicted: Prediction, target: Target, level: AnchorLevel) -> Tensor:
         """Center: cross entropy at grid sensitivity 1, else L1 on the widened sigmoid."""
         if level.scale_x_y == 1:
             loss_x = binary_cross_entropy(predicted.x, target.x)
@@ -144,12 +127,14 @@ class YOLOv3Loss(nn.Layer):
             loss_y = (cell_offset(predicted.y, level) - target.y).abs()
         return _image_mean((loss_x + loss_y) * target.scale * target.objectness)
 
-    def wh_term(self, predicted, target):
+    def wh_term(self, predicted: Prediction, target: Target) -> Tensor:
         """Size: L1 between logarithms."""
         loss = (predicted.w - target.w).abs() + (predicted.h - target.h).abs()
         return _image_mean(loss * target.scale * target.objectness)
 
-    def objectness_term(self, predicted, target, gt_cxcywh, level):
+    def objectness_term(
+        self, predicted: Prediction, target: Target, gt_cxcywh: Tensor, level: AnchorLevel
+    ) -> Tensor:
         """1 in cells with an object, weighted by its score; 0 in others not near an object."""
         logit = predicted.objectness
         positive = (target.objectness > 0).astype("float32")
@@ -157,7 +142,7 @@ class YOLOv3Loss(nn.Layer):
         to_one, to_zero = F.softplus(-logit), F.softplus(logit)
         return _image_mean(to_one * target.objectness + to_zero * negative)
 
-    def class_term(self, predicted, target):
+    def class_term(self, predicted: Prediction, target: Target) -> Tensor:
         """Cross entropy per class in cells with an object, weighted by its score."""
         labels = target.classes
         if self.label_smooth:
@@ -166,7 +151,9 @@ class YOLOv3Loss(nn.Layer):
         loss = binary_cross_entropy(predicted.classes, labels)
         return _image_mean(loss.sum(axis=2) * target.objectness)
 
-    def _positive_boxes(self, predicted, target, level):
+    def _positive_boxes(
+        self, predicted: Prediction, target: Target, level: AnchorLevel
+    ) -> tuple[Tensor, Tensor]:
         """Predicted and true boxes of every cell; meaningful in cells with an object only.
 
         Elsewhere the predicted size is replaced: the exponential of a wild logit would turn into
@@ -180,7 +167,9 @@ class YOLOv3Loss(nn.Layer):
         return boxes, grid_boxes(target.x, target.y, target.w, target.h, level)
 
     @paddle.no_grad()
-    def _far_from_objects(self, predicted, gt_cxcywh, level):
+    def _far_from_objects(
+        self, predicted: Prediction, gt_cxcywh: Tensor, level: AnchorLevel
+    ) -> Tensor:
         """1 where the predicted box overlaps no object by more than `ignore_thresh`, else 0.
 
         Every object counts, also one whose score is 0 and which therefore is no target: the
@@ -195,6 +184,6 @@ class YOLOv3Loss(nn.Layer):
         return (best <= self.ignore_thresh).astype("float32").reshape(predicted.x.shape)
 
 
-def _image_mean(values):
+def _image_mean(values: Tensor) -> Tensor:
     """Sum over everything but the batch, mean over the batch."""
     return values.sum() / values.shape[0]

@@ -1,20 +1,16 @@
 """The loss of YOLOX (arXiv:2107.08430, section 2.1)."""
 
+from collections.abc import Sequence
 from typing import Optional
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.assigners.ground_truth import pad_ground_truth, rows_at
+from ppdet_lite.modeling.arguments import check_arguments
+from ppdet_lite.modeling.assigners.ground_truth import GroundTruth, pad_ground_truth, rows_at
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
 from ppdet_lite.modeling.batch_tensors import position
-from ppdet_lite.modeling.geometry.cell_grid import (
-    cell_grid,
-    decode_boxes,
-    flatten_levels,
-    joint_scores,
-)
+from ppdet_lite.modeling.geometry import cell_grid as grid
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
 from ppdet_lite.ops import boxes as box_ops
@@ -41,29 +37,24 @@ class YOLOXLoss(nn.Layer):
         loss_weight: factor of each term in the total, by `cls`, `obj`, `iou` and `l1`; a term that
             is not named keeps its factor of `LOSS_WEIGHT`.
         l1_epoch: first epoch (from 0) with the L1 term.
-
-    Raises:
-        ConfigError: a weight for a term that does not exist.
     """
 
     def __init__(
         self,
         assigner: Optional[SimOTAAssigner] = None,
-        loss_weight: Optional[dict] = None,
+        loss_weight: Optional[dict[str, float]] = None,
         l1_epoch: int = 285,
     ):
         super().__init__()
-        unknown = set(loss_weight or {}) - set(LOSS_WEIGHT)
-        if unknown:
-            raise ConfigError(
-                f"loss_weight: found {', '.join(sorted(unknown))}, allowed: "
-                f"{', '.join(LOSS_WEIGHT)}"
-            )
+        unknown = sorted(set(loss_weight or {}) - set(LOSS_WEIGHT))
+        check_arguments(("loss_weight", unknown, not unknown, ", ".join(LOSS_WEIGHT)))
         self.assigner = SimOTAAssigner() if assigner is None else assigner
         self.loss_weight = {**LOSS_WEIGHT, **(loss_weight or {})}
         self.l1_epoch = l1_epoch
 
-    def forward(self, outputs, batch, strides) -> dict:
+    def forward(
+        self, outputs: Sequence[Tensor], batch: dict, strides: Sequence[int]
+    ) -> dict[str, Tensor]:
         """The loss of a batch.
 
         Args:
@@ -77,12 +68,12 @@ class YOLOXLoss(nn.Layer):
             `loss_weight`; scalars.
         """
         with full_precision():
-            flat = flatten_levels([to_float32(output) for output in outputs])
-            cells, sides = cell_grid(outputs, strides)
+            flat = grid.flatten_levels([to_float32(output) for output in outputs])
+            cells, sides = grid.cell_grid(outputs, strides)
             truth = pad_ground_truth(batch["gt_bbox"], batch["gt_class"])
             matched = self.assign(flat, cells, sides, truth)
             terms = self._terms(flat, cells, sides, truth, matched)
-            if position(batch, "epoch_id", 0) < self.l1_epoch:
+            if (position(batch, "epoch_id") or 0) < self.l1_epoch:
                 terms["loss_l1"] = paddle.zeros([])
             terms["loss"] = sum(
                 weight * terms[f"loss_{name}"] for name, weight in self.loss_weight.items()
@@ -90,7 +81,7 @@ class YOLOXLoss(nn.Layer):
         return terms
 
     @paddle.no_grad()
-    def assign(self, flat, cells, sides, truth):
+    def assign(self, flat: Tensor, cells: Tensor, sides: Tensor, truth: GroundTruth) -> Tensor:
         """The object that each cell answers for, [B, A] int64, -1 for none.
 
         Args:
@@ -99,14 +90,16 @@ class YOLOXLoss(nn.Layer):
             truth: the objects.
         """
         return self.assigner(
-            joint_scores(flat[:, 4:5], flat[:, 5:]),
-            decode_boxes(flat[:, :4], cells, sides),
+            grid.joint_scores(flat[:, 4:5], flat[:, 5:]),
+            grid.decode_boxes(flat[:, :4], cells, sides),
             ((cells + 0.5) * sides).transpose([1, 0]),
             sides,
             truth,
         )
 
-    def _terms(self, flat, cells, sides, truth, matched) -> dict:
+    def _terms(
+        self, flat: Tensor, cells: Tensor, sides: Tensor, truth: GroundTruth, matched: Tensor
+    ) -> dict[str, Tensor]:
         positive = matched >= 0
         owner = matched.clip(min=0)
         mask = positive.astype("float32")
@@ -116,7 +109,7 @@ class YOLOXLoss(nn.Layer):
         regression = flat[:, :4]
         inside = positive.unsqueeze(1).expand_as(regression)
         regression = paddle.where(inside, regression, paddle.zeros_like(regression))
-        boxes = decode_boxes(regression, cells, sides)
+        boxes = grid.decode_boxes(regression, cells, sides)
         target = rows_at(truth.boxes_xyxy_px, owner)
         iou = box_ops.iou(boxes, target)
         classes = paddle.arange(flat.shape[1] - 5).reshape([1, -1, 1])

@@ -1,43 +1,30 @@
 """The feature pyramid neck of PP-YOLO (arXiv:2007.12099)."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 from paddle import nn
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import check_arguments, nchw, one_of
+from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.coord_conv import CoordConv
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.necks.top_down import DetectionBlock, TopDownNeck
 
-BLOCK_NUMS = (0, 2)
-
 
 @register
-@serializable
 class PPYOLOFPN(TopDownNeck):
     """Feature pyramid from coarse to fine, LeakyReLU; one block per level.
 
     Args:
-        in_channels: channels of the backbone's maps, finest first.
-        norm_type: bn or sync_bn.
-        freeze_norm: batch norms keep their stored statistics and do not train.
-        data_format: NCHW.
         coord_conv: CoordConv for every 1x1 before a 3x3, for route and tip.
         conv_block_num: 2 (pairs of 1x1 and 3x3 before the route) or 0 (route and tip only).
-        drop_block: one DropBlock per level.
-        block_size, keep_prob: of the DropBlock.
+        drop_block: one `DropBlock` per level, of `block_size` and `keep_prob`.
         spp: pooled context on the coarsest level.
         width_mult: factor on the neck's channels.
-        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
-            for each before.
-
-    Raises:
-        ConfigError: an argument that cannot be built.
     """
 
     __shared__ = ("norm_type", "data_format", "width_mult")
@@ -58,14 +45,11 @@ class PPYOLOFPN(TopDownNeck):
         in_strides: Optional[Sequence[int]] = None,
     ):
         super().__init__(in_channels, in_strides)
-        check_data_format(data_format)
-        if conv_block_num not in BLOCK_NUMS:
-            raise ConfigError(f"conv_block_num: found {conv_block_num}, allowed: 0, 2")
-        self._norm = {"norm_type": norm_type, "freeze_norm": freeze_norm}
+        check_arguments(nchw(data_format), one_of("conv_block_num", conv_block_num, [0, 2]))
+        self._norm: dict[str, Any] = {"norm_type": norm_type, "freeze_norm": freeze_norm}
         self._coord_layer = CoordConv if coord_conv else ConvBNLayer
         self._drop = [("dropblock", DropBlock(block_size, keep_prob))] if drop_block else []
-        levels = len(in_channels)
-        route = 0
+        levels, route = len(self.laterals), 0
         for i, lateral in enumerate(self.laterals):
             width = scale_channels(64 * 2**levels // 2**i, width_mult)
             make = self._deep_layers if conv_block_num else self._flat_layers
@@ -81,7 +65,7 @@ class PPYOLOFPN(TopDownNeck):
     def _coord(self, ch_in: int, ch_out: int, filter_size: int) -> nn.Layer:
         return self._coord_layer(ch_in, ch_out, filter_size, **self._norm)
 
-    def _deep_layers(self, ch_in: int, width: int, coarsest: bool, spp: bool) -> tuple:
+    def _deep_layers(self, ch_in: int, width: int, coarsest: bool, spp: bool) -> tuple[list, int]:
         """Named layers before the route, and the channels they end with."""
         first = [
             ("conv0", self._coord(ch_in, width, 1)),
@@ -94,7 +78,7 @@ class PPYOLOFPN(TopDownNeck):
         pool = [("spp", SPP(width, width, norm_type=self._norm["norm_type"]))] if spp else []
         return [*first, squeeze, *pool, widen, *self._drop], width * 2
 
-    def _flat_layers(self, ch_in: int, width: int, coarsest: bool, spp: bool) -> tuple:
+    def _flat_layers(self, ch_in: int, width: int, coarsest: bool, spp: bool) -> tuple[list, int]:
         """The same for `conv_block_num` 0."""
         pool = [("spp", SPP(ch_in, ch_in, norm_type=self._norm["norm_type"]))]
         return [*(pool if spp and coarsest else []), *self._drop], ch_in

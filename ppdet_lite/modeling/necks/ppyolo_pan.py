@@ -1,14 +1,15 @@
 """The path aggregation neck of PP-YOLOv2 (arXiv:2104.10419, after arXiv:1803.01534)."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import check_arguments, nchw
+from ppdet_lite.modeling.contracts import ShapeSpec
+from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
@@ -33,33 +34,24 @@ class PPYOLODetBlockCSP(nn.Layer):
         self.conv3 = ConvBNLayer(width * 2, width * 2, 1, norm_type=norm_type, act=act)
         self.conv_module = nn.Sequential(*deep)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W] to [B, 2 width, H, W]."""
         deep = self.conv_module(self.conv1(x))
         return self.conv3(paddle.concat([deep, self.conv2(x)], axis=1))
 
 
 @register
-@serializable
 class PPYOLOPAN(PyramidNeck):
-    """Feature pyramid top down, then bottom up; a CSP block on every level of both ways.
+    """Feature pyramid top down, then bottom up, coarsest first; a CSP block per level and way.
 
     Args:
-        in_channels: channels of the backbone's maps, finest first.
-        norm_type: bn or sync_bn.
         act: activation of every block.
         conv_block_num: pairs of 1x1 and 3x3 convolution in the deep branch of a block. The paper
             does not give it; the released weights have 3.
-        drop_block: put a DropBlock behind the second pair of every block.
-        block_size, keep_prob: of the DropBlock.
+        drop_block: a `DropBlock` of `block_size` and `keep_prob` behind the second pair of every
+            block.
         spp: put pooled context in place of the second pair's 3x3 on the coarsest level.
         width_mult: factor on the neck's channels.
-        data_format: NCHW.
-        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
-            for each before.
-
-    Raises:
-        ConfigError: an argument that cannot be built.
     """
 
     __shared__ = ("norm_type", "width_mult", "data_format")
@@ -79,43 +71,41 @@ class PPYOLOPAN(PyramidNeck):
         in_strides: Optional[Sequence[int]] = None,
     ):
         super().__init__(in_channels, in_strides)
-        check_data_format(data_format)
-        if conv_block_num < (2 if spp else 1):
-            raise ConfigError(
-                f"conv_block_num: found {conv_block_num}, allowed: at least 1, with spp at least 2"
-            )
-        levels = len(in_channels)
-        if levels > 6:
-            raise ConfigError(f"in_channels: found {levels} levels, allowed: 1 to 6")
-        self._block = {"norm_type": norm_type, "act": act}
+        levels, deep_enough = len(self.shapes), conv_block_num >= (2 if spp else 1)
+        check_arguments(
+            ("conv_block_num", conv_block_num, deep_enough, "at least 1, with spp at least 2"),
+            ("in_channels", list(in_channels), levels <= 6, "1 to 6 levels"),
+            nchw(data_format),
+        )
+        self._block: dict[str, Any] = {"norm_type": norm_type, "act": act}
         self._drop = (block_size, keep_prob) if drop_block else None
         widths = [scale_channels(512 // 2**i, width_mult) for i in range(levels)]
 
-        def csp(ch_in, width, with_spp=False):
+        def csp(ch_in: int, width: int, with_spp: bool = False) -> PPYOLODetBlockCSP:
             deep = self._deep_branch(width, conv_block_num, with_spp)
             return PPYOLODetBlockCSP(ch_in, width, deep, norm_type, act)
 
-        def transition(ch_in, ch_out, filter_size=1, stride=1):
+        def transition(ch_in: int, ch_out: int, filter_size: int = 1, stride: int = 1):
             return ConvBNLayer(ch_in, ch_out, filter_size, stride, **self._block)
 
         self.fpn, self.fpn_transition = nn.LayerList(), nn.LayerList()
-        for i, width in enumerate(widths):
+        for i, (width, shape) in enumerate(zip(widths, self.shapes[::-1])):
+            ch_in = shape.channels
             if i > 0:
                 self.fpn_transition.append(transition(2 * widths[i - 1], 2 * width))
-            self.fpn.append(
-                csp(self.laterals[i] + (2 * width if i else 0), width, with_spp=spp and i == 0)
-            )
+                ch_in += 2 * width
+            self.fpn.append(csp(ch_in, width, with_spp=spp and i == 0))
+            self.out_shape.append(ShapeSpec(2 * width, shape.stride))
         # Built from fine to coarse, numbered from coarse to fine: the released weights' names.
         self.pan_transition, self.pan = nn.LayerDict(), nn.LayerDict()
         for i in reversed(range(levels - 1)):
             finer, width = 2 * widths[i + 1], widths[i]
             self.pan_transition[str(i)] = transition(finer, finer, filter_size=3, stride=2)
             self.pan[str(i)] = csp(finer + 2 * width, width)
-        self.out_channels = [2 * width for width in widths]
 
-    def _deep_branch(self, width: int, pairs: int, with_spp: bool) -> list:
+    def _deep_branch(self, width: int, pairs: int, with_spp: bool) -> list[tuple[str, nn.Layer]]:
         """Named layers of a block's deep branch."""
-        branch = []
+        branch: list[tuple[str, nn.Layer]] = []
         for i in range(pairs):
             squeeze = ConvBNLayer(width, width, 1, **self._block)
             if with_spp and i == 1:
@@ -128,9 +118,8 @@ class PPYOLOPAN(PyramidNeck):
                 branch.append(("dropblock", DropBlock(*self._drop)))
         return branch
 
-    def forward(self, features):
-        """Backbone maps, finest first, to neck maps of the same sizes, coarsest first."""
-        top_down = []
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        top_down: list[Tensor] = []
         for i, feature in enumerate(reversed(features)):
             if i > 0:
                 route = upsample_x2(self.fpn_transition[i - 1](top_down[-1]))

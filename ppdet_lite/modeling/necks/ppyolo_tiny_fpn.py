@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Optional
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
+from paddle import Tensor, nn
+
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import check_arguments, nchw
+from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
@@ -13,26 +15,16 @@ from ppdet_lite.modeling.necks.top_down import DetectionBlock, TopDownNeck
 
 
 @register
-@serializable
 class PPYOLOTinyFPN(TopDownNeck):
     """Feature pyramid from coarse to fine, LeakyReLU; one block of equal width per level.
 
     A block: DropBlock, 1x1, depthwise 5x5, 1x1, depthwise 5x5 (the route), 1x1 (the tip).
 
     Args:
-        in_channels: channels of the backbone's maps, finest first.
         detection_block_channels: width of each level's block, coarsest first.
-        norm_type: bn or sync_bn.
-        data_format: NCHW.
-        drop_block: a DropBlock at the input of every block.
-        block_size, keep_prob: of the DropBlock.
+        drop_block: a `DropBlock` of `block_size` and `keep_prob` at the input of every block.
         spp: pooled context of the coarsest map, before its block.
         width_mult: factor on the neck's channels.
-        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
-            for each before.
-
-    Raises:
-        ConfigError: an argument that cannot be built.
     """
 
     __shared__ = ("norm_type", "data_format", "width_mult")
@@ -51,35 +43,34 @@ class PPYOLOTinyFPN(TopDownNeck):
         in_strides: Optional[Sequence[int]] = None,
     ):
         super().__init__(in_channels, in_strides)
-        check_data_format(data_format)
-        levels = len(in_channels)
-        if len(detection_block_channels) != levels:
-            raise ConfigError(
-                f"detection_block_channels: found {len(detection_block_channels)} widths, needed: "
-                f"{levels}, one for each map of the backbone"
-            )
-        self._norm_type = norm_type
-        widths = [scale_channels(c, width_mult) for c in detection_block_channels]
-        coarsest = self.laterals[0]
+        levels, found = len(self.laterals), list(detection_block_channels)
+        needed = f"{levels} widths, one for each map of the backbone"
+        check_arguments(
+            ("detection_block_channels", found, len(found) == levels, needed), nchw(data_format)
+        )
+
+        def conv(ch_in: int, ch_out: int, filter_size: int, groups: int = 1) -> ConvBNLayer:
+            return ConvBNLayer(ch_in, ch_out, filter_size, groups=groups, norm_type=norm_type)
+
+        coarsest, route = self.laterals[0], 0
         self.spp = SPP(coarsest, coarsest, norm_type=norm_type) if spp else None
-        route = 0
-        for i, (lateral, width) in enumerate(zip(self.laterals, widths)):
-            layers = [("dropblock", DropBlock(block_size, keep_prob))] if drop_block else []
+        for i, (lateral, full_width) in enumerate(zip(self.laterals, found)):
+            width = scale_channels(full_width, width_mult)
+            layers: list[tuple[str, nn.Layer]] = []
+            if drop_block:
+                layers.append(("dropblock", DropBlock(block_size, keep_prob)))
             # The dots are part of the released weights' names.
             layers += [
-                (f"yolo_block.{i}.0", self._conv(lateral + route, width, 1)),
-                (f"yolo_block.{i}.1", self._conv(width, width, 5, groups=width)),
-                (f"yolo_block.{i}.2", self._conv(width, width, 1)),
-                (f"yolo_block.{i}.route", self._conv(width, width, 5, groups=width)),
+                (f"yolo_block.{i}.0", conv(lateral + route, width, 1)),
+                (f"yolo_block.{i}.1", conv(width, width, 5, groups=width)),
+                (f"yolo_block.{i}.2", conv(width, width, 1)),
+                (f"yolo_block.{i}.route", conv(width, width, 5, groups=width)),
             ]
-            transition = self._conv(width, width, 1) if i < levels - 1 else None
-            self.add_level(DetectionBlock(layers, self._conv(width, width, 1)), width, transition)
+            transition = conv(width, width, 1) if i < levels - 1 else None
+            self.add_level(DetectionBlock(layers, conv(width, width, 1)), width, transition)
             route = width
 
-    def _conv(self, ch_in: int, ch_out: int, filter_size: int, groups: int = 1) -> ConvBNLayer:
-        return ConvBNLayer(ch_in, ch_out, filter_size, groups=groups, norm_type=self._norm_type)
-
-    def prepare(self, features) -> list:
+    def prepare(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's maps, coarsest first; the coarsest with its pooled context."""
         coarsest, *finer = list(features)[::-1]
         return [coarsest if self.spp is None else self.spp(coarsest), *finer]

@@ -1,11 +1,12 @@
-"""What the pyramids of YOLOv3, PP-YOLO and PP-YOLO tiny have in common."""
+"""The common build of the pyramids of YOLOv3, PP-YOLO and PP-YOLO tiny."""
 
 from collections.abc import Sequence
 from typing import Optional
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
+from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.upsample import upsample_x2
 from ppdet_lite.modeling.necks.pyramid import PyramidNeck
 
@@ -18,12 +19,12 @@ class DetectionBlock(nn.Layer):
         tip: from the route to the head.
     """
 
-    def __init__(self, layers: Sequence, tip: nn.Layer):
+    def __init__(self, layers: Sequence[tuple[str, nn.Layer]], tip: nn.Layer):
         super().__init__()
         self.conv_module = nn.Sequential(*layers)
         self.tip = tip
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """A level's input map to its route and its tip."""
         route = self.conv_module(x)
         return route, self.tip(route)
@@ -33,28 +34,32 @@ class TopDownNeck(PyramidNeck):
     """Backbone maps, finest first, to neck maps of the same sizes, coarsest first.
 
     Each level's block takes the backbone's map, behind the coarsest level joined to the enlarged
-    route of the level before (the route stands first).
-
-    Subclasses put a `DetectionBlock` per level in `yolo_block` and the layer from each level's
-    route to the next level in `yolo_transition`, both coarsest first, with `add_level`.
-
-    Arguments and errors are those of `PyramidNeck`.
+    route of the level before (the route stands first). Subclasses append the levels with
+    `add_level`. Arguments and errors are those of `PyramidNeck`.
     """
 
     def __init__(self, in_channels: Sequence[int], in_strides: Optional[Sequence[int]] = None):
         super().__init__(in_channels, in_strides)
+        self.laterals = [shape.channels for shape in self.shapes[::-1]]
         self.yolo_block, self.yolo_transition = nn.LayerList(), nn.LayerList()
 
     def add_level(
         self, block: DetectionBlock, out_channels: int, transition: Optional[nn.Layer] = None
     ) -> None:
-        """Appends a level, whose tip has `out_channels`; only the finest has no transition."""
+        """Appends a level.
+
+        Args:
+            block: from the level's input to its route and tip.
+            out_channels: of the tip.
+            transition: from the route to the next level; only the finest level has none.
+        """
+        stride = self.shapes[-1 - len(self.yolo_block)].stride
         self.yolo_block.append(block)
-        self.out_channels.append(out_channels)
+        self.out_shape.append(ShapeSpec(out_channels, stride))
         if transition is not None:
             self.yolo_transition.append(transition)
 
-    def forward(self, features):
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Backbone maps, finest first, to neck maps of the same sizes, coarsest first."""
         tips, route = [], None
         for i, feature in enumerate(self.prepare(features)):
@@ -65,6 +70,6 @@ class TopDownNeck(PyramidNeck):
             tips.append(tip)
         return tips
 
-    def prepare(self, features) -> list:
+    def prepare(self, features: Sequence[Tensor]) -> list[Tensor]:
         """The backbone's maps, coarsest first, as the blocks take them."""
         return list(features)[::-1]

@@ -8,21 +8,19 @@ from collections.abc import Sequence
 from typing import Optional
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.contracts import Neck, ShapeSpec
+from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.layers.csp import BaseConv, CSPLayer, conv_class, scaled_depth
 from ppdet_lite.modeling.layers.upsample import upsample_x2
+from ppdet_lite.modeling.necks.pyramid import PyramidNeck
 
 BLOCKS = 3
 """Bottlenecks of each CSP layer at full depth."""
 
 
 @register
-@serializable
-class YOLOCSPPAN(Neck):
+class YOLOCSPPAN(PyramidNeck):
     """Backbone maps, finest first, to as many of the same channels and sizes, finest first.
 
     Down the pyramid a 1x1 convolution narrows a map to the channels of the next finer one, which a
@@ -30,11 +28,8 @@ class YOLOCSPPAN(Neck):
 
     Args:
         depth_mult: factor on the bottlenecks of each CSP layer, at least one is left.
-        in_channels: channels of the backbone's maps, finest first.
         depthwise: separable 3x3 convolutions.
         act: name of the activations.
-        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
-            for each before.
 
     Raises:
         ConfigError: no levels.
@@ -51,17 +46,13 @@ class YOLOCSPPAN(Neck):
         act: Optional[str] = "silu",
         in_strides: Optional[Sequence[int]] = None,
     ):
-        super().__init__()
-        if not in_channels:
-            raise ConfigError("in_channels: found [], needed: one entry per level")
+        super().__init__(in_channels, in_strides)
+        self.out_shape = self.shapes
         channels = list(in_channels)
-        levels = len(channels)
-        self._strides = list(in_strides or [32 // 2**i for i in range(levels)][::-1])
-        self._channels = channels
         blocks = scaled_depth(BLOCKS, depth_mult)
         conv = conv_class(depthwise)
 
-        def csp(ch_in, ch_out):
+        def csp(ch_in: int, ch_out: int) -> CSPLayer:
             return CSPLayer(ch_in, ch_out, blocks, False, depthwise, act)
 
         falling = list(zip(channels[:0:-1], channels[-2::-1]))  # coarse and next finer
@@ -73,21 +64,7 @@ class YOLOCSPPAN(Neck):
         )
         self.pan_blocks = nn.LayerList(csp(2 * finer, coarser) for finer, coarser in rising)
 
-    @classmethod
-    def from_config(cls, section, input_shape):
-        """Takes channels and strides from the backbone; values in the config are not used."""
-        return {
-            "in_channels": [shape.channels for shape in input_shape],
-            "in_strides": [shape.stride for shape in input_shape],
-        }
-
-    @property
-    def out_shape(self) -> list:
-        """`ShapeSpec` of every returned map, finest first."""
-        return [ShapeSpec(*shape) for shape in zip(self._channels, self._strides)]
-
-    def forward(self, features):
-        """Maps [B, C_i, H_i, W_i], finest first, to maps of the same shapes."""
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         x, narrowed = features[-1], []
         for finer, lateral, block in zip(features[-2::-1], self.lateral_convs, self.fpn_blocks):
             narrowed.append(lateral(x))

@@ -1,32 +1,23 @@
 """The feature pyramid neck of YOLOv3 (arXiv:1804.02767)."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
-from ppdet_lite.core.workspace import register, serializable
-from ppdet_lite.modeling.layers.channels import check_data_format, scale_channels
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import check_arguments, nchw
+from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.necks.top_down import DetectionBlock, TopDownNeck
 
 
 @register
-@serializable
 class YOLOv3FPN(TopDownNeck):
     """Feature pyramid from coarse to fine, LeakyReLU; blocks of 512, 256, 128, ... channels.
 
     A block of c channels: 1x1 to c and 3x3 to 2c, twice; 1x1 to c (the route); 3x3 to 2c (the tip).
 
     Args:
-        in_channels: channels of the backbone's maps, finest first.
-        norm_type: bn or sync_bn.
-        freeze_norm: batch norms keep their stored statistics and do not train.
-        data_format: NCHW.
         width_mult: factor on the neck's channels.
-        in_strides: input pixels per cell of the backbone's maps; None: 32 for the last, halved
-            for each before.
-
-    Raises:
-        ConfigError: an argument that cannot be built.
     """
 
     __shared__ = ("norm_type", "data_format", "width_mult")
@@ -41,14 +32,13 @@ class YOLOv3FPN(TopDownNeck):
         in_strides: Optional[Sequence[int]] = None,
     ):
         super().__init__(in_channels, in_strides)
-        check_data_format(data_format)
+        check_arguments(nchw(data_format))
 
-        def conv(ch_in, ch_out, filter_size):
-            return ConvBNLayer(
-                ch_in, ch_out, filter_size, norm_type=norm_type, freeze_norm=freeze_norm
-            )
+        def conv(ch_in: int, ch_out: int, filter_size: int) -> ConvBNLayer:
+            norm: dict[str, Any] = {"norm_type": norm_type, "freeze_norm": freeze_norm}
+            return ConvBNLayer(ch_in, ch_out, filter_size, **norm)
 
-        levels, route = len(in_channels), 0
+        route = 0
         for i, lateral in enumerate(self.laterals):
             width = scale_channels(512 // 2**i, width_mult)
             layers = [
@@ -59,5 +49,5 @@ class YOLOv3FPN(TopDownNeck):
                 ("route", conv(width * 2, width, 1)),
             ]
             route = scale_channels(256 // 2**i, width_mult)
-            transition = conv(width, route, 1) if i < levels - 1 else None
+            transition = conv(width, route, 1) if i < len(self.laterals) - 1 else None
             self.add_level(DetectionBlock(layers, conv(width, width * 2, 3)), width * 2, transition)

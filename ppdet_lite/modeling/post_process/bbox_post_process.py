@@ -29,10 +29,9 @@ class BBoxPostProcess(PostProcess):
         decode: Optional[YOLOBox] = None,
         nms: Union[MatrixNMS, MultiClassNMS, None] = None,
     ):
-        super().__init__(
-            YOLOBox(num_classes) if decode is None else decode, MatrixNMS() if nms is None else nms
-        )
-        stated = getattr(self.decode, "num_classes", num_classes)
+        decode = YOLOBox(num_classes) if decode is None else decode
+        super().__init__(decode, MatrixNMS() if nms is None else nms)
+        stated = getattr(decode, "num_classes", num_classes)  # a user's own may not say
         if stated != num_classes:
             raise ConfigError(
                 f"num_classes of the decoder is {stated}, that of BBoxPostProcess {num_classes}"

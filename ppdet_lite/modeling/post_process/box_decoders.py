@@ -4,26 +4,20 @@ from collections.abc import Sequence
 from typing import Optional, Union
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.vision.ops import yolo_box
 
-from ppdet_lite.core.workspace import register, serializable
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import check_arguments
+from ppdet_lite.modeling.geometry import cell_grid as grid
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_fact
-from ppdet_lite.modeling.geometry.cell_grid import (
-    CellLevel,
-    cell_grid,
-    decode_boxes,
-    flatten_levels,
-    joint_scores,
-)
 from ppdet_lite.modeling.layers.full_precision import to_float32
-from ppdet_lite.modeling.post_process.nms_layers import check_limits
+from ppdet_lite.modeling.post_process.nms_layers import limit_checks
 
 
 @register
-@serializable
 class YOLOBox(nn.Layer):
-    """Raw YOLO outputs to boxes in pixels of the original image, with the native operator.
+    """Raw outputs of a head with anchors to boxes and scores, with the native operator.
 
     Args:
         num_classes: C.
@@ -47,7 +41,7 @@ class YOLOBox(nn.Layer):
         scale_x_y: Union[float, Sequence[float], None] = None,
     ):
         super().__init__()
-        check_limits({"conf_thresh": conf_thresh})
+        check_arguments(*limit_checks({"conf_thresh": conf_thresh}))
         self.num_classes = num_classes
         self.conf_thresh = conf_thresh
         self.downsample_ratio = downsample_ratio
@@ -60,31 +54,29 @@ class YOLOBox(nn.Layer):
         Raises:
             ConfigError: another stride, grid sensitivity or number of levels than the head's.
         """
-        agreed_fact(
-            "grid sensitivity",
-            {
-                "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
-                "YOLOBox.scale_x_y": self.scale_x_y,
-            },
-            len(levels),
-            default=1.0,
-        )
-        agreed_fact(
-            "the stride of the first level",
-            {
-                "YOLOv3Head.strides": levels[0].stride,
-                "YOLOBox.downsample_ratio": self.downsample_ratio,
-            },
-            1,
-            default=32,
-        )
+        scales = {
+            "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
+            "YOLOBox.scale_x_y": self.scale_x_y,
+        }
+        agreed_fact("grid sensitivity", scales, len(levels), default=1.0)
+        strides = {
+            "YOLOv3Head.strides": levels[0].stride,
+            "YOLOBox.downsample_ratio": self.downsample_ratio,
+        }
+        agreed_fact("the stride of the first level", strides, 1, default=32)
 
-    def forward(self, outputs, levels: Sequence[AnchorLevel], im_shape, scale_factor):
+    def forward(
+        self,
+        outputs: Sequence[Tensor],
+        levels: Sequence[AnchorLevel],
+        im_shape: Tensor,
+        scale_factor: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         """Decodes all levels.
 
         Args:
-            outputs: raw head outputs per level.
-            levels: `AnchorLevel` per level.
+            outputs: raw outputs per level.
+            levels: facts of each.
             im_shape: [B, 2] height and width of the resized image (before padding).
             scale_factor: [B, 2] resized / original, y and x.
 
@@ -114,31 +106,27 @@ class YOLOBox(nn.Layer):
 
 
 class CellBox(nn.Layer):
-    """Raw YOLOX outputs to boxes in pixels of the original image and scores; see `cell_grid`.
+    """Raw outputs of an anchor-free head to boxes and scores; see `cell_grid`.
 
-    Boxes are not cut at the borders of the image, as in PaddleDetection.
+    Boxes are not cut at the borders of the image, as in PaddleDetection. Every cell is a candidate;
+    the NMS sorts out.
     """
 
     conf_thresh = 0.0
-    """Every cell is a candidate; the NMS sorts out."""
 
-    def forward(self, outputs, levels: Sequence[CellLevel], im_shape, scale_factor):
-        """Decodes all levels.
-
-        Args:
-            outputs: raw head outputs per level, [B, 5 + C, H, W].
-            levels: stride of each.
-            im_shape: not used.
-            scale_factor: [B, 2] resized / original, y and x.
-
-        Returns:
-            boxes_xyxy_px [B, A, 4], scores [B, C, A]; A runs over levels, rows, columns.
-        """
-        flat = flatten_levels([to_float32(output) for output in outputs])
+    def forward(
+        self,
+        outputs: Sequence[Tensor],
+        levels: Sequence[grid.CellLevel],
+        im_shape: Optional[Tensor],
+        scale_factor: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """As `YOLOBox.forward`, without use for `im_shape`; raw outputs are [B, 5 + C, H, W]."""
+        flat = grid.flatten_levels([to_float32(output) for output in outputs])
         strides = [level.stride for level in levels]
-        boxes = decode_boxes(flat[:, :4], *cell_grid(outputs, strides))
+        boxes = grid.decode_boxes(flat[:, :4], *grid.cell_grid(outputs, strides))
         # Not reversed with [::-1], which Paddle 2 reads wrongly from a graph that Paddle 3 wrote.
         scale_xy = paddle.concat([scale_factor[:, 1:], scale_factor[:, :1]], axis=1)
         scale_xy = scale_xy.reshape([-1, 1, 1, 2])
         boxes = (boxes.reshape([0, -1, 2, 2]) / scale_xy).reshape([0, -1, 4])
-        return boxes, joint_scores(flat[:, 4:5], flat[:, 5:])
+        return boxes, grid.joint_scores(flat[:, 4:5], flat[:, 5:])

@@ -1,30 +1,49 @@
 """Non-maximum suppression as layers that a configuration can name."""
 
-from paddle import nn
+from typing import Any
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import register, serializable
+from paddle import Tensor, nn
+
+from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import Check, check_arguments
 from ppdet_lite.ops import nms as nms_ops
 
 
-def check_limits(arguments: dict) -> None:
+def limit_checks(arguments: dict[str, Any]) -> list[Check]:
     """Thresholds are scores or overlaps, counts are -1 (no limit) or at least 1: with any other
     value nothing would be found, and nobody would know why.
     """
-    for key, value in arguments.items():
-        if "thresh" in key and not 0 <= value <= 1:
-            raise ConfigError(f"{key}: found {value}, allowed: 0 to 1")
-        if key.endswith("top_k") and value < 1 and value != -1:
-            raise ConfigError(f"{key}: found {value}, allowed: 1 or more, or -1 for no limit")
+    checks: list[Check] = []
+    for name, value in arguments.items():
+        if "thresh" in name:
+            checks.append((name, value, 0 <= value <= 1, "0 to 1"))
+        if name.endswith("top_k"):
+            checks.append((name, value, value >= 1 or value == -1, "1 or more, or -1 for no limit"))
+    return checks
+
+
+class NMSLayer(nn.Layer):
+    """Boxes and scores to detections.
+
+    Attributes:
+        arguments: what was configured, by name.
+
+    Raises:
+        ConfigError: a threshold or a limit out of range.
+    """
+
+    def __init__(self, constructor_locals: dict[str, Any]):
+        super().__init__()
+        hidden = ("self", "__class__")
+        self.arguments = {k: v for k, v in constructor_locals.items() if k not in hidden}
+        check_arguments(*limit_checks(self.arguments))
 
 
 @register
-@serializable
-class MatrixNMS(nn.Layer):
+class MatrixNMS(NMSLayer):
     """Matrix NMS (arXiv:2003.10152); arguments as in `ops.nms.matrix_nms`.
 
-    `nms_top_k: -1` means the limit stated by `ops.nms.effective_top_k`. `arguments` holds what was
-    configured, by name.
+    `nms_top_k: -1` means the limit stated by `ops.nms.effective_top_k`.
     """
 
     def __init__(
@@ -38,32 +57,19 @@ class MatrixNMS(nn.Layer):
         normalized: bool = False,
         background_label: int = -1,
     ):
-        super().__init__()
-        self.arguments = {
-            "score_threshold": score_threshold,
-            "post_threshold": post_threshold,
-            "nms_top_k": nms_top_k,
-            "keep_top_k": keep_top_k,
-            "use_gaussian": use_gaussian,
-            "gaussian_sigma": gaussian_sigma,
-            "normalized": normalized,
-            "background_label": background_label,
-        }
-        check_limits(self.arguments)
+        super().__init__(locals())
 
-    def forward(self, boxes_xyxy_px, scores):
+    def forward(self, boxes_xyxy_px: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
         return nms_ops.matrix_nms(boxes_xyxy_px, scores, **self.arguments)
 
 
 @register
-@serializable
-class MultiClassNMS(nn.Layer):
+class MultiClassNMS(NMSLayer):
     """Greedy NMS per class; arguments as in `ops.nms.multiclass_nms`.
 
     `nms_top_k: -1` means the limit stated by `ops.nms.effective_top_k`. PaddleDetection's switches
-    for return values, TensorRT and a forced CPU have no meaning here. `arguments` holds what was
-    configured, by name.
+    for return values, TensorRT and a forced CPU have no meaning here.
     """
 
     __unused__ = ("return_index", "return_rois_num", "trt", "cpu")
@@ -78,18 +84,8 @@ class MultiClassNMS(nn.Layer):
         nms_eta: float = 1.0,
         background_label: int = -1,
     ):
-        super().__init__()
-        self.arguments = {
-            "score_threshold": score_threshold,
-            "nms_top_k": nms_top_k,
-            "keep_top_k": keep_top_k,
-            "nms_threshold": nms_threshold,
-            "normalized": normalized,
-            "nms_eta": nms_eta,
-            "background_label": background_label,
-        }
-        check_limits(self.arguments)
+        super().__init__(locals())
 
-    def forward(self, boxes_xyxy_px, scores):
+    def forward(self, boxes_xyxy_px: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
         return nms_ops.multiclass_nms(boxes_xyxy_px, scores, **self.arguments)
