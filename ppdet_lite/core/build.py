@@ -7,10 +7,9 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.registry import (
     get_class,
-    is_component_spec,
     parameters_of,
+    parse_spec,
     registered,
-    split_spec,
     unknown_key,
 )
 from ppdet_lite.core.suggest import nearest_hint
@@ -87,14 +86,14 @@ def resolve(spec: Any, cfg: Config, path: KeyPath = ()) -> Component:
     """
     if isinstance(spec, type):
         return Component(spec, dict(cfg.get(spec.__name__) or {}), (spec.__name__,))
-    if is_component_spec(spec):
-        name, arguments, deeper = split_spec(spec)
-        return Component(get_class(name), {**(cfg.get(name) or {}), **arguments}, (*path, *deeper))
+    if parsed := parse_spec(spec):
+        arguments = {**(cfg.get(parsed.name) or {}), **parsed.arguments}
+        return Component(get_class(parsed.name), arguments, (*path, *parsed.path))
     if not isinstance(spec, str):
         allowed = "a class name, {name: Class, ...}, {Class: {...}} or !Class {...}"
         raise ConfigError(f"{cfg.origin(*path)}: found {spec!r}, allowed: {allowed}")
     section = cfg.get(spec)
-    if isinstance(section, dict) and spec not in registered() and is_component_spec(section):
+    if spec not in registered() and parse_spec(section):
         return resolve(section, cfg, (spec,))
     if section is not None and not isinstance(section, dict):
         raise ConfigError(f"{cfg.origin(spec)}: {spec}: found {section!r}, allowed: a mapping")

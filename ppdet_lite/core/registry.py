@@ -21,7 +21,7 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
-from typing import Any, Optional, TypeVar
+from typing import Any, NamedTuple, Optional, TypeVar
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
@@ -100,26 +100,25 @@ def unknown_key(cls: type, key: str) -> Optional[str]:
     return f"unknown key of {cls.__name__}{nearest_hint(key, parameters)}; allowed: {allowed}"
 
 
-def is_component_spec(value: Any) -> bool:
-    """True for a value that names a class: `!Name {}`, `{name: Name, ...}` or `{Name: {...}}`."""
+class Spec(NamedTuple):
+    """A class that a configuration names, its arguments, and the path from there to these."""
+
+    name: str
+    arguments: dict[str, Any]
+    path: KeyPath
+
+
+def parse_spec(value: Any) -> Optional[Spec]:
+    """What `!Name {...}`, `{name: Name, ...}` or `{Name: {...}}` names; None for anything else."""
     if isinstance(value, Tagged):
-        return True
+        return Spec(value.tag, dict(value), ())
     if not isinstance(value, dict):
-        return False
+        return None
     if isinstance(value.get("name"), str):
-        return True
-    if len(value) != 1:
-        return False
-    ((key, arguments),) = value.items()
-    is_class_name = isinstance(key, str) and key[:1].isupper()
-    return is_class_name and (arguments is None or isinstance(arguments, dict))
-
-
-def split_spec(spec: dict[str, Any]) -> tuple[str, dict[str, Any], KeyPath]:
-    """Class name, arguments and the path from a component spec to its arguments."""
-    if isinstance(spec, Tagged):
-        return spec.tag, dict(spec), ()
-    if isinstance(spec.get("name"), str):
-        return spec["name"], {key: value for key, value in spec.items() if key != "name"}, ()
-    ((name, arguments),) = spec.items()
-    return name, dict(arguments or {}), (name,)
+        arguments = {key: argument for key, argument in value.items() if key != "name"}
+        return Spec(value["name"], arguments, ())
+    if len(value) == 1:
+        ((name, arguments),) = value.items()
+        if isinstance(name, str) and name[:1].isupper() and isinstance(arguments or {}, dict):
+            return Spec(name, dict(arguments or {}), (name,))
+    return None

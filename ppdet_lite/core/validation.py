@@ -9,7 +9,7 @@ from typing import Any
 from ppdet_lite.core.annotations import annotations_of, classes_in, describe, found, matches
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.registry import is_component_spec, registered, split_spec, unknown_key
+from ppdet_lite.core.registry import Spec, parse_spec, registered, unknown_key
 from ppdet_lite.core.settings import SETTINGS, ExportSettings, RuntimeSettings
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml import KeyPath, Tagged, dotted
@@ -97,7 +97,7 @@ class _Checker:
     def check_section(self, cls: type, value: Any, path: KeyPath) -> None:
         """Checks the arguments of a class."""
         if isinstance(value, Tagged):
-            self.check_component(value, Any, path)
+            self.check_spec(Spec(value.tag, value, ()), Any, path)
         elif isinstance(value, dict):
             self.check_arguments(cls, value, path)
         elif value is not None:
@@ -134,8 +134,8 @@ class _Checker:
             self.report((key,), f"found {value!r}, allowed: {allowed}")
 
     def check_injected(self, value: Any, annotation: Any, path: KeyPath) -> None:
-        if isinstance(value, str) or is_component_spec(value):
-            self.check_component(value, annotation, path)
+        if spec := Spec(value, {}, ()) if isinstance(value, str) else parse_spec(value):
+            self.check_spec(spec, annotation, path)
         elif value is not None:
             allowed = "a class name, {name: Class, ...} or !Class {...}"
             self.report(path, f"{found(value)}, allowed: {allowed}")
@@ -144,19 +144,17 @@ class _Checker:
         """Checks classes inside plain values: data set sections and lists of transforms."""
         elements = enumerate(value) if isinstance(value, list) else ()
         for here, part in [(path, value), *(((*path, i), element) for i, element in elements)]:
-            if is_component_spec(part):
-                self.check_component(part, annotation, here)
+            if spec := parse_spec(part):
+                self.check_spec(spec, annotation, here)
 
-    def check_component(self, spec: Any, annotation: Any, path: KeyPath) -> None:
-        name, arguments, deeper = (spec, {}, ()) if isinstance(spec, str) else split_spec(spec)
-        here = (*path, *deeper)
-        is_known = self.check_class_name(name, here) and name in self.classes
-        if is_known and self.check_kind(name, annotation, here):
-            self.check_arguments(self.classes[name], arguments, here)
+    def check_spec(self, spec: Spec, annotation: Any, path: KeyPath) -> None:
+        here = (*path, *spec.path)
+        is_known = self.check_class_name(spec.name, here) and spec.name in self.classes
+        if is_known and self.check_kind(spec.name, annotation, here):
+            self.check_arguments(self.classes[spec.name], spec.arguments, here)
 
     def check_class_name(self, name: str, path: KeyPath) -> bool:
-        section = self.cfg.get(name)
-        if name in self.classes or (isinstance(section, dict) and is_component_spec(section)):
+        if name in self.classes or parse_spec(self.cfg.get(name)):
             return True
         hint = nearest_hint(name, self.classes)
         self.report(path, f"found '{name}', which is not a registered class{hint}")
