@@ -25,7 +25,8 @@ Use it in a config:
 """
 
 
-def parse_args() -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,15 +36,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=160, help="side in pixels (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="number of the set (%(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing demo set")
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
-    args = parse_args()
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     from ppdet_lite.data.synthetic.scenes import make_demo_data
 
     make_demo_data(args.output, args.train, args.val, args.size, args.seed, args.overwrite)
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

@@ -131,7 +131,7 @@ def _is_there(output: Path, settings: dict, overwrite: bool) -> bool:
         return False
     found = _settings_of(output)
     if found is None and not (output.is_dir() and not any(output.iterdir())):
-        raise DataError(f"{output} exists and is no demo set; choose another folder with --output")
+        raise DataError(f"{output} exists and is no demo set; choose another folder for `output`")
     if found == settings and not overwrite:
         return True
     if found is not None and not overwrite:
@@ -142,7 +142,7 @@ def _is_there(output: Path, settings: dict, overwrite: bool) -> bool:
         )
         raise DataError(
             f"{output} holds a demo set with other settings ({differing}); "
-            "add --overwrite to replace it, or choose another folder with --output"
+            "set `overwrite` to replace it, or choose another folder for `output`"
         )
     return False
 
