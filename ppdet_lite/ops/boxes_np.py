@@ -28,13 +28,15 @@ def box_area(boxes_xyxy: np.ndarray, offset: float = 0.0) -> np.ndarray:
             pixel (VOC).
     """
     size = np.maximum(boxes_xyxy[..., 2:4] - boxes_xyxy[..., :2] + offset, 0)
-    return size[..., 0] * size[..., 1]
+    area: np.ndarray = size[..., 0] * size[..., 1]
+    return area
 
 
 def clip_boxes(boxes_xyxy: np.ndarray, height: float, width: float) -> np.ndarray:
     """Corner boxes cut to the image rectangle [0, width] x [0, height], same shape and dtype."""
     limit = np.array([width, height, width, height], dtype=boxes_xyxy.dtype)
-    return np.minimum(np.maximum(boxes_xyxy, boxes_xyxy.dtype.type(0)), limit)
+    clipped: np.ndarray = np.minimum(np.maximum(boxes_xyxy, boxes_xyxy.dtype.type(0)), limit)
+    return clipped
 
 
 def intersection_matrix(
@@ -46,7 +48,8 @@ def intersection_matrix(
     left_b, top_b, right_b, bottom_b = boxes_b_xyxy.T[:4]
     width = np.minimum(right_a, right_b) - np.maximum(left_a, left_b) + offset
     height = np.minimum(bottom_a, bottom_b) - np.maximum(top_a, top_b) + offset
-    return np.maximum(width, 0) * np.maximum(height, 0)
+    area: np.ndarray = np.maximum(width, 0) * np.maximum(height, 0)
+    return area
 
 
 def iou_matrix(
@@ -58,7 +61,7 @@ def iou_matrix(
     """
     common = intersection_matrix(boxes_a_xyxy, boxes_b_xyxy, offset)
     area_a, area_b = box_area(boxes_a_xyxy, offset), box_area(boxes_b_xyxy, offset)
-    union = area_a[:, None] + area_b[None, :] - common
+    union: np.ndarray = area_a[:, None] + area_b[None, :] - common
     return common / np.where(union > 0, union, 1)  # nothing in common where there is no union
 
 
@@ -66,11 +69,17 @@ def coverage_matrix(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndar
     """Share of each box inside each region: [N, 4] and [M, 4] to [N, M]; 0 for empty boxes."""
     common = intersection_matrix(boxes_xyxy, regions_xyxy)
     area = np.broadcast_to(box_area(boxes_xyxy)[:, None], common.shape)
-    return np.divide(common, area, out=np.zeros_like(common), where=area > 0)
+    return _quotient(common, area)
 
 
 def wh_iou_matrix(sizes_a: np.ndarray, sizes_b: np.ndarray) -> np.ndarray:
     """IoU of concentric boxes, from sizes: [N, 2], [M, 2] to [N, M]; 0 where both are empty."""
     common = np.minimum(sizes_a[:, None], sizes_b[None]).prod(axis=-1)
     union = sizes_a.prod(axis=-1)[:, None] + sizes_b.prod(axis=-1)[None] - common
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return _quotient(common, union)
+
+
+def _quotient(dividend: np.ndarray, divisor: np.ndarray) -> np.ndarray:
+    """0 where the divisor is not positive."""
+    found: np.ndarray = np.divide(dividend, divisor, out=np.zeros_like(dividend), where=divisor > 0)
+    return found

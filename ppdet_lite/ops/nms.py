@@ -9,10 +9,10 @@ model. They take `boxes_xyxy_px` [B, M, 4] and `scores` [B, C, M] (float32) and 
 """
 
 import math
-from typing import Optional
+from typing import Any, Callable, Optional, TypeVar
 
 import paddle
-from paddle import _C_ops
+from paddle import Tensor
 from paddle.base.layer_helper import LayerHelper
 from paddle.vision.ops import matrix_nms as paddle_matrix_nms
 
@@ -26,43 +26,39 @@ FIRST_SHARE = 10
 
 UNLIMITED_PAIRS = 80 * 1000**2
 LEAST_UNLIMITED_TOP_K = 1000
-"""What a configuration's `nms_top_k: -1` means, see `effective_top_k`."""
+"""The meaning of a configuration's `nms_top_k: -1`, see `effective_top_k`."""
 
 MOST_CANDIDATES = 40_000
-"""Candidates of one image, of all classes together, that enter multiclass NMS; see
-`candidate_limit`.
-"""
+"""Candidates of an image, of all classes, that enter multiclass NMS; see `candidate_limit`."""
 
 
 def effective_top_k(nms_top_k: int, num_classes: int) -> int:
-    """How many candidates per class and image enter NMS.
+    """The number of candidates per class and image that enter NMS.
 
     -1 stands for as many as keep the comparisons of all classes below UNLIMITED_PAIRS, and for
     LEAST_UNLIMITED_TOP_K at least: 1000 for 80 classes, 2000 for 20, 5163 for 3, 8944 for 1.
 
     Matrix NMS compares all candidates of a class with one another. An untrained network scores
     every cell of every class above 0.01 (25,200 candidates in each of 80 classes at 640 x 640):
-    without a limit that takes some 20 s per image on a CPU, with this one about half a second.
-
-    Detections of a trained network stay as they are. Its candidates of one class number hundreds,
-    some 25 per object. Where there are more than the limit, the decayed score of a candidate still
-    depends on better ones only, so all that are let in get the scores they would get without it.
+    some 20 s per image on a CPU without a limit, about half a second with this one. A trained
+    network has hundreds of candidates of a class, some 25 per object. Where there are more than the
+    limit, all that are let in keep their scores, which depend on better ones only.
     """
     if nms_top_k >= 0:
         return int(nms_top_k)
     return max(LEAST_UNLIMITED_TOP_K, math.isqrt(UNLIMITED_PAIRS // num_classes))
 
 
-def candidate_limit(attributes: dict, num_classes: int, num_boxes: int = -1) -> Optional[int]:
-    """How many candidates of an image, the best of all classes together, enter multiclass NMS.
+def candidate_limit(
+    attributes: dict[str, Any], num_classes: int, num_boxes: int = -1
+) -> Optional[int]:
+    """The number of candidates of an image, of all classes together, that enter multiclass NMS.
 
     YOLOX lets 10,000 candidates per class in, that is all cells. Untrained, every cell scores above
-    its threshold in every class, for which the operator needs half a minute per image.
-
-    Detections of a trained network stay as they are: a candidate only ever suppresses worse ones,
-    so where the best of the image fill the `keep_top_k` places, the rest cannot enter, and here
-    40 candidates for each of 1000 places are let in. Where there are no more candidates than that,
-    nothing changes at all.
+    its threshold in every class, for which the operator needs half a minute per image. Detections
+    of a trained network stay as they are: a candidate only ever suppresses worse ones, so where the
+    best fill the `keep_top_k` places, the rest cannot enter, and 40 candidates for each of 1000
+    places are let in.
 
     Args:
         attributes: of the operator, `nms_top_k` as `effective_top_k` gives it.
@@ -81,11 +77,11 @@ def candidate_limit(attributes: dict, num_classes: int, num_boxes: int = -1) -> 
         per_class = min(per_class, num_boxes)
     if num_classes * per_class**2 <= UNLIMITED_PAIRS or 0 <= num_classes * num_boxes <= limit:
         return None
-    return limit
+    return int(limit)
 
 
-def drop_non_finite(boxes_xyxy_px, scores):
-    """Zero the score of every candidate whose score or box is not finite, and such a box with it.
+def drop_non_finite(boxes_xyxy_px: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Zeroes the score of every candidate whose score or box is not finite, and such a box with it.
 
     A network whose weights have become NaN thus yields no detections instead of undefined sorting
     inside NMS.
@@ -98,8 +94,9 @@ def drop_non_finite(boxes_xyxy_px, scores):
 
 
 def matrix_nms(
-    boxes_xyxy_px,
-    scores,
+    boxes_xyxy_px: Tensor,
+    scores: Tensor,
+    *,
     score_threshold: float,
     post_threshold: float,
     nms_top_k: int,
@@ -108,7 +105,7 @@ def matrix_nms(
     gaussian_sigma: float = 2.0,
     background_label: int = -1,
     normalized: bool = False,
-):
+) -> tuple[Tensor, Tensor, Tensor]:
     """Matrix NMS (SOLOv2, arXiv:2003.10152): no box is removed, scores decay with overlap.
 
     Args:
@@ -142,8 +139,9 @@ def matrix_nms(
 
 
 def multiclass_nms(
-    boxes_xyxy_px,
-    scores,
+    boxes_xyxy_px: Tensor,
+    scores: Tensor,
+    *,
     score_threshold: float,
     nms_threshold: float,
     nms_top_k: int,
@@ -151,17 +149,12 @@ def multiclass_nms(
     nms_eta: float = 1.0,
     background_label: int = -1,
     normalized: bool = True,
-):
-    """Greedy NMS per class.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Greedy NMS per class; arguments that are not listed are those of `matrix_nms`.
 
     Args:
-        score_threshold: candidates at or below it are dropped before NMS.
         nms_threshold: a candidate whose IoU with a kept box of its class exceeds this is dropped.
-        nms_top_k: candidates per class; -1: see `effective_top_k`.
-        keep_top_k: detections per image; -1 keeps all.
         nms_eta: factor by which a threshold above 0.5 shrinks after every kept box; 1: never.
-        background_label: class left out; -1 for none.
-        normalized: False counts the last pixel of a box as covered (+1 on width and height).
 
     Returns:
         detections, counts, index as in the module's header; by class, then score, in each image.
@@ -184,13 +177,24 @@ def multiclass_nms(
     return _native_multiclass_nms(boxes_xyxy_px, scores, attributes)
 
 
-@paddle.jit.not_to_static  # there a size that is not known would be a tensor, here it is -1
-def _limit_of(scores, attributes: dict) -> Optional[int]:
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _outside_graphs(function: _Function) -> _Function:
+    """Decorator: Paddle does not convert the function for graphs."""
+    paddle.jit.not_to_static(function)
+    return function
+
+
+@_outside_graphs  # in one a size that is not known would be a tensor, here it is -1
+def _limit_of(scores: Tensor, attributes: dict[str, Any]) -> Optional[int]:
     return candidate_limit(attributes, *scores.shape[1:])
 
 
-@paddle.jit.not_to_static  # Paddle 2.6 cannot convert its loop, which no graph needs
-def _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes: dict, most: Optional[int]):
+@_outside_graphs  # Paddle 2.6 cannot convert its loop, which no graph needs
+def _multiclass_nms_best_first(
+    boxes_xyxy_px: Tensor, scores: Tensor, attributes: dict[str, Any], most: Optional[int]
+) -> tuple[Tensor, Tensor, Tensor]:
     """The native operator on no more candidates than decide about the `keep_top_k` best detections.
 
     A candidate only ever suppresses worse ones, so what NMS makes of the best n of an image stands
@@ -213,14 +217,14 @@ def _multiclass_nms_best_first(boxes_xyxy_px, scores, attributes: dict, most: Op
     return _native_multiclass_nms(boxes_xyxy_px, scores, attributes)
 
 
-def _best(scores, count: int):
+def _best(scores: Tensor, count: int) -> Tensor:
     """Scores [B, C, M] with zeros in place of all but the best `count` of each image."""
     best, places = scores.flatten(1).topk(count, axis=1)
     blank = paddle.zeros_like(scores.flatten(1))
     return paddle.put_along_axis(blank, places, best, axis=1).reshape(scores.shape)
 
 
-def _best_of_crowded(scores, threshold: float, limit: int):
+def _best_of_crowded(scores: Tensor, threshold: float, limit: int) -> Tensor:
     """As `_best`, in a graph, if an image has more than `limit` scores above the threshold.
 
     Sizes depend on that in place of a branch, which not every engine takes: if none has, only the
@@ -237,10 +241,12 @@ def _best_of_crowded(scores, threshold: float, limit: int):
     return paddle.put_along_axis(rest, places, best, axis=1).reshape([0, scores.shape[1], -1])
 
 
-def _native_multiclass_nms(boxes_xyxy_px, scores, attributes: dict):
+def _native_multiclass_nms(
+    boxes_xyxy_px: Tensor, scores: Tensor, attributes: dict[str, Any]
+) -> tuple[Tensor, Tensor, Tensor]:
     """The operator, whose attributes come in this order."""
     if in_dynamic_or_pir_mode():
-        detections, index, counts = _C_ops.multiclass_nms3(
+        detections, index, counts = paddle._C_ops.multiclass_nms3(
             boxes_xyxy_px, scores, None, *attributes.values()
         )
         return detections, counts, index
