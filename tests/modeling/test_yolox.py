@@ -13,7 +13,6 @@ from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
 from ppdet_lite.modeling.detectors.yolox import YOLOX
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
-from ppdet_lite.modeling.layers.csp import CSPLayer, Focus, SPPLayer
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
@@ -66,58 +65,6 @@ def terms_of(model, batch):
     terms = {key: float(value) for key, value in model(batch).items()}
     assert all(map(math.isfinite, terms.values())), terms
     return terms
-
-
-# Blocks
-
-
-def test_focus_orders_the_pixels_of_a_square_by_columns():
-    focus = Focus(1, 4, 1, act=None)
-    weight = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)
-    focus.conv.conv.weight.set_value(weight)
-    focus.eval()
-    x = paddle.arange(16, dtype="float32").reshape([1, 1, 4, 4])
-    found = focus(x).numpy()[0] * math.sqrt(1 + 1e-5)
-    expected = [x.numpy()[0, 0, row::2, column::2] for column in (0, 1) for row in (0, 1)]
-    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-6)
-
-
-def test_pools_of_5_9_and_13_equal_three_pools_of_5_in_a_row():
-    layer = SPPLayer(4, 4, act=None)
-    layer.eval()
-    x = paddle.to_tensor(np.random.default_rng(0).standard_normal((1, 4, 16, 16)).astype("float32"))
-    hidden = layer.conv1(x)
-    pools = [hidden] + [
-        paddle.nn.functional.max_pool2d(hidden, size, 1, size // 2) for size in (5, 9, 13)
-    ]
-    expected = layer.conv2(paddle.concat(pools, axis=1))
-    np.testing.assert_array_equal(layer(x).numpy(), expected.numpy())
-
-
-def test_bottlenecks_add_their_input_only_with_a_shortcut():
-    x = paddle.ones([1, 4, 4, 4])
-    for shortcut in (True, False):
-        layer = CSPLayer(4, 4, 1, shortcut)
-        block = layer.bottlenecks[0]
-        block.conv2.conv.weight.set_value(np.zeros(block.conv2.conv.weight.shape, np.float32))
-        layer.eval()
-        before = layer.conv1(x).numpy()
-        found = layer.bottlenecks(layer.conv1(x)).numpy()
-        np.testing.assert_array_equal(found, before if shortcut else np.zeros_like(before))
-
-
-@pytest.mark.parametrize("arch, depths", [("X", [3, 9, 9, 3]), ("P5", [3, 6, 9, 3])])
-def test_backbone_maps(arch, depths):
-    backbone = CSPDarkNet(arch, width_mult=0.125, return_idx=[1, 2, 3, 4])
-    maps = backbone(paddle.to_tensor(images(1)))
-    assert [tuple(shape) for shape in backbone.out_shape] == [(16, 4), (32, 8), (64, 16), (128, 32)]
-    for found, shape in zip(maps, backbone.out_shape):
-        expected = [1, shape.channels, SIZE[0] // shape.stride, SIZE[1] // shape.stride]
-        assert found.shape == expected
-    layers = [part for part in backbone.sublayers() if isinstance(part, CSPLayer)]
-    assert [len(layer.bottlenecks) for layer in layers] == depths
-    shortcuts = [layer.bottlenecks[0]._shortcut for layer in layers]
-    assert shortcuts == [True, True, True, arch == "P5"]
 
 
 # Decoding and start values
@@ -342,16 +289,8 @@ def test_exported_graph_equals_the_model(arch, tmp_path):
 
 
 def test_defaults_and_from_config():
-    cfg = Config(
-        {
-            "num_classes": CLASSES,
-            "width_mult": 0.125,
-            "depth_mult": 0.33,
-            "act": "relu",
-            "YOLOX": {},
-        }
-    )
-    model = create("YOLOX", cfg)
+    small = {"num_classes": CLASSES, "width_mult": 0.125, "depth_mult": 0.33}
+    model = create("YOLOX", Config({**small, "act": "relu", "YOLOX": {}}))
     assert model.head.num_classes == CLASSES
     assert [level.stride for level in model.head.levels] == [8, 16, 32]
     assert [shape.channels for shape in model.neck.out_shape] == [32, 64, 128]
@@ -371,21 +310,13 @@ def test_another_number_of_levels():
     "section, arguments, message",
     [
         ("CSPDarkNet", {"arch": "Y"}, "arch: found 'Y', allowed: X, P5"),
-        (
-            "CSPDarkNet",
-            {"return_idx": [0, 5]},
-            r"return_idx: found \[0, 5\], allowed: numbers 1 to 4",
-        ),
+        ("CSPDarkNet", {"return_idx": [0, 5]}, r"return_idx: found \[0, 5\], allowed: numbers 1"),
         ("CSPDarkNet", {"return_idx": [3, 2]}, r"return_idx: found \[3, 2\]"),
         ("CSPDarkNet", {"width_mult": 0.01}, "width_mult: found 0.01, allowed: 0.03125 or more"),
         ("CSPDarkNet", {"act": "silo"}, "act: found 'silo', allowed"),
         ("YOLOX", {"size_stride": 48}, "size_stride: found 48, allowed: multiples of 32"),
         ("YOLOX", {"size_range": [20, 10]}, r"size_range: found \[20, 10\], allowed"),
-        (
-            "YOLOXHead",
-            {"loss_weight": {"box": 1.0}},
-            r"loss_weight: found \['box'\], allowed: cls, obj",
-        ),
+        ("YOLOXHead", {"loss_weight": {"box": 1.0}}, r"loss_weight: found \['box'\], allowed: cls"),
         ("YOLOXHead", {"num_classes": 0}, "num_classes: found 0, allowed: 1 or more"),
     ],
 )
@@ -395,7 +326,5 @@ def test_wrong_settings_are_named(section, arguments, message):
 
 
 def test_a_head_for_other_levels():
-    with pytest.raises(
-        ConfigError, match=r"in_channels: found \[32, 64\], allowed: .*fpn_strides \(3\)"
-    ):
+    with pytest.raises(ConfigError, match=r"in_channels: found \[32, 64\], allowed: one per level"):
         YOLOXHead(in_channels=[32, 64])
