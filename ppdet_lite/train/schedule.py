@@ -1,8 +1,7 @@
 """The learning rate as a function of the iteration: base rate x decay x warm-up ramp.
 
-An iteration is one optimizer step (accumulated micro batches count once); it starts at 0, and the
-rate of iteration i is the one used by the i-th step. Milestones and lengths given in epochs are
-multiplied by the steps per epoch.
+An iteration is one optimizer step (accumulated micro batches count once), the first is number 0.
+Milestones and lengths given in epochs are multiplied by the steps per epoch.
 
 The ramp of the warm-up multiplies whatever the decay says at that iteration. PaddleDetection joins
 both into one list of boundaries instead, which lets the rate fall to its last value when a
@@ -21,7 +20,11 @@ from ppdet_lite.core.workspace import create_list, register
 
 
 class Decay:
-    """How the base rate falls in the course of a training."""
+    """How the base rate falls in the course of a training.
+
+    Attributes:
+        use_warmup: False leaves out the warm-up that stands beside it.
+    """
 
     use_warmup: bool = True
 
@@ -38,18 +41,15 @@ class Decay:
 
 @register
 class PiecewiseDecay(Decay):
-    """Multiply the rate by `gamma` at every milestone.
+    """Multiplies the rate by `gamma` at every milestone.
 
     Args:
         gamma: one factor applied at each milestone, or a list: the factor of the *base* rate after
-            each milestone.
+            each milestone. (PaddleDetection turns a single gamma into gamma, gamma/10, gamma/100,
+            ..., the same for its usual gamma of 0.1.)
         milestones: epochs at which the rate drops.
-        values: absolute rates before, between and after the milestones, instead of gamma (one more
-            than there are milestones).
+        values: absolute rates before, between and after the milestones, instead of gamma.
         use_warmup: False leaves out the warm-up that stands beside it.
-
-    PaddleDetection turns a single gamma into gamma, gamma/10, gamma/100, ...; that equals the
-    powers used here for its usual gamma of 0.1.
     """
 
     def __init__(
@@ -60,29 +60,24 @@ class PiecewiseDecay(Decay):
         use_warmup: bool = True,
     ):
         self.milestones = [8, 11] if milestones is None else list(milestones)
+        count = len(self.milestones)
         if self.milestones != sorted(self.milestones):
             raise ConfigError(f"PiecewiseDecay.milestones must ascend, found {self.milestones}")
-        count = len(self.milestones)
-        if isinstance(gamma, (list, tuple)):
-            self.gammas = list(gamma)
-        else:
-            self.gammas = [float(gamma) ** (i + 1) for i in range(count)]
-        if len(self.gammas) != count:
-            raise ConfigError(
-                f"PiecewiseDecay.gamma has {len(self.gammas)} entries for {count} milestones"
-            )
-        if values is not None and len(values) != count + 1:
-            raise ConfigError(
-                f"PiecewiseDecay.values needs {count + 1} entries for {count} milestones, "
-                f"found {len(values)}"
-            )
+        if not isinstance(gamma, (list, tuple)):
+            gamma = [float(gamma) ** (i + 1) for i in range(count)]
+        for key, entries, needed in (("gamma", gamma, count), ("values", values, count + 1)):
+            if entries is not None and len(entries) != needed:
+                raise ConfigError(
+                    f"PiecewiseDecay.{key} needs {needed} entries for {count} milestones, found "
+                    f"{len(entries)}"
+                )
+        self.gammas = list(gamma)
         self.values = values
         self.use_warmup = use_warmup
 
     def factor(
         self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
     ) -> float:
-        """As `Decay.factor`."""
         passed = bisect.bisect_right([m * steps_per_epoch for m in self.milestones], iteration)
         if self.values is not None:
             return self.values[passed] / base_lr
@@ -114,7 +109,6 @@ class CosineDecay(Decay):
     def factor(
         self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
     ) -> float:
-        """As `Decay.factor`."""
         total = (self.max_epochs or epochs) - self.last_plateau_epochs
         length = total * steps_per_epoch - warmup_steps
         if length <= 0 or iteration <= warmup_steps:
@@ -126,11 +120,9 @@ class CosineDecay(Decay):
     def mismatch(self, epochs: int) -> str:
         """An end that is not that of the training."""
         end = self.max_epochs or epochs
-        if end == epochs:
-            return ""
-        return f"max_epochs {end} " + (
-            "is never reached" if end > epochs else f"leaves {epochs - end} epochs at the last rate"
-        )
+        if end < epochs:
+            return f"max_epochs {end} leaves {epochs - end} epochs at the last rate"
+        return f"max_epochs {end} is never reached" if end > epochs else ""
 
 
 class Warmup:
@@ -169,7 +161,6 @@ class LinearWarmup(Warmup):
     epochs_first: bool = True
 
     def ramp(self, iteration: int, length: int) -> float:
-        """As `Warmup.ramp`."""
         alpha = iteration / length
         return self.start_factor * (1.0 - alpha) + alpha
 
@@ -190,7 +181,6 @@ class ExpWarmup(Warmup):
     power: Union[int, float] = 2
 
     def ramp(self, iteration: int, length: int) -> float:
-        """As `Warmup.ramp`."""
         return (iteration / length) ** self.power
 
 
@@ -200,7 +190,8 @@ class LearningRate:
 
     Args:
         base_lr: rate for `reference_batch_size` images per optimizer step.
-        schedulers: at most one decay and one warm-up, in any order; none = a constant rate.
+        schedulers: at most one decay and one warm-up, in any order; none = a constant rate. A
+            decay of your own need not derive from `Decay`.
         reference_batch_size: total images per step that base_lr belongs to. When stated, the rate
             is multiplied by (real total batch / reference). None (PaddleDetection's configs) =
             base_lr is used as it is.
@@ -224,7 +215,6 @@ class LearningRate:
         self.reference_batch_size = reference_batch_size
         self.scale_with_batch = scale_with_batch
         warmups = [entry for entry in schedulers or [] if isinstance(entry, Warmup)]
-        # A user's own decay need not derive from `Decay`.
         decays = [entry for entry in schedulers or [] if not isinstance(entry, Warmup)]
         for role, entries in (("warmup", warmups), ("decay", decays)):
             if len(entries) > 1:
@@ -246,25 +236,21 @@ class LearningRate:
         """Base rate for the real total batch by the linear rule (Goyal et al., arXiv:1706.02677),
         and one line that shows the arithmetic.
         """
-        total = world_size * batch_size * accumulate_steps
+        total, reference = world_size * batch_size * accumulate_steps, self.reference_batch_size
         parts = f"{world_size} process(es) x {batch_size} images x {accumulate_steps} accumulation"
-        reference = self.reference_batch_size
-        if not reference:
-            return self.base_lr, (
-                f"Learning rate {self.base_lr:g} as the config says; total batch {total} "
-                f"({parts}). It states no LearningRate.reference_batch_size, so the rate does not "
-                f"follow the batch."
+        if reference and self.scale_with_batch:
+            rate = self.base_lr * total / reference
+            return rate, (
+                f"Learning rate {self.base_lr:g} x {total} / {reference} = {rate:g}: total batch "
+                f"{total} ({parts}), reference batch {reference}. "
+                f"LearningRate.scale_with_batch=false keeps {self.base_lr:g}."
             )
-        if not self.scale_with_batch:
-            return self.base_lr, (
-                f"Learning rate {self.base_lr:g} as the config says for batch {reference}; total "
-                f"batch {total} ({parts}). Scaling is off (LearningRate.scale_with_batch=false)."
-            )
-        rate = self.base_lr * total / reference
-        return rate, (
-            f"Learning rate {self.base_lr:g} x {total} / {reference} = {rate:g}: total batch "
-            f"{total} ({parts}), reference batch {reference}. LearningRate.scale_with_batch=false "
-            f"keeps {self.base_lr:g}."
+        reason = "It states no LearningRate.reference_batch_size"
+        if reference:
+            reason = f"That is for batch {reference}; LearningRate.scale_with_batch is false"
+        return self.base_lr, (
+            f"Learning rate {self.base_lr:g} as the config says; total batch {total} ({parts}). "
+            f"{reason}, so the rate does not follow the batch."
         )
 
     def warmup_steps(self, steps_per_epoch: int) -> int:
@@ -298,30 +284,28 @@ class LearningRate:
         warmup_steps = self.warmup_steps(steps_per_epoch)
         if self.decay is not None:
             # `values` of a piecewise decay are absolute rates for the config's own base rate.
-            rate *= self.decay.factor(
-                iteration, self.base_lr, warmup_steps, steps_per_epoch, epochs
-            )
+            settings = (self.base_lr, warmup_steps, steps_per_epoch, epochs)
+            rate *= self.decay.factor(iteration, *settings)
         if self.warmup is not None and iteration < warmup_steps:
             rate *= self.warmup.ramp(iteration, warmup_steps)
         return rate
 
     def __call__(
         self, steps_per_epoch: int, epochs: int, base_lr: Optional[float] = None
-    ) -> "IterationSchedule":
+    ) -> LRScheduler:
         """A Paddle scheduler that is stepped once after every optimizer step."""
         rate = self.base_lr if base_lr is None else base_lr
-        return IterationSchedule(self, steps_per_epoch, epochs, rate)
+        return _IterationSchedule(self, steps_per_epoch, epochs, rate)
 
 
-class IterationSchedule(LRScheduler):
+class _IterationSchedule(LRScheduler):
     """A `LearningRate` behind Paddle's scheduler interface; `last_epoch` counts iterations."""
 
     def __init__(self, curve: LearningRate, steps_per_epoch: int, epochs: int, base_lr: float):
         self.curve = curve
-        self.steps_per_epoch = steps_per_epoch
-        self.epochs = epochs
+        self.length = (steps_per_epoch, epochs)
         super().__init__(learning_rate=base_lr)  # asks get_lr for iteration 0
 
     def get_lr(self) -> float:
         """The rate of the current iteration."""
-        return self.curve.at(self.last_epoch, self.steps_per_epoch, self.epochs, self.base_lr)
+        return self.curve.at(self.last_epoch, *self.length, self.base_lr)

@@ -84,7 +84,7 @@ def test_use_warmup_false_leaves_the_ramp_out():
     "make, text",
     [
         (lambda: PiecewiseDecay(0.1, [5, 3]), r"must ascend, found \[5, 3\]"),
-        (lambda: PiecewiseDecay([0.1], [5, 8]), "gamma has 1 entries for 2 milestones"),
+        (lambda: PiecewiseDecay([0.1], [5, 8]), "gamma needs 2 entries for 2 milestones"),
         (lambda: PiecewiseDecay(0.1, [5], values=[1.0]), "values needs 2 entries"),
         (lambda: LearningRate(0.1, [CosineDecay(), PiecewiseDecay()]), "two of the kind decay"),
     ],
@@ -106,7 +106,7 @@ def test_the_rate_follows_the_batch_and_shows_how():
 
 def test_the_rate_stays_when_told_so_or_without_a_reference():
     rate, text = LearningRate(0.005, None, 96, scale_with_batch=False).scaled_lr(1, 4)
-    assert rate == 0.005 and "Scaling is off" in text
+    assert rate == 0.005 and "scale_with_batch is false" in text
     rate, text = LearningRate(0.005).scaled_lr(1, 4)
     assert rate == 0.005 and "states no LearningRate.reference_batch_size" in text
 
