@@ -1,14 +1,17 @@
-"""Checks before any image is read: that data, configuration and model agree."""
+"""Checks before any image is read: that data and model fit."""
+
+from typing import Any
 
 from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.modeling.contracts import Detector
 from ppdet_lite.utils.logger import get_logger
 
 _FILES_SHOWN = 3
 
 
-def check_input_sizes(reader, model) -> None:
-    """Every size the reader makes must be a multiple of the model's largest stride, because the
-    maps of its levels are joined after upsampling.
+def check_input_sizes(reader: Any, model: Detector) -> None:
+    """Every size that the reader makes must be a multiple of the model's largest stride, because
+    the maps of its levels are joined after upsampling.
 
     Raises:
         ConfigError: names the key, the sizes and the nearest ones that work.
@@ -17,20 +20,17 @@ def check_input_sizes(reader, model) -> None:
     key, sizes = reader.input_sizes()
     bad = [size for size in sizes if size[0] % stride or size[1] % stride]
     if bad:
-        nearest = [max(stride, round(side / stride) * stride) for side in bad[0]]
+        height, width = (max(stride, round(side / stride) * stride) for side in bad[0])
         found = ", ".join(f"{height} x {width}" for height, width in bad)
         raise ConfigError(
             f"{key}: found {found} (height x width), allowed: multiples of {stride}, for instance "
-            f"{nearest[0]} x {nearest[1]}"
+            f"{height} x {width}"
         )
 
 
-def check_files(dataset, allowed_share: float = 0.0) -> None:
-    """Looks for images that are not there, so that hours of work do not end at one of them.
-
-    Args:
-        allowed_share: up to this share of missing images there is only a warning, because the
-            reader leaves them out.
+def check_files(dataset: Any, allowed_share: float = 0.0) -> None:
+    """Looks for images that are not there, so that hours of work do not end at one of them. Up to
+    the `allowed_share` of them there is only a warning, because the reader leaves them out.
 
     Raises:
         DataError: more are missing; names the first.
@@ -50,6 +50,6 @@ def check_files(dataset, allowed_share: float = 0.0) -> None:
     get_logger().warning("%s They are left out.", what)
 
 
-def name_of(dataset) -> str:
+def name_of(dataset: Any) -> str:
     """The name of a data set in messages."""
     return str(getattr(dataset, "name", type(dataset).__name__))

@@ -5,49 +5,38 @@ from typing import Optional, Sequence, Union
 
 import numpy as np
 import paddle
+from paddle import nn
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.checks import check_input_sizes
-from ppdet_lite.evaluate.classes import classes_of_model
+from ppdet_lite.evaluate.classes import ModelClasses, classes_of_model
 from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.detect_files import detect_and_save
 from ppdet_lite.utils.image_files import list_images
 
+PathLike = Union[str, Path]
+
 
 class Predictor:
-    """A trained model with the preprocessing of its `TestReader`.
+    """A trained model with the preprocessing of its `TestReader`."""
 
-    Args:
-        model: a detector; it is called in eval mode.
-        preprocess: makes the network input of an image.
-        class_names: by class index.
-        category_ids: by class index, for COCO results; None for the class index itself.
-    """
-
-    def __init__(
-        self,
-        model,
-        preprocess: Preprocess,
-        class_names: Sequence[str],
-        category_ids: Optional[Sequence[int]] = None,
-    ):
+    def __init__(self, model: nn.Layer, preprocess: Preprocess, classes: ModelClasses):
         self.model = model
         self.preprocess = preprocess
-        self.class_names = list(class_names)
-        self.category_ids = category_ids
+        self.classes = classes
 
     @classmethod
-    def from_config(cls, cfg) -> "Predictor":
-        """Model with `cfg.weights`, preprocessing and class names as the configuration says."""
+    def from_config(cls, cfg: Config) -> "Predictor":
+        """Model with `cfg.weights`, preprocessing and classes as the configuration says."""
         model, weights = load_trained_model(cfg)
         reader = create("TestReader", cfg)
         check_input_sizes(reader, model)
-        preprocess = Preprocess(reader.preprocess_config())
-        return cls(model, preprocess, *classes_of_model(cfg, weights))
+        return cls(model, Preprocess(reader.preprocess_config()), classes_of_model(cfg, weights))
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> detections float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels."""
@@ -59,33 +48,34 @@ class Predictor:
 
 
 def collect_images(
-    infer_img: Sequence[Union[str, Path]] = (),
-    infer_dir: Optional[Union[str, Path]] = None,
-    output_dir: Optional[Union[str, Path]] = None,
-) -> tuple[list[Path], Optional[Path]]:
-    """The images to work on, and the folder they were found in (None for single images).
+    infer_img: Sequence[PathLike] = (),
+    infer_dir: Optional[PathLike] = None,
+    output_dir: Optional[PathLike] = None,
+) -> list[Path]:
+    """The images to work on: those given, or all of a folder but the results in `output_dir`.
 
     Raises:
         ConfigError: neither or both of `infer_img` and `infer_dir` are given.
         DataError: an image or folder that is not there, or a folder without images.
     """
     if bool(infer_img) == bool(infer_dir):
-        raise ConfigError("give either --infer_img IMAGE ... or --infer_dir FOLDER")
+        raise ConfigError("give either `infer_img` or `infer_dir`")
     if infer_dir:
-        return list_images(infer_dir, skip=output_dir), Path(infer_dir)
+        return list_images(infer_dir, skip=output_dir)
     images = [Path(path) for path in infer_img]
     for image in images:
         if not image.is_file():
-            hint = "is a folder: use --infer_dir" if image.is_dir() else "no such image"
+            hint = "is a folder: use `infer_dir`" if image.is_dir() else "no such image"
             raise DataError(f"{image}: {hint}")
-    return images, None
+    return images
 
 
 def run_inference(
-    cfg,
-    infer_img: Sequence[Union[str, Path]] = (),
-    infer_dir: Optional[Union[str, Path]] = None,
-    output_dir: Union[str, Path] = "output",
+    cfg: Config,
+    *,
+    infer_img: Sequence[PathLike] = (),
+    infer_dir: Optional[PathLike] = None,
+    output_dir: PathLike = "output",
     draw_threshold: float = 0.5,
     save_results: bool = False,
 ) -> dict[str, np.ndarray]:
@@ -103,17 +93,17 @@ def run_inference(
     Raises:
         ImageError: images that cannot be read, named, after all others have been done.
     """
-    paths, root = collect_images(infer_img, infer_dir, output_dir)
+    paths = collect_images(infer_img, infer_dir, output_dir)
     prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
     predictor = Predictor.from_config(cfg)
     return detect_and_save(
         lambda images: [predictor(image) for image in images],
         decode_image,
         paths,
-        root=root,
+        root=Path(infer_dir) if infer_dir else None,
         output_dir=output_dir,
-        class_names=predictor.class_names,
+        class_names=predictor.classes.names,
         threshold=draw_threshold,
         save_results=save_results,
-        category_ids=predictor.category_ids,
+        category_ids=predictor.classes.category_ids,
     )

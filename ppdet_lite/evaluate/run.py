@@ -3,6 +3,7 @@
 import os
 from typing import Optional
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.device.ranks import init_ranks
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.checks import check_files, check_input_sizes
@@ -12,7 +13,8 @@ from ppdet_lite.evaluate.trained_model import load_trained_model
 
 
 def run_evaluation(
-    cfg,
+    cfg: Config,
+    *,
     classwise: Optional[bool] = None,
     json_eval: bool = False,
     output_eval: Optional[str] = None,
@@ -20,6 +22,7 @@ def run_evaluation(
     """Evaluates `cfg.weights` on `EvalDataset` and returns the metric's numbers.
 
     Args:
+        cfg: the configuration.
         classwise: a table with one line per class; None takes `cfg.classwise`.
         json_eval: compute the metric of an existing `bbox.json` in `output_eval` without running
             the network.
@@ -28,8 +31,9 @@ def run_evaluation(
 
     Raises:
         CheckpointError: no weights, or weights that do not belong to the model.
-        ConfigError: the classes of the data are not those of the model.
-        DataError: no images, an image that cannot be read, or an unusable `bbox.json`.
+        ConfigError: the model cannot take the sizes that the reader makes.
+        DataError: no images, other classes, an image that cannot be read, or an unusable
+            `bbox.json`.
     """
     folder = os.path.expanduser(output_eval or cfg.settings.output_eval or cfg.output_folder)
     if json_eval:

@@ -1,27 +1,27 @@
 """The model of a configuration with its trained weights."""
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.modeling.contracts import Detector
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.download import fetch_weights, is_url
 from ppdet_lite.weights.load import load_weights
 
 
-def load_trained_model(cfg):
+def load_trained_model(cfg: Config) -> tuple[Detector, str]:
     """The model of `cfg` in eval mode with `cfg.weights` in it, and the path of the weights.
 
     Raises:
         CheckpointError: no weights are given, or they do not fill this model.
     """
-    weights = cfg.settings.weights
+    weights, partial = cfg.settings.weights, cfg.settings.allow_partial_weights
     if not weights:
-        raise CheckpointError(
-            f"no weights: set weights=output/{cfg.name}/best_model (a path or a URL)"
-        )
+        path = f"{cfg.output_folder}/best_model"
+        raise CheckpointError(f"no weights: set weights={path} (a path or a URL)")
     if is_url(weights):
         weights = fetch_weights(weights)
     model = build_detector(cfg)
-    partial = cfg.settings.allow_partial_weights
     report = load_weights(model, weights, allow_partial=partial)
     if (report.missing or report.mismatched) and not partial:
         raise CheckpointError(

@@ -71,14 +71,12 @@ def test_a_broken_image_is_named_and_the_others_are_done(small_config, images, t
 
 
 def test_input_that_is_not_there(images):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=r"in/gone\.jpg: no such image"):
         collect_images([images / "gone.jpg"])
-    assert str(caught.value) == f"{images / 'gone.jpg'}: no such image"
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match="in: is a folder: use `infer_dir`"):
         collect_images([images])
-    assert str(caught.value) == f"{images}: is a folder: use --infer_dir"
     for wrong in ({}, {"infer_img": ["x"], "infer_dir": "y"}):
-        with pytest.raises(ConfigError, match="give either --infer_img IMAGE ... or --infer_dir"):
+        with pytest.raises(ConfigError, match="`infer_img` or `infer_dir`"):
             collect_images(**wrong)
 
 

@@ -331,11 +331,8 @@ def test_unusable_input_sizes(small_config, shape, text):
 
 
 def test_weights_must_be_given(small_config, tmp_path):
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError, match="no weights: set weights=.*small/best_model"):
         export_model(load_config(small_config, ["weights=null"]), tmp_path)
-    assert str(caught.value) == (
-        "no weights: set weights=output/small/best_model (a path or a URL)"
-    )
 
 
 def test_an_output_folder_that_cannot_be_made(small_config, tmp_path):

@@ -1,0 +1,83 @@
+"""Detections out of a COCO results file, as the metric takes them."""
+
+import json
+import math
+from typing import Any, Iterator, NamedTuple
+
+import numpy as np
+
+from ppdet_lite.core.errors import DataError
+
+_FORM = "a list of image_id and category_id (whole numbers), bbox (four numbers) and score"
+
+
+class ImageDetections(NamedTuple):
+    """The detections of some images.
+
+    Attributes:
+        im_ids: int64 [B].
+        bbox: float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels of the original image.
+        bbox_num: int32 [B], rows of each image; they follow one another in `bbox`.
+    """
+
+    im_ids: np.ndarray
+    bbox: np.ndarray
+    bbox_num: np.ndarray
+
+
+def read_results(path: str, dataset: Any, bias: float = 0) -> Iterator[ImageDetections]:
+    """Detections of a COCO results file, image by image.
+
+    Every image of the data set comes: in those the file does not mention nothing was found.
+
+    Args:
+        bias: what was added to widths and heights when the file was written.
+
+    Raises:
+        DataError: no such file, not a results file, or an image or category that the data set does
+            not have.
+    """
+    rows_of: dict[int, list] = {int(image["id"]): [] for image in dataset.to_coco()["images"]}
+    class_of = {category: index for index, category in enumerate(dataset.category_ids)}
+    for entry in _read_entries(path):
+        for key, known in (("image_id", rows_of), ("category_id", class_of)):
+            if entry[key] not in known:
+                raise DataError(f"{path}: {key} {entry[key]} is not in {dataset.name}")
+        x, y, width, height = entry["bbox"]
+        corners = (x, y, x + width - bias, y + height - bias)
+        row = (class_of[entry["category_id"]], entry["score"], *corners)
+        rows_of[entry["image_id"]].append(row)
+    for image_id, rows in rows_of.items():
+        bbox = np.array(rows, np.float32).reshape(-1, 6)
+        yield ImageDetections(np.array([image_id]), bbox, np.array([len(rows)], np.int32))
+
+
+def _read_entries(path: str) -> list[dict]:
+    """The list in the file, each entry with the keys and types that count."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            entries = json.load(stream)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror}); an evaluation without `json_eval` writes it"
+        raise DataError(f"{path}: {reason}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: not a COCO results file ({_FORM})")
+    for number, entry in enumerate(entries):
+        if not _is_detection(entry):
+            found = f"entry {number} is {str(entry)[:200]}"
+            raise DataError(f"{path}: not a COCO results file ({_FORM}): {found}")
+    return entries
+
+
+def _is_detection(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("bbox"), list):
+        return False
+    numbers = [entry.get("score"), *entry["bbox"]]
+    return (
+        isinstance(entry.get("image_id"), int)
+        and isinstance(entry.get("category_id"), int)
+        and len(numbers) == 5
+        and all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
+    )
