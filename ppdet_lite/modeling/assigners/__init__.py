@@ -1,1 +1,1 @@
-"""Which prediction answers for which object, one rule per file."""
+"""Rules that give objects to predictions, one per file."""

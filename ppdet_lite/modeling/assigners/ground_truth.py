@@ -21,13 +21,11 @@ class GroundTruth(NamedTuple):
 
 @paddle.no_grad()
 def pad_ground_truth(gt_bbox: Any, gt_class: Any) -> GroundTruth:
-    """Brings objects into places.
+    """Brings objects into places; a box without area marks a place as empty.
 
     Args:
         gt_bbox: corner boxes in pixels, a list of B tensors [N_i, 4] or one tensor [B, N, 4].
         gt_class: classes likewise, [N_i, 1] or [B, N, 1]; the last axis may be missing.
-
-    A box without area marks a place as empty, as in zero padded batches.
     """
     if isinstance(gt_bbox, (list, tuple)):
         counts = [len(boxes) for boxes in gt_bbox]

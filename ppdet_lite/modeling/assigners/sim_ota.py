@@ -45,9 +45,6 @@ class SimOTAAssigner(nn.Layer):
         candidate_topk: most cells an object can take.
         iou_weight, cls_weight: of the cost's terms.
         use_vfl: PaddleDetection's switch for another cost (PicoDet's); must be false.
-
-    Raises:
-        ConfigError: an argument out of range.
     """
 
     __unused__ = ("num_classes",)
@@ -80,7 +77,7 @@ class SimOTAAssigner(nn.Layer):
         strides: Tensor,
         truth: GroundTruth,
     ) -> Tensor:
-        """The assignment.
+        """The place of the object that each cell answers for, [B, A] int64, -1 for none.
 
         Args:
             scores: sqrt(class x objectness) of every cell, [B, C, A] float32.
@@ -88,9 +85,6 @@ class SimOTAAssigner(nn.Layer):
             centers_px: centers of the cells (x, y), [A, 2].
             strides: pixels per cell, [A].
             truth: the objects, P places.
-
-        Returns:
-            [B, A] int64: place of the object that the cell answers for, -1 for none.
         """
         near, both = self._regions(centers_px, strides, truth)
         iou = box_ops.iou_matrix(truth.boxes_xyxy_px, boxes_xyxy_px)

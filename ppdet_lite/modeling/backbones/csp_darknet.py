@@ -57,7 +57,7 @@ PLANS = {
 
 @register
 class CSPDarkNet(Backbone):
-    """CSPDarkNet.
+    """A stem, then four stages of a strided convolution and a CSP layer each.
 
     Args:
         arch: X or P5, see `PLANS`.

@@ -62,7 +62,7 @@ class Stage(nn.Layer):
 
 @register
 class DarkNet(Backbone):
-    """DarkNet.
+    """A stem, then stages of residual blocks.
 
     Args:
         depth: 53.

@@ -36,30 +36,25 @@ PLANS = {
         BlockPlan(3, 64, 24, False, "relu", 2),
         BlockPlan(3, 72, 24, False, "relu", 1),
         BlockPlan(5, 72, 40, True, "relu", 2),
-        BlockPlan(5, 120, 40, True, "relu", 1),
-        BlockPlan(5, 120, 40, True, "relu", 1),
+        *2 * [BlockPlan(5, 120, 40, True, "relu", 1)],
         BlockPlan(3, 240, 80, False, "hardswish", 2),
         BlockPlan(3, 200, 80, False, "hardswish", 1),
-        BlockPlan(3, 184, 80, False, "hardswish", 1),
-        BlockPlan(3, 184, 80, False, "hardswish", 1),
+        *2 * [BlockPlan(3, 184, 80, False, "hardswish", 1)],
         BlockPlan(3, 480, 112, True, "hardswish", 1),
         BlockPlan(3, 672, 112, True, "hardswish", 1),
         BlockPlan(5, 672, 160, True, "hardswish", 2),
-        BlockPlan(5, 960, 160, True, "hardswish", 1),
-        BlockPlan(5, 960, 160, True, "hardswish", 1),
+        *2 * [BlockPlan(5, 960, 160, True, "hardswish", 1)],
     ),
     "small": (
         BlockPlan(3, 16, 16, True, "relu", 2),
         BlockPlan(3, 72, 24, False, "relu", 2),
         BlockPlan(3, 88, 24, False, "relu", 1),
         BlockPlan(5, 96, 40, True, "hardswish", 2),
-        BlockPlan(5, 240, 40, True, "hardswish", 1),
-        BlockPlan(5, 240, 40, True, "hardswish", 1),
+        *2 * [BlockPlan(5, 240, 40, True, "hardswish", 1)],
         BlockPlan(5, 120, 48, True, "hardswish", 1),
         BlockPlan(5, 144, 48, True, "hardswish", 1),
         BlockPlan(5, 288, 96, True, "hardswish", 2),
-        BlockPlan(5, 576, 96, True, "hardswish", 1),
-        BlockPlan(5, 576, 96, True, "hardswish", 1),
+        *2 * [BlockPlan(5, 576, 96, True, "hardswish", 1)],
     ),
 }
 """Tables 1 and 2 of the paper, up to the last inverted residual."""
@@ -82,7 +77,7 @@ class ConvBN(ConvNorm):
 
 
 class _Training(NamedTuple):
-    """How the parameters of a block train.
+    """Training settings of the parameters of a block.
 
     rate: factor on the learning rate. conv_decay: L2 coefficient of convolutions. norm: further
     arguments of `batch_norm`.
@@ -142,7 +137,7 @@ class InvertedResidual(nn.Layer):
 
 @register
 class MobileNetV3(Backbone):
-    """MobileNetV3.
+    """A stem, then inverted residuals.
 
     Args:
         scale: factor on all channels, which are then rounded to multiples of 8.

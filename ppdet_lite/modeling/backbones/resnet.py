@@ -7,7 +7,7 @@ convolution of a shrinking shortcut. Parameters are named as in PaddleDetection'
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Optional, Union
+from typing import Any, Literal, NamedTuple, Optional, Union
 
 import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
@@ -35,18 +35,9 @@ BLOCKS = {
 class DeformConvNorm(DeformableConvV2):
     """`ConvNorm` with a deformable convolution: `conv_offset`, `conv` and `norm`."""
 
-    def __init__(
-        self,
-        ch_in: int,
-        ch_out: int,
-        filter_size: int,
-        stride: int,
-        act: Optional[str],
-        learning_rate: float,
-        norm: dict,
-    ):
-        super().__init__(ch_in, ch_out, filter_size, stride, learning_rate)
-        self.norm = batch_norm(ch_out, learning_rate=learning_rate, **norm)
+    def __init__(self, *size: int, act: Optional[str], learning_rate: float, **norm: Any):
+        super().__init__(*size, learning_rate=learning_rate)
+        self.norm = batch_norm(size[1], learning_rate=learning_rate, **norm)
         self._activation = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,49 +46,30 @@ class DeformConvNorm(DeformableConvV2):
 
 
 class Style(NamedTuple):
-    """How the blocks of a stage are built.
+    """The build of the blocks of a stage.
 
-    variant: a to d. learning_rate: factor for all parameters but offsets. norm: further arguments
-    of `batch_norm`. deformable: 3x3 convolutions sample at learned offsets.
+    variant: a to d. rate: factor on the learning rate, but of offsets. norm: further arguments of
+    `batch_norm`. deformable: 3x3 convolutions sample at learned offsets.
     """
 
     variant: str
-    learning_rate: float
-    norm: dict
+    rate: float
+    norm: dict[str, Any]
     deformable: bool = False
 
-    def conv(
-        self,
-        ch_in: int,
-        ch_out: int,
-        filter_size: int,
-        stride: int = 1,
-        act: Optional[str] = "relu",
-        deformable: bool = False,
-    ) -> nn.Layer:
-        """A convolution with its norm and activation."""
+    def conv(self, *size: int, act: Optional[str] = "relu", deformable: bool = False) -> nn.Layer:
+        """A convolution with its norm and activation; `size` as `ConvNorm` takes it."""
         if deformable:
-            return DeformConvNorm(
-                ch_in, ch_out, filter_size, stride, act, self.learning_rate, self.norm
-            )
-        return ConvNorm(
-            ch_in,
-            ch_out,
-            filter_size,
-            stride,
-            act=act,
-            weight_attr=ParamAttr(learning_rate=self.learning_rate),
-            learning_rate=self.learning_rate,
-            **self.norm,
-        )
+            return DeformConvNorm(*size, act=act, learning_rate=self.rate, **self.norm)
+        weight = ParamAttr(learning_rate=self.rate)
+        return ConvNorm(*size, act=act, weight_attr=weight, learning_rate=self.rate, **self.norm)
 
     def shortcut(self, ch_in: int, ch_out: int, stride: int) -> nn.Layer:
         """The shortcut of a stage's first block."""
-        if self.variant == "d" and stride == 2:
-            pool = nn.AvgPool2D(2, stride=2, ceil_mode=True)
-            conv = self.conv(ch_in, ch_out, 1, act=None)
-            return nn.Sequential(("pool", pool), ("conv", conv))
-        return self.conv(ch_in, ch_out, 1, stride, act=None)
+        if self.variant != "d" or stride == 1:
+            return self.conv(ch_in, ch_out, 1, stride, act=None)
+        pool = nn.AvgPool2D(2, stride=2, ceil_mode=True)
+        return nn.Sequential(("pool", pool), ("conv", self.conv(ch_in, ch_out, 1, act=None)))
 
 
 class BasicBlock(nn.Layer):
@@ -144,7 +116,7 @@ def _block_name(stage: int, index: int, count: int) -> str:
 
 @register
 class ResNet(Backbone):
-    """ResNet.
+    """A stem, then the residual stages res2 to res5.
 
     Args:
         depth: 18, 34, 50, 101 or 152.

@@ -5,7 +5,7 @@ from numbers import Real
 from typing import Any, NamedTuple, Optional, Union
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.arguments import check_arguments
+from ppdet_lite.modeling.arguments import Check, check_arguments
 
 
 class AnchorLevel(NamedTuple):
@@ -26,40 +26,28 @@ class AnchorLevel(NamedTuple):
 def level_anchors(
     anchors: Sequence[Sequence[int]], anchor_masks: Sequence[Sequence[int]], levels: int
 ) -> list[tuple]:
-    """The anchors of each level, coarsest level first.
+    """The anchors of each of `levels` output maps.
 
     Args:
         anchors: all (width, height) pairs, whole input pixels: the decoding operator takes no
             others.
         anchor_masks: per level, indices into `anchors`.
-        levels: number of output maps.
 
     Raises:
-        ConfigError: an anchor is no pair of positive whole numbers, a mask points outside the
-            list, or the number of masks is not the number of levels.
+        ConfigError: a pair or mask that cannot be, or not one mask per level.
     """
-    last = len(anchors) - 1
+    last, masks = len(anchors) - 1, [list(mask) for mask in anchor_masks]
     needed = f"{levels} masks, one for each output level of the neck"
-    check_arguments(
-        *(
-            (f"anchors.{i}", anchor, _is_size(anchor), "[width, height] in whole pixels above 0")
-            for i, anchor in enumerate(anchors)
-        ),
-        ("anchor_masks", list(anchor_masks), len(anchor_masks) == levels, needed),
-        *(
-            (
-                f"anchor_masks.{i}",
-                list(mask),
-                bool(mask) and all(0 <= index <= last for index in mask),
-                f"indices 0 to {last} into anchors",
-            )
-            for i, mask in enumerate(anchor_masks)
-        ),
-    )
-    return [
-        tuple(tuple(int(side) for side in anchors[index]) for index in mask)
-        for mask in anchor_masks
-    ]
+    checks: list[Check] = [("anchor_masks", masks, len(masks) == levels, needed)]
+    for i, anchor in enumerate(anchors):
+        needed = "[width, height] in whole pixels above 0"
+        checks.append((f"anchors.{i}", anchor, _is_size(anchor), needed))
+    for i, mask in enumerate(masks):
+        fits = bool(mask) and all(0 <= index <= last for index in mask)
+        checks.append((f"anchor_masks.{i}", mask, fits, f"indices 0 to {last} into anchors"))
+    check_arguments(*checks)
+    sizes = [tuple(int(side) for side in anchor) for anchor in anchors]
+    return [tuple(sizes[index] for index in mask) for mask in masks]
 
 
 def _is_size(anchor: Any) -> bool:

@@ -1,7 +1,7 @@
 """The head of YOLOv3 (arXiv:1804.02767) with PP-YOLO's IoU prediction (arXiv:1912.05992)."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
@@ -66,45 +66,36 @@ class YOLOv3Head(Head):
         count = len(in_channels)
         masked = level_anchors(anchors, anchor_masks, count)
         factor = iou_aware_factor if iou_aware else None
-        self.levels = [
-            AnchorLevel(*facts, factor)
-            for facts in zip(masked, self._strides(strides, count), self._scales(scale_x_y, count))
-        ]
+        # A loss of the user's own may state neither.
+        stated_scales = {
+            "YOLOv3Head.scale_x_y": scale_x_y,
+            "YOLOv3Loss.scale_x_y": getattr(self.loss, "scale_x_y", None),
+        }
+        stated_strides = {
+            "YOLOv3Head.strides": strides,
+            "YOLOv3Loss.downsample": getattr(self.loss, "downsample", None),
+        }
+        halved = [32 // 2**i for i in range(count)]
+        scales = agreed_fact("grid sensitivity", stated_scales, count, default=1.0)
+        agreed = agreed_fact("the stride of each level", stated_strides, count, default=halved)
+        self.levels = [AnchorLevel(*facts, factor) for facts in zip(masked, agreed, scales)]
         self.yolo_output = nn.LayerList()
         for channels, level in zip(in_channels, self.levels):
             outputs = len(level.anchors) * (5 + num_classes + iou_aware)
             bias_attr = ParamAttr(regularizer=L2Decay(0.0))
             self.yolo_output.append(nn.Conv2D(channels, outputs, 1, bias_attr=bias_attr))
 
-    def _scales(self, scale_x_y: Union[float, Sequence[float], None], count: int) -> tuple:
-        """Grid sensitivity of each level; a loss of the user's own may state none."""
-        stated = {
-            "YOLOv3Head.scale_x_y": scale_x_y,
-            "YOLOv3Loss.scale_x_y": getattr(self.loss, "scale_x_y", None),
-        }
-        return agreed_fact("grid sensitivity", stated, count, default=1.0)
-
-    def _strides(self, strides: Optional[Sequence[int]], count: int) -> tuple:
-        stated = {
-            "YOLOv3Head.strides": strides,
-            "YOLOv3Loss.downsample": getattr(self.loss, "downsample", None),
-        }
-        halved = [32 // 2**i for i in range(count)]
-        return agreed_fact("the stride of each level", stated, count, default=halved)
-
     @classmethod
     def from_config(cls, section, input_shape: Optional[Sequence[ShapeSpec]] = None) -> dict:
         """Takes channels and strides from the neck."""
-        arguments = {}
+        arguments: dict[str, Any] = {}
         if section.get("loss") is None:
             arguments["loss"] = create("YOLOv3Loss", section.config)
         if input_shape is not None:
-            arguments["in_channels"] = [shape.channels for shape in input_shape]
-            arguments["strides"] = [shape.stride for shape in input_shape]
+            arguments["in_channels"], arguments["strides"] = map(list, zip(*input_shape))
         return arguments
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Neck maps to raw outputs [B, A (5 + C) or A (6 + C), H, W], coarsest level first."""
         return [conv(feature) for conv, feature in zip(self.yolo_output, features)]
 
     def get_loss(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:

@@ -77,38 +77,28 @@ class YOLOXHead(Head):
         channels = max(1, int(feat_channels * width_mult))
         conv = conv_class(depthwise)
 
-        def branch(outputs: int, bias: list[float]) -> nn.Sequential:
-            return nn.Sequential(
-                conv(channels, channels, 3, act=act),
-                conv(channels, channels, 3, act=act),
-                _output_conv(channels, outputs, bias),
-            )
+        def branch(bias: list[float]) -> nn.Sequential:
+            convs = [conv(channels, channels, 3, act=act) for _ in range(2)]
+            return nn.Sequential(*convs, _output_conv(channels, bias))
 
-        prior_logit = math.log(PRIOR / (1 - PRIOR))
-        box_bias = [0.0, 0.0, math.log(PRIOR_CELLS), math.log(PRIOR_CELLS), prior_logit]
+        prior_logit, prior_side = math.log(PRIOR / (1 - PRIOR)), math.log(PRIOR_CELLS)
+        box_bias = [0.0, 0.0, prior_side, prior_side, prior_logit]
         self.stem_conv = nn.LayerList(BaseConv(c, channels, 1, act=act) for c in in_channels)
-        self.conv_cls = nn.LayerList(
-            branch(num_classes, [prior_logit] * num_classes) for _ in in_channels
-        )
-        self.conv_reg = nn.LayerList(branch(5, box_bias) for _ in in_channels)
+        self.conv_cls = nn.LayerList(branch([prior_logit] * num_classes) for _ in in_channels)
+        self.conv_reg = nn.LayerList(branch(box_bias) for _ in in_channels)
 
     @classmethod
     def from_config(cls, section, input_shape: Optional[Sequence[ShapeSpec]] = None) -> dict:
         """Takes channels and strides from the neck; values in the config are not used."""
         if input_shape is None:
             return {}
-        return {
-            "in_channels": [shape.channels for shape in input_shape],
-            "fpn_strides": [shape.stride for shape in input_shape],
-        }
+        channels, strides = map(list, zip(*input_shape))
+        return {"in_channels": channels, "fpn_strides": strides}
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Neck maps, finest first, to raw outputs [B, 5 + C, H, W], finest first."""
         outputs = []
-        for feature, stem, classes, box in zip(
-            features, self.stem_conv, self.conv_cls, self.conv_reg
-        ):
-            x = stem(feature)
+        stems = [stem(feature) for stem, feature in zip(self.stem_conv, features)]
+        for x, box, classes in zip(stems, self.conv_reg, self.conv_cls):
             outputs.append(paddle.concat([box(x), classes(x)], axis=1))
         return outputs
 
@@ -119,12 +109,8 @@ class YOLOXHead(Head):
         return [(branch[-1], [4]) for branch in self.conv_reg]
 
 
-def _output_conv(channels: int, outputs: int, bias: list[float]) -> nn.Conv2D:
-    """1x1 convolution that starts at weight 0, so that its bias is what an untrained one says."""
-    return nn.Conv2D(
-        channels,
-        outputs,
-        1,
-        weight_attr=ParamAttr(initializer=Constant(0.0)),
-        bias_attr=ParamAttr(initializer=Assign(bias), regularizer=L2Decay(0.0)),
-    )
+def _output_conv(channels: int, bias: list[float]) -> nn.Conv2D:
+    """1x1 convolution that starts at weight 0, so that an untrained one gives its bias."""
+    zero = ParamAttr(initializer=Constant(0.0))
+    start = ParamAttr(initializer=Assign(bias), regularizer=L2Decay(0.0))
+    return nn.Conv2D(channels, len(bias), 1, weight_attr=zero, bias_attr=start)

@@ -43,11 +43,7 @@ _ACTIVATIONS = {
 
 
 def activation(name: Optional[str]) -> Optional[Callable[[Tensor], Tensor]]:
-    """The function called `name`; None for None or `linear`. `leaky` has slope 0.1.
-
-    Raises:
-        ConfigError: unknown name.
-    """
+    """The function called `name`; None for None or `linear`. `leaky` has slope 0.1."""
     name = "linear" if name is None else name
     check_arguments(one_of("act", name, list(_ACTIVATIONS)))
     return _ACTIVATIONS[name]

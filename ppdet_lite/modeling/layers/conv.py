@@ -14,8 +14,7 @@ class ConvNorm(nn.Layer):
     Weight files hold the convolution as `conv` and the norm as `norm_name` says.
 
     Args:
-        ch_in, ch_out: channels.
-        filter_size, stride, groups: of the convolution; its padding is "same".
+        ch_in, ch_out, filter_size, stride, groups: of the convolution; its padding is "same".
         act: name of the activation; None for none.
         weight_attr: of the convolution.
         **norm: arguments of `batch_norm`.
@@ -36,16 +35,8 @@ class ConvNorm(nn.Layer):
         **norm: Any,
     ):
         super().__init__()
-        self.conv = nn.Conv2D(
-            ch_in,
-            ch_out,
-            filter_size,
-            stride=stride,
-            padding=(filter_size - 1) // 2,
-            groups=groups,
-            weight_attr=weight_attr,
-            bias_attr=False,
-        )
+        size = (ch_in, ch_out, filter_size, stride, (filter_size - 1) // 2)
+        self.conv = nn.Conv2D(*size, groups=groups, weight_attr=weight_attr, bias_attr=False)
         self.add_sublayer(self.norm_name, batch_norm(ch_out, **norm))
         self._activation = activation(act)
 
@@ -59,14 +50,5 @@ class ConvBNLayer(ConvNorm):
 
     norm_name = "batch_norm"
 
-    def __init__(
-        self,
-        ch_in: int,
-        ch_out: int,
-        filter_size: int = 3,
-        stride: int = 1,
-        *,
-        act: Optional[str] = "leaky",
-        **more: Any,
-    ):
-        super().__init__(ch_in, ch_out, filter_size, stride, act=act, **more)
+    def __init__(self, *size: int, act: Optional[str] = "leaky", **more: Any):
+        super().__init__(*size, act=act, **more)

@@ -2,6 +2,7 @@
 
 Parameters are named as in PaddleDetection's weight files: `conv` and `bn` in a plain block,
 `dw_conv` and `pw_conv` in a separable one, `conv1`, `conv2`, `conv3` and `bottlenecks` in a layer.
+Layers take [B, ch_in, H, W] to [B, ch_out, H, W].
 """
 
 from collections.abc import Sequence
@@ -14,9 +15,12 @@ from paddle.nn.initializer import Uniform
 from ppdet_lite.modeling.layers.conv import ConvNorm
 from ppdet_lite.modeling.layers.spp import max_pools
 
+Act = Optional[str]
+"""Name of an activation; None for none."""
+
 
 class BaseConv(ConvNorm):
-    """`ConvNorm` of YOLOX, with SiLU.
+    """`ConvNorm` of YOLOX.
 
     Weights start uniform within 1 / sqrt(fan_in), the start that YOLOX was developed with. (A norm
     follows, so their scale only decides how fast a given rate turns them.)
@@ -25,13 +29,7 @@ class BaseConv(ConvNorm):
     norm_name = "bn"
 
     def __init__(
-        self,
-        ch_in: int,
-        ch_out: int,
-        ksize: int,
-        stride: int = 1,
-        groups: int = 1,
-        act: Optional[str] = "silu",
+        self, ch_in: int, ch_out: int, ksize: int, stride: int = 1, *, groups: int = 1, act: Act
     ):
         bound = (ch_in // groups * ksize**2) ** -0.5
         start = ParamAttr(initializer=Uniform(-bound, bound))
@@ -41,9 +39,7 @@ class BaseConv(ConvNorm):
 class DWConv(nn.Sequential):
     """Depthwise convolution block, then a 1x1 one; arguments as `BaseConv`."""
 
-    def __init__(
-        self, ch_in: int, ch_out: int, ksize: int, stride: int = 1, act: Optional[str] = "silu"
-    ):
+    def __init__(self, ch_in: int, ch_out: int, ksize: int, stride: int = 1, *, act: Act):
         depthwise = BaseConv(ch_in, ch_in, ksize, stride, groups=ch_in, act=act)
         super().__init__(("dw_conv", depthwise), ("pw_conv", BaseConv(ch_in, ch_out, 1, act=act)))
 
@@ -60,7 +56,7 @@ class Focus(nn.Layer):
     all its channels.
     """
 
-    def __init__(self, ch_in: int, ch_out: int, ksize: int = 3, act: Optional[str] = "silu"):
+    def __init__(self, ch_in: int, ch_out: int, ksize: int = 3, act: Act = "silu"):
         super().__init__()
         self.conv = BaseConv(ch_in * 4, ch_out, ksize, act=act)
 
@@ -75,7 +71,7 @@ class Focus(nn.Layer):
 class BottleNeck(nn.Layer):
     """1x1, then 3x3, and with `shortcut` the input on top; all with the same channels."""
 
-    def __init__(self, channels: int, shortcut: bool, depthwise: bool, act: Optional[str]):
+    def __init__(self, channels: int, shortcut: bool, depthwise: bool, act: Act):
         super().__init__()
         self.conv1 = BaseConv(channels, channels, 1, act=act)
         self.conv2 = conv_class(depthwise)(channels, channels, 3, act=act)
@@ -90,11 +86,7 @@ class SPPLayer(nn.Layer):
     """1x1 to half the channels, max pools (odd sizes, rising) beside it, 1x1 over all of them."""
 
     def __init__(
-        self,
-        ch_in: int,
-        ch_out: int,
-        pool_sizes: Sequence[int] = (5, 9, 13),
-        act: Optional[str] = "silu",
+        self, ch_in: int, ch_out: int, pool_sizes: Sequence[int] = (5, 9, 13), act: Act = "silu"
     ):
         super().__init__()
         hidden = ch_in // 2
@@ -116,7 +108,7 @@ class CSPLayer(nn.Layer):
         num_blocks: int,
         shortcut: bool = True,
         depthwise: bool = False,
-        act: Optional[str] = "silu",
+        act: Act = "silu",
     ):
         super().__init__()
         hidden = ch_out // 2

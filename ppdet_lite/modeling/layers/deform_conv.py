@@ -37,9 +37,7 @@ class DeformableConvV2(nn.Layer):
     of a half, and weights of released models exceed its range.
 
     Args:
-        ch_in, ch_out: channels.
-        filter_size: k, odd.
-        stride: step of the convolution.
+        ch_in, ch_out, filter_size, stride: of the convolution; k is odd.
         learning_rate: factor on the learning rate of the weight (offsets always learn at 1).
     """
 
@@ -49,6 +47,7 @@ class DeformableConvV2(nn.Layer):
         ch_out: int,
         filter_size: int = 3,
         stride: int = 1,
+        *,
         learning_rate: float = 1.0,
     ):
         super().__init__()

@@ -18,9 +18,6 @@ class DropBlock(nn.Layer):
         block_size: side of the squares in cells, odd. On smaller maps the largest odd side that
             fits is used.
         keep_prob: expected share of kept cells, in (0, 1]; 1 turns the layer off.
-
-    Raises:
-        ConfigError: an argument is out of range.
     """
 
     def __init__(self, block_size: int = 3, keep_prob: float = 0.9):

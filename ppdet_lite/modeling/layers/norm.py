@@ -21,9 +21,6 @@ def batch_norm(
         norm_decay: L2 coefficient of scale and shift, in place of the optimizer's.
         freeze_norm: use the stored statistics in training too, and do not train scale and shift.
         learning_rate: factor on the learning rate of scale and shift.
-
-    Raises:
-        ConfigError: unknown `norm_type`.
     """
     check_arguments(one_of("norm_type", norm_type, ["bn", "sync_bn"]))
     weight_attr, bias_attr = (

@@ -69,10 +69,7 @@ class IouAwareLoss(nn.Layer):
         self._overlap = _overlap_function(giou, diou, ciou)
 
     def forward(self, iou_logit: Tensor, predicted_xyxy: Tensor, target_xyxy: Tensor) -> Tensor:
-        """Logits [...], boxes [..., 4] and [..., 4] to the loss of each [...].
-
-        The label is a constant: the gradient reaches the logit only.
-        """
+        """Logits [...], boxes [..., 4] and [..., 4] to losses [...]; only logits get a gradient."""
         label = self._overlap(predicted_xyxy, target_xyxy).detach()
         return self.loss_weight * binary_cross_entropy(iou_logit, label)
 

@@ -61,7 +61,8 @@ class YOLOv3Loss(nn.Layer):
     def forward(
         self, outputs: Sequence[Tensor], batch: dict, levels: Sequence[AnchorLevel], iou_aware: bool
     ) -> dict[str, Tensor]:
-        """The loss of a batch.
+        """`loss_xy`, `loss_wh`, `loss_obj`, `loss_cls`, where configured `loss_iou` and
+        `loss_iou_aware`, and their sum `loss`; scalars.
 
         Args:
             outputs: raw head outputs, per level.
@@ -69,10 +70,6 @@ class YOLOv3Loss(nn.Layer):
                 `target0` ... per level [B, A, 6 + C, H, W] with the channels of `Target`.
             levels: facts of each output.
             iou_aware: True if each output starts with A IoU logits.
-
-        Returns:
-            `loss_xy`, `loss_wh`, `loss_obj`, `loss_cls`, where configured `loss_iou` and
-            `loss_iou_aware`, and their sum `loss`; scalars.
 
         Raises:
             ConfigError: targets of another shape than the outputs, or an IoU-aware loss for a head
@@ -154,13 +151,10 @@ class YOLOv3Loss(nn.Layer):
     def _positive_boxes(
         self, predicted: Prediction, target: Target, level: AnchorLevel
     ) -> tuple[Tensor, Tensor]:
-        """Predicted and true boxes of every cell; meaningful in cells with an object only.
-
-        Elsewhere the predicted size is replaced: the exponential of a wild logit would turn into
-        infinity times the weight 0.
-        """
+        """Predicted and true boxes of every cell; meaningful in cells with an object only."""
         positive = target.objectness > 0
         x, y = cell_offset(predicted.x, level), cell_offset(predicted.y, level)
+        # The exponential of a wild logit elsewhere would turn into infinity times the weight 0.
         w = paddle.where(positive, predicted.w, paddle.zeros_like(predicted.w))
         h = paddle.where(positive, predicted.h, paddle.zeros_like(predicted.h))
         boxes = grid_boxes(x, y, w, h, level)

@@ -33,9 +33,8 @@ class YOLOXLoss(nn.Layer):
     Computed in float32 whatever the precision of the network.
 
     Args:
-        assigner: says which cell answers for which object; None for `SimOTAAssigner`.
-        loss_weight: factor of each term in the total, by `cls`, `obj`, `iou` and `l1`; a term that
-            is not named keeps its factor of `LOSS_WEIGHT`.
+        assigner: gives cells to objects; None for `SimOTAAssigner`.
+        loss_weight: factors of terms in the total, in place of those of `LOSS_WEIGHT`.
         l1_epoch: first epoch (from 0) with the L1 term.
     """
 
@@ -55,17 +54,13 @@ class YOLOXLoss(nn.Layer):
     def forward(
         self, outputs: Sequence[Tensor], batch: dict, strides: Sequence[int]
     ) -> dict[str, Tensor]:
-        """The loss of a batch.
+        """The terms, and under `loss` their sum with `loss_weight`; scalars.
 
         Args:
             outputs: raw head outputs per level, [B, 5 + C, H, W]: x, y, w, h, objectness, classes.
             batch: `gt_bbox` and `gt_class` as `pad_ground_truth` takes them; `epoch_id`, without
                 which the epoch is 0.
             strides: pixels per cell of each level.
-
-        Returns:
-            `loss_cls`, `loss_obj`, `loss_iou` and `loss_l1`, and under `loss` their sum with
-            `loss_weight`; scalars.
         """
         with full_precision():
             flat = grid.flatten_levels([to_float32(output) for output in outputs])
@@ -82,13 +77,7 @@ class YOLOXLoss(nn.Layer):
 
     @paddle.no_grad()
     def assign(self, flat: Tensor, cells: Tensor, sides: Tensor, truth: GroundTruth) -> Tensor:
-        """The object that each cell answers for, [B, A] int64, -1 for none.
-
-        Args:
-            flat: raw outputs of all cells, [B, 5 + C, A].
-            cells, sides: see `cell_grid`.
-            truth: the objects.
-        """
+        """The object of each cell, [B, A] int64, -1 for none; `flat` is [B, 5 + C, A]."""
         return self.assigner(
             grid.joint_scores(flat[:, 4:5], flat[:, 5:]),
             grid.decode_boxes(flat[:, :4], cells, sides),

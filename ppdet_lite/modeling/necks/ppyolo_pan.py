@@ -24,18 +24,17 @@ class PPYOLODetBlockCSP(nn.Layer):
         ch_in: channels of the input.
         width: c; each branch has c channels, the output 2c.
         deep: named layers of the deep branch, c to c.
-        norm_type, act: of the three 1x1 convolutions.
+        block: arguments of the three 1x1 `ConvBNLayer`.
     """
 
-    def __init__(self, ch_in: int, width: int, deep: Sequence, norm_type: str, act: str):
+    def __init__(self, ch_in: int, width: int, deep: Sequence, block: dict[str, Any]):
         super().__init__()
-        self.conv1 = ConvBNLayer(ch_in, width, 1, norm_type=norm_type, act=act)
-        self.conv2 = ConvBNLayer(ch_in, width, 1, norm_type=norm_type, act=act)
-        self.conv3 = ConvBNLayer(width * 2, width * 2, 1, norm_type=norm_type, act=act)
+        self.conv1 = ConvBNLayer(ch_in, width, 1, **block)
+        self.conv2 = ConvBNLayer(ch_in, width, 1, **block)
+        self.conv3 = ConvBNLayer(width * 2, width * 2, 1, **block)
         self.conv_module = nn.Sequential(*deep)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, ch_in, H, W] to [B, 2 width, H, W]."""
         deep = self.conv_module(self.conv1(x))
         return self.conv3(paddle.concat([deep, self.conv2(x)], axis=1))
 
@@ -83,7 +82,7 @@ class PPYOLOPAN(PyramidNeck):
 
         def csp(ch_in: int, width: int, with_spp: bool = False) -> PPYOLODetBlockCSP:
             deep = self._deep_branch(width, conv_block_num, with_spp)
-            return PPYOLODetBlockCSP(ch_in, width, deep, norm_type, act)
+            return PPYOLODetBlockCSP(ch_in, width, deep, self._block)
 
         def transition(ch_in: int, ch_out: int, filter_size: int = 1, stride: int = 1):
             return ConvBNLayer(ch_in, ch_out, filter_size, stride, **self._block)

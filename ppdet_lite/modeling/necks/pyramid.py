@@ -16,11 +16,7 @@ class PyramidNeck(Neck):
             for each before.
 
     Attributes:
-        shapes: `ShapeSpec` of the backbone's maps, finest first.
-        out_shape: of the returned maps; subclasses fill it.
-
-    Raises:
-        ConfigError: no levels.
+        shapes: `ShapeSpec` of the backbone's maps, finest first; subclasses fill `out_shape`.
     """
 
     def __init__(self, in_channels: Sequence[int], in_strides: Optional[Sequence[int]] = None):
@@ -34,7 +30,5 @@ class PyramidNeck(Neck):
     @classmethod
     def from_config(cls, section: dict, input_shape: Sequence[ShapeSpec]) -> dict:
         """Takes channels and strides from the backbone; values in the config are not used."""
-        return {
-            "in_channels": [shape.channels for shape in input_shape],
-            "in_strides": [shape.stride for shape in input_shape],
-        }
+        channels, strides = map(list, zip(*input_shape))
+        return {"in_channels": channels, "in_strides": strides}

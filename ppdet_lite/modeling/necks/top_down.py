@@ -12,12 +12,7 @@ from ppdet_lite.modeling.necks.pyramid import PyramidNeck
 
 
 class DetectionBlock(nn.Layer):
-    """Layers up to the route (to the next level), and the tip (to the head) on top of it.
-
-    Args:
-        layers: (name, layer) pairs up to the route.
-        tip: from the route to the head.
-    """
+    """Named layers up to the route (to the next level), and the tip (to the head) on top of it."""
 
     def __init__(self, layers: Sequence[tuple[str, nn.Layer]], tip: nn.Layer):
         super().__init__()
@@ -46,13 +41,7 @@ class TopDownNeck(PyramidNeck):
     def add_level(
         self, block: DetectionBlock, out_channels: int, transition: Optional[nn.Layer] = None
     ) -> None:
-        """Appends a level.
-
-        Args:
-            block: from the level's input to its route and tip.
-            out_channels: of the tip.
-            transition: from the route to the next level; only the finest level has none.
-        """
+        """Appends a level, whose tip has `out_channels`; only the finest has no transition."""
         stride = self.shapes[-1 - len(self.yolo_block)].stride
         self.yolo_block.append(block)
         self.out_shape.append(ShapeSpec(out_channels, stride))
@@ -60,7 +49,6 @@ class TopDownNeck(PyramidNeck):
             self.yolo_transition.append(transition)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Backbone maps, finest first, to neck maps of the same sizes, coarsest first."""
         tips, route = [], None
         for i, feature in enumerate(self.prepare(features)):
             if i > 0:

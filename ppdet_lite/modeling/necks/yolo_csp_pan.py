@@ -30,9 +30,6 @@ class YOLOCSPPAN(PyramidNeck):
         depth_mult: factor on the bottlenecks of each CSP layer, at least one is left.
         depthwise: separable 3x3 convolutions.
         act: name of the activations.
-
-    Raises:
-        ConfigError: no levels.
     """
 
     __shared__ = ("depth_mult", "act")

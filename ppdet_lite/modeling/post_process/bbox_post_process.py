@@ -11,13 +11,7 @@ from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 
 @register
 class BBoxPostProcess(PostProcess):
-    """Decoding, then NMS, of a head with anchors.
-
-    Args:
-        num_classes: C.
-        decode: turns raw outputs into boxes and scores; None for `YOLOBox`.
-        nms: turns those into detections; None for `MatrixNMS`.
-    """
+    """`PostProcess` of a head with anchors; None stands for `YOLOBox` and `MatrixNMS`."""
 
     __shared__ = ("num_classes",)
     __inject__ = ("decode", "nms")

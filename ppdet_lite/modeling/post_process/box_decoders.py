@@ -23,11 +23,11 @@ class YOLOBox(nn.Layer):
         num_classes: C.
         conf_thresh: candidates whose objectness (IoU-aware where the head is) is below it get a box
             and scores of zero.
-        downsample_ratio: stride of the first level; None: what the head says.
+        downsample_ratio: stride of the first level; None: as the head says.
         clip_bbox: cut left and top at 0, right at width - 1 and bottom at height - 1 of the
             original image. A box wholly outside, which only a wide `scale_x_y` can give, stays
             there with a negative side.
-        scale_x_y: grid sensitivity; None: what the head says.
+        scale_x_y: grid sensitivity; None: as the head says.
     """
 
     __shared__ = ("num_classes",)
@@ -49,11 +49,7 @@ class YOLOBox(nn.Layer):
         self.scale_x_y = scale_x_y
 
     def check_levels(self, levels: Sequence[AnchorLevel]) -> None:
-        """Compares what this section states with the head.
-
-        Raises:
-            ConfigError: another stride, grid sensitivity or number of levels than the head's.
-        """
+        """Refuses a stride or grid sensitivity stated here that is not the head's."""
         scales = {
             "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
             "YOLOBox.scale_x_y": self.scale_x_y,
@@ -72,16 +68,12 @@ class YOLOBox(nn.Layer):
         im_shape: Tensor,
         scale_factor: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Decodes all levels.
+        """boxes_xyxy_px [B, M, 4] and scores [B, C, M]; M runs over levels, anchors, rows, columns.
 
         Args:
-            outputs: raw outputs per level.
-            levels: facts of each.
+            outputs, levels: raw outputs and facts of each level.
             im_shape: [B, 2] height and width of the resized image (before padding).
             scale_factor: [B, 2] resized / original, y and x.
-
-        Returns:
-            boxes_xyxy_px [B, M, 4], scores [B, C, M]; M runs over levels, anchors, rows, columns.
         """
         # Rounded, because 427 / 640 * 640 may come out just below 427.
         original = paddle.floor(im_shape / scale_factor + 0.5).astype("int32")
