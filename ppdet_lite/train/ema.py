@@ -14,13 +14,14 @@ after every optimizer step, t = 1, 2, ...:
 """
 
 import math
-from typing import Optional
+from typing import Mapping, Optional
 
 import numpy as np
 import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.settings import RuntimeSettings
 
 KINDS = ("threshold", "exponential", "normal")
 
@@ -41,14 +42,21 @@ class ModelEMA:
         self.decay = decay
         self.kind = kind
         self.step = 0
-        frozen = set()
-        if filter_no_grad:
-            frozen = {key for key, p in model.named_parameters() if p.stop_gradient}
+        parameters = model.named_parameters() if filter_no_grad else ()
+        frozen = {key for key, parameter in parameters if parameter.stop_gradient}
         self._shadow = {
             key: paddle.zeros(value.shape, dtype="float32")
             for key, value in model.state_dict().items()
             if key not in frozen
         }
+
+    @classmethod
+    def from_settings(cls, settings: RuntimeSettings, model: nn.Layer) -> Optional["ModelEMA"]:
+        """The average that the settings ask for, None without one."""
+        if not settings.use_ema:
+            return None
+        decay, kind = settings.ema_decay, settings.ema_decay_type
+        return cls(model, decay, kind, settings.ema_filter_no_grad)
 
     def decay_at(self, step: int) -> float:
         """The decay used by the update number `step` (from 1)."""
@@ -59,36 +67,29 @@ class ModelEMA:
         return self.decay
 
     @paddle.no_grad()
-    def update(self, model: nn.Layer, master_weights: Optional[dict] = None) -> None:
-        """Moves the shadow towards the model; call once after every optimizer step.
-
-        Args:
-            model: the model, with the same state dict as at construction.
-            master_weights: state-dict key -> float32 tensor, used instead of half precision
-                parameters (AMP O2).
+    def update(
+        self, model: nn.Layer, master_weights: Optional[Mapping[str, paddle.Tensor]] = None
+    ) -> None:
+        """Moves the shadow towards the model; call once after every optimizer step. The float32
+        `master_weights` take the place of half precision parameters (AMP O2).
         """
         self.step += 1
         weight = paddle.to_tensor(1.0 - self.decay_at(self.step), dtype="float32")
-        state = model.state_dict()
+        state = {**model.state_dict(), **(master_weights or {})}
         for key, shadow in self._shadow.items():
-            value = (master_weights or {}).get(key, state[key])
-            shadow.lerp_(value.astype("float32"), weight)
-
-    def _correction(self) -> float:
-        if self.kind == "exponential" or self.step == 0:
-            return 1.0
-        return 1.0 / (1.0 - self.decay_at(self.step) ** self.step)
+            shadow.lerp_(state[key].astype("float32"), weight)
 
     @paddle.no_grad()
     def averaged(self, model: nn.Layer) -> dict[str, paddle.Tensor]:
         """Key -> float32 tensor of the read-out for the whole state dict (before the first update:
         the model's own weights).
         """
-        if self.step == 0:
-            return {key: value.astype("float32") for key, value in model.state_dict().items()}
-        factor = self._correction()
+        shadow = self._shadow if self.step else {}
+        factor = 1.0
+        if shadow and self.kind != "exponential":
+            factor = 1.0 / (1.0 - self.decay_at(self.step) ** self.step)
         return {
-            key: self._shadow[key] * factor if key in self._shadow else value.astype("float32")
+            key: shadow[key] * factor if key in shadow else value.astype("float32")
             for key, value in model.state_dict().items()
         }
 
@@ -102,8 +103,7 @@ class ModelEMA:
         Raises:
             KeyError: the keys are not those of this model.
         """
-        if set(state["shadow"]) != set(self._shadow):
-            odd = sorted(set(state["shadow"]) ^ set(self._shadow))
+        if odd := sorted(set(state["shadow"]) ^ set(self._shadow)):
             raise KeyError(f"{len(odd)} keys differ, for instance {', '.join(odd[:3])}")
         self.step = int(state["step"])
         for key, value in state["shadow"].items():

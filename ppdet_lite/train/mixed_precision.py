@@ -19,9 +19,8 @@ class Precision:
     """How forward, backward and update are run; plain float32 unless `settings.amp`.
 
     Args:
-        settings: `amp`, `amp_level`, `init_loss_scaling`, `master_grad` (O2: gradients in float32,
-            whatever the version of Paddle; PaddleDetection switches it on for 2.5 only) and the
-            operators that O1 forces to one precision are used.
+        settings: `master_grad` (O2: gradients in float32) holds for every version of Paddle, in
+            PaddleDetection for 2.5 only.
         device: that the run is on.
 
     Attributes:

@@ -10,8 +10,11 @@ added, then momentum is applied.
 import inspect
 from typing import Any, Optional, Union
 
+import numpy as np
 import paddle
+from paddle import nn
 from paddle import regularizer as paddle_regularizer
+from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
 from ppdet_lite.core.errors import ConfigError
@@ -90,9 +93,7 @@ class OptimizerBuilder:
         if problems:
             raise ConfigError(problems)
 
-    def __call__(
-        self, learning_rate: Union[float, LRScheduler], parameters: list
-    ) -> paddle.optimizer.Optimizer:
+    def __call__(self, learning_rate: Union[float, LRScheduler], parameters: list) -> Optimizer:
         """Makes the optimizer of `parameters`; frozen ones (stop_gradient) are left out."""
         clip = None
         if self.clip_grad_by_norm is not None:
@@ -117,13 +118,13 @@ class OptimizerBuilder:
         )
 
 
-def _opts_out(parameter) -> bool:
+def _opts_out(parameter: paddle.Tensor) -> bool:
     """True if the parameter's own regularizer is a decay of zero."""
     own = getattr(parameter, "regularizer", None)
     return own is not None and getattr(own, "_coeff", None) == 0.0
 
 
-def optimizer_state(optimizer, model) -> dict:
+def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarray]:
     """The optimizer's accumulators as numpy arrays, keyed `<parameter key>/<accumulator>`.
 
     Paddle's own names count layers and optimizers per process, so a file with them can only be read
@@ -133,7 +134,7 @@ def optimizer_state(optimizer, model) -> dict:
     return {key: tensor.numpy() for key, tensor in _live_accumulators(optimizer, model).items()}
 
 
-def restore_optimizer_state(optimizer, model, state: dict) -> None:
+def restore_optimizer_state(optimizer: Optimizer, model: nn.Layer, state: dict) -> None:
     """The inverse of `optimizer_state`, for an optimizer that has not made a step yet.
 
     Raises:
@@ -141,15 +142,14 @@ def restore_optimizer_state(optimizer, model, state: dict) -> None:
     """
     _make_accumulators(optimizer, model)
     live = _live_accumulators(optimizer, model)
-    if set(live) != set(state):
-        odd = sorted(set(live) ^ set(state))
+    if odd := sorted(set(live) ^ set(state)):
         raise KeyError(f"{len(odd)} accumulators differ, for instance {', '.join(odd[:3])}")
     for key, tensor in live.items():
         tensor.set_value(state[key])
 
 
 @paddle.no_grad()
-def _make_accumulators(optimizer, model) -> None:
+def _make_accumulators(optimizer: Optimizer, model: nn.Layer) -> None:
     """Lets the optimizer create its accumulators, which it only does in a step: a step without
     gradients, after which the parameters are put back.
     """
@@ -163,7 +163,7 @@ def _make_accumulators(optimizer, model) -> None:
         parameter.set_value(value)
 
 
-def _live_accumulators(optimizer, model) -> dict:
+def _live_accumulators(optimizer: Optimizer, model: nn.Layer) -> dict[str, paddle.Tensor]:
     """`<parameter key>/<accumulator>` -> the optimizer's own tensor."""
     keys = {parameter.name: key for key, parameter in model.named_parameters()}
     state = optimizer.state_dict()

@@ -48,7 +48,8 @@ def run_training(
     use_vdl: bool = False,
     vdl_log_dir: Optional[str] = None,
 ) -> TrainState:
-    """Trains as the configuration says; checkpoints and `train.log` go to `save_dir/<config name>`.
+    """Trains as the configuration says and returns the state at the end; checkpoints and
+    `train.log` go to `save_dir/<config name>`.
 
     Args:
         cfg: the configuration.
@@ -57,9 +58,6 @@ def run_training(
         amp: mixed precision; None = as `cfg.amp` says.
         use_vdl: write a VisualDL log.
         vdl_log_dir: its folder, `vdl` in the output folder by default.
-
-    Returns:
-        the state at the end.
 
     Raises:
         UserError: data, configuration or weights do not fit, or the loss is no longer finite.
@@ -72,10 +70,9 @@ def run_training(
     device = prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
     ranks = init_ranks()
     vdl_folder = (vdl_log_dir or os.path.join(cfg.output_folder, "vdl")) if use_vdl else None
+    options: dict = {"evaluate": evaluate, "resume": resume, "vdl_folder": vdl_folder}
     with _training_log(cfg.output_folder):
-        trainer = build_trainer(
-            cfg, device, ranks, evaluate=evaluate, resume=resume, vdl_folder=vdl_folder
-        )
+        trainer = build_trainer(cfg, device, ranks, **options)
         trainer.run()
         return trainer.state
 
@@ -88,22 +85,18 @@ def _training_log(folder: str) -> Iterator[None]:
     try:
         log_file = add_log_file(os.path.join(folder, "train.log"), exclusive=True)
     except FileInUse:
-        raise UserError(
-            f"another training run is writing to {folder}. Wait for it, or give this one another "
-            "save_dir."
-        ) from None
+        problem = f"another training run is writing to {folder}. Wait for it, or"
+        raise UserError(f"{problem} set another save_dir") from None
     except OSError as error:
-        raise UserError(
-            f"cannot write to {folder}: {error.strerror}. Choose another save_dir."
-        ) from None
+        problem = f"cannot write to {folder}: {error.strerror}"
+        raise UserError(f"{problem}; set another save_dir") from None
     try:
         yield
     except UserError as error:
         if log_file is not None:  # the terminal gets it from the tool, at the very end
+            facts = {"levelno": logging.ERROR, "levelname": "ERROR"}
             text = f"{type(error).__name__}: {error}"
-            log_file.handle(
-                logging.LogRecord("ppdet_lite", logging.ERROR, __file__, 0, text, None, None)
-            )
+            log_file.handle(logging.makeLogRecord({**facts, "msg": text}))
         raise
     finally:
         remove_log_file(log_file)
@@ -124,7 +117,11 @@ def build_trainer(
     seed = _seed(cfg.settings.seed, ranks, saved)
     data = training_data(cfg, seed, ranks)
     evaluator = evaluator_beside(cfg, data.reader.dataset) if evaluate else None
-    model = _model(cfg, data, evaluator)
+    model = build_detector(cfg)
+    for reader in [data.reader] + ([evaluator.reader] if evaluator else []):
+        check_input_sizes(reader, model)
+    for line in model.remarks(cfg.settings.epoch, data.mosaic_epoch):
+        get_logger().warning(line)
     if saved is None:
         _load_pretrained(model, cfg.settings, ranks)
     if synchronizes_norms(cfg.settings.norm_type, device, ranks):
@@ -137,10 +134,10 @@ def build_trainer(
         optimizer,
         scheduler,
         seed=seed,
-        ema=_ema(cfg.settings, model),
+        batch_setting=data.batch_setting,
+        ema=ModelEMA.from_settings(cfg.settings, model),
         precision=precision,
         ranks=ranks,
-        batch_setting=data.batch_setting,
     )
     if saved is not None:
         _go_on_from(saved, stem_of(str(resume)), state, cfg.settings.epoch)
@@ -166,17 +163,6 @@ def _seed(wanted: Optional[int], ranks: Ranks, saved: Optional[dict]) -> int:
     return set_seed(seed, ranks)
 
 
-def _model(cfg: Config, data: TrainingData, evaluator: Optional[Evaluator]) -> nn.Layer:
-    """The detector, which takes the sizes that the readers make."""
-    model = build_detector(cfg)
-    check_input_sizes(data.reader, model)
-    if evaluator is not None:
-        check_input_sizes(evaluator.reader, model)
-    for line in model.remarks(cfg.settings.epoch, data.mosaic_epoch):
-        get_logger().warning(line)
-    return model
-
-
 def _load_pretrained(model: nn.Layer, settings: RuntimeSettings, ranks: Ranks) -> None:
     path = settings.pretrain_weights
     if not path:
@@ -199,10 +185,8 @@ def synchronizes_norms(norm_type: str, device: str, ranks: Ranks) -> bool:
 
 def _scheduler(cfg: Config, data: TrainingData) -> LRScheduler:
     """The learning rate for the real total batch; prints how it came about."""
-    curve = create("LearningRate", cfg)
-    rate, arithmetic = curve.scaled_lr(
-        data.processes, data.reader.batch_size, data.accumulate_steps
-    )
+    curve, batch = create("LearningRate", cfg), data.reader.batch_size
+    rate, arithmetic = curve.scaled_lr(data.processes, batch, data.accumulate_steps)
     get_logger().info(arithmetic)
     steps, epochs = data.steps_per_epoch, cfg.settings.epoch
     total, warmup = epochs * steps, curve.warmup_steps(steps)
@@ -211,13 +195,6 @@ def _scheduler(cfg: Config, data: TrainingData) -> LRScheduler:
     for line in curve.remarks(steps, epochs):
         get_logger().warning(line)
     return curve(steps, epochs, rate)
-
-
-def _ema(settings: RuntimeSettings, model: nn.Layer) -> Optional[ModelEMA]:
-    if not settings.use_ema:
-        return None
-    decay, kind = settings.ema_decay, settings.ema_decay_type
-    return ModelEMA(model, decay, kind, settings.ema_filter_no_grad)
 
 
 def _go_on_from(saved: dict, stem: str, state: TrainState, epochs: int) -> None:

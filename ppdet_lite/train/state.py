@@ -3,7 +3,6 @@
 import contextlib
 from typing import Iterator, Mapping, Optional
 
-import numpy as np
 import paddle
 from paddle import distributed, nn
 from paddle.optimizer.lr import LRScheduler
@@ -25,11 +24,11 @@ class TrainState:
         optimizer: its optimizer.
         scheduler: learning rate, stepped once per optimizer step.
         seed: of the run.
+        batch_setting: what the order of the samples depends on (`steps_per_epoch` among it),
+            compared on resume.
         ema: average of the weights, None without one.
         precision: mixed precision, float32 by default.
         ranks: this process among those that train together.
-        batch_setting: what the order of the samples depends on (`steps_per_epoch` among it),
-            compared on resume.
 
     Attributes:
         epoch, step_in_epoch: position; step_in_epoch counts the finished steps of `epoch`.
@@ -45,10 +44,10 @@ class TrainState:
         scheduler: LRScheduler,
         *,
         seed: int,
+        batch_setting: Mapping[str, int],
         ema: Optional[ModelEMA] = None,
         precision: Optional[Precision] = None,
         ranks: Ranks = SINGLE_PROCESS,
-        batch_setting: Mapping[str, int],
     ):
         self.model = model
         self.optimizer = optimizer
@@ -58,9 +57,7 @@ class TrainState:
         self.precision = precision or Precision()
         self.ranks = ranks
         self.batch_setting = dict(batch_setting)
-        self.epoch = 0
-        self.step_in_epoch = 0
-        self.iteration = 0
+        self.epoch = self.step_in_epoch = self.iteration = 0
         self.best: Optional[dict] = None
         self.last_evaluation: Optional[dict] = None
 
@@ -113,9 +110,8 @@ class TrainState:
     def _set_model(self, values: dict) -> None:
         for key, target in self.model.state_dict().items():
             value = values[key]
-            if not paddle.is_tensor(value):
-                value = paddle.to_tensor(np.asarray(value))
-            target.set_value(value.astype(target.dtype))
+            tensor = value if paddle.is_tensor(value) else paddle.to_tensor(value)
+            target.set_value(tensor.astype(target.dtype))
 
     def state_dict(self) -> dict:
         """Everything a resume needs, as numpy arrays and plain values."""
@@ -131,10 +127,8 @@ class TrainState:
         }
 
     def set_state_dict(self, state: dict, source: str = "checkpoint") -> list[str]:
-        """Takes up a run where `state_dict` left it.
-
-        Returns:
-            remarks about settings that differ from those of the checkpoint.
+        """Takes up a run where `state_dict` left it; returns remarks about settings that differ
+        from those of the checkpoint.
 
         Raises:
             CheckpointError: it belongs to another model or optimizer.

@@ -14,30 +14,28 @@ import json
 import os
 import pickle
 import re
-from typing import BinaryIO, Callable, Optional
+from typing import Optional
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.weights.files import SUFFIXES, read_pickle
 
 _RESUME_FORMAT = "ppdet_lite resume 1"
 _TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
-_KNOWN_SUFFIXES = (*SUFFIXES, ".pdopt", ".meta.json", ".pdema")
+_META = ".meta.json"
 
 
 def stem_of(path: str) -> str:
     """The path of a checkpoint without the suffix of one of its files."""
     path = os.path.expanduser(str(path))
-    for suffix in _KNOWN_SUFFIXES:
-        if path.endswith(suffix):
-            return path[: -len(suffix)]
-    return path
+    suffix = next((s for s in (*SUFFIXES, ".pdopt", _META, ".pdema") if path.endswith(s)), "")
+    return path[: len(path) - len(suffix)]
 
 
 def save_checkpoint(
     folder: str, name: str, weights: dict, meta: dict, resume: Optional[dict] = None
 ) -> str:
-    """Writes one checkpoint and returns its path without suffix. An existing one of the same name
-    is replaced as a whole.
+    """Writes one checkpoint, in place of an existing one of that name, and returns its path without
+    suffix.
 
     Args:
         folder: made when missing.
@@ -51,21 +49,20 @@ def save_checkpoint(
         CheckpointError: it cannot be written; the files that were there before are untouched.
     """
     stem = os.path.join(folder, name)
-    parts: dict[str, Callable[[BinaryIO], object]] = {
-        ".pdparams": lambda stream: pickle.dump(weights, stream, protocol=4)
-    }
+    contents = {".pdparams": weights}
     if resume is not None:
-        content = {"format": _RESUME_FORMAT, **resume}
-        parts[".pdopt"] = lambda stream: pickle.dump(content, stream, protocol=4)
-    text = json.dumps(meta, indent=1, ensure_ascii=False).encode()
-    parts[".meta.json"] = lambda stream: stream.write(text)
+        contents[".pdopt"] = {"format": _RESUME_FORMAT, **resume}
+    contents[_META] = meta
     staged: dict[str, str] = {}
     try:
         os.makedirs(folder, exist_ok=True)
-        for suffix, write in parts.items():
+        for suffix, content in contents.items():
             staged[suffix] = os.path.join(folder, f".{name}{suffix}.{os.getpid()}.tmp")
             with open(staged[suffix], "wb") as stream:
-                write(stream)
+                if suffix == _META:
+                    stream.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
+                else:
+                    pickle.dump(content, stream, protocol=4)
                 stream.flush()
                 os.fsync(stream.fileno())
         if resume is None:
@@ -161,7 +158,7 @@ def read_meta(weights_path: str) -> dict:
     Raises:
         CheckpointError: the side file is no JSON, or another program's.
     """
-    path = stem_of(weights_path) + ".meta.json"
+    path = stem_of(weights_path) + _META
     try:
         with open(path, encoding="utf-8") as stream:
             meta = json.load(stream)

@@ -8,6 +8,7 @@ dicts, tuples. Everything else in a file is refused by name.
 import collections
 import os
 import pickle
+from typing import Any, Optional
 
 import numpy as np
 
@@ -15,16 +16,8 @@ from ppdet_lite.core.errors import CheckpointError, require
 
 SUFFIXES = (".pdparams", ".safetensors")
 # What unpickling a file that was cut short or never was a pickle can raise.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    EOFError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-)
+_DAMAGE: tuple[type[Exception], ...] = (pickle.UnpicklingError, EOFError, ValueError, TypeError)
+_DAMAGE += (LookupError, AttributeError, OverflowError, MemoryError)
 NAME_TABLE = "StructuredToParameterName@@"
 """Key of the table from state-dict keys to parameter names that `paddle.load` expects."""
 _CHUNK_TABLE = "UnpackBigParamInfor@@"
@@ -35,19 +28,19 @@ class _Refused(pickle.UnpicklingError):
     """Names what a file asks for that is neither a number nor a container."""
 
 
-def _safe_scalar(dtype, data=b""):
+def _safe_scalar(dtype: np.dtype, data: object = b"") -> np.generic:
     """numpy's scalar reconstruction for plain numbers; object scalars would be a pickle again."""
     if dtype.kind not in _SAFE_DTYPES or not isinstance(data, bytes):
         raise _Refused(f"a numpy scalar of type {dtype}")
     return np.frombuffer(data, dtype=dtype, count=1)[0]
 
 
-def _safe_encode(text, encoding="latin1", *_):
+def _safe_encode(text: object, encoding: str = "latin1", *_: object) -> bytes:
     """Protocol 2 stores bytes as text plus `_codecs.encode`."""
     return str(text).encode(encoding)
 
 
-def _paddle_tensor(expression, names=None):
+def _paddle_tensor(expression: object, names: object = None) -> Any:
     """Paddle writes a dense tensor as eval("data", {"data": array}); nothing is evaluated here."""
     if expression != "data" or not isinstance(names, dict) or set(names) != {"data"}:
         raise _Refused("a call of eval")
@@ -55,7 +48,7 @@ def _paddle_tensor(expression, names=None):
 
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
-_ALLOWED = {
+_ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("collections", "OrderedDict"): collections.OrderedDict,
@@ -77,13 +70,13 @@ _ALLOWED.update(
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ALLOWED:
             return _ALLOWED[(module, name)]
         raise _Refused(f"the name {module}.{name}")
 
 
-def read_pickle(path: str):
+def read_pickle(path: str) -> Any:
     """Unpickles plain numbers and containers; nothing in the file is executed.
 
     Raises:
@@ -112,9 +105,7 @@ def _find_weight_file(path: str) -> str:
     """`path` itself or with one of the known suffixes."""
     path = os.path.expanduser(str(path))
     candidates = [path] if path.endswith(SUFFIXES) else [path + suffix for suffix in SUFFIXES]
-    if os.path.isfile(path):
-        return path
-    for candidate in candidates:
+    for candidate in [path, *candidates]:
         if os.path.isfile(candidate):
             return candidate
     folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
@@ -156,7 +147,7 @@ def load_state(path: str) -> dict[str, np.ndarray]:
     return state
 
 
-def _as_array(value):
+def _as_array(value: Any) -> Optional[np.ndarray]:
     """A tensor as an array, None for anything else. Paddle writes tensors as (name, array) too."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
         value = value[1]

@@ -32,22 +32,10 @@ class LoadReport(NamedTuple):
     unexpected: list[str]
     mismatched: list[tuple[str, list[int], list[int]]]
 
-    @property
-    def tensors_of_model(self) -> int:
-        """Number of tensors in the model."""
-        return len(self.matched) + len(self.missing) + len(self.mismatched)
-
-    @property
-    def tensors_of_file(self) -> int:
-        """Number of tensors in the file."""
-        return len(self.matched) + len(self.unexpected) + len(self.mismatched)
-
     def lines(self) -> list[str]:
         """The report in words, one entry per line."""
-        lines = [
-            f"Weights {self.path}: {len(self.matched)} of the model's {self.tensors_of_model} "
-            f"tensors loaded"
-        ]
+        count, total = len(self.matched), len(self.matched + self.missing) + len(self.mismatched)
+        lines = [f"Weights {self.path}: {count} of the model's {total} tensors loaded"]
         shapes = [f"{key} {was} in the file, {now} here" for key, was, now in self.mismatched]
         for names, problem in (
             (self.missing, "not in the file, left as they were"),
@@ -74,12 +62,8 @@ def match_keys(
     file_keys: Iterable[str],
     fits: Callable[[str, str], bool] = lambda key, source: True,
 ) -> dict[str, str]:
-    """Model key -> file key by the suffix rule.
-
-    Args:
-        model_keys, file_keys: the names.
-        fits: True if the shapes of a model key and a file key agree. Where several model keys end
-            with one file key, those that do not fit step back.
+    """Model key -> file key by the suffix rule. Where several model keys end with one file key,
+    those whose shape does not fit (`fits(model key, file key)` is false) step back.
 
     Raises:
         CheckpointError: one file key would fill two model keys.
@@ -145,10 +129,10 @@ def load_weights(
             if not fits(key, source)
         ],
     )
-    needed = report.tensors_of_model
+    left_over = len(report.missing)
     if part_of_model:
-        needed = min(needed, report.tensors_of_file)
-    enough = 2 * len(matched) >= max(1, needed)
+        left_over = min(left_over, len(report.unexpected))
+    enough = matched and len(matched) >= left_over + len(report.mismatched)
     if not enough and not allow_partial:
         raise CheckpointError(
             "\n".join(report.lines())
@@ -156,22 +140,16 @@ def load_weights(
             "one. allow_partial_weights=true takes it all the same."
         )
     arrays = {key: _as_float32(state[matches[key]]) for key in matched}
-    _check_finite(path, arrays)
-    for key, array in arrays.items():
-        target = targets[key]
-        target.set_value(paddle.to_tensor(array).astype(target.dtype))
-    return report
-
-
-def _check_finite(path: str, arrays: dict[str, np.ndarray]) -> None:
-    """A network with such weights finds nothing or anything, without any other sign of it."""
-    bad = [key for key, array in arrays.items() if not np.isfinite(array).all()]
-    if bad:
+    # A network with such weights finds nothing or anything, without any other sign of it.
+    if bad := [key for key, array in arrays.items() if not np.isfinite(array).all()]:
         raise CheckpointError(
             f"{path}: {len(bad)} of its tensors hold NaN or infinite values ({_some(bad)}). The "
             "training that wrote it had diverged; use an earlier checkpoint, or train with a lower "
             "learning rate."
         )
+    for key, array in arrays.items():
+        targets[key].set_value(paddle.to_tensor(array).astype(targets[key].dtype))
+    return report
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:
