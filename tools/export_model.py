@@ -4,11 +4,12 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Union
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
-from ppdet_lite.export.options import FORMATS  # noqa: E402
+from ppdet_lite.export.options import DYNAMIC, ExportOptions  # noqa: E402
 from ppdet_lite.runtime.contract import STAGES, TARGETS  # noqa: E402
 
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
@@ -30,30 +31,7 @@ is 1 and nothing is left behind.
 """
 
 
-def main() -> int:
-    args = export_parser().parse_args()
-    cfg = config_from_args(args)
-    from ppdet_lite.export.run import ExportMismatch, export_model
-
-    try:
-        export_model(
-            cfg,
-            args.output_dir,
-            verify=args.verify,
-            formats=args.format,
-            input_size=args.input_size,
-            batch=args.batch,
-            stage=args.stage,
-            portable_dcn=args.portable_dcn,
-            target=args.target,
-        )
-    except ExportMismatch as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def export_parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     add = parser.add_argument
@@ -65,12 +43,14 @@ def export_parser() -> argparse.ArgumentParser:
     )
     add(
         "--format",
+        dest="formats",
         nargs="+",
-        choices=FORMATS,
         default=["paddle"],
-        help="one or more formats (default: paddle)",
+        metavar="FORMAT",
+        help="one or more of paddle, paddle-legacy, onnx and those of your custom_modules "
+        "(default: paddle)",
     )
-    add_graph_options(parser)
+    _add_graph_options(parser)
     add(
         "--verify",
         nargs="+",
@@ -81,8 +61,8 @@ def export_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_graph_options(parser: argparse.ArgumentParser) -> None:
-    """What the graph takes, where it ends and how it is written."""
+def _add_graph_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what the graph takes, where it ends and how it is written."""
     add = parser.add_argument
     add(
         "--input-size",
@@ -96,13 +76,14 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--batch",
         type=number_or_dynamic,
-        default="dynamic",
+        default=DYNAMIC,
         metavar="N",
         help="images per run, or 'dynamic' (default)",
     )
     add(
         "--stage",
         choices=STAGES,
+        default="",
         help="where the graph ends: raw outputs of the head, decoded boxes and scores, or "
         "detections after NMS (default: nms, or what the section `export` of the configuration "
         "says); other stages than nms go to <config name>_<stage>",
@@ -120,19 +101,34 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
         default="any",
         help="cpu: convolutions written in the form that is fastest on CPUs, for one input size; "
         "the same boxes, larger files, not for GPUs; a network in which no layer gains is written "
-        "as with any; deploy/README.md says what it gains "
-        "(default: any)",
+        "as with any; deploy/README.md says what it gains (default: any)",
     )
 
 
-def number_or_dynamic(text: str):
+def number_or_dynamic(text: str) -> Union[int, str]:
     """argparse type: a whole number, or the word dynamic."""
     try:
-        return text if text == "dynamic" else int(text)
+        return text if text == DYNAMIC else int(text)
     except ValueError as error:
-        message = f"found {text}, allowed: a whole number, or dynamic"
+        message = f"found {text}, allowed: a whole number, or {DYNAMIC}"
         raise argparse.ArgumentTypeError(message) from error
 
 
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
+    cfg = config_from_args(args)
+    from ppdet_lite.export.run import export_model
+
+    options = ExportOptions(
+        formats=args.formats,
+        input_size=args.input_size,
+        batch=args.batch,
+        stage=args.stage,
+        portable_dcn=args.portable_dcn,
+        target=args.target,
+    )
+    export_model(cfg, args.output_dir, options, verify=args.verify)
+
+
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

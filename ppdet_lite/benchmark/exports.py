@@ -15,7 +15,7 @@ from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, User
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.check import ExportMismatch, built_in_image
-from ppdet_lite.export.options import network_size, with_input_size
+from ppdet_lite.export.options import ExportOptions, as_size, input_size
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.modes import evaluation_mode
@@ -25,6 +25,7 @@ from ppdet_lite.runtime.contract import (
     LEGACY_GRAPH_FILE,
     ONNX_FILE,
     TARGETS,
+    with_input_size,
 )
 
 FORMAT_OF_FILE = {GRAPH_FILE: "paddle", LEGACY_GRAPH_FILE: "paddle-legacy", ONNX_FILE: "onnx"}
@@ -62,7 +63,7 @@ def export_stages(
         UserError: an input size that the network does not take.
         DataError: `parent` cannot be written to.
     """
-    side = network_size(cfg, size or None, may_be_free=False)
+    side = as_size(size) if size else input_size(cfg)
     _make_folder(parent)
     groups = _written_together({ENGINES[name].kind for name in engines})
     folders, reasons = {}, {}
@@ -117,12 +118,14 @@ def _export(
         folder = export_model(
             cfg,
             parent / "-".join((stage, *formats, *(("target_cpu",) if target == "cpu" else ()))),
-            formats=formats,
-            input_size=side,
-            batch=1,
-            stage=stage,
-            portable_dcn="onnx" in formats,
-            target=target,
+            ExportOptions(
+                formats=formats,
+                input_size=side,
+                batch=1,
+                stage=stage,
+                portable_dcn="onnx" in formats,
+                target=target,
+            ),
         )
     except (CheckpointError, ConfigError):
         raise

@@ -1,20 +1,23 @@
 """Runs an exported model as deployment does and compares it with the model it was made from."""
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Callable, NamedTuple, Sequence, Union
+from typing import Any, Sequence, Union
 
 import cv2
 import numpy as np
 import paddle
+from paddle import nn
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
-from ppdet_lite.export.compare import AGREE, compare_detections, summary
+from ppdet_lite.data.pixels.image_ops import decode_image
+from ppdet_lite.export.compare import AGREE, Agreement, compare_detections, together
+from ppdet_lite.export.formats.format import Runner, Trial
 from ppdet_lite.export.graph import DetectorUpTo
-from ppdet_lite.export.options import with_input_size
-from ppdet_lite.export.runners import EngineError, trials
 from ppdet_lite.modeling.modes import evaluation_mode
+from ppdet_lite.runtime.contract import STRIDE, InferConfig
+from ppdet_lite.runtime.engines.engine import EngineError
 from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.logger import get_logger
 
@@ -30,8 +33,10 @@ MAX_IMAGES = 64
 """More images would only take longer, and they are all in memory at once."""
 
 
-class ExportMismatch(Exception):
+class ExportMismatch(UserError):
     """The exported model's outputs differ from the trained model's."""
+
+    exit_code = 1
 
 
 def built_in_image(height: int = 480, width: int = 640) -> np.ndarray:
@@ -71,7 +76,47 @@ def load_images(images: Sequence[Union[str, Path]] = ()) -> dict[str, np.ndarray
     return {str(path): decode_image(path) for path in paths[:MAX_IMAGES]}
 
 
-def check_outputs(model, infer_cfg: dict, images: dict[str, np.ndarray]) -> None:
+@dataclass
+class Sample:
+    """A preprocessed image, and what the trained model makes of it.
+
+    Attributes:
+        name: for messages.
+        inputs: of the network, without the batch axis.
+    """
+
+    name: str
+    inputs: dict[str, np.ndarray]
+    model: nn.Layer
+    stage: str
+
+    @cached_property
+    def expected(self) -> Any:
+        """What an export should give; see `outputs_by_image`."""
+        return trained_outputs(self.model, self.inputs, self.stage)
+
+    def candidates(self) -> Any:
+        """Boxes [K, 4] and scores [C, K] before NMS; they are large and seldom needed."""
+        return trained_outputs(self.model, self.inputs, "decoded")
+
+
+def trained_outputs(model: nn.Layer, inputs: dict[str, np.ndarray], stage: str) -> Any:
+    """What an export of that stage should give for one preprocessed image."""
+    tensors = {key: paddle.to_tensor(value[None]) for key, value in inputs.items()}
+    with evaluation_mode(model):
+        outputs = [output.numpy() for output in DetectorUpTo(model, stage)(tensors)]
+    return outputs_by_image(stage, outputs)[0]
+
+
+def outputs_by_image(stage: str, outputs: Sequence[np.ndarray]) -> list[Any]:
+    """Per image its detections [M, 6]; before NMS its outputs, without the batch axis."""
+    if stage == "nms":
+        bbox, bbox_num = outputs
+        return np.split(bbox, np.cumsum(bbox_num)[:-1])
+    return [list(parts) for parts in zip(*outputs)]
+
+
+def check_outputs(model: nn.Layer, config: InferConfig, images: dict[str, np.ndarray]) -> None:
     """Makes sure that the model to be exported gives numbers, on the first image.
 
     NMS leaves out what is none, so that a broken network would look like one that finds nothing.
@@ -80,8 +125,8 @@ def check_outputs(model, infer_cfg: dict, images: dict[str, np.ndarray]) -> None
         UserError: NaN or infinite values in its raw outputs.
     """
     name, image = next(iter(images.items()))
-    sample = Preprocess(infer_cfg["Preprocess"])(image)
-    for i, output in enumerate(trained_outputs(model, sample, "raw")):
+    sample = Sample(name, config.make_preprocess()(image), model, "raw")
+    for i, output in enumerate(sample.expected):
         bad = 1 - np.isfinite(output).mean()
         if bad:
             raise UserError(
@@ -91,133 +136,86 @@ def check_outputs(model, infer_cfg: dict, images: dict[str, np.ndarray]) -> None
             )
 
 
-class Case(NamedTuple):
-    """Preprocessed images that run together, and what the trained model makes of each.
-
-    Attributes:
-        names: one per image, for messages.
-        batch: inputs by name; may repeat the last image to fill a fixed batch.
-        expected: per image the outputs of the stage, see `outputs_by_image`.
-        candidates: per image a function that gives the trained model's boxes [K, 4] and scores
-            [C, K] before NMS; they are large and seldom needed.
-    """
-
-    names: list[str]
-    batch: dict[str, np.ndarray]
-    expected: list
-    candidates: list[Callable]
-
-
 def verify_export(
-    model, folder: Union[str, Path], infer_cfg: dict, images: dict[str, np.ndarray]
+    model: nn.Layer, trials: Sequence[Trial], config: InferConfig, images: dict[str, np.ndarray]
 ) -> None:
     """Runs both models on images, singly and as a batch, and compares their outputs.
 
-    The export runs in every engine it was made for: in Paddle Inference with Paddle's own kernels
-    and with oneDNN, an .onnx in ONNX Runtime and, if it is installed, OpenVINO. A oneDNN or
-    OpenVINO that cannot run it is reported but no failure. Where the input size is free, one
-    image runs in another size as well.
+    An engine that may fail and cannot run the export is reported only. Where the input size is
+    free, one image runs in another size as well.
 
     Args:
+        model: the trained one.
+        trials: the export in the engines that deployment uses.
         images: uint8 RGB by name, as `load_images` returns them.
 
     Raises:
         ExportMismatch: outputs differ beyond the tolerances.
         UserError: an engine that it was made for cannot run it, or is not installed.
     """
-    cases = make_cases(model, infer_cfg, images)
-    total, shares = 0, [1]
-    for trial in trials(folder):
+    batches = make_batches(model, config, images)
+    results = []
+    for trial in trials:
         try:
-            runner = trial.make()
-            agreements = _compare_cases(runner, cases, infer_cfg)
+            runner = trial.open()
+            agreements = [_compare(runner, trial.name, batch, config) for batch in batches]
         except EngineError as error:
+            problem = f"{error.graph.name}: {error.problem}"
             if not trial.may_fail:
-                raise UserError(f"{error}. Nothing was written.") from error
-            get_logger().warning("on this machine %s", error)
+                raise UserError(f"{problem}. Nothing was written.") from error
+            get_logger().warning("on this machine %s", problem)
             continue
-        matched, total = (sum(numbers) for numbers in zip(*(a[1:3] for a in agreements)))
-        shares.append(matched / total if total else 0)
-        get_logger().info(
-            "export verified (%s): %d images, %s", runner.name, len(images), summary(agreements)
-        )
-    if min(shares) <= 0.5:
-        found = "nothing" if total == 0 else "hardly a box that stands out"
+        result = together(sum(agreements, []))
+        get_logger().info("export verified (%s): %d images, %s", trial.name, len(images), result)
+        results.append(result)
+    if not results:
+        get_logger().warning("no engine has run the export, so it was not compared")
+    elif min(result.share for result in results) <= 0.5:
+        found = "nothing" if results[-1].total == 0 else "hardly a box that stands out"
         get_logger().warning(
-            "the model finds %s on the images compared, so equality of boxes was not shown; "
-            "--verify IMAGE ... takes images of your own",
+            "the model finds %s on the images compared, so equality of boxes was not shown; use "
+            "images of your own (`verify`)",
             found,
         )
 
 
-def make_cases(model, infer_cfg: dict, images: dict[str, np.ndarray]) -> list[Case]:
-    """What is run: each image, the first two together (of one image it and its mirror image),
-    and the first in another size, as far as batch and input size are free; else batches of the size
-    that was fixed.
-    """
-    stage, fixed = infer_cfg["stage"], infer_cfg["batch_size"]
-    preprocess = Preprocess(infer_cfg["Preprocess"])
-    names, samples = list(images), [preprocess(image) for image in images.values()]
-    count = max(fixed, 1)
-    groups = [(names[i : i + count], samples[i : i + count]) for i in range(0, len(samples), count)]
-    if fixed < 1:
-        pair, of_pair = samples[:2], names[:2]
-        if len(samples) == 1:
-            pair.append(preprocess(np.ascontiguousarray(images[names[0]][:, ::-1])))
-            of_pair.append(f"the mirror image of {names[0]}")
-        groups.append(([f"{name} in a batch" for name in of_pair], pair))
-    if infer_cfg["image_shape"][1] < 1:
-        height, width = samples[0]["image"].shape[1:]
-        other = with_input_size(infer_cfg["Preprocess"], height + 32, max(width - 32, 32))
-        sample = Preprocess(other)(images[names[0]])
-        groups.append(([f"{names[0]} in another size"], [sample] * count))
-    known = {}  # the trained model looks at each sample once, and alone
-    for _, group in groups:
-        for sample in group:
-            if id(sample) not in known:
-                known[id(sample)] = trained_outputs(model, sample, stage)
-    cases = []
-    for group_names, group in groups:
-        full = group + group[-1:] * (count - len(group))
-        batch = {key: np.stack([sample[key] for sample in full]) for key in group[0]}
-        expected = [known[id(sample)] for sample in group]
-        candidates = [partial(trained_outputs, model, sample, "decoded") for sample in group]
-        cases.append(Case(group_names, batch, expected, candidates))
-    return cases
+def make_batches(
+    model: nn.Layer, config: InferConfig, images: dict[str, np.ndarray]
+) -> list[list[Sample]]:
+    """What runs together: each image, the first two (of one image it and its mirror image), and the
+    first in another size, as far as batch and input size are free; else batches of the size that
+    was fixed."""
+    stage, count = config.stage, config.batch or 1
+    preprocess = config.make_preprocess()
+    samples = [Sample(name, preprocess(image), model, stage) for name, image in images.items()]
+    name, image = next(iter(images.items()))
+    batches = [samples[i : i + count] for i in range(0, len(samples), count)]
+    if config.batch is None:
+        mirrored = preprocess(np.ascontiguousarray(image[:, ::-1]))
+        twin = Sample(f"the mirror image of {name}", mirrored, model, stage)
+        batches.append([*samples, twin][:2])
+    if config.takes_any_size:
+        height, width = samples[0].inputs["image"].shape[1:]
+        other = config.with_input_size(height + STRIDE, max(width - STRIDE, STRIDE))
+        inputs = other.make_preprocess()(image)
+        batches.append([Sample(f"{name} in another size", inputs, model, stage)])
+    return [batch + batch[-1:] * (count - len(batch)) for batch in batches]
 
 
-def trained_outputs(model, sample: dict[str, np.ndarray], stage: str):
-    """What an export of that stage should return for one preprocessed image; see
-    `outputs_by_image`.
-    """
-    inputs = {key: paddle.to_tensor(value[None]) for key, value in sample.items()}
-    with evaluation_mode(model):
-        outputs = [output.numpy() for output in DetectorUpTo(model, stage)(inputs)]
-    return outputs_by_image(stage, outputs)[0]
-
-
-def outputs_by_image(stage: str, outputs: list[np.ndarray]) -> list:
-    """Per image its detections [M, 6]; before NMS its outputs, without the batch axis."""
-    if stage == "nms":
-        bbox, bbox_num = outputs
-        return np.split(bbox, np.cumsum(bbox_num)[:-1])
-    return [list(parts) for parts in zip(*outputs)]
-
-
-def _compare_cases(runner, cases: list[Case], infer_cfg: dict) -> list:
+def _compare(
+    runner: Runner, name: str, batch: Sequence[Sample], config: InferConfig
+) -> list[Agreement]:
     """An agreement per image; ExportMismatch naming the first image that differs."""
-    stage, agreements = infer_cfg["stage"], []
-    for case in cases:
-        found = outputs_by_image(stage, runner(case.batch))
-        for name, expected, candidates, outputs in zip(
-            case.names, case.expected, case.candidates, found
-        ):
-            further = {"candidates": candidates} if stage == "nms" else {}
-            agreement = AGREE[stage](expected, outputs, infer_cfg, **further)
-            if agreement.complaint is not None:
-                raise ExportMismatch(
-                    f"the exported model ({runner.name}) differs from the trained one on {name}: "
-                    f"{agreement.complaint}. Nothing was written."
-                )
-            agreements.append(agreement)
+    inputs = {key: np.stack([s.inputs[key] for s in batch]) for key in batch[0].inputs}
+    found = outputs_by_image(batch[0].stage, runner.run(inputs))
+    agreements = []
+    for sample, outputs in zip(batch, found):
+        agree = AGREE[sample.stage]
+        agreements.append(agree(sample.expected, outputs, config, sample.candidates))
+        if agreements[-1].complaint is not None:
+            where = sample.name + (" in a batch" if len(batch) > 1 else "")
+            raise ExportMismatch(
+                f"the exported model ({name}) differs from the trained one on {where}: "
+                f"{agreements[-1].complaint}. Nothing was written."
+            )
     return agreements

@@ -4,6 +4,8 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ppdet_lite.runtime.contract import InferConfig
+
 SCORE_TOLERANCE = 1e-3
 BOX_TOLERANCE_PX = 0.1
 BOX_TOLERANCE_SHARE = 5e-4
@@ -12,11 +14,9 @@ BOX_TOLERANCE_SHARE = 5e-4
 RAW_TOLERANCE = 1e-3
 """Raw outputs may differ by this share of the largest of their map."""
 
-_LIMITS = "keep_top_k or the score threshold, where near-ties fall either way"
-
 
 class Agreement(NamedTuple):
-    """How far the outputs for one image agree.
+    """How far outputs agree.
 
     Attributes:
         things: what was compared, for instance "boxes".
@@ -30,6 +30,31 @@ class Agreement(NamedTuple):
     total: int
     gaps: dict[str, float]
     complaint: Optional[str] = None
+
+    @property
+    def share(self) -> float:
+        """Of those that agree; 0 if there was nothing to compare."""
+        return self.matched / self.total if self.total else 0.0
+
+    def __str__(self) -> str:
+        """For instance: 12 of 13 boxes matched (...), largest difference 2e-05 px, 1e-07 score."""
+        rest = ""
+        if self.matched < self.total:
+            rest = (
+                " (the others lie at the limit of keep_top_k or the score threshold, where "
+                "near-ties fall either way)"
+            )
+        gaps = ", ".join(f"{gap:.2g} {unit}" for unit, gap in self.gaps.items())
+        counts = f"{self.matched} of {self.total} {self.things} matched"
+        return f"{counts}{rest}, largest difference {gaps}"
+
+
+def together(agreements: Sequence[Agreement]) -> Agreement:
+    """One for all images, of which none has a complaint."""
+    first = agreements[0]
+    gaps = {unit: max(agreement.gaps[unit] for agreement in agreements) for unit in first.gaps}
+    matched, total = (sum(numbers) for numbers in zip(*(a[1:3] for a in agreements)))
+    return Agreement(first.things, matched, total, gaps)
 
 
 class Comparison(NamedTuple):
@@ -67,32 +92,32 @@ def compare_detections(
     """
     reference, other = np.asarray(reference, np.float64), np.asarray(other, np.float64)
     free = np.ones(len(other), bool)
-    lost, box_gaps, score_gaps = [], [0.0], [0.0]
+    without_partner, box_gaps, score_gaps = [], [0.0], [0.0]
     for row in reference[np.argsort(-reference[:, 1], kind="stable")]:
         score_gap = np.abs(other[:, 1] - row[1])
         box_gap = np.abs(other[:, 2:] - row[2:]).max(axis=1, initial=0)
         close = free & (other[:, 0] == row[0]) & (score_gap <= SCORE_TOLERANCE)
         close &= box_gap <= box_tolerance(row[None, 2:])
         if not close.any():
-            lost.append(row)
+            without_partner.append(row)
             continue
         partner = np.flatnonzero(close)[np.argmin((score_gap + box_gap)[close])]
         free[partner] = False
-        box_gaps.append(box_gap[partner])
-        score_gaps.append(score_gap[partner])
-    lost, unmatched = np.array(lost).reshape(-1, 6), other[free]
+        box_gaps.append(float(box_gap[partner]))
+        score_gaps.append(float(score_gap[partner]))
+    lost, extra = np.array(without_partner).reshape(-1, 6), other[free]
     limit = _lowest_reported(reference, lowest_score, keep_top_k)
     other_limit = _lowest_reported(other, lowest_score, keep_top_k)
-    at_limit = np.zeros(len(unmatched), bool)
+    at_limit = np.zeros(len(extra), bool)
     if abs(limit - other_limit) <= SCORE_TOLERANCE:
         # Not "above the limit": a score that is no number counts.
         lost = lost[~(lost[:, 1] <= other_limit + SCORE_TOLERANCE)]
-        at_limit = unmatched[:, 1] <= limit + SCORE_TOLERANCE
-    gaps = float(max(box_gaps)), float(max(score_gaps))
-    return Comparison(int((~free).sum()), *gaps, lost, unmatched[~at_limit], unmatched[at_limit])
+        at_limit = extra[:, 1] <= limit + SCORE_TOLERANCE
+    gaps = max(box_gaps), max(score_gaps)
+    return Comparison(int((~free).sum()), *gaps, lost, extra[~at_limit], extra[at_limit])
 
 
-def _lowest_reported(rows, lowest_score: float, keep_top_k: Optional[int]) -> float:
+def _lowest_reported(rows: np.ndarray, lowest_score: float, keep_top_k: Optional[int]) -> float:
     full = keep_top_k is not None and 0 < keep_top_k <= len(rows)
     return float(rows[:, 1].min()) if full else lowest_score
 
@@ -112,21 +137,18 @@ def invented(rows: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> np.ndar
         boxes, scores: [K, 4] and [C, K] of the candidates.
     """
     room = box_tolerance(boxes)
-    wrong = []
-    for class_index, score, *corners in rows:
-        close = np.abs(boxes - corners).max(axis=1, initial=0) <= room
+    wrong = np.ones(len(rows), bool)
+    for i, (class_index, score, *corners) in enumerate(rows):
         if class_index in range(len(scores)):
-            close &= scores[int(class_index)] >= score - SCORE_TOLERANCE
-            wrong.append(not close.any())
-        else:
-            wrong.append(True)
-    return rows[np.array(wrong, bool)]
+            close = np.abs(boxes - corners).max(axis=1, initial=0) <= room
+            wrong[i] = not (close & (scores[int(class_index)] >= score - SCORE_TOLERANCE)).any()
+    return rows[wrong]
 
 
 def detections_agree(
     expected: np.ndarray,
     found: np.ndarray,
-    infer_cfg: dict,
+    config: InferConfig,
     candidates: Optional[Callable] = None,
 ) -> Agreement:
     """Detections [M, 6] of one image; the limits of scores are those of infer_cfg.yml.
@@ -136,10 +158,9 @@ def detections_agree(
             rows of the export that do not count because they lie at the limit must be among them.
             Of a model of which nothing stands out those can be all rows.
     """
-    nms = infer_cfg["NMS"]
-    thresholds = (nms.get("score_threshold"), nms.get("post_threshold"))
-    lowest = max(value or 0.0 for value in (*thresholds, infer_cfg["Decode"]["conf_thresh"]))
-    result = compare_detections(expected, found, lowest, nms.get("keep_top_k"))
+    thresholds = [config.nms.get(key) for key in ("score_threshold", "post_threshold")]
+    lowest = max(value or 0.0 for value in [*thresholds, config.decode["conf_thresh"]])
+    result = compare_detections(expected, found, lowest, config.nms.get("keep_top_k"))
     complaint = None
     if len(result.lost) or len(result.extra):
         example = result.lost if len(result.lost) else result.extra
@@ -166,7 +187,10 @@ def _row(rows: np.ndarray) -> str:
 
 
 def decoded_agree(
-    expected: Sequence[np.ndarray], found: Sequence[np.ndarray], infer_cfg: dict
+    expected: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    config: InferConfig,
+    candidates: Optional[Callable] = None,
 ) -> Agreement:
     """Boxes [M, 4] and scores [C, M] of one image.
 
@@ -179,13 +203,12 @@ def decoded_agree(
     if boxes.shape != other_boxes.shape or scores.shape != other_scores.shape:
         shapes = f"{boxes.shape} and {scores.shape}, not {other_boxes.shape}, {other_scores.shape}"
         return Agreement("boxes", 0, len(boxes), {}, f"boxes and scores should be {shapes}")
-    edge = infer_cfg["Decode"]["conf_thresh"] + SCORE_TOLERANCE
+    edge = config.decode["conf_thresh"] + SCORE_TOLERANCE
     dropped = ~boxes.any(axis=1) ^ ~other_boxes.any(axis=1)
-    both = ~dropped
     at_edge = dropped & (scores.max(axis=0) <= edge) & (other_scores.max(axis=0) <= edge)
     box_gap = np.abs(boxes - other_boxes).max(axis=1)
     score_gap = np.abs(scores - other_scores).max(axis=0)
-    close = both & (score_gap <= SCORE_TOLERANCE) & (box_gap <= box_tolerance(boxes))
+    close = ~dropped & (score_gap <= SCORE_TOLERANCE) & (box_gap <= box_tolerance(boxes))
     wrong = np.flatnonzero(~(close | at_edge))
     gaps = {"px": box_gap[close].max(initial=0), "score": score_gap[close].max(initial=0)}
     complaint = None
@@ -199,37 +222,29 @@ def decoded_agree(
 
 
 def raw_agree(
-    expected: Sequence[np.ndarray], found: Sequence[np.ndarray], infer_cfg: dict
+    expected: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    config: Optional[InferConfig] = None,
+    candidates: Optional[Callable] = None,
 ) -> Agreement:
-    """Raw outputs of one image, level by level; `infer_cfg` has no say in it."""
-    unit, complaint, gaps = "of the largest value", None, [0.0]
+    """Raw outputs of one image, level by level."""
+    unit, complaint, largest = "of the largest value", None, 0.0
     for i, (level, other) in enumerate(zip(expected, found)):
         if level.shape != other.shape:
             complaint = f"output {i} is {other.shape}, not {level.shape}"
             break
         gap = float(np.abs(level - other).max() / max(np.abs(level).max(), 1e-6))
-        gaps.append(gap)
         if not gap <= RAW_TOLERANCE:  # no number fails as well
             complaint = f"output {i} differs by {gap:.3g} {unit}, allowed: {RAW_TOLERANCE}"
             break
+        largest = max(largest, gap)
     good = 0 if complaint else len(expected)
-    return Agreement("outputs", good, len(expected), {unit: max(gaps)}, complaint)
+    return Agreement("outputs", good, len(expected), {unit: largest}, complaint)
 
 
-AGREE = {"nms": detections_agree, "decoded": decoded_agree, "raw": raw_agree}
-"""How the outputs of each stage are compared."""
-
-
-def summary(agreements: Sequence[Agreement]) -> str:
-    """For instance: 12 of 13 boxes matched (...), largest difference 2e-05 px, 1e-07 score."""
-    matched, total = (sum(a[i] for a in agreements) for i in (1, 2))
-    rest = f" (the others lie at the limit of {_LIMITS})" if matched < total else ""
-    gaps = {}
-    for agreement in agreements:
-        for unit, gap in agreement.gaps.items():
-            gaps[unit] = max(gap, gaps.get(unit, 0.0))
-    differences = ", ".join(f"{gap:.2g} {unit}" for unit, gap in gaps.items())
-    return (
-        f"{matched} of {total} {agreements[0].things} matched{rest}, largest difference "
-        f"{differences}"
-    )
+AGREE: dict[str, Callable[..., Agreement]] = {
+    "nms": detections_agree,
+    "decoded": decoded_agree,
+    "raw": raw_agree,
+}
+"""By stage: (expected, found, config, candidates) of one image -> `Agreement`."""

@@ -6,21 +6,20 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Union
+from typing import Callable, Iterator, Optional, Sequence, Union
 
 import numpy as np
 from paddle import nn
 
 from ppdet_lite.core.errors import UserError
+from ppdet_lite.export.formats.format import Format, exported_files
 from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
-from ppdet_lite.runtime.contract import EXPORTED_FILES
 from ppdet_lite.utils.logger import get_logger
 
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 GRAPH_BYTES = 4 * 2**20
 """Room for all of an export but its weights."""
@@ -100,7 +99,7 @@ def _remove_left_parts(target: Path) -> None:
 
 def _is_of_export(path: Path) -> bool:
     """Whether a file in a hidden folder was written by an export; ONNX has a folder on the way."""
-    return path.name in EXPORTED_FILES or (path.is_dir() and path.name.startswith("tmp"))
+    return path.name in exported_files() or (path.is_dir() and path.name.startswith("tmp"))
 
 
 def _lock_if_free(folder: Path) -> Optional[int]:
@@ -119,7 +118,9 @@ def _lock_if_free(folder: Path) -> Optional[int]:
     return handle
 
 
-def check_room(network: nn.Layer, folder: Path, options: ExportOptions) -> None:
+def check_room(
+    network: nn.Layer, folder: Path, options: ExportOptions, formats: Sequence[Format]
+) -> None:
     """Paddle writes a cut file without a word when a disk gets full, so it is asked before.
 
     Args:
@@ -130,14 +131,12 @@ def check_room(network: nn.Layer, folder: Path, options: ExportOptions) -> None:
     """
     tensors = network.state_dict().values()
     weights = sum(int(np.prod(tensor.shape)) * tensor.element_size() for tensor in tensors)
-    copies = len(options.formats)
-    if options.portable_dcn:  # written only where there is something to replace
-        copies += any(isinstance(layer, SampledConv2D) for layer in network.sublayers())
+    copies = sum(form.copies(network, options) for form in formats)
     needed, free = copies * (weights + GRAPH_BYTES), shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(
             f"{folder}: the export needs about {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB "
-            "are free; make room or choose another --output_dir"
+            "are free; make room or choose another `output_dir`"
         )
 
 
@@ -179,7 +178,7 @@ def _move_other_files(earlier: Path, target: Path) -> None:
     where = f"your own files that were not moved lie in {earlier}"
     try:
         for path in earlier.iterdir():
-            if path.name not in EXPORTED_FILES:
+            if path.name not in exported_files():
                 os.replace(path, target / path.name)
     except OSError as error:
         raise UserError(

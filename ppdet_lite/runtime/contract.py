@@ -40,17 +40,6 @@ GRAPH_FILES = {
 """Graph files by engine, the first that exists is taken. A portable .onnx holds no deformable
 convolution, which OpenVINO cannot read."""
 
-EXPORTED_FILES = (
-    GRAPH_FILE,
-    LEGACY_GRAPH_FILE,
-    PARAMS_FILE,
-    f"{PARAMS_FILE}.info",
-    ONNX_FILE,
-    PORTABLE_FILE,
-    CONFIG_FILE,
-)
-"""What an export may consist of; anything else in its folder is the user's."""
-
 _EXPORT_HINT = {
     "paddle": "tools/export_model.py writes one",
     "onnxruntime": "tools/export_model.py writes one in the format onnx",

@@ -210,8 +210,9 @@ def test_engines_of_the_cpu_run_both_exports_by_default(monkeypatch):
 def test_every_target_is_exported_once_per_stage(monkeypatch, small_config, tmp_path):
     calls = []
 
-    def export(cfg, folder, formats, stage, portable_dcn, target, **others):
-        calls.append((stage, target, formats, portable_dcn))
+    def export(cfg, folder, options):
+        formats, target = options.formats, options.target
+        calls.append((options.stage, target, formats, options.portable_dcn))
         if formats == ("onnx",) and target == "cpu":
             raise ExportMismatch("another score")
         if target == "cpu" and "onnx" in formats:
@@ -265,7 +266,7 @@ def test_settings_that_cannot_be(small_config, jpegs, tmp_path):
             ConfigError,
             "--engines: found fast, allowed: paddle,",
         ),
-        (runner.Settings(input_size=(1, 2, 3)), UserError, "--input-size: found 1 2 3, allowed"),
+        (runner.Settings(input_size=(1, 2, 3)), UserError, "`input_size`: found 1 2 3, allowed"),
         (runner.Settings(stages=("nms",)), ConfigError, "--stages: raw, the network alone,"),
         (
             runner.Settings(images=(str(image),)),
@@ -327,10 +328,9 @@ def test_the_peak_has_as_many_threads_as_the_engines(repo, monkeypatch):
 
 
 SMALL_MAPS_TOO = """
-import functools, runpy, sys
-from ppdet_lite.export import run as export
-from ppdet_lite.export.rewrite.cpu_forms import Limits, for_cpu
-export.for_cpu = functools.partial(for_cpu, limits=Limits(channels=128, tiles=1, products=0))
+import runpy, sys
+from ppdet_lite.export.rewrite import limits
+limits.MEASURED = limits.Limits(channels=128, tiles=1, products=0)
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

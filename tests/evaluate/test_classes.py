@@ -4,7 +4,6 @@ import json
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError
 from ppdet_lite.core.workspace import create, load_config
@@ -16,8 +15,8 @@ from ppdet_lite.evaluate.classes import (
     classes_of_model,
 )
 from ppdet_lite.evaluate.predictor import run_inference
-from ppdet_lite.export.options import export_options
-from ppdet_lite.export.run import describe_export
+from ppdet_lite.export.describe import describe_export
+from ppdet_lite.export.options import ExportOptions
 
 NAMES = ["square", "circle"]
 
@@ -121,9 +120,8 @@ def test_damaged_annotations_are_no_obstacle(config, tmp_path, capsys):
 
 def described(cfg, weights):
     model = create(cfg.architecture, cfg)
-    steps = create("TestReader", cfg).preprocess_config()
-    text = yaml.safe_dump(describe_export(cfg, model, steps, weights, export_options(cfg)))
-    return yaml.safe_load(text)
+    options = ExportOptions().for_config(cfg)
+    return describe_export(cfg, model, weights, options).content()
 
 
 def test_an_export_says_them_where_they_are_known(config, stored):

@@ -6,7 +6,8 @@ import pytest
 from paddle import nn
 
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.export.rewrite.batch_norm_folding import fold_batch_norm
+from ppdet_lite.export.options import PLAIN
+from ppdet_lite.export.rewrite.rewrites import exported_network
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.norm import batch_norm
 
@@ -53,7 +54,7 @@ def test_folding_keeps_the_maps_of_every_network(name, repo):
     trained_norms(model)
     before = {key: value.numpy() for key, value in model.state_dict().items()}
 
-    folded = fold_batch_norm(model)
+    folded = exported_network(model, PLAIN)
 
     assert len(norms_of(model)) > 20 and norms_of(folded) == []
     for key, value in model.state_dict().items():
@@ -84,7 +85,7 @@ def test_a_deformable_convolution_takes_the_norm_behind_it():
     block = Block()
     trained_norms(block)
     x = paddle.randn([1, 8, 7, 9])
-    folded = fold_batch_norm(block)
+    folded = exported_network(block, PLAIN)
     block.eval()
     assert block.conv.bias is None and folded.conv.bias.shape == [6]
     np.testing.assert_allclose(folded(x).numpy(), block(x).numpy(), atol=1e-5)
@@ -102,7 +103,7 @@ def test_folding_by_hand():
         (norm.bias, 7.0),
     ):
         tensor.set_value(np.full(tensor.shape, value, np.float32))
-    folded = fold_batch_norm(nn.Sequential(conv, norm))
+    folded = exported_network(nn.Sequential(conv, norm), PLAIN)
     # (3 x + 1 - 2) / 2 * 5 + 7
     assert folded[0].weight.item() == 7.5
     assert folded[0].bias.item() == 4.5
@@ -123,7 +124,7 @@ def test_norms_without_a_convolution_of_theirs_stay():
 
     model = Reversed()
     trained_norms(model)
-    folded = fold_batch_norm(model)
+    folded = exported_network(model, PLAIN)
     assert len(norms_of(folded)) == 2
     model.eval()
     x = paddle.randn([1, 4, 3, 3])

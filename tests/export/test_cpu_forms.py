@@ -6,9 +6,11 @@ import pytest
 from paddle import nn
 
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.export.rewrite.batch_norm_folding import fold_batch_norm
-from ppdet_lite.export.rewrite.cpu_forms import Limits, for_cpu
+from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.export.rewrite.cpu_forms import replace_layers
 from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
+from ppdet_lite.export.rewrite.limits import Limits
+from ppdet_lite.export.rewrite.rewrites import exported_network, target_of
 from ppdet_lite.export.rewrite.winograd_conv import (
     WinogradConv2D,
     is_winograd_form,
@@ -156,7 +158,7 @@ def network(repo, request):
         # Offsets, and the predictions of YOLOX, start at zero: what is before them would not count.
         if isinstance(layer, nn.Conv2D) and not layer.weight.any():
             layer.weight.set_value(random(*layer.weight.shape))
-    return fold_batch_norm(model)
+    return exported_network(model, ExportOptions())
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_networks_keep_their_outputs(network, expected):
     image = random(2, 3, 96, 160, scale=0.5)
     with paddle.no_grad():
         before = [level.numpy() for level in network.raw_outputs(image)]
-        assert for_cpu(network, (96, 160), Limits(8, 1, 0, 0)) == expected
+        assert replace_layers(network, (96, 160), Limits(8, 1, 0, 0)) == expected
         after = [level.numpy() for level in network.raw_outputs(image)]
     kinds = [type(layer).__name__ for layer in network.sublayers()]
     assert (kinds.count("WinogradConv2D"), kinds.count("GatheredDeformConv2D")) == expected
@@ -179,7 +181,7 @@ def test_networks_keep_their_outputs(network, expected):
 @pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
 def test_layers_that_run_in_training_only_stay(network):
     network.auxiliary = DeformableConvV2(8, 8)
-    assert for_cpu(network, (96, 160), Limits(8, 1, 0, 0)) == (27, 3)
+    assert replace_layers(network, (96, 160), Limits(8, 1, 0, 0)) == (27, 3)
     assert type(network.auxiliary.conv) is SampledConv2D
 
 
@@ -197,13 +199,20 @@ def test_layers_that_run_in_training_only_stay(network):
     ],
 )
 def test_only_where_it_pays(network, channels, tiles, products, count):
-    assert for_cpu(network, (96, 160), Limits(channels, tiles, products)).winograd == count
+    assert replace_layers(network, (96, 160), Limits(channels, tiles, products)).winograd == count
 
 
 @pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
 @pytest.mark.parametrize(("limit", "count"), [(64 * 64 * 9 * 15 - 1, 3), (64 * 64 * 9 * 15, 0)])
 def test_deformable_convolutions_of_few_products_stay(network, limit, count):
     limits = Limits(deformable_products=limit)
-    assert for_cpu(network, (96, 160), limits) == (0, count)
+    assert replace_layers(network, (96, 160), limits) == (0, count)
     kinds = [type(layer).__name__ for layer in network.sublayers()]
     assert kinds.count("SampledConv2D") == 3 - count
+
+
+@pytest.mark.parametrize("network", [next(iter(NETWORKS))], indirect=True)
+def test_only_exports_for_cpus_are_rewritten(network):
+    cpu = ExportOptions(target="cpu", input_size=(96, 160), cpu_limits=Limits(64, 1, 0, 0))
+    assert target_of(exported_network(network, cpu)) == "cpu"
+    assert target_of(network) == target_of(exported_network(network, ExportOptions())) == "any"

@@ -1,5 +1,7 @@
 """What counts as equal when an export is compared with the model it was made from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,13 +12,16 @@ from ppdet_lite.export.compare import (
     detections_agree,
     invented,
     raw_agree,
-    summary,
+    together,
 )
+from ppdet_lite.runtime.contract import InferConfig
 
-SETTINGS = {
-    "NMS": {"score_threshold": 0.01, "post_threshold": 0.02, "keep_top_k": 100},
-    "Decode": {"conf_thresh": 0.05},
-}
+SETTINGS = InferConfig(
+    [],
+    [],
+    nms={"score_threshold": 0.01, "post_threshold": 0.02, "keep_top_k": 100},
+    decode={"conf_thresh": 0.05},
+)
 
 
 def maps(seed=0):
@@ -176,7 +181,7 @@ def test_what_nms_could_make_of_candidates(change, allowed):
 def test_rows_at_the_limit_must_be_candidates_of_the_trained_model():
     """Of a model of which nothing stands out, all rows lie at the limit and may be others."""
     rows = detections([0.3] * 8)
-    settings = {**SETTINGS, "NMS": {"keep_top_k": 4}}
+    settings = replace(SETTINGS, nms={"keep_top_k": 4})
     all_candidates = rows[:, 2:], rows[None, :, 1]
     agreement = detections_agree(rows[:4], rows[4:], settings, lambda: all_candidates)
     assert (agreement.complaint, agreement.matched, agreement.total) == (None, 0, 4)
@@ -189,12 +194,69 @@ def test_rows_at_the_limit_must_be_candidates_of_the_trained_model():
     )
 
 
-def test_the_summary_adds_images_up():
-    agreements = [
-        Agreement("boxes", 3, 3, {"px": 1e-4, "score": 2e-6}),
-        Agreement("boxes", 4, 5, {"px": 3e-4, "score": 1e-6}),
-    ]
-    assert summary(agreements) == (
-        "7 of 8 boxes matched (the others lie at the limit of keep_top_k or the score threshold, "
-        "where near-ties fall either way), largest difference 0.0003 px, 2e-06 score"
+def test_images_are_added_up():
+    whole = together(
+        [
+            Agreement("boxes", 3, 3, {"px": 1e-4, "score": 2e-6}),
+            Agreement("boxes", 4, 5, {"px": 3e-4, "score": 1e-6}),
+        ]
     )
+    assert whole == Agreement("boxes", 7, 8, {"px": 3e-4, "score": 2e-6})
+    assert whole.share == 7 / 8 and Agreement("boxes", 0, 0, {}).share == 0
+    text = str(whole)
+    assert text.startswith("7 of 8 boxes matched (the others lie at the limit of keep_top_k ")
+    assert text.endswith("), largest difference 0.0003 px, 2e-06 score")
+
+
+# -------------------------------------------------------------------- detections in any order
+def rows(*values):
+    return np.array(values, np.float32).reshape(-1, 6)
+
+
+def test_comparison_matches_rows_in_any_order():
+    reference = rows([0, 0.9, 0, 0, 10, 10], [1, 0.8, 5, 5, 20, 20], [0, 0.5, 1, 1, 4, 4])
+    other = reference[[2, 0, 1]] + np.array([0, 5e-4, 0.05, 0, 0, -0.05], np.float32)
+    result = compare_detections(reference, other)
+    assert result.matched == 3 and len(result.lost) == len(result.extra) == 0
+    assert result.max_box_px == pytest.approx(0.05, abs=1e-5)
+    assert result.max_score == pytest.approx(5e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        [1, 0, 0, 0, 0, 0],  # another class
+        [0, 2e-3, 0, 0, 0, 0],  # score
+        [0, 0, 0.2, 0, 0, 0],  # corner
+    ],
+)
+def test_comparison_sees_other_classes_scores_and_corners(change):
+    reference = rows([0, 0.9, 0, 0, 10, 10], [0, 0.8, 5, 5, 20, 20])
+    other = reference.copy()
+    other[1] += change
+    result = compare_detections(reference, other)
+    assert result.matched == 1
+    assert result.lost.tolist() == [pytest.approx(reference[1].tolist())]
+    assert result.extra.tolist() == [pytest.approx(other[1].tolist())]
+
+
+def test_one_row_cannot_be_matched_twice():
+    reference = rows([0, 0.9, 0, 0, 10, 10], [0, 0.9, 0, 0, 10, 10])
+    result = compare_detections(reference, reference[:1])
+    assert result.matched == 1 and len(result.lost) == 1
+
+
+def test_rows_at_the_reporting_limit_may_come_and_go():
+    reference = rows([0, 0.9, 0, 0, 10, 10], [0, 0.0105, 5, 5, 20, 20])
+    assert len(compare_detections(reference, reference[:1], lowest_score=0.01).lost) == 0
+    assert len(compare_detections(reference, reference[:1], lowest_score=0.0).lost) == 1
+    # All places taken: whether the last row is this one or its near-equal is a matter of rounding.
+    other = rows([0, 0.9, 0, 0, 10, 10], [1, 0.5, 5, 5, 20, 20])
+    reference = rows([0, 0.9, 0, 0, 10, 10], [1, 0.5, 50, 50, 60, 60])
+    assert len(compare_detections(reference, other, keep_top_k=2).lost) == 0
+    assert len(compare_detections(reference, other, keep_top_k=3).lost) == 1
+
+
+def test_nothing_found_on_either_side():
+    result = compare_detections(rows(), rows())
+    assert result.matched == 0 and result.max_box_px == 0.0

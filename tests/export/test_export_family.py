@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.ops import nms
 from ppdet_lite.weights.checkpoint import save_checkpoint
@@ -125,13 +126,12 @@ def test_export_equals_the_network(name, tmp_path, capsys, monkeypatch):
     onnx = name in ONNX_NETWORKS and not WHY_NO_ONNX
     formats = ["paddle-legacy" if name in LEGACY else "paddle", *(["onnx"] if onnx else [])]
     portable = onnx and "dcn" in name
-    batch = FIXED_BATCH.get(name)
-    folder = export_model(
-        cfg, tmp_path / "out", formats=formats, batch=batch, portable_dcn=portable
-    )
+    batch = FIXED_BATCH.get(name, "dynamic")
+    options = ExportOptions(formats, batch=batch, portable_dcn=portable)
+    folder = export_model(cfg, tmp_path / "out", options)
 
     described = yaml.safe_load((folder / "infer_cfg.yml").read_text(encoding="utf-8"))
-    assert described["batch_size"] == (batch or -1)
+    assert described["batch_size"] == (-1 if batch == "dynamic" else batch)
     assert (folder / "model.pdiparams").stat().st_size > 10_000
     said = capsys.readouterr()
     verified = re.findall(

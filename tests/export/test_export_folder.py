@@ -1,6 +1,7 @@
 """An export takes the place of an earlier one whole, or not at all; other files stay."""
 
 import os
+import shutil
 import signal
 import threading
 from types import SimpleNamespace
@@ -9,13 +10,10 @@ import pytest
 from paddle import nn
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.core.workspace import load_config
-from ppdet_lite.export import folder as export_folder
-from ppdet_lite.export import graph as export_graph
-from ppdet_lite.export import run as export
 from ppdet_lite.export.folder import check_room, move_into_place
+from ppdet_lite.export.formats.onnx_format import OnnxFormat
+from ppdet_lite.export.formats.paddle_format import PaddleFormat
 from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
 
 
@@ -125,46 +123,35 @@ def test_many_exports_at_once(tmp_path):
     assert os.listdir(tmp_path) == ["small"]
 
 
-# ------------------------------------------------------------------------------- through the tool
-def quick(monkeypatch, save=None):
-    """Leaves writing and comparing out."""
-
-    def write(model, folder, infer_cfg, options):
-        (folder / "model.json").write_text("new")
-
-    monkeypatch.setattr(export, "save_inference_model", save or write)
-    monkeypatch.setattr(export, "verify_export", lambda *arguments: None)
+# ------------------------------------------------------------------------------ through the export
+def new_content(folder):
+    found = content(folder)
+    assert found.pop("infer_cfg.yml")
+    return found
 
 
-def test_a_link_stays_a_link(small_config, target, tmp_path, monkeypatch):
-    quick(monkeypatch)
+def test_a_link_stays_a_link(quick_export, target, tmp_path):
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "small").symlink_to(target)
-    written = export_model(load_config(small_config), tmp_path / "links")
-    assert written == target.resolve()
+    assert quick_export(parent=tmp_path / "links") == target.resolve()
     assert (tmp_path / "links" / "small").is_symlink()
-    assert content(target) == {"model.json": "new", **MINE}
+    assert new_content(target) == {"quick.txt": "new", **MINE}
 
 
-def test_a_file_in_the_place_of_the_folder(small_config, tmp_path):
+def test_a_file_in_the_place_of_the_folder(quick_export, tmp_path):
     (tmp_path / "small").write_text("mine")
     with pytest.raises(UserError, match=r"small: cannot be written \(it is not a folder\)"):
-        export_model(load_config(small_config), tmp_path)
+        quick_export()
+    with pytest.raises(UserError, match=r"small/small: cannot be written \("):
+        quick_export(parent=tmp_path / "small")
     assert content(tmp_path) == {"small": "mine"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_the_earlier_export_and_nothing_else(
-    small_config, target, monkeypatch, number
-):
-    def interrupted(model, folder, infer_cfg, options):
-        (folder / "model.json").write_text("half")
-        os.kill(os.getpid(), number)
-
+def test_a_signal_leaves_the_earlier_export_and_nothing_else(quick_export, target, number):
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    quick(monkeypatch, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        export_model(load_config(small_config), target.parent)
+        quick_export(lambda *_: os.kill(os.getpid(), number), parent=target.parent)
     assert os.listdir(target.parent) == ["small"]
     assert content(target) == OLD
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
@@ -178,31 +165,32 @@ def test_room_for_the_files_that_are_written(tmp_path, monkeypatch):
     def usage(folder):
         return SimpleNamespace(free=mebibytes[0] * 2**20)
 
-    monkeypatch.setattr(export_folder.shutil, "disk_usage", usage)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     plain = nn.Linear(512, 1024)  # 2 MiB, and each file holds a graph as well
     deformable = nn.Sequential(plain, SampledConv2D(2, 2, 3))
-    both = ExportOptions(("paddle", "onnx"), portable_dcn=True)
-    for network, options, files in (
-        (plain, ExportOptions(), 1),
-        (deformable, ExportOptions(("onnx",)), 1),
-        (plain, both, 2),
-        (deformable, both, 3),
+    paddle, onnx = PaddleFormat(), OnnxFormat()
+    for network, portable, formats, files in (
+        (plain, False, [paddle], 1),
+        (deformable, False, [onnx], 1),
+        (plain, True, [paddle, onnx], 2),
+        (deformable, True, [paddle, onnx], 3),
     ):
+        options = ExportOptions(portable_dcn=portable)
         mebibytes[:] = [7 * files]
-        check_room(network, tmp_path, options)
+        check_room(network, tmp_path, options, formats)
         mebibytes[:] = [6 * files]
         with pytest.raises(UserError, match=f"the export needs about {6 * files} MiB and"):
-            check_room(network, tmp_path, options)
+            check_room(network, tmp_path, options, formats)
 
 
-def test_temporary_files_lie_where_there_is_room(tmp_path, monkeypatch):
-    """Not in the system's folder for them, which may be a small one in memory."""
+def test_a_full_disk_is_said_and_leaves_nothing(quick_export, tmp_path, monkeypatch):
+    def full(network, folder):
+        raise OSError(28, "No space left on device")
 
-    def stop(detector, folder, options):
-        raise OSError(28, f"No space left in {folder}")
-
-    monkeypatch.setattr(export_graph, "check_onnx_export", lambda: None)
-    monkeypatch.setattr(export_graph, "save_paddle_graph", stop)
-    with pytest.raises(OSError, match=f"No space left in {tmp_path}/"):
-        export_graph.save_onnx(None, tmp_path, ExportOptions(("onnx",)))
+    with pytest.raises(UserError, match="small: cannot be written .No space left on device"):
+        quick_export(full)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=3 * 2**20))
+    with pytest.raises(UserError, match=r"needs about \d+ MiB and 3 MiB are free"):
+        quick_export()
     assert os.listdir(tmp_path) == []

@@ -8,8 +8,10 @@ import sys
 import pytest
 
 from ppdet_lite.core.workspace import load_config
-from ppdet_lite.export import run as export
 from ppdet_lite.export.folder import part_beside
+from ppdet_lite.export.formats.format import Format
+from ppdet_lite.export.formats.paddle_format import PaddleFormat
+from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.utils.interrupt import Interrupts
 
@@ -18,104 +20,92 @@ def send(number):
     os.kill(os.getpid(), number)
 
 
-def write_little(model, folder, infer_cfg, options):
-    (folder / "model.json").write_text("new")
+class Signalled(PaddleFormat):
+    """A signal arrives while Paddle traces the network."""
 
+    name = "signalled"
+    seen: list = []
 
-@pytest.fixture
-def quick(monkeypatch):
-    """quick(save=..., verify=...): replaces the long steps."""
-
-    def replace(save=write_little, verify=lambda *arguments: None):
-        monkeypatch.setattr(export, "save_inference_model", save)
-        monkeypatch.setattr(export, "verify_export", verify)
-
-    return replace
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_paddle_traces_waits_for_its_end(
-    number, small_config, tmp_path, monkeypatch, capfd
-):
-    make, save, seen = export.exported_network, export.save_inference_model, []
-
-    def make_signalling(model, options):
-        network = make(model, options)
-
+    def write(self, network, folder, options):
         def hook(layer, inputs):
-            send(number)
-            seen.append("traced")
+            send(signal.SIGTERM)
+            self.seen.append("traced")
 
         network.backbone.register_forward_pre_hook(hook)
-        return network
+        super().write(network, folder, options)
+        self.seen.append(sorted(os.listdir(folder)))
 
-    def save_and_note(model, folder, infer_cfg, options):
-        save(model, folder, infer_cfg, options)
-        seen.append(sorted(os.listdir(folder)))
+    def trials(self, folder):
+        pytest.fail("nothing is run after a signal")
 
-    monkeypatch.setattr(export, "exported_network", make_signalling)
-    monkeypatch.setattr(export, "save_inference_model", save_and_note)
-    monkeypatch.setattr(export, "verify_export", lambda *arguments: seen.append("verified"))
+
+def test_a_signal_while_paddle_traces_waits_for_its_end(small_config, tmp_path, capfd):
     with pytest.raises(KeyboardInterrupt):
-        export_model(load_config(small_config), tmp_path)
-    assert seen[0] == "traced" and "verified" not in seen
-    assert {"infer_cfg.yml", "model.pdiparams"} < set(seen[-1])
+        export_model(load_config(small_config), tmp_path, ExportOptions(["signalled"]))
+    assert Signalled.seen[0] == "traced"
+    assert {"infer_cfg.yml", "model.pdiparams"} < set(Signalled.seen[-1])
     assert capfd.readouterr().err.count("Stopping after this step (Ctrl-C again: at once)\n") == 1
     assert os.listdir(tmp_path) == []
 
 
-def test_no_further_format_is_written_after_a_signal(small_config, tmp_path, quick, monkeypatch):
-    written = []
+class First(Format):
+    name, files = "first", ("first.txt",)
 
-    def save(model, folder, infer_cfg, options):
-        written.extend(options.formats)
+    def write(self, network, folder, options):
         send(signal.SIGINT)
 
-    quick(save)
-    for name in ("check_onnx_export", "import_onnxruntime"):
-        monkeypatch.setattr(export, name, lambda: None)
+
+class Second(Format):
+    name, files = "second", ("second.txt",)
+
+    def write(self, network, folder, options):
+        pytest.fail("a format after the signal")
+
+
+def test_no_further_format_is_written_after_a_signal(small_config, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        export_model(load_config(small_config), tmp_path, formats=["paddle", "onnx"])
-    assert written == ["paddle"]
+        export_model(load_config(small_config), tmp_path, ExportOptions(["first", "second"]))
 
 
-def test_a_second_ctrl_c_acts_at_once_whatever_paddle_makes_of_it(small_config, tmp_path, quick):
-    def save(model, folder, infer_cfg, options):
+def twice(network, folder):
+    """The second Ctrl-C acts at once, whatever Paddle makes of it."""
+    send(signal.SIGINT)
+    try:
         send(signal.SIGINT)
-        try:
-            send(signal.SIGINT)
-        except KeyboardInterrupt as error:
-            raise SystemError("returned a result with an exception set") from error
-        pytest.fail("the second one was held back, too")
+    except KeyboardInterrupt as error:
+        raise SystemError("returned a result with an exception set") from error
+    pytest.fail("the second one was held back, too")
 
-    quick(save)
+
+def dropped(inputs):
+    """A Ctrl-C that an engine drops."""
+    try:
+        send(signal.SIGINT)
+    except KeyboardInterrupt:
+        return []
+
+
+def changed(inputs):
+    """A Ctrl-C that an engine changes into another error."""
+    try:
+        send(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("caught") from None
+
+
+@pytest.mark.parametrize("steps", [{"write": twice}, {"run": dropped}, {"run": changed}])
+def test_a_ctrl_c_is_one_whatever_is_made_of_it(steps, quick_export, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        export_model(load_config(small_config), tmp_path)
+        quick_export(**steps)
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("error", [None, RuntimeError("caught")])
-def test_a_ctrl_c_that_an_engine_drops_or_changes(error, small_config, tmp_path, quick):
-    def verify(*arguments):
-        try:
-            send(signal.SIGINT)
-        except KeyboardInterrupt:
-            if error is not None:
-                raise error from None
-
-    quick(verify=verify)
-    with pytest.raises(KeyboardInterrupt):
-        export_model(load_config(small_config), tmp_path)
-    assert os.listdir(tmp_path) == []
-
-
-def test_errors_without_a_signal_stay_what_they_are(small_config, tmp_path, quick):
-    def save(*arguments):
+def test_errors_without_a_signal_stay_what_they_are(quick_export, tmp_path):
+    def write(network, folder):
         raise RuntimeError("a defect")
 
-    quick(save)
     with pytest.raises(RuntimeError, match="a defect"):
-        export_model(load_config(small_config), tmp_path)
+        quick_export(write)
     assert os.listdir(tmp_path) == []
 
 

@@ -1,41 +1,31 @@
 """A wrong export is found, whatever is wrong with it and whichever images it is compared on."""
 
-import importlib.util
 import os
-import re
 import shutil
-import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pytest
-import yaml
 
-from ppdet_lite.cli.tool import run_tool
+from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.evaluate.trained_model import load_trained_model
-from ppdet_lite.export import check as export_check
-from ppdet_lite.export import run as export
-from ppdet_lite.export.check import ExportMismatch, built_in_image, verify_export
-from ppdet_lite.export.options import export_options
-from ppdet_lite.export.runners import ExportedModel, Trial
+from ppdet_lite.export.check import ExportMismatch, built_in_image, load_images, verify_export
+from ppdet_lite.export.formats.format import Trial
+from ppdet_lite.export.formats.paddle_format import PaddleFormat
+from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.export.rewrite.rewrites import exported_network
+from ppdet_lite.export.run import export_model
+from ppdet_lite.runtime.contract import InferConfig
+from ppdet_lite.runtime.engines.engine import EngineError
+from tests.export.conftest import run_network
 
 
 @pytest.fixture
-def export_tool(repo, monkeypatch):
-    """export_tool(arguments...) runs tools/export_model.py in this process -> its exit code."""
-    path = repo / "tools/export_model.py"
-    spec = importlib.util.spec_from_file_location("tool_export_model", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            run_tool(module.main)
-        return end.value.code
-
-    return run
+def settings(exported):
+    return InferConfig.read(exported / "infer_cfg.yml")
 
 
 def calm(head):
@@ -72,120 +62,227 @@ def wider(head):
         conv.bias.set_value(bias)
 
 
-@pytest.fixture
-def change(monkeypatch):
-    """change(trained=..., exported=...): what is done to the head of either network."""
-
-    def change_heads(trained=None, exported=None):
-        load, make = export.load_trained_model, export.exported_network
-
-        def load_changed(cfg):
-            model, weights = load(cfg)
-            if trained is not None:
-                trained(model.yolo_head)
-            return model, weights
-
-        def make_changed(model, options):
-            network = make(model, options)
-            exported(network.yolo_head)
-            return network
-
-        monkeypatch.setattr(export, "load_trained_model", load_changed)
-        monkeypatch.setattr(export, "exported_network", make_changed)
-
-    return change_heads
+FEW = "BBoxPostProcess.nms.keep_top_k=10"  # so that all places are taken
 
 
+# ------------------------------------------------------------------------------- wrong exports
 @pytest.mark.parametrize(
-    ("trained", "exported", "complaint"),
+    ("of_trained", "of_exported", "complaint"),
     [
         (calm, saturated, r"of 10 boxes 0 agree within .+, 10 are missing and 10 are new"),
         (calm, silent, r"of 10 boxes 0 agree within .+, 10 are missing and 0 are new"),
         # All rows lie at the limit, on both sides.
-        (
-            saturated,
-            wider,
-            r"of 10 boxes . agree, and [2-9] of the others are none that the trained",
-        ),
+        (saturated, wider, r"of 10 boxes . agree, and [2-9] of the others are none that the"),
     ],
 )
-def test_a_wrong_export_ends_with_an_error_and_leaves_nothing(
-    trained, exported, complaint, change, export_tool, small_config, tmp_path, capsys
+def test_a_wrong_export_is_refused_and_leaves_nothing(
+    of_trained, of_exported, complaint, changed_config, quick_export, network_engine, tmp_path
 ):
-    change(trained, exported)
-    few = "-o", "BBoxPostProcess.nms.keep_top_k=10"  # so that all places are taken
-    assert export_tool("-c", small_config, *few, "--output_dir", tmp_path / "out") == 1
-    (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
-    assert said.startswith(
-        "error: the exported model (plain kernels) differs from the trained one on built-in image"
+    exported = {}
+
+    def write(network, folder):
+        of_exported(network.yolo_head)
+        exported["engine"] = network_engine(network)
+
+    with pytest.raises(ExportMismatch, match=complaint) as caught:
+        quick_export(
+            write,
+            lambda inputs: exported["engine"].run(inputs),
+            tmp_path / "out",
+            changed_config(of_trained, FEW),
+        )
+    assert caught.value.exit_code == 1
+    assert str(caught.value).startswith(
+        "the exported model (a quick engine) differs from the trained one on built-in image: "
     )
-    assert re.search(complaint, said), said
     assert os.listdir(tmp_path / "out") == []
 
 
-class LastOfABatchOnly:
-    """An export that gives the detections of a batch's last image for all of them."""
+class WithOtherParameters(PaddleFormat):
+    """A graph with the parameters of other weights, of which Paddle says nothing."""
 
-    name = "an engine"
+    name = "other-weights"
 
-    def __init__(self, folder):
-        self.run = ExportedModel(folder)
+    def write(self, network, folder, options):
+        super().write(network, folder, options)
+        silent(network.yolo_head)
+        (folder / "other").mkdir()
+        super().write(network, folder / "other", options)
+        shutil.move(folder / "other" / "model.pdiparams", folder / "model.pdiparams")
+        shutil.rmtree(folder / "other")
 
-    def __call__(self, inputs):
-        count = len(inputs["image"])
-        bbox, bbox_num = self.run({key: value[-1:] for key, value in inputs.items()})
-        return [np.concatenate([bbox] * count), np.concatenate([bbox_num] * count)]
+
+def test_a_graph_with_the_parameters_of_other_weights(small_config, tmp_path):
+    with pytest.raises(ExportMismatch, match=r"\(plain kernels\) differs .* on built-in image"):
+        export_model(load_config(small_config), tmp_path, ExportOptions(["other-weights"]))
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_batch_is_tried_whatever_the_number_of_images(count, exported, small_config, monkeypatch):
-    """This export is right for single images."""
+def test_a_batch_is_tried_whatever_the_number_of_images(count, trained, settings):
+    """This export gives the detections of a batch's last image for all of them."""
     image = built_in_image()
-    images = {"a.jpg": image, "b.jpg": image[::-1].copy()}
-    images = dict(list(images.items())[:count])
-    model, _ = load_trained_model(load_config(small_config))
-    settings = yaml.safe_load((exported / "infer_cfg.yml").read_text(encoding="utf-8"))
-    trials = [Trial(lambda: LastOfABatchOnly(exported))]
-    monkeypatch.setattr(export_check, "trials", lambda folder: trials)
+    images = dict(list({"a.jpg": image, "b.jpg": image[::-1].copy()}.items())[:count])
+
+    def run(inputs):
+        last = {key: value[-1:] for key, value in inputs.items()}
+        bbox, bbox_num = run_network(trained, "nms", last)
+        return [np.concatenate([part] * len(inputs["image"])) for part in (bbox, bbox_num)]
+
+    trials = [Trial("an engine", lambda: SimpleNamespace(run=run))]
     with pytest.raises(ExportMismatch, match="differs from the trained one on a.jpg in a batch: "):
-        verify_export(model, exported, settings, images)
-    verify_export(model, exported, {**settings, "batch_size": 1}, images)
+        verify_export(trained, trials, settings, images)
+    verify_export(trained, trials, replace(settings, batch=1), images)
 
 
-@pytest.fixture(scope="module")
-def other_network(small_config, tmp_path_factory):
-    """Files of a wider network under the same names."""
-    cfg = load_config(small_config, ["width_mult=0.5"])
-    model, options = create(cfg.architecture, cfg), export_options(cfg)
-    folder = tmp_path_factory.mktemp("other")
-    export.save_inference_model(export.exported_network(model, options), folder, {}, options)
-    return folder
+def test_another_size_is_tried_where_it_is_free(trained, settings):
+    def run(inputs):
+        bbox, bbox_num = run_network(trained, "nms", inputs)
+        return [bbox if inputs["image"].shape[2:] == (96, 128) else bbox + 1, bbox_num]
+
+    trials = [Trial("an engine", lambda: SimpleNamespace(run=run))]
+    images = {"a.jpg": built_in_image()}
+    verify_export(trained, trials, settings, images)
+    with pytest.raises(ExportMismatch, match="on a.jpg in another size: "):
+        verify_export(
+            trained, trials, replace(settings, input_hw=None, use_dynamic_shape=True), images
+        )
 
 
-@pytest.mark.parametrize("other", ["weights", "network"])
-def test_files_of_two_exports(
-    other, other_network, small_config, tmp_path, monkeypatch, export_tool, capsys
+def test_a_fixed_batch_is_filled_up(trained, settings):
+    counts = []
+
+    def run(inputs):
+        counts.append(len(inputs["image"]))
+        return run_network(trained, "nms", inputs)
+
+    trials = [Trial("an engine", lambda: SimpleNamespace(run=run))]
+    images = {name: built_in_image() for name in "abc"}
+    verify_export(trained, trials, replace(settings, batch=2), images)
+    assert counts == [2, 2]
+
+
+# --------------------------------------------------------------- models that cannot be compared
+def diverged(head):
+    """Raw outputs that are no numbers, from weights that are."""
+    weight = head.yolo_output[1].weight
+    weight.set_value(paddle.full_like(weight, 3e38))
+
+
+def test_a_network_that_gives_no_numbers(changed_config, quick_export, tmp_path):
+    """NMS would leave what is no number out, on both sides."""
+    with pytest.raises(UserError, match="100 % of raw output 1 .* on built-in image are NaN or"):
+        quick_export(parent=tmp_path / "out", cfg=changed_config(diverged))
+    assert not (tmp_path / "out").exists()
+
+
+def other_candidates(trained, inputs):
+    """Detections that the trained model could give as well: its last candidates with score 1."""
+    boxes, scores = run_network(trained, "decoded", inputs)
+    rows = []
+    for corners, of_class in zip(boxes, scores[:, 0]):
+        chosen = np.flatnonzero(of_class > 0.9999)[-10:]
+        one = np.ones((len(chosen), 1))
+        rows.append(np.concatenate([0 * one, of_class[chosen, None], corners[chosen]], axis=1))
+    return [np.concatenate(rows).astype(np.float32), np.array([len(found) for found in rows])]
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        (saturated, "hardly a box that stands out"),
+        (silent, "the model finds nothing on the images"),
+        (calm, ""),
+    ],
+)
+def test_a_model_of_which_nothing_stands_out(
+    change, warning, changed_config, quick_export, network_engine, capsys
 ):
-    """A graph with the parameters of another one: Paddle says no more than that it cannot run it,
-    and nothing at all where they have the same shapes."""
-    save = export.save_inference_model
+    """All scores within the tolerance of the lowest that counts, as in an untrained YOLOX."""
+    exported = {}
 
-    def save_and_mix(network, folder, infer_cfg, options):
-        save(network, folder, infer_cfg, options)
-        if other == "network":
-            shutil.copy(other_network / "model.pdiparams", folder)
-        else:
-            silent(network.yolo_head)
-            save(network, tmp_path / "another", infer_cfg, options)
-            shutil.copy(tmp_path / "another" / "model.pdiparams", folder)
+    def run(inputs):
+        if change is saturated:
+            return other_candidates(exported["network"], inputs)
+        return run_network(exported["network"], "nms", inputs)
 
-    (tmp_path / "another").mkdir()
-    monkeypatch.setattr(export, "save_inference_model", save_and_mix)
-    code = export_tool("-c", small_config, "--output_dir", tmp_path / "out")
-    (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
-    if other == "network":
-        assert code == 2 and re.match(r"error: Paddle cannot run model\.\w+: ", said)
-    else:
-        assert code == 1 and "differs from the trained one on built-in image" in said
-    assert said.endswith("Nothing was written.")
-    assert os.listdir(tmp_path / "out") == []
+    quick_export(
+        lambda network, folder: exported.update(network=network),
+        run,
+        cfg=changed_config(change, FEW),
+    )
+    said = capsys.readouterr().err
+    assert "export verified (a quick engine): 2 images, " in said
+    assert ("equality of boxes was not shown" in said) == bool(warning) and warning in said
+
+
+# ----------------------------------------------------------------------------- engines that fail
+def failing(loading):
+    """How an engine opens that raises an error, when it loads the files or when it runs them."""
+
+    def fail(*arguments):
+        raise EngineError(Path("somewhere/model.x"), "an engine has no kernel for this")
+
+    return fail if loading else lambda: SimpleNamespace(run=fail)
+
+
+@pytest.mark.parametrize("loading", [True, False])
+def test_an_engine_with_limits_of_its_own_is_reported_only(
+    loading, trained, settings, network_engine, capsys
+):
+    good = Trial("a good engine", lambda: network_engine(trained))
+    trials = [Trial("an engine", failing(loading), may_fail=True), good]
+    verify_export(trained, trials, settings, load_images())
+    said = capsys.readouterr().err
+    assert "on this machine model.x: an engine has no kernel for this\n" in said
+    assert "export verified (a good engine)" in said and "verified (an engine)" not in said
+    trials = [Trial("an engine", failing(loading)), good]
+    with pytest.raises(UserError, match=r"^model\.x: .*no kernel for this\. Nothing was written"):
+        verify_export(trained, trials, settings, load_images())
+
+
+def test_an_export_that_no_engine_has_run_is_said_to_be_unchecked(quick_export, capsys):
+    quick_export()
+    assert "no engine has run the export" in capsys.readouterr().err
+
+
+class CutShort(PaddleFormat):
+    """What a disk that gets full leaves, without a word from Paddle."""
+
+    name = "cut-short"
+
+    def write(self, network, folder, options):
+        super().write(network, folder, options)
+        path = folder / "model.pdiparams"
+        path.write_bytes(path.read_bytes()[:50_000])
+
+
+def test_parameters_that_were_cut_short(small_config, tmp_path):
+    with pytest.raises(UserError, match=r"Paddle cannot run .+\. Nothing was written"):
+        export_model(load_config(small_config), tmp_path, ExportOptions(["cut-short"]))
+    assert os.listdir(tmp_path) == []
+
+
+def test_parameters_of_another_network(exported, trained, small_config, settings, tmp_path):
+    """Paddle says no more than that it cannot run it."""
+    cfg = load_config(small_config, ["width_mult=0.5"])
+    folder = tmp_path / "model"
+    shutil.copytree(exported, folder)
+    other = exported_network(create(cfg.architecture, cfg), ExportOptions())
+    PaddleFormat().write(other, tmp_path, ExportOptions(input_size=(96, 128), stage="raw"))
+    shutil.copy(tmp_path / "model.pdiparams", folder)
+    with pytest.raises(UserError, match=r"Paddle cannot run .+\. Nothing was written"):
+        verify_export(trained, PaddleFormat().trials(folder), settings, load_images())
+
+
+# -------------------------------------------------------------------------------------- images
+def test_images_and_folders_to_compare_on(tmp_path, tiny_coco):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in (1, 2):
+        shutil.copy(tiny_coco / "images" / f"val_{index}.jpg", folder)
+    images = load_images([tiny_coco / "images" / "val_0.jpg", folder])
+    assert [Path(name).name for name in images] == ["val_0.jpg", "val_1.jpg", "val_2.jpg"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty.*no images"):
+        load_images([tmp_path / "empty"])

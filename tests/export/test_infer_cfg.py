@@ -5,15 +5,16 @@ the graph's inputs by name and its outputs by position.
 """
 
 import numpy as np
+import paddle
+import paddle.inference
 import pytest
 import yaml
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess
-from ppdet_lite.export import run as export
 from ppdet_lite.export.check import built_in_image
-from ppdet_lite.export.options import with_input_size
-from ppdet_lite.export.runners import ExportedModel
+from ppdet_lite.export.describe import steps_of_all_releases
+from ppdet_lite.runtime.contract import with_input_size
 
 ARGUMENTS = {
     "Resize": {"target_size", "keep_ratio", "interp"},
@@ -69,7 +70,7 @@ def test_keys_that_the_script_reads(exported):
 def test_steps_of_the_shipped_readers(name, repo):
     cfg = load_config(repo / f"configs/{name}.yml")
     steps = create("TestReader", cfg).preprocess_config()
-    written = export.steps_of_all_releases(with_input_size(steps, 320, 416))
+    written = steps_of_all_releases(with_input_size(steps, 320, 416))
     assert_understood(written)
     assert [step["type"] for step in written] == [step["type"] for step in steps]
 
@@ -83,7 +84,7 @@ def test_the_written_steps_prepare_the_same_input(norm_type, is_scale):
         {"type": "NormalizeImage", **normalize, "norm_type": norm_type},
         {"type": "Permute"},
     ]
-    written = export.steps_of_all_releases(steps)
+    written = steps_of_all_releases(steps)
     assert_understood(written)
     assert steps[1]["norm_type"] == norm_type  # the reader's list is left as it was
     image = built_in_image()
@@ -92,13 +93,18 @@ def test_the_written_steps_prepare_the_same_input(norm_type, is_scale):
         np.testing.assert_array_equal(found[key], value)
 
 
-def test_inputs_by_name_and_outputs_by_position(exported):
-    predictor = ExportedModel(exported).predictor
+@pytest.mark.parametrize("count", [1, 3])
+def test_inputs_by_name_and_outputs_by_position(exported, count):
+    (graph,) = (path for path in exported.glob("model.*") if path.suffix in (".json", ".pdmodel"))
+    config = paddle.inference.Config(str(graph), str(exported / "model.pdiparams"))
+    config.disable_gpu()
+    predictor = paddle.inference.create_predictor(config)
     inputs = {
-        "image": np.zeros((2, 3, 96, 128), np.float32),
-        "im_shape": np.tile(np.float32([96, 128]), (2, 1)),
-        "scale_factor": np.ones((2, 2), np.float32),
+        "image": np.zeros((count, 3, 96, 128), np.float32),
+        "im_shape": np.tile(np.float32([96, 128]), (count, 1)),
+        "scale_factor": np.ones((count, 2), np.float32),
     }
+    assert sorted(predictor.get_input_names()) == sorted(inputs)
     for name in predictor.get_input_names():
         predictor.get_input_handle(name).copy_from_cpu(inputs[name])
     predictor.run()
@@ -106,6 +112,16 @@ def test_inputs_by_name_and_outputs_by_position(exported):
         predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()
     )
     assert boxes.dtype == np.float32 and counts.dtype.kind == "i"
-    assert counts.shape == (2,) and boxes.shape == (counts.sum(), 6)
+    assert counts.shape == (count,) and boxes.shape == (counts.sum(), 6)
     classes, scores = boxes[:, 0], boxes[:, 1]
     assert len(boxes) and set(classes) <= {0.0, 1.0} and 0 < scores.min() <= scores.max() <= 1
+
+
+def test_another_input_size_reaches_the_preprocessing():
+    steps = [{"type": "Resize", "target_size": [9, 9]}, {"type": "Pad", "size": [9, 9]}]
+    assert with_input_size([*steps, {"type": "Permute"}], 64, 160) == [
+        {"type": "Resize", "target_size": [64, 160]},
+        {"type": "Pad", "size": [64, 160]},
+        {"type": "Permute"},
+    ]
+    assert steps[0]["target_size"] == steps[1]["size"] == [9, 9]

@@ -5,12 +5,13 @@ import paddle
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.export.onnx import nms as onnx_nms
-from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.ops import nms
 
-pytest.importorskip("onnx", reason="needs the package onnx")
+onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
+
+from ppdet_lite.export.onnx import nms as onnx_nms  # noqa: E402
+from ppdet_lite.export.onnx.graph import OnnxGraph  # noqa: E402
 
 MATRIX = {
     "score_threshold": 0.01,
@@ -45,7 +46,7 @@ def graph(kind, classes, arguments):
     bbox, counts = FUNCTIONS[kind][0](g, boxes, scores, classes, arguments)
     g.output("bbox", bbox, "float32", ["detections", 6])
     g.output("bbox_num", counts, "int32", ["batch"])
-    g.onnx.checker.check_model(g.model, full_check=True)
+    onnx.checker.check_model(g.model, full_check=True)
     return g.model.SerializeToString()
 
 

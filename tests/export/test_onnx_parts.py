@@ -1,5 +1,6 @@
 """Decoding, deformable convolution and the tidied network in ONNX operators."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,17 +9,22 @@ import pytest
 from paddle.vision.ops import deform_conv2d
 
 from ppdet_lite.core.errors import ConfigError, UserError
-from ppdet_lite.export.onnx import graph as onnx_graph
-from ppdet_lite.export.onnx.decode import decode
-from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
-from ppdet_lite.export.onnx.graph import OnnxGraph
-from ppdet_lite.export.onnx.network import tidy
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
+pytest.importorskip("paddle2onnx", reason="needs the package paddle2onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
+
+from ppdet_lite.export.onnx.deform_conv import (  # noqa: E402
+    has_deform_conv,
+    without_deform_conv,
+)
+from ppdet_lite.export.onnx.graph import OnnxGraph  # noqa: E402
+from ppdet_lite.export.onnx.network import convert_network, tidy  # noqa: E402
+from ppdet_lite.export.onnx.write import DECODERS, NMS, form_of  # noqa: E402
 
 CLASSES = 3
 LEVELS = (
@@ -49,9 +55,8 @@ def decode_onnx(model, raw, im_shape, scale_factor):
         g.input(f"raw_{i}", "float32", ["batch", level.shape[1], f"rows_{i}", f"columns_{i}"])
         for i, level in enumerate(raw)
     ]
-    sizes = [g.input(name, "float32", ["batch", 2]) for name in ("im_shape", "scale_factor")]
-    boxes, scores, classes = decode(g, model, maps, *sizes)
-    assert classes == CLASSES
+    sizes = {name: g.input(name, "float32", ["batch", 2]) for name in ("im_shape", "scale_factor")}
+    boxes, scores = DECODERS[type(model.post_process.decode)](g, model, maps, sizes)
     g.output("boxes", boxes, "float32", ["batch", "cells", 4])
     g.output("scores", scores, "float32", ["batch", CLASSES, "cells"])
     onnx.checker.check_model(g.model, full_check=True)
@@ -97,9 +102,13 @@ def test_cell_boxes_are_those_of_the_model():
     np.testing.assert_allclose(found[1], expected[1].numpy(), atol=1e-6)
 
 
-def test_a_decoder_without_onnx_form_is_named():
-    with pytest.raises(ConfigError, match="SimpleNamespace has no ONNX form, allowed: YOLOBox"):
-        decode(OnnxGraph(), detector(SimpleNamespace()), [], None, None)
+def test_the_onnx_form_is_that_of_the_class_or_of_its_base():
+    class Own(MatrixNMS):
+        pass
+
+    assert form_of(Own(), "nms", NMS, "decoded") is NMS[MatrixNMS]
+    with pytest.raises(ConfigError, match="post_process.decode: MatrixNMS .* YOLOBox.*raw"):
+        form_of(MatrixNMS(), "decode", DECODERS, "raw")
 
 
 # ----------------------------------------------------------------------- deformable convolution
@@ -229,10 +238,11 @@ def test_a_convolution_that_others_look_at_keeps_its_bias_outside():
     np.testing.assert_array_equal(run(g.model, feeds)[0], np.full((1, 1, 2, 2), 24))
 
 
-def test_a_missing_package_is_named():
-    with pytest.raises(UserError) as caught:
-        onnx_graph.import_package("no_such_package", "the test", "this that")
-    assert str(caught.value) == (
-        "the test needs the package no_such_package (No module named 'no_such_package'); "
-        "pip install this that"
-    )
+def test_a_network_that_paddle2onnx_does_not_know(exported, tmp_path):
+    """It logs the reason and ends the process. Here it is a file that is no graph."""
+    if (exported / "model.pdmodel").is_file():
+        pytest.skip("needs Paddle 3")
+    shutil.copy(exported / "model.pdiparams", tmp_path)
+    (tmp_path / "model.json").write_text((exported / "model.json").read_text()[:9000])
+    with pytest.raises(UserError, match=r"(?s)paddle2onnx cannot convert .*parse error"):
+        convert_network(tmp_path / "model.json", tmp_path / "model.pdiparams")

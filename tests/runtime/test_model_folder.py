@@ -10,6 +10,7 @@ import yaml
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export.check import built_in_image
+from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import (
     CONFIG_FILE,
@@ -30,7 +31,7 @@ from ppdet_lite.runtime.options import EngineOptions
 
 @pytest.mark.skipif(paddle.__version__[0] < "3", reason="there the other export is a model.pdmodel")
 def test_files_of_paddle_2_load_as_well(small_config, trained, same_boxes, tmp_path):
-    folder = export_model(load_config(small_config), tmp_path, formats=("paddle-legacy",))
+    folder = export_model(load_config(small_config), tmp_path, ExportOptions(["paddle-legacy"]))
     detector = Detector(folder)
     assert detector.files.graph.name == "model.pdmodel"
     same_boxes(trained, detector, [built_in_image()])
@@ -260,7 +261,7 @@ def test_a_part_of_a_detector_is_refused(broken):
 
 @pytest.mark.parametrize("steps", [{}, {"enable_mkldnn": False}])
 def test_earlier_stages_run_in_an_engine(small_config, tmp_path, steps):
-    folder = export_model(load_config(small_config), tmp_path, stage="raw")
+    folder = export_model(load_config(small_config), tmp_path, ExportOptions(stage="raw"))
     engine = open_engine(ModelFolder(folder), EngineOptions(is_strict=True, **steps))
     levels = engine.run({"image": np.zeros((2, 3, 96, 128), np.float32)})
     assert [level.shape[2:] for level in levels] == [(3, 4), (6, 8), (12, 16)]

@@ -16,6 +16,7 @@ from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
 from ppdet_lite.export.check import built_in_image, compare_detections
+from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE, ModelFolder
 from ppdet_lite.runtime.detector import Detector, open_engine, stack_samples
@@ -52,7 +53,7 @@ def onnx_folder(mild_config, tmp_path_factory):
     for package in ("onnx", "paddle2onnx", "onnxruntime"):
         pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("onnx")
-    return export_model(mild_config, folder, formats=("onnx",), portable_dcn=True)
+    return export_model(mild_config, folder, ExportOptions(("onnx",), portable_dcn=True))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -9,6 +9,7 @@ from ppdet_lite.cli.deploy import main
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export.check import built_in_image
+from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import ModelFolder
 from ppdet_lite.runtime.detector import Detector
@@ -17,7 +18,7 @@ from ppdet_lite.runtime.detector import Detector
 @pytest.fixture(scope="module")
 def open_export(small_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("open")
-    return export_model(load_config(small_config), folder, input_size=["dynamic"])
+    return export_model(load_config(small_config), folder, ExportOptions(input_size="dynamic"))
 
 
 def settings_of(folder, **changes):

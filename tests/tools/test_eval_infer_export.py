@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ppdet_lite.export import run as export
+from ppdet_lite.export.options import ExportOptions
 
 
 @pytest.fixture
@@ -53,36 +54,21 @@ def test_infer_asks_for_images(tool, small_config, capsys):
     assert "one of the arguments --infer_img --infer_dir is required" in capsys.readouterr().err
 
 
-def test_a_differing_export_ends_with_exit_code_1(tool, small_config, monkeypatch, capsys):
-    asked = {}
-
-    def differs(cfg, output_dir, **options):
-        asked.update(options, name=cfg.name, output_dir=output_dir)
-        raise export.ExportMismatch("the exported model differs")
-
-    monkeypatch.setattr(export, "export_model", differs)
-    arguments = ("-c", small_config, "--output_dir", "somewhere", "--verify", "a.jpg")
-    assert tool("export_model", *arguments) == 1
-    assert capsys.readouterr().err == "error: the exported model differs\n"
-    assert asked == {
-        "name": "small",
-        "output_dir": "somewhere",
-        "verify": ["a.jpg"],
-        "formats": ["paddle"],
-        "input_size": None,
-        "batch": "dynamic",
-        "stage": None,
-        "portable_dcn": False,
-        "target": "any",
-    }
-    more = ("--format", "onnx", "paddle-legacy", "--portable-dcn", "--stage", "raw")
+def test_export_options_reach_the_export(tool, small_config, monkeypatch):
+    asked = []
+    monkeypatch.setattr(export, "export_model", lambda *args, **more: asked.append((args, more)))
+    tool("export_model", "-c", small_config, "--output_dir", "somewhere", "--verify", "a.jpg")
+    ((cfg, *rest), more) = asked.pop()
+    assert (cfg.name, rest) == ("small", ["somewhere", ExportOptions(formats=["paddle"])])
+    assert more == {"verify": ["a.jpg"]}
+    named = ("--format", "onnx", "paddle-legacy", "--portable-dcn", "--stage", "raw")
     sizes = ("--input-size", 64, 96, "--batch", 2, "--target", "cpu")
-    assert tool("export_model", "-c", small_config, *more, *sizes) == 1
-    assert asked["formats"] == ["onnx", "paddle-legacy"] and asked["portable_dcn"]
-    assert (asked["stage"], asked["input_size"], asked["batch"]) == ("raw", [64, 96], 2)
-    assert asked["target"] == "cpu"
+    tool("export_model", "-c", small_config, *named, *sizes)
     tool("export_model", "-c", small_config, "--input-size", "dynamic")
-    assert asked["input_size"] == ["dynamic"]
+    assert asked[0][0][2] == ExportOptions(
+        ["onnx", "paddle-legacy"], (64, 96), 2, "raw", portable_dcn=True, target="cpu"
+    )
+    assert asked[1][0][2].input_hw is None
 
 
 def test_two_processes_share_an_evaluation(repo, tool, small_config, tmp_path):

@@ -25,11 +25,13 @@ from paddle.nn.initializer import Normal  # noqa: E402
 from ppdet_lite.benchmark.tables import markdown_table  # noqa: E402
 from ppdet_lite.cli.tool import run_tool  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
-from ppdet_lite.export.graph import save_paddle_graph  # noqa: E402
-from ppdet_lite.export.options import ExportOptions  # noqa: E402
-from ppdet_lite.export.rewrite.cpu_forms import Limits, for_cpu  # noqa: E402
-from ppdet_lite.export.runners import ExportedModel  # noqa: E402
+from ppdet_lite.export.graph import DetectorUpTo, save_graph  # noqa: E402
+from ppdet_lite.export.rewrite.cpu_forms import replace_layers  # noqa: E402
+from ppdet_lite.export.rewrite.limits import MEASURED, Limits  # noqa: E402
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2  # noqa: E402
+from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig, ModelFolder  # noqa: E402
+from ppdet_lite.runtime.engines.open_engine import open_engine  # noqa: E402
+from ppdet_lite.runtime.options import EngineOptions  # noqa: E402
 from ppdet_lite.utils.cpu import keep_freed_memory, prefer_fast_blas  # noqa: E402
 
 EPILOG = """examples:
@@ -59,7 +61,7 @@ class Kind(NamedTuple):
     Attributes:
         title: of its table.
         make: number of channels -> the layer.
-        always: limits with which `for_cpu` changes every layer of this kind, and no other.
+        always: limits with which `replace_layers` changes every layer of this kind, and no other.
     """
 
     title: str
@@ -147,16 +149,18 @@ class Blocks(nn.Layer):
 def fastest_rounds(versions: Sequence[nn.Layer], side: int, repeats: int) -> list[float]:
     """Milliseconds of each version with oneDNN on maps of `side`, taking turns; fastest rounds
     count, because other work only makes rounds slower."""
-    options = ExportOptions(stage="raw", input_hw=(side, side), batch=1)
     image = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
     runs = []
     for version in versions:
         with tempfile.TemporaryDirectory(prefix="benchmark_layers.") as folder:
-            save_paddle_graph(version, folder, options)
-            model = ExportedModel(Path(folder), onednn=True)
+            graph = DetectorUpTo(version, "raw")
+            save_graph(graph, Path(folder), {"image": [1, 3, side, side]})
+            steps = [{"type": "Resize", "target_size": [side, side], "keep_ratio": False}]
+            InferConfig(steps, [], input_hw=(side, side)).write(Path(folder) / CONFIG_FILE)
+            engine = open_engine(ModelFolder(folder), EngineOptions(is_strict=True))
         for _ in range(WARM_UP):
-            model({"image": image})
-        runs.append(model.predictor.run)
+            engine.run({"image": image})
+        runs.append(engine.execute)
     times = [[_milliseconds(run) for run in runs] for _ in range(repeats)]
     return [min(rounds) for rounds in zip(*times)]
 
@@ -194,11 +198,11 @@ def benchmark_layers(
                 if 9 * (width * side) ** 2 > MOST_PRODUCTS:
                     continue
                 versions = [Blocks(width), Blocks(width, make), Blocks(width, make)]
-                for_cpu(versions[2], (side, side), always)
+                replace_layers(versions[2], (side, side), always)
                 without, *others = stopwatch(versions, side, repeats)
                 # Only by chance are the blocks without the layer as slow as those with it.
                 plain, other = (max(value - without, 1e-3 * value) / BLOCKS for value in others)
-                chosen = any(for_cpu(versions[1], (side, side)))
+                chosen = any(replace_layers(versions[1], (side, side), MEASURED))
                 cases[kind].append(Case(width, side, plain, other, chosen))
                 say(f"{kind}, {width} channels, {side} x {side}: {cases[kind][-1]}")
     return cases

@@ -1,4 +1,4 @@
-"""Graphs of Paddle 2 (model.pdmodel), written by Paddle 3.
+"""The format paddle-legacy: graphs of Paddle 2 (model.pdmodel), written by Paddle 3 as well.
 
 Paddle 3 still traces and saves them, but since 3.2 some of its functions are implemented in C++ for
 tensors and for its own new graphs only and refuse the variables of an old one. While an old graph
@@ -6,12 +6,18 @@ is traced, those that detectors use are given back: they append the operator of 
 """
 
 import contextlib
-from typing import Callable, Iterator
+from pathlib import Path
+from typing import Any, Callable, Iterator
 
 import paddle
-from paddle import _C_ops
+from paddle import _C_ops, nn
 from paddle.base.framework import Variable
 from paddle.base.layer_helper import LayerHelper
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.export.formats.paddle_format import PaddleFormat
+from ppdet_lite.export.graph import save_paddle_graph
+from ppdet_lite.export.options import ExportOptions
 
 OPERATORS = {
     "sigmoid": "sigmoid",
@@ -30,11 +36,27 @@ PREDICATES = ("isfinite", "logical_and")
 """Their results are truth values; the others' are of the type of the input."""
 
 
+class LegacyFormat(PaddleFormat):
+    """model.pdmodel, which Paddle 2 and 3 read, and model.pdiparams."""
+
+    name = "paddle-legacy"
+
+    def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:
+        try:
+            with legacy_graphs():
+                save_paddle_graph(network, folder, options)
+        except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
+            raise UserError(
+                f"`formats` {self.name}: Paddle {paddle.__version__} cannot write this network as "
+                f"model.pdmodel ({' '.join(str(error).split())[-200:]}); use paddle, or Paddle 2.6"
+            ) from error
+
+
 @contextlib.contextmanager
-def legacy_graph(active: bool) -> Iterator[None]:
+def legacy_graphs() -> Iterator[None]:
     """Context in which traced graphs are of the kind that Paddle 2 reads; without effect there."""
     guard = getattr(getattr(paddle, "pir_utils", None), "DygraphOldIrGuard", None)
-    if not active or guard is None:  # Paddle 2 knows no other kind
+    if guard is None:  # Paddle 2 knows no other kind
         yield
         return
     with guard(), _operators_given_back():
@@ -57,7 +79,7 @@ def _operators_given_back() -> Iterator[None]:
                 setattr(owner, name, function)
 
 
-def _for_variables(name: str, otherwise: Callable) -> Callable:
+def _for_variables(name: str, otherwise: Any) -> Callable:
     """`otherwise`, but for the variables of an old graph a function that appends the operator."""
 
     def call(x, *others, **settings):
@@ -66,19 +88,20 @@ def _for_variables(name: str, otherwise: Callable) -> Callable:
         helper = LayerHelper(name)
         dtype = "bool" if name in PREDICATES else x.dtype
         out = helper.create_variable_for_type_inference(dtype)
-        attributes, inputs = {}, {"X": x}
+        attributes: dict[str, Any] = {}
+        inputs, rest = {"X": x}, list(others)
         if name == "sum":
             attributes = {
                 "dim": [settings.pop("axis")],
                 "keep_dim": settings.pop("keepdim", False),
                 "reduce_all": False,
             }
-        elif others:
-            inputs["Y"], *others = others
+        elif rest:
+            inputs["Y"] = rest.pop(0)
         if name == "matmul":
             attributes = {"trans_x": False, "trans_y": settings.pop("transpose_y", False)}
-        if others or settings:
-            raise TypeError(f"{name}: {others} {settings} have no form in a graph of Paddle 2 here")
+        if rest or settings:
+            raise TypeError(f"{name}: {rest} {settings} have no form in a graph of Paddle 2 here")
         helper.append_op(
             type=OPERATORS[name], inputs=inputs, outputs={"Out": out}, attrs=attributes
         )

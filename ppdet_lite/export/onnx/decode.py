@@ -1,56 +1,33 @@
-"""Decoding of raw head outputs in standard ONNX operators."""
+"""Decoding of raw head outputs in standard ONNX operators.
 
-from typing import NamedTuple, Sequence
+Both functions compute what `detector.decode` does.
 
-from ppdet_lite.core.errors import ConfigError
+Args:
+    raw: the head's raw outputs per level.
+    inputs: of the graph, by name.
+
+Returns:
+    boxes_xyxy_px [B, M, 4] of the original images, and scores [B, C, M].
+"""
+
+from typing import Any, Sequence
+
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
-from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
-
-
-class Decoded(NamedTuple):
-    """boxes_xyxy_px [B, M, 4] of the original images, scores [B, C, M], and C."""
-
-    boxes_xyxy_px: Value
-    scores: Value
-    classes: int
-
-
-def decode(
-    g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
-) -> Decoded:
-    """What `model.decode` computes.
-
-    Args:
-        raw: the head's raw outputs per level.
-        im_shape, scale_factor: [B, 2]; a detector may do without the first.
-
-    Raises:
-        ConfigError: a decoder that is not known here.
-    """
-    decoder = model.post_process.decode
-    if isinstance(decoder, YOLOBox):
-        return yolo_box(g, model, raw, im_shape, scale_factor)
-    if isinstance(decoder, CellBox):
-        return cell_box(g, model, raw, scale_factor)
-    raise ConfigError(
-        f"post_process.decode: {type(decoder).__name__} has no ONNX form, allowed: YOLOBox, "
-        "CellBox; --stage raw exports the network without it"
-    )
 
 
 def yolo_box(
-    g: OnnxGraph, model, raw: Sequence[Value], im_shape: Value, scale_factor: Value
-) -> Decoded:
-    """`modeling.post_process.box_decoders.YOLOBox`; see `decode`."""
-    decoder = model.post_process.decode
-    original = g.op("Floor", im_shape / scale_factor + 0.5)  # [B, 2] height, width
+    g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]
+) -> tuple[Value, Value]:
+    """`modeling.post_process.box_decoders.YOLOBox`."""
+    decoder = detector.post_process.decode
+    original = g.op("Floor", inputs["im_shape"] / inputs["scale_factor"] + 0.5)
     height, width = (x.reshape(-1, 1, 1, 1) for x in original.split(1, 1, axis=1))
     boxes, scores = [], []
-    for output, level in zip(raw, model.head.levels):
+    for output, level in zip(raw, detector.head.levels):
         level_boxes, level_scores = _yolo_level(g, output, level, decoder, height, width)
         boxes.append(level_boxes)
         scores.append(level_scores)
-    return Decoded(g.concat(boxes, axis=1), g.concat(scores, axis=2), decoder.num_classes)
+    return g.concat(boxes, axis=1), g.concat(scores, axis=2)
 
 
 def _yolo_level(g: OnnxGraph, output: Value, level, decoder, height, width):
@@ -97,11 +74,13 @@ def _yolo_level(g: OnnxGraph, output: Value, level, decoder, height, width):
     )
 
 
-def cell_box(g: OnnxGraph, model, raw: Sequence[Value], scale_factor: Value) -> Decoded:
-    """`modeling.post_process.box_decoders.CellBox`; see `decode`."""
-    classes = model.head.num_classes
+def cell_box(
+    g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]
+) -> tuple[Value, Value]:
+    """`modeling.post_process.box_decoders.CellBox`."""
+    classes = detector.head.num_classes
     boxes, scores = [], []
-    for output, level in zip(raw, model.head.levels):
+    for output, level in zip(raw, detector.head.levels):
         rows, columns = output.size(2), output.size(3)
         cell = g.range(rows * columns)
         cells = g.op("Concat", *(x.unsqueeze(0) for x in (cell % columns, cell / columns)), axis=0)
@@ -112,7 +91,7 @@ def cell_box(g: OnnxGraph, model, raw: Sequence[Value], scale_factor: Value) -> 
         half = g.op("Exp", size) * (level.stride / 2)
         boxes.append(g.concat([center - half, center + half], axis=1))
         scores.append(g.op("Sqrt", g.op("Sigmoid", objectness) * g.op("Sigmoid", class_logits)))
-    scale_y, scale_x = scale_factor.unsqueeze(1).split(1, 1, axis=2)
+    scale_y, scale_x = inputs["scale_factor"].unsqueeze(1).split(1, 1, axis=2)
     corners = g.concat(boxes, axis=2).transpose(0, 2, 1)  # [B, A, 4]
     boxes = corners / g.concat([scale_x, scale_y] * 2, axis=2)
-    return Decoded(boxes, g.concat(scores, axis=2), classes)
+    return boxes, g.concat(scores, axis=2)

@@ -1,13 +1,15 @@
 """Deformable convolution in operators that every engine has."""
 
+import onnx
+
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.onnx.graph import OnnxGraph, import_onnx
+from ppdet_lite.export.onnx.graph import OnnxGraph
 
 DEFORMABLE = "DeformConv"
 
 
 def has_deform_conv(model) -> bool:
-    """Whether an onnx ModelProto holds the operator."""
+    """True if an onnx ModelProto holds the operator."""
     return any(node.op_type == DEFORMABLE for node in model.graph.node)
 
 
@@ -17,7 +19,6 @@ def without_deform_conv(model):
     Raises:
         UserError: a form of the operator that no network here has (groups).
     """
-    onnx = import_onnx()
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     nodes = list(copy.graph.node)
@@ -39,10 +40,10 @@ def _append_samples_and_conv(g: OnnxGraph, node) -> None:
     interpolation, zero outside the map, and weighed by the mask. What is left is a 1x1 convolution
     over all channels of all taps.
     """
-    attributes = {a.name: g.onnx.helper.get_attribute_value(a) for a in node.attribute}
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     x, weight, offset, bias, mask = [*node.input, "", ""][:5]
     tensors = {tensor.name: tensor for tensor in g.graph.initializer}
-    filters = g.onnx.numpy_helper.to_array(tensors[weight])  # [out, in, k_y, k_x]
+    filters = onnx.numpy_helper.to_array(tensors[weight])  # [out, in, k_y, k_x]
     groups = (attributes.get("group", 1), attributes.get("offset_group", 1))
     if groups != (1, 1):
         raise UserError(f"DeformConv with {groups} groups has no portable form here")

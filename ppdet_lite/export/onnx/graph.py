@@ -12,46 +12,11 @@ from pathlib import Path
 from typing import Sequence, Union
 
 import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
 
-from ppdet_lite.core.errors import UserError
-
-OPSET = 19
-"""The first with DeformConv."""
-
-IR_VERSION = 9
-"""Goes with the opset."""
-
-
-PACKAGES = "onnx paddle2onnx onnxruntime"
-"""What the export to ONNX needs beside Paddle; the extra `onnx` of pyproject.toml."""
-
-
-def import_package(name: str, needed_for: str, install: str = PACKAGES):
-    """An optional package, by name.
-
-    Raises:
-        UserError: it cannot be imported; says what to install.
-    """
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise UserError(
-            f"{needed_for} needs the package {name} ({error}); pip install {install}"
-        ) from error
-
-
-def import_onnx():
-    """The package onnx.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    import_package("onnx", "the export to ONNX")
-    import onnx
-    import onnx.helper
-    import onnx.numpy_helper
-
-    return onnx
+from ppdet_lite.export.onnx.opset import IR_VERSION, OPSET
 
 
 class Value:
@@ -147,11 +112,10 @@ class OnnxGraph:
     """
 
     def __init__(self, model=None, prefix: str = "detector"):
-        self.onnx = import_onnx()
         if model is None:
-            opset = self.onnx.helper.make_opsetid("", OPSET)
-            empty = self.onnx.helper.make_graph([], "detector", [], [])
-            model = self.onnx.helper.make_model(empty, opset_imports=[opset])
+            opset = onnx.helper.make_opsetid("", OPSET)
+            empty = onnx.helper.make_graph([], "detector", [], [])
+            model = onnx.helper.make_model(empty, opset_imports=[opset])
             model.ir_version = IR_VERSION
         self.model, self.prefix = model, prefix
         self._count = 0
@@ -162,7 +126,7 @@ class OnnxGraph:
 
     def type_code(self, dtype: str) -> int:
         """ONNX's number of a numpy type."""
-        return self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
     def value(self, name: str) -> Value:
         """The tensor of that name."""
@@ -175,17 +139,17 @@ class OnnxGraph:
 
     def output(self, name: str, value: Value, dtype: str, shape: Sequence) -> None:
         """Declares an output."""
-        self.graph.node.append(self.onnx.helper.make_node("Identity", [value.name], [name]))
+        self.graph.node.append(onnx.helper.make_node("Identity", [value.name], [name]))
         self.graph.output.append(self._info(name, dtype, shape))
 
     def _info(self, name: str, dtype: str, shape: Sequence):
-        return self.onnx.helper.make_tensor_value_info(name, self.type_code(dtype), list(shape))
+        return onnx.helper.make_tensor_value_info(name, self.type_code(dtype), list(shape))
 
     def op(self, kind: str, *operands: Operand, outputs: int = 1, **attributes):
         """Appends a node: its only output, or a list of them."""
         inputs = [self.constant(x).name if x is not None else "" for x in operands]
         names = [self._new_name(kind) for _ in range(outputs)]
-        node = self.onnx.helper.make_node(kind, inputs, names, name=names[0], **attributes)
+        node = onnx.helper.make_node(kind, inputs, names, name=names[0], **attributes)
         self.graph.node.append(node)
         values = [Value(self, name) for name in names]
         return values[0] if outputs == 1 else values
@@ -198,7 +162,7 @@ class OnnxGraph:
         if array.dtype == np.float64:
             array = array.astype(np.float32)
         name = self._new_name("constant")
-        self.graph.initializer.append(self.onnx.numpy_helper.from_array(array, name))
+        self.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
         return Value(self, name)
 
     def shape(self, *sizes) -> Value:
@@ -224,5 +188,5 @@ class OnnxGraph:
 
     def save(self, path: Union[str, Path]) -> None:
         """Checks the model and writes it."""
-        self.onnx.checker.check_model(self.model)
-        self.onnx.save(self.model, str(path))
+        onnx.checker.check_model(self.model)
+        onnx.save(self.model, str(path))

@@ -4,33 +4,29 @@ from collections import Counter
 from pathlib import Path
 from typing import Union
 
+import onnx
+import paddle2onnx
+from onnx.numpy_helper import from_array, to_array
+from onnx.reference import ReferenceEvaluator
+
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.onnx.graph import OPSET, import_onnx, import_package
+from ppdet_lite.export.onnx.opset import OPSET
 
 CONVOLUTION_BIAS_INPUT = {"Conv": 2, "DeformConv": 3}
 """Where the bias stands among the inputs."""
-
-
-def import_converter():
-    """The package paddle2onnx.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    return import_package("paddle2onnx", "the export to ONNX")
 
 
 def convert_network(graph: Union[str, Path], params: Union[str, Path]):
     """A Paddle 3 graph (model.json) and its parameters as a tidy onnx ModelProto.
 
     Raises:
-        UserError: paddle2onnx is missing or cannot convert the graph.
+        UserError: paddle2onnx cannot convert the graph.
     """
-    onnx = import_onnx()
-    converter = import_converter()
     try:
         model = onnx.load_model_from_string(
-            converter.export(str(graph), str(params), opset_version=OPSET, auto_upgrade_opset=False)
+            paddle2onnx.export(
+                str(graph), str(params), opset_version=OPSET, auto_upgrade_opset=False
+            )
         )
         tidy(model)
         onnx.checker.check_model(model)
@@ -50,12 +46,12 @@ def tidy(model) -> None:
     depends on.
     """
     graph = model.graph
-    onnx = import_onnx()
-    to_array, from_array = onnx.numpy_helper.to_array, onnx.numpy_helper.from_array
     outputs = {output.name for output in graph.output}
     constants = {tensor.name: to_array(tensor) for tensor in graph.initializer}
     uses = Counter(name for node in graph.node for name in node.input)
-    alias, makers, nodes = {}, {}, []
+    alias: dict[str, str] = {}
+    makers: dict[str, onnx.NodeProto] = {}
+    nodes = []
     for node in graph.node:
         for i, name in enumerate(node.input):
             node.input[i] = alias.get(name, name)
@@ -63,7 +59,7 @@ def tidy(model) -> None:
             alias[node.output[0]] = node.input[0]
             uses[node.input[0]] += uses[node.output[0]] - 1
         elif not outputs & set(node.output) and _is_constant(node, constants):
-            constants.update(_evaluate(onnx, node, constants))
+            constants.update(_evaluate(node, constants))
         elif not _merge_bias(node, makers, constants, uses):
             makers[node.output[0]] = node
             nodes.append(node)
@@ -85,10 +81,8 @@ def _is_constant(node, constants: dict) -> bool:
     return bool(node.input) and all(not name or name in constants for name in node.input)
 
 
-def _evaluate(onnx, node, constants: dict) -> dict:
+def _evaluate(node, constants: dict) -> dict:
     """The outputs of a node whose inputs are constants, by name."""
-    from onnx.reference import ReferenceEvaluator
-
     feeds = {name: constants[name] for name in node.input if name}
     names = list(node.output)
     inputs = [onnx.ValueInfoProto(name=name) for name in feeds]

@@ -47,10 +47,8 @@ def matrix_nms(g: OnnxGraph, boxes_xyxy_px: Value, scores: Value, classes: int, 
     """`ops.nms.matrix_nms` with `arguments`; [B, M, 4] and [B, C, M] to bbox [N, 6], counts [B]."""
     found = gather_candidates(g, boxes_xyxy_px, scores, classes, arguments)
     decayed = g.op("Expand", 0.0, g.op("Shape", found.scores))
-    lower = 0
-    for upper in (*GROUP_WIDTHS, None):
+    for lower, upper in zip((0, *GROUP_WIDTHS), (*GROUP_WIDTHS, None)):
         decayed = _decay_group(g, found, decayed, lower, upper, arguments)
-        lower = upper
     is_kept = decayed > float(arguments["post_threshold"])
     return _best_of_image(
         g, found, g.where(is_kept, decayed, 0.0), boxes_xyxy_px, classes, arguments, by_class=False

@@ -5,32 +5,30 @@ weight and bias: norm(conv(x)) = scale * (W * x) + shift, scale = gamma / sqrt(v
 shift = beta - mean * scale.
 """
 
-import copy
-
 import numpy as np
 from paddle import nn
 from paddle.vision.ops import DeformConv2D
+
+from ppdet_lite.export.options import ExportOptions
 
 CONVOLUTIONS = (nn.Conv2D, DeformConv2D)
 NORMS = (nn.BatchNorm2D, nn.SyncBatchNorm)
 
 
-def fold_batch_norm(model: nn.Layer) -> nn.Layer:
-    """A copy of `model`, in evaluation mode, whose batch norms are part of its convolutions.
+def fold_batch_norm(network: nn.Layer, options: ExportOptions) -> nn.Layer:
+    """`network` with batch norms as a part of its convolutions, whatever the options.
 
     A batch norm is folded where it stands directly behind a convolution among the children of the
     same layer, with the channels of its output: that is how every block here is built,
-    deformable ones included. Other batch norms stay as they are. `model` is not changed.
+    deformable ones included. Other batch norms stay as they are.
     """
-    folded = copy.deepcopy(model)
-    folded.eval()
-    for layer in folded.sublayers(include_self=True):
+    for layer in network.sublayers(include_self=True):
         children = list(layer.named_children())
         for (_, conv), (name, norm) in zip(children, children[1:]):
             if _belong_together(conv, norm):
                 _fold(conv, norm)
                 setattr(layer, name, nn.Identity())
-    return folded
+    return network
 
 
 def _belong_together(conv: nn.Layer, norm: nn.Layer) -> bool:

@@ -6,31 +6,12 @@ from typing import NamedTuple, Sequence
 import paddle
 from paddle import nn
 
+from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
+from ppdet_lite.export.rewrite.limits import Limits
 from ppdet_lite.export.rewrite.winograd_conv import TILE, WinogradConv2D, is_winograd_form
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
-
-
-class Limits(NamedTuple):
-    """From which size on another form pays, as tools/dev/benchmark_layers.py measured it with
-    oneDNN on two cores with AVX2.
-
-    Attributes:
-        channels: of Winograd's convolutions; with fewer, moving tiles about costs more than the
-            multiplications saved. On 80 x 80 cells 1.5 times as fast with 128 channels, 0.9 times
-            with 64.
-        tiles: of theirs; with fewer, reading four times the weights costs more. With 512 channels
-            1.5 times as fast on a map of 20 x 20 (25 tiles), 0.6 times on one of 10 x 10 (9).
-        products: multiply-adds of theirs. 1.1 times as fast with 236 million (128 channels on
-            40 x 40 cells, or 256 on 20 x 20), 0.6 times with 59 (128 on 20 x 20).
-        deformable_products: of a deformable convolution. 1.4 to 1.7 times as fast with 940 million
-            (512 channels on 20 x 20 cells), 0.8 to 1.8 times with 59, 0.5 to 1.0 times with 15.
-    """
-
-    channels: int = 128
-    tiles: int = 25
-    products: int = 128_000_000
-    deformable_products: int = 64_000_000
+from ppdet_lite.utils.logger import get_logger
 
 
 class Replaced(NamedTuple):
@@ -40,18 +21,34 @@ class Replaced(NamedTuple):
     gathered: int
 
 
-DEFAULT_LIMITS = Limits()
 NOT_RUN = (0, 0)
 """Size of the maps of a layer that runs in training only."""
 
 
-def for_cpu(
-    network: nn.Layer, input_hw: Sequence[int], limits: Limits = DEFAULT_LIMITS
-) -> Replaced:
-    """Replaces layers of `network`, in place, by equal ones that take less time on a CPU.
+def use_cpu_forms(network: nn.Layer, options: ExportOptions) -> nn.Layer:
+    """`network` with layers in the form that is fastest on CPUs, for the target "cpu".
 
-    3x3 convolutions become `WinogradConv2D`, deformable ones `GatheredDeformConv2D`. The maps stay
-    the same but for rounding. Batch norms have to be folded before.
+    The maps stay the same but for rounding. Batch norms have to be folded before.
+    """
+    if options.target != "cpu" or options.input_hw is None:
+        return network
+    replaced = replace_layers(network, options.input_hw, options.cpu_limits)
+    if any(replaced):
+        get_logger().info(
+            "for CPUs: %d convolutions by Winograd's method, %d deformable ones by gathered rows",
+            *replaced,
+        )
+    else:
+        get_logger().warning(
+            "target cpu: no layer of this network is large enough to gain by another form; the "
+            "export is that of target any, for every device"
+        )
+    return network
+
+
+def replace_layers(network: nn.Layer, input_hw: Sequence[int], limits: Limits) -> Replaced:
+    """Replaces 3x3 convolutions, in place, by `WinogradConv2D` and deformable ones by
+    `GatheredDeformConv2D`.
 
     Args:
         input_hw: height and width of the network input; for other sizes the result is not made.

@@ -65,8 +65,8 @@ class GatheredDeformConv2D(nn.Layer):
 def _tap_places(conv: DeformConv2D, output_hw: Sequence[int]) -> list[np.ndarray]:
     """Where each tap of each output cell looks without an offset, in cells of the input: float32 y
     and x, [cells taps]."""
-    height, width, *filter_hw = [*output_hw, *conv.weight.shape[2:]]
-    steps = np.mgrid[0:height, 0:width, 0 : filter_hw[0], 0 : filter_hw[1]]
+    (height, width), (rows, columns) = output_hw, conv.weight.shape[2:]
+    steps = np.mgrid[0:height, 0:width, 0:rows, 0:columns]
     places = [
         cell * stride + tap - padding
         for cell, tap, stride, padding in zip(steps, steps[2:], conv._stride, conv._padding)

@@ -41,13 +41,13 @@ def winograd_matrices(
 
     interpolation = np.linalg.inv(evaluation(n)).T
     # The denominators of Lagrange's polynomials go to G, which is applied once, in float64.
-    scale = [np.prod([p - q for q in points if q != p]) for p in points] + [1.0]
-    scale = np.array(scale)[:, None]
+    scale = np.array([np.prod([p - q for q in points if q != p]) for p in points] + [1.0])
+    scale = scale[:, None]
     return interpolation * scale, evaluation(taps) / scale, evaluation(tile).T
 
 
 def is_winograd_form(layer: nn.Layer) -> bool:
-    """Whether `WinogradConv2D` can stand for `layer`.
+    """True if `WinogradConv2D` can stand for `layer`.
 
     Not for a subclass: it may do something else with its weight.
     """

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppdet_lite.export.rewrite.cpu_forms import Replaced, for_cpu
+from ppdet_lite.export.rewrite.cpu_forms import Replaced, replace_layers
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from tools.dev.benchmark_layers import BLOCKS, KINDS, Blocks, Case, benchmark_layers, report
 
@@ -20,7 +20,7 @@ def test_versions_differ_in_the_layer_alone(kind, wanted):
     paddle.seed(0)
     plain = Blocks(8, KINDS[kind].make)
     other = copy.deepcopy(plain)
-    assert for_cpu(other, (12, 8), KINDS[kind].always) == wanted
+    assert replace_layers(other, (12, 8), KINDS[kind].always) == wanted
     image = paddle.randn([1, 3, 12, 8])
     with paddle.no_grad():
         (maps,), (others,) = plain.raw_outputs(image), other.raw_outputs(image)

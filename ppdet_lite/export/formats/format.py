@@ -1,0 +1,150 @@
+"""What a format of an export has to answer, and the formats by name.
+
+Every subclass of `Format` with a name can be asked for: those in this folder, one file each, and
+those in a user's own module that the configuration names in `custom_modules`.
+"""
+
+import importlib
+import pkgutil
+from pathlib import Path
+from typing import Any, Callable, ClassVar, Mapping, NamedTuple, Protocol, Sequence
+
+import numpy as np
+from paddle import nn
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.export import formats
+from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.runtime.contract import CONFIG_FILE, ModelFolder
+from ppdet_lite.runtime.engines.open_engine import open_engine
+from ppdet_lite.runtime.options import EngineOptions
+
+
+class Runner(Protocol):
+    """What the check of an export asks of an engine."""
+
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Arrays by input name, more than needed is allowed -> the outputs in their order."""
+
+
+class Trial(NamedTuple):
+    """One way in which the files of an export are run.
+
+    Attributes:
+        name: of the engine, for messages.
+        open: makes the engine; it may raise an EngineError, as its `run` may.
+        may_fail: the engine has limits of its own: that it cannot run the files is said, and the
+            export stands.
+    """
+
+    name: str
+    open: Callable[[], Runner]
+    may_fail: bool = False
+
+
+def open_strictly(folder: Path, engine: str, graph: str = "", **options: Any) -> Runner:
+    """An engine as deployment opens it, but one that fails rather than falls back to another.
+
+    Args:
+        graph: name of the file to run, where there may be several.
+        options: of `EngineOptions`.
+    """
+    files = ModelFolder(folder, engine, graph=graph or None)
+    return open_engine(files, EngineOptions(engine, is_strict=True, **options))
+
+
+class Format:
+    """Files that a network is written as.
+
+    Attributes:
+        name: as users ask for it.
+        files: every file that it may write into the folder of an export.
+        has_portable_form: True if it heeds `ExportOptions.portable_dcn`.
+        described: what it adds to infer_cfg.yml.
+    """
+
+    name: ClassVar[str] = ""
+    files: ClassVar[Sequence[str]] = ()
+    has_portable_form: ClassVar[bool] = False
+    described: ClassVar[Mapping[str, Any]] = {}
+
+    def requirements(self) -> None:
+        """Asked before the network is traced.
+
+        Raises:
+            UserError: a package or a version of Paddle that is missing, with what to install.
+        """
+
+    def check(self, options: ExportOptions) -> None:
+        """Asked before the network is traced.
+
+        Raises:
+            UserError: options that the format does not have.
+        """
+
+    def copies(self, network: nn.Layer, options: ExportOptions) -> int:
+        """How many times the weights are written."""
+        return 1
+
+    def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:
+        """Writes the files.
+
+        Args:
+            network: the detector in the form in which it is exported.
+            folder: of the export; also for temporary files, for which there is room.
+
+        Raises:
+            UserError: the network has no form in this format.
+        """
+        raise NotImplementedError
+
+    def trials(self, folder: Path) -> list[Trial]:
+        """The engines that must or may run the files in `folder`, which holds infer_cfg.yml."""
+        return []
+
+
+def known_formats() -> dict[str, type[Format]]:
+    """All formats by name."""
+    for module in pkgutil.iter_modules(formats.__path__):
+        importlib.import_module(f"{formats.__name__}.{module.name}")
+    found, classes = {}, [Format]
+    for kind in classes:
+        classes += kind.__subclasses__()
+        if kind.name:
+            found[kind.name] = kind
+    return found
+
+
+def find_formats(options: ExportOptions) -> list[Format]:
+    """The formats that `options` ask for, each of which can be written here.
+
+    Raises:
+        UserError: an unknown name, formats that do not go together, options that a format does not
+            have, or something that is not installed.
+    """
+    known = known_formats()
+    for name in options.formats:
+        if name not in known:
+            raise UserError(f"`formats`: found {name}, allowed: {', '.join(known)}")
+    chosen = [known[name]() for name in dict.fromkeys(options.formats)]
+    writers: dict[str, str] = {}
+    for form in chosen:
+        for file in form.files:
+            if file in writers:
+                raise UserError(
+                    f"`formats`: {writers[file]} and {form.name} both write {file}; write them "
+                    "into two folders with `output_dir`"
+                )
+            writers[file] = form.name
+    if options.portable_dcn and not any(form.has_portable_form for form in chosen):
+        portable = [name for name, kind in known.items() if kind.has_portable_form]
+        raise UserError(f"`portable_dcn` needs one of the `formats` {', '.join(portable)}")
+    for form in chosen:
+        form.check(options)
+        form.requirements()
+    return chosen
+
+
+def exported_files() -> set[str]:
+    """Every file that an export may consist of; anything else in its folder is the user's."""
+    return {CONFIG_FILE}.union(*(kind.files for kind in known_formats().values()))
