@@ -17,18 +17,23 @@ import shutil
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.cache.shared_memory import available_bytes
-from ppdet_lite.data.cache.stores import FolderStore, MemoryStore
+from ppdet_lite.data.cache.stores import FolderStore, MemoryStore, Store
 from ppdet_lite.data.pixels.headers import read_header
 from ppdet_lite.data.pixels.image_ops import read_file
+from ppdet_lite.data.pixels.pixel_source import ArrayPixels, PixelSource
 
-KINDS = ("encoded", "decoded", "disk")
+KINDS = {
+    "encoded": "encoded files in memory",
+    "decoded": "decoded pixels in memory",
+    "disk": "decoded pixels in {folder}",
+}
 
 _MEGABYTE = 2**20
 _SAMPLED_FILES = 200
@@ -50,19 +55,15 @@ class CacheSettings(NamedTuple):
     kind: str
     budget_mb: int = 2048
     max_side: Optional[int] = 1024
-    folder: Optional[str] = None
+    folder: str = ""
 
-    @property
-    def key(self) -> str:
-        """What kept pixels depend on besides the file."""
-        return f"{self.max_side}"
-
-    def kept_hw(self, size_hw) -> tuple[int, int]:
+    def kept_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """(height, width) of the kept pixels of an image."""
         reduction = self.reduction(size_hw)
-        return tuple(-(-side // reduction) for side in size_hw)
+        height, width = (-(-side // reduction) for side in size_hw)
+        return height, width
 
-    def reduction(self, size_hw) -> int:
+    def reduction(self, size_hw: tuple[int, int]) -> int:
         """Pixels are kept at 1/this of the size."""
         return 1 if self.max_side is None else max(-(-max(size_hw) // self.max_side), 1)
 
@@ -77,45 +78,33 @@ def cache_settings(value: Any) -> Optional[CacheSettings]:
         return None
     if not isinstance(value, dict):
         raise ConfigError(f"cache: found {value!r}, allowed: {{kind: encoded, budget_mb: 2048}}")
-    known = CacheSettings._fields
-    problems = [
-        f"cache.{key}: unknown, allowed: {', '.join(known)}" for key in value if key not in known
-    ]
-    kind = value.get("kind")
+    known, kind = CacheSettings._fields, value.get("kind")
+    problems = [f"{key}: unknown, allowed: {', '.join(known)}" for key in value if key not in known]
     if kind not in KINDS:
-        problems.append(f"cache.kind: found {kind!r}, allowed: {', '.join(KINDS)}")
-    for key, may_be_none in (("budget_mb", False), ("max_side", True)):
+        problems.append(f"kind: found {kind!r}, allowed: {', '.join(KINDS)}")
+    for key, more in (("budget_mb", ""), ("max_side", ", or null for any size")):
         number = value.get(key, 1)
         is_number = isinstance(number, int) and not isinstance(number, bool) and number >= 1
-        if not is_number and not (may_be_none and number is None):
-            more = ", or null for any size" if may_be_none else ""
-            problems.append(f"cache.{key}: found {number!r}, allowed: 1 or more{more}")
-    if kind == "encoded" and "max_side" in value:
-        problems.append("cache.max_side: has no effect with kind encoded; leave it out")
+        if not is_number and not (more and number is None):
+            problems.append(f"{key}: found {number!r}, allowed: 1 or more{more}")
     if kind == "disk" and not isinstance(value.get("folder"), str):
-        problems.append("cache.folder: needed with kind disk, a folder on a fast disk")
-    if kind in ("encoded", "decoded") and "folder" in value:
-        problems.append(f"cache.folder: has no effect with kind {kind}; leave it out")
+        problems.append("folder: needed with kind disk, a folder on a fast disk")
+    for key, kinds in (("max_side", ["encoded"]), ("folder", ["encoded", "decoded"])):
+        if kind in kinds and key in value:
+            problems.append(f"{key}: has no effect with kind {kind}; leave it out")
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([f"cache.{problem}" for problem in problems])
     return CacheSettings(**value)
 
 
-class KeptPixels:
-    """An image source (see `pixel_source`) that has only pixels at 1/`reduction` of the size.
+class Images(Protocol):
+    """What a cache asks of a data set."""
 
-    Attributes:
-        size_hw: (height, width) of the whole image.
-    """
+    def __len__(self) -> int: ...
 
-    def __init__(self, array: np.ndarray, size_hw, reduction: int):
-        self.array, self.size_hw, self.reduction = array, tuple(size_hw), reduction
-
-    def usable_reduction(self, wanted: int) -> int:
-        return self.reduction
-
-    def pixels(self, reduction: int = 1) -> np.ndarray:
-        return self.array
+    def image_path(self, index: int) -> str:
+        """The file of the image `index`."""
+        ...
 
 
 class ImageCache:
@@ -123,7 +112,6 @@ class ImageCache:
 
     Args:
         settings: the reader's key.
-        dataset: gives the number of images and their paths.
         say: called with lines for the log: what is expected before anything is kept.
         where: the reader's key, for messages.
 
@@ -131,7 +119,9 @@ class ImageCache:
         ConfigError: the folder cannot be used.
     """
 
-    def __init__(self, settings: CacheSettings, dataset, say: Callable[[str], None], where: str):
+    def __init__(
+        self, settings: CacheSettings, dataset: Images, say: Callable[[str], None], where: str
+    ):
         self.settings = settings
         paths = sorted({dataset.image_path(index) for index in range(len(dataset))})
         need, sampled = expected_bytes(settings, paths)
@@ -143,11 +133,19 @@ class ImageCache:
                 f"{where}: only {free // _MEGABYTE} MB are free; the budget of "
                 f"{settings.budget_mb} MB becomes {budget // _MEGABYTE} MB"
             )
-        say(_expectation(settings, where, budget, need, len(paths), sampled))
+        fits = "all of them fit"
+        if need > budget:
+            share = 100 * budget / need
+            fits = f"about {share:.0f}% of them fit, the others are read as without"
+        say(
+            f"{where}: {KINDS[settings.kind].format(folder=settings.folder)}, at most "
+            f"{budget // _MEGABYTE} MB; all {len(paths)} images need about "
+            f"{-(-need // _MEGABYTE)} MB (from {sampled} of them): {fits}"
+        )
         self._store = self._opened(budget, len(paths), where, say)
         self._broken = False
 
-    def _opened(self, budget: int, count: int, where: str, say):
+    def _opened(self, budget: int, count: int, where: str, say: Callable[[str], None]) -> Store:
         try:
             if self.settings.kind == "disk":
                 return FolderStore(budget, Path(self.settings.folder).expanduser())
@@ -176,16 +174,17 @@ class ImageCache:
         Raises:
             ImageError: it cannot be read.
         """
-        if self.settings.kind != "encoded":
-            return read_file(path)
-        kept = self._store.get(path)
+        kept = self._store.get(path) if self.settings.kind == "encoded" else None
         if kept is not None:
             return kept.tobytes()
         content = read_file(path)
-        self._store.put(path, [content])
+        if self.settings.kind == "encoded":
+            self._store.put(path, [content])
         return content
 
-    def source(self, path: str, variant: str, make: Callable[[], Any], notes: Counter):
+    def source(
+        self, path: str, variant: str, make: Callable[[], PixelSource], notes: Counter[str]
+    ) -> PixelSource:
         """The source of an image: kept pixels, or what make() returns, which is then kept.
 
         Args:
@@ -211,16 +210,16 @@ class ImageCache:
                 notes[f"cache: {self.settings.folder} takes no more images ({error})"] += 1
         return kept
 
-    def _reduced(self, source) -> KeptPixels:
+    def _reduced(self, source: PixelSource) -> ArrayPixels:
         """The pixels of a source as they are kept: always made of the whole image, so that it
         does not matter which reader came first.
         """
-        reduction = self.settings.reduction(source.size_hw)
-        pixels = source.pixels(1)
-        height, width = self.settings.kept_hw(source.size_hw)
+        size_hw, pixels = source.size_hw, source.pixels(1)
+        height, width = self.settings.kept_hw(size_hw)
         if pixels.shape[:2] != (height, width):
             pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-        return KeptPixels(np.ascontiguousarray(pixels), source.size_hw, reduction)
+        reduction = self.settings.reduction(size_hw)
+        return ArrayPixels(np.ascontiguousarray(pixels), size_hw, reduction)
 
     def _key(self, path: str, variant: str) -> Optional[str]:
         """None where the file cannot be looked at: reading it will say why."""
@@ -231,22 +230,22 @@ class ImageCache:
         except OSError:
             return None
         # A later run must not find the pixels of a file that has changed since.
-        place = os.path.abspath(path)
-        return f"{place}|{variant}|{stat.st_size}|{stat.st_mtime_ns}|{self.settings.key}"
+        file = f"{os.path.abspath(path)}|{variant}|{stat.st_size}|{stat.st_mtime_ns}"
+        return f"{file}|{self.settings.max_side}"
 
 
-def _unpacked(content: np.ndarray) -> Optional[KeptPixels]:
+def _unpacked(content: np.ndarray) -> Optional[ArrayPixels]:
     """The image in a stored entry; None for a damaged file."""
     if len(content) < _HEADER.size:
         return None
     mark, height, width, reduction = _HEADER.unpack(content[: _HEADER.size].tobytes())
+    pixels = content[_HEADER.size :]
     if mark != _MARK or reduction < 1:
         return None
     shape = (-(-height // reduction), -(-width // reduction), 3)
-    pixels = content[_HEADER.size :]
     if len(pixels) != shape[0] * shape[1] * 3:
         return None
-    return KeptPixels(pixels.reshape(shape), (height, width), reduction)
+    return ArrayPixels(pixels.reshape(shape), (height, width), reduction)
 
 
 def expected_bytes(settings: CacheSettings, paths: list[str]) -> tuple[int, int]:
@@ -257,11 +256,9 @@ def expected_bytes(settings: CacheSettings, paths: list[str]) -> tuple[int, int]
         try:
             if settings.kind == "encoded":
                 sizes.append(os.path.getsize(path))
-            else:
-                size_hw = read_header(read_file(path)).size_hw
-                if size_hw is not None:
-                    height, width = settings.kept_hw(size_hw)
-                    sizes.append(height * width * 3 + _HEADER.size)
+            elif (size_hw := read_header(read_file(path)).size_hw) is not None:
+                height, width = settings.kept_hw(size_hw)
+                sizes.append(height * width * 3 + _HEADER.size)
         except (OSError, ImageError):  # unreadable images are the reader's business
             continue
     return int(np.mean(sizes) * len(paths)) if sizes else 0, len(sizes)
@@ -273,19 +270,3 @@ def _free_bytes(settings: CacheSettings) -> Optional[int]:
     folder = Path(settings.folder).expanduser().absolute()
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(existing).free
-
-
-def _expectation(settings, where: str, budget: int, need: int, count: int, sampled: int) -> str:
-    what = {
-        "encoded": "encoded files in memory",
-        "decoded": "decoded pixels in memory",
-        "disk": f"decoded pixels in {settings.folder}",
-    }[settings.kind]
-    if need <= budget:
-        fits = "all of them fit"
-    else:
-        fits = f"about {100 * budget / need:.0f}% of them fit, the others are read as without"
-    return (
-        f"{where}: {what}, at most {budget // _MEGABYTE} MB; all {count} images need about "
-        f"{-(-need // _MEGABYTE)} MB (from {sampled} of them): {fits}"
-    )

@@ -38,36 +38,28 @@ def batch_slots(
         slot_bytes: pixels of the largest batch.
         report: called with one line when it could not be as much as wanted.
     """
-    wanted = workers * SLOTS * slot_bytes
-    first_reason = ""
+    reasons: list[str] = []
+    slots: list[list[np.ndarray]] = [[] for _ in range(workers)]
+    instead = "they go through pipes instead, which is slower"
     for per_worker in range(SLOTS, 0, -1):
-        slots, reason = _try(workers, per_worker, slot_bytes)
-        if not reason:
-            if first_reason:
-                report(_line(wanted, workers, first_reason, f"{per_worker} each instead"))
-            return slots
-        first_reason = first_reason or reason
-    report(_line(wanted, workers, first_reason, "they go through pipes instead, which is slower"))
-    return [[] for _ in range(workers)]
-
-
-def _try(workers: int, per_worker: int, slot_bytes: int) -> tuple[list, str]:
-    """The memory, and why it cannot be had (empty when it can)."""
-    free = available_bytes()
-    if free is not None and workers * per_worker * slot_bytes > free:
-        return [], f"only {free // _MEGABYTE} MB of memory are free"
-    try:
-        made = [[shared_bytes(slot_bytes) for _ in range(per_worker)] for _ in range(workers)]
-    except OSError as error:
-        return [], str(error.strerror or error)
-    return made, ""
-
-
-def _line(wanted: int, workers: int, reason: str, instead: str) -> str:
-    return (
-        f"no {wanted / _MEGABYTE:.0f} MB of shared memory for {SLOTS} batches of each of {workers} "
-        f"workers ({reason}): {instead}; a smaller worker_num or batch_size needs less"
-    )
+        free = available_bytes()
+        if free is not None and workers * per_worker * slot_bytes > free:
+            reasons.append(f"only {free // _MEGABYTE} MB of memory are free")
+            continue
+        try:
+            slots = [[shared_bytes(slot_bytes) for _ in range(per_worker)] for _ in slots]
+        except OSError as error:
+            reasons.append(str(error.strerror or error))
+        else:
+            instead = f"{per_worker} each instead"
+            break
+    if reasons:
+        report(
+            f"no {workers * SLOTS * slot_bytes / _MEGABYTE:.0f} MB of shared memory for {SLOTS} "
+            f"batches of each of {workers} workers ({reasons[0]}): {instead}; a smaller worker_num "
+            "or batch_size needs less"
+        )
+    return slots
 
 
 def available_bytes(root: Path = Path("/")) -> Optional[int]:

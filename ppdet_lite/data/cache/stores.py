@@ -9,19 +9,18 @@ import contextlib
 import hashlib
 import os
 import socket
+import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence, Union
 
 import numpy as np
 
 from ppdet_lite.data.cache.shared_memory import shared_bytes
 
-try:
+if sys.platform != "win32":  # there nothing is forked and one process fills the store alone
     import fcntl
-except ImportError:  # Windows, where nothing is forked and one process fills the store alone
-    fcntl = None
 
 _HASH_WORDS = 2
 _WORDS = 4  # of an index entry: hash (2), address + 1 (0: not finished), length
@@ -31,29 +30,58 @@ def _digest(key: str) -> bytes:
     return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
-class _ProcessLock:
-    """A lock between forked processes; the system lifts it when its holder is killed."""
+class Store:
+    """What both stores share: a budget of bytes, and how much of it all processes have used."""
 
-    def __init__(self):
+    def __init__(self, budget: int, used: int = 0, count: int = 0):
+        self.budget = budget
+        self._totals = shared_bytes(16).view(np.int64)
+        self._totals[:] = used, count
         # A file without a name; in memory where the system can, which needs no writable folder.
         make = getattr(os, "memfd_create", None)
         self._file = os.fdopen(make("lock"), "w") if make else tempfile.TemporaryFile()  # noqa: SIM115
         self._threads = threading.Lock()
 
+    @property
+    def used(self) -> int:
+        """Bytes of content, as far as this run knows."""
+        return int(self._totals[0])
+
+    @property
+    def count(self) -> int:
+        """Number of entries, as far as this run knows."""
+        return int(self._totals[1])
+
+    def get(self, key: str) -> Optional[np.ndarray]:
+        """The content as uint8 [n], read-only; None when it is not here."""
+        raise NotImplementedError
+
+    def put(self, key: str, parts: Sequence[Union[bytes, np.ndarray]]) -> bool:
+        """Stores the concatenated `parts` unless they are here already.
+
+        Returns:
+            False when the budget does not allow it.
+        Raises:
+            OSError: a file cannot be written.
+        """
+        raise NotImplementedError
+
     @contextlib.contextmanager
-    def held(self):
+    def _held(self) -> Iterator[None]:
+        """A lock between forked processes; the system lifts it when its holder is killed."""
         with self._threads:
-            if fcntl is not None:
-                fcntl.lockf(self._file, fcntl.LOCK_EX)
+            if sys.platform == "win32":
+                yield
+                return
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
             try:
                 yield
             finally:
-                if fcntl is not None:
-                    fcntl.lockf(self._file, fcntl.LOCK_UN)
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
-class MemoryStore:
-    """Anonymous shared memory, one copy for a reader and all its workers.
+class MemoryStore(Store):
+    """Anonymous shared memory, one copy for a reader and all its workers; contents are not copied.
 
     Pages cost nothing before they are written, so the budget may be larger than what is stored.
 
@@ -66,46 +94,25 @@ class MemoryStore:
     """
 
     def __init__(self, budget: int, entries: int):
-        self.budget = budget
+        super().__init__(budget)
         slots = 1 << max(entries * 2, 64).bit_length()  # at most half full: few probes per key
         self._content = shared_bytes(max(budget, 1))
         self._index = shared_bytes(slots * _WORDS * 8).view(np.int64).reshape(slots, _WORDS)
-        self._used = shared_bytes(8).view(np.int64)
-        self._count = shared_bytes(8).view(np.int64)
-        self._lock = _ProcessLock()
         self._most = entries + slots // 4
 
-    @property
-    def used(self) -> int:
-        """Bytes of content."""
-        return int(self._used[0])
-
-    @property
-    def count(self) -> int:
-        """Number of entries."""
-        return int(self._count[0])
-
     def get(self, key: str) -> Optional[np.ndarray]:
-        """The content as uint8 [n], read-only and without a copy; None when it is not here."""
         slot, found = self._find(key)
-        if not found:
-            return None
-        address, length = self._index[slot, 2], self._index[slot, 3]
-        if not address:  # another process is writing it
+        address, length = self._index[slot, 2:].tolist()
+        if not found or not address:  # not here, or another process is writing it
             return None
         content = self._content[address - 1 : address - 1 + length]
         content.flags.writeable = False
         return content
 
-    def put(self, key: str, parts: Sequence) -> bool:
-        """Stores the concatenated `parts` (arrays or bytes) unless they are here already.
-
-        Returns:
-            False when the budget does not allow it.
-        """
+    def put(self, key: str, parts: Sequence[Union[bytes, np.ndarray]]) -> bool:
         arrays = [np.frombuffer(part, np.uint8) for part in parts]
         length = sum(len(array) for array in arrays)
-        with self._lock.held():
+        with self._held():
             slot, found = self._find(key)
             if found:
                 return True
@@ -115,31 +122,24 @@ class MemoryStore:
             # Reserved first and copied outside of the lock: others go on meanwhile.
             self._index[slot, :_HASH_WORDS] = np.frombuffer(_digest(key), np.int64)
             self._index[slot, 3] = length
-            self._used[0] = start + length
-            self._count[0] += 1
-        position = start
-        for array in arrays:
-            self._content[position : position + len(array)] = array
-            position += len(array)
-        with self._lock.held():  # also makes the content visible before the address
+            self._totals += (length, 1)
+        np.concatenate(arrays, out=self._content[start : start + length])
+        with self._held():  # also makes the content visible before the address
             self._index[slot, 2] = start + 1
         return True
 
     def _find(self, key: str) -> tuple[int, bool]:
-        """The slot of a key, and whether it is taken by it (or free)."""
-        first, second = np.frombuffer(_digest(key), np.int64).tolist()
-        mask = len(self._index) - 1
-        slot = first & mask
+        """The slot of a key, and true if it is taken by it (or false if it is free)."""
+        words = np.frombuffer(_digest(key), np.int64).tolist()
+        slot = words[0] & (len(self._index) - 1)
         while True:
-            one, other = self._index[slot, :_HASH_WORDS].tolist()
-            if not one and not other:
-                return slot, False
-            if one == first and other == second:
-                return slot, True
-            slot = (slot + 1) & mask
+            found = self._index[slot, :_HASH_WORDS].tolist()
+            if found == words or not any(found):
+                return slot, found == words
+            slot = (slot + 1) & (len(self._index) - 1)
 
 
-class FolderStore:
+class FolderStore(Store):
     """Files in a folder that later runs, and several at once, use as well.
 
     A file is written under another name and renamed when it is complete. What is in the folder when
@@ -156,7 +156,6 @@ class FolderStore:
     _SUFFIX = ".pixels"
 
     def __init__(self, budget: int, folder: Path):
-        self.budget = budget
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         sizes = []
@@ -166,75 +165,50 @@ class FolderStore:
             elif entry.name.endswith(".tmp") and _writer_is_gone(entry.name):
                 with contextlib.suppress(FileNotFoundError):  # another run cleans up as well
                     os.unlink(entry.path)
-        self._used = shared_bytes(8).view(np.int64)
-        self._count = shared_bytes(8).view(np.int64)
-        self._used[0], self._count[0] = sum(sizes), len(sizes)
-        self._lock = _ProcessLock()
-
-    @property
-    def used(self) -> int:
-        """Bytes of all files, as far as this run knows."""
-        return int(self._used[0])
-
-    @property
-    def count(self) -> int:
-        """Number of files, as far as this run knows."""
-        return int(self._count[0])
+        super().__init__(budget, sum(sizes), len(sizes))
 
     def get(self, key: str) -> Optional[np.ndarray]:
-        """The content as uint8 [n], read-only; None when it is not here."""
         try:
             with open(self._path(key), "rb") as stream:
                 return np.frombuffer(stream.read(), np.uint8)
         except FileNotFoundError:
             return None
 
-    def put(self, key: str, parts: Sequence) -> bool:
-        """Stores the concatenated `parts` unless they are here already.
-
-        Returns:
-            False when the budget does not allow it.
-        Raises:
-            OSError: the file cannot be written.
-        """
+    def put(self, key: str, parts: Sequence[Union[bytes, np.ndarray]]) -> bool:
         path = self._path(key)
-        length = sum(memoryview(part).nbytes for part in parts)
-        with self._lock.held():
+        arrays = [np.frombuffer(part, np.uint8) for part in parts]
+        length = sum(len(array) for array in arrays)
+        with self._held():
             if path.exists():
                 return True
             if self.used + length > self.budget:
                 return False
-            self._used[0] += length
-            self._count[0] += 1
+            self._totals += (length, 1)
         temporary = path.with_name(f"{path.name}-{socket.gethostname()}-{os.getpid()}.tmp")
         try:
             with open(temporary, "wb") as stream:
-                for part in parts:
-                    stream.write(part)
-            with self._lock.held():
+                for array in arrays:
+                    stream.write(array.data)
+            with self._held():
                 if path.exists():  # another process of this run was faster
                     os.unlink(temporary)
-                    self._give_back(length)
+                    self._totals -= (length, 1)
                 else:
                     os.replace(temporary, path)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            with self._lock.held():
-                self._give_back(length)
+            with self._held():
+                self._totals -= (length, 1)
             raise
         return True
-
-    def _give_back(self, length: int) -> None:
-        self._used[0] -= length
-        self._count[0] -= 1
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{_digest(key).hex()}{self._SUFFIX}"
 
 
 def _writer_is_gone(name: str) -> bool:
-    """Whether the process in `<hash>.pixels-<machine>-<pid>.tmp` was of this machine and has
+    """True if the process in `<hash>.pixels-<machine>-<pid>.tmp` was of this machine and has
     ended.
     """
     machine, _, pid = name[: -len(".tmp")].partition("-")[2].rpartition("-")

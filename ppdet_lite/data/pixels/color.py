@@ -5,7 +5,7 @@ them can be applied to the image after it has been resized. Blends cut off fract
 """
 
 import math
-from typing import NamedTuple, Optional, Sequence, Union
+from typing import NamedTuple, Optional, Protocol, Sequence
 
 import cv2
 import numpy as np
@@ -13,6 +13,14 @@ import numpy as np
 # Turns OpenCV's rounding into cutting off: floor(v) for every v that is not within 0.001 below an
 # integer, where float arithmetic may have landed on the wrong side.
 TRUNCATE = -0.499
+
+
+class ColorChange(Protocol):
+    """A change of colors, for images of any size."""
+
+    def apply(self, image: np.ndarray) -> None:
+        """Changes uint8 RGB [H, W, 3] in place; it may be a window of a larger array."""
+        ...
 
 
 class LevelMap(NamedTuple):
@@ -76,13 +84,8 @@ class ChannelOrder(NamedTuple):
         image[:] = image[..., list(self.order)]
 
 
-ColorChange = Union[LevelMap, Saturation, HueShift, ChannelOrder]
-
-
 def apply_changes(image: np.ndarray, changes: Sequence[ColorChange]) -> None:
-    """Apply a chain of changes to a uint8 image [H, W, 3] in place; the image may be a window
-    of a larger array.
-    """
+    """Applies one change after the other, in place."""
     for change in changes:
         change.apply(image)
 

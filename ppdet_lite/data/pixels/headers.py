@@ -1,4 +1,4 @@
-"""What the first bytes of an image file say: its size, how it is to be turned, whether it is cut.
+"""The first bytes of an image file: its size, how it is to be turned, if it is cut short.
 
 Nothing is decoded here, so an image can be refused, or planned with, before its pixels exist.
 """
@@ -15,7 +15,7 @@ class ImageHeader(NamedTuple):
 
     Attributes:
         size_hw: (height, width) as stored, before any rotation; None when unknown.
-        is_jpeg: whether the file is a JPEG; the other fields are only read there.
+        is_jpeg: the file is a JPEG; the fields below are only read there.
         orientation: EXIF orientation 1 to 8; 1 is upright, or not given.
         is_cut: the scan data has no end marker.
     """
@@ -28,8 +28,10 @@ class ImageHeader(NamedTuple):
     @property
     def upright_hw(self) -> Optional[tuple[int, int]]:
         """(height, width) after the rotation that EXIF asks for."""
-        turned = self.size_hw is not None and self.orientation >= 5
-        return self.size_hw[::-1] if turned else self.size_hw
+        if self.size_hw is None or self.orientation < 5:
+            return self.size_hw
+        height, width = self.size_hw
+        return width, height
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -57,8 +59,8 @@ def header_size(data: bytes) -> Optional[tuple[int, int]]:
 def _jpeg_header(data: bytes) -> ImageHeader:
     """Reads the segments up to the first start of scan.
 
-    Whether a file is cut is seen by the end marker behind the start of scan; an EXIF thumbnail
-    before it has an end marker of its own.
+    A file is cut when no end marker follows the start of scan; an EXIF thumbnail before it has an
+    end marker of its own.
     """
     size_hw, orientation, is_cut = None, None, True
     position, last = 2, len(data) - 4

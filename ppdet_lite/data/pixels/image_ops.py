@@ -6,7 +6,7 @@ uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` i
 """
 
 import os
-from typing import Any, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -23,13 +23,15 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Older OpenCV releases have no flag for RGB order; there the channels are swapped after decoding.
-_READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)
-
+_READ_RGB: Optional[int] = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 # IMREAD_REDUCED_GRAYSCALE_n without the color bits: read at 1/n of the size.
 _READ_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}
 
-_TURNS = {
+FillValue = Union[float, Sequence[float]]
+"""A color: one number or R, G, B in 0..255."""
+
+_TURNS: dict[Optional[int], Callable[[np.ndarray], np.ndarray]] = {
     2: lambda image: cv2.flip(image, 1),
     3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
     4: lambda image: cv2.flip(image, 0),
@@ -69,7 +71,7 @@ def decode_image(
     header = checked_header(data, name, max_pixels)
     orientation = header.orientation if header.is_jpeg else None
     image = decode_bytes(data, name, orientation if apply_exif else 1)
-    check_pixels(image.shape[:2], max_pixels, name)
+    check_pixels((image.shape[0], image.shape[1]), max_pixels, name)
     return image
 
 
@@ -121,7 +123,7 @@ def decode_bytes(
     if orientation is not None:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image: Optional[np.ndarray] = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if _READ_RGB is None and image is not None:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error as error:
@@ -131,12 +133,8 @@ def decode_bytes(
     return _TURNS[orientation](image) if orientation in _TURNS else image
 
 
-def check_pixels(size_hw, max_pixels: int, name: str) -> None:
-    """Refuses decompression bombs.
-
-    Raises:
-        ImageError: more than `max_pixels`.
-    """
+def check_pixels(size_hw: tuple[int, int], max_pixels: int, name: str) -> None:
+    """Refuses decompression bombs with an ImageError."""
     height, width = size_hw
     if height * width > max_pixels:
         raise ImageError(
@@ -161,22 +159,29 @@ class Normalizer:
         norm_type: "mean_std", or "none" for no mean and no std.
     """
 
-    def __init__(self, mean=IMAGENET_MEAN, std=IMAGENET_STD, is_scale=True, norm_type="mean_std"):
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        is_scale: bool = True,
+        norm_type: str = "mean_std",
+    ):
         if norm_type not in ("mean_std", "none"):
             raise ConfigError(
                 f"NormalizeImage.norm_type: found {norm_type!r}; allowed are mean_std, none"
             )
-        mean = np.zeros(3) if norm_type == "none" else np.asarray(mean, np.float64).reshape(-1)
-        std = np.ones(3) if norm_type == "none" else np.asarray(std, np.float64).reshape(-1)
-        if mean.size != 3 or std.size != 3:
+        if norm_type == "none":
+            mean, std = (0, 0, 0), (1, 1, 1)
+        offset, scale = (np.asarray(v, np.float64).reshape(-1, 1) for v in (mean, std))
+        if offset.size != 3 or scale.size != 3:
             raise ConfigError("NormalizeImage: mean and std must have three numbers each (R, G, B)")
-        for key, values in (("mean", mean), ("std", std)):
+        for key, values in (("mean", offset), ("std", scale)):
             if not np.isfinite(values).all():
-                raise ConfigError(f"NormalizeImage.{key}: {values.tolist()} is not finite")
-        if not np.all(np.abs(std) > 0):
-            raise ConfigError(f"NormalizeImage.std: {std.tolist()} contains a zero")
+                raise ConfigError(f"NormalizeImage.{key}: {values.ravel().tolist()} is not finite")
+        if not scale.all():
+            raise ConfigError(f"NormalizeImage.std: {scale.ravel().tolist()} contains a zero")
         levels = np.arange(256) / (255.0 if is_scale else 1.0)
-        self.table = (levels[None] - mean[:, None]) / std[:, None]
+        self.table = (levels - offset) / scale
 
     def pixel_map(self) -> np.ndarray:
         """The same as numbers, float32 [2, 3]: pixel * [0] + [1] per channel."""
@@ -197,7 +202,7 @@ class Normalizer:
         if out is None:
             out = np.empty((3,) + image.shape[:2], np.float32)
         planes = _scratch.empty("planes", out.shape, np.uint8)
-        cv2.split(image, list(planes))
+        cv2.split(image, tuple(planes))
         for levels, plane, values in zip(self.table, planes, out):
             _map_levels(plane, levels, values)
         return out
@@ -374,7 +379,7 @@ def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
     return canvas
 
 
-def fill_to_uint8(fill_value) -> np.ndarray:
+def fill_to_uint8(fill_value: FillValue) -> np.ndarray:
     """uint8 [3] of a fill color given as one number or three, rounded to whole levels."""
     values = np.broadcast_to(np.asarray(fill_value, np.float64), (3,))
     return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)

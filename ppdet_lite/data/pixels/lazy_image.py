@@ -11,18 +11,19 @@ A `LazyImage` never changes: each operation returns a new one, and the decoded s
 read, so a source may be shared between samples.
 """
 
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Sequence, Union
 
 import cv2
 import numpy as np
 
 from ppdet_lite.data.pixels.clock import Clock, no_clock
-from ppdet_lite.data.pixels.color import LevelMap, apply_changes, mean_gray
-from ppdet_lite.data.pixels.image_ops import fill_to_uint8
+from ppdet_lite.data.pixels.color import ColorChange, LevelMap, apply_changes, mean_gray
+from ppdet_lite.data.pixels.image_ops import FillValue, fill_to_uint8
 from ppdet_lite.data.pixels.pixel_source import (
     REDUCTIONS,
     ArrayPixels,
     DecodedOnce,
+    PixelSource,
     largest_reduction,
 )
 from ppdet_lite.data.pixels.placement import BLEND_COST, Layer, Piece, Rect, blend
@@ -37,24 +38,23 @@ class LazyImage:
     """See the module. The canvas is [height, width]; outside `content` it shows `fill`, inside it
     the weighted sum of the layers over black. `flipped` mirrors the whole canvas left-right;
     rectangles are kept as if it were not mirrored.
+
+    Args:
+        source: where the pixels come from; uint8 [H, W, 3] RGB or a source of pixels.
+        clock: told of the steps `render` and `thumbnail`, of this image and of those made from it.
     """
 
-    def __init__(self, source, clock: Clock = no_clock):
-        """The image `source` as it is: uint8 [H, W, 3] RGB, or a source of pixels (see
-        `ppdet_lite.data.pixels.pixel_source`). `clock` is told of the steps `render` and
-        `thumbnail`, of this image and of those made from it.
-        """
+    def __init__(self, source: Union[np.ndarray, PixelSource], clock: Clock = no_clock):
         self.clock = clock
-        source = ArrayPixels(source) if isinstance(source, np.ndarray) else source
-        self.height, self.width = source.size_hw
-        whole = Rect(0, 0, self.width, self.height)
-        self.layers = (Layer(source, whole, whole, 1.0),)
-        self.content = whole
+        pixels: PixelSource = ArrayPixels(source) if isinstance(source, np.ndarray) else source
+        self.height, self.width = pixels.size_hw
+        self.content = whole = Rect(0, 0, self.width, self.height)
+        self.layers: tuple[Layer, ...] = (Layer(pixels, whole, whole, 1.0),)
         self.fill = np.zeros(3, np.uint8)
         self.unfilled_changes = 0  # color changes that came before the fill and do not touch it
-        self.changes = ()
+        self.changes: tuple[Union[ColorChange, Contrast], ...] = ()
         self.flipped = False
-        self.target = None  # (height, width) after the last resize, None before it
+        self.target: Optional[tuple[int, int]] = None  # (height, width) after the last resize
         self.interp = 1
 
     @property
@@ -64,10 +64,10 @@ class LazyImage:
 
     @property
     def has_fill(self) -> bool:
-        """Whether the fill color shows anywhere."""
+        """True if the fill color shows anywhere."""
         return self.content != Rect(0, 0, self.width, self.height)
 
-    def _with(self, **changed) -> "LazyImage":
+    def _with(self, **changed: Any) -> "LazyImage":
         new = object.__new__(LazyImage)
         new.__dict__ = {**self.__dict__, **changed}
         return new
@@ -96,13 +96,13 @@ class LazyImage:
             layers=tuple(layer.moved(-left, -top) for layer in layers if layer.place.area),
         )
 
-    def expand(self, width: int, height: int, left: int, top: int, fill_value) -> "LazyImage":
-        """The image at (left, top) of a larger canvas of one color (a number or R, G, B)."""
-        fill = fill_to_uint8(fill_value)
+    def expand(self, width: int, height: int, left: int, top: int, fill: FillValue) -> "LazyImage":
+        """The image at (left, top) of a larger canvas of one color."""
+        color = fill_to_uint8(fill)
         recolored = len(self.changes) > self.unfilled_changes
-        two_fills = self.has_fill and (recolored or not np.array_equal(fill, self.fill))
+        two_fills = self.has_fill and (recolored or not np.array_equal(color, self.fill))
         if self.target is not None or two_fills:
-            return self.settled().expand(width, height, left, top, fill_value)
+            return self.settled().expand(width, height, left, top, fill)
         if left < 0 or top < 0 or left + self.width > width or top + self.height > height:
             raise ValueError(f"{self.width}x{self.height} does not fit into {width}x{height}")
         if self.flipped:
@@ -110,7 +110,7 @@ class LazyImage:
         return self._with(
             width=width,
             height=height,
-            fill=fill,
+            fill=color,
             unfilled_changes=len(self.changes),
             content=self.content.moved(left, top),
             layers=tuple(layer.moved(left, top) for layer in self.layers),
@@ -141,12 +141,12 @@ class LazyImage:
         )
 
     def _only_layers(self) -> bool:
-        """Whether nothing but weighted layers describes the image, so that it can be mixed."""
+        """True if nothing but weighted layers describes the image, so that it can be mixed."""
         return not (self.target or self.flipped or self.changes or self.has_fill)
 
     # color --------------------------------------------------------------------------------------
-    def recolor(self, change) -> "LazyImage":
-        """With one more color change (see `ppdet_lite.data.pixels.color`), the fill included."""
+    def recolor(self, change: Union[ColorChange, "Contrast"]) -> "LazyImage":
+        """With one more color change, the fill included."""
         return self._with(changes=(*self.changes, change))
 
     def contrast(self, factor: float) -> "LazyImage":
@@ -224,7 +224,13 @@ class LazyImage:
         height, width = self.size_hw
         return rect.scaled(width / self.width, height / self.height)
 
-    def _draw(self, out: np.ndarray, content: Rect, sources, changes) -> None:
+    def _draw(
+        self,
+        out: np.ndarray,
+        content: Rect,
+        sources: Sequence[tuple[np.ndarray, int]],
+        changes: Sequence[ColorChange],
+    ) -> None:
         """Write the recolored layers to `out`, the window `content` of the result.
 
         Layers are blended before or after the resize, wherever that is less work: before it there
@@ -232,7 +238,7 @@ class LazyImage:
         fewer pixels.
         """
         parts = [
-            layer.part.reduced(reduction, pixels.shape[:2]).window(pixels)
+            layer.part.reduced(reduction, (pixels.shape[0], pixels.shape[1])).window(pixels)
             for layer, (pixels, reduction) in zip(self.layers, sources)
         ]
         plain = not changes and len(parts) == 1 and self.layers[0].weight == 1.0
@@ -246,15 +252,15 @@ class LazyImage:
             if recolors_first:
                 apply_changes(canvas, changes)
             if canvas is not out:
-                resize_exact(canvas, out.shape[:2], self.interp, out)
+                resize_exact(canvas, (out.shape[0], out.shape[1]), self.interp, out)
             if not recolors_first:
                 apply_changes(out, changes)
         else:
             self._compose(out, parts, places, content)
             apply_changes(out, changes)
 
-    def _blends_first(self, places, content: Rect) -> bool:
-        """Whether blending at the size of the canvas and one resize to `content` take less time
+    def _blends_first(self, places: Sequence[Rect], content: Rect) -> bool:
+        """True if blending at the size of the canvas and one resize to `content` take less time
         than resizing every layer to its rectangle of `places` and blending there.
         """
         before, after = self.content.area, content.area
@@ -265,7 +271,9 @@ class LazyImage:
         )
         return BLEND_COST * before + one_resize <= resizes + BLEND_COST * after
 
-    def _compose(self, out: np.ndarray, parts, places, origin: Rect) -> None:
+    def _compose(
+        self, out: np.ndarray, parts: Sequence[np.ndarray], places: Sequence[Rect], origin: Rect
+    ) -> None:
         """Resize every part to its place and write their sum to `out`; `origin` is the rectangle
         that `out` shows, in the coordinates of `places`.
         """

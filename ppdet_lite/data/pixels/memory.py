@@ -13,6 +13,7 @@ import threading
 from typing import Optional, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 # MADV_WIPEONFORK of Linux, which Python has no name for. Without it, every page that is written
 # while a reader's workers run would be copied first.
@@ -43,7 +44,7 @@ _UNUSED = _Block(np.empty(0, np.uint8)).references()
 
 
 def is_unused(arrays: list[np.ndarray], index: int) -> bool:
-    """Whether nothing but the list refers to arrays[index], views of it included."""
+    """True if nothing but the list refers to arrays[index], views of it included."""
     return _references(arrays, index) <= _UNUSED_IN_LIST
 
 
@@ -59,10 +60,10 @@ class Scratch(threading.local):
     of that size would have to be fetched from the system page by page.
     """
 
-    def __init__(self):
-        self.known = {}
+    def __init__(self) -> None:
+        self.known: dict[str, np.ndarray] = {}
 
-    def empty(self, name: str, shape, dtype) -> np.ndarray:
+    def empty(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> np.ndarray:
         size = math.prod(shape)
         if name not in self.known or self.known[name].size < size:
             self.known[name] = np.empty(size, dtype)
@@ -84,16 +85,21 @@ class RecycledArrays:
     def __init__(self, keep: int = 4, headroom: float = 1.0):
         self.keep = keep
         self.headroom = headroom
-        self._blocks = {}
+        self._blocks: dict[str, list[_Block]] = {}
 
-    def empty(self, name: str, shape: Sequence[int], dtype=np.float32) -> np.ndarray:
+    def empty(self, name: str, shape: Sequence[int], dtype: DTypeLike = np.float32) -> np.ndarray:
         """An array with undefined content; arrays of the same name share blocks."""
         block, size = self._block(name, shape, dtype, huge_pages=True)
         block.written = None
         return block.array[:size].view(dtype).reshape(shape)
 
     def sparse(
-        self, name: str, shape: Sequence[int], positions: np.ndarray, values, dtype=np.float32
+        self,
+        name: str,
+        shape: Sequence[int],
+        positions: np.ndarray,
+        values: ArrayLike,
+        dtype: DTypeLike = np.float32,
     ) -> np.ndarray:
         """An array of zeros in which `values` stand at the flat `positions`; the last value counts
         where a position is repeated.
@@ -114,7 +120,9 @@ class RecycledArrays:
         result.flags.writeable = False
         return result
 
-    def _block(self, name: str, shape, dtype, huge_pages: bool) -> tuple[_Block, int]:
+    def _block(
+        self, name: str, shape: Sequence[int], dtype: DTypeLike, huge_pages: bool
+    ) -> tuple[_Block, int]:
         """An unused block, a new one when there is none, and how many of its bytes are needed."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         known = self._blocks.setdefault(name, [])

@@ -1,8 +1,6 @@
-"""Where the pixels of an image come from: an array, or a JPEG file that is decoded when needed.
+"""Where the pixels of an image come from: an array, or a JPEG file that is decoded when needed."""
 
-A source has `size_hw` (height, width) of the full image and `pixels(reduction)`: uint8
-[ceil(H / r), ceil(W / r), 3] RGB, only to be read, where r is `usable_reduction(reduction)`.
-"""
+from typing import Optional, Protocol
 
 import numpy as np
 
@@ -16,7 +14,7 @@ REDUCTIONS = (8, 4, 2)
 _MARGIN = 1.5
 
 
-def largest_reduction(size_hw, target_hw) -> int:
+def largest_reduction(size_hw: tuple[int, int], target_hw: tuple[int, int]) -> int:
     """The largest r in 8, 4, 2, 1 for which 1/r of the image still holds all that is needed to
     bring `size_hw` to `target_hw`.
 
@@ -31,33 +29,53 @@ def largest_reduction(size_hw, target_hw) -> int:
 
 
 class UndecodableError(ImageError):
-    """A JPEG file whose header is fine but whose pixels cannot be decoded.
-
-    Attributes:
-        path: the file.
-    """
+    """A JPEG file, `path`, whose header is fine but whose pixels cannot be decoded."""
 
     def __init__(self, message: str, path: str):
         super().__init__(message)
         self.path = path
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return UndecodableError, (str(self), self.path)
 
 
-class ArrayPixels:
-    """A decoded image, uint8 [H, W, 3] RGB, never written to."""
+class PixelSource(Protocol):
+    """An image of (height, width) `size_hw`."""
 
-    def __init__(self, array: np.ndarray):
+    @property
+    def size_hw(self) -> tuple[int, int]: ...
+
+    def usable_reduction(self, wanted: int) -> int:
+        """The reduction at which pixels are there when 1/`wanted` of the size is enough."""
+        ...
+
+    def pixels(self, reduction: int = 1) -> np.ndarray:
+        """uint8 [ceil(H / r), ceil(W / r), 3] RGB for r = `usable_reduction(reduction)`; only to be
+        read.
+        """
+        ...
+
+
+class ArrayPixels:
+    """A decoded image, uint8 [H, W, 3] RGB, or what has been kept of one.
+
+    Args:
+        size_hw: (height, width) of the whole image, of which only 1/`reduction` is there.
+    """
+
+    def __init__(
+        self, array: np.ndarray, size_hw: Optional[tuple[int, int]] = None, reduction: int = 1
+    ):
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise ValueError(
                 f"expected a uint8 image [H, W, 3], got {array.dtype} {list(array.shape)}"
             )
         self.array = array
-        self.size_hw = array.shape[:2]
+        self.size_hw = size_hw or (array.shape[0], array.shape[1])
+        self.reduction = reduction
 
     def usable_reduction(self, wanted: int) -> int:
-        return 1
+        return self.reduction
 
     def pixels(self, reduction: int = 1) -> np.ndarray:
         return self.array
@@ -79,9 +97,9 @@ class JpegPixels:
         self,
         data: bytes,
         path: str,
-        size_hw,
-        orientation: int,
-        reducible: bool,
+        size_hw: tuple[int, int],
+        orientation: int = 1,
+        reducible: bool = False,
         clock: Clock = no_clock,
     ):
         self.data = data
@@ -102,12 +120,11 @@ class JpegPixels:
                 image = decode_bytes(self.data, self.path, self.orientation, reduction)
         except ImageError as error:
             raise UndecodableError(str(error), self.path) from error
-        expected = tuple(-(-side // reduction) for side in self.size_hw)
-        if image.shape[:2] != expected:
-            found = "x".join(str(side) for side in image.shape[1::-1])
+        height, width = (-(-side // reduction) for side in self.size_hw)
+        if image.shape[:2] != (height, width):
             raise UndecodableError(
-                f"{self.path}: decoded to {found} pixels, expected "
-                f"{expected[1]}x{expected[0]} from its header",
+                f"{self.path}: decoded to {image.shape[1]}x{image.shape[0]} pixels, expected "
+                f"{width}x{height} from its header",
                 self.path,
             )
         return image
@@ -116,10 +133,10 @@ class JpegPixels:
 class DecodedOnce:
     """The pixels of sources while one image is rendered, each source decoded once."""
 
-    def __init__(self):
-        self._known = {}
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[np.ndarray, int]] = {}
 
-    def get(self, source, reduction: int) -> tuple[np.ndarray, int]:
+    def get(self, source: PixelSource, reduction: int) -> tuple[np.ndarray, int]:
         """Pixels at 1/reduction, or larger where they are known already, and the reduction."""
         reduction = source.usable_reduction(reduction)
         known = self._known.get(id(source))

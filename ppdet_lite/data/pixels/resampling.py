@@ -34,7 +34,9 @@ def check_interp(interp: int, where: str = "Resize.interp") -> int:
     return INTERPOLATIONS[interp]
 
 
-def resized_size(size_hw, target_size_hw, keep_ratio: bool) -> tuple[int, int]:
+def resized_size(
+    size_hw: tuple[int, int], target_size_hw: tuple[int, int], keep_ratio: bool
+) -> tuple[int, int]:
     """(height, width) after resizing; with `keep_ratio` the largest size inside the target with the
     same shape. (PaddleDetection fits the shorter side to the smaller target side, which makes a
     portrait photo larger than a landscape target.)
@@ -48,7 +50,7 @@ def resized_size(size_hw, target_size_hw, keep_ratio: bool) -> tuple[int, int]:
 
 
 def resize_exact(
-    image: np.ndarray, size_hw, interp: int, out: Optional[np.ndarray] = None
+    image: np.ndarray, size_hw: tuple[int, int], interp: int, out: Optional[np.ndarray] = None
 ) -> np.ndarray:
     """`image` at exactly `size_hw` (height, width), interpolation number as in configs.
 
@@ -68,7 +70,7 @@ def resize_exact(
         np.copyto(floats, image)
         cv2.resize(floats, (width, height), wide, interpolation=INTERPOLATIONS[interp])
         cv2.threshold(wide, 0, 0, cv2.THRESH_TOZERO, dst=wide)  # the next takes absolute values
-        result = cv2.convertScaleAbs(wide, out)
+        result: np.ndarray = cv2.convertScaleAbs(wide, out)
     else:
         result = _resized(image, height, width, INTERPOLATIONS[interp], out)
     if out is None or np.may_share_memory(result, out):
@@ -89,7 +91,9 @@ def resize_cost(pixels_before: int, pixels_after: int, interp: int) -> float:
     return costs[0] * pixels_before + costs[1] * pixels_after
 
 
-def _resized(image: np.ndarray, height: int, width: int, interpolation: int, out) -> np.ndarray:
+def _resized(
+    image: np.ndarray, height: int, width: int, interpolation: int, out: Optional[np.ndarray]
+) -> np.ndarray:
     """`cv2.resize`, in less time where one side of the image stays as it is.
 
     Where the width stays, every column of bytes is resized on its own, so a row of RGB, RGB, RGB,
@@ -114,7 +118,7 @@ def _resized(image: np.ndarray, height: int, width: int, interpolation: int, out
 
 
 def resize(
-    image: np.ndarray, target_size_hw, keep_ratio: bool = False, interp: int = 2
+    image: np.ndarray, target_size_hw: tuple[int, int], keep_ratio: bool = False, interp: int = 2
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """Resize `image` [H, W, C] to `target_size_hw`.
 
@@ -123,6 +127,6 @@ def resize(
     Returns:
         The resized image and scale_factor (y, x), computed from the rounded size.
     """
-    new_hw = resized_size(image.shape[:2], target_size_hw, keep_ratio)
+    new_hw = resized_size((image.shape[0], image.shape[1]), target_size_hw, keep_ratio)
     scale = (new_hw[0] / image.shape[0], new_hw[1] / image.shape[1])
     return resize_exact(image, new_hw, interp), scale

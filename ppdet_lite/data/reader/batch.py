@@ -16,7 +16,8 @@ from ppdet_lite.data.reader.collate import Collator, RawBatch
 from ppdet_lite.data.reader.data import Dataset
 from ppdet_lite.data.reader.order import batch_rng, sample_rng
 from ppdet_lite.data.reader.plan import Partner, Plan
-from ppdet_lite.data.transforms.transform import Context, MakeRng, Sample
+from ppdet_lite.data.transforms.objects import Sample
+from ppdet_lite.data.transforms.transform import Context, MakeRng
 
 # A sample that cannot be read is replaced by another one; so many in a row end the run.
 _REPLACEMENTS = 20

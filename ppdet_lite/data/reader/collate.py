@@ -12,7 +12,7 @@ from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.memory import RecycledArrays, Scratch
 from ppdet_lite.data.reader.plan import Plan
-from ppdet_lite.data.transforms.transform import Sample
+from ppdet_lite.data.transforms.objects import Sample
 
 # Fields that do not go into a batch: known by other names there, or needed only by transforms.
 _NOT_BATCHED = frozenset(("image", "im_file", "h", "w", "is_crowd", "difficult", "gt_poly"))
@@ -83,19 +83,19 @@ class Collator:
         """
         with self.clock("finish"):
             memory = RecycledArrays() if memory is None else memory
-            image, more = raw.image, {}
-            assert image is not None
-            size_hw = image.shape[1:3] if image.dtype == np.uint8 else image.shape[2:]
-            if image.dtype == np.uint8 and self.raw_pixels:
-                more["pixel_map"] = self.plan.normalizer.pixel_map()
-            elif image.dtype == np.uint8:
-                image = memory.empty("image", (len(image), 3, *size_hw))
-                for pixels, out in zip(raw.image, image):
+            assert raw.image is not None
+            batch, is_uint8 = {"image": raw.image}, raw.image.dtype == np.uint8
+            height, width = raw.image.shape[1:3] if is_uint8 else raw.image.shape[2:]
+            if is_uint8 and self.raw_pixels:
+                batch["pixel_map"] = self.plan.normalizer.pixel_map()
+            elif is_uint8:
+                batch["image"] = memory.empty("image", (len(raw.image), 3, height, width))
+                for pixels, out in zip(raw.image, batch["image"]):
                     self._normalize(pixels, out)
-            batch = {"image": image, **more, **raw.fields}
+            batch.update(raw.fields)
             for step in self.plan.deferred:
                 with self.clock(type(step).__name__):
-                    step.finish(batch, size_hw, memory)
+                    step.finish(batch, (height, width), memory)
             return batch
 
     def _normalize(self, pixels: np.ndarray, out: np.ndarray) -> None:

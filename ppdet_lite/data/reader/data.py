@@ -8,7 +8,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache
-from ppdet_lite.data.transforms.transform import Sample
+from ppdet_lite.data.transforms.objects import Sample
 
 logger = logging.getLogger("ppdet_lite.reader")
 

@@ -17,7 +17,8 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.transforms.transform import Context, ImageSizes, Sample, Transform
+from ppdet_lite.data.transforms.objects import Sample
+from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform
 
 Partner = Callable[[int], Sample]
 """Makes another sample with the first n steps of a list."""

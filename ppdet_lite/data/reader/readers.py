@@ -108,7 +108,7 @@ class Reader:
         worker_num: Optional[int] = None,
         raw_pixels: Optional[bool] = None,
         clock: Optional[Clock] = None,
-        **order: int,
+        **order: Any,
     ) -> "Reader":
         """A reader with the same settings but those given, for a run; its report is empty.
 
@@ -254,9 +254,9 @@ class Reader:
             workers = 0
         if not workers:
             return LocalSource(build, self._memory)
-        slot_bytes = None
-        if self.use_shared_memory and self.plan.largest_pixels() is not None:
-            slot_bytes = max(map(len, build.batches)) * self.plan.largest_pixels() * 3
+        slot_bytes, largest = None, self.plan.largest_pixels()
+        if self.use_shared_memory and largest is not None:
+            slot_bytes = max(map(len, build.batches)) * largest * 3
         return WorkerPool(
             build,
             range(start, stop),

@@ -6,6 +6,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.objects import ARRAYS, Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, image_size
 from ppdet_lite.ops.boxes_np import xyxy_to_cxcywh
 
@@ -16,10 +17,7 @@ class NormalizeBox(Transform):
 
     keeps_size = True
 
-    def __init__(self):
-        pass
-
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         height, width = image_size(sample)
         size = np.array([width, height, width, height], np.float32)
         return {**sample, "gt_bbox": sample["gt_bbox"] / size}
@@ -40,21 +38,17 @@ class PadBox(Transform):
             raise ConfigError(f"num_max_boxes: found {num_max_boxes}, allowed: 1 or more")
         self.num_max_boxes = num_max_boxes
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         beyond = len(sample["gt_bbox"]) - self.num_max_boxes
         if beyond > 0:
             note = f"objects beyond PadBox.num_max_boxes {self.num_max_boxes} are left out"
             ensure_context(context).notes[note] += beyond
         padded = {key: value for key, value in sample.items() if key != "gt_poly"}
-        for field in ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult"):
+        for field in ARRAYS:
             if field in sample:
-                padded[field] = self._pad(sample[field])
-        return padded
-
-    def _pad(self, values: np.ndarray) -> np.ndarray:
-        padded = np.zeros((self.num_max_boxes, *values.shape[1:]), values.dtype)
-        kept = values[: self.num_max_boxes]
-        padded[: len(kept)] = kept
+                values = sample[field][: self.num_max_boxes]
+                padded[field] = np.zeros((self.num_max_boxes, *values.shape[1:]), values.dtype)
+                padded[field][: len(values)] = values
         return padded
 
 
@@ -64,8 +58,5 @@ class BboxXYXY2XYWH(Transform):
 
     keeps_size = True
 
-    def __init__(self):
-        pass
-
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         return {**sample, "gt_bbox": xyxy_to_cxcywh(sample["gt_bbox"])}

@@ -6,15 +6,9 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.objects import Sample, select_objects, shifted_objects
 from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
-from ppdet_lite.data.transforms.transform import (
-    Context,
-    Transform,
-    ensure_context,
-    lazy_image,
-    move_polygons,
-    select_objects,
-)
+from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
 
 
@@ -33,7 +27,7 @@ class RandomCrop(Transform):
         thresholds: smallest allowed best overlap.
         scaling: [lower, upper] of the window's side relative to the image's.
         num_attempts: windows tried per threshold.
-        allow_no_crop: whether "no crop" is one of the choices.
+        allow_no_crop: "no crop" is one of the choices.
         cover_all_box: every object must reach the threshold, not only one.
         is_mask_crop: use polygons where there are any.
         ioumode: "iou", or "iof" for overlap / area of the object.
@@ -53,28 +47,27 @@ class RandomCrop(Transform):
         if ioumode not in ("iou", "iof"):
             raise ConfigError(f"ioumode: found {ioumode!r}, allowed: iou, iof")
         self.aspect_ratio = aspect_ratio
-        self.thresholds = tuple(thresholds)
-        self.scaling = tuple(scaling)
+        self.choices = [*thresholds, None] if allow_no_crop else list(thresholds)
+        self.lower, self.upper = scaling
         self.num_attempts = num_attempts
-        self.allow_no_crop = allow_no_crop
         self.cover_all_box = cover_all_box
         self.is_mask_crop = is_mask_crop
-        self.ioumode = ioumode
+        self.overlap = coverage_matrix if ioumode == "iof" else iou_matrix
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         rng = ensure_context(context).rng
         boxes_xyxy = sample.get("gt_bbox")
         if boxes_xyxy is None or len(boxes_xyxy) == 0:
             return sample
         boxes_xyxy = boxes_xyxy.astype(np.float64)
-        choices = [*self.thresholds, None] if self.allow_no_crop else list(self.thresholds)
         height, width = lazy_image(sample).size_hw
-        for index in rng.permutation(len(choices)):
-            if choices[index] is None:
+        for index in rng.permutation(len(self.choices)):
+            threshold = self.choices[index]
+            if threshold is None:
                 return sample
             windows_xyxy = self._draw_windows(rng, height, width)
             inside = _inside(boxes_xyxy, windows_xyxy)
-            allowed = inside.any(axis=0) & self._overlaps(boxes_xyxy, windows_xyxy, choices[index])
+            allowed = inside.any(axis=0) & self._overlaps(boxes_xyxy, windows_xyxy, threshold)
             for number in np.flatnonzero(allowed):
                 keep = np.flatnonzero(inside[:, number])
                 cropped = self._crop(sample, windows_xyxy[number], keep)
@@ -82,15 +75,15 @@ class RandomCrop(Transform):
                     return cropped
         return sample
 
-    def _draw_windows(self, rng, height: int, width: int) -> np.ndarray:
+    def _draw_windows(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         """`num_attempts` windows inside the image as whole-number corners, float64 [K, 4]; fewer
         when some have a refused shape."""
         count = self.num_attempts
         size_hw = np.array([[height], [width]], np.float64)
         if self.aspect_ratio is None:
-            scale_hw = rng.uniform(*self.scaling, (2, count))
+            scale_hw = rng.uniform(self.lower, self.upper, (2, count))
         else:
-            scale = rng.uniform(*self.scaling, count)
+            scale = rng.uniform(self.lower, self.upper, count)
             square = scale * scale
             lower = np.maximum(self.aspect_ratio[0], square)
             upper = np.minimum(self.aspect_ratio[1], 1 / square)
@@ -104,30 +97,27 @@ class RandomCrop(Transform):
             windows_xyxy = windows_xyxy[np.abs(np.log2(shape_hw[0] / shape_hw[1])) <= 1]
         return windows_xyxy
 
-    def _overlaps(self, boxes_xyxy, windows_xyxy, threshold: float) -> np.ndarray:
-        """Which windows [K] reach the threshold."""
+    def _overlaps(
+        self, boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray, threshold: float
+    ) -> np.ndarray:
+        """The windows that reach the threshold, bool [K]."""
         if threshold <= 0:
             return np.ones(len(windows_xyxy), bool)
-        overlap = coverage_matrix if self.ioumode == "iof" else iou_matrix
-        shares = overlap(boxes_xyxy, windows_xyxy)
-        reached = shares.max(axis=0) >= threshold
-        if self.cover_all_box:
-            reached &= shares.min(axis=0) >= threshold
-        return reached
+        shares = self.overlap(boxes_xyxy, windows_xyxy)
+        best = np.min(shares, axis=0) if self.cover_all_box else np.max(shares, axis=0)
+        return np.asarray(best >= threshold)
 
-    def _crop(self, sample: dict, window: np.ndarray, keep: np.ndarray) -> Optional[dict]:
+    def _crop(self, sample: Sample, window: np.ndarray, keep: np.ndarray) -> Optional[Sample]:
         """The sample cut to the window with the objects `keep`, None when no object is left."""
         left, top, right, bottom = (int(edge) for edge in window)
         width, height = right - left, bottom - top
         cropped = select_objects(sample, keep)
-        boxes_xyxy = cropped["gt_bbox"] - np.array([left, top, left, top], np.float32)
+        cropped.update(shifted_objects(cropped, -left, -top))
+        boxes_xyxy = cropped["gt_bbox"]
         cropped["gt_bbox"] = clip_boxes(boxes_xyxy, height, width)
-        polygons = move_polygons(cropped, shift_xy=(-left, -top))
-        if polygons is not None:
-            cropped["gt_poly"] = polygons
-            if self.is_mask_crop:
-                cut = (cropped["gt_bbox"] != boxes_xyxy).any(axis=1)
-                cropped = _fit_to_polygons(cropped, np.flatnonzero(cut), width, height)
+        if self.is_mask_crop and cropped.get("gt_poly") is not None:
+            cut = (cropped["gt_bbox"] != boxes_xyxy).any(axis=1)
+            cropped = _fit_to_polygons(cropped, np.flatnonzero(cut), width, height)
         if len(cropped["gt_bbox"]) == 0:
             return None
         cropped["image"] = lazy_image(sample).crop(left, top, width, height)
@@ -135,23 +125,23 @@ class RandomCrop(Transform):
 
 
 def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
-    """Whether the center of each box lies in each window and some of the box does: [N, K]."""
+    """True where the center of a box lies in a window and some of the box does: [N, K]."""
     x1, y1, x2, y2 = boxes_xyxy.T[:, :, None]
     left, top, right, bottom = windows_xyxy.T
     x, y = (x1 + x2) / 2, (y1 + y2) / 2
     # Such a window holds some of the box unless the box has no width or height.
     solid = (x1 < x2) & (y1 < y2)
-    return (left <= x) & (x < right) & (top <= y) & (y < bottom) & solid
+    inside: np.ndarray = (left <= x) & (x < right) & (top <= y) & (y < bottom) & solid
+    return inside
 
 
-def _fit_to_polygons(sample: dict, cut, width: int, height: int) -> dict:
+def _fit_to_polygons(sample: Sample, cut: np.ndarray, width: int, height: int) -> Sample:
     """Boxes of the objects `cut` by the window become the bounds of their polygons inside it.
 
     Objects without polygons (crowds) keep the cut box; an object whose polygons all lie outside is
     dropped.
     """
-    boxes_xyxy = sample["gt_bbox"].copy()
-    polygons = list(sample["gt_poly"])
+    boxes_xyxy, polygons = sample["gt_bbox"].copy(), list(sample["gt_poly"])
     keep = np.ones(len(boxes_xyxy), bool)
     for index in cut:
         if not polygons[index]:

@@ -1,5 +1,6 @@
 """Decode: from a file name to an image."""
 
+from functools import partial
 from typing import Optional
 
 import numpy as np
@@ -9,7 +10,8 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels
+from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels, PixelSource
+from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context
 
 
@@ -34,23 +36,22 @@ class Decode(Transform):
         self.max_pixels = max_pixels
         self.reduced = reduced
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         context = ensure_context(context)
-        sample = dict(sample)
         image = sample.get("image")
-        if not isinstance(image, (np.ndarray, LazyImage)):
-            image = self._read(sample, image, context)
-        sample["image"] = image if isinstance(image, LazyImage) else LazyImage(image, context.clock)
-        sample["h"], sample["w"] = sample["image"].size_hw
-        sample["im_shape"] = np.array([sample["h"], sample["w"]], np.float32)
-        sample["scale_factor"] = np.ones(2, np.float32)
-        return sample
+        if not isinstance(image, LazyImage):
+            if not isinstance(image, np.ndarray):
+                image = self._read(sample, image, context)
+            image = LazyImage(image, context.clock)
+        h, w = image.size_hw
+        shape, scale = np.array([h, w], np.float32), np.ones(2, np.float32)
+        return {**sample, "image": image, "h": h, "w": w, "im_shape": shape, "scale_factor": scale}
 
     def export_step(self) -> None:
         """Deployment decodes by itself."""
 
-    def _read(self, sample: dict, content: Optional[bytes], context: Context):
-        """The source of the pixels (see `pixel_source`), from the reader's cache if it has one."""
+    def _read(self, sample: Sample, content: Optional[bytes], context: Context) -> PixelSource:
+        """The pixels of an image file, or of its content; from the cache if there is one."""
         name = str(sample.get("im_file", "image given as bytes"))
         if name in context.refused:
             raise ImageError(context.refused[name])
@@ -58,43 +59,39 @@ class Decode(Transform):
         annotated = None
         if "gt_bbox" in sample and sample.get("h") and sample.get("w"):
             annotated = (int(sample["h"]), int(sample["w"]))
-        if content is not None or context.cache is None:
-            content = read_file(name) if content is None else bytes(content)
-            source = self._source(content, name, annotated, reducible, context.clock)
+        cache = context.cache
+        read = read_file if cache is None else cache.read
+
+        def opened() -> PixelSource:
+            data = read(name) if content is None else bytes(content)
+            open_as = partial(self._source, data, name, reducible, context.clock)
+            upright = open_as(True)
+            if annotated == upright.size_hw[::-1] != upright.size_hw:
+                stored = open_as(False)
+                return stored if stored.size_hw == annotated else upright
+            return upright
+
+        if content is not None or cache is None:
+            source = opened()
         else:
-            cache = context.cache
-            source = cache.source(
-                name,
-                str(annotated),
-                lambda: self._source(cache.read(name), name, annotated, reducible, context.clock),
-                context.notes,
-            )
-        found = source.size_hw
-        if annotated not in (None, found):
+            source = cache.source(name, str(annotated), opened, context.notes)
+        height, width = source.size_hw
+        if annotated is not None and annotated != (height, width):
             context.notes[
                 "images whose size differs from the annotated one; their boxes are cut to the "
                 f"image (first: {name}, annotated {annotated[1]}x{annotated[0]}, is "
-                f"{found[1]}x{found[0]})"
+                f"{width}x{height})"
             ] += 1
         return source
 
-    def _source(self, content: bytes, name: str, annotated, reducible: bool, clock: Clock):
-        """The source for the content of an image file: upright or as stored, whichever fits the
-        annotated (height, width).
-        """
+    def _source(
+        self, content: bytes, name: str, reducible: bool, clock: Clock, apply_exif: bool
+    ) -> PixelSource:
+        """The pixels of an image file, upright or as stored."""
         header = checked_header(content, name, self.max_pixels)
-        lazy = header.is_jpeg and header.size_hw is not None and min(header.size_hw) > 0
-
-        def source(apply_exif: bool):
-            if not lazy:
-                with clock("decode", name):
-                    return ArrayPixels(decode_image(content, self.max_pixels, name, apply_exif))
-            size_hw = header.upright_hw if apply_exif else header.size_hw
+        size_hw = header.upright_hw if apply_exif else header.size_hw
+        if header.is_jpeg and size_hw is not None and min(size_hw) > 0:
             orientation = header.orientation if apply_exif else 1
             return JpegPixels(content, name, size_hw, orientation, reducible, clock)
-
-        upright = source(apply_exif=True)
-        if annotated is not None and annotated == upright.size_hw[::-1] != upright.size_hw:
-            stored = source(apply_exif=False)
-            return stored if stored.size_hw == annotated else upright
-        return upright
+        with clock("decode", name):
+            return ArrayPixels(decode_image(content, self.max_pixels, name, apply_exif))

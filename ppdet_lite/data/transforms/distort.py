@@ -2,9 +2,13 @@
 
 from typing import Optional, Sequence
 
+import numpy as np
+
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.color import ChannelOrder, HueShift, LevelMap, Saturation
+from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
@@ -41,7 +45,6 @@ class RandomDistort(Transform):
         random_channel: bool = False,
         prob: float = 1.0,
     ):
-        self.ranges = {}
         given = {
             "brightness": brightness,
             "contrast": contrast,
@@ -51,13 +54,13 @@ class RandomDistort(Transform):
         for name, values in given.items():
             if len(values) != 3:
                 raise ConfigError(f"{name}: found {list(values)}, allowed: [lower, upper, prob]")
-            self.ranges[name] = tuple(float(value) for value in values)
+        self.ranges = {name: [float(value) for value in values] for name, values in given.items()}
         self.random_apply = random_apply
         self.count = count
         self.random_channel = random_channel
         self.prob = checked_probability(prob, "prob")
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         rng = ensure_context(context).rng
         if rng.random() >= self.prob:
             return sample
@@ -67,10 +70,11 @@ class RandomDistort(Transform):
             if rng.random() < probability:
                 image = _changed(image, name, rng.uniform(lower, upper))
         if self.random_channel and rng.random() < 0.5:
-            image = image.recolor(ChannelOrder(tuple(int(c) for c in rng.permutation(3))))
+            first, second, third = rng.permutation(3).tolist()
+            image = image.recolor(ChannelOrder((first, second, third)))
         return {**sample, "image": image}
 
-    def _order(self, rng) -> list[str]:
+    def _order(self, rng: np.random.Generator) -> list[str]:
         names = list(self.ranges)
         if self.random_apply:
             return [names[index] for index in rng.permutation(len(names))[: self.count]]
@@ -80,11 +84,8 @@ class RandomDistort(Transform):
         return ["brightness", "contrast", "saturation", "hue"]
 
 
-def _changed(image, name: str, amount: float):
-    if name == "brightness":
-        return image.recolor(LevelMap(amount))
+def _changed(image: LazyImage, name: str, amount: float) -> LazyImage:
     if name == "contrast":
         return image.contrast(amount)
-    if name == "saturation":
-        return image.recolor(Saturation(amount))
-    return image.recolor(HueShift(amount))
+    kinds = {"brightness": LevelMap, "saturation": Saturation, "hue": HueShift}
+    return image.recolor(kinds[name](amount))

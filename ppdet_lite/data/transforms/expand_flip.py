@@ -1,19 +1,21 @@
 """RandomExpand and RandomFlip: the image on a larger canvas, the image mirrored."""
 
-from typing import Optional, Sequence, Union
+from typing import Optional
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.pixels.image_ops import FillValue
+from ppdet_lite.data.transforms.objects import Sample, moved_polygons, shifted_objects
 from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
+    checked_fill,
     checked_probability,
     ensure_context,
     image_size,
     lazy_image,
-    move_polygons,
 )
 
 
@@ -32,17 +34,15 @@ class RandomExpand(Transform):
         self,
         ratio: float = 4.0,
         prob: float = 0.5,
-        fill_value: Union[float, Sequence[float]] = (127.5, 127.5, 127.5),
+        fill_value: FillValue = (127.5, 127.5, 127.5),
     ):
         if ratio <= 1.01:
             raise ConfigError(f"ratio: found {ratio}, allowed: a number above 1.01")
-        if not np.isscalar(fill_value) and len(fill_value) != 3:
-            raise ConfigError(f"fill_value: found {list(fill_value)}, allowed: one number or three")
         self.ratio = ratio
         self.prob = checked_probability(prob, "prob")
-        self.fill_value = fill_value
+        self.fill_value = checked_fill(fill_value)
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         rng = ensure_context(context).rng
         if rng.random() >= self.prob:
             return sample
@@ -54,15 +54,8 @@ class RandomExpand(Transform):
             return sample
         top = int(rng.integers(0, new_height - height))
         left = int(rng.integers(0, new_width - width))
-        expanded = dict(sample)
-        expanded["image"] = image.expand(new_width, new_height, left, top, self.fill_value)
-        if "gt_bbox" in sample:
-            shift = np.array([left, top, left, top], np.float32)
-            expanded["gt_bbox"] = sample["gt_bbox"] + shift
-        polygons = move_polygons(sample, shift_xy=(left, top))
-        if polygons is not None:
-            expanded["gt_poly"] = polygons
-        return expanded
+        image = image.expand(new_width, new_height, left, top, self.fill_value)
+        return {**sample, "image": image, **shifted_objects(sample, left, top)}
 
 
 @register
@@ -74,17 +67,12 @@ class RandomFlip(Transform):
     def __init__(self, prob: float = 0.5):
         self.prob = checked_probability(prob, "prob")
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         if ensure_context(context).rng.random() >= self.prob:
             return sample
         width = image_size(sample)[1]
         flipped = {**sample, "image": lazy_image(sample).flip()}
         if "gt_bbox" in sample:
-            boxes_xyxy = sample["gt_bbox"].copy()
-            boxes_xyxy[:, 0] = width - sample["gt_bbox"][:, 2]
-            boxes_xyxy[:, 2] = width - sample["gt_bbox"][:, 0]
-            flipped["gt_bbox"] = boxes_xyxy
-        polygons = move_polygons(sample, (-1.0, 1.0), (width, 0.0))
-        if polygons is not None:
-            flipped["gt_poly"] = polygons
-        return flipped
+            x1, y1, x2, y2 = sample["gt_bbox"].T
+            flipped["gt_bbox"] = np.stack([width - x2, y1, width - x1, y2], axis=1)
+        return {**flipped, **moved_polygons(sample, (-1.0, 1.0), (width, 0.0))}

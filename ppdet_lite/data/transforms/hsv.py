@@ -7,6 +7,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
 
 _LEVELS = np.arange(256, dtype=np.float64)
@@ -73,13 +74,13 @@ class AugmentHSV(Transform):
         self.is_bgr = is_bgr
         self.gains = None if hgain is None else np.array(gains, np.float64)
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         rng = ensure_context(context).rng
         if self.gains is None:
-            factors = rng.uniform(1 - self.fraction, 1 + self.fraction, 2)
-            change = HsvChange(factor=(1.0, *factors.tolist()))
+            saturation, value = rng.uniform(1 - self.fraction, 1 + self.fraction, 2).tolist()
+            change = HsvChange(factor=(1.0, saturation, value))
         else:
             shift = rng.uniform(-1, 1, 3) * self.gains * rng.integers(0, 2, 3)
-            shift[0] = -shift[0] if self.is_bgr else shift[0]
-            change = HsvChange(shift=tuple(shift.tolist()))
+            hue, saturation, value = shift.tolist()
+            change = HsvChange(shift=(-hue if self.is_bgr else hue, saturation, value))
         return {**sample, "image": lazy_image(sample).recolor(change)}

@@ -13,6 +13,8 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.color import TRUNCATE
 from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.pixels.placement import Rect
+from ppdet_lite.data.transforms.objects import Sample, joined_objects, object_array
 from ppdet_lite.data.transforms.resize import height_width
 from ppdet_lite.data.transforms.transform import (
     Context,
@@ -24,15 +26,6 @@ from ppdet_lite.data.transforms.transform import (
 from ppdet_lite.ops.boxes_np import clip_boxes
 
 _FILL = 114
-
-# Fields with one row per object that a mosaic keeps: shape of a row, kind, value where missing.
-_FIELDS = {
-    "gt_bbox": ((4,), np.float32, 0),
-    "gt_class": ((1,), np.int32, 0),
-    "gt_score": ((1,), np.float32, 1),
-    "is_crowd": ((1,), np.int32, 0),
-    "difficult": ((1,), np.int32, 0),
-}
 
 
 class Tile(NamedTuple):
@@ -47,10 +40,12 @@ class Tile(NamedTuple):
     scale: float
     left: int
     top: int
-    window_xyxy: tuple[int, int, int, int]
+    window_xyxy: Rect
 
     def boxes_on_canvas(self, boxes_xyxy: np.ndarray) -> np.ndarray:
-        return boxes_xyxy * self.scale + np.array([self.left, self.top] * 2)
+        """The image's boxes [N, 4] in canvas pixels."""
+        moved: np.ndarray = boxes_xyxy * self.scale + np.array([self.left, self.top] * 2)
+        return moved
 
 
 @register
@@ -107,24 +102,27 @@ class Mosaic(Transform):
         self.mixup_prob = checked_probability(mixup_prob, "mixup_prob")
         self.mixup_scale = _range("mixup_scale", mixup_scale, positive=True)
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         context = ensure_context(context)
         rng, draw_partner = context.rng, context.partner
         if draw_partner is None or rng.random() >= self.prob:
             return sample
-        image, objects = self._mosaic([sample, *(draw_partner() for _ in range(3))], rng)
-        mixes = self.enable_mixup and len(objects["gt_bbox"]) > 0
+        image, parts = self._mosaic([sample, *(draw_partner() for _ in range(3))], rng)
+        mixes = self.enable_mixup and any(len(part["gt_bbox"]) for part in parts)
         if mixes and rng.random() < self.mixup_prob:
-            image, objects = self._mixup(image, objects, draw_partner(), rng)
+            image, added = self._mixup(image, draw_partner(), rng)
+            parts.append(added)
         result = {key: value for key, value in sample.items() if key != "gt_poly"}
-        result.update(objects, image=LazyImage(image, context.clock))
+        result.update(joined_objects(parts), image=LazyImage(image, context.clock))
         result["h"], result["w"] = self.input_hw
         result["im_shape"] = np.array(self.input_hw, np.float32)
         result["scale_factor"] = np.ones(2, np.float32)
         return result
 
-    def _mosaic(self, samples: list[dict], rng) -> tuple[np.ndarray, dict]:
-        """Pixels uint8 [height, width, 3] and object fields of the four images."""
+    def _mosaic(
+        self, samples: list[Sample], rng: np.random.Generator
+    ) -> tuple[np.ndarray, list[Sample]]:
+        """Pixels uint8 [height, width, 3], and the four samples with their boxes there."""
         height, width = self.input_hw
         center_y = int(rng.uniform(0.5 * height, 1.5 * height))
         center_x = int(rng.uniform(0.5 * width, 1.5 * width))
@@ -135,14 +133,12 @@ class Mosaic(Transform):
             image = lazy_image(sample)
             tile = place_tile(corner, image.size_hw, self.input_hw, (center_x, center_y))
             draw_tile(out, image, tile, matrix)
-            objects = _objects(sample)
-            on_canvas = tile.boxes_on_canvas(objects["gt_bbox"])
-            on_canvas = clip_boxes(on_canvas, 2 * height, 2 * width)
-            objects["gt_bbox"] = clip_boxes(warp_boxes(on_canvas, matrix), height, width)
-            parts.append(objects)
-        return out, _joined(parts)
+            boxes_xyxy = tile.boxes_on_canvas(object_array(sample, "gt_bbox"))
+            boxes_xyxy = warp_boxes(clip_boxes(boxes_xyxy, 2 * height, 2 * width), matrix)
+            parts.append({**sample, "gt_bbox": clip_boxes(boxes_xyxy, height, width)})
+        return out, parts
 
-    def _draw_matrix(self, rng) -> np.ndarray:
+    def _draw_matrix(self, rng: np.random.Generator) -> np.ndarray:
         """Affine map [2, 3] from the canvas to the result."""
         angle = np.radians(rng.uniform(*self.degrees))
         scale = rng.uniform(*self.scale)
@@ -153,8 +149,10 @@ class Mosaic(Transform):
         )
         return np.hstack([np.array([[1, shear], [shear, 1]]) @ turn, translation[:, None]])
 
-    def _mixup(self, image, objects: dict, partner: dict, rng) -> tuple[np.ndarray, dict]:
-        """Half of `image` and half of the partner; the objects of both.
+    def _mixup(
+        self, image: np.ndarray, partner: Sample, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Sample]:
+        """Half of `image` and half of the partner, and the partner with its boxes there.
 
         The partner lies in the top-left corner of a gray sheet of the result's size; the sheet is
         scaled, perhaps mirrored, and a random window of it taken where it is larger than the
@@ -174,19 +172,22 @@ class Mosaic(Transform):
         sheet[: max(sheet_h - top, 0), : max(sheet_w - left, 0)] = _FILL
         if flip:
             pixels = cv2.flip(pixels, 1)
-        _paste(sheet, pixels, (sheet_w - side_w if flip else 0) - left, -top)
+        place = Rect(0, 0, side_w, side_h).moved((sheet_w - side_w if flip else 0) - left, -top)
+        shown = place.cut(Rect(0, 0, width, height))
+        shown.window(sheet)[:] = shown.moved(-place.left, -place.top).window(pixels)
         blend = cv2.addWeighted(image, 0.5, sheet, 0.5, TRUNCATE)
 
-        added = _objects(partner)
-        boxes_xyxy = clip_boxes(added["gt_bbox"] * (fit * jitter), sheet_h, sheet_w)
+        boxes_xyxy = object_array(partner, "gt_bbox") * (fit * jitter)
+        boxes_xyxy = clip_boxes(boxes_xyxy, sheet_h, sheet_w)
         if flip:
             boxes_xyxy[:, [0, 2]] = sheet_w - boxes_xyxy[:, [2, 0]]
         boxes_xyxy -= np.array([left, top, left, top], np.float32)
-        added["gt_bbox"] = clip_boxes(boxes_xyxy, height, width)
-        return blend, _joined([objects, added])
+        return blend, {**partner, "gt_bbox": clip_boxes(boxes_xyxy, height, width)}
 
 
-def place_tile(corner: int, size_hw, input_hw, center_xy) -> Tile:
+def place_tile(
+    corner: int, size_hw: tuple[int, int], input_hw: tuple[int, int], center_xy: tuple[int, int]
+) -> Tile:
     """The image of `size_hw` in one of the four corners around `center_xy`.
 
     Args:
@@ -197,13 +198,8 @@ def place_tile(corner: int, size_hw, input_hw, center_xy) -> Tile:
     height, width = (max(int(side * scale), 1) for side in size_hw)
     left = center_xy[0] - (width if corner in (0, 2) else 0)
     top = center_xy[1] - (height if corner in (0, 1) else 0)
-    window = (
-        max(left, 0),
-        max(top, 0),
-        min(left + width, 2 * input_hw[1]),
-        min(top + height, 2 * input_hw[0]),
-    )
-    return Tile(scale, left, top, window)
+    canvas = Rect(0, 0, 2 * input_hw[1], 2 * input_hw[0])
+    return Tile(scale, left, top, Rect(left, top, left + width, top + height).cut(canvas))
 
 
 def draw_tile(out: np.ndarray, image: LazyImage, tile: Tile, matrix: np.ndarray) -> None:
@@ -214,10 +210,11 @@ def draw_tile(out: np.ndarray, image: LazyImage, tile: Tile, matrix: np.ndarray)
     """
     left, top, right, bottom = tile.window_xyxy
     bounds = warp_boxes(np.array([tile.window_xyxy], np.float64), matrix)[0]
-    x1, y1 = (max(int(np.floor(edge)), 0) for edge in bounds[:2])
-    x2, y2 = (min(int(np.ceil(edge)), side) for edge, side in zip(bounds[2:], out.shape[1::-1]))
-    if x1 >= x2 or y1 >= y2:
+    x1, y1, x2, y2 = map(int, (*np.floor(bounds[:2]), *np.ceil(bounds[2:])))
+    touched = Rect(x1, y1, x2, y2).cut(Rect(0, 0, out.shape[1], out.shape[0]))
+    if not touched.area:
         return
+    x1, y1, x2, y2 = touched
     to_canvas = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
     rows = np.arange(y1, y2) + 0.5
     first, last = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
@@ -238,10 +235,12 @@ def draw_tile(out: np.ndarray, image: LazyImage, tile: Tile, matrix: np.ndarray)
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    cv2.copyTo(warped, inside.view(np.uint8), out[y1:y2, x1:x2])
+    cv2.copyTo(warped, inside.view(np.uint8), touched.window(out))
 
 
-def _narrowed(first, last, slope: float, offset, low: float, high: float):
+def _narrowed(
+    first: np.ndarray, last: np.ndarray, slope: float, offset: np.ndarray, low: float, high: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The part of [first, last) (per row) where low <= slope * x + offset < high."""
     if slope == 0:
         inside = (offset >= low) & (offset < high)
@@ -258,32 +257,10 @@ def warp_boxes(boxes_xyxy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.hstack([corners.min(axis=1), corners.max(axis=1)]).astype(np.float32)
 
 
-def _paste(out: np.ndarray, pixels: np.ndarray, left: int, top: int) -> None:
-    """Write `pixels` at (left, top), which may lie outside; what does not fit is left out."""
-    height, width = pixels.shape[:2]
-    x1, y1 = max(left, 0), max(top, 0)
-    x2, y2 = min(left + width, out.shape[1]), min(top + height, out.shape[0])
-    if x1 < x2 and y1 < y2:
-        out[y1:y2, x1:x2] = pixels[y1 - top : y2 - top, x1 - left : x2 - left]
-
-
-def _objects(sample: dict) -> dict:
-    """The object fields of a sample; those that it does not have filled in."""
-    count = len(sample.get("gt_bbox", ()))
-    return {
-        field: sample[field] if field in sample else np.full((count, *shape), missing, kind)
-        for field, (shape, kind, missing) in _FIELDS.items()
-    }
-
-
-def _joined(parts: list[dict]) -> dict:
-    return {field: np.concatenate([part[field] for part in parts]) for field in _FIELDS}
-
-
 def _range(name: str, values: Sequence[float], positive: bool = False) -> tuple[float, float]:
-    lower_upper = tuple(float(value) for value in values)
-    rising = len(lower_upper) == 2 and lower_upper[0] <= lower_upper[1]
-    if not rising or (positive and lower_upper[0] <= 0):
-        kind = "above 0 " if positive else ""
-        raise ConfigError(f"{name}: found {list(values)}, allowed: [lower, upper] {kind}".rstrip())
-    return lower_upper
+    numbers = [float(value) for value in values]
+    rising = len(numbers) == 2 and numbers[0] <= numbers[1]
+    if not rising or (positive and numbers[0] <= 0):
+        kind = " above 0" if positive else ""
+        raise ConfigError(f"{name}: found {list(values)}, allowed: [lower, upper]{kind}")
+    return numbers[0], numbers[1]

@@ -6,18 +6,19 @@ array at once when they are called by hand, or when a transform of the user's ow
 the list.
 """
 
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.image_ops import IMAGENET_MEAN, IMAGENET_STD, Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform
 
 
-def _pixels(sample: dict) -> np.ndarray:
-    image = sample["image"]
+def _pixels(sample: Sample) -> np.ndarray:
+    image: Any = sample["image"]
     return image.render() if isinstance(image, LazyImage) else image
 
 
@@ -40,22 +41,22 @@ class NormalizeImage(Transform):
         is_scale: bool = True,
         norm_type: str = "mean_std",
     ):
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "mean": [float(value) for value in mean],
             "std": [float(value) for value in std],
             "is_scale": is_scale,
             "norm_type": norm_type,
         }
-        self.normalizer = Normalizer(**self.settings)
+        self.normalizer: Normalizer = Normalizer(**self.settings)
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         """uint8 [H, W, 3] -> float32 [H, W, 3]."""
         return {**sample, "image": self.normalizer(_pixels(sample)).transpose(1, 2, 0)}
 
     def defers_to_batch(self, later: Sequence[Transform]) -> bool:
         return True
 
-    def export_step(self) -> dict:
+    def export_step(self) -> dict[str, Any]:
         return {"type": "NormalizeImage", **self.settings}
 
 
@@ -66,15 +67,12 @@ class Permute(Transform):
     keeps_size = True
     channels_first = True
 
-    def __init__(self):
-        pass
-
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         image = np.ascontiguousarray(_pixels(sample).transpose(2, 0, 1))
         return {**sample, "image": image}
 
     def defers_to_batch(self, later: Sequence[Transform]) -> bool:
         return True
 
-    def export_step(self) -> dict:
+    def export_step(self) -> dict[str, Any]:
         return {"type": "Permute"}

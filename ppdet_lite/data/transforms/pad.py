@@ -1,19 +1,25 @@
 """Pad and PadResize: images of any shape on a sheet of one size."""
 
-from typing import Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms.resize import height_width
+from ppdet_lite.data.pixels.image_ops import FillValue
+from ppdet_lite.data.transforms.objects import (
+    Sample,
+    moved_polygons,
+    select_objects,
+    shifted_objects,
+)
+from ppdet_lite.data.transforms.resize import height_width, with_new_size
 from ppdet_lite.data.transforms.transform import (
     Context,
     ImageSizes,
     Transform,
+    checked_fill,
     lazy_image,
-    move_polygons,
-    select_objects,
 )
 
 # Share of the free space that goes left of and above the image, per pad_mode.
@@ -43,7 +49,7 @@ class Pad(Transform):
         size_divisor: int = 32,
         pad_mode: int = 0,
         offsets: Optional[Sequence[int]] = None,
-        fill_value: Union[float, Sequence[float]] = (127.5, 127.5, 127.5),
+        fill_value: FillValue = (127.5, 127.5, 127.5),
     ):
         if pad_mode not in (*_SHARES, -1):
             raise ConfigError(f"pad_mode: found {pad_mode!r}, allowed: -1, 0, 1, 2")
@@ -54,19 +60,16 @@ class Pad(Transform):
             )
         if size is None and size_divisor < 1:
             raise ConfigError(f"size_divisor: found {size_divisor}, allowed: 1 or more")
-        if not np.isscalar(fill_value) and len(fill_value) != 3:
-            raise ConfigError(f"fill_value: found {list(fill_value)}, allowed: one number or three")
         self.size = None if size is None else height_width(size, "size")
         self.size_divisor = size_divisor
         self.pad_mode = pad_mode
         self.offsets = offsets
-        self.fill_value = fill_value
+        self.fill_value = checked_fill(fill_value)
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         image = lazy_image(sample)
         height, width = image.size_hw
-        sheet_h, sheet_w = self._sheet(height, width)
-        left, top = self._corner(sheet_w - width, sheet_h - height)
+        sheet_h, sheet_w, left, top = self._layout(height, width)
         if not self.holds(height, width):
             raise ImageError(
                 f"{sample.get('im_file', 'image')}: {width}x{height} does not fit into "
@@ -74,33 +77,23 @@ class Pad(Transform):
             )
         if (height, width) == (sheet_h, sheet_w):
             return sample
-        padded = {**sample, "image": image.expand(sheet_w, sheet_h, left, top, self.fill_value)}
-        if "gt_bbox" in sample:
-            shift = np.array([left, top, left, top], np.float32)
-            padded["gt_bbox"] = sample["gt_bbox"] + shift
-        polygons = move_polygons(sample, shift_xy=(left, top))
-        if polygons is not None:
-            padded["gt_poly"] = polygons
-        return padded
+        image = image.expand(sheet_w, sheet_h, left, top, self.fill_value)
+        return {**sample, "image": image, **shifted_objects(sample, left, top)}
 
     def holds(self, height: int, width: int) -> bool:
-        """Whether an image of this size fits."""
-        sheet_h, sheet_w = self._sheet(height, width)
-        left, top = self._corner(sheet_w - width, sheet_h - height)
+        """True if an image of this size fits."""
+        sheet_h, sheet_w, left, top = self._layout(height, width)
         return min(left, top) >= 0 and left + width <= sheet_w and top + height <= sheet_h
 
-    def _sheet(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the sheet for an image of this size."""
-        if self.size is not None:
-            return self.size
-        return tuple(-(-side // self.size_divisor) * self.size_divisor for side in (height, width))
-
-    def _corner(self, free_x: int, free_y: int) -> tuple[int, int]:
-        """(left, top) of the image on the sheet."""
-        if self.pad_mode == -1:
-            return tuple(self.offsets)
+    def _layout(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Height and width of the sheet for an image of this size; its left and top edge there."""
+        sheet_h, sheet_w = self.size or (
+            -(-side // self.size_divisor) * self.size_divisor for side in (height, width)
+        )
+        if self.offsets is not None:
+            return sheet_h, sheet_w, self.offsets[0], self.offsets[1]
         share = _SHARES[self.pad_mode]
-        return int(free_x * share), int(free_y * share)
+        return sheet_h, sheet_w, int((sheet_w - width) * share), int((sheet_h - height) * share)
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> Optional[ImageSizes]:
         if sizes is not None:
@@ -109,7 +102,7 @@ class Pad(Transform):
             return ImageSizes((self.size,), "Pad.size")
         if sizes is None or sizes.keep_ratio:
             return None
-        sheets = (self._sheet(height, width) for height, width in sizes.all_hw)
+        sheets = (self._layout(*size_hw)[:2] for size_hw in sizes.all_hw)
         return ImageSizes(tuple(dict.fromkeys(sheets)), "Pad.size_divisor")
 
     def _check_sizes(self, sizes: ImageSizes) -> None:
@@ -131,7 +124,7 @@ class Pad(Transform):
                     f"{[height, width]}{' (keep_ratio)' if sizes.keep_ratio else ''}"
                 )
 
-    def export_step(self) -> dict:
+    def export_step(self) -> dict[str, Any]:
         if self.size is None or self.pad_mode != 0:
             raise ConfigError(
                 "Pad cannot be exported without size or with another pad_mode than 0 (right and "
@@ -153,31 +146,23 @@ class PadResize(Transform):
         fill_value: color of the padding, one number or R, G, B in 0..255.
     """
 
-    def __init__(
-        self,
-        target_size: Union[int, Sequence[int]],
-        fill_value: Union[float, Sequence[float]] = 114,
-    ):
+    def __init__(self, target_size: Union[int, Sequence[int]], fill_value: FillValue = 114):
         self.target_size = height_width(target_size)
         self.fill_value = fill_value
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         image = lazy_image(sample)
         height, width = image.size_hw
         target_h, target_w = self.target_size
         scale = min(target_h / height, target_w / width)
         # Fractions are cut off, as PaddleDetection does in training (its evaluation rounds).
-        new_h, new_w = max(int(height * scale), 1), max(int(width * scale), 1)
-        if (new_h, new_w) != (height, width):
-            image = image.resize(new_h, new_w, 1)
-        if (new_h, new_w) != self.target_size:
+        new_hw = max(int(height * scale), 1), max(int(width * scale), 1)
+        if new_hw != (height, width):
+            image = image.resize(*new_hw, 1)
+        if new_hw != self.target_size:
             image = image.expand(target_w, target_h, 0, 0, self.fill_value)
-        fitted = {**sample, "image": image, "im_shape": np.array([new_h, new_w], np.float32)}
-        before = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64)
-        fitted["scale_factor"] = (before * (new_h / height, new_w / width)).astype(np.float32)
-        polygons = move_polygons(sample, (scale, scale))
-        if polygons is not None:
-            fitted["gt_poly"] = polygons
+        fitted = with_new_size(sample, image, new_hw)
+        fitted.update(moved_polygons(sample, (scale, scale)))
         if "gt_bbox" not in sample:
             return fitted
         fitted["gt_bbox"] = boxes_xyxy = sample["gt_bbox"] * np.float32(scale)

@@ -1,19 +1,20 @@
 """Resize and BatchRandomResize: the size that goes into the network."""
 
-from typing import Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.resampling import check_interp, resized_size
+from ppdet_lite.data.transforms.objects import Sample, moved_polygons
 from ppdet_lite.data.transforms.transform import (
     Context,
     ImageSizes,
     Transform,
     ensure_context,
     lazy_image,
-    move_polygons,
 )
 from ppdet_lite.ops.boxes_np import clip_boxes
 
@@ -38,13 +39,13 @@ class Resize(Transform):
         self.keep_ratio = keep_ratio
         self.interp = interp
 
-    def __call__(self, sample: dict, context: Optional[Context] = None) -> dict:
+    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
         return resize_sample(sample, self.target_size, self.keep_ratio, self.interp)
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
         return ImageSizes((self.target_size,), "Resize.target_size", self.keep_ratio)
 
-    def export_step(self) -> dict:
+    def export_step(self) -> dict[str, Any]:
         return {
             "type": "Resize",
             "target_size": list(self.target_size),
@@ -72,7 +73,7 @@ class BatchRandomResize(Transform):
 
     def __init__(
         self,
-        target_size: Union[int, Sequence],
+        target_size: Union[int, Sequence[Any]],
         keep_ratio: bool = False,
         interp: int = 0,
         random_size: bool = True,
@@ -87,12 +88,12 @@ class BatchRandomResize(Transform):
             raise ConfigError(
                 f"target_size: found {target_size!r}, allowed: a list of sizes (random_size is on)"
             )
-        sizes = target_size if random_size else [target_size]
+        sizes: Any = target_size if random_size else [target_size]
         self.sizes = tuple(height_width(size) for size in sizes)
         self.interp = interp
         self.random_interp = random_interp
 
-    def __call__(self, samples: list[dict], context: Optional[Context] = None) -> list[dict]:
+    def __call__(self, samples: list[Sample], context: Optional[Context] = None) -> list[Sample]:
         rng = ensure_context(context).rng
         size_hw = self.sizes[int(rng.integers(len(self.sizes)))]
         interp = int(rng.integers(5)) if self.random_interp else self.interp
@@ -102,33 +103,41 @@ class BatchRandomResize(Transform):
         return ImageSizes(self.sizes, "BatchRandomResize.target_size")
 
 
-def resize_sample(sample: dict, target_hw, keep_ratio: bool, interp: int) -> dict:
+def resize_sample(
+    sample: Sample, target_hw: tuple[int, int], keep_ratio: bool, interp: int
+) -> Sample:
     """The resize of one sample, see `Resize`."""
     image = lazy_image(sample)
     height, width = image.size_hw
     new_h, new_w = resized_size((height, width), target_hw, keep_ratio)
     scale_y, scale_x = new_h / height, new_w / width
-    resized = {**sample, "image": image.resize(new_h, new_w, interp)}
-    resized["im_shape"] = np.array([new_h, new_w], np.float32)
-    before = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64)
-    resized["scale_factor"] = (before * (scale_y, scale_x)).astype(np.float32)
+    resized = with_new_size(sample, image.resize(new_h, new_w, interp), (new_h, new_w))
     if "gt_bbox" in sample:
         scale = np.array([scale_x, scale_y, scale_x, scale_y])
         boxes_xyxy = (sample["gt_bbox"] * scale).astype(np.float32)
         resized["gt_bbox"] = clip_boxes(boxes_xyxy, new_h, new_w)
-    polygons = move_polygons(sample, (scale_x, scale_y))
-    if polygons is not None:
-        resized["gt_poly"] = polygons
-    return resized
+    return {**resized, **moved_polygons(sample, (scale_x, scale_y))}
+
+
+def with_new_size(sample: Sample, image: LazyImage, size_hw: tuple[int, int]) -> Sample:
+    """The sample with another image, whose content has been brought to `size_hw`: `im_shape` and
+    `scale_factor` say so.
+    """
+    change = np.divide(size_hw, lazy_image(sample).size_hw)
+    scale = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64) * change
+    return {
+        **sample,
+        "image": image,
+        "im_shape": np.array(size_hw, np.float32),
+        "scale_factor": scale.astype(np.float32),
+    }
 
 
 def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> tuple[int, int]:
-    """(height, width) from a size in a config: one side of a square, or both.
-
-    Raises:
-        ConfigError: anything else; the message calls it `name`.
+    """(height, width) from a size in a config: one side of a square, or both; a ConfigError that
+    calls it `name` for anything else.
     """
-    values = (size, size) if isinstance(size, int) else tuple(size)
-    if len(values) != 2 or not all(isinstance(v, int) and v > 0 for v in values):
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ConfigError(f"{name}: found {size!r}, allowed: a positive integer or [height, width]")
-    return values
+    return sides[0], sides[1]

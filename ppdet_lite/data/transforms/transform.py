@@ -1,9 +1,4 @@
-"""What every transform gets and the sample fields that belong to single objects.
-
-A transform is called as `transform(sample, context)` and returns a sample; it never writes into
-arrays it was given. `sample["image"]` is a `LazyImage` (an array is taken too). Transforms that
-work on the whole batch have `whole_batch = True` and take the list of samples.
-"""
+"""What a transform answers, and what it gets besides the sample."""
 
 from collections import Counter
 from typing import Any, Callable, NamedTuple, NoReturn, Optional, Sequence, Union
@@ -12,34 +7,28 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.clock import Clock, no_clock
-from ppdet_lite.data.pixels.image_ops import Normalizer
+from ppdet_lite.data.pixels.image_ops import FillValue, Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.memory import RecycledArrays
-
-Sample = dict[str, Any]
-"""An image with its annotations; the fields are named in docs/architecture.md."""
+from ppdet_lite.data.transforms.objects import Sample
 
 MakeRng = Union[np.random.Generator, Callable[[], np.random.Generator]]
-
-OBJECT_FIELDS = ("gt_bbox", "gt_class", "gt_score", "is_crowd", "difficult", "gt_poly")
-"""Sample fields with one entry per object, all of the same length."""
 
 
 class Context:
     """What a transform may use besides the sample.
 
     Attributes:
-        rng: the only source of randomness, seeded by (seed, epoch, sample or batch index).
         epoch: the current epoch.
         partner: returns another sample for mixing, at each call a new one drawn at random; None
             while the transform's mixing is off (see `Transform.switched_by`) and for a sample that
             is made as a partner itself.
-        notes: counts of things worth telling once, for instance boxes that were left out.
         cache: the reader's `ImageCache`, None without.
-        training: whether the sample is for training.
+        training: the sample is for training.
         refused: file -> reason of images that turned out to be damaged when they were rendered;
             they count as unreadable from the start.
-        clock: told when a step begins and ends; for new `LazyImage`s.
+        notes: counts of things worth telling once, for instance boxes that were left out.
+        clock: for new `LazyImage`s.
     """
 
     def __init__(
@@ -64,7 +53,9 @@ class Context:
 
     @property
     def rng(self) -> np.random.Generator:
-        """Made on first use when a function was given: evaluation draws nothing."""
+        """The only source of randomness, seeded by (seed, epoch, sample or batch index); made on
+        first use when a function was given, as evaluation draws nothing.
+        """
         if not isinstance(self._rng, np.random.Generator):
             self._rng = self._rng()
         return self._rng
@@ -87,9 +78,9 @@ class ImageSizes(NamedTuple):
 class Transform:
     """Base of the transforms that leave images unrendered.
 
-    A transform of your own that derives from it gets `LazyImage`s like those of this project and
-    says in the same way what a reader and an export ask. One that derives from nothing works too:
-    it gets rendered images, which takes longer.
+    Called with a sample, it returns another and never writes into the arrays it was given. The
+    image is a `LazyImage` (`lazy_image` makes one of an array). A transform of your own that
+    derives from nothing works too: it gets rendered images, which takes longer.
 
     Attributes:
         whole_batch: takes and returns the list of the batch's samples.
@@ -128,8 +119,10 @@ class Transform:
         """
         return False
 
-    def finish(self, batch: dict, size_hw: tuple[int, int], memory: RecycledArrays) -> None:
-        """The work of a deferred step besides its pixels, on a finished batch, in place.
+    def finish(
+        self, batch: dict[str, Any], size_hw: tuple[int, int], memory: RecycledArrays
+    ) -> None:
+        """What a deferred step does besides its pixels: changes a finished batch in place.
 
         Args:
             batch: arrays with a leading batch axis.
@@ -137,9 +130,9 @@ class Transform:
             memory: for large arrays.
         """
 
-    def export_step(self) -> Optional[dict]:
-        """This step as an entry of `Preprocess` in infer_cfg.yml, which has the name of the entry
-        as its `type`; None where deployment needs none.
+    def export_step(self) -> Optional[dict[str, Any]]:
+        """This step as an entry of `Preprocess` in infer_cfg.yml, its `type` included; None where
+        deployment needs none.
 
         Raises:
             ConfigError: deployment has no such step, or not with these arguments.
@@ -160,7 +153,7 @@ def ensure_context(context: Optional[Context]) -> Context:
     return Context(np.random.default_rng()) if context is None else context
 
 
-def lazy_image(sample: dict) -> LazyImage:
+def lazy_image(sample: Sample) -> LazyImage:
     """The sample's image as a `LazyImage`.
 
     Raises:
@@ -174,44 +167,27 @@ def lazy_image(sample: dict) -> LazyImage:
     raise ConfigError("sample_transforms: Decode must come first; the sample has no image yet")
 
 
-def image_size(sample: dict) -> tuple[int, int]:
-    """(height, width) of the sample's image as it would be rendered now.
-
-    Arrays are [H, W, 3], or float [3, H, W] behind `Permute`.
+def image_size(sample: Sample) -> tuple[int, int]:
+    """(height, width) of the sample's image, which may also be an array, [H, W, 3] or, behind
+    `Permute`, float [3, H, W].
     """
     image = sample.get("image")
-    if isinstance(image, np.ndarray):
-        channels_first = image.dtype != np.uint8 and image.shape[0] == 3 and image.shape[2] != 3
-        return image.shape[1:] if channels_first else image.shape[:2]
-    return lazy_image(sample).size_hw
+    if not isinstance(image, np.ndarray):
+        return lazy_image(sample).size_hw
+    channels_first = image.dtype != np.uint8 and image.shape[0] == 3 and image.shape[2] != 3
+    height, width = image.shape[1:] if channels_first else image.shape[:2]
+    return height, width
 
 
 def checked_probability(value: float, name: str) -> float:
-    """A probability from a config.
-
-    Raises:
-        ConfigError: it is none; the message calls it `name`.
-    """
+    """A probability from a config; a ConfigError that calls it `name` where it is none."""
     if not 0 <= value <= 1:
         raise ConfigError(f"{name}: found {value}, allowed: 0 to 1")
     return value
 
 
-def select_objects(sample: dict, keep: np.ndarray) -> dict:
-    """A sample with only the objects at the indices `keep`."""
-    selected = dict(sample)
-    for field in OBJECT_FIELDS:
-        values = sample.get(field)
-        if isinstance(values, np.ndarray):
-            selected[field] = values[keep]
-        elif values is not None:
-            selected[field] = [values[index] for index in keep]
-    return selected
-
-
-def move_polygons(sample: dict, scale_xy=(1.0, 1.0), shift_xy=(0.0, 0.0)) -> Optional[list]:
-    """`gt_poly` with every point multiplied by `scale_xy`, then moved; None without polygons."""
-    if sample.get("gt_poly") is None:
-        return None
-    scale, shift = np.asarray(scale_xy), np.asarray(shift_xy)
-    return [[points * scale + shift for points in polygons] for polygons in sample["gt_poly"]]
+def checked_fill(value: FillValue) -> FillValue:
+    """The `fill_value` of a config; a ConfigError where it is none."""
+    if not isinstance(value, (int, float)) and len(value) != 3:
+        raise ConfigError(f"fill_value: found {list(value)}, allowed: one number or three")
+    return value

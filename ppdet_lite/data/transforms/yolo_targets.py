@@ -1,6 +1,6 @@
 """Gt2YoloTarget: what the YOLOv3 loss wants to see in each cell (Redmon and Farhadi, YOLOv3)."""
 
-from typing import NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from ppdet_lite.core.build import value_of
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.memory import RecycledArrays
+from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, image_size
 from ppdet_lite.ops.boxes_np import wh_iou_matrix
 
@@ -19,7 +20,7 @@ class _Events(NamedTuple):
         image, obj, anchor: [E] indices of image, object and anchor (over all levels).
         order: [E] position in time within the image; a best anchor comes before the additional
             anchors of the same object.
-        is_best: [E] whether this is the object's best anchor.
+        is_best: [E] true for the object's best anchor.
     """
 
     image: np.ndarray
@@ -61,8 +62,8 @@ class Gt2YoloTarget(Transform):
 
     def __init__(
         self,
-        anchors: Optional[Sequence] = None,
-        anchor_masks: Optional[Sequence] = None,
+        anchors: Optional[Sequence[Sequence[float]]] = None,
+        anchor_masks: Optional[Sequence[Sequence[int]]] = None,
         downsample_ratios: Optional[Sequence[int]] = None,
         num_classes: int = 80,
         iou_thresh: float = 1.0,
@@ -83,7 +84,7 @@ class Gt2YoloTarget(Transform):
         self.iou_thresh = iou_thresh
 
     @classmethod
-    def from_config(cls, section) -> dict:
+    def from_config(cls, section: Any) -> dict[str, Any]:
         cfg = section.config
         head = value_of(cfg, cfg.settings.architecture, "yolo_head") or "YOLOv3Head"
         head = head if isinstance(head, str) else head.get("name", next(iter(head)))
@@ -93,8 +94,8 @@ class Gt2YoloTarget(Transform):
             settled[key] = of_head if own is None else own
             if own is not None and np.ravel(own).tolist() != np.ravel(of_head).tolist():
                 problems.append(
-                    f"{key}: found {own}, but {head}.{key} is {_plain(of_head)}; leave it out here "
-                    f"(it is taken from {head}) or make both equal"
+                    f"{key}: found {own}, but {head}.{key} is {np.asarray(of_head).tolist()}; "
+                    f"leave it out here (it is taken from {head}) or make both equal"
                 )
         own, of_model = section.get("num_classes"), cfg.get("num_classes")
         if own is not None and of_model is not None and own != of_model:
@@ -106,22 +107,22 @@ class Gt2YoloTarget(Transform):
             raise ConfigError(problems)
         return settled
 
-    def __call__(self, samples: list[dict], context: Optional[Context] = None) -> list[dict]:
+    def __call__(self, samples: list[Sample], context: Optional[Context] = None) -> list[Sample]:
         """A list of samples with padded boxes (NormalizeBox, PadBox, BboxXYXY2XYWH done)."""
         results = []
         for sample in samples:
-            arrays = {key: sample[key][None] for key in ("gt_bbox", "gt_class", "gt_score")}
-            targets = self.targets(size_hw=image_size(sample), **arrays)
+            truth = {key: sample[key][None] for key in ("gt_bbox", "gt_class", "gt_score")}
+            self.finish(truth, image_size(sample), RecycledArrays())
             result = {k: v for k, v in sample.items() if k not in ("gt_class", "gt_score")}
-            for level, target in enumerate(targets):
-                result[f"target{level}"] = target[0]
-            results.append(result)
+            results.append({**result, **{key: array[0] for key, array in truth.items()}})
         return results
 
     def defers_to_batch(self, later: Sequence[Transform]) -> bool:
         return all(step.defers_to_batch(()) for step in later)
 
-    def finish(self, batch: dict, size_hw: tuple[int, int], memory: RecycledArrays) -> None:
+    def finish(
+        self, batch: dict[str, Any], size_hw: tuple[int, int], memory: RecycledArrays
+    ) -> None:
         if "gt_bbox" not in batch:
             return
         truth = batch["gt_bbox"], batch.pop("gt_class"), batch.pop("gt_score")
@@ -133,7 +134,7 @@ class Gt2YoloTarget(Transform):
         gt_bbox: np.ndarray,
         gt_class: np.ndarray,
         gt_score: np.ndarray,
-        size_hw,
+        size_hw: tuple[int, int],
         memory: Optional[RecycledArrays] = None,
     ) -> list[np.ndarray]:
         """One float32 array [B, A, 6 + C, H, W] per level.
@@ -155,13 +156,14 @@ class Gt2YoloTarget(Transform):
             grid_hw = (size_hw[0] // stride, size_hw[1] // stride)
             shape = (batch, len(mask), 6 + self.num_classes, *grid_hw)
             own = events.pick(np.isin(events.anchor, mask))
-            positions, values = self._values(
-                shape, own, mask, boxes_cxcywh, labels, scores, size_hw
-            )
+            truth = boxes_cxcywh, labels, scores
+            positions, values = self._values(shape, own, mask, truth, size_hw)
             results.append(memory.sparse(f"target{level}", shape, positions, values))
         return results
 
-    def _events(self, boxes_cxcywh, scores, size_hw) -> _Events:
+    def _events(
+        self, boxes_cxcywh: np.ndarray, scores: np.ndarray, size_hw: tuple[int, int]
+    ) -> _Events:
         """All assignments, ordered by image and time."""
         valid = (boxes_cxcywh[..., 2] > 0) & (boxes_cxcywh[..., 3] > 0) & (scores > 0)
         image, obj = np.nonzero(valid)
@@ -173,24 +175,23 @@ class Gt2YoloTarget(Transform):
             extra = overlap > self.iou_thresh
             extra[np.arange(len(best)), best] = False
             row, anchor = np.nonzero(extra)
-            more = _Events(
-                image[row],
-                obj[row],
-                anchor,
-                obj[row] * steps + 1 + anchor,
-                np.zeros(len(row), bool),
-            )
+            order = obj[row] * steps + 1 + anchor
+            more = _Events(image[row], obj[row], anchor, order, np.zeros(len(row), bool))
             events = _Events(*(np.concatenate(columns) for columns in zip(events, more)))
         return events.pick(np.lexsort((events.order, events.image)))
 
     def _values(
-        self, shape, events: _Events, mask, boxes_cxcywh, labels, scores, size_hw
+        self,
+        shape: tuple[int, ...],
+        events: _Events,
+        mask: tuple[int, ...],
+        truth: tuple[np.ndarray, np.ndarray, np.ndarray],
+        size_hw: tuple[int, int],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """What one level's target of `shape` [B, A, 6 + C, H, W] holds besides zeros.
-
-        Returns:
-            Flat positions [K] and values [K].
+        """Flat positions [K] and values [K] of what is not zero in one level's target of `shape`
+        [B, A, 6 + C, H, W]; `truth` are boxes, labels and scores.
         """
+        boxes_cxcywh, labels, scores = truth
         grid_h, grid_w = shape[-2:]
         x_grid = boxes_cxcywh[events.image, events.obj, 0] * grid_w
         y_grid = boxes_cxcywh[events.image, events.obj, 1] * grid_h
@@ -199,9 +200,8 @@ class Gt2YoloTarget(Transform):
         row = np.clip(y_grid.astype(np.int64), 0, grid_h - 1)
         slot = np.array([mask.index(a) if a in mask else -1 for a in range(len(self.anchors))])
         # Position of channel 0 of each event's cell; channels are `grid_h * grid_w` apart.
-        cell = np.ravel_multi_index(
-            (events.image, slot[events.anchor], 0 * row, row, column), shape
-        )
+        place = (events.image, slot[events.anchor], 0 * row, row, column)
+        cell = np.ravel_multi_index(place, shape)
         # An additional anchor only counts where nothing has been written before it.
         first = np.zeros(len(cell), bool)
         first[np.unique(cell, return_index=True)[1]] = True
@@ -214,17 +214,9 @@ class Gt2YoloTarget(Transform):
         sizes = boxes_cxcywh[events.image, events.obj, 2:]
         width, height = sizes.T
         log_size = np.log(sizes * size_hw[::-1] / self.anchors[events.anchor])
-        values = np.stack(
-            [
-                x_grid - column,
-                y_grid - row,
-                log_size[:, 0],
-                log_size[:, 1],
-                2.0 - width * height,
-                scores[events.image, events.obj],
-            ],
-            axis=1,
-        )
+        weight, score = 2.0 - width * height, scores[events.image, events.obj]
+        columns = [x_grid - column, y_grid - row, *log_size.T, weight, score]
+        values = np.stack(columns, axis=1)
         box_channels = cell[last, None] + np.arange(6) * (grid_h * grid_w)
         classes = labels[events.image, events.obj]
         class_channels = (cell + (6 + classes) * (grid_h * grid_w))[written]
@@ -232,7 +224,3 @@ class Gt2YoloTarget(Transform):
             np.concatenate([box_channels.ravel(), class_channels]),
             np.concatenate([values[last].ravel(), np.ones(len(class_channels))]),
         )
-
-
-def _plain(value):
-    return np.asarray(value).tolist() if isinstance(value, np.ndarray) else value

@@ -11,7 +11,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.cache import image_cache, shared_memory
-from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache, KeptPixels, cache_settings
+from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache, cache_settings
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels
 from tests.data import readers
 
@@ -39,7 +39,7 @@ def opened(settings, dataset, said=None):
 class TestSettings:
     def test_defaults(self):
         assert cache_settings(None) is None
-        assert cache_settings({"kind": "encoded"}) == CacheSettings("encoded", 2048, 1024, None)
+        assert cache_settings({"kind": "encoded"}) == CacheSettings("encoded", 2048, 1024)
 
     @pytest.mark.parametrize(
         ("value", "problem"),
@@ -239,7 +239,7 @@ def test_a_full_disk_is_noted_once(dataset, disk, monkeypatch):
         source = cache.source(
             dataset.image_path(index), "", lambda: ArrayPixels(np.zeros((4, 4, 3), np.uint8)), notes
         )
-        assert isinstance(source, KeptPixels)
+        assert isinstance(source, ArrayPixels)
     assert notes == {
         f"cache: {disk['folder']} takes no more images ([Errno 28] No space left on device)": 1
     }

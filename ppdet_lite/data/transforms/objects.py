@@ -1,0 +1,63 @@
+"""The fields of a sample that have one entry per object, and what is done to all of them alike."""
+
+from typing import Any, Sequence
+
+import numpy as np
+
+Sample = dict[str, Any]
+"""An image and its annotations by field name; docs/architecture.md lists the fields."""
+
+# Per array the shape and kind of a row, and what stands for a field that a sample does not have.
+_ROWS: dict[str, tuple[int, type, int]] = {
+    "gt_bbox": (4, np.float32, 0),
+    "gt_class": (1, np.int32, 0),
+    "gt_score": (1, np.float32, 1),
+    "is_crowd": (1, np.int32, 0),
+    "difficult": (1, np.int32, 0),
+}
+ARRAYS = tuple(_ROWS)
+"""Object fields that are arrays [N, K]; `gt_poly` is a list of N lists of points [P, 2]."""
+
+
+def object_array(sample: Sample, field: str) -> np.ndarray:
+    """One of `ARRAYS`, filled in where the sample does not have it."""
+    size, kind, missing = _ROWS[field]
+    known: Any = sample.get(field)
+    count = len(sample.get("gt_bbox", ()))
+    return np.full((count, size), missing, kind) if known is None else known
+
+
+def select_objects(sample: Sample, keep: np.ndarray) -> Sample:
+    """A sample with only the objects at the indices `keep`."""
+    selected = dict(sample)
+    for field in ARRAYS:
+        if field in sample:
+            selected[field] = sample[field][keep]
+    if sample.get("gt_poly") is not None:
+        selected["gt_poly"] = [sample["gt_poly"][index] for index in keep]
+    return selected
+
+
+def moved_polygons(
+    sample: Sample,
+    scale_xy: tuple[float, float] = (1.0, 1.0),
+    shift_xy: tuple[float, float] = (0.0, 0.0),
+) -> Sample:
+    """`gt_poly` with every point multiplied by `scale_xy`, then moved; nothing without polygons."""
+    if sample.get("gt_poly") is None:
+        return {}
+    scale, shift = np.asarray(scale_xy), np.asarray(shift_xy)
+    return {"gt_poly": [[points * scale + shift for points in own] for own in sample["gt_poly"]]}
+
+
+def shifted_objects(sample: Sample, left: int, top: int) -> Sample:
+    """`gt_bbox` and `gt_poly`, as far as there are any, moved by whole pixels."""
+    moved = moved_polygons(sample, shift_xy=(left, top))
+    if "gt_bbox" in sample:
+        moved["gt_bbox"] = sample["gt_bbox"] + np.array([left, top, left, top], np.float32)
+    return moved
+
+
+def joined_objects(parts: Sequence[Sample]) -> Sample:
+    """All of `ARRAYS` of several samples, one after the other."""
+    return {field: np.concatenate([object_array(s, field) for s in parts]) for field in ARRAYS}
