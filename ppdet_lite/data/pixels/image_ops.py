@@ -6,7 +6,8 @@ uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` i
 """
 
 import os
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
+from dataclasses import dataclass
+from typing import Any, Callable, ClassVar, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -224,14 +225,14 @@ def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
         np.take(levels.astype(np.float32), plane, out=out, mode="clip")
 
 
-class ResizeStep(NamedTuple):
+@dataclass(frozen=True)
+class ResizeStep:
     """Resize of `Preprocess`."""
 
     target_hw: tuple[int, int]
     keep_ratio: bool
     interp: int
-
-    key = "Resize.target_size"
+    key: ClassVar[str] = "Resize.target_size"
 
     def output_hw(self, input_hw: Optional[tuple[int, int]]) -> Optional[tuple[int, int]]:
         """(height, width) afterwards; None where it follows the shape of the image."""
@@ -240,13 +241,13 @@ class ResizeStep(NamedTuple):
         return None if input_hw is None else resized_size(input_hw, self.target_hw, True)
 
 
-class PadStep(NamedTuple):
+@dataclass(frozen=True)
+class PadStep:
     """Pad of `Preprocess`."""
 
     target_hw: tuple[int, int]
     fill_value: np.ndarray
-
-    key = "Pad.size"
+    key: ClassVar[str] = "Pad.size"
 
     def output_hw(self, input_hw: Optional[tuple[int, int]]) -> Optional[tuple[int, int]]:
         """As of `ResizeStep`."""
@@ -336,9 +337,9 @@ class Preprocess:
         im_shape = image_rgb.shape[:2]
         for step in self.steps:
             if isinstance(step, PadStep):
-                image_rgb = pad(image_rgb, *step)
+                image_rgb = pad(image_rgb, step.target_hw, step.fill_value)
                 continue
-            image_rgb, (y, x) = resize(image_rgb, *step)
+            image_rgb, (y, x) = resize(image_rgb, step.target_hw, step.keep_ratio, step.interp)
             im_shape, scale_y, scale_x = image_rgb.shape[:2], scale_y * y, scale_x * x
         return {
             "image": self.normalizer(image_rgb),
@@ -364,7 +365,11 @@ def _switch(value: Any, key: str) -> bool:
     return bool(value)
 
 
-def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
+def pad(
+    image: np.ndarray,
+    size_hw: tuple[int, int],
+    fill_value: Union[FillValue, np.ndarray] = 114.0,
+) -> np.ndarray:
     """`image` in the top-left corner of a canvas of `size_hw`, filled with one number or one per
     channel.
     """
@@ -379,7 +384,7 @@ def pad(image: np.ndarray, size_hw, fill_value=114.0) -> np.ndarray:
     return canvas
 
 
-def fill_to_uint8(fill_value: FillValue) -> np.ndarray:
+def fill_to_uint8(fill_value: Union[FillValue, np.ndarray]) -> np.ndarray:
     """uint8 [3] of a fill color given as one number or three, rounded to whole levels."""
     values = np.broadcast_to(np.asarray(fill_value, np.float64), (3,))
     return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
