@@ -4,12 +4,14 @@ from typing import Any
 
 from paddle import nn
 
+from ppdet_lite.core.build import Section
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.contracts import Detector
 
 
-def build_detector(cfg) -> Detector:
+def build_detector(cfg: Config) -> Detector:
     """The detector that `architecture` names, with random weights.
 
     Raises:
@@ -32,7 +34,7 @@ def build_detector(cfg) -> Detector:
     return model
 
 
-def build_parts(section, **defaults: str) -> dict[str, nn.Layer]:
+def build_parts(section: Section, **defaults: str) -> dict[str, nn.Layer]:
     """Parts of a detector, each of which learns the shapes of the one before.
 
     Args:

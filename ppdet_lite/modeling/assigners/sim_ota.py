@@ -8,7 +8,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import above_zero, check_arguments
+from ppdet_lite.modeling.arguments import above_zero, at_least, check_arguments
 from ppdet_lite.modeling.assigners.ground_truth import GroundTruth, rows_at
 from ppdet_lite.ops import boxes as box_ops
 
@@ -60,7 +60,7 @@ class SimOTAAssigner(nn.Layer):
         super().__init__()
         check_arguments(
             ("use_vfl", use_vfl, not use_vfl, "false (the cost of YOLOX)"),
-            ("candidate_topk", candidate_topk, candidate_topk >= 1, "1 or more"),
+            at_least("candidate_topk", candidate_topk, 1),
             above_zero("center_radius", center_radius),
         )
         self.center_radius = center_radius

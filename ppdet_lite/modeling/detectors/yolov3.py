@@ -2,6 +2,7 @@
 
 from typing import Optional
 
+from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.backbones.resnet import ResNet
@@ -52,7 +53,7 @@ class YOLOv3(Detector):
         return self.yolo_head
 
     @classmethod
-    def from_config(cls, section) -> dict:
+    def from_config(cls, section: Section) -> dict:
         parts = build_parts(section, backbone="ResNet", neck="PPYOLOPAN", yolo_head="YOLOv3Head")
         post_process = create(section.get("post_process") or "BBoxPostProcess", section.config)
         return {**parts, "post_process": post_process}

@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
+from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
@@ -81,7 +82,7 @@ class YOLOX(Detector):
         set_norm_constants(self, NORM_EPSILON, NORM_MOMENTUM)
 
     @classmethod
-    def from_config(cls, section) -> dict:
+    def from_config(cls, section: Section) -> dict:
         return build_parts(section, backbone="CSPDarkNet", neck="YOLOCSPPAN", head="YOLOXHead")
 
     def remarks(self, epochs: int, mosaic_epoch: Optional[int]) -> list[str]:

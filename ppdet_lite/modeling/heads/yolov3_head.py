@@ -6,6 +6,7 @@ from typing import Any, Optional, Union
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
+from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.arguments import at_least, between, check_arguments, nchw
 from ppdet_lite.modeling.contracts import Head, ShapeSpec
@@ -86,7 +87,9 @@ class YOLOv3Head(Head):
             self.yolo_output.append(nn.Conv2D(channels, outputs, 1, bias_attr=bias_attr))
 
     @classmethod
-    def from_config(cls, section, input_shape: Optional[Sequence[ShapeSpec]] = None) -> dict:
+    def from_config(
+        cls, section: Section, input_shape: Optional[Sequence[ShapeSpec]] = None
+    ) -> dict:
         """Takes channels and strides from the neck."""
         arguments: dict[str, Any] = {}
         if section.get("loss") is None:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Optional
 
 import paddle
 from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Assign, Constant
 from paddle.regularizer import L2Decay
 
+from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import at_least, check_arguments
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
@@ -16,7 +17,7 @@ from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
-from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
+from ppdet_lite.modeling.post_process.nms_layers import MultiClassNMS, NMSLayer
 
 PRIOR = 0.01
 """Objectness and class scores of an untrained network."""
@@ -58,7 +59,7 @@ class YOLOXHead(Head):
         l1_epoch: int = 285,
         act: Optional[str] = "silu",
         assigner: Optional[SimOTAAssigner] = None,
-        nms: Union[MultiClassNMS, MatrixNMS, None] = None,
+        nms: Optional[NMSLayer] = None,
         loss_weight: Optional[dict[str, float]] = None,
     ):
         super().__init__()
@@ -88,7 +89,9 @@ class YOLOXHead(Head):
         self.conv_reg = nn.LayerList(branch(box_bias) for _ in in_channels)
 
     @classmethod
-    def from_config(cls, section, input_shape: Optional[Sequence[ShapeSpec]] = None) -> dict:
+    def from_config(
+        cls, section: Section, input_shape: Optional[Sequence[ShapeSpec]] = None
+    ) -> dict:
         """Takes channels and strides from the neck; values in the config are not used."""
         if input_shape is None:
             return {}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Optional
 
+from ppdet_lite.core.build import Section
 from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.contracts import Neck, ShapeSpec
 
@@ -28,7 +29,7 @@ class PyramidNeck(Neck):
         self.out_shape: list[ShapeSpec] = []
 
     @classmethod
-    def from_config(cls, section: dict, input_shape: Sequence[ShapeSpec]) -> dict:
+    def from_config(cls, section: Section, input_shape: Sequence[ShapeSpec]) -> dict:
         """Takes channels and strides from the backbone; values in the config are not used."""
         channels, strides = map(list, zip(*input_shape))
         return {"in_channels": channels, "in_strides": strides}

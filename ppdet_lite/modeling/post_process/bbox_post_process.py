@@ -1,12 +1,12 @@
 """Decoding and NMS of the heads with anchors."""
 
-from typing import Optional, Union
+from typing import Optional
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.contracts import PostProcess
 from ppdet_lite.modeling.post_process.box_decoders import YOLOBox
-from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, NMSLayer
 
 
 @register
@@ -21,7 +21,7 @@ class BBoxPostProcess(PostProcess):
         self,
         num_classes: int = 80,
         decode: Optional[YOLOBox] = None,
-        nms: Union[MatrixNMS, MultiClassNMS, None] = None,
+        nms: Optional[NMSLayer] = None,
     ):
         decode = YOLOBox(num_classes) if decode is None else decode
         super().__init__(decode, MatrixNMS() if nms is None else nms)
