@@ -117,7 +117,7 @@ def _reader(cfg, name: str):
     reader = create(READERS[name], cfg)
     count = len(reader.dataset)
     if not count:
-        label = getattr(reader.dataset, "name", type(reader.dataset).__name__)
+        label = reader.dataset.name
         raise DataError(f"{READERS[name]}: the data set {label} has no images to read")
     if count < reader.batch_size:
         get_logger().info(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.modeling.contracts import Detector
 from ppdet_lite.utils.logger import get_logger
 
@@ -28,28 +29,21 @@ def check_input_sizes(reader: Any, model: Detector) -> None:
         )
 
 
-def check_files(dataset: Any, allowed_share: float = 0.0) -> None:
+def check_files(dataset: Dataset, allowed_share: float = 0.0) -> None:
     """Looks for images that are not there, so that hours of work do not end at one of them. Up to
     the `allowed_share` of them there is only a warning, because the reader leaves them out.
 
     Raises:
         DataError: more are missing; names the first.
     """
-    if not hasattr(dataset, "missing_files"):  # a user's own data set
-        return
     missing = dataset.missing_files(limit=len(dataset))
     if not missing:
         return
     more = f" and {len(missing) - _FILES_SHOWN} more" if len(missing) > _FILES_SHOWN else ""
     what = (
-        f"{name_of(dataset)}: {len(missing)} of {len(dataset)} images do not exist: "
+        f"{dataset.name}: {len(missing)} of {len(dataset)} images do not exist: "
         f"{', '.join(missing[:_FILES_SHOWN])}{more}."
     )
     if len(missing) > allowed_share * len(dataset):
         raise DataError(f"{what} Correct image_dir or dataset_dir, or the annotations.")
     get_logger().warning("%s They are left out.", what)
-
-
-def name_of(dataset: Any) -> str:
-    """The name of a data set in messages."""
-    return str(getattr(dataset, "name", type(dataset).__name__))

@@ -3,18 +3,17 @@
 Class index i means what it meant in the training. Names are never taken from another data set.
 """
 
-from typing import Any, NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 from ppdet_lite.core.build import create, resolve
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError
+from ppdet_lite.data.sources.class_lists import compare_class_names, read_class_list
 from ppdet_lite.data.sources.coco import COCODataSet
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
-from ppdet_lite.data.sources.coco_json import read_coco
+from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.data.sources.image_folder import ImageFolder
-from ppdet_lite.data.sources.label_lists import compare_class_names
 from ppdet_lite.data.sources.paths import join
-from ppdet_lite.evaluate.checks import name_of
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.checkpoint import read_meta, stem_of
 
@@ -48,7 +47,7 @@ def classes_of_model(cfg: Config, weights: Optional[str] = None) -> ModelClasses
     names, source = stored.get("class_names"), f"the weights {weights}"
     if not names and cfg.settings.TestDataset:
         dataset = create("TestDataset", cfg)
-        names, source = dataset.class_names, f"TestDataset ({name_of(dataset)})"
+        names, source = dataset.class_names, f"TestDataset ({dataset.name})"
     names = _checked_names(cfg.settings.num_classes, names, source)
     if cfg.settings.metric != "COCO":
         return ModelClasses(names, None)
@@ -102,15 +101,14 @@ def _ids_of_section(cfg: Config, section: str, names: list[str]) -> Optional[lis
     if path.suffix.lower() != ".json" or not path.is_file():
         return None
     try:
-        categories = read_coco(path, use_polygons=False).categories
+        classes = read_class_list(path)
     except DataError as error:  # the classes of a model do not depend on it
         get_logger().warning("category_ids: %s could tell them, but %s", section, error)
         return None
-    has_these = [category["name"] for category in categories] == names
-    return [category["id"] for category in categories] if has_these else None
+    return classes.category_ids if classes.names == names else None
 
 
-def check_class_count(cfg: Config, dataset: Any) -> None:
+def check_class_count(cfg: Config, dataset: Dataset) -> None:
     """The data must have `num_classes` classes.
 
     Raises:
@@ -119,13 +117,13 @@ def check_class_count(cfg: Config, dataset: Any) -> None:
     names = dataset.class_names
     if len(names) != cfg.settings.num_classes:
         raise DataError(
-            f"{name_of(dataset)} has {len(names)} classes ({_shortened(names)}) but num_classes is "
+            f"{dataset.name} has {len(names)} classes ({_shortened(names)}) but num_classes is "
             f"{cfg.settings.num_classes} ({cfg.origin('num_classes')}). Set "
             f"num_classes={len(names)} or point the configuration at the data it was made for."
         )
 
 
-def check_class_order(name: str, class_names: Sequence[str], dataset: Any) -> None:
+def check_class_order(name: str, class_names: Sequence[str], dataset: Dataset) -> None:
     """Class i must be the same thing in `class_names`, which belong to `name`, and in the data set.
 
     Every file numbers its classes in its own order, as in PaddleDetection, where another order
@@ -136,10 +134,10 @@ def check_class_order(name: str, class_names: Sequence[str], dataset: Any) -> No
     """
     difference = compare_class_names(class_names, dataset.class_names)
     if difference:
-        raise DataError(f"{name} and {name_of(dataset)} {difference}.")
+        raise DataError(f"{name} and {dataset.name} {difference}.")
 
 
-def check_classes_of_weights(cfg: Config, weights: str, dataset: Any) -> None:
+def check_classes_of_weights(cfg: Config, weights: str, dataset: Dataset) -> None:
     """The data must list its classes exactly as the data the weights were trained on. Weights
     without stored names cannot be checked; `num_classes` still is.
 

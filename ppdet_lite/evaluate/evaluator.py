@@ -16,6 +16,7 @@ from paddle import nn
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
+from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.device.ranks import current_ranks
 from ppdet_lite.device.select import normalizes_on_device
 from ppdet_lite.evaluate.results_file import ImageDetections, read_results
@@ -29,7 +30,7 @@ _MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
 _SECONDS_BETWEEN_LINES = 20.0
 
 
-def build_metric(cfg: Config, dataset: Any, classwise: bool) -> DetectionMetric:
+def build_metric(cfg: Config, dataset: Dataset, classwise: bool) -> DetectionMetric:
     """The metric that `cfg.metric` names, for the ground truth of `dataset`."""
     settings, names = cfg.settings, dataset.class_names
     if settings.metric == "COCO":

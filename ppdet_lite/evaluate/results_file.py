@@ -7,6 +7,7 @@ from typing import Any, Iterator, NamedTuple
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.sources.dataset import Dataset
 
 _FORM = "a list of image_id and category_id (whole numbers), bbox (four numbers) and score"
 
@@ -25,7 +26,7 @@ class ImageDetections(NamedTuple):
     bbox_num: np.ndarray
 
 
-def read_results(path: str, dataset: Any, bias: float = 0) -> Iterator[ImageDetections]:
+def read_results(path: str, dataset: Dataset, bias: float = 0) -> Iterator[ImageDetections]:
     """Detections of a COCO results file, image by image.
 
     Every image of the data set comes: in those the file does not mention nothing was found.

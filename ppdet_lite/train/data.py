@@ -6,9 +6,10 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.reader.readers import Reader
+from ppdet_lite.data.sources.dataset import Dataset, as_dataset
 from ppdet_lite.device.ranks import Ranks
 from ppdet_lite.device.select import normalizes_on_device
-from ppdet_lite.evaluate.checks import check_files, name_of
+from ppdet_lite.evaluate.checks import check_files
 from ppdet_lite.evaluate.classes import check_class_count, check_class_order
 from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.utils.logger import get_logger
@@ -62,18 +63,18 @@ def training_data(cfg: Config, seed: int, ranks: Ranks) -> TrainingData:
     steps = len(reader) // accumulate_steps
     if steps == 0:
         raise ConfigError(
-            f"{name_of(dataset)} has {len(dataset)} images: with TrainReader.batch_size="
+            f"{dataset.name} has {len(dataset)} images: with TrainReader.batch_size="
             f"{reader.batch_size}, accumulate_steps={accumulate_steps} and {ranks.world_size} "
             f"process(es) not one step per epoch is left. Use a smaller TrainReader.batch_size, "
             f"TrainReader.drop_last=false, or accumulate_steps=1."
         )
-    for line in getattr(dataset, "report_lines", ()):
+    for line in dataset.report_lines:
         get_logger().info(line)
     check_files(dataset, reader.max_bad_fraction)
     return TrainingData(reader, ranks.world_size, accumulate_steps, steps)
 
 
-def evaluator_beside(cfg: Config, dataset) -> Evaluator:
+def evaluator_beside(cfg: Config, dataset: Dataset) -> Evaluator:
     """The evaluator of a training on `dataset`, made before the training so that its data is
     checked too.
 
@@ -83,7 +84,7 @@ def evaluator_beside(cfg: Config, dataset) -> Evaluator:
     """
     if cfg.settings.EvalDataset is None:
         raise ConfigError("EvalDataset: missing in the configuration, and `evaluate` needs it")
-    eval_dataset = create("EvalDataset", cfg)
-    check_class_order(name_of(dataset), dataset.class_names, eval_dataset)
+    eval_dataset = as_dataset(create("EvalDataset", cfg))
+    check_class_order(dataset.name, dataset.class_names, eval_dataset)
     check_files(eval_dataset)
     return Evaluator(cfg, dataset=eval_dataset)

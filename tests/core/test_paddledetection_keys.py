@@ -175,7 +175,7 @@ UNUSED = set(
     YOLOXHead.trt YOLOXHead.exclude_nms YOLOXHead.exclude_post_process
     SimOTAAssigner.num_classes BBoxPostProcess.export_onnx BBoxPostProcess.export_eb
     MultiClassNMS.trt MultiClassNMS.return_index MultiClassNMS.return_rois_num
-    MultiClassNMS.cpu
+    MultiClassNMS.cpu COCODataSet.data_fields VOCDataSet.data_fields
     """.split()
 )
 

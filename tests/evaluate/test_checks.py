@@ -36,4 +36,3 @@ def test_images_that_are_not_there(capsys):
         check_files(photos, allowed_share=0.04)
     photos.missing_files = lambda limit: []
     check_files(photos)
-    check_files(SimpleNamespace())

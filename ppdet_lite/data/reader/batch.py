@@ -13,9 +13,9 @@ from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.memory import RecycledArrays
 from ppdet_lite.data.pixels.pixel_source import UndecodableError
 from ppdet_lite.data.reader.collate import Collator, RawBatch
-from ppdet_lite.data.reader.data import Dataset
 from ppdet_lite.data.reader.order import batch_rng, sample_rng
 from ppdet_lite.data.reader.plan import Partner, Plan
+from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, MakeRng
 

@@ -2,29 +2,15 @@
 
 import logging
 from functools import cached_property
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache
-from ppdet_lite.data.transforms.objects import Sample
+from ppdet_lite.data.sources.dataset import Dataset, as_dataset
 
 logger = logging.getLogger("ppdet_lite.reader")
-
-
-class Dataset(Protocol):
-    """What a reader asks of a data set, see `ppdet_lite.data.sources`."""
-
-    def __len__(self) -> int: ...
-
-    def record(self, index: int) -> Sample:
-        """The sample `index` without its image."""
-        ...
-
-    def image_path(self, index: int) -> str:
-        """The file of its image; only the cache asks for it."""
-        ...
 
 
 class ReaderData:
@@ -52,7 +38,7 @@ class ReaderData:
         self.drop_empty = drop_empty
 
     @cached_property
-    def dataset(self) -> Any:
+    def dataset(self) -> Dataset:
         """The data set.
 
         Raises:
@@ -61,7 +47,7 @@ class ReaderData:
         if self.given is None:
             raise DataError(f"{self.reader} has no data set; set {self.section} in the config")
         is_function = callable(self.given) and not hasattr(self.given, "record")
-        return self.given() if is_function else self.given
+        return as_dataset(self.given() if is_function else self.given)
 
     @cached_property
     def cache(self) -> Optional[ImageCache]:

@@ -6,9 +6,11 @@ tens of megabytes and are shared by forked workers.
 """
 
 from array import array
-from typing import Optional, Sequence
+from typing import NamedTuple, Optional, Sequence, Union
 
 import numpy as np
+
+Column = Union[Sequence[int], np.ndarray]
 
 
 class StringColumn:
@@ -17,8 +19,7 @@ class StringColumn:
     def __init__(self, strings: Sequence[str]):
         encoded = [text.encode("utf-8", "surrogateescape") for text in strings]
         self._bytes = b"".join(encoded)
-        self._offsets = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum([len(text) for text in encoded], out=self._offsets[1:])
+        self._offsets = _offsets([len(text) for text in encoded])
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -38,75 +39,117 @@ class PolygonColumn:
         box_rings: number of rings of every box.
     """
 
-    def __init__(self, coordinates: array, ring_points: array, box_rings: array):
+    def __init__(self, coordinates: Sequence[float], ring_points: Column, box_rings: Column):
         self._points = np.array(coordinates, np.float32).reshape(-1, 2)
-        self._first_point = _offsets(np.array(ring_points, np.int64))
-        self._first_ring = _offsets(np.array(box_rings, np.int64))
+        self._first_point = _offsets(ring_points)
+        self._first_ring = _offsets(box_rings)
 
     @property
     def is_empty(self) -> bool:
-        """Whether no box has a polygon."""
+        """True if no box has a polygon."""
         return len(self._points) == 0
 
-    def of(self, row: int) -> list:
+    def of(self, row: int) -> list[np.ndarray]:
         """The polygons of a box: a list of float32 [K, 2], new arrays."""
         rings = range(self._first_ring[row], self._first_ring[row + 1])
         return [self._points[self._first_point[k] : self._first_point[k + 1]].copy() for k in rings]
 
 
-def _offsets(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)])
+def _offsets(counts: Column) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.array(counts, np.int64))])
 
 
 class ImageTable:
-    """One row per image.
+    """One row per image: path as the annotations give it, id int64, width and height int32."""
 
-    Attributes:
-        files: path of the image as the annotations give it.
-        ids: int64 [I]. widths, heights: int32 [I].
-    """
-
-    def __init__(self, files: Sequence[str], ids, widths, heights):
+    def __init__(self, files: Sequence[str], ids: Column, widths: Column, heights: Column):
         self.files = StringColumn(files)
         self.ids = np.array(ids, np.int64)
-        self.widths = np.array(widths, np.int32)
-        self.heights = np.array(heights, np.int32)
+        self.widths, self.heights = np.array(widths, np.int32), np.array(heights, np.int32)
 
     def __len__(self) -> int:
         return len(self.files)
 
 
+class Annotations(NamedTuple):
+    """Images, and the boxes as they stand in the files, one row per annotation.
+
+    Attributes:
+        image_rows, classes: int64 [N]: row of `images`, class index.
+        boxes_xyxy: float64 [N, 4] in pixels.
+        crowd, difficult: bool [N].
+        polygons: None for data without any.
+    """
+
+    images: ImageTable
+    image_rows: np.ndarray
+    classes: np.ndarray
+    boxes_xyxy: np.ndarray
+    crowd: np.ndarray
+    difficult: np.ndarray
+    polygons: Optional[PolygonColumn] = None
+
+
+class AnnotationRows:
+    """Collects images and boxes that come one after the other."""
+
+    def __init__(self) -> None:
+        self._files: list[str] = []
+        self._widths, self._heights, self._box_counts = array("l"), array("l"), array("l")
+        self._classes, self._corners, self._difficult = array("l"), array("d"), array("b")
+
+    def add_image(self, file: str, size_hw: tuple[int, int]) -> None:
+        """Appends an image, which the boxes that follow belong to."""
+        self._files.append(file)
+        self._heights.append(size_hw[0])
+        self._widths.append(size_hw[1])
+        self._box_counts.append(0)
+
+    def add_box(self, class_index: int, box_xyxy: Sequence[float], difficult: bool = False) -> None:
+        """Appends a box in pixels."""
+        self._box_counts[-1] += 1
+        self._classes.append(class_index)
+        self._corners.extend(box_xyxy)
+        self._difficult.append(difficult)
+
+    def annotations(self) -> Annotations:
+        """Everything so far; the id of an image is its row."""
+        rows = np.arange(len(self._files))
+        return Annotations(
+            ImageTable(self._files, rows, self._widths, self._heights),
+            np.repeat(rows, self._box_counts),
+            np.array(self._classes, np.int64),
+            np.array(self._corners, np.float64).reshape(-1, 4),
+            np.zeros(len(self._classes), bool),
+            np.array(self._difficult, bool),
+        )
+
+
 class BoxTable:
     """One row per usable box, grouped by image.
 
+    Args:
+        annotations: all boxes.
+        boxes_xyxy: float32 [N, 4], the same repaired.
+        keep: bool [N], False for those that are left out.
+
     Attributes:
-        boxes_xyxy: float32 [N, 4] in pixels. classes: int32 [N]. crowd, difficult: bool [N].
-        source_rows: int64 [N], the row in the annotation file, which is the row of `polygons`.
+        boxes_xyxy: float32 [M, 4] in pixels. classes: int32 [M]. crowd, difficult: bool [M].
+        source_rows: int64 [M], the row in `annotations`, which is the row of `polygons`.
         polygons: None when there are none.
     """
 
-    def __init__(
-        self,
-        image_of: np.ndarray,
-        image_count: int,
-        boxes_xyxy: np.ndarray,
-        classes: np.ndarray,
-        crowd: np.ndarray,
-        difficult: np.ndarray,
-        keep: np.ndarray,
-        polygons: Optional[PolygonColumn] = None,
-    ):
-        """All arguments but the last hold one row per annotation; those with `keep` False are left
-        out.
-        """
+    def __init__(self, annotations: Annotations, boxes_xyxy: np.ndarray, keep: np.ndarray):
         rows = np.flatnonzero(keep)
-        rows = rows[np.argsort(image_of[rows], kind="stable")]
+        rows = rows[np.argsort(annotations.image_rows[rows], kind="stable")]
         self.boxes_xyxy = np.ascontiguousarray(boxes_xyxy[rows], np.float32)
-        self.classes = classes[rows].astype(np.int32)
-        self.crowd = crowd[rows].astype(bool)
-        self.difficult = difficult[rows].astype(bool)
-        self.source_rows = rows.astype(np.int64)
-        self.first_box = _offsets(np.bincount(image_of[rows], minlength=image_count))
+        self.classes = annotations.classes[rows].astype(np.int32)
+        self.crowd = annotations.crowd[rows]
+        self.difficult = annotations.difficult[rows]
+        self.source_rows = rows
+        per_image = np.bincount(annotations.image_rows[rows], minlength=len(annotations.images))
+        self.first_box = _offsets(per_image)
+        polygons = annotations.polygons
         self.polygons = None if polygons is None or polygons.is_empty else polygons
 
     def __len__(self) -> int:

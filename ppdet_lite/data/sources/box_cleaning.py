@@ -2,7 +2,7 @@
 it counted.
 """
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class CleanedBoxes(NamedTuple):
 
     boxes_xyxy: np.ndarray
     keep: np.ndarray
-    rows: dict
+    rows: dict[str, np.ndarray]
 
 
 def clean_boxes(boxes_xyxy: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> CleanedBoxes:
@@ -65,12 +65,12 @@ def clean_boxes(boxes_xyxy: np.ndarray, widths: np.ndarray, heights: np.ndarray)
     return CleanedBoxes(np.hstack([inside_low, inside_high]).astype(np.float32), keep, rows)
 
 
-def describe(rows: dict, name_of) -> str:
+def describe(rows: dict[str, np.ndarray], name_of: Callable[[int], str]) -> str:
     """One line about what was dropped and repaired, with a first example each; "" for nothing.
 
     Args:
         rows: reason -> box rows, as in `CleanedBoxes`.
-        name_of: function from a box row to the file it belongs to.
+        name_of: from a box row to the file it belongs to.
     """
     parts = []
     for title, reasons in (("dropped", DROPPED), ("repaired", REPAIRED)):

@@ -11,7 +11,7 @@ from ppdet_lite.data.sources.coco import COCODataSet
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 dataset = COCODataSet(sys.argv[1], "", "big.json")
-print(peak() - before, len(dataset), int(dataset._boxes.first_box[-1]))
+print(peak() - before, len(dataset), dataset.box_count)
 """
 
 

@@ -1,0 +1,102 @@
+"""The classes of data sets: reading lists of them and comparing those of two data sets."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Optional, Sequence
+
+import yaml
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.suggest import nearest_hint
+from ppdet_lite.data.sources.coco_json import read_coco
+from ppdet_lite.data.sources.text_files import error_at, not_allowed, read_lines, read_text
+
+
+class ClassList(NamedTuple):
+    """Names and numbers in COCO results, both by class index."""
+
+    names: list[str]
+    category_ids: list[int]
+
+
+def numbered(names: Sequence[str]) -> ClassList:
+    """Classes that have no numbers of their own: 1, 2, ..."""
+    return ClassList(list(names), list(range(1, len(names) + 1)))
+
+
+def of_categories(categories: Sequence[dict[str, Any]]) -> ClassList:
+    """The classes of the `categories` of a COCO file."""
+    return ClassList([item["name"] for item in categories], [item["id"] for item in categories])
+
+
+def read_class_list(path: Path) -> ClassList:
+    """The classes that a file names.
+
+    Args:
+        path: a text file with one name per line (blank lines are skipped), a YAML file with
+            `names`, or a COCO json.
+
+    Raises:
+        DataError: the file is not usable, has no class, or names one twice.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return of_categories(read_coco(path, use_polygons=False).categories)
+    if suffix in (".yaml", ".yml"):
+        lines: list[tuple[Optional[int], str]] = [(None, name) for name in _names_in_yaml(path)]
+    else:
+        lines = [*read_lines(path)]
+    if not lines:
+        raise DataError(f"{path}: no class names in it; one per line is needed")
+    line_of: dict[str, Optional[int]] = {}
+    for number, name in lines:
+        if name in line_of:
+            where = f" in line {line_of[name]}" if number else ""
+            raise error_at(path, number, f"'{name}' stands already{where}")
+        line_of[name] = number
+    return numbered(list(line_of))
+
+
+def _names_in_yaml(path: Path) -> list[str]:
+    try:
+        content = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise error_at(path, None, "names", not_allowed(names, "a list of class names"))
+    return [str(name) for name in names]
+
+
+def compare_class_names(first: Sequence[str], second: Sequence[str]) -> str:
+    """The difference between the classes of two data sets, as the end of a sentence about both.
+
+    A network's outputs are numbered as its training data numbers the classes, so the evaluation
+    data must have the same names in the same order.
+
+    Returns:
+        "" when both are equal, otherwise "have ...", without a full stop.
+    """
+    first, second = list(first), list(second)
+    if first == second:
+        return ""
+    if sorted(first) == sorted(second):
+        index = next(i for i, pair in enumerate(zip(first, second)) if pair[0] != pair[1])
+        return (
+            f"have the same classes in another order: class {index} is '{first[index]}' in one "
+            f"and '{second[index]}' in the other. Write the `categories` (or label list) in the "
+            "same order"
+        )
+    extra = [name for name in first if name not in second]
+    other = [name for name in second if name not in first]
+    hint = nearest_hint(other[0], extra) if len(other) == 1 else ""
+    return (
+        f"have different classes: only in the first: {_listed(extra)}; only in the second: "
+        f"{_listed(other)}{hint}"
+    )
+
+
+def _listed(names: list[str], limit: int = 10) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more if names else "none"

@@ -1,0 +1,147 @@
+"""Labeled data sets: records out of annotation tables, selection, reporting."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable
+from ppdet_lite.data.sources.box_cleaning import clean_boxes, describe
+from ppdet_lite.data.sources.class_lists import ClassList
+from ppdet_lite.data.sources.dataset import Dataset
+
+
+class DetectionDataset(Dataset):
+    """Images with boxes. A format is a subclass whose constructor reads the annotations.
+
+    Boxes are repaired or dropped by `clean_boxes`, and both are reported.
+
+    Args:
+        name: the annotation file or folder, for messages.
+        image_root: folder that the files of `images` are relative to.
+        classes: of the boxes.
+        annotations: images and boxes as they stand in the files.
+        load_crowd: keep crowd boxes, marked `is_crowd`.
+        sample_num: number of images to use from the beginning, -1 for all.
+        allow_empty: keep images without boxes.
+        empty_ratio: largest share of images without boxes, 1 for any.
+        repeat: passes over the images per epoch.
+
+    Raises:
+        DataError: no image is left, or a number makes no sense.
+    """
+
+    __unused__ = ("data_fields",)  # a record always carries everything
+    has_difficult = False
+
+    def __init__(
+        self,
+        name: str,
+        image_root: Path,
+        classes: ClassList,
+        annotations: Annotations,
+        *,
+        load_crowd: bool = True,
+        sample_num: int = -1,
+        allow_empty: bool = True,
+        empty_ratio: float = 1.0,
+        repeat: int = 1,
+    ):
+        super().__init__(name, *classes)
+        for key, value, allowed, is_right in (
+            ("sample_num", sample_num, "-1 or 1 and up", sample_num == -1 or sample_num >= 1),
+            ("empty_ratio", empty_ratio, "0 to 1", 0 <= empty_ratio <= 1),
+            ("repeat", repeat, "1 and up", repeat >= 1),
+        ):
+            if not is_right:
+                raise DataError(f"{name}: {key}: found {value}, allowed: {allowed}")
+        self._image_root = os.fspath(image_root)
+        self._images = images = annotations.images
+        self._boxes, repairs = _usable_boxes(annotations, load_crowd)
+        is_empty = self._boxes.counts() == 0
+        chosen = _limit_negatives(is_empty, empty_ratio if allow_empty else 0.0)
+        kept = chosen[:sample_num] if sample_num >= 0 else chosen
+        if not len(kept):
+            raise DataError(
+                f"{name}: no image is left of {len(images)}: {int(is_empty.sum())} have no box, "
+                f"allow_empty is {str(allow_empty).lower()}, sample_num {sample_num}"
+            )
+        self._unique = len(kept)
+        self._selection = np.tile(kept, repeat)  # rows of the image table, in order of use
+        self._report(kept, len(images) - len(chosen), repairs)
+
+    def _report(self, kept: np.ndarray, left_out: int, repairs: str) -> None:
+        counts = self._boxes.counts()[kept]
+        names = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
+        text = f"{self.name}: {len(kept)} images, {int(counts.sum())} boxes, "
+        self.report_lines.append(text + f"{len(self.class_names)} classes ({names})")
+        if repairs:
+            self.report_lines.append(repairs)
+        if negatives := int((counts == 0).sum()):
+            text = f"{negatives} kept as negatives (allow_empty: false leaves them out)"
+            self.report_lines.append(f"images without objects: {text}")
+        if left_out:
+            self.report_lines.append(f"images without objects: {left_out} left out")
+
+    def __len__(self) -> int:
+        return len(self._selection)
+
+    @property
+    def box_count(self) -> int:
+        """Usable boxes in the annotations, those of images that were left out included."""
+        return len(self._boxes)
+
+    def image_path(self, index: int) -> str:
+        return os.path.join(self._image_root, self._file_name(index))
+
+    def record(self, index: int) -> dict[str, Any]:
+        images, boxes = self._images, self._boxes
+        image = self._selection[index]
+        span = boxes.span(image)
+        sample = {
+            "im_file": self.image_path(index),
+            "im_id": images.ids[image : image + 1].copy(),
+            "h": int(images.heights[image]),
+            "w": int(images.widths[image]),
+            "gt_bbox": boxes.boxes_xyxy[span].copy(),
+            "gt_class": boxes.classes[span, None].copy(),
+            "gt_score": np.ones((span.stop - span.start, 1), np.float32),
+            "is_crowd": boxes.crowd[span, None].astype(np.int32),
+        }
+        if self.has_difficult:
+            sample["difficult"] = boxes.difficult[span, None].astype(np.int32)
+        if boxes.polygons is not None:
+            sample["gt_poly"] = [boxes.polygons.of(row) for row in boxes.source_rows[span]]
+        return sample
+
+    def _distinct(self) -> int:
+        return self._unique
+
+    def _file_name(self, index: int) -> str:
+        return self._images.files[int(self._selection[index])]
+
+
+def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable, str]:
+    """The boxes that go into records, and the line about the others."""
+    images, rows = annotations.images, annotations.image_rows
+    cleaned = clean_boxes(annotations.boxes_xyxy, images.widths[rows], images.heights[rows])
+    keep, reasons = cleaned.keep, cleaned.rows
+    if not load_crowd:
+        reasons["crowd"] = np.flatnonzero(keep & annotations.crowd)
+        keep = keep & ~annotations.crowd
+    table = BoxTable(annotations, cleaned.boxes_xyxy, keep)
+    return table, describe(reasons, lambda row: images.files[int(rows[row])])
+
+
+def _limit_negatives(is_empty: np.ndarray, ratio: float) -> np.ndarray:
+    """Rows in order, with empty ones making up at most `ratio` of them. The choice is the same
+    every time.
+    """
+    negatives = np.flatnonzero(is_empty)
+    filled = len(is_empty) - len(negatives)
+    if ratio >= 1 or (allowed := int(filled * ratio / (1 - ratio))) >= len(negatives):
+        return np.arange(len(is_empty))
+    chosen = np.random.default_rng(0).choice(negatives, allowed, replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(~is_empty), chosen]))
