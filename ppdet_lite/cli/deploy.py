@@ -179,13 +179,18 @@ def _run_frames(args: argparse.Namespace, detector: Detector, source: FrameSourc
         source,
         args.output_dir,
         detector.class_names,
-        detector.threshold if args.threshold is None else args.threshold,
-        args.save_images,
-        args.save_results,
-        detector.category_ids,
+        threshold=detector.threshold if args.threshold is None else args.threshold,
+        save_video=args.save_images,
+        save_results=args.save_results,
+        category_ids=detector.category_ids,
     )
     pipeline = FramePipeline(
-        source, detector.preprocess, detector.run, results.write, args.batch_size, source.is_live
+        source,
+        detector.preprocess,
+        detector.run,
+        results.write,
+        batch_size=args.batch_size,
+        is_live=source.is_live,
     )
     start, is_over = time.perf_counter(), False
     try:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.runtime.contract import ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, Engine
+from ppdet_lite.runtime.engines.engine import Arrays, Engine, stack_samples
 from ppdet_lite.runtime.engines.open_engine import open_engine
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.process import EngineProcess
@@ -134,16 +134,3 @@ class Detector:
 def best_first(rows: np.ndarray) -> np.ndarray:
     """Detections [M, 6] by falling score; rows of equal scores keep their order."""
     return rows[np.argsort(-rows[:, 1], kind="stable")]
-
-
-def stack_samples(samples: list[Arrays]) -> Arrays:
-    """Preprocessed images as a batch; a single one is not copied."""
-    if len(samples) == 1:
-        return {key: value[None] for key, value in samples[0].items()}
-    shapes = {sample["image"].shape for sample in samples}
-    if len(shapes) > 1:
-        raise ConfigError(
-            f"images of different network input sizes {sorted(s[1:] for s in shapes)} cannot be "
-            "one batch: use `batch_size` 1"
-        )
-    return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}

@@ -40,13 +40,20 @@ def written(folder, fps, seconds, taken=None):
         The times in the lines of JSON, and the numbers of the frames in the video.
     """
     camera = Camera(fps, seconds)
-    source = FrameSource(camera, "camera_id", "0", "cam", True, max_frames=len(seconds))
-    source.clock = camera.clock
-    results = FrameResults(source, folder, ["a"], 0.5)
+    source = FrameSource(
+        camera,
+        "camera_id",
+        "0",
+        stem="cam",
+        is_live=True,
+        max_frames=len(seconds),
+        clock=camera.clock,
+    )
+    results = FrameResults(source, folder, ["a"], threshold=0.5)
     numbers = []
     results.video.write = lambda image: numbers.append(int(image[0, 0, 0]))
     for frame in source:
-        if taken is None or frame.index in taken:
+        if taken is None or frame.number in taken:
             results.write(frame, np.zeros((0, 6), np.float32))
     results.close()
     lines = (folder / "cam.jsonl").read_text().splitlines()

@@ -19,8 +19,8 @@ from ppdet_lite.export.check import built_in_image, compare_detections
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE, ModelFolder
-from ppdet_lite.runtime.detector import Detector, open_engine, stack_samples
-from ppdet_lite.runtime.engines.engine import EngineError
+from ppdet_lite.runtime.detector import Detector, open_engine
+from ppdet_lite.runtime.engines.engine import EngineError, stack_samples
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.weights.checkpoint import save_checkpoint
 from ppdet_lite.weights.files import load_state

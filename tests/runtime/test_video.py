@@ -79,7 +79,7 @@ class StubCapture:
 
 
 def live(capture, max_frames=None):
-    return FrameSource(capture, "camera_id", "0", "cam", True, max_frames)
+    return FrameSource(capture, "camera_id", "0", stem="cam", is_live=True, max_frames=max_frames)
 
 
 # ------------------------------------------------------------------------------ the command line
@@ -257,7 +257,7 @@ def test_gray_frames_and_strange_rates():
     source = live(Gray(3, fps=float("nan")), max_frames=2)
     assert source.fps == 25 and source.length is None
     frames = list(source)
-    assert [frame.index for frame in frames] == [0, 1]
+    assert [frame.number for frame in frames] == [0, 1]
     assert frames[0].image.shape == (96, 128, 3)
     assert live(StubCapture(fps=1e6)).fps == 25
     assert live(StubCapture(fps=29.97)).fps == 29.97
@@ -287,22 +287,20 @@ def test_size_and_rate_of_the_written_video(tmp_path, size_hw, fps, name, size_w
 def test_motion_jpeg_where_mpeg4_cannot_be_written(tmp_path, monkeypatch):
     real = cv2.VideoWriter
 
-    def writer(path, backend, code, fps, size):
-        code = 0 if path.endswith(".mp4") else code
-        return real("" if code == 0 else path, backend, code, fps, size)
+    class Writer:
+        fourcc, broken = real.fourcc, (".mp4",)
 
-    monkeypatch.setattr(cv2, "VideoWriter", writer)
-    monkeypatch.setattr(writer, "fourcc", real.fourcc, raising=False)
+        def __new__(cls, path, *settings):
+            return real() if path.endswith(cls.broken) else real(path, *settings)
+
+    monkeypatch.setattr(cv2, "VideoWriter", Writer)
     video = VideoFile(tmp_path / "v", 12.5)
     video.write(frame_image(0))
     video.close()
     assert video.path == tmp_path / "v.avi" and len(read_video(video.path)[1]) == 1
-    monkeypatch.setattr(cv2, "VideoWriter", lambda *a: real("", cv2.CAP_ANY, 0, 1, (2, 2)))
-    with pytest.raises(DataError) as caught:
+    monkeypatch.setattr(Writer, "broken", (".mp4", ".avi"))
+    with pytest.raises(DataError, match=f"^{tmp_path / 'w'}: .* mp4v .* and MJPG"):
         VideoFile(tmp_path / "w", 12.5).write(frame_image(0))
-    assert str(caught.value) == (
-        f"{tmp_path / 'w'}: OpenCV cannot write a video here with mp4v (.mp4) and MJPG (.avi)"
-    )
 
 
 def test_a_video_of_changing_size_is_refused(tmp_path):
@@ -316,7 +314,7 @@ def test_a_video_of_changing_size_is_refused(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full")
 def test_a_full_disk_is_said_and_the_other_files_are_finished(tmp_path):
     source = live(StubCapture(fps=10.0))
-    results = FrameResults(source, tmp_path, ["a"], 0.5, save_results=True)
+    results = FrameResults(source, tmp_path, ["a"], threshold=0.5, save_results=True)
     row, frame = (
         np.array([[0, 0.9, 1, 2, 30, 40]]),
         Frame(0, frame_image(0), 0),
@@ -358,4 +356,4 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     source = live(StubCapture())
     with pytest.raises(DataError, match=f"{tmp_path / 'file'}{os.sep}cam.jsonl: cannot be written"):
-        FrameResults(source, tmp_path / "file", ["a"], 0.5)
+        FrameResults(source, tmp_path / "file", ["a"], threshold=0.5)

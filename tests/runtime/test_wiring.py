@@ -215,8 +215,8 @@ def run(tmp_path, monkeypatch):
     pipelines = []
 
     class Pipeline(FramePipeline):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
             pipelines.append(self)
 
     def run(*options):

@@ -7,7 +7,7 @@ from typing import Any, Iterator, Optional
 
 import numpy as np
 
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import ConfigError, UserError
 
 Arrays = dict[str, np.ndarray]
 
@@ -83,3 +83,16 @@ class Engine(ABC):
 def one_line(error: Exception) -> str:
     """The message of an error without line breaks."""
     return " ".join(str(error).split())
+
+
+def stack_samples(samples: list[Arrays]) -> Arrays:
+    """Preprocessed images as a batch; a single one is not copied."""
+    if len(samples) == 1:
+        return {key: value[None] for key, value in samples[0].items()}
+    shapes = {sample["image"].shape for sample in samples}
+    if len(shapes) > 1:
+        raise ConfigError(
+            f"images of different network input sizes {sorted(s[1:] for s in shapes)} cannot be "
+            "one batch: use `batch_size` 1"
+        )
+    return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}

@@ -12,58 +12,44 @@ import contextlib
 import queue
 import signal
 import threading
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
+
+import numpy as np
+
+from ppdet_lite.runtime.frames.sources import Frame
 
 QUEUE_LENGTH = 4
 READ_SECONDS = 2.0
 """So long is waited at the end for a frame that is being read: a dead camera may never give it."""
 
 _POLL_SECONDS = 0.1
-_END = object()
-
-
-class FrameCounts(NamedTuple):
-    """How many frames were detected on and how many of a live source were skipped."""
-
-    done: int
-    skipped: int
 
 
 class _Stop(Exception):
     """Another stage ended the run."""
 
 
-class _StopFlag:
-    """Whether the run is over: polled, never waited for, and without a lock, so that a signal
-    handler may set it."""
+class _Flag:
+    """Polled, never waited for, and without a lock, so that a signal handler may set it."""
 
-    def __init__(self):
-        self._set = False
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def set(self) -> None:
-        self._set = True
+    is_set = False
 
 
 class _Lane:
-    """A bounded queue whose ends notice that the run is over."""
+    """A bounded queue whose ends notice that the run is over; None is the last item."""
 
-    def __init__(self, stop: _StopFlag, length: int):
+    def __init__(self, stop: _Flag, length: int):
         self._stop = stop
-        self._queue = queue.Queue(length)
+        self._queue: queue.Queue[Any] = queue.Queue(length)
 
-    def put(self, item) -> None:
+    def put(self, item: Any) -> None:
         """Waits for a place."""
-        while not self._stop.is_set():
-            try:
+        while not self._stop.is_set:
+            with contextlib.suppress(queue.Full):
                 return self._queue.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
         raise _Stop
 
-    def put_newest(self, item) -> int:
+    def put_newest(self, item: Any) -> int:
         """Takes the place of the oldest waiting item where the queue is full; returns how many
         items were thrown away."""
         thrown = 0
@@ -72,28 +58,24 @@ class _Lane:
                 self._queue.put_nowait(item)
                 return thrown
             except queue.Full:
-                try:
+                with contextlib.suppress(queue.Empty):
                     self._queue.get_nowait()
                     thrown += 1
-                except queue.Empty:
-                    continue
 
-    def get(self):
+    def get(self) -> Any:
         """Waits for an item."""
-        while not self._stop.is_set():
-            try:
+        while not self._stop.is_set:
+            with contextlib.suppress(queue.Empty):
                 return self._queue.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                continue
         raise _Stop
 
 
 class _Stage(threading.Thread):
     """A thread that keeps its exception and stops the others with it."""
 
-    def __init__(self, name: str, work: Callable[[], None], stop: _StopFlag):
+    def __init__(self, name: str, work: Callable[[], None], stop: _Flag):
         super().__init__(name=name, daemon=True)
-        self._work, self._stop_event = work, stop
+        self._work, self._stop_flag = work, stop
         self.error: Optional[BaseException] = None
 
     def run(self) -> None:
@@ -103,31 +85,29 @@ class _Stage(threading.Thread):
             pass
         except BaseException as error:  # handed on to the calling thread, which raises it
             self.error = error
-            self._stop_event.set()
+            self._stop_flag.is_set = True
 
 
 @contextlib.contextmanager
-def _interrupts_set(flag: _StopFlag):
-    """Lets Ctrl-C set `flag` where it would raise; yields a function that tells whether it did.
+def _interrupts_set(flag: _Flag) -> Iterator[_Flag]:
+    """Context in which Ctrl-C sets `flag`, and the flag that is yielded, where it would raise.
 
     An exception in the middle of a queue's own code can leave its lock taken, and the threads at
     its other end would wait for good. A second Ctrl-C raises all the same.
     """
-    seen = _StopFlag()
+    seen = _Flag()
     if threading.current_thread() is not threading.main_thread():
-        yield seen.is_set  # signals go to the main thread
+        yield seen  # signals go to the main thread
         return
-    before = signal.getsignal(signal.SIGINT)
 
-    def handle(number, frame):
-        if seen.is_set():
+    def handle(*_: object) -> None:
+        if seen.is_set:
             raise KeyboardInterrupt
-        seen.set()
-        flag.set()
+        seen.is_set = flag.is_set = True
 
-    signal.signal(signal.SIGINT, handle)
+    before = signal.signal(signal.SIGINT, handle)
     try:
-        yield seen.is_set
+        yield seen
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -136,20 +116,24 @@ class FramePipeline:
     """Runs a detector over the frames of a source.
 
     Args:
-        frames: iterable of frames, each with `index` and `image`; iterated in thread "decode".
+        frames: iterated in thread "decode".
         prepare: an image -> the network's input for it; in thread "decode" as well.
         detect: a list of inputs -> a list of detections; in the calling thread.
-        write: (frame, detections); in thread "write".
+        write: takes a frame and its detections, in thread "write".
         batch_size: frames per call of `detect`.
         is_live: skip frames instead of waiting for the network.
+
+    Attributes:
+        skipped: frames of a live source that the network could not follow.
     """
 
     def __init__(
         self,
-        frames,
-        prepare: Callable,
-        detect: Callable[[Sequence], Sequence],
-        write: Callable,
+        frames: Iterable[Frame],
+        prepare: Callable[[np.ndarray], Any],
+        detect: Callable[[list[Any]], Sequence[np.ndarray]],
+        write: Callable[[Frame, np.ndarray], None],
+        *,
         batch_size: int = 1,
         is_live: bool = False,
         queue_length: int = QUEUE_LENGTH,
@@ -157,13 +141,13 @@ class FramePipeline:
         self.frames, self.prepare, self.detect, self.write = frames, prepare, detect, write
         self.batch_size, self.is_live = batch_size, is_live
         self.skipped = 0
-        self._stop = _StopFlag()
+        self._stop = _Flag()
         self._read = _Lane(self._stop, max(queue_length, batch_size))
         self._found = _Lane(self._stop, queue_length)
         self._late: Optional[BaseException] = None
 
-    def run(self) -> FrameCounts:
-        """All frames, from the first to the end of the source.
+    def run(self) -> int:
+        """All frames to the end of the source; returns how many were detected on.
 
         Frames that were read before an error of the source are still done and written.
 
@@ -171,72 +155,62 @@ class FramePipeline:
             Whatever a stage raised. Ctrl-C comes through after the threads have ended, and before
             any error: a signal to all processes of a service ends the network's as well.
         """
-        threads = [
-            _Stage("decode", self._decode, self._stop),
-            _Stage("write", self._write_all, self._stop),
-        ]
-        done, failed = 0, None
-        with _interrupts_set(self._stop) as was_interrupted:
-            for thread in threads:
-                thread.start()
+        decode = _Stage("decode", self._decode, self._stop)
+        write = _Stage("write", self._write_all, self._stop)
+        done = 0
+        failed: Optional[BaseException] = None
+        with _interrupts_set(self._stop) as interrupted:
+            decode.start()
+            write.start()
             try:
                 done = self._detect_all()
-                threads[1].join()
+                write.join()
             except _Stop:
                 pass
             except Exception as error:
                 failed = error
             finally:
-                self._stop.set()
-                threads[0].join(READ_SECONDS)
-                threads[1].join()
-        if was_interrupted():
+                self._stop.is_set = True
+                decode.join(READ_SECONDS)
+                write.join()
+        if interrupted.is_set:
             raise KeyboardInterrupt
-        for error in (failed, *(thread.error for thread in threads), self._late):
-            if error is not None:
-                raise error
-        return FrameCounts(done, self.skipped)
+        for problem in (failed, decode.error, write.error, self._late):
+            if problem is not None:
+                raise problem
+        return done
 
     def _decode(self) -> None:
-        frames = iter(self.frames)
         try:
-            while not self._stop.is_set():
-                frame = next(frames, _END)
-                if frame is _END:
-                    break
+            for frame in self.frames:
                 item = (frame, self.prepare(frame.image))
                 if self.is_live:
                     self.skipped += self._read.put_newest(item)
                 else:
                     self._read.put(item)
+                if self._stop.is_set:
+                    return
         except _Stop:
             raise
         except Exception as error:  # what was read before is finished first, see `run`
             self._late = error
-        finally:
-            close = getattr(frames, "close", None)
-            if close is not None:
-                close()
-        self._read.put(_END)
+        self._read.put(None)
 
     def _detect_all(self) -> int:
-        done, batch, at_end = 0, [], False
-        while not at_end:
+        done, batch, is_over = 0, [], False
+        while not is_over:
             item = self._read.get()
-            at_end = item is _END
-            batch += [] if at_end else [item]
-            if batch and (at_end or len(batch) == self.batch_size):
+            is_over = item is None
+            batch += [] if is_over else [item]
+            if batch and (is_over or len(batch) == self.batch_size):
                 found = self.detect([sample for _, sample in batch])
-                for (frame, _), bbox in zip(batch, found):
-                    self._found.put((frame, bbox))
+                for (frame, _), rows in zip(batch, found):
+                    self._found.put((frame, rows))
                 done += len(batch)
                 batch = []
-        self._found.put(_END)
+        self._found.put(None)
         return done
 
     def _write_all(self) -> None:
-        while True:
-            item = self._found.get()
-            if item is _END:
-                return
-            self.write(*item)
+        for frame, rows in iter(self._found.get, None):
+            self.write(frame, rows)

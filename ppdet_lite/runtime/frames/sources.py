@@ -5,7 +5,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
@@ -28,14 +28,13 @@ class Frame(NamedTuple):
     """One image of a source.
 
     Attributes:
-        index: number of the frame in the source, from 0; frames of a live source that were
-            skipped count.
+        number: in the source, from 0; frames of a live source that were skipped count.
         image: uint8 [H, W, 3] RGB.
         time_s: seconds since the first frame; of a live source by the clock, because the rate that
             cameras tell, if any, is seldom the one they keep.
     """
 
-    index: int
+    number: int
     image: np.ndarray
     time_s: float
 
@@ -49,30 +48,32 @@ class FrameSource:
         stem: file name of its results, without ending.
         is_live: it goes on whether frames are taken or not, and has no end of its own.
         max_frames: stop after so many.
+        clock: seconds, for the time of live frames.
+
+    Attributes:
+        fps: frames per second; DEFAULT_FPS where the source does not tell.
+        length: number of frames, where it is known.
     """
 
     def __init__(
         self,
-        capture,
+        capture: Any,
         option: str,
         value: str,
+        *,
         stem: str,
         is_live: bool,
         max_frames: Optional[int] = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
-        self.capture = capture
-        self.option, self.value = option, value
-        self.stem = stem
-        self.is_live = is_live
-        self.max_frames = max_frames
-        self.clock = time.monotonic
+        self.capture, self.option, self.value, self.stem = capture, option, value, stem
+        self.is_live, self.max_frames, self.clock = is_live, max_frames, clock
         fps = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps = fps if math.isfinite(fps) and 0 < fps <= 1000 else DEFAULT_FPS
         frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        known = not is_live and math.isfinite(frames) and frames > 0
-        self.length = int(frames) if known else None
-        if max_frames is not None and self.length is not None:
-            self.length = min(self.length, max_frames)
+        self.length: Optional[int] = None
+        if not is_live and math.isfinite(frames) and frames > 0:
+            self.length = min(int(frames), max_frames or int(frames))
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames; the source is closed at the end.
@@ -80,18 +81,19 @@ class FrameSource:
         Raises:
             DataError: a live source stopped, or a file has no frame that can be decoded.
         """
-        index, start = 0, None
+        number, start = 0, None
         try:
-            while self.max_frames is None or index < self.max_frames:
+            while self.max_frames is None or number < self.max_frames:
                 done, image = self.capture.read()
                 if not done or image is None:
-                    self._check_end(index)
+                    self._check_end(number)
                     return
                 now = self.clock()
                 start = now if start is None else start
-                time_s = now - start if self.is_live else index / self.fps
-                yield Frame(index, _as_rgb(image), time_s)
-                index += 1
+                yield Frame(
+                    number, _as_rgb(image), now - start if self.is_live else number / self.fps
+                )
+                number += 1
         finally:
             self.capture.release()
 
@@ -120,10 +122,8 @@ def open_video(path: str, max_frames: Optional[int] = None) -> FrameSource:
     if not file.is_file():
         reason = "is a folder: use `image_dir`" if file.is_dir() else "no such file"
         raise DataError(f"`video_file` {path}: {reason}")
-    capture = _open(str(file))
-    if not capture.isOpened():
-        raise DataError(f"`video_file` {path}: not a video that OpenCV can open, or a damaged one")
-    return FrameSource(capture, "video_file", str(path), file.stem, False, max_frames)
+    reason = "not a video that OpenCV can open, or a damaged one"
+    return _open("video_file", path, file.stem, max_frames, reason)
 
 
 def open_camera(number: int, max_frames: Optional[int] = None) -> FrameSource:
@@ -132,15 +132,11 @@ def open_camera(number: int, max_frames: Optional[int] = None) -> FrameSource:
     Raises:
         DataError: there is no such camera, or it is in use.
     """
-    capture = _open(number)
-    if not capture.isOpened():
-        raise DataError(
-            f"`camera_id` {number}: cannot be opened; no such camera (/dev/video{number}), no "
-            "permission for it, or another program uses it"
-        )
-    return FrameSource(
-        capture, "camera_id", str(number), f"camera_{number}", True, max_frames=max_frames
+    reason = (
+        f"cannot be opened; no such camera (/dev/video{number}), no permission for it, or another "
+        "program uses it"
     )
+    return _open("camera_id", number, f"camera_{number}", max_frames, reason)
 
 
 def open_stream(url: str, max_frames: Optional[int] = None) -> FrameSource:
@@ -149,14 +145,14 @@ def open_stream(url: str, max_frames: Optional[int] = None) -> FrameSource:
     Raises:
         DataError: nothing answers there in 10 seconds, or it is no video.
     """
-    shown = without_password(url)
-    check_utf8(f"`rtsp` {shown}", "OpenCV's reader of videos")
-    capture = _open(url, OPEN_TIMEOUT_MS)
-    if not capture.isOpened():
-        raise DataError(
-            f"`rtsp` {shown}: cannot be opened; wrong address or password, or nothing answers there"
-        )
-    return FrameSource(capture, "rtsp", shown, "stream", True, max_frames)
+    check_utf8(f"`rtsp` {without_password(url)}", "OpenCV's reader of videos")
+    reason = "cannot be opened; wrong address or password, or nothing answers there"
+    settings: tuple[Any, ...] = ()
+    if hasattr(cv2, "CAP_PROP_OPEN_TIMEOUT_MSEC"):
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
+        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
+        settings = (cv2.CAP_FFMPEG, limits)
+    return _open("rtsp", url, "stream", max_frames, reason, *settings)
 
 
 def without_password(url: str) -> str:
@@ -167,15 +163,26 @@ def without_password(url: str) -> str:
     return re.sub(SECRET_PARAMETER, r"\1***", url)
 
 
-def _open(source, timeout_ms: Optional[int] = None):
-    """cv2.VideoCapture; FFmpeg's and OpenCV's own lines on standard error would say things twice,
-    and the address with its password."""
+def _open(
+    option: str,
+    source: Union[str, int],
+    stem: str,
+    max_frames: Optional[int],
+    reason: str,
+    *settings: Any,
+) -> FrameSource:
+    """What cv2.VideoCapture opens, or an error that says `reason`.
+
+    FFmpeg's and OpenCV's own lines on standard error would say things twice, and the address with
+    its password.
+    """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     quiet = getattr(getattr(cv2.utils, "logging", None), "setLogLevel", None)
     if quiet is not None:
         quiet(0)
-    if timeout_ms is not None and hasattr(cv2, "CAP_PROP_OPEN_TIMEOUT_MSEC"):
-        options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms]
-        options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
-        return cv2.VideoCapture(source, cv2.CAP_FFMPEG, options)
-    return cv2.VideoCapture(source)
+    capture = cv2.VideoCapture(source, *settings)
+    shown = without_password(str(source)) if option == "rtsp" else str(source)
+    if not capture.isOpened():
+        raise DataError(f"`{option}` {shown}: {reason}")
+    is_live = option != "video_file"
+    return FrameSource(capture, option, shown, stem=stem, is_live=is_live, max_frames=max_frames)

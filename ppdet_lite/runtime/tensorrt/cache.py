@@ -5,14 +5,10 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Iterator
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from typing import Any, Iterator, Optional
 
 from ppdet_lite.core.errors import UserError
+from ppdet_lite.utils.file_lock import lock_file
 
 ABOUT_FILE = "about.json"
 LOCK_FILE = "lock"
@@ -39,24 +35,17 @@ def make_folder(parent: Path, name: str, about: dict[str, Any]) -> Path:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keeps other processes out of a folder; waits for one that is at work in it."""
-    if fcntl is None:
-        yield
-        return
     with open(folder / LOCK_FILE, "a") as file:  # closing it ends the lock
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock_file(file, wait=False):
             print(f"TensorRT: waiting for another run that is building engines in {folder}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:
-            pass  # a file system without locks
+            lock_file(file)
         yield
 
 
-def digest_of_files(*paths: Path) -> str:
+def digest_of_files(*paths: Optional[Path]) -> str:
     """A hash of the content of files."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in paths:
+    for path in filter(None, paths):
         with open(path, "rb") as stream:
             for block in iter(lambda: stream.read(1 << 22), b""):
                 digest.update(block)

@@ -21,12 +21,12 @@ import numpy as np
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.contract import STRIDE, ModelFolder
-from ppdet_lite.runtime.engines.engine import EngineError, one_line
+from ppdet_lite.runtime.engines.engine import Arrays, EngineError, one_line, stack_samples
 from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
-from ppdet_lite.runtime.tensorrt.versions import tensorrt_runtime_version, tensorrt_version
+from ppdet_lite.runtime.tensorrt.versions import tensorrt_versions
 from ppdet_lite.utils.image_files import list_images
 
 WORKSPACE_BYTES = 1 << 30
@@ -53,17 +53,27 @@ class TensorRTSetup:
     """
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
+        import paddle
+
         self.files, self.options = files, options.tensorrt
         self.precision = options.run_mode[len("trt_") :]
-        self.is_open = files.config.input_hw is None
-        self.batch = files.config.batch or self.options.batch_size or 1
-        self.fixed_batch = None if self.is_open else self.batch
         self.is_pir = files.graph.suffix == ".json"
         if self.is_pir and self.precision == "int8":
             raise UserError(
                 f"`run_mode` trt_int8: Paddle calibrates model.pdmodel only, and this is "
                 f"{files.graph}; export it in the format paddle-legacy, or use `run_mode` trt_fp16"
             )
+        is_open = files.config.input_hw is None
+        self.batch = files.config.batch or self.options.batch_size or 1
+        self.fixed_batch = None if is_open else self.batch
+        self.built_with, self.installed = tensorrt_versions()
+        # TensorRT 10 and later know no implicit batch, so they are told fixed shapes as well.
+        self._needs_shapes = is_open or self.built_with[0] >= 10
+        self.min_subgraph_size = int(files.config.min_subgraph_size)
+        names = ops_outside_tensorrt(self.precision, paddle.__version__, self.is_pir)
+        self.outside_tensorrt = [f"pd_op.{name}" for name in names] if self.is_pir else names
+        is_half = self.is_pir and self.precision != "fp32"
+        self.in_float32 = ["pd_op.deformable_conv"] if is_half else []
         parent = Path(self.options.cache_dir or files.path / CACHE_FOLDER).absolute()
         self.folder = make_folder(parent, self.precision, self._about(parent))
 
@@ -82,29 +92,24 @@ class TensorRTSetup:
             if self.precision == "int8" and not any(self.folder.glob(CALIBRATION_FILES)):
                 self._calibrate()
             config = self._plain_config()
-            self.ask_for_tensorrt(config)
+            self._ask_for_tensorrt(config)
             return create_predictor(config)
 
-    def _plain_config(self) -> Any:
-        """Of the exported model, without TensorRT."""
-        return new_config(self.files.graph, self.files.params, "GPU")
-
-    # ------------------------------------------------------------------------------------- the key
     def _about(self, parent: Path) -> dict[str, Any]:
-        """Everything that a built engine depends on."""
+        """Everything that a built engine depends on: the key of the cache."""
         import paddle
 
         about = {
             "model": digest_of_files(self.files.graph, self.files.params),
             "gpu": paddle.device.cuda.get_device_name(0),
             "precision": self.precision,
-            "tensorrt": [list(tensorrt_version()), list(tensorrt_runtime_version())],
+            "tensorrt": [list(self.built_with), list(self.installed)],
             "paddle": paddle.__version__,
             "min_subgraph_size": self.min_subgraph_size,
             "outside_tensorrt": self.outside_tensorrt,
             "in_float32": self.in_float32,
             "workspace_bytes": WORKSPACE_BYTES,
-            "shapes": {name: [list(s) for s in shapes] for name, shapes in self.shapes().items()},
+            "shapes": {name: [list(s) for s in shapes] for name, shapes in self._shapes().items()},
         }
         if self.is_pir:  # the converted model holds the paths of its engines
             about["folder"] = str(parent)
@@ -112,67 +117,43 @@ class TensorRTSetup:
             about["preprocess"] = self.files.config.preprocess
         return about
 
-    @property
-    def min_subgraph_size(self) -> int:
-        """Fewer operators than this are not worth an engine."""
-        return int(self.files.config.min_subgraph_size)
-
-    @property
-    def outside_tensorrt(self) -> list[str]:
-        """Operators that stay in Paddle's own kernels, as the kind of model file names them."""
-        import paddle
-
-        names = ops_outside_tensorrt(self.precision, paddle.__version__, self.is_pir)
-        return [f"pd_op.{name}" for name in names] if self.is_pir else names
-
-    @property
-    def in_float32(self) -> list[str]:
-        """Operators that TensorRT is asked to compute in float32."""
-        return ["pd_op.deformable_conv"] if self.is_pir and self.precision != "fp32" else []
+    def _plain_config(self) -> Any:
+        """Of the exported model, without TensorRT."""
+        return new_config(self.files.graph, self.files.params, "GPU")
 
     # ------------------------------------------------------------------------------------- shapes
-    def shapes(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+    def _shapes(self) -> dict[str, list[tuple[int, ...]]]:
         """Smallest, usual and largest shape of each input; all equal for a fixed input size."""
-        batch = self.batch
-        if self.files.config.input_hw is not None:
-            height, width = self.files.config.input_hw
-            image: tuple[tuple[int, ...], ...] = ((batch, 3, height, width),) * 3
-            pair: tuple[tuple[int, ...], ...] = ((batch, 2),) * 3
+        config, batch = self.files.config, self.batch
+        if config.input_hw is not None:
+            batches, sizes = [batch] * 3, [config.input_hw] * 3
         else:
             sides = (self.options.min_side, self.options.opt_side, self.options.max_side)
             if list(sides) != sorted(sides) or any(side % STRIDE for side in sides):
                 raise UserError(
-                    f"`min_side`, `opt_side`, `max_side`: found {sides}, allowed: "
-                    f"multiples of {STRIDE} in rising order"
+                    f"`min_side`, `opt_side`, `max_side`: found {sides}, allowed: multiples of "
+                    f"{STRIDE} in rising order"
                 )
-            batches = (self.files.config.batch or 1, batch, batch)
-            image = tuple((b, 3, side, side) for b, side in zip(batches, sides))
-            pair = tuple((b, 2) for b in batches)
-        return {"image": image, "im_shape": pair, "scale_factor": pair}
+            batches, sizes = [config.batch or 1, batch, batch], [(side, side) for side in sides]
+        pairs: list[tuple[int, ...]] = [(count, 2) for count in batches]
+        images = [(count, 3, *size) for count, size in zip(batches, sizes)]
+        return {"image": images, "im_shape": pairs, "scale_factor": pairs}
 
-    @property
-    def _needs_shapes(self) -> bool:
-        """TensorRT 10 and later know no implicit batch, so they are told fixed shapes as well."""
-        return self.is_open or tensorrt_version()[0] >= 10
-
-    def examples(self) -> list[dict[str, np.ndarray]]:
+    def _examples(self) -> list[Arrays]:
         """Inputs of the smallest, usual and largest shape: gray images.
 
         The usual one comes twice: Paddle tunes for the length that it sees most often in each
         dimension, and of lengths that it sees equally often for the smallest.
         """
-        examples = []
-        smallest, usual, largest = zip(*self.shapes().values())
-        for image, pair, _ in (smallest, usual, usual, largest):
-            size = np.full(pair, image[2:], np.float32)
-            examples.append(
-                {
-                    "image": np.zeros(image, np.float32),
-                    "im_shape": size,
-                    "scale_factor": np.ones(pair, np.float32),
-                }
-            )
-        return examples
+        smallest, usual, largest = zip(*self._shapes().values())
+        return [
+            {
+                "image": np.zeros(image, np.float32),
+                "im_shape": np.full(pair, image[2:], np.float32),
+                "scale_factor": np.ones(pair, np.float32),
+            }
+            for image, pair, _ in (smallest, usual, usual, largest)
+        ]
 
     def _collect_shapes(self) -> None:
         """Runs the model without TensorRT and lets Paddle note the shapes of all its tensors.
@@ -187,7 +168,7 @@ class TensorRTSetup:
         config = self._plain_config()
         config.collect_shape_range_info(str(part))
         try:
-            _run_and_let_go(config, self.examples())
+            _run_and_let_go(config, self._examples())
             if not part.is_file():
                 raise UserError(f"{path}: Paddle did not write the shapes; use `run_mode` paddle")
             os.replace(part, path)
@@ -195,7 +176,7 @@ class TensorRTSetup:
             part.unlink(missing_ok=True)
 
     # ---------------------------------------------------------------------------- model.pdmodel
-    def ask_for_tensorrt(self, config: Any, keep_engine: bool = True) -> None:
+    def _ask_for_tensorrt(self, config: Any, keep_engine: bool = True) -> None:
         """The TensorRT part of a Config for model.pdmodel.
 
         Args:
@@ -230,11 +211,10 @@ class TensorRTSetup:
                 f"images like those to come (no calibration table in {self.folder} yet)"
             )
         images = list_images(self.options.calib_dir)[:MAX_CALIBRATION_IMAGES]
-        batch = self.batch
-        if len(images) < batch:
+        if len(images) < self.batch:
             raise DataError(
                 f"`calib_dir` {self.options.calib_dir}: {len(images)} images are fewer than "
-                f"`batch_size` {batch}"
+                f"`batch_size` {self.batch}"
             )
         print(f"TensorRT: calibrating on {len(images)} images, once")
         # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
@@ -246,7 +226,7 @@ class TensorRTSetup:
         try:
             graph = Path(shutil.copy(self.files.graph, place))
             config = new_config(graph, self.files.params, "GPU")
-            self.ask_for_tensorrt(config, keep_engine=False)
+            self._ask_for_tensorrt(config, keep_engine=False)
             _run_and_let_go(config, self._batches(images))
             for table in place.rglob(CALIBRATION_FILES):
                 os.replace(table, self.folder / table.name)
@@ -257,31 +237,26 @@ class TensorRTSetup:
                 f"{self.folder}: Paddle wrote no calibration table; use `run_mode` trt_fp16"
             )
 
-    def _batches(self, images: list[Path]) -> Iterable[dict[str, np.ndarray]]:
+    def _batches(self, images: list[Path]) -> Iterable[Arrays]:
         """The network's inputs for whole batches of images."""
         for start in range(0, len(images) - self.batch + 1, self.batch):
-            samples = [
-                self.files.preprocess(decode_image(path))
-                for path in images[start : start + self.batch]
-            ]
-            yield {key: np.stack([s[key] for s in samples]) for key in samples[0]}
+            batch = images[start : start + self.batch]
+            yield stack_samples([self.files.preprocess(decode_image(path)) for path in batch])
 
     # ------------------------------------------------------------------------------- model.json
     def _converted(self) -> tuple[Path, Path]:
         """Graph and parameters with built engines in them; built once, then from the cache."""
-        complete = self.folder / COMPLETE_FILE
-        model = self.folder / "model"
+        complete, model = self.folder / COMPLETE_FILE, self.folder / "model"
         if not complete.is_file():
             print(f"TensorRT: building engines in {self.folder}, once; this takes minutes")
             convert, config = self._conversion(model)
             try:
                 convert(str(self.files.graph.with_suffix("")), config)
             except Exception as error:  # it is Python code that asserts and raises all kinds
-                reason = one_line(error)[-250:]
                 raise EngineError(
                     self.files.graph,
                     "Paddle cannot convert this model for TensorRT, use `run_mode` paddle: "
-                    f"{type(error).__name__}: {reason}",
+                    f"{type(error).__name__}: {one_line(error)[-250:]}",
                 ) from error
             complete.write_text("")  # last, so that half a conversion is never used
         return model.with_suffix(".json"), model.with_suffix(".pdiparams")
@@ -297,14 +272,13 @@ class TensorRTSetup:
         try:
             from paddle.tensorrt.export import Input, PrecisionMode, TensorRTConfig, convert
         except ImportError as error:
-            version = ".".join(map(str, tensorrt_version()))
+            version = ".".join(map(str, self.built_with))
             raise UserError(
                 f"`run_mode` trt_{self.precision}: Paddle's TensorRT conversion cannot be imported "
                 f"({error}); pip install tensorrt=={version}"
             ) from error
-        names = create_predictor(self._plain_config()).get_input_names()
-        inputs, examples = [], self.examples()
-        for name in names:
+        inputs, examples = [], self._examples()
+        for name in create_predictor(self._plain_config()).get_input_names():
             entry = Input(warmup_data=tuple(example[name] for example in examples))
             entry.name = name  # Paddle 3.0 goes by the order alone
             inputs.append(entry)
@@ -318,7 +292,7 @@ class TensorRTSetup:
         return convert, config
 
 
-def _run_and_let_go(config: Any, batches: Iterable[dict[str, np.ndarray]]) -> None:
+def _run_and_let_go(config: Any, batches: Iterable[Arrays]) -> None:
     """Runs a predictor on inputs, after which it is gone, also after an error: only then Paddle
     writes what it noted on the way."""
     from paddle.inference import create_predictor

@@ -3,18 +3,12 @@
 from ppdet_lite.core.errors import UserError
 
 
-def tensorrt_version() -> tuple[int, int, int]:
-    """Of the TensorRT that this Paddle was built with; (0, 0, 0) for none."""
-    from paddle.inference import get_trt_compile_version
+def tensorrt_versions() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of the TensorRT that this Paddle was built with, and of the one that is found on this
+    machine; (0, 0, 0) for none."""
+    from paddle.inference import get_trt_compile_version, get_trt_runtime_version
 
-    return tuple(get_trt_compile_version())
-
-
-def tensorrt_runtime_version() -> tuple[int, int, int]:
-    """Of the TensorRT that is found on this machine; (0, 0, 0) for none."""
-    from paddle.inference import get_trt_runtime_version
-
-    return tuple(get_trt_runtime_version())
+    return tuple(get_trt_compile_version()), tuple(get_trt_runtime_version())
 
 
 def check_tensorrt(run_mode: str) -> None:
@@ -23,14 +17,14 @@ def check_tensorrt(run_mode: str) -> None:
     Raises:
         UserError: says what to install.
     """
-    built = tensorrt_version()
-    if built == (0, 0, 0):
+    built_with, installed = tensorrt_versions()
+    if not any(built_with):
         raise UserError(
             f"`run_mode` {run_mode}: this Paddle was built without TensorRT; install a "
             "paddlepaddle-gpu with TensorRT (deploy/README.md says which), or use `run_mode` paddle"
         )
-    if tensorrt_runtime_version() == (0, 0, 0):
-        version = ".".join(map(str, built))
+    if not any(installed):
+        version = ".".join(map(str, built_with))
         raise UserError(
             f"`run_mode` {run_mode}: the library libnvinfer of TensorRT is not found; install "
             f"TensorRT {version} and name its folder in LD_LIBRARY_PATH, or use `run_mode` paddle"
