@@ -1,6 +1,6 @@
 """The folder of an exported model: which files there are, and what infer_cfg.yml says."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
@@ -156,30 +156,16 @@ class InferConfig:
         for key in ("format_version", "draw_threshold", "min_subgraph_size"):
             if not isinstance(settings.get(key, 0), (int, float)):
                 raise ConfigError(f"{key}: found {settings[key]!r}, allowed: a number")
-        version = settings.get("format_version", FORMAT_VERSION)
+        version, threshold = settings.get("format_version", 0), settings.get("draw_threshold", 0.5)
         if version > FORMAT_VERSION:
             raise ConfigError(
                 f"format_version {version}, but this script knows up to {FORMAT_VERSION}; use the "
                 "deploy/python/infer.py of the ppdet_lite that exported it"
             )
-        if not 0 <= settings.get("draw_threshold", 0.5) <= 1:
-            found = settings["draw_threshold"]
-            raise ConfigError(f"draw_threshold: found {found}, allowed: 0 to 1")
+        if not 0 <= threshold <= 1:
+            raise ConfigError(f"draw_threshold: found {threshold}, allowed: 0 to 1")
         if settings.get("target", "any") not in TARGETS:
             raise ConfigError(f"target: found {settings['target']}, allowed: {', '.join(TARGETS)}")
-        known = {
-            "metric",
-            "draw_threshold",
-            "use_dynamic_shape",
-            "arch",
-            "min_subgraph_size",
-            "model_name",
-            "stage",
-            "target",
-            "paddle_version",
-            "category_ids",
-            "onnx_opset",
-        }
         batch = settings.get("batch_size")
         return cls(
             preprocess=settings["Preprocess"],
@@ -188,7 +174,7 @@ class InferConfig:
             batch=batch if isinstance(batch, int) and batch > 0 else None,
             nms=settings.get("NMS") or {},
             decode=settings.get("Decode") or {},
-            **{key: value for key, value in settings.items() if key in known},
+            **{key: settings[key] for key in _SAME_KEYS if key in settings},
         )
 
     def __post_init__(self) -> None:
@@ -216,6 +202,12 @@ class InferConfig:
         return preprocess
 
 
+_SAME_KEYS = {field.name for field in fields(InferConfig)} - {
+    *("preprocess", "class_names", "input_hw", "batch", "nms", "decode")
+}
+"""Keys of infer_cfg.yml that are named as the attributes are."""
+
+
 def _input_hw(image_shape: Any) -> Optional[tuple[int, int]]:
     """(height, width) of the key `image_shape`; None where it leaves one open."""
     if not isinstance(image_shape, list) or len(image_shape) != 3:
@@ -227,13 +219,11 @@ def _input_hw(image_shape: Any) -> Optional[tuple[int, int]]:
 
 def with_input_size(steps: list[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
     """The steps of `Preprocess` for another size of the network input."""
-    keys = {"Resize": "target_size", "Pad": "size"}
-
-    def of_size(step: dict[str, Any]) -> dict[str, Any]:
-        key = keys.get(step.get("type", ""))
-        return {**step, key: [height, width]} if key else dict(step)
-
-    return [of_size(step) if isinstance(step, dict) else step for step in steps]
+    keys, sized = {"Resize": "target_size", "Pad": "size"}, []
+    for step in steps:
+        key = keys.get(step.get("type", "")) if isinstance(step, dict) else None
+        sized.append({**step, key: [height, width]} if key else step)
+    return sized
 
 
 class ModelFolder:

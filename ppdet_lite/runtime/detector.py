@@ -36,6 +36,12 @@ class Detector:
         input_size: height and width of the network input, for an export that leaves them open.
         options: further ones of `EngineOptions`: engine, cpu_threads, enable_mkldnn, tensorrt ...
 
+    Attributes:
+        class_names: by class index, as the training data named them.
+        category_ids: by class index, the category of the training data; None where the export
+            names none.
+        threshold: lowest score to draw, as infer_cfg.yml says.
+
     Raises:
         DataError, ConfigError: files that are missing or cannot be used, each named.
         UserError: a device, run mode or package that is not there.
@@ -63,9 +69,12 @@ class Detector:
                 f"`model_dir` {self.files.path}: exported up to the stage {stage}, so it gives no "
                 "detections; export it up to the stage nms"
             )
+        config = self.files.config
+        self.class_names, self.category_ids = config.class_names, config.category_ids
+        self.threshold = config.draw_threshold
         self.engine: Engine
         if own_process and chosen.engine == "paddle":
-            count = self.files.config.batch or max(batch_size, chosen.tensorrt.batch_size or 1)
+            count = config.batch or max(batch_size, chosen.tensorrt.batch_size or 1)
             self.engine = EngineProcess(self.files, chosen, count)
         else:
             self.engine = open_engine(self.files, chosen)
@@ -73,21 +82,6 @@ class Detector:
     def close(self) -> None:
         """Ends the engine's own process; without one there is nothing to do."""
         self.engine.close()
-
-    @property
-    def class_names(self) -> list[str]:
-        """By class index, as the training data named them."""
-        return self.files.config.class_names
-
-    @property
-    def category_ids(self) -> Optional[list[int]]:
-        """By class index, the category of the training data; None where the export names none."""
-        return self.files.config.category_ids
-
-    @property
-    def threshold(self) -> float:
-        """Lowest score to draw, as infer_cfg.yml says."""
-        return self.files.config.draw_threshold
 
     def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         """uint8 RGB images of any size, run as one batch.
@@ -106,10 +100,9 @@ class Detector:
         """The network on preprocessed images; see `predict` for the result."""
         if not samples:
             return []
-        full = self._filled_up(samples)
-        bbox, bbox_num = self.engine.run(stack_samples(full))[:2]
-        rows = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])
-        return [best_first(found) for found in rows[: len(samples)]]
+        bbox, bbox_num = self.engine.run(stack_samples(self._filled_up(samples)))[:2]
+        found = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])[: len(samples)]
+        return [rows[np.argsort(-rows[:, 1], kind="stable")] for rows in found]
 
     @property
     def fixed_batch(self) -> Optional[int]:
@@ -129,8 +122,3 @@ class Detector:
                 f"{batch}; use `batch_size` {batch}"
             )
         return samples + samples[-1:] * (batch - len(samples))
-
-
-def best_first(rows: np.ndarray) -> np.ndarray:
-    """Detections [M, 6] by falling score; rows of equal scores keep their order."""
-    return rows[np.argsort(-rows[:, 1], kind="stable")]

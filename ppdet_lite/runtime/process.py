@@ -11,7 +11,7 @@ import signal
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Union
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class EngineProcess(Engine):
     """
 
     def __init__(self, files: ModelFolder, options: EngineOptions, batch: int = 1):
+        self.graph = files.graph
         context = multiprocessing.get_context("spawn")
         pipe, far_end = context.Pipe()
         size = files.config.input_hw
@@ -180,22 +181,20 @@ def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) ->
         return
     names = ("kernels", "device", "fixed_batch", "input_names")
     pipe.send({name: getattr(engine, name) for name in names})
-    while True:
-        try:
+    with contextlib.suppress(EOFError, OSError):  # closed, perhaps without taking an answer
+        while True:
             inputs = pipe.recv()
-        except (EOFError, OSError):  # closed, perhaps with an answer that nobody took
-            return
-        if memory is not None and isinstance(inputs.get("image"), tuple):
-            shape = inputs["image"]
-            inputs["image"] = memory[: int(np.prod(shape))].reshape(shape)
-        try:
-            answer = engine.run(inputs)
-        except Exception as error:  # raised again in the first process
-            answer = _sendable(error)
-        try:
-            pipe.send(answer)
-        except OSError:  # the first process does not wait for it any more
-            return
+            shape = inputs.get("image")
+            if memory is not None and isinstance(shape, tuple):
+                inputs["image"] = memory[: int(np.prod(shape))].reshape(shape)
+            pipe.send(_answer(engine, inputs))
+
+
+def _answer(engine: Engine, inputs: Arrays) -> Union[list[np.ndarray], Exception]:
+    try:
+        return engine.run(inputs)
+    except Exception as error:  # raised again in the first process
+        return _sendable(error)
 
 
 def _sendable(error: Exception) -> Exception:

@@ -3,7 +3,7 @@
 import contextlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, ClassVar, Iterator, Optional
 
 import numpy as np
 
@@ -34,16 +34,20 @@ class Engine(ABC):
     `run` does all; `bind`, `execute`, `synchronize` and `outputs` are its steps, for timing.
 
     Attributes:
+        graph: the file that was loaded.
         kernels: what computes, in words.
         device: "CPU", "GPU" or "XPU".
         input_names: of the graph, in its order.
         fixed_batch: the only batch size that it takes; None where it takes any.
+        failures: the kinds of errors of the engine's library.
     """
 
+    graph: Path
     kernels: str
     device: str
     input_names: list[str]
     fixed_batch: Optional[int] = None
+    failures: ClassVar[tuple[type[Exception], ...]] = ()
 
     def run(self, inputs: Arrays) -> list[np.ndarray]:
         """Arrays by input name, more than needed are allowed -> the outputs in their order.
@@ -71,18 +75,20 @@ class Engine(ABC):
     def outputs(self) -> list[np.ndarray]:
         """What the last `execute` computed."""
 
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Context in which errors of the engine's library become an EngineError."""
-        yield
-
     def close(self) -> None:  # noqa: B027, most have nothing to end
         """Gives back what the engine holds; it cannot run any more."""
 
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Context in which errors of the engine's library become an EngineError."""
+        try:
+            yield
+        except self.failures as error:
+            raise EngineError(self.graph, self.problem(" ".join(str(error).split()))) from error
 
-def one_line(error: Exception) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split())
+    def problem(self, reason: str) -> str:
+        """What an EngineError says of an error of the library, which is given in one line."""
+        return f"{self.kernels} cannot run this model: {reason[:250]}"
 
 
 def stack_samples(samples: list[Arrays]) -> Arrays:

@@ -1,13 +1,12 @@
 """Runs an exported .onnx with ONNX Runtime."""
 
-import contextlib
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.runtime.contract import ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError, one_line
+from ppdet_lite.runtime.engines.engine import Arrays, Engine
 from ppdet_lite.runtime.options import EngineOptions
 
 FIRST_WITH_DEFORM_CONV = "1.25"
@@ -22,24 +21,20 @@ class OnnxRuntimeEngine(Engine):
         EngineError: it cannot load the file.
     """
 
+    failures = (Exception,)  # they have no base class of their own
+
     def __init__(self, files: ModelFolder, options: EngineOptions):
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError(
-                f"`engine` onnxruntime: the package cannot be imported ({error}); pip install "
-                "onnxruntime"
-            ) from error
-        self._graph, self._version = files.graph, onnxruntime.__version__
-        self.device = options.device
+        onnxruntime = require("onnxruntime", "`engine` onnxruntime")
+        self.graph, self.device = files.graph, options.device
         self.kernels = "ONNX Runtime" + ("" if self.device == "CPU" else f" on {self.device}")
+        self._version = onnxruntime.__version__
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.cpu_threads
         settings.log_severity_level = 3  # errors; its warnings are about unused constants
         providers = _providers(onnxruntime, self.device)
         with self.errors():
             self._session = onnxruntime.InferenceSession(
-                str(files.graph), settings, providers=providers
+                str(self.graph), settings, providers=providers
             )
         self.input_names = [entry.name for entry in self._session.get_inputs()]
         self._inputs: Arrays = {}
@@ -54,17 +49,13 @@ class OnnxRuntimeEngine(Engine):
     def outputs(self) -> list[np.ndarray]:
         return self._outputs
 
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # its exceptions have no base class of their own
-            reason = one_line(error)
-            if "DeformConv" in reason:
-                reason = f"{reason[:250]}; it has DeformConv since version {FIRST_WITH_DEFORM_CONV}"
-            raise EngineError(
-                self._graph, f"ONNX Runtime {self._version} cannot run this model: {reason[:400]}"
-            ) from error
+    def problem(self, reason: str) -> str:
+        text = super().problem(reason)
+        if "DeformConv" in reason:
+            text += (
+                f"; this is {self._version}, DeformConv is in {FIRST_WITH_DEFORM_CONV} and later"
+            )
+        return text
 
 
 def _providers(onnxruntime: Any, device: str) -> list[str]:

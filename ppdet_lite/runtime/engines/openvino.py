@@ -1,13 +1,10 @@
 """Runs an exported .onnx with OpenVINO."""
 
-import contextlib
-from typing import Iterator
-
 import numpy as np
 
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.runtime.contract import ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError, one_line
+from ppdet_lite.runtime.engines.engine import Arrays, Engine
 from ppdet_lite.runtime.options import EngineOptions
 
 
@@ -19,33 +16,27 @@ class OpenVinoEngine(Engine):
         EngineError: it cannot load the file.
     """
 
-    kernels, device = "OpenVINO", "CPU"
+    kernels, device, failures = "OpenVINO", "CPU", (RuntimeError,)
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
         if options.device != "CPU":
             raise UserError(f"`engine` openvino, `device` {options.device}: use `device` CPU")
-        try:
-            import openvino
-        except ImportError as error:
-            raise UserError(
-                f"`engine` openvino: the package cannot be imported ({error}); pip install openvino"
-            ) from error
-        self._graph = files.graph
+        self._openvino = openvino = require("openvino", "`engine` openvino")
+        self.graph = files.graph
         settings = {
             "INFERENCE_NUM_THREADS": options.cpu_threads,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on CPUs that have it
         }
         with self.errors():
-            model = openvino.Core().read_model(str(files.graph))
+            model = openvino.Core().read_model(str(self.graph))
             self._request = openvino.compile_model(model, "CPU", settings).create_infer_request()
             self.input_names = [port.get_any_name() for port in model.inputs]
 
     def bind(self, inputs: Arrays) -> None:
-        import openvino
-
         for name in self.input_names:
-            tensor = openvino.Tensor(np.ascontiguousarray(inputs[name]), shared_memory=False)
+            array = np.ascontiguousarray(inputs[name])
+            tensor = self._openvino.Tensor(array, shared_memory=False)
             self._request.set_tensor(name, tensor)
 
     def execute(self) -> None:
@@ -53,12 +44,3 @@ class OpenVinoEngine(Engine):
 
     def outputs(self) -> list[np.ndarray]:
         return [tensor.data.copy() for tensor in self._request.output_tensors]
-
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        try:
-            yield
-        except RuntimeError as error:
-            raise EngineError(
-                self._graph, f"OpenVINO cannot run this model: {one_line(error)[:250]}"
-            ) from error

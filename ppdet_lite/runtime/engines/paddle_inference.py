@@ -1,14 +1,13 @@
 """Runs model.json or model.pdmodel with Paddle Inference: CPU (oneDNN), GPU (TensorRT), XPU."""
 
-import contextlib
 import sys
-from typing import Any, Callable, Iterator, TypeVar
+from typing import Any, Callable, TypeVar
 
 import numpy as np
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.runtime.contract import PARAMS_FILE, ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError, one_line
+from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError
 from ppdet_lite.runtime.engines.paddle_predictor import (
     bind_inputs,
     check_graph,
@@ -20,9 +19,6 @@ from ppdet_lite.runtime.tensorrt.setup import TensorRTSetup
 from ppdet_lite.utils.cpu import cpu_has_any, keep_freed_memory
 
 Result = TypeVar("Result")
-
-PADDLE_ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError, OSError, SystemError)
-"""What Paddle's own kinds of errors become in Python; "External", as of oneDNN, is an OSError."""
 
 BFLOAT16_SETS = ("avx512_bf16", "amx_bf16")
 """Instructions of CPUs with which bfloat16 is faster than float32."""
@@ -39,9 +35,12 @@ class PaddleEngine(Engine):
         EngineError: it cannot load the files.
     """
 
+    # Paddle's own kinds of errors in Python; "External", as of oneDNN, is an OSError.
+    failures = (RuntimeError, ValueError, IndexError, TypeError, MemoryError, OSError, SystemError)
+
     def __init__(self, files: ModelFolder, options: EngineOptions):
-        self.files, self.options = files, options
-        self.device = options.device
+        self._files, self._options = files, options
+        self.graph, self.device = files.graph, options.device
         check_installed(self.device, options.run_mode)
         check_graph(files.graph)
         self._onednn = options.enable_mkldnn and self.device == "CPU"
@@ -50,8 +49,7 @@ class PaddleEngine(Engine):
         if self.device == "CPU":
             keep_freed_memory()
         self._predictor: Any = None
-        self._or_without_onednn(lambda: None)
-        self.input_names = self._predictor.get_input_names()
+        self.input_names = self._or_without_onednn(lambda: self._predictor.get_input_names())
         self.fixed_batch = self.tensorrt.fixed_batch if self.tensorrt else None
 
     @property
@@ -82,20 +80,14 @@ class PaddleEngine(Engine):
         names = self._predictor.get_output_names()
         return [self._predictor.get_output_handle(name).copy_to_cpu() for name in names]
 
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        try:
-            yield
-        except PADDLE_ERRORS as error:
-            reason = one_line(error)[-250:]  # what comes before is Paddle's call stack
-            problem = f"oneDNN cannot run this model: {reason}"
-            if not self._onednn:
-                problem = (
-                    f"Paddle cannot run this model. Either {self.files.graph.name} and "
-                    f"{PARAMS_FILE} do not belong together, or another version of Paddle wrote "
-                    f"them: {reason}"
-                )
-            raise EngineError(self.files.graph, problem) from error
+    def problem(self, reason: str) -> str:
+        end = reason[-250:]  # what comes before is Paddle's call stack
+        if self._onednn:
+            return f"oneDNN cannot run this model: {end}"
+        return (
+            f"Paddle cannot run this model. Either {self.graph.name} and {PARAMS_FILE} do not "
+            f"belong together, or another version of Paddle wrote them: {end}"
+        )
 
     def _or_without_onednn(self, work: Callable[[], Result]) -> Result:
         """The result of `work` with a predictor; of a second attempt without oneDNN where the first
@@ -103,7 +95,7 @@ class PaddleEngine(Engine):
         try:
             return self._with_predictor(work)
         except EngineError as error:
-            if not self._onednn or self.options.is_strict:
+            if not self._onednn or self._options.is_strict:
                 raise
             before = self._onednn, self._bfloat16, self._predictor
             self._onednn, self._bfloat16, self._predictor = False, False, None
@@ -127,9 +119,9 @@ class PaddleEngine(Engine):
 
         if self.tensorrt:
             return self.tensorrt.build()
-        config = new_config(self.files.graph, self.files.params, self.device)
+        config = new_config(self.graph, self._files.params, self.device)
         if self.device == "CPU":
-            config.set_cpu_math_library_num_threads(self.options.cpu_threads)
+            config.set_cpu_math_library_num_threads(self._options.cpu_threads)
             if self._onednn:
                 config.enable_mkldnn()
                 if self._bfloat16:

@@ -21,7 +21,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.contract import STRIDE, ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, EngineError, one_line, stack_samples
+from ppdet_lite.runtime.engines.engine import Arrays, EngineError, stack_samples
 from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
@@ -136,7 +136,7 @@ class TensorRTSetup:
                 )
             batches, sizes = [config.batch or 1, batch, batch], [(side, side) for side in sides]
         pairs: list[tuple[int, ...]] = [(count, 2) for count in batches]
-        images = [(count, 3, *size) for count, size in zip(batches, sizes)]
+        images: list[tuple[int, ...]] = [(count, 3, *size) for count, size in zip(batches, sizes)]
         return {"image": images, "im_shape": pairs, "scale_factor": pairs}
 
     def _examples(self) -> list[Arrays]:
@@ -253,10 +253,11 @@ class TensorRTSetup:
             try:
                 convert(str(self.files.graph.with_suffix("")), config)
             except Exception as error:  # it is Python code that asserts and raises all kinds
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
                 raise EngineError(
                     self.files.graph,
                     "Paddle cannot convert this model for TensorRT, use `run_mode` paddle: "
-                    f"{type(error).__name__}: {one_line(error)[-250:]}",
+                    + reason,
                 ) from error
             complete.write_text("")  # last, so that half a conversion is never used
         return model.with_suffix(".json"), model.with_suffix(".pdiparams")
