@@ -20,7 +20,7 @@ from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.device.ranks import current_ranks
 from ppdet_lite.device.select import normalizes_on_device
 from ppdet_lite.evaluate.results_file import ImageDetections, read_results
-from ppdet_lite.metrics.detections import DetectionMetric
+from ppdet_lite.metrics.metric import DetectionMetric
 from ppdet_lite.modeling.batch_tensors import PIXEL_MAP, as_tensors
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.detection_rows import RESULTS_FILE
@@ -32,16 +32,15 @@ _SECONDS_BETWEEN_LINES = 20.0
 
 def build_metric(cfg: Config, dataset: Dataset, classwise: bool) -> DetectionMetric:
     """The metric that `cfg.metric` names, for the ground truth of `dataset`."""
-    settings, names = cfg.settings, dataset.class_names
+    settings = cfg.settings
     if settings.metric == "COCO":
         from ppdet_lite.metrics.coco import COCOMetric  # pycocotools, which export can do without
 
-        ids = dataset.category_ids
-        return COCOMetric(dataset, ids, names, classwise=classwise, bias=settings.bias)
+        return COCOMetric(dataset, classwise=classwise, bias=settings.bias)
     if settings.metric == "VOC":
         from ppdet_lite.metrics.voc import VOCMetric
 
-        return VOCMetric(dataset, names, map_type=settings.map_type, classwise=classwise)
+        return VOCMetric(dataset, map_type=settings.map_type, classwise=classwise)
     raise ConfigError(f"metric: found '{settings.metric}', allowed: COCO, VOC")
 
 
@@ -125,7 +124,7 @@ class Evaluator:
     def results_of_json(self, path: str) -> dict[str, float]:
         """The metric of detections that an earlier run has written to a COCO results file."""
         self.metric.reset()
-        for detections in read_results(path, self.dataset, self.metric.detections.bias):
+        for detections in read_results(path, self.dataset, self.metric.bias):
             self.metric.update(*detections)
         return self._finish(save=False)
 

@@ -1,12 +1,11 @@
 """Detections collected during evaluation: arrays only, no images."""
 
 import json
-import os
-from typing import Optional, Sequence, Union
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.utils.files import PathLike, replacing
 
 
 class Detections:
@@ -16,6 +15,9 @@ class Detections:
         category_ids: number of each class in COCO results, by class index.
         class_names: by class index.
         bias: added to widths and heights in COCO results.
+
+    Attributes:
+        image_ids: the images evaluated, in their order (the values mean nothing).
     """
 
     def __init__(self, category_ids: Sequence[int], class_names: Sequence[str], bias: float = 0):
@@ -28,8 +30,8 @@ class Detections:
 
     def clear(self) -> None:
         """Forgets everything."""
-        self.image_ids = {}  # keys only: the images evaluated, in their order
-        self._owners, self._rows = [], []
+        self.image_ids: dict[int, None] = {}
+        self._owners, self._rows = [np.zeros(0, np.int64)], [np.zeros((0, 6), np.float32)]
 
     def add(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
         """Takes the detections of a batch.
@@ -67,10 +69,9 @@ class Detections:
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Image id int64 [M] and row float32 [M, 6] of every detection."""
-        owners = np.concatenate([np.zeros(0, np.int64), *self._owners])
-        return owners, np.concatenate([np.zeros((0, 6), np.float32), *self._rows])
+        return np.concatenate(self._owners), np.concatenate(self._rows)
 
-    def coco_results(self):
+    def coco_results(self) -> Iterator[dict[str, Any]]:
         """Yields every detection as an entry of a COCO results file: image_id, category_id, bbox
         (x, y, width, height), score.
         """
@@ -79,105 +80,18 @@ class Detections:
         rows[:, 4:6] += self.bias - rows[:, 2:4]
         # Fewer digits than float32 holds: file size without a change of any IoU or order.
         boxes, scores = rows[:, 2:6].round(5).tolist(), rows[:, 1].round(8).tolist()
-        classes = rows[:, 0].astype(int).tolist()
-        for owner, index, box, score in zip(owners.tolist(), classes, boxes, scores):
-            yield {
-                "image_id": owner,
-                "category_id": self.category_ids[index],
-                "bbox": box,
-                "score": score,
-            }
+        categories = np.array(self.category_ids, np.int64)[rows[:, 0].astype(int)].tolist()
+        for owner, category, box, score in zip(owners.tolist(), categories, boxes, scores):
+            yield {"image_id": owner, "category_id": category, "bbox": box, "score": score}
 
-    def save_json(self, path: Union[str, os.PathLike[str]]) -> None:
+    def save_json(self, path: PathLike) -> None:
         """Writes a COCO results file; it replaces an older one only when complete.
 
         Raises:
             DataError: it cannot be written.
         """
-        partial = f"{os.fspath(path)}.partial"
-        try:
-            with open(partial, "w", encoding="utf-8") as stream:
-                stream.write("[")
-                for number, entry in enumerate(self.coco_results()):
-                    stream.write(",\n" if number else "\n")
-                    stream.write(json.dumps(entry))
-                stream.write("\n]\n")
-            os.replace(partial, path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot write the detections: {error.strerror}") from error
-
-
-class DetectionMetric:
-    """What the metrics share: they collect detections and compute when asked.
-
-    Subclasses implement `results`, which fills `_results` (name -> value), `_per_class` (rows of
-    the table) and `_message` (why there is nothing to see, or "").
-
-    Args:
-        dataset: a data set with `to_coco`, or a COCO dict.
-        detections: an empty collection with the classes of the data set.
-        classwise: per-class lines in `table` and per-class values in `results`.
-    """
-
-    def __init__(self, dataset, detections: Detections, classwise: bool):
-        self.dataset = dataset
-        self.detections = detections
-        self.classwise = classwise
-        self.reset()
-
-    def reset(self) -> None:
-        """Forgets all detections."""
-        self.detections.clear()
-        self._results, self._per_class, self._message = {}, [], ""
-
-    def update(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
-        """Takes the detections of a batch; see `Detections.add`."""
-        self.detections.add(im_ids, bbox, bbox_num)
-
-    def results(self) -> dict[str, float]:
-        """Name -> value of every number."""
-        raise NotImplementedError
-
-    def save_json(self, path: Union[str, os.PathLike[str]]) -> None:
-        """Writes the detections as a COCO results file."""
-        self.detections.save_json(path)
-
-    def _computed(self) -> dict:
-        return self._results or self.results()
-
-    def _truth(self) -> dict:
-        """The COCO dict of the ground truth.
-
-        Raises:
-            ValueError: an evaluated image is not in it.
-        """
-        truth = ground_truth(self.dataset)
-        known = {image["id"] for image in truth["images"]}
-        unknown = [number for number in self.detections.image_ids if number not in known]
-        if unknown:
-            raise ValueError(f"images {unknown[:5]} were evaluated but have no ground truth")
-        return truth
-
-
-def ground_truth(source) -> dict:
-    """The COCO dict of a data set, or the dict itself."""
-    return source if isinstance(source, dict) else source.to_coco()
-
-
-def classwise_table(header: Sequence[str], rows: Sequence[Sequence], width: Optional[int] = None):
-    """Lines of a table: text to the left, numbers to the right; `None` and -1 print as `-`."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
-    widths[0] = max(widths[0], width or 0)
-    lines = []
-    for line in [list(header), *cells]:
-        first, *others = (text for text in line)
-        padded = [text.rjust(widths[i + 1]) for i, text in enumerate(others)]
-        lines.append("  ".join([first.ljust(widths[0]), *padded]))
-    return lines
-
-
-def _cell(value) -> str:
-    if value is None or (isinstance(value, float) and value < 0):
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+        with replacing(path) as stream:
+            stream.write(b"[")
+            for number, entry in enumerate(self.coco_results()):
+                stream.write(f"{',' if number else ''}\n{json.dumps(entry)}".encode())
+            stream.write(b"\n]\n")

@@ -128,9 +128,9 @@ def test_nothing_detected_evaluated_or_labeled(caplog):
     truth = truth_of((0, 0, 0, 0, 20, 20))
     nothing = feed(VOCMetric(truth), evaluated=(0, 1))
     assert nothing.results() == {"bbox/mAP": 0.0}
-    assert nothing.table().endswith("nothing was detected: mAP is 0")
+    assert nothing.table().endswith("nothing was detected: all numbers are 0")
     assert VOCMetric(truth).results() == {"bbox/mAP": 0.0}
-    assert "no image was evaluated: mAP is 0" in caplog.text
+    assert "no image was evaluated" in caplog.text
     unlabeled = feed(VOCMetric(truth_of()), (0, 0, 0.9, 0, 0, 20, 20))
     assert unlabeled.results() == {"bbox/mAP": 0.0}
     assert "the evaluated images have no labeled object" in unlabeled.table()
@@ -145,11 +145,8 @@ def test_only_evaluated_images_count():
 
 
 def test_unknown_map_type():
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match="map_type: found '11points'.*did you mean '11point'"):
         VOCMetric(truth_of(), map_type="11points")
-    assert str(caught.value) == (
-        "map_type: found '11points', allowed: 11point, integral; did you mean '11point'?"
-    )
 
 
 def test_results_file(tmp_path):
@@ -189,8 +186,8 @@ def test_bccd_detected_perfectly(shared_dir):
     folder = shared_dir / "data" / "bccd"
     dataset = VOCDataSet(str(folder), anno_path="ImageSets/Main/val.txt")
     metrics = [
-        VOCMetric(dataset, dataset.class_names),
-        COCOMetric(dataset, dataset.category_ids, dataset.class_names),
+        VOCMetric(dataset),
+        COCOMetric(dataset),
     ]
     for index in range(len(dataset)):
         sample = dataset.record(index)
