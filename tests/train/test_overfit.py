@@ -1,4 +1,4 @@
-"""The whole of it can learn: a narrow ResNet-18 PP-YOLOv2 learns eight images by heart."""
+"""The whole of it can learn: a narrow ResNet-18 PP-YOLOv2 learns three images by heart."""
 
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.train.run import run_training
@@ -17,8 +17,10 @@ worker_num: 0
 save_dir: {out}
 ResNet: {{depth: 18}}
 PPYOLOPAN: {{drop_block: false}}
-TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json}}
-EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json}}
+TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,
+               sample_num: 3}}
+EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,
+              sample_num: 3}}
 LearningRate:
   base_lr: 0.02
   scale_with_batch: false
@@ -36,7 +38,7 @@ TrainReader:
     - NormalizeImage: {{mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], is_scale: true}}
     - Permute: {{}}
     - Gt2YoloTarget: {{}}
-  batch_size: 8
+  batch_size: 3
 EvalReader:
   sample_transforms:
     - Decode: {{}}
