@@ -7,6 +7,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.reader.readers import Reader
 from ppdet_lite.data.sources.dataset import Dataset, as_dataset
+from ppdet_lite.data.transforms.transform import Transform
 from ppdet_lite.device.ranks import Ranks
 from ppdet_lite.device.select import normalizes_on_device
 from ppdet_lite.evaluate.checks import check_files
@@ -20,23 +21,21 @@ class TrainingData(NamedTuple):
 
     Attributes:
         reader: gives this process its batches.
-        processes: that train together.
         accumulate_steps: batches per process and optimizer step.
         steps_per_epoch: optimizer steps.
     """
 
     reader: Reader
-    processes: int
     accumulate_steps: int
     steps_per_epoch: int
 
     @property
     def batch_setting(self) -> dict[str, int]:
-        """What the order of the samples depends on."""
+        """The settings that the order of the samples depends on."""
         return {
             "images": len(self.reader.dataset),
             "batch_size": self.reader.batch_size,
-            "processes": self.processes,
+            "processes": self.reader.order.world_size,
             "accumulate_steps": self.accumulate_steps,
             "steps_per_epoch": self.steps_per_epoch,
         }
@@ -44,8 +43,9 @@ class TrainingData(NamedTuple):
     @property
     def mosaic_epoch(self) -> Optional[int]:
         """The epoch in which mosaics end; None for a reader without mosaics."""
-        switches = [getattr(step, "switched_by", None) for step in self.reader.sample_transforms]
-        return self.reader.mosaic_epoch if "mosaic_epoch" in switches else None
+        steps = [step for step in self.reader.sample_transforms if isinstance(step, Transform)]
+        mixes = any(step.switched_by == "mosaic_epoch" for step in steps)
+        return self.reader.mosaic_epoch if mixes else None
 
 
 def training_data(cfg: Config, seed: int, ranks: Ranks) -> TrainingData:
@@ -71,7 +71,7 @@ def training_data(cfg: Config, seed: int, ranks: Ranks) -> TrainingData:
     for line in dataset.report_lines:
         get_logger().info(line)
     check_files(dataset, reader.max_bad_fraction)
-    return TrainingData(reader, ranks.world_size, accumulate_steps, steps)
+    return TrainingData(reader, accumulate_steps, steps)
 
 
 def evaluator_beside(cfg: Config, dataset: Dataset) -> Evaluator:

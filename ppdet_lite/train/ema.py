@@ -94,7 +94,7 @@ class ModelEMA:
         }
 
     def state_dict(self) -> dict:
-        """What a resume needs: `{"step": int, "shadow": {key: float32 array}}`."""
+        """State for a resume: `{"step": int, "shadow": {key: float32 array}}`."""
         return {"step": self.step, "shadow": {k: v.numpy() for k, v in self._shadow.items()}}
 
     def set_state_dict(self, state: dict) -> None:

@@ -20,7 +20,7 @@ from ppdet_lite.utils.interrupt import Interrupts
 
 
 class BatchSource(Protocol):
-    """What a trainer asks of a reader."""
+    """A reader, as the trainer uses it."""
 
     def batches(self, epoch: int, start: int) -> Generator[dict, None, None]:
         """The numpy batches of an epoch from number `start` on."""

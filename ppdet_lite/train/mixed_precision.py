@@ -16,7 +16,7 @@ from ppdet_lite.core.settings import RuntimeSettings
 
 
 class Precision:
-    """How forward, backward and update are run; plain float32 unless `settings.amp`.
+    """Runs forward, backward and update as the settings ask; plain float32 without `amp`.
 
     Args:
         settings: `master_grad` (O2: gradients in float32) holds for every version of Paddle, in

@@ -185,8 +185,8 @@ def synchronizes_norms(norm_type: str, device: str, ranks: Ranks) -> bool:
 
 def _scheduler(cfg: Config, data: TrainingData) -> LRScheduler:
     """The learning rate for the real total batch; prints how it came about."""
-    curve, batch = create("LearningRate", cfg), data.reader.batch_size
-    rate, arithmetic = curve.scaled_lr(data.processes, batch, data.accumulate_steps)
+    curve, order = create("LearningRate", cfg), data.reader.order
+    rate, arithmetic = curve.scaled_lr(order.world_size, order.batch_size, data.accumulate_steps)
     get_logger().info(arithmetic)
     steps, epochs = data.steps_per_epoch, cfg.settings.epoch
     total, warmup = epochs * steps, curve.warmup_steps(steps)

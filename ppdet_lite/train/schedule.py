@@ -20,7 +20,7 @@ from ppdet_lite.core.workspace import create_list, register
 
 
 class Decay:
-    """How the base rate falls in the course of a training.
+    """The fall of the base rate in the course of a training.
 
     Attributes:
         use_warmup: False leaves out the warm-up that stands beside it.
@@ -35,7 +35,7 @@ class Decay:
         raise NotImplementedError
 
     def mismatch(self, epochs: int) -> str:
-        """What does not fit a training of so many epochs; an empty string if all does."""
+        """A part that does not fit a training of so many epochs, in words; empty if all does."""
         return ""
 
 

@@ -1,1 +1,1 @@
-"""What happens around a training step; each hook is independent of the others."""
+"""Hooks: all that happens around a training step, each independent of the others."""

@@ -6,7 +6,7 @@ from ppdet_lite.train.state import TrainState
 
 
 class StepRecord(NamedTuple):
-    """What hooks learn about one optimizer step.
+    """One optimizer step, for hooks.
 
     Attributes:
         losses: one dict of float per micro batch: each loss term and the total under `loss`.

@@ -96,7 +96,7 @@ class LogHook(Hook):
             get_logger().warning(text, 100 * waiting / total, self._advice())
 
     def _advice(self) -> str:
-        """What makes the reader faster, the first thing to try first."""
+        """Changes that make the reader faster, the first to try first."""
         cores = core_count()
         processes = int(os.environ.get("PADDLE_LOCAL_SIZE", 1) or 1)  # of this machine
         share = f" for {processes} processes" if processes > 1 else ""

@@ -9,6 +9,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, require
 from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox
+from ppdet_lite.data.transforms.transform import Transform
 from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 from ppdet_lite.utils.logger import get_logger
 
@@ -17,7 +18,7 @@ _IMAGES_SHOWN = 4
 
 
 class BatchFormat(NamedTuple):
-    """How the images and boxes of a batch are to be read.
+    """The form of the images and boxes in a batch.
 
     Attributes:
         normalizer: made the numbers of the image.
@@ -32,7 +33,7 @@ class BatchFormat(NamedTuple):
     @classmethod
     def after(cls, transforms: Sequence) -> "BatchFormat":
         """The format that a reader's transforms leave."""
-        normalizers = [getattr(step, "normalizer", None) for step in transforms]
+        normalizers = [step.normalizer for step in transforms if isinstance(step, Transform)]
         return cls(
             next(filter(None, normalizers), Normalizer.identity()),
             centers=any(isinstance(step, BboxXYXY2XYWH) for step in transforms),
