@@ -41,9 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
-    from ppdet_lite.data.synthetic.scenes import make_demo_data
+    from ppdet_lite.data.synthetic.demo_set import make_demo_data
 
-    make_demo_data(args.output, args.train, args.val, args.size, args.seed, args.overwrite)
+    make_demo_data(**vars(args))
 
 
 if __name__ == "__main__":

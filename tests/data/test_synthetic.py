@@ -10,9 +10,9 @@ import pytest
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.sources.coco import COCODataSet
-from ppdet_lite.data.synthetic import scenes as synthetic
-from ppdet_lite.data.synthetic import shapes
-from ppdet_lite.data.synthetic.scenes import draw_scene, make_demo_data
+from ppdet_lite.data.synthetic import scenes, shapes
+from ppdet_lite.data.synthetic.demo_set import make_demo_data
+from ppdet_lite.data.synthetic.scenes import draw_scene
 
 
 def quiet(line):
@@ -60,12 +60,12 @@ def test_training_and_held_out_images_differ(tmp_path):
 
 def test_boxes_are_the_bounds_of_what_is_drawn(monkeypatch):
     """Painted in plain white on plain black, without camera noise, the pixels give the box back."""
-    monkeypatch.setattr(synthetic, "MIN_OBJECTS", 1)
-    monkeypatch.setattr(synthetic, "MAX_OBJECTS", 1)
-    monkeypatch.setattr(synthetic, "NEGATIVE_SHARE", 0)
+    monkeypatch.setattr(scenes, "MIN_OBJECTS", 1)
+    monkeypatch.setattr(scenes, "MAX_OBJECTS", 1)
+    monkeypatch.setattr(scenes, "NEGATIVE_SHARE", 0)
     monkeypatch.setattr(shapes, "background", lambda rng, size: np.zeros((size, size, 3), "f4"))
     monkeypatch.setattr(shapes, "camera", lambda rng, canvas: canvas)
-    white = lambda rng, color, h, w, d: np.full((h, w, 3), 255, "f4")  # noqa: E731
+    white = lambda rng, color, size_hw, d: np.full((*size_hw, 3), 255, "f4")  # noqa: E731
     monkeypatch.setattr(shapes, "fill", white)
     border = 0
     for seed in range(60):
@@ -120,36 +120,24 @@ def test_an_existing_set_is_kept_or_protected(tmp_path):
     assert (other / "thesis.txt").read_text() == "precious"
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
-    drawn = []
+def test_an_interrupted_run_leaves_nothing(tmp_path):
+    def interrupt(line):
+        raise KeyboardInterrupt
 
-    def interrupt(rng, size):
-        drawn.append(size)
-        if len(drawn) == 3:
-            raise KeyboardInterrupt
-        return np.zeros((size, size, 3), np.uint8), []
-
-    monkeypatch.setattr(synthetic, "draw_scene", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        make_demo_data(tmp_path / "demo", train=5, val=1, size=64, say=quiet)
+        make_demo_data(tmp_path / "demo", train=1, val=1, size=64, say=interrupt)
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.undo()
     make_demo_data(tmp_path / "demo", train=1, val=1, size=64, say=quiet)
     before = sorted(tmp_path.rglob("*"))
-    drawn.clear()
-    monkeypatch.setattr(synthetic, "draw_scene", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        make_demo_data(tmp_path / "demo", train=5, val=1, size=64, overwrite=True, say=quiet)
+        make_demo_data(tmp_path / "demo", train=5, val=1, size=64, overwrite=True, say=interrupt)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_unusable_numbers(tmp_path):
-    with pytest.raises(DataError, match="train=0, val=1: both need at least one image"):
-        make_demo_data(tmp_path / "demo", train=0, val=1, say=quiet)
-    with pytest.raises(DataError, match="size=32: allowed are 64 to 2048 pixels"):
-        make_demo_data(tmp_path / "demo", size=32, say=quiet)
-    with pytest.raises(DataError, match="seed=-1: allowed are 0 and up"):
-        make_demo_data(tmp_path / "demo", seed=-1, say=quiet)
+@pytest.mark.parametrize("key, value", [("train", 0), ("val", 0), ("size", 32), ("seed", -1)])
+def test_unusable_numbers(tmp_path, key, value):
+    with pytest.raises(DataError, match=f"`{key}`: found {value}"):
+        make_demo_data(tmp_path / "demo", say=quiet, **{key: value})
 
 
 def test_the_tool(tmp_path, repo):

@@ -8,38 +8,39 @@ given and from nothing else, so a seed fixes the image.
 import cv2
 import numpy as np
 
+Contours = list[np.ndarray]
+"""Polygons [K, 2]: the outline, and perhaps a hole."""
+
 SUPERSAMPLING = 8
 """A shape is filled on a grid this much finer and averaged down: that is its anti-aliasing."""
 
 
-# --------------------------------------------------------------------------------------------------
-# Outlines: polygons within the unit circle. The first is the outline, a second one is a hole.
-# --------------------------------------------------------------------------------------------------
+# Outlines: within the unit circle.
 def _regular(corners: int, start: float = 0.0) -> np.ndarray:
     angles = start + np.arange(corners) * (2 * np.pi / corners)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _circle(rng: np.random.Generator) -> list:
+def _circle(rng: np.random.Generator) -> Contours:
     return [_regular(72) * [1.0, rng.uniform(0.82, 1.0)]]
 
 
-def _square(rng: np.random.Generator) -> list:
+def _square(rng: np.random.Generator) -> Contours:
     corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     return [corners * [1.0, rng.uniform(0.75, 1.0)] / np.sqrt(2)]
 
 
-def _triangle(rng: np.random.Generator) -> list:
+def _triangle(rng: np.random.Generator) -> Contours:
     return [_regular(3) + rng.uniform(-0.12, 0.12, (3, 2))]
 
 
-def _star(rng: np.random.Generator) -> list:
+def _star(rng: np.random.Generator) -> Contours:
     points = _regular(10)
     points[1::2] *= rng.uniform(0.38, 0.5)
     return [points]
 
 
-def _ring(rng: np.random.Generator) -> list:
+def _ring(rng: np.random.Generator) -> Contours:
     outer = _regular(72) * [1.0, rng.uniform(0.85, 1.0)]
     return [outer, outer * rng.uniform(0.5, 0.68)]
 
@@ -54,7 +55,7 @@ OUTLINES = {
 """Object kind -> outline maker. The order is the order of the categories."""
 
 
-def place(contours: list, center: np.ndarray, diameter: float, angle: float) -> list:
+def place(contours: Contours, center: np.ndarray, diameter: float, angle: float) -> Contours:
     """Unit contours turned by `angle` (radians), scaled to `diameter` pixels, moved to `center`."""
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return [contour @ turn.T * (diameter / 2) + center for contour in contours]
@@ -88,7 +89,7 @@ def polygon_area(polygon: np.ndarray) -> float:
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
-def coverage(contours: list, height: int, width: int) -> np.ndarray:
+def coverage(contours: Contours, height: int, width: int) -> np.ndarray:
     """Share of each pixel covered by the contours (even-odd rule): float32 [H, W] in 0..1."""
     points = np.concatenate(contours)
     left, top = np.maximum(np.floor(points.min(axis=0)).astype(int) - 1, 0)
@@ -108,9 +109,7 @@ def coverage(contours: list, height: int, width: int) -> np.ndarray:
     return alpha
 
 
-# --------------------------------------------------------------------------------------------------
 # Colors and surfaces: float32 [H, W, 3], 0..255, RGB
-# --------------------------------------------------------------------------------------------------
 def ground_color(rng: np.random.Generator) -> np.ndarray:
     """A muted color, as grounds and clutter have, float32 [3]."""
     return _hsv_to_rgb(rng.uniform(0, 360), rng.uniform(0.0, 0.45), rng.uniform(0.25, 0.8))
@@ -126,44 +125,44 @@ def object_color(rng: np.random.Generator, kind: str) -> np.ndarray:
 
 def _hsv_to_rgb(hue: float, saturation: float, value: float) -> np.ndarray:
     hsv = np.array([[[hue, saturation, value]]], np.float32)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] * 255
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0] * 255)
 
 
-def _wave(rng: np.random.Generator, height: int, width: int, period: float) -> np.ndarray:
+def _wave(rng: np.random.Generator, size_hw: tuple[int, int], period: float) -> np.ndarray:
     """Straight stripes in a random direction, -1..1, float32 [H, W]."""
     angle, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
-    across = np.arange(width, dtype=np.float32) * np.float32(np.cos(angle))
-    down = np.arange(height, dtype=np.float32) * np.float32(np.sin(angle))
-    distance = down[:, None] + across
-    return np.sin(distance * np.float32(2 * np.pi / period) + np.float32(phase))
+    down, across = (np.arange(side, dtype=np.float32) for side in size_hw)
+    distance = down[:, None] * np.float32(np.sin(angle)) + across * np.float32(np.cos(angle))
+    wave: np.ndarray = np.sin(distance * np.float32(2 * np.pi / period) + np.float32(phase))
+    return wave
 
 
-def smooth_noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
+def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int], cells: int) -> np.ndarray:
     """Noise with about `cells` bumps per side, around 0, [H, W]."""
     coarse = rng.standard_normal((cells + 1, cells + 1)).astype(np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(coarse, size_hw[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def fill(rng: np.random.Generator, color: np.ndarray, height: int, width: int, diameter: float):
+def fill(
+    rng: np.random.Generator, color: np.ndarray, size_hw: tuple[int, int], diameter: float
+) -> np.ndarray:
     """The surface of an object: flat, shaded, striped or mottled; [H, W, 3]."""
     style = rng.choice(["flat", "shaded", "striped", "mottled"], p=[0.35, 0.3, 0.15, 0.2])
-    surface = np.broadcast_to(color, (height, width, 3)).astype(np.float32)
+    surface = np.broadcast_to(color, (*size_hw, 3)).astype(np.float32)
     if style == "flat":
         return surface
     if style == "shaded":
-        relief = _wave(rng, height, width, period=diameter * rng.uniform(2, 4))[..., None]
+        relief = _wave(rng, size_hw, period=diameter * rng.uniform(2, 4))[..., None]
         return surface * (1 + rng.uniform(0.15, 0.35) * relief)
     if style == "striped":
-        relief = _wave(rng, height, width, period=max(4.0, diameter * rng.uniform(0.15, 0.35)))
+        relief = _wave(rng, size_hw, period=max(4.0, diameter * rng.uniform(0.15, 0.35)))
         other = ground_color(rng)
         return np.where(relief[..., None] > 0, surface, 0.6 * surface + 0.4 * other)
     cells = int(rng.integers(3, 9))
-    return surface + rng.uniform(12, 30) * smooth_noise(rng, height, width, cells)[..., None]
+    return surface + rng.uniform(12, 30) * smooth_noise(rng, size_hw, cells)[..., None]
 
 
-# --------------------------------------------------------------------------------------------------
 # Backgrounds
-# --------------------------------------------------------------------------------------------------
 def _gradient(rng: np.random.Generator, size: int) -> np.ndarray:
     corners = np.stack([ground_color(rng) for _ in range(4)]).reshape(2, 2, 3)
     return cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -171,14 +170,14 @@ def _gradient(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _clouds(rng: np.random.Generator, size: int) -> np.ndarray:
     low, high = ground_color(rng), ground_color(rng)
-    relief = sum(smooth_noise(rng, size, size, 2**octave) / octave for octave in (1, 2, 3, 4))
+    relief = sum(smooth_noise(rng, (size, size), 2**octave) / octave for octave in (1, 2, 3, 4))
     share = 1 / (1 + np.exp(-relief))[..., None]
     return low * (1 - share) + high * share
 
 
 def _stripes(rng: np.random.Generator, size: int) -> np.ndarray:
     low, high = ground_color(rng), ground_color(rng)
-    wave = _wave(rng, size, size, period=size * rng.uniform(0.05, 0.4))
+    wave = _wave(rng, (size, size), period=size * rng.uniform(0.05, 0.4))
     share = np.clip(wave * rng.uniform(0.6, 4) / 2 + 0.5, 0, 1)[..., None]
     contrast = rng.uniform(0.3, 0.7)
     return low * (1 - share * contrast) + high * share * contrast
@@ -196,8 +195,8 @@ def _blobs(rng: np.random.Generator, size: int) -> np.ndarray:
 
 def _grain(rng: np.random.Generator, size: int) -> np.ndarray:
     tint = rng.uniform(0.5, 1.0, 3)
-    noise = smooth_noise(rng, size, size, int(rng.integers(size // 8, size // 2)))[..., None] * tint
-    return ground_color(rng) + noise * rng.uniform(10, 35)
+    noise = smooth_noise(rng, (size, size), int(rng.integers(size // 8, size // 2)))
+    return ground_color(rng) + noise[..., None] * tint * rng.uniform(10, 35)
 
 
 BACKGROUNDS = (_gradient, _clouds, _stripes, _blobs, _grain)
@@ -216,10 +215,10 @@ def background(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def camera(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
-    """What a camera adds: exposure, a little blur and sensor noise; float canvas to uint8."""
+    """Adds exposure, a little blur and sensor noise, as a camera does; float canvas to uint8."""
     canvas = canvas * rng.uniform(0.8, 1.15)
     if rng.random() < 0.3:
         canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.4, 0.9))
     noise = rng.standard_normal(canvas.shape, dtype=np.float32)
     canvas = canvas.astype(np.float32) + noise * np.float32(rng.uniform(0, 6))
-    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(canvas), 0, 255), np.uint8)
