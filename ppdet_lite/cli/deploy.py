@@ -10,8 +10,9 @@ import argparse
 import signal
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ppdet_lite.cli.tool import run_tool
 from ppdet_lite.core.errors import ConfigError, DataError
@@ -21,7 +22,7 @@ from ppdet_lite.runtime.options import (
     ENGINES,
     MOST_THREADS,
     RUN_MODES,
-    TRT_SIDES,
+    EngineOptions,
     TensorRTOptions,
 )
 
@@ -99,26 +100,21 @@ def open_detector(args: argparse.Namespace, own_process: bool = False) -> Detect
     """The detector that the options describe."""
     from ppdet_lite.runtime.detector import Detector
 
-    tensorrt = TensorRTOptions(
-        cache_dir=Path(args.cache_dir) if args.cache_dir else None,
-        calib_dir=Path(args.calib_dir) if args.calib_dir else None,
-        min_side=args.min_side,
-        opt_side=args.opt_side,
-        max_side=args.max_side,
-    )
+    options = _values(args, EngineOptions)
+    options["engine"] = "openvino" if args.use_openvino else args.engine or "paddle"
     return Detector(
         args.model_dir,
-        args.device,
-        args.run_mode,
         batch_size=args.batch_size,
         own_process=own_process,
         input_size=args.input_size,
-        engine="openvino" if args.use_openvino else args.engine or "paddle",
-        cpu_threads=args.cpu_threads,
-        enable_mkldnn=args.enable_mkldnn,
-        enable_mkldnn_bfloat16=args.enable_mkldnn_bfloat16,
-        tensorrt=tensorrt,
+        tensorrt=TensorRTOptions(**_values(args, TensorRTOptions)),
+        **options,
     )
+
+
+def _values(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """What the options of the command line say of the fields of a dataclass."""
+    return {key.name: getattr(args, key.name) for key in fields(kind) if key.name in args}
 
 
 def _run_images(args: argparse.Namespace) -> None:
@@ -214,6 +210,37 @@ def _run_frames(args: argparse.Namespace, detector: Detector, source: FrameSourc
 
 
 # ---------------------------------------------------------------------------------------- options
+def true_or_false(text: str) -> bool:
+    """argparse type: true or false in any case."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: true, false")
+    return text.lower() == "true"
+
+
+def number(least: int, most: Optional[int] = None) -> Callable[[str], int]:
+    """argparse type: a whole number in a range."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            allowed = f"whole numbers from {least}" + ("" if most is None else f" to {most}")
+            raise argparse.ArgumentTypeError(f"found {text}, allowed: {allowed}")
+        return value
+
+    return parse
+
+
+POSITIVE = number(1)
+OFF: dict[str, Any] = {"nargs": "?", "const": True, "type": true_or_false, "default": False}
+OFF["metavar"] = "true|false"
+ON = {**OFF, "default": True}
+"""An option that is on or off by default: a bare `--name` turns it on, and PaddleDetection's users
+write `--name True`."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All options."""
     parser = argparse.ArgumentParser(
@@ -231,29 +258,22 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _switches() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments of an option that is on or off by default: a bare `--name` turns it on, and
-    PaddleDetection's users write `--name True`."""
-    switch: dict[str, Any] = {
-        "nargs": "?",
-        "const": True,
-        "type": true_or_false,
-        "metavar": "true|false",
-    }
-    return {**switch, "default": True}, {**switch, "default": False}
-
-
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input, one of")
     add = group.add_mutually_exclusive_group(required=True).add_argument
     add("--image_file", nargs="+", metavar="IMAGE", help="one or more images")
     add("--image_dir", metavar="FOLDER", help="all images below a folder")
     add("--video_file", metavar="VIDEO", help="a video file")
-    add("--camera_id", type=whole, metavar="N", help="number of a camera of this machine, from 0")
+    add(
+        "--camera_id",
+        type=number(0),
+        metavar="N",
+        help="number of a camera here, from 0",
+    )
     add("--rtsp", metavar="URL", help="a stream: rtsp://..., or any other that OpenCV opens")
     group.add_argument(
         "--max_frames",
-        type=positive,
+        type=POSITIVE,
         metavar="N",
         help="stop after N frames of a video, camera or stream",
     )
@@ -261,7 +281,6 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("results").add_argument
-    on, off = _switches()
     add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
     add(
         "--threshold",
@@ -269,25 +288,28 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml)",
     )
-    add("--save_images", **on, help="false: no images and no video, JSON only (default: true)")
+    add(
+        "--save_images",
+        **ON,
+        help="false: no images and no video, JSON only (default: true)",
+    )
     add(
         "--save_results",
-        **off,
+        **OFF,
         help="also write <output_dir>/bbox.json: all detections in the COCO results format",
     )
     add(
         "--run_benchmark",
-        **off,
+        **OFF,
         help="print the times of each stage for the first image instead of writing results",
     )
-    add("--repeats", type=positive, default=20, metavar="N", help="runs of the benchmark")
+    add("--repeats", type=POSITIVE, default=20, metavar="N", help="runs of the benchmark")
 
 
 def _add_engines(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("device and engine").add_argument
-    on, off = _switches()
     add("--device", default="CPU", type=str.upper, choices=DEVICES, help="default: CPU")
-    add("--batch_size", type=positive, default=1, metavar="N", help="images per run (default: 1)")
+    add("--batch_size", type=POSITIVE, default=1, metavar="N", help="images per run (default: 1)")
     add(
         "--engine",
         choices=ENGINES,
@@ -297,24 +319,24 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
         "--input_size",
         "--input-size",
         nargs="+",
-        type=positive,
+        type=POSITIVE,
         metavar=("H", "W"),
         help="network input, for exports of --input-size dynamic (one number: both; default: that "
         "of infer_cfg.yml)",
     )
-    add("--use_openvino", **off, help="the same as --engine openvino")
+    add("--use_openvino", **OFF, help="the same as --engine openvino")
     add(
         "--cpu_threads",
-        type=threads,
+        type=number(1, MOST_THREADS),
         default=DEFAULT_THREADS,
         metavar="N",
         help=f"CPU threads (default here: {DEFAULT_THREADS})",
     )
-    add("--enable_mkldnn", **on, help="oneDNN kernels on the CPU (default: on)")
+    add("--enable_mkldnn", **ON, help="oneDNN kernels on the CPU (default: on)")
     add("--no-mkldnn", dest="enable_mkldnn", action="store_false", help="without oneDNN kernels")
     add(
         "--enable_mkldnn_bfloat16",
-        **off,
+        **OFF,
         help="oneDNN in bfloat16, on CPUs with instructions for it (default: off)",
     )
 
@@ -325,57 +347,21 @@ def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
     add(
         "--trt_cache_dir",
         dest="cache_dir",
+        type=Path,
         metavar="FOLDER",
         help="built engines and calibration tables (default: trt_cache in the model folder)",
     )
     add(
         "--calib_dir",
+        type=Path,
         metavar="FOLDER",
         help="images from which trt_int8 learns its value ranges on its first run",
     )
-    for name, default in TRT_SIDES.items():
-        add(
-            f"--trt_{name}_shape",
-            dest=f"{name}_side",
-            type=positive,
-            default=default,
-            metavar="PX",
-            help=f"{name}imum side of a model whose input size is open (default: {default})"
-            if name != "opt"
-            else f"side that such a model is tuned for (default: {default})",
-        )
-
-
-def true_or_false(text: str) -> bool:
-    """argparse type: true or false in any case."""
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"found {text}, allowed: true, false")
-    return text.lower() == "true"
-
-
-def threads(text: str) -> int:
-    """argparse type: a number of threads; OpenMP ends the process where it cannot start them."""
-    return _at_least(1, text, MOST_THREADS)
-
-
-def positive(text: str) -> int:
-    """argparse type: a whole number from 1."""
-    return _at_least(1, text)
-
-
-def whole(text: str) -> int:
-    """argparse type: a whole number from 0."""
-    return _at_least(0, text)
-
-
-def _at_least(least: int, text: str, most: float = float("inf")) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= most:
-        up_to = "" if most == float("inf") else f" to {most}"
-        raise argparse.ArgumentTypeError(
-            f"found {text}, allowed: whole numbers from {least}{up_to}"
-        )
-    return value
+    for name, meaning in (
+        ("min", "smallest side of a model whose input size is open"),
+        ("opt", "side that such a model is tuned for"),
+        ("max", "its largest side"),
+    ):
+        side = {"dest": f"{name}_side", "default": getattr(TensorRTOptions, f"{name}_side")}
+        text = f"{meaning} (default: {side['default']})"
+        add(f"--trt_{name}_shape", **side, type=POSITIVE, metavar="PX", help=text)

@@ -8,7 +8,6 @@ import yaml
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess, ResizeStep
-from ppdet_lite.runtime.options import ENGINES
 from ppdet_lite.utils.files import check_utf8
 
 FORMAT_VERSION = 1
@@ -254,8 +253,8 @@ class ModelFolder:
         input_size: Optional[Sequence[int]] = None,
         graph: Optional[str] = None,
     ):
-        if engine not in ENGINES:
-            raise UserError(f"`engine`: found {engine}, allowed: {', '.join(ENGINES)}")
+        if engine not in GRAPH_FILES:
+            raise UserError(f"`engine`: found {engine}, allowed: {', '.join(GRAPH_FILES)}")
         self.path = Path(folder)
         check_utf8(f"`model_dir` {self.path}", "the engines")
         if not self.path.is_dir():
@@ -272,19 +271,17 @@ class ModelFolder:
             raise ConfigError(f"{self.path / CONFIG_FILE}: {error}") from error
 
     def _find_graph(self, engine: str) -> Path:
-        wanted = GRAPH_FILES[engine]
-        for name in wanted:
-            if (self.path / name).is_file():
-                return self.path / name
-        hint = _EXPORT_HINT[engine]
-        for other, names in GRAPH_FILES.items():
-            found = next((name for name in names if (self.path / name).is_file()), None)
-            if found and (engine == "paddle") != (other == "paddle"):
-                hint += f"; it holds {found}, which `engine` {other} runs"
-                break
-        raise DataError(
-            f"`model_dir` {self.path}: no {' and no '.join(wanted)} in this folder; {hint}"
+        other = "onnxruntime" if engine == "paddle" else "paddle"
+        own, others = (
+            [self.path / name for name in GRAPH_FILES[kind] if (self.path / name).is_file()]
+            for kind in (engine, other)
         )
+        if own:
+            return own[0]
+        missing, hint = " and no ".join(GRAPH_FILES[engine]), _EXPORT_HINT[engine]
+        if others:
+            hint += f"; it holds {others[0].name}, which `engine` {other} runs"
+        raise DataError(f"`model_dir` {self.path}: no {missing} in this folder; {hint}")
 
     def _existing(self, name: str) -> Path:
         path = self.path / name

@@ -10,8 +10,6 @@ from ppdet_lite.utils.cpu import core_count
 DEVICES = ("CPU", "GPU", "XPU")
 ENGINES = ("paddle", "onnxruntime", "openvino")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
-TRT_SIDES = {"min": 320, "opt": 640, "max": 1280}
-"""Pixels of a model whose input size is open, unless others are asked for."""
 
 DEFAULT_THREADS = min(core_count(), 8)
 """More threads seldom help a single image."""
@@ -33,9 +31,9 @@ class TensorRTOptions:
     cache_dir: Optional[Path] = None
     calib_dir: Optional[Path] = None
     batch_size: Optional[int] = None
-    min_side: int = TRT_SIDES["min"]
-    opt_side: int = TRT_SIDES["opt"]
-    max_side: int = TRT_SIDES["max"]
+    min_side: int = 320
+    opt_side: int = 640
+    max_side: int = 1280
 
 
 @dataclass(frozen=True)

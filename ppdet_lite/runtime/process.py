@@ -11,7 +11,7 @@ import signal
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, Optional
 
 import numpy as np
 
@@ -25,17 +25,11 @@ CLOSE_SECONDS = 5.0
 
 
 class EngineProcess(Engine):
-    """An engine in another process.
+    """An engine in another process, `process`; opening it raises what was raised there.
 
     Args:
         batch: the largest number of images that go through shared memory, where the size of the
             network's input is known; everything else goes through a pipe.
-
-    Attributes:
-        process: the other one.
-
-    Raises:
-        UserError: what opening the engine raised there.
     """
 
     def __init__(self, files: ModelFolder, options: EngineOptions, batch: int = 1):
@@ -106,7 +100,12 @@ class Link:
                 self.pipe.send(message)
             answer = self.pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise self._gone() from error
+            self.process.join(CLOSE_SECONDS)
+            code = self.process.exitcode
+            how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+            if code == -9:
+                how += ", which often means that the memory was used up"
+            raise UserError(f"{self.path}: the process of the network ended ({how})") from error
         except BaseException:
             self.end_at_once("a run of it was interrupted")
             raise
@@ -128,14 +127,6 @@ class Link:
         self.pipe.close()
         self.process.kill()
         self.process.join()
-
-    def _gone(self) -> UserError:
-        self.process.join(CLOSE_SECONDS)
-        code = self.process.exitcode
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        if code == -9:
-            how += ", which often means that the memory was used up"
-        return UserError(f"{self.path}: the process of the network ended ({how})")
 
 
 @contextlib.contextmanager
@@ -173,11 +164,10 @@ def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) ->
     """What the other process does: opens the engine and answers until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     memory = None if shared is None else np.frombuffer(shared, np.float32)
-    try:
-        with _termination_waits():
-            engine = open_engine(files, options)
-    except Exception as error:  # raised again in the first process
-        pipe.send(_sendable(error))
+    with _termination_waits():
+        engine = _result_or_error(lambda: open_engine(files, options))
+    if isinstance(engine, Exception):
+        pipe.send(engine)
         return
     names = ("kernels", "device", "fixed_batch", "input_names")
     pipe.send({name: getattr(engine, name) for name in names})
@@ -187,20 +177,18 @@ def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) ->
             shape = inputs.get("image")
             if memory is not None and isinstance(shape, tuple):
                 inputs["image"] = memory[: int(np.prod(shape))].reshape(shape)
-            pipe.send(_answer(engine, inputs))
+            pipe.send(_result_or_error(lambda: engine.run(inputs)))  # noqa: B023, called at once
 
 
-def _answer(engine: Engine, inputs: Arrays) -> Union[list[np.ndarray], Exception]:
-    try:
-        return engine.run(inputs)
-    except Exception as error:  # raised again in the first process
-        return _sendable(error)
-
-
-def _sendable(error: Exception) -> Exception:
+def _result_or_error(work: Callable[[], Any]) -> Any:
     """Errors of users as they are; others, which are defects, in words with their call stack, since
     not all can be sent."""
-    if isinstance(error, UserError):
+    try:
+        return work()
+    except UserError as error:
         return error
-    stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return RuntimeError(f"{type(error).__name__}: {error}\n\nin the network's process:\n{stack}")
+    except Exception as error:
+        stack = traceback.format_exc()
+        return RuntimeError(
+            f"{type(error).__name__}: {error}\n\nin the network's process:\n{stack}"
+        )

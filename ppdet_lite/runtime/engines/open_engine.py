@@ -18,18 +18,18 @@ ENGINE_CLASSES: dict[str, Callable[[ModelFolder, EngineOptions], Engine]] = {
 
 
 def open_engine(files: ModelFolder, options: EngineOptions) -> Engine:
-    """The network of `files` in an engine: arrays in, arrays out.
+    """The network of `files` in an engine.
 
     Raises:
-        ConfigError: the export was made for something else than it is to run on: one for CPUs
-            holds Winograd's convolutions, which half precision would spoil.
+        ConfigError: an export for CPUs, whose convolutions by Winograd's method half precision
+            would spoil, is to run on something else.
         UserError: a device, run mode or package that is not there.
         EngineError: the engine cannot load the files.
     """
-    if files.config.target == "cpu" and (options.device != "CPU" or options.enable_mkldnn_bfloat16):
+    wanted = f"`device` {options.device}"
+    if options.enable_mkldnn_bfloat16:
         wanted = "`enable_mkldnn_bfloat16`"
-        if options.device != "CPU":
-            wanted = f"`device` {options.device}"
+    if files.config.target == "cpu" and wanted != "`device` CPU":
         raise ConfigError(
             f"`model_dir` {files.path}: exported for the target cpu, that is for CPUs in float32; "
             f"for {wanted} export it for the target any"

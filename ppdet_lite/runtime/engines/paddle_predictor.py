@@ -16,11 +16,7 @@ GPU_MEMORY_MIB = 200
 
 
 def check_installed(device: str, run_mode: str) -> None:
-    """Refuses a device or run mode that the installed Paddle does not have.
-
-    Raises:
-        UserError: says what is missing and what to do.
-    """
+    """Refuses a device or run mode that the installed Paddle does not have."""
     if run_mode != "paddle" and device != "GPU":
         raise UserError(
             f"`run_mode` {run_mode} is TensorRT's: install a paddlepaddle-gpu with TensorRT "
@@ -37,18 +33,15 @@ def check_installed(device: str, run_mode: str) -> None:
             f"Paddle cannot be imported ({error}); install paddlepaddle, or paddlepaddle-gpu for "
             "`device` GPU (README.md says from where)"
         ) from error
+    missing = ""
     if device == "GPU" and not paddle.is_compiled_with_cuda():
-        raise UserError(
-            "`device` GPU: this Paddle was built without CUDA; install paddlepaddle-gpu "
-            "(README.md says from where), or use `device` CPU"
-        )
-    if device == "GPU" and paddle.device.cuda.device_count() == 0:
-        raise UserError("`device` GPU: no GPU is visible; use `device` CPU")
-    if device == "XPU" and not paddle.is_compiled_with_xpu():
-        raise UserError(
-            "`device` XPU: this Paddle was built without Kunlun support; install paddlepaddle-xpu "
-            "from Paddle's own package index, or use `device` CPU"
-        )
+        missing = "this Paddle was built without CUDA; install paddlepaddle-gpu (see README.md)"
+    elif device == "GPU" and paddle.device.cuda.device_count() == 0:
+        missing = "no GPU is visible; check its driver"
+    elif device == "XPU" and not paddle.is_compiled_with_xpu():
+        missing = "this Paddle was built without Kunlun support; install Paddle's paddlepaddle-xpu"
+    if missing:
+        raise UserError(f"`device` {device}: {missing}, or use `device` CPU")
     if run_mode != "paddle":
         check_tensorrt(run_mode)
 
@@ -61,11 +54,7 @@ def _was_interrupted(error: Optional[BaseException]) -> bool:
 
 
 def check_graph(graph: Path) -> None:
-    """Refuses a graph of Paddle 3 under Paddle 2, which would end in a crash of the process.
-
-    Raises:
-        UserError: names the file and both versions.
-    """
+    """Refuses a graph of Paddle 3 under Paddle 2, which would end in a crash of the process."""
     import paddle
 
     if graph.suffix == ".json" and paddle.__version__.startswith(("1.", "2.")):

@@ -15,11 +15,7 @@ LOCK_FILE = "lock"
 
 
 def make_folder(parent: Path, name: str, about: dict[str, Any]) -> Path:
-    """`<parent>/<name>-<hash of about>`, with `about` in it as a file.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """`<parent>/<name>-<hash of about>`, with `about` in it as a file."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
     folder = parent / f"{name}-{digest}"
     try:

@@ -16,9 +16,8 @@ TensorRT has its own kind of NMS, whose result has another shape.
 """
 
 IOU_AWARE_OPS = ("yolo_box", "clip", "log", "pow", "elementwise_pow", "reciprocal")
-IOU_AWARE_DIVISION = {"program": "elementwise_div", "pir": "divide"}
-"""Operators of the IoU-aware score; nothing else in this family of networks uses them. Division has
-another name in each kind of model file."""
+"""Operators of the IoU-aware score; nothing else in this family of networks uses them. There is a
+division, too, which has another name in each kind of model file."""
 
 NMS_OPS = ("multiclass_nms", "multiclass_nms3", "top_k_v2", "topk")
 """Operators that TensorRT would replace by its BatchedNMS, and those that choose the candidates for
@@ -38,5 +37,5 @@ def ops_outside_tensorrt(precision: str, paddle_version: str, is_pir: bool = Fal
     major, minor = (int(part) for part in paddle_version.split(".")[:2])
     keeps_float32 = (major, minor) >= (2, 6) or major == 0
     deformable = [] if keeps_float32 else ["deformable_conv"]
-    division = IOU_AWARE_DIVISION["pir" if is_pir else "program"]
+    division = "divide" if is_pir else "elementwise_div"
     return [*NMS_OPS, *deformable, *IOU_AWARE_OPS, division]

@@ -177,11 +177,8 @@ class TensorRTSetup:
 
     # ---------------------------------------------------------------------------- model.pdmodel
     def _ask_for_tensorrt(self, config: Any, keep_engine: bool = True) -> None:
-        """The TensorRT part of a Config for model.pdmodel.
-
-        Args:
-            keep_engine: write the built engine into the cache, and take it from there.
-        """
+        """The TensorRT part of a Config for model.pdmodel; `keep_engine` writes the built engine
+        into the cache, and takes it from there."""
         from paddle.inference import PrecisionType
 
         precision = {"fp32": "Float32", "fp16": "Half", "int8": "Int8"}[self.precision]
@@ -199,15 +196,10 @@ class TensorRTSetup:
         config.exp_disable_tensorrt_ops(self.outside_tensorrt)
 
     def _calibrate(self) -> None:
-        """Shows images to TensorRT, which writes the value ranges into the cache.
-
-        Raises:
-            UserError, DataError: no folder of images, or none in it.
-            ImageError: an image that cannot be read.
-        """
+        """Shows images to TensorRT, which writes the value ranges into the cache."""
         if not self.options.calib_dir:
             raise UserError(
-                "`run_mode` trt_int8 needs `calib_dir` FOLDER on its first run: some hundred "
+                "`run_mode` trt_int8 needs `calib_dir` on its first run: a folder of some hundred "
                 f"images like those to come (no calibration table in {self.folder} yet)"
             )
         images = list_images(self.options.calib_dir)[:MAX_CALIBRATION_IMAGES]
@@ -220,8 +212,7 @@ class TensorRTSetup:
         # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
         # says, but looks for it where that says: the graph is copied and the table moved.
         place = self.folder / "calibration"
-        if place.exists():  # of a run that was killed
-            shutil.rmtree(place)
+        shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
         place.mkdir()
         try:
             graph = Path(shutil.copy(self.files.graph, place))
@@ -263,11 +254,7 @@ class TensorRTSetup:
         return model.with_suffix(".json"), model.with_suffix(".pdiparams")
 
     def _conversion(self, model: Path) -> tuple[Any, Any]:
-        """`paddle.tensorrt.convert` and its settings.
-
-        Raises:
-            UserError: the Python package tensorrt, which the conversion needs, is missing.
-        """
+        """`paddle.tensorrt.convert` and its settings."""
         from paddle.inference import create_predictor
 
         try:

@@ -12,11 +12,7 @@ def tensorrt_versions() -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def check_tensorrt(run_mode: str) -> None:
-    """Refuses TensorRT where this Paddle was built without it, or its library is not installed.
-
-    Raises:
-        UserError: says what to install.
-    """
+    """Refuses TensorRT where this Paddle was built without it, or its library is not installed."""
     built_with, installed = tensorrt_versions()
     if not any(built_with):
         raise UserError(
