@@ -106,7 +106,7 @@ def test_export_and_deployment_find_what_the_trained_model_finds(trained, repo, 
         assert (tmp_path / photo.name).is_file()
         written = json.loads((tmp_path / f"{photo.stem}.json").read_text())["detections"]
         names = {item["class_name"] for item in written}
-        assert names <= set(predictor.class_names)
+        assert names <= set(predictor.classes.names)
         found = [[item["class_id"], item["score"], *item["box"]] for item in written]
         expected = predictor(decode_image(photo))
         result = compare_detections(expected, found, 0.01, 100)
