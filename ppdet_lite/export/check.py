@@ -59,8 +59,8 @@ def built_in_image(height: int = 480, width: int = 640) -> np.ndarray:
 
 
 def load_images(images: Sequence[Union[str, Path]] = ()) -> dict[str, np.ndarray]:
-    """uint8 RGB images by name, from files and folders; the built-in one and its mirror image
-    when none are named.
+    """uint8 RGB images by name, from files and folders; the built-in one and its mirror image when
+    none are named.
 
     Raises:
         ImageError, DataError: an image or folder that cannot be used.
@@ -78,12 +78,8 @@ def load_images(images: Sequence[Union[str, Path]] = ()) -> dict[str, np.ndarray
 
 @dataclass
 class Sample:
-    """A preprocessed image, and what the trained model makes of it.
-
-    Attributes:
-        name: for messages.
-        inputs: of the network, without the batch axis.
-    """
+    """An image as inputs of the network, without the batch axis, and what the trained model makes
+    of it; `name` is for messages."""
 
     name: str
     inputs: dict[str, np.ndarray]
@@ -117,18 +113,15 @@ def outputs_by_image(stage: str, outputs: Sequence[np.ndarray]) -> list[Any]:
 
 
 def check_outputs(model: nn.Layer, config: InferConfig, images: dict[str, np.ndarray]) -> None:
-    """Makes sure that the model to be exported gives numbers, on the first image.
-
-    NMS leaves out what is none, so that a broken network would look like one that finds nothing.
+    """Makes sure that the model to be exported gives numbers, on the first image: NMS leaves out
+    what is none, so that a broken network would look like one that finds nothing.
 
     Raises:
         UserError: NaN or infinite values in its raw outputs.
     """
     name, image = next(iter(images.items()))
-    sample = Sample(name, config.make_preprocess()(image), model, "raw")
-    for i, output in enumerate(sample.expected):
-        bad = 1 - np.isfinite(output).mean()
-        if bad:
+    for i, output in enumerate(trained_outputs(model, config.make_preprocess()(image), "raw")):
+        if bad := 1 - np.isfinite(output).mean():
             raise UserError(
                 f"{100 * bad:.3g} % of raw output {i} of the trained model on {name} are NaN or "
                 "infinite; the training that wrote these weights had diverged, use an earlier "
@@ -139,19 +132,11 @@ def check_outputs(model: nn.Layer, config: InferConfig, images: dict[str, np.nda
 def verify_export(
     model: nn.Layer, trials: Sequence[Trial], config: InferConfig, images: dict[str, np.ndarray]
 ) -> None:
-    """Runs both models on images, singly and as a batch, and compares their outputs.
-
-    An engine that may fail and cannot run the export is reported only. Where the input size is
-    free, one image runs in another size as well.
-
-    Args:
-        model: the trained one.
-        trials: the export in the engines that deployment uses.
-        images: uint8 RGB by name, as `load_images` returns them.
+    """Runs the trained model and its export in all engines, and compares their outputs.
 
     Raises:
         ExportMismatch: outputs differ beyond the tolerances.
-        UserError: an engine that it was made for cannot run it, or is not installed.
+        UserError: an engine that the export was made for cannot run it, or is not installed.
     """
     batches = make_batches(model, config, images)
     results = []
@@ -182,9 +167,9 @@ def verify_export(
 def make_batches(
     model: nn.Layer, config: InferConfig, images: dict[str, np.ndarray]
 ) -> list[list[Sample]]:
-    """What runs together: each image, the first two (of one image it and its mirror image), and the
-    first in another size, as far as batch and input size are free; else batches of the size that
-    was fixed."""
+    """The images that run together: each alone, the first two (of one image it and its mirror
+    image), and the first in another size, as far as batch and input size are free; else batches of
+    the size that was fixed."""
     stage, count = config.stage, config.batch or 1
     preprocess = config.make_preprocess()
     samples = [Sample(name, preprocess(image), model, stage) for name, image in images.items()]

@@ -15,6 +15,12 @@ RAW_TOLERANCE = 1e-3
 """Raw outputs may differ by this share of the largest of their map."""
 
 
+_AT_LIMIT = (
+    " (the others lie at the limit of keep_top_k or the score threshold, where near-ties fall "
+    "either way)"
+)
+
+
 class Agreement(NamedTuple):
     """How far outputs agree.
 
@@ -38,12 +44,7 @@ class Agreement(NamedTuple):
 
     def __str__(self) -> str:
         """For instance: 12 of 13 boxes matched (...), largest difference 2e-05 px, 1e-07 score."""
-        rest = ""
-        if self.matched < self.total:
-            rest = (
-                " (the others lie at the limit of keep_top_k or the score threshold, where "
-                "near-ties fall either way)"
-            )
+        rest = _AT_LIMIT if self.matched < self.total else ""
         gaps = ", ".join(f"{gap:.2g} {unit}" for unit, gap in self.gaps.items())
         counts = f"{self.matched} of {self.total} {self.things} matched"
         return f"{counts}{rest}, largest difference {gaps}"
@@ -51,10 +52,10 @@ class Agreement(NamedTuple):
 
 def together(agreements: Sequence[Agreement]) -> Agreement:
     """One for all images, of which none has a complaint."""
-    first = agreements[0]
-    gaps = {unit: max(agreement.gaps[unit] for agreement in agreements) for unit in first.gaps}
+    things, _, _, gaps, _ = agreements[0]
+    gaps = {unit: max(agreement.gaps[unit] for agreement in agreements) for unit in gaps}
     matched, total = (sum(numbers) for numbers in zip(*(a[1:3] for a in agreements)))
-    return Agreement(first.things, matched, total, gaps)
+    return Agreement(things, matched, total, gaps)
 
 
 class Comparison(NamedTuple):
@@ -106,8 +107,10 @@ def compare_detections(
         box_gaps.append(float(box_gap[partner]))
         score_gaps.append(float(score_gap[partner]))
     lost, extra = np.array(without_partner).reshape(-1, 6), other[free]
-    limit = _lowest_reported(reference, lowest_score, keep_top_k)
-    other_limit = _lowest_reported(other, lowest_score, keep_top_k)
+    limit, other_limit = (
+        rows[:, 1].min() if keep_top_k is not None and 0 < keep_top_k <= len(rows) else lowest_score
+        for rows in (reference, other)
+    )
     at_limit = np.zeros(len(extra), bool)
     if abs(limit - other_limit) <= SCORE_TOLERANCE:
         # Not "above the limit": a score that is no number counts.
@@ -117,11 +120,6 @@ def compare_detections(
     return Comparison(int((~free).sum()), *gaps, lost, extra[~at_limit], extra[at_limit])
 
 
-def _lowest_reported(rows: np.ndarray, lowest_score: float, keep_top_k: Optional[int]) -> float:
-    full = keep_top_k is not None and 0 < keep_top_k <= len(rows)
-    return float(rows[:, 1].min()) if full else lowest_score
-
-
 def box_tolerance(boxes_xyxy_px: np.ndarray) -> np.ndarray:
     """Pixels by which each corner of boxes [M, 4] may move: [M]."""
     sides = boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]
@@ -129,13 +127,8 @@ def box_tolerance(boxes_xyxy_px: np.ndarray) -> np.ndarray:
 
 
 def invented(rows: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Those of the detections [M, 6] that no NMS could make of candidates.
-
-    NMS leaves boxes as they are and never raises a score.
-
-    Args:
-        boxes, scores: [K, 4] and [C, K] of the candidates.
-    """
+    """Those of the detections [M, 6] that no NMS could make of candidates with boxes [K, 4] and
+    scores [C, K]: it leaves boxes as they are and never raises a score."""
     room = box_tolerance(boxes)
     wrong = np.ones(len(rows), bool)
     for i, (class_index, score, *corners) in enumerate(rows):
@@ -153,37 +146,31 @@ def detections_agree(
 ) -> Agreement:
     """Detections [M, 6] of one image; the limits of scores are those of infer_cfg.yml.
 
-    Args:
-        candidates: gives the boxes and scores from which the trained model makes its detections;
-            rows of the export that do not count because they lie at the limit must be among them.
-            Of a model of which nothing stands out those can be all rows.
+    Rows of the export that do not count because they lie at the limit must be among `candidates()`,
+    the boxes and scores from which the trained model makes its detections. Of a model of which
+    nothing stands out those can be all rows.
     """
     thresholds = [config.nms.get(key) for key in ("score_threshold", "post_threshold")]
     lowest = max(value or 0.0 for value in [*thresholds, config.decode["conf_thresh"]])
     result = compare_detections(expected, found, lowest, config.nms.get("keep_top_k"))
-    complaint = None
+    complaint, wrong = f"of {len(expected)} boxes {result.matched} agree", result.lost
     if len(result.lost) or len(result.extra):
-        example = result.lost if len(result.lost) else result.extra
-        complaint = (
-            f"of {len(expected)} boxes {result.matched} agree within {SCORE_TOLERANCE} score and "
-            f"{BOX_TOLERANCE_PX} px, {len(result.lost)} are missing and {len(result.extra)} are "
-            f"new, for instance {_row(example)}"
+        wrong = np.concatenate([result.lost, result.extra])
+        complaint += (
+            f" within {SCORE_TOLERANCE} score and {BOX_TOLERANCE_PX} px, {len(result.lost)} are "
+            f"missing and {len(result.extra)} are new"
         )
     elif len(result.at_limit) and candidates is not None:
-        strange = invented(result.at_limit, *candidates())
-        if len(strange):
-            complaint = (
-                f"of {len(expected)} boxes {result.matched} agree, and {len(strange)} of the "
-                f"others are none that the trained model could give, for instance {_row(strange)}"
-            )
+        wrong = invented(result.at_limit, *candidates())
+        complaint += f", and {len(wrong)} of the others are none that the trained model could give"
+    if len(wrong):
+        number, score, *corners = wrong[0].tolist()
+        corners = [round(value, 1) for value in corners]
+        complaint += f", for instance class {int(number)} score {score:.4f} at {corners}"
     gaps = {"px": result.max_box_px, "score": result.max_score}
-    return Agreement("boxes", result.matched, len(expected), gaps, complaint)
-
-
-def _row(rows: np.ndarray) -> str:
-    """The first of detections [M, 6], in words."""
-    corners = [round(float(v), 1) for v in rows[0, 2:]]
-    return f"class {int(rows[0, 0])} score {rows[0, 1]:.4f} at {corners}"
+    return Agreement(
+        "boxes", result.matched, len(expected), gaps, complaint if len(wrong) else None
+    )
 
 
 def decoded_agree(
@@ -192,14 +179,10 @@ def decoded_agree(
     config: InferConfig,
     candidates: Optional[Callable] = None,
 ) -> Agreement:
-    """Boxes [M, 4] and scores [C, M] of one image.
-
-    A candidate below the decoder's threshold is all zeros; at the threshold either side may drop
-    it.
-    """
-    (boxes, scores), (other_boxes, other_scores) = (
-        [np.asarray(array, np.float64) for array in pair] for pair in (expected, found)
-    )
+    """Boxes [M, 4] and scores [C, M] of one image. A candidate below the decoder's threshold is all
+    zeros; at the threshold either side may drop it."""
+    arrays = (np.asarray(array, np.float64) for array in (*expected, *found))
+    boxes, scores, other_boxes, other_scores = arrays
     if boxes.shape != other_boxes.shape or scores.shape != other_scores.shape:
         shapes = f"{boxes.shape} and {scores.shape}, not {other_boxes.shape}, {other_scores.shape}"
         return Agreement("boxes", 0, len(boxes), {}, f"boxes and scores should be {shapes}")

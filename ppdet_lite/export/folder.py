@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Sequence, Union
+from typing import Callable, Iterator, Sequence, Union
 
 import numpy as np
 from paddle import nn
@@ -52,29 +52,25 @@ def writing(target: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def part_beside(target: Path, step: Callable) -> Iterator[Path]:
     """Context with a new hidden folder beside `target`, which is removed at its end unless it got
-    the place of `target` before. Those of runs that were killed are removed, too.
-
-    Args:
-        step: makes a context that holds signals back.
+    the place of `target` before. Those of runs that were killed are removed, too. `step()` is a
+    context that holds signals back.
 
     Raises:
         UserError: nothing can be written there.
     """
-    part, handle = None, None
+    stack = contextlib.ExitStack()
     try:
         with writing(target), step():
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _one_at_a_time(target.parent):
+            with _locked(target.parent):
                 _remove_left_parts(target)
                 part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-                handle = _lock_if_free(part)
+                stack.enter_context(_locked(part))
+                stack.callback(shutil.rmtree, part, ignore_errors=True)
         yield part
     finally:
         with step():
-            if part is not None:
-                shutil.rmtree(part, ignore_errors=True)
-            if handle is not None:
-                os.close(handle)
+            stack.close()
 
 
 def _remove_left_parts(target: Path) -> None:
@@ -83,48 +79,39 @@ def _remove_left_parts(target: Path) -> None:
     A folder with anything but files of an export stays; it may hold what is the user's.
     """
     name = re.compile(re.escape(f".{target.name}.") + "[a-z0-9_]{8}")  # as tempfile writes it
+    files = exported_files()
     for folder in target.parent.iterdir():
         if not name.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
             continue
-        handle = _lock_if_free(folder)
-        if handle is None:
-            continue
-        try:
-            if all(_is_of_export(path) for path in folder.iterdir()):
+        with _locked(folder, wait=False) as is_mine:
+            # Formats may have folders of their own, made by tempfile, on the way.
+            if is_mine and all(
+                path.name in files or (path.is_dir() and path.name.startswith("tmp"))
+                for path in folder.iterdir()
+            ):
                 get_logger().info("removing %s, which an earlier run left behind", folder)
                 shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(handle)
 
 
-def _is_of_export(path: Path) -> bool:
-    """Whether a file in a hidden folder was written by an export; ONNX has a folder on the way."""
-    return path.name in exported_files() or (path.is_dir() and path.name.startswith("tmp"))
-
-
-def _lock_if_free(folder: Path) -> Optional[int]:
-    """An open handle that locks `folder`; None if a process has it locked, or nobody can."""
-    if fcntl is None:
-        return None
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # another user's
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # taken, or a file system without locks
-        os.close(handle)
-        return None
-    return handle
+@contextlib.contextmanager
+def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Context in which no other process has a lock on `folder`; gives False where it has one and
+    `wait` is False, and where there are no locks."""
+    with contextlib.ExitStack() as stack:
+        is_mine = False
+        with contextlib.suppress(OSError):  # another user's, taken, or no locks on this disk
+            if fcntl is not None:
+                handle = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                is_mine = True
+        yield is_mine
 
 
 def check_room(
     network: nn.Layer, folder: Path, options: ExportOptions, formats: Sequence[Format]
 ) -> None:
-    """Paddle writes a cut file without a word when a disk gets full, so it is asked before.
-
-    Args:
-        network: in the form in which it is exported.
+    """Asks the disk first: Paddle writes a cut file without a word when it gets full.
 
     Raises:
         UserError: says how much is needed and free.
@@ -151,7 +138,7 @@ def move_into_place(part: Path, target: Path) -> None:
         UserError: the new folder is there, but other files could not be moved into it.
     """
     part.chmod(0o755)  # temporary folders are private, an export is not
-    with _one_at_a_time(target.parent):
+    with _locked(target.parent):
         if not target.exists():
             os.rename(part, target)
             return
@@ -170,11 +157,8 @@ def move_into_place(part: Path, target: Path) -> None:
 
 
 def _move_other_files(earlier: Path, target: Path) -> None:
-    """From the folder of the earlier export to that of the new one.
-
-    If that fails, the earlier folder stays with what is in it, and the message says where: its name
-    is a hidden one.
-    """
+    """From the folder of the earlier export to that of the new one. If that fails, the earlier
+    folder stays with what is in it, and the message says where: its name is a hidden one."""
     where = f"your own files that were not moved lie in {earlier}"
     try:
         for path in earlier.iterdir():
@@ -188,18 +172,3 @@ def _move_other_files(earlier: Path, target: Path) -> None:
     except KeyboardInterrupt:
         get_logger().warning("%s: interrupted; %s", target, where)
         raise
-
-
-@contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Context for one process at a time, where the system has locks for folders."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -84,14 +84,10 @@ PLAIN = ExportOptions()
 
 
 def as_size(size: Union[str, int, Sequence], further: str = "") -> tuple[int, int]:
-    """(height, width) of a network input that is asked for.
-
-    Args:
-        size: height and width, or one number for both.
-        further: what else is allowed, for the message.
+    """(height, width) of the network input, from both or from one number for both.
 
     Raises:
-        UserError: a size that no network here takes.
+        UserError: a size that no network here takes; `further` is what else is allowed.
     """
     sides = list(size) if isinstance(size, (list, tuple)) else [size]
     numbers = [n for n in sides if isinstance(n, int) and n > 0 and n % STRIDE == 0]

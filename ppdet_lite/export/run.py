@@ -43,16 +43,14 @@ def export_model(
 ) -> Path:
     """Exports `cfg.weights` to `<output_dir>/<config name>` and compares it with the model.
 
-    An export that ends before the detections goes to `<config name>_raw` or `_decoded`. Batch norms
-    are folded into the convolutions. Everything is written into a temporary folder beside the
-    target first; a failed export or comparison leaves an earlier export as it was and nothing else
-    behind.
+    An export that ends before the detections goes to `<config name>_raw` or `_decoded`. A failed
+    export or comparison leaves an earlier export as it was and nothing else behind.
 
     Args:
         verify: images or folders to compare on; none takes a built-in image.
 
     Returns:
-        The folder with the model, its parameters and `infer_cfg.yml`.
+        The folder with the files and `infer_cfg.yml`.
 
     Raises:
         ExportMismatch: what the exported model gives is not what the trained model gives.

@@ -43,7 +43,7 @@ def graph(kind, classes, arguments):
     g = OnnxGraph()
     boxes = g.input("boxes", "float32", ["batch", "cells", 4])
     scores = g.input("scores", "float32", ["batch", classes, "cells"])
-    bbox, counts = FUNCTIONS[kind][0](g, boxes, scores, classes, arguments)
+    bbox, counts = FUNCTIONS[kind][0](onnx_nms.Decoded(g, boxes, scores, classes, arguments))
     g.output("bbox", bbox, "float32", ["detections", 6])
     g.output("bbox_num", counts, "int32", ["batch"])
     onnx.checker.check_model(g.model, full_check=True)

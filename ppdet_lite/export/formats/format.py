@@ -24,7 +24,7 @@ class Runner(Protocol):
     """What the check of an export asks of an engine."""
 
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Arrays by input name, more than needed is allowed -> the outputs in their order."""
+        """Arrays by input name, more than needed are allowed -> the outputs in their order."""
 
 
 class Trial(NamedTuple):
@@ -33,8 +33,7 @@ class Trial(NamedTuple):
     Attributes:
         name: of the engine, for messages.
         open: makes the engine; it may raise an EngineError, as its `run` may.
-        may_fail: the engine has limits of its own: that it cannot run the files is said, and the
-            export stands.
+        may_fail: that the engine cannot run the files is reported, and the export stands.
     """
 
     name: str
@@ -43,12 +42,8 @@ class Trial(NamedTuple):
 
 
 def open_strictly(folder: Path, engine: str, graph: str = "", **options: Any) -> Runner:
-    """An engine as deployment opens it, but one that fails rather than falls back to another.
-
-    Args:
-        graph: name of the file to run, where there may be several.
-        options: of `EngineOptions`.
-    """
+    """An engine as deployment opens it, with other `EngineOptions` if given, but one that fails
+    rather than falls back to another; `graph` names the file where there may be several."""
     files = ModelFolder(folder, engine, graph=graph or None)
     return open_engine(files, EngineOptions(engine, is_strict=True, **options))
 
@@ -69,29 +64,19 @@ class Format:
     described: ClassVar[Mapping[str, Any]] = {}
 
     def requirements(self) -> None:
-        """Asked before the network is traced.
-
-        Raises:
-            UserError: a package or a version of Paddle that is missing, with what to install.
-        """
+        """Raises a UserError if a package or a version of Paddle is missing."""
 
     def check(self, options: ExportOptions) -> None:
-        """Asked before the network is traced.
-
-        Raises:
-            UserError: options that the format does not have.
-        """
+        """Raises a UserError for options that the format does not have."""
 
     def copies(self, network: nn.Layer, options: ExportOptions) -> int:
         """How many times the weights are written."""
         return 1
 
     def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:
-        """Writes the files.
+        """Writes the files of `network`, the detector in the form in which it is exported.
 
-        Args:
-            network: the detector in the form in which it is exported.
-            folder: of the export; also for temporary files, for which there is room.
+        Temporary files go to `folder` as well; there is room.
 
         Raises:
             UserError: the network has no form in this format.
@@ -116,11 +101,10 @@ def known_formats() -> dict[str, type[Format]]:
 
 
 def find_formats(options: ExportOptions) -> list[Format]:
-    """The formats that `options` ask for, each of which can be written here.
+    """The formats that `options` ask for; they can be written here.
 
     Raises:
-        UserError: an unknown name, formats that do not go together, options that a format does not
-            have, or something that is not installed.
+        UserError: unknown formats, or some that do not go together or lack something.
     """
     known = known_formats()
     for name in options.formats:

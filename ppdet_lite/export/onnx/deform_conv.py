@@ -1,5 +1,8 @@
 """Deformable convolution in operators that every engine has."""
 
+import math
+
+import numpy as np
 import onnx
 
 from ppdet_lite.core.errors import UserError
@@ -8,13 +11,13 @@ from ppdet_lite.export.onnx.graph import OnnxGraph
 DEFORMABLE = "DeformConv"
 
 
-def has_deform_conv(model) -> bool:
-    """True if an onnx ModelProto holds the operator."""
+def has_deform_conv(model: onnx.ModelProto) -> bool:
+    """True if a model holds the operator."""
     return any(node.op_type == DEFORMABLE for node in model.graph.node)
 
 
-def without_deform_conv(model):
-    """A copy of an onnx ModelProto with DeformConv written as GridSample and Conv.
+def without_deform_conv(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model with DeformConv written as GridSample and Conv.
 
     Raises:
         UserError: a form of the operator that no network here has (groups).
@@ -33,7 +36,7 @@ def without_deform_conv(model):
     return copy
 
 
-def _append_samples_and_conv(g: OnnxGraph, node) -> None:
+def _append_samples_and_conv(g: OnnxGraph, node: onnx.NodeProto) -> None:
     """Appends what computes the output of a DeformConv node.
 
     Every tap of the filter looks at its own place in every cell: they are read with bilinear
@@ -41,31 +44,27 @@ def _append_samples_and_conv(g: OnnxGraph, node) -> None:
     over all channels of all taps.
     """
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    x, weight, offset, bias, mask = [*node.input, "", ""][:5]
+    x_name, weight, offset_name, bias, mask = [*node.input, "", ""][:5]
     tensors = {tensor.name: tensor for tensor in g.graph.initializer}
     filters = onnx.numpy_helper.to_array(tensors[weight])  # [out, in, k_y, k_x]
     groups = (attributes.get("group", 1), attributes.get("offset_group", 1))
     if groups != (1, 1):
         raise UserError(f"DeformConv with {groups} groups has no portable form here")
-    channels, (k_y, k_x) = filters.shape[1], filters.shape[2:]
-    taps = k_y * k_x
-    stride_y, stride_x = attributes.get("strides", (1, 1))
-    dilation_y, dilation_x = attributes.get("dilations", (1, 1))
-    pad_y, pad_x = attributes.get("pads", (0, 0))[:2]
+    channels, taps = filters.shape[1], math.prod(filters.shape[2:])
+    strides, dilations = (attributes.get(key, (1, 1)) for key in ("strides", "dilations"))
+    pads = attributes.get("pads", (0, 0))
 
-    x, offset = g.value(x), g.value(offset)
+    x, offset = g.value(x_name), g.value(offset_name)
     rows, columns = offset.size(2), offset.size(3)
     cell = g.range(rows * columns)
-    tap = [[i // k_x, i % k_x] for i in range(taps)]
-    # Where each tap looks, in cells of x, without its offset: [taps, H W].
-    base_y = (cell / columns) * stride_y + g.constant([[y * dilation_y - pad_y] for y, _ in tap])
-    base_x = (cell % columns) * stride_x + g.constant([[x_ * dilation_x - pad_x] for _, x_ in tap])
-    move_y, move_x = offset.reshape(0, taps, 2, -1).split(1, 1, axis=2)
-    spots = []
-    for base, move, size in ((base_x, move_x, x.size(3)), (base_y, move_y, x.size(2))):
-        place = base.cast("float32").unsqueeze(1) + move  # [B, taps, 1, H W]
+    cells, tap = (cell / columns, cell % columns), np.indices(filters.shape[2:]).reshape(2, -1, 1)
+    moves, spots = offset.reshape(0, taps, 2, -1).split(1, 1, axis=2), []
+    for axis in (1, 0):
+        # Where each tap looks, in cells of x, without its offset: [taps, H W].
+        base = cells[axis] * strides[axis] + g.constant(tap[axis] * dilations[axis] - pads[axis])
+        place = base.cast("float32").unsqueeze(1) + moves[axis]  # [B, taps, 1, H W]
         # GridSample counts from -1 to 1 between the outer edges of the first and last cell.
-        spots.append((place * 2.0 + 1.0) / size.cast("float32") - 1.0)
+        spots.append((place * 2.0 + 1.0) / x.size(2 + axis).cast("float32") - 1.0)
     grid = g.concat(spots, axis=2).transpose(0, 1, 3, 2)  # [B, taps, H W, 2]
     samples = g.op("GridSample", x, grid, mode="bilinear", padding_mode="zeros", align_corners=0)
     if mask:

@@ -8,8 +8,10 @@
 Python numbers become constants: a float one of float32, a whole number one of int64.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Sequence, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 import numpy as np
 import onnx
@@ -19,84 +21,65 @@ import onnx.numpy_helper
 from ppdet_lite.export.onnx.opset import IR_VERSION, OPSET
 
 
-class Value:
-    """A tensor of a graph; the operators of Python append the node of the same meaning."""
+def _operator(kind: str, is_reversed: bool = False) -> Callable[..., Value]:
+    def append(self: Value, other: Operand) -> Value:
+        return self.graph.op(kind, *((other, self) if is_reversed else (self, other)))
 
-    def __init__(self, graph: "OnnxGraph", name: str):
+    return append
+
+
+class Value:
+    """A tensor of a graph; the operators of Python append the node of the same meaning.
+
+    Division of whole numbers rounds towards zero.
+    """
+
+    def __init__(self, graph: OnnxGraph, name: str):
         self.graph, self.name = graph, name
 
-    def __add__(self, other):
-        return self.graph.op("Add", self, other)
+    __add__, __sub__, __rsub__ = _operator("Add"), _operator("Sub"), _operator("Sub", True)
+    __mul__, __truediv__, __mod__ = _operator("Mul"), _operator("Div"), _operator("Mod")
+    __pow__, __lt__, __gt__ = _operator("Pow"), _operator("Less"), _operator("Greater")
+    __and__, __or__ = _operator("And"), _operator("Or")
 
-    def __sub__(self, other):
-        return self.graph.op("Sub", self, other)
-
-    def __rsub__(self, other):
-        return self.graph.op("Sub", other, self)
-
-    def __mul__(self, other):
-        return self.graph.op("Mul", self, other)
-
-    def __truediv__(self, other):
-        """Of whole numbers: rounded towards zero."""
-        return self.graph.op("Div", self, other)
-
-    def __mod__(self, other):
-        return self.graph.op("Mod", self, other)
-
-    def __pow__(self, other):
-        return self.graph.op("Pow", self, other)
-
-    def __lt__(self, other):
-        return self.graph.op("Less", self, other)
-
-    def __gt__(self, other):
-        return self.graph.op("Greater", self, other)
-
-    def __and__(self, other):
-        return self.graph.op("And", self, other)
-
-    def __or__(self, other):
-        return self.graph.op("Or", self, other)
-
-    def __invert__(self):
+    def __invert__(self) -> Value:
         return self.graph.op("Not", self)
 
-    def cast(self, dtype: str) -> "Value":
+    def cast(self, dtype: str) -> Value:
         """With the numbers as `dtype`, a numpy name."""
         return self.graph.op("Cast", self, to=self.graph.type_code(dtype))
 
-    def reshape(self, *shape) -> "Value":
+    def reshape(self, *shape: Union[int, Value]) -> Value:
         """Sizes, numbers or Values; 0 keeps a size, -1 takes what is left."""
         return self.graph.op("Reshape", self, self.graph.shape(*shape))
 
-    def transpose(self, *axes: int) -> "Value":
+    def transpose(self, *axes: int) -> Value:
         return self.graph.op("Transpose", self, perm=list(axes))
 
-    def size(self, axis: int) -> "Value":
+    def size(self, axis: int) -> Value:
         """The size along an axis, int64 [1]."""
         return self.graph.op("Shape", self, start=axis, end=axis + 1)
 
-    def slice(self, start: int, end: int, axis: int) -> "Value":
+    def slice(self, start: int, end: int, axis: int) -> Value:
         """The part from `start` up to `end`."""
         return self.graph.op("Slice", self, *([n] for n in (start, end, axis)))
 
-    def split(self, *sizes: int, axis: int) -> "list[Value]":
+    def split(self, *sizes: int, axis: int) -> list[Value]:
         return self.graph.op("Split", self, list(sizes), outputs=len(sizes), axis=axis)
 
-    def unsqueeze(self, *axes: int) -> "Value":
+    def unsqueeze(self, *axes: int) -> Value:
         return self.graph.op("Unsqueeze", self, list(axes))
 
-    def gather(self, index, axis: int = 0) -> "Value":
+    def gather(self, index: Operand, axis: int = 0) -> Value:
         return self.graph.op("Gather", self, index, axis=axis)
 
-    def sum(self, axis: int, keepdims: bool = False) -> "Value":
+    def sum(self, axis: int, keepdims: bool = False) -> Value:
         return self.graph.op("ReduceSum", self, [axis], keepdims=int(keepdims))
 
-    def max(self, *axes: int) -> "Value":
+    def max(self, *axes: int) -> Value:
         return self.graph.op("ReduceMax", self, list(axes), keepdims=0)
 
-    def min(self, *axes: int) -> "Value":
+    def min(self, *axes: int) -> Value:
         return self.graph.op("ReduceMin", self, list(axes), keepdims=0)
 
 
@@ -111,7 +94,7 @@ class OnnxGraph:
         prefix: of the names given to new tensors; one that no other graph for this model has.
     """
 
-    def __init__(self, model=None, prefix: str = "detector"):
+    def __init__(self, model: Optional[onnx.ModelProto] = None, prefix: str = "detector"):
         if model is None:
             opset = onnx.helper.make_opsetid("", OPSET)
             empty = onnx.helper.make_graph([], "detector", [], [])
@@ -121,7 +104,7 @@ class OnnxGraph:
         self._count = 0
 
     @property
-    def graph(self):
+    def graph(self) -> onnx.GraphProto:
         return self.model.graph
 
     def type_code(self, dtype: str) -> int:
@@ -142,10 +125,10 @@ class OnnxGraph:
         self.graph.node.append(onnx.helper.make_node("Identity", [value.name], [name]))
         self.graph.output.append(self._info(name, dtype, shape))
 
-    def _info(self, name: str, dtype: str, shape: Sequence):
+    def _info(self, name: str, dtype: str, shape: Sequence) -> onnx.ValueInfoProto:
         return onnx.helper.make_tensor_value_info(name, self.type_code(dtype), list(shape))
 
-    def op(self, kind: str, *operands: Operand, outputs: int = 1, **attributes):
+    def op(self, kind: str, *operands: Operand, outputs: int = 1, **attributes: Any) -> Any:
         """Appends a node: its only output, or a list of them."""
         inputs = [self.constant(x).name if x is not None else "" for x in operands]
         names = [self._new_name(kind) for _ in range(outputs)]
@@ -165,7 +148,7 @@ class OnnxGraph:
         self.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
         return Value(self, name)
 
-    def shape(self, *sizes) -> Value:
+    def shape(self, *sizes: Union[int, Value]) -> Value:
         """int64 vector of sizes, numbers or one-element Values."""
         if not any(isinstance(size, Value) for size in sizes):
             return self.constant(np.array(sizes, np.int64))

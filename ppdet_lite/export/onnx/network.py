@@ -2,8 +2,8 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Union
 
+import numpy as np
 import onnx
 import paddle2onnx
 from onnx.numpy_helper import from_array, to_array
@@ -12,22 +12,23 @@ from onnx.reference import ReferenceEvaluator
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.export.onnx.opset import OPSET
 
+Arrays = dict[str, np.ndarray]
+
 CONVOLUTION_BIAS_INPUT = {"Conv": 2, "DeformConv": 3}
 """Where the bias stands among the inputs."""
 
 
-def convert_network(graph: Union[str, Path], params: Union[str, Path]):
-    """A Paddle 3 graph (model.json) and its parameters as a tidy onnx ModelProto.
+def convert_network(graph: Path, params: Path) -> onnx.ModelProto:
+    """A Paddle 3 graph (model.json) and its parameters as a tidy model.
 
     Raises:
         UserError: paddle2onnx cannot convert the graph.
     """
     try:
-        model = onnx.load_model_from_string(
-            paddle2onnx.export(
-                str(graph), str(params), opset_version=OPSET, auto_upgrade_opset=False
-            )
+        content = paddle2onnx.export(
+            str(graph), str(params), opset_version=OPSET, auto_upgrade_opset=False
         )
+        model = onnx.load_model_from_string(content)
         tidy(model)
         onnx.checker.check_model(model)
     except (Exception, SystemExit) as error:  # it logs its errors, then ends the process
@@ -38,7 +39,7 @@ def convert_network(graph: Union[str, Path], params: Union[str, Path]):
     return model
 
 
-def tidy(model) -> None:
+def tidy(model: onnx.ModelProto) -> None:
     """Leaves only nodes that compute something, in place.
 
     Constants become initializers, what follows from constants alone is computed, a constant added
@@ -75,25 +76,26 @@ def tidy(model) -> None:
     )
 
 
-def _is_constant(node, constants: dict) -> bool:
+def _is_constant(node: onnx.NodeProto, constants: Arrays) -> bool:
     if node.op_type == "Constant":
         return True
     return bool(node.input) and all(not name or name in constants for name in node.input)
 
 
-def _evaluate(node, constants: dict) -> dict:
+def _evaluate(node: onnx.NodeProto, constants: Arrays) -> Arrays:
     """The outputs of a node whose inputs are constants, by name."""
     feeds = {name: constants[name] for name in node.input if name}
     names = list(node.output)
-    inputs = [onnx.ValueInfoProto(name=name) for name in feeds]
-    results = [onnx.ValueInfoProto(name=name) for name in names]
+    inputs, results = ([onnx.ValueInfoProto(name=name) for name in x] for x in (feeds, names))
     graph = onnx.helper.make_graph([node], "constant", inputs, results)
     opsets = [onnx.helper.make_opsetid("", OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opsets)
     return dict(zip(names, ReferenceEvaluator(model).run(names, feeds)))
 
 
-def _merge_bias(node, makers: dict, constants: dict, uses: Counter) -> bool:
+def _merge_bias(
+    node: onnx.NodeProto, makers: dict[str, onnx.NodeProto], constants: Arrays, uses: Counter
+) -> bool:
     """Puts an addition of a constant per channel into the convolution before it, if it is one.
 
     Args:

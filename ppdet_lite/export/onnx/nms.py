@@ -8,7 +8,7 @@ candidates in the fullest; `nms_top_k` is the limit for one that finds everythin
 in greedy NMS `ops.nms.candidate_limit`.
 """
 
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
@@ -19,6 +19,16 @@ GROUP_WIDTHS = (64, 512)
 
 LEAST_UNION = 1e-30
 """In place of the union of two boxes without area, whose overlap is 0 as well."""
+
+
+class Decoded(NamedTuple):
+    """What NMS is given: boxes_xyxy_px [B, M, 4], scores [B, C, M], C, and its `arguments`."""
+
+    g: OnnxGraph
+    boxes_xyxy_px: Value
+    scores: Value
+    classes: int
+    arguments: dict[str, Any]
 
 
 class Candidates(NamedTuple):
@@ -43,33 +53,26 @@ class Candidates(NamedTuple):
     width: Value
 
 
-def matrix_nms(g: OnnxGraph, boxes_xyxy_px: Value, scores: Value, classes: int, arguments: dict):
-    """`ops.nms.matrix_nms` with `arguments`; [B, M, 4] and [B, C, M] to bbox [N, 6], counts [B]."""
-    found = gather_candidates(g, boxes_xyxy_px, scores, classes, arguments)
+def matrix_nms(given: Decoded) -> tuple[Value, Value]:
+    """`ops.nms.matrix_nms`: bbox [N, 6] and counts [B]."""
+    g, found = given.g, gather_candidates(given)
     decayed = g.op("Expand", 0.0, g.op("Shape", found.scores))
     for lower, upper in zip((0, *GROUP_WIDTHS), (*GROUP_WIDTHS, None)):
-        decayed = _decay_group(g, found, decayed, lower, upper, arguments)
-    is_kept = decayed > float(arguments["post_threshold"])
-    return _best_of_image(
-        g, found, g.where(is_kept, decayed, 0.0), boxes_xyxy_px, classes, arguments, by_class=False
-    )
+        decayed = _decay_group(given, found, decayed, lower, upper)
+    is_kept = decayed > float(given.arguments["post_threshold"])
+    return _best_of_image(given, found, g.where(is_kept, decayed, 0.0), by_class=False)
 
 
 def _decay_group(
-    g: OnnxGraph,
-    found: Candidates,
-    decayed: Value,
-    lower: int,
-    upper: Optional[int],
-    arguments: dict,
+    given: Decoded, found: Candidates, decayed: Value, lower: int, upper: Optional[int]
 ) -> Value:
     """`decayed` [R, K] with the rows that have above `lower` and up to `upper` candidates.
 
     The first row is always among them, as not every engine takes no rows. If it does not belong
     here, then either a later group overwrites it or it comes out the same as before.
     """
+    g, width = given.g, found.width
     belongs = found.counts > float(lower)
-    width = found.width
     if upper is not None:
         belongs = belongs & ~(found.counts > float(upper))
         width = g.op("Min", width, [upper])
@@ -77,7 +80,7 @@ def _decay_group(
     rows = g.op("NonZero", belongs | is_first).reshape(-1)
     scores = g.op("Slice", found.scores.gather(rows), [0], width, [1])
     boxes = g.op("Slice", found.boxes_xyxy_px.gather(rows), [0], width, [1])
-    values = scores * decay_factors(g, boxes, width, arguments)
+    values = scores * decay_factors(g, boxes, width, given.arguments)
     pads = g.concat([[0, 0, 0], found.width - width], axis=0)
     return g.op("ScatterND", decayed, rows.unsqueeze(1), g.op("Pad", values, pads))
 
@@ -86,10 +89,7 @@ def decay_factors(g: OnnxGraph, boxes_xyxy: Value, width: Value, arguments: dict
     """What the score of each box is multiplied by: boxes [R, K, 4], best first, to [R, K].
 
     The least over all better boxes j of f(overlap with j) / f(largest overlap of j with a better
-    one), and at most 1.
-
-    Args:
-        width: int64 [1], K.
+    one), and at most 1. `width` is K.
     """
     rank = g.range(width)
     is_better = rank.unsqueeze(1) > rank.unsqueeze(0)  # row i, column j
@@ -106,29 +106,26 @@ def decay_factors(g: OnnxGraph, boxes_xyxy: Value, width: Value, arguments: dict
     return g.op("Min", factor.min(2), 1.0)
 
 
-def multiclass_nms(
-    g: OnnxGraph, boxes_xyxy_px: Value, scores: Value, classes: int, arguments: dict
-):
-    """`ops.nms.multiclass_nms` with `arguments`; shapes as in `matrix_nms`.
+def multiclass_nms(given: Decoded) -> tuple[Value, Value]:
+    """`ops.nms.multiclass_nms`: bbox [N, 6] and counts [B].
 
     Raises:
         ConfigError: a threshold that changes on the way, which ONNX cannot express.
     """
+    g, arguments = given.g, given.arguments
     if arguments["nms_eta"] != 1:
         raise ConfigError(
             f"MultiClassNMS.nms_eta: found {arguments['nms_eta']}, allowed in ONNX: 1 (its "
-            "NonMaxSuppression has one threshold); export with --stage decoded and run NMS outside"
+            "NonMaxSuppression has one threshold); use `stage` decoded and run NMS outside"
         )
-    limit = candidate_limit(
-        {**arguments, "nms_top_k": effective_top_k(arguments["nms_top_k"], classes)}, classes
-    )
-    found = gather_candidates(g, boxes_xyxy_px, scores, classes, arguments, limit)
+    top_k = effective_top_k(arguments["nms_top_k"], given.classes)
+    limit = candidate_limit({**arguments, "nms_top_k": top_k}, given.classes)
+    found = gather_candidates(given, limit)
     x1, y1, x2, y2 = found.boxes_xyxy_px.split(1, 1, 1, 1, axis=2)
     # The operator swaps corners in the wrong order; such a box has no area and suppresses nothing.
     x2, y2 = g.op("Max", x1, x2), g.op("Max", y1, y2)
     if not arguments["normalized"]:  # the last pixel is covered as well
         x2, y2 = x2 + 1.0, y2 + 1.0
-    rows = found.scores.size(0)
     selected = g.op(  # each row is an image with one class; columns [row, 0, candidate]
         "NonMaxSuppression",
         g.concat([x1, y1, x2, y2], axis=2),
@@ -138,31 +135,23 @@ def multiclass_nms(
         [0.0],
     )
     spots = selected.slice(0, 1, 1) * found.width + selected.slice(2, 3, 1)
-    flat = found.scores.reshape(-1)
-    picked = g.op("GatherND", flat, spots)
+    picked = g.op("GatherND", found.scores.reshape(-1), spots)
+    rows = found.scores.size(0)
     empty = g.op("Expand", 0.0, rows * found.width)
     kept = g.op("ScatterND", empty, spots, picked).reshape(rows, found.width)
-    return _best_of_image(g, found, kept, boxes_xyxy_px, classes, arguments, by_class=True)
+    return _best_of_image(given, found, kept, by_class=True)
 
 
-def gather_candidates(
-    g: OnnxGraph,
-    boxes_xyxy_px: Value,
-    scores: Value,
-    classes: int,
-    arguments: dict,
-    limit: Optional[int] = None,
-) -> Candidates:
-    """The best `nms_top_k` candidates of every class of every image that has any.
+def gather_candidates(given: Decoded, limit: Optional[int] = None) -> Candidates:
+    """The best `nms_top_k` candidates of every class of every image that has any; `limit` is of the
+    candidates of an image, all classes together.
 
     As with `ops.nms.drop_non_finite`, a score that is no number and a box that is not finite are
     left out.
-
-    Args:
-        limit: of the candidates of an image, all classes together.
     """
+    g, boxes, scores, classes, arguments = given
     cells, total_rows = scores.size(2), scores.size(0) * classes
-    total = boxes_xyxy_px.sum(2)
+    total = boxes.sum(2)
     bad_box = (g.op("IsNaN", total) | g.op("IsInf", total)).unsqueeze(1)
     is_candidate = (scores > float(arguments["score_threshold"])) & ~bad_box
     row = g.range(total_rows)
@@ -184,8 +173,8 @@ def gather_candidates(
     width = g.op("Min", width, [effective_top_k(arguments["nms_top_k"], classes)])
     best, index = g.op("TopK", scores, width, outputs=2)
     places = (rows / classes).unsqueeze(1) * cells + index
-    boxes = boxes_xyxy_px.reshape(-1, 4).gather(places)
-    return Candidates(boxes, best, places, rows, counts, total_rows, width)
+    chosen = boxes.reshape(-1, 4).gather(places)
+    return Candidates(chosen, best, places, rows, counts, total_rows, width)
 
 
 def best_of_crowded(g: OnnxGraph, scores: Value, classes: int, limit: int) -> Value:
@@ -209,35 +198,27 @@ def best_of_crowded(g: OnnxGraph, scores: Value, classes: int, limit: int) -> Va
 def pairwise_iou(g: OnnxGraph, boxes_xyxy: Value, normalized: bool) -> Value:
     """IoU of all pairs of each row: [R, K, 4] to [R, K, K].
 
-    normalized: False counts the last pixel of a box as covered. Boxes that do not touch overlap by
-    0 all the same, and one whose corners are swapped has no area.
+    Not `normalized` counts the last pixel of a box as covered. Boxes that do not touch overlap by 0
+    all the same, and one whose corners are swapped has no area.
     """
     extra = 0.0 if normalized else 1.0
     x1, y1, x2, y2 = boxes_xyxy.split(1, 1, 1, 1, axis=2)  # [R, K, 1]
     is_swapped = (x2 < x1) | (y2 < y1)
     area = g.where(is_swapped, 0.0, (x2 - x1 + extra) * (y2 - y1 + extra))
 
-    def across(x):
-        return x.transpose(0, 2, 1)
-
-    def common(low, high):
-        length = g.op("Min", high, across(high)) - g.op("Max", low, across(low))
+    def common(low: Value, high: Value) -> Value:
+        end = g.op("Min", high, high.transpose(0, 2, 1))
+        length = end - g.op("Max", low, low.transpose(0, 2, 1))
         return g.op("Relu", length) if normalized else g.where(length < 0.0, 0.0, length + 1.0)
 
     overlap = common(x1, x2) * common(y1, y2)
-    union = area + across(area) - overlap
+    union = area + area.transpose(0, 2, 1) - overlap
     return overlap / g.op("Max", union, LEAST_UNION)
 
 
 def _best_of_image(
-    g: OnnxGraph,
-    found: Candidates,
-    kept: Value,
-    boxes_xyxy_px: Value,
-    classes: int,
-    arguments: dict,
-    by_class: bool,
-):
+    given: Decoded, found: Candidates, kept: Value, by_class: bool
+) -> tuple[Value, Value]:
     """The `keep_top_k` best of each image as rows class, score, corners.
 
     Args:
@@ -247,33 +228,28 @@ def _best_of_image(
     Returns:
         bbox [N, 6], the images one after the other, and counts int32 [B].
     """
+    g, width, keep = given.g, found.width, given.arguments["keep_top_k"]
 
-    def spread(values, blank):
+    def spread(values: Value, blank: float) -> Value:
         """[R, K] to [B, C K], with the rows that had no candidates."""
-        shape = g.concat([found.total_rows, found.width], axis=0)
+        shape = g.concat([found.total_rows, width], axis=0)
         whole = g.op("ScatterND", g.op("Expand", blank, shape), found.rows.unsqueeze(1), values)
-        return whole.reshape(-1, found.width * classes)
+        return whole.reshape(-1, width * given.classes)
 
     scores, places = spread(kept, 0.0), spread(found.places, 0)
-    limit = found.width * classes
-    if arguments["keep_top_k"] > 0:
-        limit = g.op("Min", limit, [arguments["keep_top_k"]])
+    limit = width * given.classes
+    if keep > 0:
+        limit = g.op("Min", limit, [keep])
     best, position = g.op("TopK", scores, limit, axis=1, outputs=2)  # [B, limit]
+    is_kept = best > 0.0
     if by_class:
         none = g.op("Expand", 0.0, g.op("Shape", scores))
         is_kept = g.op("ScatterElements", none, position, best, axis=1) > 0.0
-    else:
-        is_kept = best > 0.0
     spots = g.op("NonZero", is_kept).transpose(1, 0)  # [N, 2] image, column
     if not by_class:
         column = g.op("GatherND", position, spots).unsqueeze(1)
         spots = g.concat([spots.slice(0, 1, 1), column], axis=1)
-    bbox = g.concat(
-        [
-            (spots.slice(1, 2, 1) / found.width).cast("float32"),
-            g.op("GatherND", scores, spots).unsqueeze(1),
-            boxes_xyxy_px.reshape(-1, 4).gather(g.op("GatherND", places, spots)),
-        ],
-        axis=1,
-    )
-    return bbox, is_kept.cast("int32").sum(1)
+    corners = given.boxes_xyxy_px.reshape(-1, 4).gather(g.op("GatherND", places, spots))
+    classes = (spots.slice(1, 2, 1) / width).cast("float32")
+    scores = g.op("GatherND", scores, spots).unsqueeze(1)
+    return g.concat([classes, scores, corners], axis=1), is_kept.cast("int32").sum(1)

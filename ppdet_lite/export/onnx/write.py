@@ -14,7 +14,7 @@ from ppdet_lite.export.onnx.decode import cell_box, yolo_box
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
-from ppdet_lite.export.onnx.nms import matrix_nms, multiclass_nms
+from ppdet_lite.export.onnx.nms import Decoded, matrix_nms, multiclass_nms
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
@@ -77,7 +77,7 @@ def complete(model: onnx.ModelProto, detector: nn.Layer, options: ExportOptions)
         else:
             nms = detector.post_process.nms
             suppress = form_of(nms, "nms", NMS, "decoded")
-            bbox, bbox_num = suppress(g, boxes, scores, classes, nms.arguments)
+            bbox, bbox_num = suppress(Decoded(g, boxes, scores, classes, nms.arguments))
             g.output("bbox", bbox, "float32", ["detections", 6])
             g.output("bbox_num", bbox_num, "int32", [batch])
     tidy(model)
