@@ -14,8 +14,7 @@ from ppdet_lite.utils.image_files import is_image
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 READABLE_SIDE = 320
-"""Images whose longer side is below this are enlarged by a whole factor before they are drawn
-into a result file."""
+"""Drawn images are enlarged by a whole factor until their longer side has so many pixels."""
 
 
 class _Waiting(NamedTuple):
@@ -53,8 +52,8 @@ def detect_and_save(
         save_images: draw; without it only the JSON is written.
         save_results: also write all detections, whatever their score, into
             `<output_dir>/bbox.json`, COCO results format; after Ctrl-C or an error those so far.
-            The image_id is the place in `paths`, from 0, whether others can be read or not.
-        category_ids: as `coco_records` takes them.
+            The image_id is the place in `paths`, from 0.
+        category_ids: see `coco_records`.
 
     Returns:
         All detections [M, 6] by image path.

@@ -16,10 +16,8 @@ PathLike = Union[str, "os.PathLike[str]"]
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[BinaryIO]:
-    """A stream whose content takes the place of `path`, and of an earlier file, at the end.
-
-    When the writing ends early, with an error or Ctrl-C, nothing of it stays. A pipe or a device as
-    /dev/stdout is written into.
+    """A stream whose content takes the place of `path`, and of an earlier file, at the end; after
+    an error or Ctrl-C nothing of it stays. A pipe or a device as /dev/stdout is written into.
 
     Raises:
         DataError: the file cannot be written.
@@ -60,10 +58,7 @@ def write_image(path: PathLike, image_rgb: np.ndarray) -> None:
 
 
 def write_json(path: PathLike, content: Any) -> None:
-    """Writes JSON.
-
-    Bytes of a file name that are not UTF-8 stand as JSON's escapes ("\\udcfc" for 0xfc), from which
-    Python's json module makes the same name again.
+    """Writes JSON; bytes of a file name that are not UTF-8 stand as escapes, "\\udcfc" for 0xfc.
 
     Raises:
         DataError: the file cannot be written.
@@ -74,18 +69,14 @@ def write_json(path: PathLike, content: Any) -> None:
 
 
 def check_utf8(name: PathLike, user: str) -> None:
-    """Refuses a file name with bytes that are not UTF-8, with which some libraries crash.
-
-    Args:
-        user: the library that cannot take it, for the message.
+    """Refuses a file name with bytes that are not UTF-8, with which the library `user` crashes.
 
     Raises:
-        DataError: names the file; what is no UTF-8 stands as `\\xfc`.
+        DataError: names the file and the library.
     """
     try:
         str(name).encode("utf-8")
     except UnicodeEncodeError as error:
         shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-        raise DataError(
-            f"{shown}: the name is not UTF-8 and {user} cannot take it; rename it"
-        ) from error
+        text = f"{shown}: the name is not UTF-8 and {user} cannot take it; rename it"
+        raise DataError(text) from error

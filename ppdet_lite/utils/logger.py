@@ -6,13 +6,14 @@ a pipe there are plain lines. Lines printed while a bar is on screen go above it
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
 from typing import Any, NoReturn, Optional
 
 from tqdm import tqdm
+
+from ppdet_lite.utils.file_lock import lock_file
 
 _NAME = "ppdet_lite"
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
@@ -65,29 +66,12 @@ def add_log_file(path: str, exclusive: bool = False) -> Optional[logging.Handler
         return None
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
-    if exclusive and not _lock(handler.stream):
+    if exclusive and not lock_file(handler.stream, wait=False, inherited=False):
         handler.close()
         raise FileInUse(path)
     handler.setFormatter(logging.Formatter(_FORMAT, _DATE))
     get_logger().addHandler(handler)
     return handler
-
-
-def _lock(stream: Any) -> bool:
-    """True if this process now holds `stream`, or where files cannot be locked.
-
-    A record lock belongs to the process alone: it ends with it, however it ends, and forked
-    workers do not prolong it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:  # others: a file system without locks
-        return error.errno not in (errno.EACCES, errno.EAGAIN)
-    return True
 
 
 def remove_log_file(handler: Optional[logging.Handler]) -> None:
@@ -104,15 +88,6 @@ def progress_bar(
     hidden = process_rank() != 0 or not sys.stderr.isatty()
     # Some containers' terminals say that they have 0 columns, which would make empty bars.
     knows_width = hidden or os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    return tqdm(
-        total=total,
-        desc=desc,
-        unit=unit,
-        initial=initial,
-        disable=hidden,
-        leave=False,
-        file=sys.stderr,
-        dynamic_ncols=knows_width,
-        ncols=None if knows_width else 80,
-        nrows=None if knows_width else 24,
-    )
+    size: dict[str, Any] = {"dynamic_ncols": True} if knows_width else {"ncols": 80, "nrows": 24}
+    options = {"desc": desc, "unit": unit, "initial": initial, "disable": hidden, **size}
+    return tqdm(total=total, leave=False, file=sys.stderr, **options)

@@ -1,8 +1,7 @@
 """Annotations as a few flat arrays.
 
-COCO train2017 has 118 thousand images and 860 thousand boxes. As Python objects they would take
-over a gigabyte, and every worker process that touches them would copy them; flat arrays take some
-tens of megabytes and are shared by forked workers.
+As Python objects the 860 thousand boxes of COCO train2017 would take over a gigabyte, in every
+worker process; flat arrays take some tens of megabytes and are shared by forked workers.
 """
 
 from array import array
@@ -30,13 +29,11 @@ class StringColumn:
 
 
 class PolygonColumn:
-    """The polygons of every box: box row r owns the rings `first_ring[r]:first_ring[r + 1]`, ring k
-    the points `first_point[k]:first_point[k + 1]`.
+    """The polygons of every box.
 
     Args:
         coordinates: x, y, x, y, ... of all rings in pixels.
-        ring_points: number of points of every ring.
-        box_rings: number of rings of every box.
+        ring_points, box_rings: number of points of every ring, of rings of every box.
     """
 
     def __init__(self, coordinates: Sequence[float], ring_points: Column, box_rings: Column):
@@ -44,10 +41,8 @@ class PolygonColumn:
         self._first_point = _offsets(ring_points)
         self._first_ring = _offsets(box_rings)
 
-    @property
-    def is_empty(self) -> bool:
-        """True if no box has a polygon."""
-        return len(self._points) == 0
+    def __len__(self) -> int:
+        return len(self._points)
 
     def of(self, row: int) -> list[np.ndarray]:
         """The polygons of a box: a list of float32 [K, 2], new arrays."""
@@ -72,13 +67,8 @@ class ImageTable:
 
 
 class Annotations(NamedTuple):
-    """Images, and the boxes as they stand in the files, one row per annotation.
-
-    Attributes:
-        image_rows, classes: int64 [N]: row of `images`, class index.
-        boxes_xyxy: float64 [N, 4] in pixels.
-        crowd, difficult: bool [N].
-        polygons: None for data without any.
+    """Images, and the boxes as they stand in the files: row of the image and class index int64 [N],
+    corners in pixels float64 [N, 4], flags bool [N].
     """
 
     images: ImageTable
@@ -98,11 +88,11 @@ class AnnotationRows:
         self._widths, self._heights, self._box_counts = array("l"), array("l"), array("l")
         self._classes, self._corners, self._difficult = array("l"), array("d"), array("b")
 
-    def add_image(self, file: str, size_hw: tuple[int, int]) -> None:
+    def add_image(self, file: str, height: int, width: int) -> None:
         """Appends an image, which the boxes that follow belong to."""
         self._files.append(file)
-        self._heights.append(size_hw[0])
-        self._widths.append(size_hw[1])
+        self._heights.append(height)
+        self._widths.append(width)
         self._box_counts.append(0)
 
     def add_box(self, class_index: int, box_xyxy: Sequence[float], difficult: bool = False) -> None:
@@ -132,11 +122,6 @@ class BoxTable:
         annotations: all boxes.
         boxes_xyxy: float32 [N, 4], the same repaired.
         keep: bool [N], False for those that are left out.
-
-    Attributes:
-        boxes_xyxy: float32 [M, 4] in pixels. classes: int32 [M]. crowd, difficult: bool [M].
-        source_rows: int64 [M], the row in `annotations`, which is the row of `polygons`.
-        polygons: None when there are none.
     """
 
     def __init__(self, annotations: Annotations, boxes_xyxy: np.ndarray, keep: np.ndarray):
@@ -146,19 +131,20 @@ class BoxTable:
         self.classes = annotations.classes[rows].astype(np.int32)
         self.crowd = annotations.crowd[rows]
         self.difficult = annotations.difficult[rows]
-        self.source_rows = rows
-        per_image = np.bincount(annotations.image_rows[rows], minlength=len(annotations.images))
-        self.first_box = _offsets(per_image)
-        polygons = annotations.polygons
-        self.polygons = None if polygons is None or polygons.is_empty else polygons
+        self.counts = np.bincount(
+            annotations.image_rows[rows], minlength=len(annotations.images)
+        )  # int64 [I], boxes per image
+        self._first_box, self._source_rows = _offsets(self.counts), rows
+        self._polygons = annotations.polygons or None  # None as well when there are none
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
 
     def span(self, image: int) -> slice:
         """The rows of an image."""
-        return slice(int(self.first_box[image]), int(self.first_box[image + 1]))
+        return slice(int(self._first_box[image]), int(self._first_box[image + 1]))
 
-    def counts(self) -> np.ndarray:
-        """Number of boxes per image, int64 [I]."""
-        return np.diff(self.first_box)
+    def polygons(self, span: slice) -> Optional[list[list[np.ndarray]]]:
+        """The polygons of every box of a span; None in data without polygons."""
+        column = self._polygons
+        return column and [column.of(row) for row in self._source_rows[span]]

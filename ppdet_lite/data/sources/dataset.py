@@ -1,6 +1,7 @@
 """The contract of a data source: everything that others may ask of it."""
 
 import os
+from itertools import islice
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -28,9 +29,8 @@ class Dataset:
         class_names: Sequence[str] = (),
         category_ids: Optional[Sequence[int]] = None,
     ):
-        self.name = name
-        self.class_names = list(class_names)
-        numbers = range(1, len(self.class_names) + 1) if category_ids is None else category_ids
+        numbers = range(1, len(class_names) + 1) if category_ids is None else category_ids
+        self.name, self.class_names = name, list(class_names)
         self.category_ids = [int(number) for number in numbers]
         self.report_lines: list[str] = []
 
@@ -54,11 +54,8 @@ class Dataset:
 
     def missing_files(self, limit: int = 10) -> list[str]:
         """Paths of images that do not exist, at most `limit` of them."""
-        missing: list[str] = []
-        for path in map(self.image_path, range(self._distinct())):
-            if len(missing) < limit and not os.path.isfile(path):
-                missing.append(path)
-        return missing
+        paths = map(self.image_path, range(self._distinct()))
+        return list(islice((path for path in paths if not os.path.isfile(path)), limit))
 
     def to_coco(self) -> dict[str, list[dict[str, Any]]]:
         """The ground truth as a COCO dict; difficult boxes carry `ignore` 1."""
@@ -66,23 +63,20 @@ class Dataset:
         annotations: list[dict[str, Any]] = []
         for index in range(self._distinct()):
             record = self.record(index)
-            image_id = int(record["im_id"][0])
+            image = {"id": int(record["im_id"][0]), "file_name": self._file_name(index)}
             size = {"width": record["w"], "height": record["h"]} if "w" in record else {}
-            images.append({"id": image_id, "file_name": self._file_name(index), **size})
-            boxes_xyxy = np.asarray(record.get("gt_bbox", ()), np.float64).reshape(-1, 4)
-            for row, (x1, y1, x2, y2) in enumerate(boxes_xyxy.tolist()):
-                difficult = int(record["difficult"][row, 0]) if "difficult" in record else 0
+            images.append({**image, **size})
+            for row, (x1, y1, x2, y2) in enumerate(record.get("gt_bbox", np.zeros(0)).tolist()):
+                crowd, difficult = (
+                    int(record[key][row, 0]) if key in record else 0
+                    for key in ("is_crowd", "difficult")
+                )
+                annotation = {"id": len(annotations) + 1, "image_id": image["id"]}
+                annotation["category_id"] = self.category_ids[record["gt_class"][row, 0]]
+                annotation["bbox"] = [x1, y1, x2 - x1, y2 - y1]
+                annotation["area"] = (x2 - x1) * (y2 - y1)
                 annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": image_id,
-                        "category_id": self.category_ids[record["gt_class"][row, 0]],
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": (x2 - x1) * (y2 - y1),
-                        "iscrowd": int(record["is_crowd"][row, 0]) if "is_crowd" in record else 0,
-                        "difficult": difficult,
-                        "ignore": difficult,
-                    }
+                    {**annotation, "iscrowd": crowd, "difficult": difficult, "ignore": difficult}
                 )
         categories = [{"id": i, "name": n} for i, n in zip(self.category_ids, self.class_names)]
         return {"images": images, "annotations": annotations, "categories": categories}
@@ -110,12 +104,9 @@ class _Adapted(Dataset):
     """See `as_dataset`."""
 
     def __init__(self, source: Any):
-        names = getattr(source, "class_names", ())
-        super().__init__(
-            str(getattr(source, "name", type(source).__name__)),
-            names,
-            getattr(source, "category_ids", None),
-        )
+        name = str(getattr(source, "name", type(source).__name__))
+        classes = getattr(source, "class_names", ()), getattr(source, "category_ids", None)
+        super().__init__(name, *classes)
         self.report_lines = list(getattr(source, "report_lines", ()))
         self._source = source
         for method in ("record", "image_path", "missing_files", "to_coco"):

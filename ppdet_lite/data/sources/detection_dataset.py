@@ -11,6 +11,7 @@ from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable
 from ppdet_lite.data.sources.box_cleaning import clean_boxes, describe
 from ppdet_lite.data.sources.class_lists import ClassList
 from ppdet_lite.data.sources.dataset import Dataset
+from ppdet_lite.data.sources.text_files import not_allowed
 
 
 class DetectionDataset(Dataset):
@@ -50,19 +51,18 @@ class DetectionDataset(Dataset):
         repeat: int = 1,
     ):
         super().__init__(name, *classes)
-        for key, value, allowed, is_right in (
-            ("sample_num", sample_num, "-1 or 1 and up", sample_num == -1 or sample_num >= 1),
-            ("empty_ratio", empty_ratio, "0 to 1", 0 <= empty_ratio <= 1),
-            ("repeat", repeat, "1 and up", repeat >= 1),
-        ):
-            if not is_right:
-                raise DataError(f"{name}: {key}: found {value}, allowed: {allowed}")
+        if sample_num < -1 or sample_num == 0:
+            raise DataError(f"{name}: sample_num: {not_allowed(sample_num, '-1 or 1 and up')}")
+        if not 0 <= empty_ratio <= 1:
+            raise DataError(f"{name}: empty_ratio: {not_allowed(empty_ratio, '0 to 1')}")
+        if repeat < 1:
+            raise DataError(f"{name}: repeat: {not_allowed(repeat, '1 and up')}")
         self._image_root = os.fspath(image_root)
         self._images = images = annotations.images
         self._boxes, repairs = _usable_boxes(annotations, load_crowd)
-        is_empty = self._boxes.counts() == 0
+        is_empty = self._boxes.counts == 0
         chosen = _limit_negatives(is_empty, empty_ratio if allow_empty else 0.0)
-        kept = chosen[:sample_num] if sample_num >= 0 else chosen
+        kept = chosen[:sample_num] if sample_num > 0 else chosen
         if not len(kept):
             raise DataError(
                 f"{name}: no image is left of {len(images)}: {int(is_empty.sum())} have no box, "
@@ -70,15 +70,13 @@ class DetectionDataset(Dataset):
             )
         self._unique = len(kept)
         self._selection = np.tile(kept, repeat)  # rows of the image table, in order of use
-        self._report(kept, len(images) - len(chosen), repairs)
+        self._report(self._boxes.counts[kept], len(images) - len(chosen), repairs)
 
-    def _report(self, kept: np.ndarray, left_out: int, repairs: str) -> None:
-        counts = self._boxes.counts()[kept]
+    def _report(self, counts: np.ndarray, left_out: int, repairs: str) -> None:
         names = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
-        text = f"{self.name}: {len(kept)} images, {int(counts.sum())} boxes, "
+        text = f"{self.name}: {len(counts)} images, {int(counts.sum())} boxes, "
         self.report_lines.append(text + f"{len(self.class_names)} classes ({names})")
-        if repairs:
-            self.report_lines.append(repairs)
+        self.report_lines += [repairs] if repairs else []
         if negatives := int((counts == 0).sum()):
             text = f"{negatives} kept as negatives (allow_empty: false leaves them out)"
             self.report_lines.append(f"images without objects: {text}")
@@ -112,8 +110,8 @@ class DetectionDataset(Dataset):
         }
         if self.has_difficult:
             sample["difficult"] = boxes.difficult[span, None].astype(np.int32)
-        if boxes.polygons is not None:
-            sample["gt_poly"] = [boxes.polygons.of(row) for row in boxes.source_rows[span]]
+        if (polygons := boxes.polygons(span)) is not None:
+            sample["gt_poly"] = polygons
         return sample
 
     def _distinct(self) -> int:
@@ -124,7 +122,7 @@ class DetectionDataset(Dataset):
 
 
 def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable, str]:
-    """The boxes that go into records, and the line about the others."""
+    """The boxes for records, and the line about the others."""
     images, rows = annotations.images, annotations.image_rows
     cleaned = clean_boxes(annotations.boxes_xyxy, images.widths[rows], images.heights[rows])
     keep, reasons = cleaned.keep, cleaned.rows
@@ -136,9 +134,7 @@ def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable,
 
 
 def _limit_negatives(is_empty: np.ndarray, ratio: float) -> np.ndarray:
-    """Rows in order, with empty ones making up at most `ratio` of them. The choice is the same
-    every time.
-    """
+    """Rows in order, at most a share `ratio` of them empty; the choice is always the same."""
     negatives = np.flatnonzero(is_empty)
     filled = len(is_empty) - len(negatives)
     if ratio >= 1 or (allowed := int(filled * ratio / (1 - ratio))) >= len(negatives):

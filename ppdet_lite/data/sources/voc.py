@@ -27,11 +27,9 @@ class _Entry(NamedTuple):
 class VOCDataSet(DetectionDataset):
     """Pascal VOC: one XML file per image and a list of those to use.
 
-    The list has one of two forms:
-
-    * `image xml` pairs, both relative to dataset_dir (+ image_dir when given);
-    * bare ids, as in `ImageSets/Main/train.txt`: the images are then in `JPEGImages` and the XML
-      files in `Annotations`, beside `ImageSets`.
+    The list has pairs `image xml`, both relative to dataset_dir (+ image_dir when given), or bare
+    ids, as `ImageSets/Main/train.txt` has: the images are then in `JPEGImages` and the XML files in
+    `Annotations`, beside `ImageSets`.
 
     Without a label list the class names are collected from all XML files of the annotation folder
     (not only the listed ones) and sorted, so that the lists of one data set agree.
@@ -73,7 +71,7 @@ class VOCDataSet(DetectionDataset):
         rows = AnnotationRows()
         for entry in entries:
             content = VocFile(entry.annotation)
-            rows.add_image(entry.image, content.size_hw())
+            rows.add_image(entry.image, *content.size_hw())
             for index, item in enumerate(content.objects()):
                 if item.name not in index_of:
                     hint = nearest_hint(item.name, index_of)
@@ -111,12 +109,8 @@ def _read_list(
         entries = []
         for number, parts in lines:
             if len(parts) != 2:
-                raise error_at(
-                    path,
-                    number,
-                    f"found {len(parts)} fields, allowed: 'image xml' in every line or one id in "
-                    "every line (put a tab between names that contain blanks)",
-                )
+                allowed = "'image xml' or one id in every line (a tab where names contain blanks)"
+                raise error_at(path, number, f"found {len(parts)} fields, allowed: {allowed}")
             entries.append(_Entry(parts[0], root / parts[1]))
     for (number, _), entry in zip(lines, entries):
         if not entry.annotation.is_file():
@@ -131,10 +125,11 @@ def _entries_of_ids(
     in_image_sets = path.parent.parent.name == "ImageSets"
     base = path.parent.parent.parent if in_image_sets else dataset_dir
     annotations = require_folder("dataset_dir + Annotations", base, "Annotations")
-    candidates = [dataset_dir / image_dir, base / image_dir] if image_dir else []
-    candidates = candidates or [base / "JPEGImages"]
-    root = next((folder for folder in candidates if folder.is_dir()), candidates[0])
-    require_folder(f"dataset_dir + {'image_dir' if image_dir else 'JPEGImages'}", root)
+    if image_dir:
+        inside = (base / image_dir).is_dir() and not (dataset_dir / image_dir).is_dir()
+        root = require_folder("dataset_dir + image_dir", base if inside else dataset_dir, image_dir)
+    else:
+        root = require_folder("dataset_dir + JPEGImages", base, "JPEGImages")
     names = sorted(filter(is_image, os.listdir(root)), reverse=True)
     file_of = {os.path.splitext(name)[0]: name for name in names}
     entries = []
@@ -151,7 +146,5 @@ def _collect_names(entries: list[_Entry]) -> tuple[ClassList, str]:
     names = {name for path in paths for name in VocFile(path).names()}
     source = ", ".join(map(str, folders))
     if not names:
-        raise DataError(
-            f"{source}: no object in any annotation file; give the classes in label_list"
-        )
+        raise DataError(f"{source}: no object in any annotation file; name classes in label_list")
     return numbered(sorted(names)), source

@@ -19,7 +19,8 @@ class VocObject(NamedTuple):
 
 
 class VocFile:
-    """An annotation file.
+    """An annotation file. All methods raise DataError, with file, line and key, about a field that
+    is missing or unusable.
 
     Raises:
         DataError: it does not exist or is not XML.
@@ -31,79 +32,70 @@ class VocFile:
             self._root = ET.parse(path).getroot()
         except ET.ParseError as error:
             line, column = error.position
-            reason = str(error).split(":")[0]
             where = f"{path} line {line}, column {column + 1}"
-            raise DataError(f"{where}: not XML: {reason}") from None
+            raise DataError(f"{where}: not XML: {str(error).split(':')[0]}") from None
         except (OSError, ValueError) as error:  # ValueError: an encoding that is not known
             raise DataError(f"{path}: cannot be read: {error}") from None
 
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self._side("height"), self._side("width")
+
     def names(self) -> list[str]:
-        """Name of every object; raises as `objects`."""
-        items = enumerate(self._root.findall("object"))
-        return [self._text(item, "name", f"object[{index}].") for index, item in items]
+        """Name of every object."""
+        names = []
+        for index, item in enumerate(self._root.iterfind("object")):
+            element, key = self._find(item, f"object[{index}]", "name")
+            names.append((element.text or "").strip())
+            if not names[-1]:
+                raise self._error(element, key, "empty")
+        return names
 
     def objects(self) -> list[VocObject]:
-        """All objects.
-
-        Raises:
-            DataError: a field is missing or no number; with file, line and key.
-        """
+        """All objects."""
         objects = []
-        for index, (item, name) in enumerate(zip(self._root.findall("object"), self.names())):
-            where = f"object[{index}]."
-            box = self._child(item, "bndbox", where)
-            corners = [
-                self._number(box, key, f"{where}bndbox.")
-                for key in ("xmin", "ymin", "xmax", "ymax")
-            ]
+        for index, (item, name) in enumerate(zip(self._root.iterfind("object"), self.names())):
+            where = f"object[{index}]"
+            corners = tuple(self._number(item, where, "bndbox", key) for key in _CORNERS)
             has_flag = item.find("difficult") is not None
-            difficult = has_flag and self._number(item, "difficult", where) != 0
-            objects.append(VocObject(name, tuple(corners), difficult))
+            difficult = has_flag and self._number(item, where, "difficult") != 0
+            objects.append(VocObject(name, corners, difficult))
         return objects
-
-    def size_hw(self) -> tuple[int, int]:
-        """Height and width in pixels; raises as `objects`."""
-        size = self._child(self._root, "size", "")
-        sides = []
-        for key in ("height", "width"):
-            value = self._number(size, key, "size.")
-            if not (value > 0 and value == int(value)):
-                problem = f"found '{size.findtext(key)}', allowed: a positive integer"
-                raise self._error(size.find(key), f"size.{key}", problem)
-            sides.append(int(value))
-        return sides[0], sides[1]
 
     def name_error(self, index: int, problem: str) -> DataError:
         """The error about the name of an object."""
-        element = self._root.findall("object")[index].find("name")
-        return self._error(element, f"object[{index}].name", problem)
+        item = self._root.findall("object")[index]
+        return self._error(*self._find(item, f"object[{index}]", "name"), problem)
 
-    def _child(self, parent: ET.Element, tag: str, where: str) -> ET.Element:
-        child = parent.find(tag)
-        if child is None:
-            raise self._error(parent, f"{where}{tag}", "missing")
-        return child
+    def _side(self, tag: str) -> int:
+        value = self._number(self._root, "", "size", tag)
+        if value > 0 and value == int(value):
+            return int(value)
+        element, key = self._find(self._root, "", "size", tag)
+        raise self._error(element, key, f"found '{element.text}', allowed: a positive integer")
 
-    def _text(self, parent: ET.Element, tag: str, where: str) -> str:
-        child = self._child(parent, tag, where)
-        if text := (child.text or "").strip():
-            return text
-        raise self._error(child, f"{where}{tag}", "empty")
-
-    def _number(self, parent: ET.Element, tag: str, where: str) -> float:
-        child = self._child(parent, tag, where)
-        text = (child.text or "").strip()
+    def _number(self, parent: ET.Element, where: str, *tags: str) -> float:
+        element, key = self._find(parent, where, *tags)
+        text = (element.text or "").strip()
         try:
             return float(text)
         except ValueError:
-            problem = f"found '{text}', allowed: a number"
-            raise self._error(child, f"{where}{tag}", problem) from None
+            raise self._error(element, key, f"found '{text}', allowed: a number") from None
 
-    def _error(self, element: Optional[ET.Element], key: str, problem: str) -> DataError:
-        """The error about a field: file, line, key and what is wrong."""
+    def _find(self, parent: ET.Element, where: str, *tags: str) -> tuple[ET.Element, str]:
+        """The element below `parent`, which is at the key `where`, and the key that it is at."""
+        for tag in tags:
+            where = f"{where}.{tag}" if where else tag
+            child = parent.find(tag)
+            if child is None:
+                raise self._error(parent, where, "missing")
+            parent = child
+        return parent, where
+
+    def _error(self, element: ET.Element, key: str, problem: str) -> DataError:
         return error_at(self.path, self._line_of(element), key, problem)
 
-    def _line_of(self, element: Optional[ET.Element]) -> Optional[int]:
+    def _line_of(self, element: ET.Element) -> Optional[int]:
         """The line in which an element begins. The parsed tree does not know it, so the file is
         read again line by line up to the element that has the same number in document order.
         """

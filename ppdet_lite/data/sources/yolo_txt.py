@@ -61,7 +61,7 @@ class YOLODataSet(DetectionDataset):
         rows = AnnotationRows()
         for file in files:
             height, width = _displayed_size(root / file)
-            rows.add_image(file, (height, width))
+            rows.add_image(file, height, width)
             path = (labels / file).with_suffix(".txt")
             if path.is_file():
                 for class_index, (x1, y1, x2, y2) in _read_labels(path, len(classes.names)):
@@ -81,20 +81,19 @@ class YOLODataSet(DetectionDataset):
 def _label_folder(root: Path, dataset_dir: Optional[str], anno_path: Optional[str]) -> Path:
     if anno_path:
         return require_folder("dataset_dir + anno_path", dataset_dir, anno_path)
-    parts = root.parts
-    if "images" not in parts:
-        return root
-    last = len(parts) - 1 - parts[::-1].index("images")
-    folder = Path(*parts[:last], "labels", *parts[last + 1 :])
-    return folder if folder.is_dir() else root
+    for parent in (root, *root.parents):
+        if parent.name == "images":
+            folder = parent.with_name("labels") / root.relative_to(parent)
+            return folder if folder.is_dir() else root
+    return root
 
 
 def _name_file(dataset_dir: Path, label_list: Optional[str]) -> Path:
     if label_list:
         return require_file("dataset_dir + label_list", dataset_dir, label_list)
-    for name in _NAME_FILES:
-        if (dataset_dir / name).is_file():
-            return dataset_dir / name
+    for path in (dataset_dir / name for name in _NAME_FILES):
+        if path.is_file():
+            return path
     raise DataError(
         f"{dataset_dir}: YOLO labels hold class numbers only; name the classes in label_list "
         f"(a text file with one name per line) or in one of {', '.join(_NAME_FILES)}"
@@ -104,25 +103,22 @@ def _name_file(dataset_dir: Path, label_list: Optional[str]) -> Path:
 def _read_labels(path: Path, class_count: int) -> Iterator[tuple[int, Sequence[float]]]:
     """Class index and box (x1, y1, x2, y2 as shares of the image) of every line."""
     for number, line in read_lines(path):
+        fields = line.split()
         try:
-            first, *values = (float(field) for field in line.split())
+            first, *values = map(float, fields)
         except ValueError:
             raise error_at(path, number, not_allowed(line, "numbers")) from None
         if first not in range(class_count):
-            allowed = f"found {line.split()[0]}, allowed: 0 to {class_count - 1}"
-            raise error_at(path, number, "class", allowed)
+            problem = f"found {fields[0]}, allowed: 0 to {class_count - 1}"
+            raise error_at(path, number, "class", problem)
         if len(values) == 4:
             cx, cy, width, height = values
             box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
         elif len(values) >= 6 and len(values) % 2 == 0:
             box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
         else:
-            raise error_at(
-                path,
-                number,
-                f"found {len(values) + 1} fields, allowed: class cx cy w h, or class and the x y "
-                "of at least three points",
-            )
+            allowed = "class cx cy w h, or class and the x y of at least three points"
+            raise error_at(path, number, f"found {len(fields)} fields, allowed: {allowed}")
         yield int(first), box
 
 

@@ -1,6 +1,7 @@
 """COCODataSet: records, repairs, ground truth and the texts of its complaints."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -33,10 +34,10 @@ def load(folder, **options):
     return COCODataSet(str(folder), "", "a.json", **options)
 
 
-def error_of(folder, **options):
-    with pytest.raises(DataError) as caught:
+def refuse(folder, text, **options):
+    """The data set is refused with these words about its file."""
+    with pytest.raises(DataError, match=re.escape(f"{folder / 'a.json'}{text}")):
         load(folder, **options)
-    return str(caught.value)
 
 
 def test_classes_are_numbered_in_file_order_and_images_go_by_id(tmp_path):
@@ -131,17 +132,13 @@ def test_sample_num_and_repeat(tmp_path):
     assert [entry["id"] for entry in dataset.to_coco()["images"]] == [1, 2]
     assert dataset.missing_files() == [str(tmp_path / "1.jpg"), str(tmp_path / "2.jpg")]
     assert dataset.missing_files(limit=1) == [str(tmp_path / "1.jpg")]
-    assert "sample_num: found 0, allowed: -1 or 1 and up" in error_of(tmp_path, sample_num=0)
-    assert "repeat: found 0, allowed: 1 and up" in error_of(tmp_path, repeat=0)
-    assert "empty_ratio: found 2, allowed: 0 to 1" in error_of(tmp_path, empty_ratio=2)
+    for key, value in {"sample_num": 0, "repeat": 0, "empty_ratio": 2}.items():
+        refuse(tmp_path, f": {key}: found {value}", **{key: value})
 
 
 def test_nothing_left_is_an_error(tmp_path):
     write(tmp_path)
-    assert error_of(tmp_path, allow_empty=False) == (
-        f"{tmp_path / 'a.json'}: no image is left of 1: 1 have no box, allow_empty is false, "
-        "sample_num -1"
-    )
+    refuse(tmp_path, ": no image is left of 1: 1 have no box, allow_empty", allow_empty=False)
 
 
 def test_ground_truth_is_that_of_the_file(tmp_path):
@@ -193,15 +190,17 @@ def test_a_file_without_annotations_holds_negatives_only(tmp_path):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"bbox": None}, "bbox: found None, allowed: four numbers x, y, width, height"),
-        ({"bbox": [1, 2, 3]}, "bbox: found [1, 2, 3], allowed: four numbers x, y, width, height"),
-        ({"bbox": [1, 2, "3", 4]}, "bbox: found [1, 2, '3', 4], allowed: four numbers x, y, width"),
+        ({"bbox": None}, "bbox: found None"),
+        ({"bbox": [1, 2, 3]}, "bbox: found [1, 2, 3], allowed: four numbers"),
+        ({"bbox": [1, 2, "3", 4]}, "bbox: found [1, 2, '3', 4]"),
+        ({"bbox": [1, 2, 10**400, 4]}, "bbox: found [1, 2, 1000"),
         ({"area": "big"}, "area: found 'big', allowed: a number"),
+        ({"id": 2**70}, f"id: found {2**70}, allowed: an integer"),
         ({"image_id": "1"}, "image_id: found '1', allowed: an integer"),
-        ({"category_id": 1.5}, "category_id: found 1.5, allowed: an integer"),
-        ({"category_id": 5}, "category_id: 5 is the id of no category in 'categories'"),
-        ({"image_id": 77}, "image_id: 77 is the id of no image in 'images'"),
-        ({"segmentation": [["a"] * 6]}, "segmentation: found a polygon with something that is no"),
+        ({"category_id": 1.5}, "category_id: found 1.5"),
+        ({"category_id": 5}, "category_id: 5 is the id of no category"),
+        ({"image_id": 77}, "image_id: 77 is the id of no image"),
+        ({"segmentation": [["a"] * 6]}, "segmentation: found a polygon"),
     ],
 )
 def test_unusable_annotations_are_named_with_line_and_key(tmp_path, changes, expected):
@@ -209,9 +208,13 @@ def test_unusable_annotations_are_named_with_line_and_key(tmp_path, changes, exp
     write(tmp_path, annotations=[box(1, 1, [0, 0, 5, 5]), bad], indent=0)
     lines = (tmp_path / "a.json").read_text().split("\n")
     line = [number for number, text in enumerate(lines, start=1) if text == "{"][3]
-    assert error_of(tmp_path).startswith(
-        f"{tmp_path / 'a.json'} line {line}: annotations[1].{expected}"
-    )
+    refuse(tmp_path, f" line {line}: annotations[1].{expected}")
+
+
+def test_whole_numbers_may_be_written_as_decimals(tmp_path):
+    write(tmp_path, [image(1.0, width=100.0)], [box(1.0, 1.0, [0, 0, 5, 5], category=2.0)])
+    record = load(tmp_path).record(0)
+    assert (record["w"], record["gt_class"].tolist()) == (100, [[1]])
 
 
 @pytest.mark.parametrize("key", ["image_id", "category_id", "bbox"])
@@ -219,12 +222,12 @@ def test_missing_annotation_keys(tmp_path, key):
     bad = box(1, 1, [0, 0, 5, 5])
     del bad[key]
     write(tmp_path, annotations=[bad])
-    assert error_of(tmp_path) == f"{tmp_path / 'a.json'} line 1: annotations[0].{key}: missing"
+    refuse(tmp_path, f" line 1: annotations[0].{key}: missing")
 
 
 def test_an_annotation_that_is_none(tmp_path):
     write(tmp_path, annotations=[{"id": 3}])
-    assert error_of(tmp_path) == f"{tmp_path / 'a.json'} line 1: annotations[0].image_id: missing"
+    refuse(tmp_path, " line 1: annotations[0].image_id: missing")
 
 
 @pytest.mark.parametrize(
@@ -233,63 +236,57 @@ def test_an_annotation_that_is_none(tmp_path):
         ([image(1), image(1, file_name="b.jpg")], "images[1].id: 1 is already the id of images[0]"),
         ([image("x")], "images[0].id: found 'x', allowed: an integer"),
         ([image(1, width=0)], "images[0].width: found 0, allowed: a positive integer"),
-        ([image(1, height=None)], "images[0].height: found None, allowed: a positive integer"),
+        ([image(1, height=None)], "images[0].height: found None"),
         ([image(1, file_name=5)], "images[0].file_name: found 5, allowed: text"),
         ([{"id": 1, "width": 3, "height": 3}], "images[0].file_name: missing"),
         ([{"id": 1, "file_name": "a", "height": 3}], "images[0].width: missing"),
-        (["a.jpg"], "images[0].id: found 'a.jpg', allowed: a mapping with an id"),
-        ([], "the list 'images' is empty"),
+        (["a.jpg"], "images[0].id: found 'a.jpg'"),
     ],
 )
 def test_unusable_images(tmp_path, images, expected):
     write(tmp_path, images)
-    assert expected in error_of(tmp_path)
+    refuse(tmp_path, f" line 1: {expected}")
 
 
 @pytest.mark.parametrize(
     "categories, expected",
     [
         ([{"id": 1, "name": "a"}] * 2, "categories[1].id: 1 is already the id of categories[0]"),
-        (
-            [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}],
-            "categories[1].name: 'a' is already the name of categories[0]",
-        ),
+        ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "categories[1].name: 'a' is already"),
         ([{"id": 1}], "categories[0].name: missing"),
-        ([], "the list 'categories' is empty"),
     ],
 )
 def test_unusable_categories(tmp_path, categories, expected):
     write(tmp_path, categories=categories)
-    assert expected in error_of(tmp_path)
-
-
-NEEDED = "a COCO annotation file has the lists images, annotations and categories"
+    refuse(tmp_path, f" line 1: {expected}")
 
 
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("", ": the file is empty; a COCO annotation file is needed"),
+        ("", ": the file is empty"),
         ('{"images": [1,\n 2,,]}', " line 2, column 4: not JSON: Expecting value"),
-        ("[]", f": not a COCO annotation file: found a list at the top; {NEEDED}"),
-        ("3", f": not a COCO annotation file: found no mapping at the top; {NEEDED}"),
+        ("[]", ": not a COCO annotation file: found a list at the top"),
+        ("3", ": not a COCO annotation file: found no mapping at the top"),
         ('{"shapes": []}', ": not a COCO annotation file: 'images' is missing, found shapes;"),
         ('{"images": {}, "categories": []}', ": images: found dict, allowed: a list"),
+        ('{"images": [], "categories": []}', ": the list 'images' is empty"),
+        ("[" * 100_000, ": not a COCO annotation file: nested too deeply"),
     ],
 )
 def test_files_that_are_not_coco(tmp_path, text, expected):
     (tmp_path / "a.json").write_text(text)
-    assert error_of(tmp_path).startswith(f"{tmp_path / 'a.json'}{expected}")
+    refuse(tmp_path, expected)
 
 
 def test_annotations_in_the_wrong_place(tmp_path):
     write(tmp_path, [image(1, objects=[{"bbox": [1, 2, 3, 4], "image_id": 1, "category_id": 9}])])
-    assert "1 objects with 'image_id' or 'bbox' stand outside the list" in error_of(tmp_path)
+    refuse(tmp_path, ": 1 objects with 'image_id' or 'bbox' stand outside the list")
 
 
 def test_not_text(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
-    assert error_of(tmp_path) == f"{tmp_path / 'a.json'}: not text in UTF-8 (byte 0)"
+    refuse(tmp_path, ": not text in UTF-8 (byte 0)")
 
 
 def test_missing_paths_name_the_key_and_the_nearest_folder(tmp_path):
