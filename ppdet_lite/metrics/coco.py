@@ -68,7 +68,7 @@ class COCOMetric(DetectionMetric):
         return text_table([(text, values[f"bbox/{name}"]) for name, text in STATISTICS])
 
 
-class _BoxEvaluation(COCOeval):
+class _BoxEvaluation(COCOeval):  # type: ignore[misc]  # pycocotools has no types
     """COCOeval on ready lists of boxes.
 
     It differs in two points from handing over `COCO` objects. A ground truth with `ignore` is
