@@ -63,16 +63,15 @@ class Run:
         self.cfg = load_config(folder / f"{name}.yml", [*common, *SIZES[name]])
         self.seen = {}
         self.trainer = build_trainer(self.cfg, "cpu", SINGLE_PROCESS)
-        self.trainer.network.train()
+        self.trainer.state.model.train()
         self.batches = self.trainer.reader.batches(0)
 
     def step(self) -> None:
-        """One optimizer step and the average after it."""
+        """One optimizer step."""
         batch = next(self.batches)
         record = self.trainer._step([batch], 0.0)
         state = self.trainer.state
         state.iteration += 1
-        state.update_ema()
         self.seen[f"losses{state.iteration}"] = np.array(list(record.losses[0].values()))
         self.seen[f"image{state.iteration}"] = batch["image"]
 

@@ -78,4 +78,4 @@ def make_trainer(
         model, optimizer, scheduler, seed=seed, ema=average, batch_setting=setting, **kwargs
     )
     length = {"epochs": epochs, "steps_per_epoch": steps, "accumulate_steps": accumulate_steps}
-    return Trainer(state, reader, hooks, **length)
+    return Trainer(state, reader, hooks=hooks, **length)

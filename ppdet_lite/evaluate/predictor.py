@@ -1,5 +1,6 @@
 """Detections of a trained model on images, behind tools/infer.py."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence, Union
 
@@ -22,13 +23,13 @@ from ppdet_lite.utils.image_files import list_images
 PathLike = Union[str, Path]
 
 
+@dataclass
 class Predictor:
     """A trained model with the preprocessing of its `TestReader`."""
 
-    def __init__(self, model: nn.Layer, preprocess: Preprocess, classes: ModelClasses):
-        self.model = model
-        self.preprocess = preprocess
-        self.classes = classes
+    model: nn.Layer
+    preprocess: Preprocess
+    classes: ModelClasses
 
     @classmethod
     def from_config(cls, cfg: Config) -> "Predictor":

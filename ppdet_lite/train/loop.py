@@ -1,11 +1,12 @@
 """The training loop and nothing else.
 
-Logging, checkpoints, evaluation, averaging and checks are hooks, called in a fixed order and
-without knowing one another; what they share is the `TrainState`.
+Logging, checkpoints, evaluation and checks are hooks, called in a fixed order and without knowing
+one another; what they share is the `TrainState`.
 """
 
 import contextlib
 import time
+from dataclasses import dataclass
 from typing import Generator, Optional, Protocol, Sequence
 
 import numpy as np
@@ -27,37 +28,27 @@ class BatchSource(Protocol):
         ...
 
 
+@dataclass(eq=False)
 class Trainer:
     """Runs `epochs` epochs over a reader.
 
-    Args:
+    Attributes:
         state: what is trained; its position says where to start.
         reader: gives the batches.
-        hooks: called in the given order.
         epochs: number of epochs.
         steps_per_epoch: optimizer steps per epoch; batches left over at the end are not used.
+        hooks: called in the given order.
         accumulate_steps: micro batches per optimizer step; their gradients are averaged.
-        network: the layer that is called, when it is not `state.model` itself (several processes).
+        parallel: the model, wrapped for several processes.
     """
 
-    def __init__(
-        self,
-        state: TrainState,
-        reader: BatchSource,
-        hooks: Sequence[Hook] = (),
-        *,
-        epochs: int,
-        steps_per_epoch: int,
-        accumulate_steps: int = 1,
-        network: Optional[paddle.nn.Layer] = None,
-    ):
-        self.state = state
-        self.reader = reader
-        self.hooks = tuple(hooks)
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
-        self.accumulate_steps = accumulate_steps
-        self.network = state.model if network is None else network
+    state: TrainState
+    reader: BatchSource
+    epochs: int
+    steps_per_epoch: int
+    hooks: Sequence[Hook] = ()
+    accumulate_steps: int = 1
+    parallel: Optional[paddle.DataParallel] = None
 
     def run(self) -> None:
         """Trains to the end.
@@ -82,7 +73,7 @@ class Trainer:
 
     def _run_epoch(self, interrupts: Interrupts) -> None:
         state = self.state
-        self.network.train()
+        (self.parallel or state.model).train()
         self._call("before_epoch")
         batches = self.reader.batches(state.epoch, state.step_in_epoch * self.accumulate_steps)
         with contextlib.closing(batches):
@@ -114,6 +105,7 @@ class Trainer:
         )
         self._call("before_update", record)
         state.precision.update(state.optimizer)
+        state.update_ema()
         state.scheduler.step()
         return record
 
@@ -122,10 +114,12 @@ class Trainer:
         position = np.array([[state.epoch], [state.iteration], [state.seed]], np.int64)
         inputs = as_tensors({**batch, **dict(zip(POSITION_KEYS, position))})
         # Gradients travel between the processes once per step, with the last micro batch.
-        waits = not is_last and isinstance(self.network, paddle.DataParallel)
-        with self.network.no_sync() if waits else contextlib.nullcontext():
+        waiting = contextlib.nullcontext()
+        if self.parallel is not None and not is_last:
+            waiting = self.parallel.no_sync()
+        with waiting:
             with state.precision.autocast():
-                outputs = self.network(inputs)
+                outputs = (self.parallel or state.model)(inputs)
             state.precision.backward(outputs["loss"] / self.accumulate_steps)
         return outputs
 

@@ -28,7 +28,6 @@ from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.progress_log import LogHook
 from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter
 from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
-from ppdet_lite.train.hooks.weight_average import EMAHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.seed import set_seed
@@ -144,11 +143,11 @@ def build_trainer(
     return Trainer(
         state,
         data.reader,
-        _hooks(cfg, data, evaluator, vdl_folder if ranks.rank == 0 else None),
         epochs=cfg.settings.epoch,
         steps_per_epoch=data.steps_per_epoch,
+        hooks=_hooks(cfg, data, evaluator, vdl_folder if ranks.rank == 0 else None),
         accumulate_steps=data.accumulate_steps,
-        network=paddle.DataParallel(model) if ranks.world_size > 1 else None,
+        parallel=paddle.DataParallel(model) if ranks.world_size > 1 else None,
     )
 
 
@@ -222,9 +221,8 @@ def _hooks(
         "config": cfg.name,
     }
     writer = CheckpointWriter(cfg.output_folder, facts)
-    hooks = [
+    hooks: list[Hook] = [
         FiniteCheckHook(),
-        EMAHook(),
         LogHook(settings.log_iter, reader.worker_num, reader.data.cache_settings is not None),
         CheckpointHook(writer, settings.snapshot_epoch),
     ]

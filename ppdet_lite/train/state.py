@@ -1,6 +1,7 @@
 """All that a run is: the object that trainer and hooks share and that a checkpoint stores."""
 
 import contextlib
+from dataclasses import dataclass, field
 from typing import Iterator, Mapping, Optional
 
 import paddle
@@ -16,10 +17,11 @@ from ppdet_lite.train.optimizer import optimizer_state, restore_optimizer_state
 _PROGRESS = ("epoch", "step_in_epoch", "iteration", "best", "last_evaluation", "seed")
 
 
+@dataclass(eq=False)
 class TrainState:
     """Model, optimizer, average, loss scale and position of a run.
 
-    Args:
+    Attributes:
         model: the bare model (not wrapped for several processes).
         optimizer: its optimizer.
         scheduler: learning rate, stepped once per optimizer step.
@@ -29,37 +31,25 @@ class TrainState:
         ema: average of the weights, None without one.
         precision: mixed precision, float32 by default.
         ranks: this process among those that train together.
-
-    Attributes:
         epoch, step_in_epoch: position; step_in_epoch counts the finished steps of `epoch`.
         iteration: optimizer steps done since the start.
         best: `{"name", "value", "epoch", "iteration"}` of the best evaluation so far, or None.
         last_evaluation: `{"epoch", "metrics"}` of the latest one, or None.
     """
 
-    def __init__(
-        self,
-        model: nn.Layer,
-        optimizer: paddle.optimizer.Optimizer,
-        scheduler: LRScheduler,
-        *,
-        seed: int,
-        batch_setting: Mapping[str, int],
-        ema: Optional[ModelEMA] = None,
-        precision: Optional[Precision] = None,
-        ranks: Ranks = SINGLE_PROCESS,
-    ):
-        self.model = model
-        self.optimizer = optimizer
-        self.scheduler = scheduler
-        self.seed = seed
-        self.ema = ema
-        self.precision = precision or Precision()
-        self.ranks = ranks
-        self.batch_setting = dict(batch_setting)
-        self.epoch = self.step_in_epoch = self.iteration = 0
-        self.best: Optional[dict] = None
-        self.last_evaluation: Optional[dict] = None
+    model: nn.Layer
+    optimizer: paddle.optimizer.Optimizer
+    scheduler: LRScheduler
+    seed: int
+    batch_setting: Mapping[str, int]
+    ema: Optional[ModelEMA] = None
+    precision: Precision = field(default_factory=Precision)
+    ranks: Ranks = SINGLE_PROCESS
+    epoch: int = 0
+    step_in_epoch: int = 0
+    iteration: int = 0
+    best: Optional[dict] = None
+    last_evaluation: Optional[dict] = None
 
     def update_ema(self) -> None:
         """Moves the average after an optimizer step."""
@@ -122,7 +112,7 @@ class TrainState:
             "scaler": self.precision.state_dict(),
             "progress": {
                 **{name: getattr(self, name) for name in _PROGRESS},
-                "batch_setting": self.batch_setting,
+                "batch_setting": dict(self.batch_setting),
             },
         }
 

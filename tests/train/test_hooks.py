@@ -16,7 +16,6 @@ from ppdet_lite.train.hooks.evaluation import EvalHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.progress_log import LogHook
 from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
-from ppdet_lite.train.hooks.weight_average import EMAHook
 from ppdet_lite.utils.logger import get_logger
 
 LINE = re.compile(
@@ -148,7 +147,7 @@ def test_visualdl_gets_scalars_images_and_metrics(toys, tmp_path):
             return {"bbox/AP": 0.25}
 
     curves = VisualDLHook(str(tmp_path), 3, BatchFormat())
-    toys.trainer([EMAHook(), EvalHook(Evaluator(), 1), curves], epochs=1).run()
+    toys.trainer([EvalHook(Evaluator(), 1), curves], epochs=1).run()
     (log,) = tmp_path.iterdir()
     reader = visualdl.LogReader(file_path=str(log))
     losses = reader.get_data("scalar", "train/loss")

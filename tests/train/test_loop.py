@@ -13,7 +13,6 @@ from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.train.hooks.evaluation import EvalHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter
-from ppdet_lite.train.hooks.weight_average import EMAHook
 from ppdet_lite.weights.checkpoint import load_resume, read_meta
 
 
@@ -100,15 +99,15 @@ def test_a_model_learns_where_its_batch_stands(toys):
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 11])
 def test_resume_equals_the_uninterrupted_run_bit_by_bit(toys, tmp_path, stop_at):
     straight = Recorder()
-    whole = toys.trainer([EMAHook(), straight], epochs=3)
+    whole = toys.trainer([straight], epochs=3)
     whole.run()
 
     first, second = Recorder(), Recorder()
-    cut = toys.trainer([StopAfter(stop_at), EMAHook(), first, saving(tmp_path, 100)], epochs=3)
+    cut = toys.trainer([StopAfter(stop_at), first, saving(tmp_path, 100)], epochs=3)
     with pytest.raises(KeyboardInterrupt):
         cut.run()
     # other initial weights, other layer names
-    rest = toys.trainer([EMAHook(), second], epochs=3, seed=99)
+    rest = toys.trainer([second], epochs=3, seed=99)
     assert rest.state.set_state_dict(load_resume(str(tmp_path / "interrupted"))) == []
     assert rest.state.iteration == stop_at
     rest.run()
@@ -245,7 +244,7 @@ class FakeEvaluator:
 def eval_hooks(folder, scores):
     evaluator = FakeEvaluator(scores)
     writer = CheckpointWriter(folder, {"class_names": ["cat", "dog"], "config": "toy"})
-    hooks = [EMAHook(), CheckpointHook(writer, 1), EvalHook(evaluator, 1)]
+    hooks = [CheckpointHook(writer, 1), EvalHook(evaluator, 1)]
     return evaluator, [*hooks, BestModelHook(writer)]
 
 
@@ -271,7 +270,7 @@ def test_an_interrupted_evaluation_is_made_up_for(toys, tmp_path):
         def run(self, model):
             raise KeyboardInterrupt
 
-    trainer = toys.trainer([EMAHook(), saving(tmp_path), EvalHook(Interrupted(), 1)], epochs=2)
+    trainer = toys.trainer([saving(tmp_path), EvalHook(Interrupted(), 1)], epochs=2)
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     evaluator, hooks = eval_hooks(str(tmp_path), [0.2, 0.1])
@@ -285,7 +284,7 @@ def test_an_interrupted_evaluation_is_made_up_for(toys, tmp_path):
 def test_evaluation_sees_the_average_and_training_goes_on_with_the_weights(toys, tmp_path):
     evaluator, hooks = eval_hooks(str(tmp_path), [0.1, 0.2])
     trainer = toys.trainer(hooks, epochs=2)
-    plain = toys.trainer([EMAHook()], epochs=2)
+    plain = toys.trainer(epochs=2)
     trainer.run()
     plain.run()
     average = plain.state.ema.averaged(plain.state.model)

@@ -1,23 +1,24 @@
 """Evaluates at snapshots and remembers the best result."""
 
 import math
+from dataclasses import dataclass
 
 from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.train.hooks.base import Hook, Run, is_snapshot
 from ppdet_lite.utils.logger import get_logger
 
 
+@dataclass
 class EvalHook(Hook):
     """Runs an evaluator on the weights for use (averaged with EMA) after every snapshot epoch.
 
-    Args:
+    Attributes:
         evaluator: computes the metrics; the larger its `primary`, the better the model.
         snapshot_epoch: epochs between evaluations; the last epoch is always evaluated.
     """
 
-    def __init__(self, evaluator: Evaluator, snapshot_epoch: int):
-        self.evaluator = evaluator
-        self.snapshot_epoch = snapshot_epoch
+    evaluator: Evaluator
+    snapshot_epoch: int
 
     def after_epoch(self, run: Run) -> None:
         """Evaluates; notes the metrics and, if it is one, the new best in the state."""

@@ -3,6 +3,7 @@
 import math
 import os
 import tempfile
+from dataclasses import dataclass
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.train.hooks.base import Hook, Run, is_snapshot
@@ -12,17 +13,17 @@ from ppdet_lite.weights.checkpoint import clean_temporaries, save_checkpoint
 from ppdet_lite.weights.files import NAME_TABLE
 
 
+@dataclass
 class CheckpointWriter:
     """Writes the state of a run into its folder, on rank 0 only.
 
-    Args:
+    Attributes:
         folder: where checkpoints go.
         facts: for the side file (`class_names`, `category_ids`, `config`).
     """
 
-    def __init__(self, folder: str, facts: dict):
-        self.folder = folder
-        self.facts = facts
+    folder: str
+    facts: dict
 
     def path(self, name: str) -> str:
         """The path of a checkpoint, without suffix."""
@@ -90,6 +91,7 @@ class CheckpointWriter:
         }
 
 
+@dataclass
 class CheckpointHook(Hook):
     """Saves `<epoch>` at snapshots, `model_final` at the end and `interrupted` on Ctrl-C.
 
@@ -98,15 +100,14 @@ class CheckpointHook(Hook):
     be written, its weights go to another place and the run ends with a `CheckpointError` that names
     it.
 
-    Args:
+    Attributes:
         writer: of the run's folder.
         snapshot_epoch: epochs between snapshots.
     """
 
-    def __init__(self, writer: CheckpointWriter, snapshot_epoch: int):
-        self.writer = writer
-        self.snapshot_epoch = snapshot_epoch
-        self._final = (-1, None)
+    writer: CheckpointWriter
+    snapshot_epoch: int
+    _final: tuple = (-1, None)  # what `model_final` holds
 
     def before_train(self, run: Run) -> None:
         """Clears away what a killed run left half-written."""
@@ -139,11 +140,11 @@ class CheckpointHook(Hook):
             get_logger().info(text, run.state.iteration, self.writer.path("interrupted"))
 
 
+@dataclass
 class BestModelHook(Hook):
     """Saves `best_model` when the evaluation that just ran was the best so far."""
 
-    def __init__(self, writer: CheckpointWriter):
-        self.writer = writer
+    writer: CheckpointWriter
 
     def after_epoch(self, run: Run) -> None:
         """Stands after the evaluation hook, which notes the best result in the state."""
