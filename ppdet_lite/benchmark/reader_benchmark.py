@@ -177,7 +177,7 @@ def _measured(
 
 def _filled_cache(reader, parts, bar) -> Optional[dict]:
     """Fills the image cache with the images of the measured batches, and says what it holds."""
-    cache = reader.image_cache
+    cache = reader.data.cache
     if cache is None:
         return None
     for _ in _batches(reader.bound(worker_num=0), parts):

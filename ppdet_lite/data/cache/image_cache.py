@@ -2,14 +2,11 @@
 
 `encoded` keeps the bytes of the files in memory: it saves the disk, every pixel stays as it is.
 `decoded` keeps the pixels in memory: it saves the decoding too and takes five to ten times as much.
-`disk` keeps the pixels in files of a folder, which later runs find again; a fast local disk, or the
-system's page cache, then gives them without decoding.
+`disk` keeps the pixels in files of a folder, which later runs find again.
 
-Images larger than `max_side` are kept at 1/2, 1/3, ... of their size by the last two. Boxes are
-not touched by that, because geometry is computed with the size of the file; what is lost is detail
-where the network would have seen the image, or a crop of it, at more than the kept size. An
-image for which the budget has no room is reduced in the same way, so that a batch does not depend
-on what happens to be kept.
+The last two keep images larger than `max_side` at 1/2, 1/3, ... of their size. Boxes are not
+touched, because geometry is computed with the size of the file. An image for which the budget has
+no room is reduced in the same way, so that a batch does not depend on what happens to be kept.
 """
 
 import os
@@ -17,7 +14,7 @@ import shutil
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional, Protocol
+from typing import Any, Callable, NamedTuple, Optional
 
 import cv2
 import numpy as np
@@ -28,6 +25,7 @@ from ppdet_lite.data.cache.stores import FolderStore, MemoryStore, Store
 from ppdet_lite.data.pixels.headers import read_header
 from ppdet_lite.data.pixels.image_ops import read_file
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels, PixelSource
+from ppdet_lite.data.sources.dataset import Dataset
 
 KINDS = {
     "encoded": "encoded files in memory",
@@ -69,10 +67,8 @@ class CacheSettings(NamedTuple):
 
 
 def cache_settings(value: Any) -> Optional[CacheSettings]:
-    """The settings of `cache: {kind: ..., ...}`; None for none.
-
-    Raises:
-        ConfigError: names every key that is wrong.
+    """The settings of `cache: {kind: ..., ...}`; None for none. A ConfigError names every wrong
+    key.
     """
     if value is None:
         return None
@@ -97,30 +93,19 @@ def cache_settings(value: Any) -> Optional[CacheSettings]:
     return CacheSettings(**value)
 
 
-class Images(Protocol):
-    """What a cache asks of a data set."""
-
-    def __len__(self) -> int: ...
-
-    def image_path(self, index: int) -> str:
-        """The file of the image `index`."""
-        ...
-
-
 class ImageCache:
     """The images of one data set; opened in the reader's process, used in its workers too.
 
     Args:
-        settings: the reader's key.
+        settings, where: the reader's key and its name.
         say: called with lines for the log: what is expected before anything is kept.
-        where: the reader's key, for messages.
 
     Raises:
         ConfigError: the folder cannot be used.
     """
 
     def __init__(
-        self, settings: CacheSettings, dataset: Images, say: Callable[[str], None], where: str
+        self, settings: CacheSettings, dataset: Dataset, say: Callable[[str], None], where: str
     ):
         self.settings = settings
         paths = sorted({dataset.image_path(index) for index in range(len(dataset))})
@@ -169,11 +154,7 @@ class ImageCache:
         return self._store.count
 
     def read(self, path: str) -> bytes:
-        """The content of an image file: from memory with kind encoded, else from the file.
-
-        Raises:
-            ImageError: it cannot be read.
-        """
+        """The content of an image file: from memory with kind encoded, else from the file."""
         kept = self._store.get(path) if self.settings.kind == "encoded" else None
         if kept is not None:
             return kept.tobytes()
@@ -190,8 +171,6 @@ class ImageCache:
         Args:
             variant: what the pixels depend on besides the file.
             notes: for things worth telling once.
-        Raises:
-            ImageError: the image cannot be decoded.
         """
         if self.settings.kind == "encoded":
             return make()
@@ -211,9 +190,7 @@ class ImageCache:
         return kept
 
     def _reduced(self, source: PixelSource) -> ArrayPixels:
-        """The pixels of a source as they are kept: always made of the whole image, so that it
-        does not matter which reader came first.
-        """
+        """The pixels as they are kept, made of the whole image whichever reader comes first."""
         size_hw, pixels = source.size_hw, source.pixels(1)
         height, width = self.settings.kept_hw(size_hw)
         if pixels.shape[:2] != (height, width):

@@ -1,8 +1,8 @@
 """Memory for the pixels of the batches in flight, shared by a reader and its forked workers.
 
-It is anonymous (no name, no file), so the size of /dev/shm does not matter. What can still happen
-is that the machine, the container or the process may not have so much memory: that is found out
-here, before the first batch, instead of by a killed worker later.
+It is anonymous, so the size of /dev/shm does not matter. That the machine, the container or the
+process may not have so much memory is found out here, before the first batch, instead of by a
+killed worker later.
 """
 
 import mmap
@@ -18,11 +18,7 @@ _MEGABYTE = 2**20
 
 
 def shared_bytes(count: int) -> np.ndarray:
-    """uint8 memory that forked children share, zero-filled.
-
-    Raises:
-        OSError: it cannot be had.
-    """
+    """uint8 memory that forked children share, zero-filled; an OSError where it cannot be had."""
     return np.frombuffer(mmap.mmap(-1, count), np.uint8)
 
 
@@ -31,12 +27,8 @@ def batch_slots(
 ) -> list[list[np.ndarray]]:
     """Per worker the memory of its batches in flight.
 
-    Where `SLOTS` batches per worker are too much, one each is tried; where that is too much as
-    well the lists are empty, and images have to travel through pipes.
-
-    Args:
-        slot_bytes: pixels of the largest batch.
-        report: called with one line when it could not be as much as wanted.
+    Where `SLOTS` batches per worker are too much, one each is tried; where that is too much as well
+    the lists are empty, and images have to travel through pipes: `report` is told.
     """
     reasons: list[str] = []
     slots: list[list[np.ndarray]] = [[] for _ in range(workers)]
@@ -63,12 +55,10 @@ def batch_slots(
 
 
 def available_bytes(root: Path = Path("/")) -> Optional[int]:
-    """Memory that can still be used without swapping, None where the system does not tell.
+    """Memory that can be used without swapping, None where the system does not tell.
 
-    The smaller of the machine's free memory and what the limit of the container (cgroup) leaves.
-
-    Args:
-        root: where `proc` and `sys` lie.
+    The smaller of the machine's free memory and what the limit of the container (cgroup) leaves;
+    `proc` and `sys` lie in `root`.
     """
     found = [_machine(root), _cgroup(root / "sys/fs/cgroup", "memory.max", "memory.current")]
     names = ("memory.limit_in_bytes", "memory.usage_in_bytes")

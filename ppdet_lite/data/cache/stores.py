@@ -57,10 +57,8 @@ class Store:
         raise NotImplementedError
 
     def put(self, key: str, parts: Sequence[Union[bytes, np.ndarray]]) -> bool:
-        """Stores the concatenated `parts` unless they are here already.
+        """Stores the concatenated `parts` unless they are here; False where the budget forbids it.
 
-        Returns:
-            False when the budget does not allow it.
         Raises:
             OSError: a file cannot be written.
         """
@@ -84,10 +82,7 @@ class MemoryStore(Store):
     """Anonymous shared memory, one copy for a reader and all its workers; contents are not copied.
 
     Pages cost nothing before they are written, so the budget may be larger than what is stored.
-
-    Args:
-        budget: bytes of content.
-        entries: number of keys that will be asked for.
+    `entries` is the number of keys that will be asked for.
 
     Raises:
         OSError: the system refuses so much address space.
@@ -145,12 +140,8 @@ class FolderStore(Store):
     A file is written under another name and renamed when it is complete. What is in the folder when
     it is opened counts against the budget; what other runs add meanwhile does not.
 
-    Args:
-        budget: bytes of all files.
-        folder: made when it does not exist.
-
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
 
     _SUFFIX = ".pixels"
@@ -208,9 +199,7 @@ class FolderStore(Store):
 
 
 def _writer_is_gone(name: str) -> bool:
-    """True if the process in `<hash>.pixels-<machine>-<pid>.tmp` was of this machine and has
-    ended.
-    """
+    """True if the writer of `<hash>.pixels-<machine>-<pid>.tmp`, of this machine, has ended."""
     machine, _, pid = name[: -len(".tmp")].partition("-")[2].rpartition("-")
     if machine != socket.gethostname() or not pid.isdigit():
         return False

@@ -1,7 +1,6 @@
 """Color changes of uint8 RGB images with the arithmetic of PIL's ImageEnhance.
 
-A change is a small value object: it works on any image, on a single fill color, and a chain of
-them can be applied to the image after it has been resized. Blends cut off fractions, as PIL does.
+A change works on images of any size and on a fill color. Blends cut off fractions, as in PIL.
 """
 
 import math
@@ -24,9 +23,8 @@ class ColorChange(Protocol):
 
 
 class LevelMap(NamedTuple):
-    """Every channel value v becomes offset + factor * v, cut off and clipped to 0..255.
-
-    Brightness is offset 0; contrast is offset (1 - factor) * mean gray.
+    """Every channel value v becomes offset + factor * v, cut off and clipped to 0..255: brightness
+    with offset 0, contrast with (1 - factor) * mean gray.
     """
 
     factor: float
@@ -52,8 +50,7 @@ class HueShift(NamedTuple):
     """The hue moves by `delta` on a circle of 256 steps.
 
     PIL stores floor(255 * hue), OpenCV round(256 * hue): one is turned into the other. The fraction
-    of `delta` decides which way halves go, so that random shifts have PIL's mean. Going round is a
-    modulo here; PaddleDetection leaves it to what the platform makes of a negative uint8.
+    of `delta` decides which way halves go, so that random shifts have PIL's mean.
     """
 
     delta: float

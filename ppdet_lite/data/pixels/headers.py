@@ -1,7 +1,4 @@
-"""The first bytes of an image file: its size, how it is to be turned, if it is cut short.
-
-Nothing is decoded here, so an image can be refused, or planned with, before its pixels exist.
-"""
+"""The first bytes of an image file: its size, how it is to be turned, if it is cut short."""
 
 import struct
 from typing import NamedTuple, Optional
@@ -50,17 +47,14 @@ def read_header(data: bytes) -> ImageHeader:
 
 
 def header_size(data: bytes) -> Optional[tuple[int, int]]:
-    """(height, width) from the header of a JPEG, PNG, BMP or WebP file before EXIF rotation, None
-    when unknown.
-    """
+    """(height, width) of an image file before EXIF rotation, None when unknown."""
     return read_header(data).size_hw
 
 
 def _jpeg_header(data: bytes) -> ImageHeader:
     """Reads the segments up to the first start of scan.
 
-    A file is cut when no end marker follows the start of scan; an EXIF thumbnail before it has an
-    end marker of its own.
+    The file is cut when no end marker follows there; an EXIF thumbnail before it has its own.
     """
     size_hw, orientation, is_cut = None, None, True
     position, last = 2, len(data) - 4
@@ -87,10 +81,7 @@ def _jpeg_header(data: bytes) -> ImageHeader:
 
 
 def _exif_orientation(content: bytes) -> Optional[int]:
-    """The orientation in an APP1 segment: a TIFF whose first directory has the tag; None without.
-
-    Source: CIPA DC-008 (Exif 2.3), TIFF 6.0.
-    """
+    """The orientation in an APP1 segment, None without (CIPA DC-008, TIFF 6.0)."""
     if content[:6] != b"Exif\x00\x00" or len(content) < 14:
         return None
     tiff = content[6:]

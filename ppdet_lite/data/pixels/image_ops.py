@@ -1,8 +1,7 @@
 """Reading, resizing and normalizing an image: what training, evaluation and deployment share.
 
-Only numpy and OpenCV are needed here, so a deployment machine loads nothing else. Images are
-uint8 arrays [H, W, 3] in RGB order; sizes are (height, width); `scale_factor` is (y, x) = new size
-/ old size.
+Only numpy and OpenCV are needed here. Images are uint8 arrays [H, W, 3] in RGB order; sizes are
+(height, width); `scale_factor` is (y, x) = new size / old size.
 """
 
 import os
@@ -61,8 +60,7 @@ def decode_image(
         max_pixels: limit on width x height, checked in the file header where the format allows.
         name: what to call the image in errors when `source` is bytes.
     Raises:
-        ImageError: the file is missing, empty, damaged, cut short, too large or not an image; the
-            message names it.
+        ImageError: names a file that is missing, damaged, cut short, too large or not an image.
     """
     if isinstance(source, (str, os.PathLike)):
         name = name or os.fspath(source)
@@ -77,11 +75,7 @@ def decode_image(
 
 
 def read_file(path: Union[str, os.PathLike[str]]) -> bytes:
-    """The content of an image file as it is stored.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
+    """The content of an image file; an ImageError where it cannot be read."""
     try:
         with open(path, "rb", buffering=0) as stream:
             return stream.read()
@@ -109,7 +103,7 @@ def checked_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Imag
 def decode_bytes(
     data: bytes, name: str, orientation: Optional[int] = 1, reduction: int = 1
 ) -> np.ndarray:
-    """From the content of an image file to uint8 [H, W, 3] RGB; decoders are called here only.
+    """The only place where decoders are called: from a file's content to uint8 [H, W, 3] RGB.
 
     Args:
         name: what to call the image in errors.
@@ -213,8 +207,7 @@ def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
     """out = levels[plane] for levels that rise or fall evenly; uint8 [H, W] to float32 [H, W].
 
     `cv2.normalize` maps the smallest and the largest value to two given numbers, the others evenly
-    between them. With the two numbers that belong to them this is the map, at three times the speed
-    of a look-up table or of numpy's arithmetic; it differs from the table by float32 rounding.
+    between them: this map, but for float32 rounding, three times as fast as a look-up table.
     """
     low, high = (int(value) for value in cv2.minMaxLoc(plane)[:2])
     if low == high:
@@ -370,9 +363,7 @@ def pad(
     size_hw: tuple[int, int],
     fill_value: Union[FillValue, np.ndarray] = 114.0,
 ) -> np.ndarray:
-    """`image` in the top-left corner of a canvas of `size_hw`, filled with one number or one per
-    channel.
-    """
+    """`image` in the top-left corner of a canvas of `size_hw` and one color."""
     height, width = image.shape[:2]
     if height > size_hw[0] or width > size_hw[1]:
         raise ImageError(

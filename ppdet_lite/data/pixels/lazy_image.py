@@ -2,13 +2,11 @@
 
 Mixup, distortion, expansion, crop, flip and resize are axis-aligned: what they do to an image can
 be written down as rectangles, a blend weight, a fill color, a flip and a list of color changes.
-`LazyImage` holds these numbers; `render` decodes the sources, moves their pixels to the final size
-and blends and recolors where that is least work. All rectangles before the final resize are whole
-pixels, so a single source that covers the canvas renders exactly like `cv2.resize` of the cropped
-image.
+`render` decodes the sources, moves their pixels to the final size and blends and recolors where
+that is least work. All rectangles before the final resize are whole pixels, so a single source that
+covers the canvas renders exactly like `cv2.resize` of the cropped image.
 
-A `LazyImage` never changes: each operation returns a new one, and the decoded sources are only
-read, so a source may be shared between samples.
+A `LazyImage` never changes: each operation returns a new one, and sources are only read.
 """
 
 from typing import Any, NamedTuple, Optional, Sequence, Union
@@ -163,8 +161,8 @@ class LazyImage:
 
     # pixels --------------------------------------------------------------------------------------
     def pixels(self) -> np.ndarray:
-        """The pixels to read only: the decoded source itself while nothing has been decided about
-        the image, otherwise rendered.
+        """The pixels to read only: those of the source while nothing has been decided about the
+        image, otherwise rendered.
         """
         first, whole = self.layers[0], Rect(0, 0, self.width, self.height)
         untouched = len(self.layers) == 1 and self._only_layers() and first.weight == 1.0
@@ -187,12 +185,8 @@ class LazyImage:
         decoded: Optional[DecodedOnce] = None,
         reduction: Optional[int] = None,
     ) -> np.ndarray:
-        """See `render`.
-
-        Args:
-            decoded: sources that have been decoded for the same image already.
-            reduction: pixels of the sources at 1/this of their size are enough; without it
-                `largest_reduction` decides.
+        """See `render`; `decoded` are sources that are known already. Pixels of the sources at
+        1/`reduction` of their size are enough; without it `largest_reduction` decides.
         """
         if out is None:
             out = np.empty((*self.size_hw, 3), np.uint8)
@@ -234,8 +228,8 @@ class LazyImage:
         """Write the recolored layers to `out`, the window `content` of the result.
 
         Layers are blended before or after the resize, wherever that is less work: before it there
-        is one image to resize instead of one per layer. Colors are changed where the blend has
-        fewer pixels.
+        is one image to resize instead of one per layer. Colors are changed where there are fewer
+        pixels.
         """
         parts = [
             layer.part.reduced(reduction, (pixels.shape[0], pixels.shape[1])).window(pixels)

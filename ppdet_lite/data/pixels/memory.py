@@ -1,8 +1,5 @@
-"""Large arrays without the cost of fresh memory.
-
-The system hands out fresh memory page by page and zeroes each page at its first use. For the tens
-of megabytes of a batch that takes longer than computing their content, so memory that nobody uses
-any more is used again.
+"""Large arrays without the cost of fresh memory, which the system hands out page by page and
+zeroes: for the tens of megabytes of a batch that takes longer than computing their content.
 """
 
 import contextlib
@@ -56,9 +53,7 @@ _UNUSED_IN_LIST = _references([np.empty(0, np.uint8)], 0)
 
 
 class Scratch(threading.local):
-    """Memory of one thread for pixels on their way, which its next image uses again: fresh memory
-    of that size would have to be fetched from the system page by page.
-    """
+    """Memory of one thread for pixels on their way, which its next image uses again."""
 
     def __init__(self) -> None:
         self.known: dict[str, np.ndarray] = {}
@@ -73,8 +68,8 @@ class Scratch(threading.local):
 class RecycledArrays:
     """Hands out arrays, each in memory that nothing else refers to.
 
-    A block is used again when its reference count says that every array made from it, slices and
-    reshaped views included, has been given up: whoever keeps an array keeps its memory.
+    A block is used again when its reference count says that every array made from it, views
+    included, has been given up: whoever keeps an array keeps its memory.
 
     Args:
         keep: blocks that are remembered per name; arrays beyond it have memory of their own.
@@ -101,11 +96,9 @@ class RecycledArrays:
         values: ArrayLike,
         dtype: DTypeLike = np.float32,
     ) -> np.ndarray:
-        """An array of zeros in which `values` stand at the flat `positions`; the last value counts
-        where a position is repeated.
-
-        Only what has been written is cleared before the memory is used again. The array is
-        read-only, so that nothing else can be written into it.
+        """A read-only array of zeros in which `values` stand at the flat `positions`; the last
+        value counts where a position is repeated. Only what was written is cleared before the next
+        use.
         """
         kind = np.dtype(dtype)
         block, size = self._block(name, shape, kind, huge_pages=False)
@@ -140,9 +133,8 @@ class RecycledArrays:
 def _zeros(size: int, huge_pages: bool) -> np.ndarray:
     """uint8 [size] of zeros; a process that is forked sees zeros there, whatever was written.
 
-    Args:
-        huge_pages: for memory that is written from end to end. Elsewhere one value would cost the
-            zeroing of 2 MB, and the system may have to move memory to find that much.
+    `huge_pages` are for memory that is written from end to end: elsewhere one value would cost the
+    zeroing of 2 MB.
     """
     if not size or not hasattr(mmap, "MAP_PRIVATE"):
         return np.zeros(size, np.uint8)

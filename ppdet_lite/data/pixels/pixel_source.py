@@ -50,9 +50,7 @@ class PixelSource(Protocol):
         ...
 
     def pixels(self, reduction: int = 1) -> np.ndarray:
-        """uint8 [ceil(H / r), ceil(W / r), 3] RGB for r = `usable_reduction(reduction)`; only to be
-        read.
-        """
+        """uint8 RGB [ceil(H / r), ceil(W / r), 3] to be read only, r = `usable_reduction(...)`."""
         ...
 
 
@@ -85,8 +83,7 @@ class JpegPixels:
     """A JPEG file that is decoded by every call of `pixels`.
 
     Args:
-        data: content of the file.
-        path: the file, for errors.
+        data: content of the file `path`.
         size_hw: (height, width) of the image once it is turned upright.
         orientation: EXIF orientation to turn upright from.
         reducible: may be decoded at a fraction of its size.

@@ -1,7 +1,4 @@
-"""Images at another size: OpenCV's interpolations, each in the way that takes it least time.
-
-Sizes are (height, width); `interp` are the interpolation numbers of configs.
-"""
+"""Images at another size: OpenCV's interpolations, each in the way that takes it least time."""
 
 from typing import Optional
 
@@ -37,9 +34,8 @@ def check_interp(interp: int, where: str = "Resize.interp") -> int:
 def resized_size(
     size_hw: tuple[int, int], target_size_hw: tuple[int, int], keep_ratio: bool
 ) -> tuple[int, int]:
-    """(height, width) after resizing; with `keep_ratio` the largest size inside the target with the
-    same shape. (PaddleDetection fits the shorter side to the smaller target side, which makes a
-    portrait photo larger than a landscape target.)
+    """(height, width) after resizing; with `keep_ratio` the largest size of the same shape inside
+    the target (PaddleDetection makes a portrait photo larger than a landscape target).
     """
     height, width = size_hw
     target_h, target_w = target_size_hw
@@ -55,8 +51,8 @@ def resize_exact(
     """`image` at exactly `size_hw` (height, width), interpolation number as in configs.
 
     Written into `out` when that is given; without it, `image` itself is returned where it has the
-    size already. Lanczos on uint8 is computed in float32, where OpenCV takes less than half the
-    time; its results differ from those of OpenCV's fixed-point numbers by at most one level.
+    size already. Lanczos on uint8 is computed in float32, in less than half the time; its results
+    differ from those of OpenCV's fixed-point numbers by at most one level.
     """
     height, width = size_hw
     if image.shape[:2] == (height, width):
@@ -96,11 +92,10 @@ def _resized(
 ) -> np.ndarray:
     """`cv2.resize`, in less time where one side of the image stays as it is.
 
-    Where the width stays, every column of bytes is resized on its own, so a row of RGB, RGB, RGB,
-    RGB may be read as three pixels of four channels, for which OpenCV takes two thirds of the time
-    that it takes for three channels. Where the height stays, the same is done with the image
-    lying on its side, for cubic interpolation: about one value in 70000 is a half that is then
-    rounded the other way (other interpolations would round many values differently).
+    Where the width stays, every column of bytes is resized on its own, so four RGB pixels may be
+    read as three of four channels, for which OpenCV takes two thirds of the time. Where the height
+    stays, the same is done with the image lying on its side, for cubic interpolation only: about
+    one value in 70000 is a half that is then rounded the other way (others would differ more).
     """
     count = width * 3 // 4
     if image.dtype == np.uint8 and image.shape[2:] == (3,) and min(image.shape[:2]) >= 32:
@@ -120,12 +115,8 @@ def _resized(
 def resize(
     image: np.ndarray, target_size_hw: tuple[int, int], keep_ratio: bool = False, interp: int = 2
 ) -> tuple[np.ndarray, tuple[float, float]]:
-    """Resize `image` [H, W, C] to `target_size_hw`.
-
-    With `keep_ratio` the result fits inside the target and may be smaller on one axis.
-
-    Returns:
-        The resized image and scale_factor (y, x), computed from the rounded size.
+    """`image` [H, W, C] at `target_size_hw`, or with `keep_ratio` inside it, and scale_factor (y,
+    x), computed from the rounded size.
     """
     new_hw = resized_size((image.shape[0], image.shape[1]), target_size_hw, keep_ratio)
     scale = (new_hw[0] / image.shape[0], new_hw[1] / image.shape[1])

@@ -22,14 +22,13 @@ _scratch = Scratch()
 
 
 class RawBatch(NamedTuple):
-    """What a worker hands over.
+    """A batch as a worker hands it over.
 
     Attributes:
         fields: stacked arrays without the image, and `im_file`.
         image: pixels uint8 [B, H, W, 3], or float32 [B, 3, H, W] that needs nothing more; None
             while it lies in shared memory.
-        notes: things worth telling, counted.
-        unreadable: file -> reason of the images that were replaced.
+        notes, unreadable: see `Context`.
     """
 
     fields: dict[str, Any]
@@ -40,7 +39,7 @@ class RawBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Collator:
-    """Puts samples together; see the two methods.
+    """Puts samples together.
 
     Attributes:
         training: keep ground truth.
@@ -61,12 +60,8 @@ class Collator:
         buffer: Optional[np.ndarray] = None,
         memory: Optional[RecycledArrays] = None,
     ) -> tuple[dict[str, Any], np.ndarray]:
-        """`RawBatch.fields` and `RawBatch.image`.
-
-        Args:
-            buffer: uint8 memory for the pixels, used when it is enough.
-            memory: where the image comes from otherwise. It is normalized at once then, unless
-                `raw_pixels`.
+        """`RawBatch.fields` and `RawBatch.image`, whose pixels lie in `buffer` (uint8) where that
+        is enough. The image comes from `memory` otherwise, normalized at once unless `raw_pixels`.
         """
         image = self._image(samples, buffer, memory)
         with self.clock("stack"):
@@ -75,11 +70,9 @@ class Collator:
     def finish(self, raw: RawBatch, memory: Optional[RecycledArrays] = None) -> dict[str, Any]:
         """The batch as a model gets it: the image and, in training, ground truth and targets.
 
-        `image` is float32 [B, 3, H, W], normalized. With `raw_pixels` it may be uint8 [B, H, W, 3];
-        `pixel_map` float32 [2, 3] says then how it is normalized: pixel * pixel_map[0] +
-        pixel_map[1].
-
-        Large arrays come from `memory`; but for raw pixels, nothing of the result is part of `raw`.
+        `image` is float32 [B, 3, H, W], normalized. With `raw_pixels` it may be uint8 [B, H, W, 3],
+        to be normalized as pixel * pixel_map[0] + pixel_map[1] (`pixel_map` float32 [2, 3]); then
+        alone it may be part of `raw`. Large arrays come from `memory`.
         """
         with self.clock("finish"):
             memory = RecycledArrays() if memory is None else memory
@@ -94,7 +87,7 @@ class Collator:
                     self._normalize(pixels, out)
             batch.update(raw.fields)
             for step in self.plan.deferred:
-                with self.clock(type(step).__name__):
+                with self.clock(step.step_name):
                     step.finish(batch, (height, width), memory)
             return batch
 

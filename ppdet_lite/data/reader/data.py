@@ -1,6 +1,7 @@
 """The data set of a reader and what is made of it on first use."""
 
 import logging
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Optional
 
@@ -13,37 +14,25 @@ from ppdet_lite.data.sources.dataset import Dataset, as_dataset
 logger = logging.getLogger("ppdet_lite.reader")
 
 
+@dataclass(frozen=True)
 class ReaderData:
     """A data set with its image cache and the samples that take part.
 
-    Args:
-        dataset: a data set, or a function that makes it.
+    Attributes:
+        given: a data set, or a function that makes it.
         reader, section: class of the reader and section of its data set, for messages.
-        cache: settings of the image cache, None without one.
         drop_empty: leave out samples without objects.
     """
 
-    def __init__(
-        self,
-        dataset: Any,
-        reader: str,
-        section: str,
-        cache: Optional[CacheSettings],
-        drop_empty: bool,
-    ):
-        self.given = dataset
-        self.reader = reader
-        self.section = section
-        self.cache_settings = cache
-        self.drop_empty = drop_empty
+    given: Any
+    reader: str
+    section: str
+    cache_settings: Optional[CacheSettings] = None
+    drop_empty: bool = False
 
     @cached_property
     def dataset(self) -> Dataset:
-        """The data set.
-
-        Raises:
-            DataError: there is none.
-        """
+        """The data set; a DataError where there is none."""
         if self.given is None:
             raise DataError(f"{self.reader} has no data set; set {self.section} in the config")
         is_function = callable(self.given) and not hasattr(self.given, "record")
@@ -62,20 +51,16 @@ class ReaderData:
         count = len(self.dataset)
         if not self.drop_empty:
             return np.arange(count)
-        filled = [len(self.dataset.record(index)["gt_bbox"]) > 0 for index in range(count)]
-        indices = np.flatnonzero(filled)
-        logger.info(
-            "drop_empty: %d of %d images have no objects and are left out",
-            count - len(indices),
-            count,
-        )
+        indices = np.flatnonzero([len(self.dataset.record(i)["gt_bbox"]) for i in range(count)])
+        text = "drop_empty: %d of %d images have no objects and are left out"
+        logger.info(text, count - len(indices), count)
         return indices
 
     def of(self, dataset: Any = None, cached: bool = True) -> "ReaderData":
         """The same for another data set (None: this one) and perhaps without a cache."""
-        same = dataset is None or dataset is self.given or dataset is self.__dict__.get("dataset")
-        if same and (cached or self.cache_settings is None):
+        is_same = dataset is None or dataset is self.given or dataset is vars(self).get("dataset")
+        if is_same and (cached or self.cache_settings is None):
             return self
-        cache = self.cache_settings if cached else None
-        given = self.given if same else dataset
-        return ReaderData(given, self.reader, self.section, cache, self.drop_empty)
+        cache_settings = self.cache_settings if cached else None
+        given = vars(self).get("dataset", self.given) if is_same else dataset
+        return replace(self, given=given, cache_settings=cache_settings)

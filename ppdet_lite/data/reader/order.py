@@ -16,9 +16,7 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def batch_rng(seed: int, epoch: int, number: int, rank: int = 0) -> np.random.Generator:
-    """Everything random about the global batch `number`: the same on all ranks, unless they give
-    their own `rank`.
-    """
+    """Everything random about the global batch `number`, for all ranks or one `rank` above 0."""
     own = (rank,) if rank else ()
     return np.random.default_rng((_BATCH, seed, epoch, number, *own))
 
@@ -29,10 +27,8 @@ class BatchOrder(NamedTuple):
     In training, rank r has its part of every global batch of `batch_size` x `world_size` samples.
     All ranks get the same number of batches, no sample is repeated and, without `drop_last`, none
     is left out: a last short batch is shared out evenly, and when it has fewer samples than there
-    are ranks, its samples join the batch before it.
-
-    In evaluation, every sample comes exactly once over all ranks, which may have different numbers
-    of batches.
+    are ranks, its samples join the batch before it. In evaluation, every sample comes exactly once
+    over all ranks, which may have different numbers of batches.
     """
 
     batch_size: int
@@ -44,10 +40,8 @@ class BatchOrder(NamedTuple):
     world_size: int = 1
 
     def batches(self, indices: np.ndarray, epoch: int) -> list[np.ndarray]:
-        """The batches of `epoch`, out of the samples `indices`.
-
-        Raises:
-            DataError: no batch for training can be made.
+        """The batches of `epoch`, out of the samples `indices`; a DataError where training has
+        none.
         """
         if self.shuffle:
             indices = np.random.default_rng((_SHUFFLE, self.seed, epoch)).permutation(indices)

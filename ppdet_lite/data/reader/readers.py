@@ -1,29 +1,30 @@
 """TrainReader, EvalReader, TestReader: batches of a data set, one epoch after the other.
 
-Every sample is a function of (seed, epoch, index) and every batch of (seed, epoch, number): the
-same batches come for any number of workers and after starting in the middle of an epoch.
+The same batches come for any number of workers and after starting in the middle of an epoch.
 """
 
 import copy
-from typing import Any, Generator, Iterator, Optional, Union
+import dataclasses
+from typing import Any, Generator, Iterator, Optional
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, create_list, register
-from ppdet_lite.data.cache.image_cache import ImageCache, cache_settings
+from ppdet_lite.data.cache.image_cache import cache_settings
 from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.memory import RecycledArrays
-from ppdet_lite.data.reader.batch import BatchBuilder, SampleMaker
+from ppdet_lite.data.reader.batch import BatchBuilder
 from ppdet_lite.data.reader.collate import Collator
 from ppdet_lite.data.reader.data import ReaderData
 from ppdet_lite.data.reader.order import BatchOrder
 from ppdet_lite.data.reader.plan import Plan
 from ppdet_lite.data.reader.report import Report
-from ppdet_lite.data.reader.workers import LocalSource, WorkerPool, can_fork
-from ppdet_lite.data.transforms.transform import Transform, cannot_be_exported
+from ppdet_lite.data.reader.workers import WorkerPool, can_fork, nothing
+from ppdet_lite.data.transforms.transform import Transform
 
 
 class Reader:
-    """What the three readers share: the parts of a reader, put together once; see `bound`.
+    """The parts of a reader, put together once; a run takes it `bound` to its seed, rank and
+    device.
 
     Attributes:
         plan: the transform lists, sorted into who does what.
@@ -97,8 +98,9 @@ class Reader:
     def _start(self) -> None:
         """What belongs to one reader alone: its memory, its report and its open sources."""
         self.report = Report(self.max_bad_fraction)
-        self._memory = RecycledArrays(headroom=self.plan.largest_to_smallest())
-        self._sources: list[Union[LocalSource, WorkerPool]] = []
+        areas = self.plan.sizes.areas if self.plan.sizes else [1]
+        self._memory = RecycledArrays(headroom=max(areas) / min(areas))
+        self._pools: list[WorkerPool] = []
 
     def bound(
         self,
@@ -110,14 +112,12 @@ class Reader:
         clock: Optional[Clock] = None,
         **order: Any,
     ) -> "Reader":
-        """A reader with the same settings but those given, for a run; its report is empty.
+        """A reader with the same settings but those given; its report is empty.
 
         Args:
             dataset: another data set; readers of the same one share its image cache.
             cached: without the image cache when false.
-            worker_num: number of reader processes.
-            raw_pixels: images come as uint8 pixels with a `pixel_map`, for a device that normalizes
-                them (see `Collator.finish`).
+            raw_pixels: see `Collator`.
             clock: told when a step of the reader begins and ends, also in the workers.
             **order: `batch_size`, `seed`, `rank` or `world_size` of `BatchOrder`.
         """
@@ -125,13 +125,9 @@ class Reader:
         bound.data = self.data.of(dataset, cached)
         bound.order = self.order._replace(**order)
         bound.worker_num = self.worker_num if worker_num is None else worker_num
-        bound.collator = Collator(
-            self.plan,
-            self.training,
-            self.collator.collate_batch,
-            self.collator.raw_pixels if raw_pixels is None else raw_pixels,
-            self.collator.clock if clock is None else clock,
-        )
+        raw_pixels = self.collator.raw_pixels if raw_pixels is None else raw_pixels
+        clock = clock or self.collator.clock
+        bound.collator = dataclasses.replace(self.collator, raw_pixels=raw_pixels, clock=clock)
         bound._start()
         return bound
 
@@ -149,16 +145,6 @@ class Reader:
         """Images per batch and process."""
         return self.order.batch_size
 
-    @property
-    def seed(self) -> int:
-        """What all random draws depend on."""
-        return self.order.seed
-
-    @property
-    def image_cache(self) -> Optional[ImageCache]:
-        """The image cache, made (and its expected size said) on first use; None without one."""
-        return self.data.cache
-
     def __len__(self) -> int:
         return len(self.order.batches(self.data.indices, 0))
 
@@ -175,11 +161,13 @@ class Reader:
         """
         build = self._builder(epoch)
         stop = len(build.batches) if stop is None else min(stop, len(build.batches))
-        source = self._open_source(build, start, stop)
-        self._sources.append(source)
+        pool = self._open_pool(build, range(start, stop))
         try:
             for number in range(start, stop):
-                raw, release = source.get(number)
+                if pool is not None:
+                    raw, release = pool.get(number)
+                else:
+                    raw, release = build(number, None, self._memory), nothing
                 self.report.add(raw, len(self.dataset))
                 batch = self.collator.finish(raw, self._memory)
                 del raw
@@ -187,19 +175,19 @@ class Reader:
                 yield batch
                 del batch  # so that its memory can serve for the next one
         finally:
-            source.close()
-            self._sources.remove(source)
+            if pool is not None:
+                pool.close()
+                self._pools.remove(pool)
         self.report.say_totals()
 
     def close(self) -> None:
         """Ends all worker processes."""
-        for source in self._sources:
-            source.close()
+        for pool in self._pools:
+            pool.close()
 
     def input_sizes(self) -> tuple[str, tuple[tuple[int, int], ...]]:
-        """The configuration key of the network input's size, and all its (height, width).
-
-        No sizes where the transforms do not fix them.
+        """The configuration key of the network input's size, and all its (height, width); no sizes
+        where the transforms do not fix them.
         """
         sizes = self.plan.sizes
         if sizes is None or sizes.keep_ratio:
@@ -210,8 +198,7 @@ class Reader:
         """The `Preprocess` list of infer_cfg.yml: how deployment prepares an image.
 
         Raises:
-            ConfigError: the transforms hold something that deployment does not know, or nothing,
-                which would be a network input without any preparation.
+            ConfigError: deployment does not know a transform, or there is none.
         """
         name = type(self).__name__
         if not self.sample_transforms:
@@ -219,53 +206,39 @@ class Reader:
                 f"{name}.sample_transforms: found none, needed: Decode, Resize, NormalizeImage and "
                 "Permute as in EvalReader"
             )
-        steps = []
-        for entry in self.sample_transforms + self.batch_transforms:
-            try:
-                is_known = isinstance(entry, Transform)
-                steps.append(entry.export_step() if is_known else cannot_be_exported(entry))
-            except ConfigError as error:
-                raise ConfigError(f"{name}: {error}") from error
+        try:
+            steps = [entry.export_step() for entry in self.plan.entries]
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
         return [step for step in steps if step is not None]
 
     def _builder(self, epoch: int) -> BatchBuilder:
         ends = {"mixup_epoch": self.mixup_epoch, "mosaic_epoch": self.mosaic_epoch}
-        samples = SampleMaker(
+        return BatchBuilder(
             self.dataset,
-            self.plan,
+            self.order.batches(self.data.indices, epoch),
+            self.collator,
             self.order.seed,
             epoch,
             frozenset(name for name, end in ends.items() if end == 0 or epoch < end),
-            self.training,
             self.num_classes,
             self.data.cache,
-            self.collator.clock,
+            self.order.rank if self.size_per_rank else 0,
         )
-        batches = self.order.batches(self.data.indices, epoch)
-        draw_rank = self.order.rank if self.size_per_rank else 0
-        return BatchBuilder(samples, batches, self.collator, draw_rank)
 
-    def _open_source(
-        self, build: BatchBuilder, start: int, stop: int
-    ) -> Union[LocalSource, WorkerPool]:
-        workers = self.worker_num if start < stop else 0
-        if workers and not can_fork():
+    def _open_pool(self, build: BatchBuilder, numbers: range) -> Optional[WorkerPool]:
+        """The pool that builds these batches, None where they are made in this process."""
+        if not self.worker_num or not numbers:
+            return None
+        if not can_fork():
             self.report.say_once("this system cannot fork: batches are made in the main process")
-            workers = 0
-        if not workers:
-            return LocalSource(build, self._memory)
+            return None
         slot_bytes, largest = None, self.plan.largest_pixels()
         if self.use_shared_memory and largest is not None:
             slot_bytes = max(map(len, build.batches)) * largest * 3
-        return WorkerPool(
-            build,
-            range(start, stop),
-            workers,
-            slot_bytes,
-            build.samples.epoch,
-            self.report.say_once,
-            self.collator.raw_pixels,
-        )
+        settings = (slot_bytes, build.epoch, self.report.say_once, self.collator.raw_pixels)
+        self._pools.append(WorkerPool(build, numbers, self.worker_num, *settings))
+        return self._pools[-1]
 
 
 @register
@@ -285,15 +258,15 @@ class TrainReader(Reader):
         worker_num: reader processes; 0 makes batches in the main process.
         mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.
         mosaic_epoch: the same for `Mosaic`. Both hold from the epoch they name (in PaddleDetection
-            one later, because its workers are made before they are told the epoch).
+            one later).
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
         max_bad_fraction: share of unreadable images above which training stops.
-        size_per_rank: each process of a distributed run draws its own sizes and interpolations, as
-            PaddleDetection does; otherwise all use one size per step, so that none waits for the
-            one with the largest images.
+        size_per_rank: each process of a distributed run draws its own sizes, as in PaddleDetection;
+            otherwise all use one size per step, so that none waits for the one with the largest
+            images.
         cache: keep images where they are read faster: {kind: encoded, decoded or disk, budget_mb:
             2048, max_side: 1024, folder: of kind disk}, see `image_cache`.
-        seed: of all random draws; the engine sets it.
+        seed: of all random draws; a training sets it.
         dataset: a data set, or a function that makes it.
     """
 
@@ -305,8 +278,7 @@ class TrainReader(Reader):
 class EvalReader(Reader):
     """Every image of the evaluation set once, in order; parameters as `TrainReader`.
 
-    Ranks of a distributed run share the images without repeating or leaving out any. An image
-    that cannot be read is an error.
+    Ranks share the images without repeating or leaving out any. Unreadable ones are an error.
     """
 
     dataset_section = "EvalDataset"
@@ -315,7 +287,6 @@ class EvalReader(Reader):
 @register
 class TestReader(Reader):
     """The images of an inference run, in order; parameters as `TrainReader`.
-
     `inputs_def.image_shape` is the input shape [3, height, width] of an exported model.
     """
 

@@ -10,14 +10,8 @@ logger = logging.getLogger("ppdet_lite.reader")
 
 
 class Report:
-    """Notes and unreadable images of one reader.
-
-    Args:
-        max_bad_fraction: share of unreadable images that is allowed.
-
-    Attributes:
-        notes: line -> how often, since the reader was made.
-        unreadable: file -> reason.
+    """Notes (with counts) and unreadable images (with reasons) of one reader, of which a share of
+    `max_bad_fraction` is allowed.
     """
 
     def __init__(self, max_bad_fraction: float):
@@ -28,10 +22,8 @@ class Report:
         self._totalled: set[str] = set()
 
     def add(self, raw: RawBatch, images: int) -> None:
-        """Counts and says what a batch of a data set of so many `images` reports.
-
-        Raises:
-            DataError: too many images are unreadable.
+        """Counts and says what a batch of a data set of so many `images` reports; a DataError where
+        too many are unreadable.
         """
         for text, count in raw.notes.items():
             if text not in self.notes:

@@ -1,9 +1,9 @@
 """Worker processes that build whole batches, in order, without ever hanging.
 
-The processes are forked for one epoch, so they share the data set's memory with their parent and
-know everything about the epoch they work for. Worker w builds batches w, w + n, w + 2n, ... The
-pixels travel through shared memory (see `shared_memory`), the rest through a pipe. A worker only
-starts a batch when one of its slots of shared memory is free.
+The processes are forked for one epoch, so they share their parent's data set and know the epoch
+they work for. Worker w builds batches w, w + n, w + 2n, ... The pixels travel through shared
+memory, the rest through a pipe. A worker only starts a batch when one of its slots of shared memory
+is free.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ import warnings
 from multiprocessing import connection
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional
 
 import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.cache.shared_memory import SLOTS, batch_slots
-from ppdet_lite.data.pixels.memory import RecycledArrays, is_unused
+from ppdet_lite.data.pixels.memory import is_unused
 from ppdet_lite.data.reader.collate import RawBatch
 
 Build = Callable[..., RawBatch]
@@ -40,37 +40,17 @@ def can_fork() -> bool:
     return "fork" in multiprocessing.get_all_start_methods()
 
 
-class LocalSource:
-    """Batches that are built in this process, one at a time.
-
-    Args:
-        build: builds a batch.
-        memory: for their arrays.
-    """
-
-    def __init__(self, build: Build, memory: RecycledArrays):
-        self.build = build
-        self.memory = memory
-
-    def get(self, number: int) -> tuple[RawBatch, Callable[[], None]]:
-        """As `WorkerPool.get`."""
-        return self.build(number, None, self.memory), _nothing
-
-    def close(self) -> None:
-        """There is nothing to end."""
+def nothing() -> None:
+    """Gives back a batch whose memory gives itself back."""
 
 
 class WorkerPool:
     """Builds the batches `numbers` ahead of the loop that reads them.
 
     Args:
-        build: builds a batch.
-        numbers: of the batches, one after the other.
-        workers: number of processes.
         slot_bytes: pixels of the largest batch in bytes; None sends images through the pipes.
         epoch: for messages.
-        report: called with a line of text when a batch takes very long, or when there is too little
-            memory for the batches in flight.
+        report: told when a batch takes very long or when there is too little memory.
         lends: hand out pixels where they lie in shared memory, which is used again when nobody
             refers to them any more; otherwise it is as soon as `get`'s function is called.
 
@@ -136,26 +116,22 @@ class WorkerPool:
         Raises:
             DataError: a worker has died.
             UserError: what `build` raised, with its own type.
-            RuntimeError: any other exception of `build`, with the worker's traceback; or the pool
-                has been closed.
+            RuntimeError: any other exception, with the worker's traceback; or the pool has been
+                closed.
         """
         if not self.processes:
             raise RuntimeError(f"batch {number}: the reader has been closed; iterate anew")
         worker = (number - self.numbers.start) % len(self.processes)
         self._take_back()
-        message = self._receive(worker, number)
-        if isinstance(message, _Failed):
-            if message.error is not None:
-                raise message.error
-            raise RuntimeError(
-                f"{self._name(worker)} failed at batch {number}:\n{message.traceback}"
-            )
-        raw, slot, shape = message
-        if shape is not None:
+        slot, raw, shape, error, text = self._receive(worker, number)
+        if raw is None:
+            failed = f"{self._name(worker)} failed at batch {number}:\n{text}"
+            raise RuntimeError(failed) if error is None else error
+        if shape:
             pixels = self.slots[worker][slot][: math.prod(shape)].reshape(shape)
             if self.lends and self._has_another(worker, slot):
                 self._lent.append((worker, slot))
-                return raw._replace(image=pixels), _nothing
+                return raw._replace(image=pixels), nothing
             raw = raw._replace(image=pixels.copy() if self.lends else pixels)
         return raw, lambda: self._free(worker, slot)
 
@@ -195,7 +171,7 @@ class WorkerPool:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipes[worker].send(slot)
 
-    def _receive(self, worker: int, number: int) -> Union["_Built", "_Failed"]:
+    def _receive(self, worker: int, number: int) -> "_Message":
         pipe = self.pipes[worker]
         sentinels: list[Any] = [process.sentinel for process in self.processes]
         waited = 0.0
@@ -213,7 +189,7 @@ class WorkerPool:
                         raise self._death(other, number)
                     sentinels.remove(process.sentinel)
         try:
-            message: Union[_Built, _Failed] = pipe.recv()
+            message: _Message = pipe.recv()
             return message
         except (EOFError, ConnectionResetError, pickle.UnpicklingError) as error:
             raise self._death(worker, number) from error
@@ -233,23 +209,16 @@ class WorkerPool:
         )
 
 
-def _nothing() -> None:
-    """Giving back a slot that gives itself back."""
+class _Message(NamedTuple):
+    """A batch with the slot it takes and the `shape` of pixels that lie there; or the exception of
+    `build`, as text and, if it is meant for the user, itself.
+    """
 
-
-class _Built(NamedTuple):
-    """A batch and the slot that it takes; with the `shape` of pixels that lie in its memory."""
-
-    raw: RawBatch
     slot: int
-    shape: Optional[tuple[int, ...]]
-
-
-class _Failed(NamedTuple):
-    """An exception of `build`: itself if it is meant for the user, and as text."""
-
-    error: Optional[UserError]
-    traceback: str
+    raw: Optional[RawBatch] = None
+    shape: tuple[int, ...] = ()
+    error: Optional[UserError] = None
+    traceback: str = ""
 
 
 def _work(
@@ -278,18 +247,14 @@ def _work(
         return  # the parent has gone, or does not want more
 
 
-def _attempt(
-    build: Build, number: int, slot: int, buffer: Optional[np.ndarray]
-) -> Union[_Built, _Failed]:
-    """The message for one batch."""
+def _attempt(build: Build, number: int, slot: int, buffer: Optional[np.ndarray]) -> _Message:
     try:
         raw = build(number, buffer)
     except Exception as error:
-        return _Failed(_portable(error), traceback.format_exc())
-    assert raw.image is not None
-    if buffer is not None and np.shares_memory(raw.image, buffer):
-        return _Built(raw._replace(image=None), slot, raw.image.shape)
-    return _Built(raw, slot, None)
+        return _Message(slot, error=_portable(error), traceback=traceback.format_exc())
+    if buffer is not None and raw.image is not None and np.shares_memory(raw.image, buffer):
+        return _Message(slot, raw._replace(image=None), raw.image.shape)
+    return _Message(slot, raw)
 
 
 def _portable(error: Exception) -> Optional[UserError]:

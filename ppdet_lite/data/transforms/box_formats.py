@@ -1,13 +1,11 @@
 """NormalizeBox, PadBox and BboxXYXY2XYWH: ground truth boxes in the form the loss reads."""
 
-from typing import Optional
-
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.objects import ARRAYS, Sample
-from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, image_size
+from ppdet_lite.data.transforms.transform import Context, Transform, image_size
 from ppdet_lite.ops.boxes_np import xyxy_to_cxcywh
 
 
@@ -17,7 +15,7 @@ class NormalizeBox(Transform):
 
     keeps_size = True
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         height, width = image_size(sample)
         size = np.array([width, height, width, height], np.float32)
         return {**sample, "gt_bbox": sample["gt_bbox"] / size}
@@ -25,10 +23,7 @@ class NormalizeBox(Transform):
 
 @register
 class PadBox(Transform):
-    """Zero rows up to `num_max_boxes`; objects beyond it are left out, counted and said once.
-
-    (PaddleDetection drops them in silence.)
-    """
+    """Zero rows up to `num_max_boxes`; objects beyond it are left out, counted and said once."""
 
     keeps_size = True
     pads_objects = True
@@ -38,11 +33,11 @@ class PadBox(Transform):
             raise ConfigError(f"num_max_boxes: found {num_max_boxes}, allowed: 1 or more")
         self.num_max_boxes = num_max_boxes
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         beyond = len(sample["gt_bbox"]) - self.num_max_boxes
         if beyond > 0:
             note = f"objects beyond PadBox.num_max_boxes {self.num_max_boxes} are left out"
-            ensure_context(context).notes[note] += beyond
+            context.notes[note] += beyond
         padded = {key: value for key, value in sample.items() if key != "gt_poly"}
         for field in ARRAYS:
             if field in sample:
@@ -58,5 +53,5 @@ class BboxXYXY2XYWH(Transform):
 
     keeps_size = True
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         return {**sample, "gt_bbox": xyxy_to_cxcywh(sample["gt_bbox"])}

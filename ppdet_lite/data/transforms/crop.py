@@ -8,7 +8,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.objects import Sample, select_objects, shifted_objects
 from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
-from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
 
 
@@ -17,9 +17,8 @@ class RandomCrop(Transform):
     """Cut a random window whose best overlap with an object reaches a random threshold.
 
     The thresholds are tried in random order, each with `num_attempts` windows; "no crop" is one of
-    them. Objects whose center lies in the window stay, their boxes cut to it. An object with
-    polygons gets the bounds of its polygons inside the window instead. An image without objects
-    stays whole.
+    them. Objects whose center lies in the window stay, their boxes cut to it, or around the part of
+    their polygons inside. An image without objects stays whole.
 
     Args:
         aspect_ratio: [lower, upper] of width / height of the window relative to the image's; None
@@ -54,8 +53,8 @@ class RandomCrop(Transform):
         self.is_mask_crop = is_mask_crop
         self.overlap = coverage_matrix if ioumode == "iof" else iou_matrix
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        rng = ensure_context(context).rng
+    def apply(self, sample: Sample, context: Context) -> Sample:
+        rng = context.rng
         boxes_xyxy = sample.get("gt_bbox")
         if boxes_xyxy is None or len(boxes_xyxy) == 0:
             return sample
@@ -76,8 +75,7 @@ class RandomCrop(Transform):
         return sample
 
     def _draw_windows(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """`num_attempts` windows inside the image as whole-number corners, float64 [K, 4]; fewer
-        when some have a refused shape."""
+        """`num_attempts` windows (whole-number corners, float64 [K, 4]) without refused shapes."""
         count = self.num_attempts
         size_hw = np.array([[height], [width]], np.float64)
         if self.aspect_ratio is None:
@@ -136,10 +134,8 @@ def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
 
 
 def _fit_to_polygons(sample: Sample, cut: np.ndarray, width: int, height: int) -> Sample:
-    """Boxes of the objects `cut` by the window become the bounds of their polygons inside it.
-
-    Objects without polygons (crowds) keep the cut box; an object whose polygons all lie outside is
-    dropped.
+    """Boxes of the objects `cut` by the window become the bounds of their polygons inside it;
+    objects whose polygons all lie outside are dropped, those without any (crowds) keep the cut box.
     """
     boxes_xyxy, polygons = sample["gt_bbox"].copy(), list(sample["gt_poly"])
     keep = np.ones(len(boxes_xyxy), bool)

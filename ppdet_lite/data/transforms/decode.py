@@ -12,7 +12,7 @@ from ppdet_lite.data.pixels.image_ops import MAX_PIXELS, checked_header, decode_
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels, PixelSource
 from ppdet_lite.data.transforms.objects import Sample
-from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context
+from ppdet_lite.data.transforms.transform import Context, Transform
 
 
 @register
@@ -20,11 +20,9 @@ class Decode(Transform):
     """Read `im_file` (or the bytes in `image`) into `image`; sets h, w, im_shape, scale_factor.
 
     The EXIF orientation is applied, except where the annotation's width and height are those of the
-    image without it: then its boxes were drawn on the image as stored.
-
-    Of a JPEG only the header is read here. Its pixels are decoded when the image is rendered, at
-    1/2, 1/4 or 1/8 of its size where that is enough (see `pixel_source.largest_reduction`) and
-    allowed. Other formats are decoded at once.
+    image without it: then its boxes were drawn on the image as stored. A JPEG is decoded when it is
+    rendered, at 1/2, 1/4 or 1/8 of its size where that is enough (see `largest_reduction`) and
+    allowed.
 
     Args:
         max_pixels: larger images are refused with an ImageError.
@@ -36,8 +34,7 @@ class Decode(Transform):
         self.max_pixels = max_pixels
         self.reduced = reduced
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        context = ensure_context(context)
+    def apply(self, sample: Sample, context: Context) -> Sample:
         image = sample.get("image")
         if not isinstance(image, LazyImage):
             if not isinstance(image, np.ndarray):

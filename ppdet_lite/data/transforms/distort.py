@@ -1,6 +1,6 @@
 """RandomDistort: brightness, contrast, saturation and hue."""
 
-from typing import Optional, Sequence
+from typing import Sequence
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
     checked_probability,
-    ensure_context,
     lazy_image,
 )
 
@@ -60,8 +59,8 @@ class RandomDistort(Transform):
         self.random_channel = random_channel
         self.prob = checked_probability(prob, "prob")
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        rng = ensure_context(context).rng
+    def apply(self, sample: Sample, context: Context) -> Sample:
+        rng = context.rng
         if rng.random() >= self.prob:
             return sample
         image = lazy_image(sample)

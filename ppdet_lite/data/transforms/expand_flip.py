@@ -1,7 +1,5 @@
 """RandomExpand and RandomFlip: the image on a larger canvas, the image mirrored."""
 
-from typing import Optional
-
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
@@ -13,7 +11,6 @@ from ppdet_lite.data.transforms.transform import (
     Transform,
     checked_fill,
     checked_probability,
-    ensure_context,
     image_size,
     lazy_image,
 )
@@ -42,8 +39,8 @@ class RandomExpand(Transform):
         self.prob = checked_probability(prob, "prob")
         self.fill_value = checked_fill(fill_value)
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        rng = ensure_context(context).rng
+    def apply(self, sample: Sample, context: Context) -> Sample:
+        rng = context.rng
         if rng.random() >= self.prob:
             return sample
         image = lazy_image(sample)
@@ -67,8 +64,8 @@ class RandomFlip(Transform):
     def __init__(self, prob: float = 0.5):
         self.prob = checked_probability(prob, "prob")
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        if ensure_context(context).rng.random() >= self.prob:
+    def apply(self, sample: Sample, context: Context) -> Sample:
+        if context.rng.random() >= self.prob:
             return sample
         width = image_size(sample)[1]
         flipped = {**sample, "image": lazy_image(sample).flip()}

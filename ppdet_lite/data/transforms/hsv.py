@@ -8,16 +8,14 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.objects import Sample
-from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 
 _LEVELS = np.arange(256, dtype=np.float64)
 
 
 class HsvChange(NamedTuple):
-    """A change of 8-bit images in OpenCV's HSV (hue 0..179, saturation and value 0..255).
-
-    Every channel value v becomes factor * v + shift, the hue on its circle, the others clipped,
-    fractions cut off.
+    """A change in OpenCV's 8-bit HSV (hue 0..179, saturation and value 0..255): v becomes factor *
+    v + shift, the hue on its circle, the others clipped, fractions cut off.
     """
 
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -41,16 +39,13 @@ class AugmentHSV(Transform):
     """Change hue, saturation and value at random.
 
     With gains, a number from U(-gain, gain) is added to each of the three, each with probability
-    1/2. The way to 8-bit HSV and back rounds a little even when nothing is added; images get the
-    same rounding in either case. Without gains, saturation and value are multiplied by factors from
-    U(1 - fraction, 1 + fraction).
+    1/2; the way to 8-bit HSV and back rounds a little even when nothing is added. Without gains,
+    saturation and value are multiplied by factors from U(1 - fraction, 1 + fraction).
 
     Args:
-        fraction: see above.
-        is_bgr: PaddleDetection's word for the channel order of the image. Images are RGB here;
-            true turns the hue the other way round, as reading them as BGR would.
-        hgain, sgain, vgain: see above; hue in steps of two degrees, the others in levels. All three
-            or none.
+        is_bgr: PaddleDetection's word for the channel order of the image. Images are RGB here; true
+            turns the hue the other way round, as reading them as BGR would.
+        hgain, sgain, vgain: hue in steps of two degrees, the others in levels; all three or none.
     """
 
     keeps_size = True
@@ -74,8 +69,8 @@ class AugmentHSV(Transform):
         self.is_bgr = is_bgr
         self.gains = None if hgain is None else np.array(gains, np.float64)
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        rng = ensure_context(context).rng
+    def apply(self, sample: Sample, context: Context) -> Sample:
+        rng = context.rng
         if self.gains is None:
             saturation, value = rng.uniform(1 - self.fraction, 1 + self.fraction, 2).tolist()
             change = HsvChange(factor=(1.0, saturation, value))

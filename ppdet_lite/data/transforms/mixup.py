@@ -1,13 +1,13 @@
 """Mixup: two images in one (Zhang et al., "mixup: Beyond Empirical Risk Minimization")."""
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms.objects import Sample, joined_objects
-from ppdet_lite.data.transforms.transform import Context, Transform, ensure_context, lazy_image
+from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 
 
 @register
@@ -27,8 +27,7 @@ class Mixup(Transform):
         self.alpha = alpha
         self.beta = beta
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        context = ensure_context(context)
+    def apply(self, sample: Sample, context: Context) -> Sample:
         if context.partner is None:
             return sample
         partner = context.partner()

@@ -1,10 +1,10 @@
-"""Mosaic: four images in one, turned and scaled, with a fifth blended in (YOLOX).
+"""Mosaic: four images in one, turned and scaled, with a fifth blended in.
 
 Bochkovskiy et al., "YOLOv4" (mosaic), and Ge et al., "YOLOX: Exceeding YOLO Series in 2021", whose
 recipe this is. Coordinates are continuous: pixel i of a row covers [i, i + 1).
 """
 
-from typing import NamedTuple, Optional, Sequence
+from typing import NamedTuple, Sequence
 
 import cv2
 import numpy as np
@@ -20,7 +20,6 @@ from ppdet_lite.data.transforms.transform import (
     Context,
     Transform,
     checked_probability,
-    ensure_context,
     lazy_image,
 )
 from ppdet_lite.ops.boxes_np import clip_boxes
@@ -29,7 +28,7 @@ _FILL = 114
 
 
 class Tile(NamedTuple):
-    """Where an image lies on the canvas of the mosaic.
+    """An image on the canvas of the mosaic.
 
     Attributes:
         scale: canvas pixels per image pixel.
@@ -50,21 +49,19 @@ class Tile(NamedTuple):
 
 @register
 class Mosaic(Transform):
-    """The image and three others around a random point, warped at random to `input_dim`.
+    """The image and three others around a random point, warped at random to `input_dim`, while
+    epoch < mosaic_epoch.
 
-    Each image is fitted into `input_dim`; the four meet at a random point of a gray canvas of
-    twice that size. An affine map (rotation, scale, shear, translation, about the canvas' top-left
-    corner) takes the canvas to the result. With mixup a fifth image, fitted, scaled, mirrored
-    half of the time and cut at random, is blended in half and half; there are no other shares and
-    `gt_score` stays. All objects stay in the list, with the bounds of their turned boxes cut to the
-    result; those outside have no area until `PadResize` leaves them out. Polygons are dropped.
+    Each image is fitted into `input_dim`; the four meet at a random point of a gray canvas of twice
+    that size. An affine map (rotation, scale, shear, translation, about the canvas' top-left
+    corner) takes the canvas, which is never drawn, to the result. With mixup a fifth image, fitted,
+    scaled, mirrored half of the time and cut at random, is blended in half and half; `gt_score`
+    stays. All objects stay in the list, with the bounds of their turned boxes cut to the result;
+    those outside have no area until `PadResize` leaves them out. Polygons are dropped.
 
-    The canvas is never drawn: each image is warped once, from its decoded pixels into the result.
-    The reader hands out partners while epoch < mosaic_epoch.
-
-    PaddleDetection mixes up height and width where `input_dim` is not square (output size, clipping
-    and translation); here the result is always `input_dim` high and wide. Its one draw of the shear
-    and one of the translation for both axes are kept, as its weights were trained with them.
+    PaddleDetection mixes up height and width where `input_dim` is not square; here the result is
+    always `input_dim` high and wide. Its one draw of the shear and one of the translation for both
+    axes are kept, as its weights were trained with them.
 
     Args:
         prob: probability of a mosaic; otherwise the image stays as it is.
@@ -102,8 +99,7 @@ class Mosaic(Transform):
         self.mixup_prob = checked_probability(mixup_prob, "mixup_prob")
         self.mixup_scale = _range("mixup_scale", mixup_scale, positive=True)
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
-        context = ensure_context(context)
+    def apply(self, sample: Sample, context: Context) -> Sample:
         rng, draw_partner = context.rng, context.partner
         if draw_partner is None or rng.random() >= self.prob:
             return sample
@@ -188,11 +184,8 @@ class Mosaic(Transform):
 def place_tile(
     corner: int, size_hw: tuple[int, int], input_hw: tuple[int, int], center_xy: tuple[int, int]
 ) -> Tile:
-    """The image of `size_hw` in one of the four corners around `center_xy`.
-
-    Args:
-        corner: 0 top left, 1 top right, 2 bottom left, 3 bottom right of the center.
-        input_hw: the image is fitted into this size; the canvas is twice as high and wide.
+    """The image of `size_hw`, fitted into `input_hw`, in one of the corners around `center_xy`: 0
+    top left, 1 top right, 2 bottom left, 3 bottom right. The canvas is twice as high and wide.
     """
     scale = min(input_hw[0] / size_hw[0], input_hw[1] / size_hw[1])
     height, width = (max(int(side * scale), 1) for side in size_hw)
@@ -203,10 +196,8 @@ def place_tile(
 
 
 def draw_tile(out: np.ndarray, image: LazyImage, tile: Tile, matrix: np.ndarray) -> None:
-    """Write the tile's window, taken by `matrix` [2, 3] from the canvas to `out`, into `out`.
-
-    A pixel belongs to the tile when its center comes from inside the window, so tiles neither
-    overlap nor leave gaps.
+    """Write the tile's window, taken by `matrix` [2, 3] from the canvas to `out`, into `out`: the
+    pixels whose center comes from inside the window, so tiles neither overlap nor leave gaps.
     """
     left, top, right, bottom = tile.window_xyxy
     bounds = warp_boxes(np.array([tile.window_xyxy], np.float64), matrix)[0]

@@ -1,12 +1,11 @@
 """NormalizeImage and Permute: from uint8 pixels to the numbers the network takes.
 
-In a reader both are only settings: the batch is normalized and brought to [B, 3, H, W] after all
-geometry, in one pass over its uint8 pixels, or on the device in a run on a GPU. They act on an
-array at once when they are called by hand, or when a transform of the user's own follows them in
-the list.
+In a reader both are only settings: the finished batch is normalized and brought to [B, 3, H, W] in
+one pass over its uint8 pixels, or on a GPU. They act on an array at once when they are called by
+hand, or when a transform that derives from nothing follows them in the list.
 """
 
-from typing import Any, Optional, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -49,7 +48,7 @@ class NormalizeImage(Transform):
         }
         self.normalizer: Normalizer = Normalizer(**self.settings)
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         """uint8 [H, W, 3] -> float32 [H, W, 3]."""
         return {**sample, "image": self.normalizer(_pixels(sample)).transpose(1, 2, 0)}
 
@@ -67,7 +66,7 @@ class Permute(Transform):
     keeps_size = True
     channels_first = True
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         image = np.ascontiguousarray(_pixels(sample).transpose(2, 0, 1))
         return {**sample, "image": image}
 

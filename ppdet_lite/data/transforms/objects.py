@@ -5,7 +5,7 @@ from typing import Any, Sequence
 import numpy as np
 
 Sample = dict[str, Any]
-"""An image and its annotations by field name; docs/architecture.md lists the fields."""
+"""An image and its annotations by field name, see `ppdet_lite.data.sources.dataset.Dataset`."""
 
 # Per array the shape and kind of a row, and what stands for a field that a sample does not have.
 _ROWS: dict[str, tuple[int, type, int]] = {

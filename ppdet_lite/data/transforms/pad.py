@@ -36,8 +36,7 @@ class Pad(Transform):
     Args:
         size: [height, width] of the sheet, or one side of a square; None for the next multiples of
             `size_divisor`.
-        size_divisor: see `size`.
-        pad_mode: where the padding goes: 0 right and below, 1 all around, 2 left and above, -1 as
+        pad_mode: the padding goes: 0 right and below, 1 all around, 2 left and above, -1 as
             `offsets` say.
         offsets: [x, y] of the image's top-left corner on the sheet, for pad_mode -1.
         fill_value: color of the sheet, one number or R, G, B in 0..255.
@@ -66,7 +65,7 @@ class Pad(Transform):
         self.offsets = offsets
         self.fill_value = checked_fill(fill_value)
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         image = lazy_image(sample)
         height, width = image.size_hw
         sheet_h, sheet_w, left, top = self._layout(height, width)
@@ -106,8 +105,8 @@ class Pad(Transform):
         return ImageSizes(tuple(dict.fromkeys(sheets)), "Pad.size_divisor")
 
     def _check_sizes(self, sizes: ImageSizes) -> None:
-        """Refuses a sheet that is too small for certain: for a size that images will have, or,
-        where they keep their shapes, for every image, whatever its shape.
+        """Refuses a sheet that does not hold one of the sizes; where images keep their shapes, one
+        that holds none of them, whatever its shape.
         """
         for height, width in sizes.all_hw:
             if sizes.keep_ratio:
@@ -150,7 +149,7 @@ class PadResize(Transform):
         self.target_size = height_width(target_size)
         self.fill_value = fill_value
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         image = lazy_image(sample)
         height, width = image.size_hw
         target_h, target_w = self.target_size

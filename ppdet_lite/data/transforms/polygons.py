@@ -8,13 +8,8 @@ from ppdet_lite.core.errors import ConfigError, require
 
 
 def clip_polygons(polygons: Sequence[np.ndarray], width: float, height: float) -> list[np.ndarray]:
-    """The parts of an object's outlines inside [0, width] x [0, height].
-
-    Args:
-        polygons: arrays [K, 2] of x, y; outlines with fewer than three points are left out.
-
-    Returns:
-        Outer rings as float arrays [K, 2]; empty when nothing is inside.
+    """The parts of an object's outlines, arrays [K, 2] of x, y, inside [0, width] x [0, height]:
+    outer rings as float arrays [K, 2]. Outlines with fewer than three points are left out.
     """
     shapely = require(
         "shapely",

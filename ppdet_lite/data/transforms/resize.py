@@ -13,7 +13,6 @@ from ppdet_lite.data.transforms.transform import (
     Context,
     ImageSizes,
     Transform,
-    ensure_context,
     lazy_image,
 )
 from ppdet_lite.ops.boxes_np import clip_boxes
@@ -39,7 +38,7 @@ class Resize(Transform):
         self.keep_ratio = keep_ratio
         self.interp = interp
 
-    def __call__(self, sample: Sample, context: Optional[Context] = None) -> Sample:
+    def apply(self, sample: Sample, context: Context) -> Sample:
         return resize_sample(sample, self.target_size, self.keep_ratio, self.interp)
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
@@ -56,9 +55,8 @@ class Resize(Transform):
 
 @register
 class BatchRandomResize(Transform):
-    """One size and one interpolation for all images of a batch, drawn per batch.
-
-    The draw depends on seed, epoch and number of the batch only, so all GPUs use the same size.
+    """One size and one interpolation for all images of a batch (and for all ranks), drawn per
+    batch.
 
     Args:
         target_size: with `random_size` the list of sizes (sides of squares, or [height, width]
@@ -93,8 +91,8 @@ class BatchRandomResize(Transform):
         self.interp = interp
         self.random_interp = random_interp
 
-    def __call__(self, samples: list[Sample], context: Optional[Context] = None) -> list[Sample]:
-        rng = ensure_context(context).rng
+    def apply(self, samples: list[Sample], context: Context) -> list[Sample]:
+        rng = context.rng
         size_hw = self.sizes[int(rng.integers(len(self.sizes)))]
         interp = int(rng.integers(5)) if self.random_interp else self.interp
         return [resize_sample(sample, size_hw, False, interp) for sample in samples]
@@ -120,9 +118,7 @@ def resize_sample(
 
 
 def with_new_size(sample: Sample, image: LazyImage, size_hw: tuple[int, int]) -> Sample:
-    """The sample with another image, whose content has been brought to `size_hw`: `im_shape` and
-    `scale_factor` say so.
-    """
+    """The sample with an image whose content has been brought to `size_hw`, and says so."""
     change = np.divide(size_hw, lazy_image(sample).size_hw)
     scale = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64) * change
     return {
@@ -134,8 +130,8 @@ def with_new_size(sample: Sample, image: LazyImage, size_hw: tuple[int, int]) ->
 
 
 def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> tuple[int, int]:
-    """(height, width) from a size in a config: one side of a square, or both; a ConfigError that
-    calls it `name` for anything else.
+    """(height, width) from a size in a config, one side of a square or both; a ConfigError names it
+    `name`.
     """
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):

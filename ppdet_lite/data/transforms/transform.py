@@ -1,7 +1,9 @@
 """What a transform answers, and what it gets besides the sample."""
 
 from collections import Counter
-from typing import Any, Callable, NamedTuple, NoReturn, Optional, Sequence, Union
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
@@ -12,53 +14,40 @@ from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.memory import RecycledArrays
 from ppdet_lite.data.transforms.objects import Sample
 
-MakeRng = Union[np.random.Generator, Callable[[], np.random.Generator]]
 
-
+@dataclass
 class Context:
     """What a transform may use besides the sample.
 
     Attributes:
-        epoch: the current epoch.
+        make_rng: a generator, or a function that makes it.
+        training: the sample is for training.
+        cache: the reader's `ImageCache`, None without.
+        refused: file -> reason of images that count as unreadable from the start, because they
+            turned out to be damaged when they were rendered.
+        clock: for new `LazyImage`s.
+        notes: counts of things worth telling once, for instance boxes that were left out.
+        unreadable: file -> reason of images that were replaced.
         partner: returns another sample for mixing, at each call a new one drawn at random; None
             while the transform's mixing is off (see `Transform.switched_by`) and for a sample that
             is made as a partner itself.
-        cache: the reader's `ImageCache`, None without.
-        training: the sample is for training.
-        refused: file -> reason of images that turned out to be damaged when they were rendered;
-            they count as unreadable from the start.
-        notes: counts of things worth telling once, for instance boxes that were left out.
-        clock: for new `LazyImage`s.
     """
 
-    def __init__(
-        self,
-        rng: MakeRng,
-        epoch: int = 0,
-        partner: Optional[Callable[[], Sample]] = None,
-        cache: Any = None,
-        training: bool = False,
-        refused: Optional[dict[str, str]] = None,
-        notes: Optional[Counter[str]] = None,
-        clock: Clock = no_clock,
-    ):
-        self._rng = rng
-        self.epoch = epoch
-        self.partner = partner
-        self.cache = cache
-        self.training = training
-        self.refused = {} if refused is None else refused
-        self.notes: Counter[str] = Counter() if notes is None else notes
-        self.clock = clock
+    make_rng: Union[np.random.Generator, Callable[[], np.random.Generator]]
+    epoch: int = 0
+    training: bool = False
+    cache: Any = None
+    refused: dict[str, str] = field(default_factory=dict)
+    clock: Clock = no_clock
+    notes: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    partner: Optional[Callable[[], Sample]] = None
 
-    @property
+    @cached_property
     def rng(self) -> np.random.Generator:
-        """The only source of randomness, seeded by (seed, epoch, sample or batch index); made on
-        first use when a function was given, as evaluation draws nothing.
-        """
-        if not isinstance(self._rng, np.random.Generator):
-            self._rng = self._rng()
-        return self._rng
+        """The only source of randomness, seeded by (seed, epoch, sample or batch index)."""
+        made = self.make_rng
+        return made if isinstance(made, np.random.Generator) else made()
 
 
 class ImageSizes(NamedTuple):
@@ -74,11 +63,16 @@ class ImageSizes(NamedTuple):
     set_by: str
     keep_ratio: bool = False
 
+    @property
+    def areas(self) -> list[int]:
+        """Pixels of each size."""
+        return [height * width for height, width in self.all_hw]
+
 
 class Transform:
     """Base of the transforms that leave images unrendered.
 
-    Called with a sample, it returns another and never writes into the arrays it was given. The
+    `apply` takes a sample, returns another and never writes into the arrays it was given. The
     image is a `LazyImage` (`lazy_image` makes one of an array). A transform of your own that
     derives from nothing works too: it gets rendered images, which takes longer.
 
@@ -101,64 +95,50 @@ class Transform:
     channels_first = False
     normalizer: Optional[Normalizer] = None
 
+    @property
+    def step_name(self) -> str:
+        """For messages."""
+        return type(self).__name__
+
     def __call__(self, sample: Any, context: Optional[Context] = None) -> Any:
+        """Calls by hand need no context; they draw at random."""
+        return self.apply(sample, context or Context(np.random.default_rng()))
+
+    def apply(self, sample: Any, context: Context) -> Any:
         """The changed sample; with `whole_batch` a list of samples from a list of samples."""
         raise NotImplementedError
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> Optional[ImageSizes]:
-        """The sizes that this step makes of the `sizes` that it gets; None stands for any size.
-
-        Raises:
-            ConfigError: it cannot work on such images.
+        """The sizes that this step makes of those that it gets (None: any); a ConfigError where it
+        cannot work on them.
         """
         return sizes if self.keeps_size else None
 
     def defers_to_batch(self, later: Sequence["Transform"]) -> bool:
-        """True if this step may wait for the finished batch, although the steps `later` come before
-        that. What it does there say `normalizer`, `channels_first` and `finish`.
+        """True if this step may wait for the finished batch, although the steps `later` come
+        before. It does there what `normalizer`, `channels_first` and `finish` say.
         """
         return False
 
     def finish(
         self, batch: dict[str, Any], size_hw: tuple[int, int], memory: RecycledArrays
     ) -> None:
-        """What a deferred step does besides its pixels: changes a finished batch in place.
-
-        Args:
-            batch: arrays with a leading batch axis.
-            size_hw: (height, width) of its images.
-            memory: for large arrays.
+        """Changes a finished batch (arrays with a leading batch axis, images of `size_hw`) in
+        place: what a deferred step does besides its pixels. Large arrays come from `memory`.
         """
 
     def export_step(self) -> Optional[dict[str, Any]]:
         """This step as an entry of `Preprocess` in infer_cfg.yml, its `type` included; None where
-        deployment needs none.
-
-        Raises:
-            ConfigError: deployment has no such step, or not with these arguments.
+        deployment needs none; a ConfigError where it has no such step or not with these arguments.
         """
-        cannot_be_exported(self)
-
-
-def cannot_be_exported(step: Any) -> NoReturn:
-    """Raises the ConfigError for a step that deployment does not know."""
-    raise ConfigError(
-        f"{type(step).__name__} cannot be exported; deployment knows Resize, Pad, NormalizeImage "
-        "and Permute"
-    )
-
-
-def ensure_context(context: Optional[Context]) -> Context:
-    """A context with a fresh generator for calls by hand."""
-    return Context(np.random.default_rng()) if context is None else context
+        raise ConfigError(
+            f"{self.step_name} cannot be exported; deployment knows Resize, Pad, NormalizeImage "
+            "and Permute"
+        )
 
 
 def lazy_image(sample: Sample) -> LazyImage:
-    """The sample's image as a `LazyImage`.
-
-    Raises:
-        ConfigError: the sample has no decoded image yet.
-    """
+    """The sample's image as a `LazyImage`; a ConfigError where nothing has been decoded yet."""
     image = sample.get("image")
     if isinstance(image, LazyImage):
         return image
@@ -168,9 +148,7 @@ def lazy_image(sample: Sample) -> LazyImage:
 
 
 def image_size(sample: Sample) -> tuple[int, int]:
-    """(height, width) of the sample's image, which may also be an array, [H, W, 3] or, behind
-    `Permute`, float [3, H, W].
-    """
+    """(height, width) of the image, which may also be an array: [H, W, 3], or float [3, H, W]."""
     image = sample.get("image")
     if not isinstance(image, np.ndarray):
         return lazy_image(sample).size_hw

@@ -18,8 +18,7 @@ class _Events(NamedTuple):
 
     Attributes:
         image, obj, anchor: [E] indices of image, object and anchor (over all levels).
-        order: [E] position in time within the image; a best anchor comes before the additional
-            anchors of the same object.
+        order: [E] position in time within the image; an object's best anchor comes first.
         is_best: [E] true for the object's best anchor.
     """
 
@@ -53,7 +52,7 @@ class Gt2YoloTarget(Transform):
             too where the cell is still empty.
 
     Raises:
-        ConfigError: anchors or masks that are given here and differ from those of the head.
+        ConfigError: anchors or masks that are given here differ from those of the head.
     """
 
     keeps_size = True
@@ -107,7 +106,7 @@ class Gt2YoloTarget(Transform):
             raise ConfigError(problems)
         return settled
 
-    def __call__(self, samples: list[Sample], context: Optional[Context] = None) -> list[Sample]:
+    def apply(self, samples: list[Sample], context: Context) -> list[Sample]:
         """A list of samples with padded boxes (NormalizeBox, PadBox, BboxXYXY2XYWH done)."""
         results = []
         for sample in samples:
@@ -137,14 +136,12 @@ class Gt2YoloTarget(Transform):
         size_hw: tuple[int, int],
         memory: Optional[RecycledArrays] = None,
     ) -> list[np.ndarray]:
-        """One float32 array [B, A, 6 + C, H, W] per level.
+        """One float32 array [B, A, 6 + C, H, W] per level, from `memory` if given.
 
         Args:
             gt_bbox: [B, P, 4] center x, y, width, height as fractions of the network input.
-            gt_class: integers [B, P] or [B, P, 1].
-            gt_score: [B, P] or [B, P, 1].
+            gt_class, gt_score: [B, P] or [B, P, 1].
             size_hw: size of the network input in pixels.
-            memory: where the arrays come from; fresh ones without it.
         """
         memory = RecycledArrays() if memory is None else memory
         batch, count = gt_bbox.shape[:2]

@@ -276,7 +276,7 @@ def test_same_batches_for_any_workers_and_filling(dataset, settings):
         for workers in (0, 1, 3):
             reader = train_reader(dataset, cache=settings, worker_num=workers)
             list(reader.batches(5))
-            assert reader.image_cache.count > 5
+            assert reader.data.cache.count > 5
             assert_same_batches(wanted, reader.batches(epoch))
 
 
@@ -285,7 +285,7 @@ def test_evaluation_at_full_size_is_the_same_with_any_cache(dataset, settings):
     reader = eval_reader(dataset, cache=settings)
     for _ in range(2):
         assert_same_batches(wanted, reader)
-    assert reader.image_cache.count == 13
+    assert reader.data.cache.count == 13
 
 
 def test_reduced_pixels_keep_sizes_boxes_and_determinism(dataset):
@@ -306,7 +306,7 @@ def test_reduced_pixels_keep_sizes_boxes_and_determinism(dataset):
 def test_workers_fill_it_for_later_epochs(dataset, settings):
     reader = train_reader(dataset, cache=settings, worker_num=2, drop_last=False)
     list(reader.batches(0))
-    assert reader.image_cache.count == 13
+    assert reader.data.cache.count == 13
     if settings["kind"] == "encoded":
         for path, _, _ in dataset.paths:
             Path(path).unlink()
@@ -319,9 +319,9 @@ def test_a_bound_reader_shares_it_for_the_same_data_only(dataset, tmp_path, capl
         reader = eval_reader(dataset, cache={"kind": "encoded"})
         list(reader)
         list(reader)
-        assert reader(reader.dataset, 2).image_cache is reader.image_cache
+        assert reader(reader.dataset, 2).data.cache is reader.data.cache
         other = reader(readers.SmallDataset(tmp_path / "more", 3))
-        assert other.image_cache is not reader.image_cache
+        assert other.data.cache is not reader.data.cache
     said = [r.message for r in caplog.records if "EvalReader.cache: encoded" in r.message]
     assert len(said) == 2
 

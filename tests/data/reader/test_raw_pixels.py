@@ -105,7 +105,7 @@ def test_workers_hand_over_mosaics(dataset):
 
 def is_shared(reader, pixels):
     """Whether these pixels lie where a worker has written them."""
-    (pool,) = reader._sources
+    (pool,) = reader._pools
     return any(np.shares_memory(pixels, slot) for slots in pool.slots for slot in slots)
 
 
