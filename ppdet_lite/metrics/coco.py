@@ -9,7 +9,7 @@ from typing import Any
 from pycocotools.cocoeval import COCOeval
 
 from ppdet_lite.metrics.detections import Detections
-from ppdet_lite.metrics.metric import DetectionMetric, text_table
+from ppdet_lite.metrics.metric import DetectionMetric, Rows, text_table
 
 _LOGGER = logging.getLogger("ppdet_lite.metrics")
 
@@ -41,9 +41,7 @@ class COCOMetric(DetectionMetric):
     primary_key = "bbox/AP"
     columns = ("class", "objects", "AP", "AP50", "AR100")
 
-    def _compute(
-        self, boxes: list[dict[str, Any]]
-    ) -> tuple[dict[str, float], list[tuple[Any, ...]]]:
+    def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:
         keys = [f"bbox/{name}" for name, _ in STATISTICS]
         if not self.detections.image_ids:
             return dict.fromkeys(keys, 0.0), []

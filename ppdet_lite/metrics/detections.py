@@ -15,9 +15,6 @@ class Detections:
         category_ids: number of each class in COCO results, by class index.
         class_names: by class index.
         bias: added to widths and heights in COCO results.
-
-    Attributes:
-        image_ids: the images evaluated, in their order (the values mean nothing).
     """
 
     def __init__(self, category_ids: Sequence[int], class_names: Sequence[str], bias: float = 0):
@@ -30,7 +27,7 @@ class Detections:
 
     def clear(self) -> None:
         """Forgets everything."""
-        self.image_ids: dict[int, None] = {}
+        self.image_ids: dict[int, None] = {}  # the images evaluated, in their order
         self._owners, self._rows = [np.zeros(0, np.int64)], [np.zeros((0, 6), np.float32)]
 
     def add(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
@@ -72,9 +69,7 @@ class Detections:
         return np.concatenate(self._owners), np.concatenate(self._rows)
 
     def coco_results(self) -> Iterator[dict[str, Any]]:
-        """Yields every detection as an entry of a COCO results file: image_id, category_id, bbox
-        (x, y, width, height), score.
-        """
+        """Every detection as image_id, category_id, bbox (x, y, width, height), score."""
         owners, rows = self.arrays()
         rows = rows.astype(np.float64)
         rows[:, 4:6] += self.bias - rows[:, 2:4]
@@ -85,11 +80,7 @@ class Detections:
             yield {"image_id": owner, "category_id": category, "bbox": box, "score": score}
 
     def save_json(self, path: PathLike) -> None:
-        """Writes a COCO results file; it replaces an older one only when complete.
-
-        Raises:
-            DataError: it cannot be written.
-        """
+        """Writes a COCO results file; DataError if it cannot be written."""
         with replacing(path) as stream:
             stream.write(b"[")
             for number, entry in enumerate(self.coco_results()):

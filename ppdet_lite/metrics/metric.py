@@ -15,18 +15,20 @@ CocoDict = dict[str, list[dict[str, Any]]]
 
 
 class GroundTruth(Protocol):
-    """The part of a data set that a metric needs."""
+    """The part of a data set that a metric needs; names and ids by class index."""
 
     @property
-    def class_names(self) -> Sequence[str]:
-        """By class index."""
+    def class_names(self) -> Sequence[str]: ...
 
     @property
-    def category_ids(self) -> Sequence[int]:
-        """By class index, the numbers that `to_coco` uses."""
+    def category_ids(self) -> Sequence[int]: ...
 
     def to_coco(self) -> CocoDict:
-        """All labels."""
+        """All labels, with these category ids."""
+
+
+Truth = Union[GroundTruth, CocoDict]
+Rows = list[tuple[Any, ...]]
 
 
 class DetectionMetric:
@@ -46,17 +48,13 @@ class DetectionMetric:
     primary_key = ""
     columns: tuple[str, ...] = ()
 
-    def __init__(
-        self, truth: Union[GroundTruth, CocoDict], *, classwise: bool = False, bias: float = 0
-    ):
+    def __init__(self, truth: Truth, *, classwise: bool = False, bias: float = 0):
         if isinstance(truth, dict):
-            ids = [category["id"] for category in truth["categories"]]
-            names = [category["name"] for category in truth["categories"]]
+            ids, names = ([c[key] for c in truth["categories"]] for key in ("id", "name"))
             self.detections = Detections(ids, names, bias)
         else:
             self.detections = Detections(truth.category_ids, truth.class_names, bias)
-        self.classwise = classwise
-        self.bias = bias
+        self.classwise, self.bias = classwise, bias
         self._ground_truth = truth
         self.reset()
 
@@ -64,7 +62,7 @@ class DetectionMetric:
         """Forgets all detections."""
         self.detections.clear()
         self._results: dict[str, float] = {}
-        self._per_class: list[tuple[Any, ...]] = []
+        self._per_class: Rows = []
         self._message = ""
 
     def update(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
@@ -120,13 +118,9 @@ class DetectionMetric:
     def _computed(self) -> dict[str, float]:
         return self._results or self.results()
 
-    def _compute(
-        self, boxes: list[dict[str, Any]]
-    ) -> tuple[dict[str, float], list[tuple[Any, ...]]]:
-        """The numbers by name, and the row of every class.
-
-        Args:
-            boxes: the COCO annotations of the evaluated images.
+    def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:
+        """The numbers by name, and the row of every class, of the `boxes` (COCO annotations) of
+        the evaluated images.
         """
         raise NotImplementedError
 

@@ -1,19 +1,20 @@
 """Pascal VOC's mean average precision."""
 
 from collections import defaultdict
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
-from ppdet_lite.metrics.metric import CocoDict, DetectionMetric, GroundTruth
+from ppdet_lite.metrics.metric import DetectionMetric, Rows, Truth
 from ppdet_lite.ops.boxes_np import iou_matrix
 
 MAP_TYPES = ("11point", "integral")
 
-_Boxes = tuple[np.ndarray, np.ndarray]
-"""Boxes xyxy float64 [N, 4] of an image and a class, difficult bool [N]."""
+_Labels = dict[int, np.ndarray]
+"""Image id -> rows [N, 5] of the objects of one class: x1, y1, x2, y2, 1 for those that count
+neither as found nor as missed."""
 
 
 class VOCMetric(DetectionMetric):
@@ -39,7 +40,7 @@ class VOCMetric(DetectionMetric):
 
     def __init__(
         self,
-        truth: Union[GroundTruth, CocoDict],
+        truth: Truth,
         *,
         classwise: bool = False,
         overlap_thresh: float = 0.5,
@@ -57,9 +58,7 @@ class VOCMetric(DetectionMetric):
         self.evaluate_difficult = evaluate_difficult
         self._offset = 0.0 if is_bbox_normalized else 1.0
 
-    def _compute(
-        self, boxes: list[dict[str, Any]]
-    ) -> tuple[dict[str, float], list[tuple[Any, ...]]]:
+    def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:
         labeled = self._by_class(boxes)
         owners, found = self.detections.arrays()
         rows = []
@@ -75,23 +74,19 @@ class VOCMetric(DetectionMetric):
         value = 100 * values["bbox/mAP"]
         return [f"mAP({self.overlap_thresh:.2f}, {self.map_type}) = {value:.2f}%"]
 
-    def _by_class(self, boxes: list[dict[str, Any]]) -> list[dict[int, _Boxes]]:
+    def _by_class(self, boxes: list[dict[str, Any]]) -> list[_Labels]:
         """The labels by class index and image id."""
         index_of = {category: i for i, category in enumerate(self.detections.category_ids)}
         grouped: list[dict[int, list[tuple[float, ...]]]] = [defaultdict(list) for _ in index_of]
         for item in boxes:
             x, y, width, height = item["bbox"]
-            is_difficult = bool(item.get("difficult") or item.get("iscrowd"))
-            box = (x, y, x + width, y + height, is_difficult and not self.evaluate_difficult)
+            is_ignored = bool(item.get("difficult") or item.get("iscrowd"))
+            box = (x, y, x + width, y + height, is_ignored and not self.evaluate_difficult)
             grouped[index_of[item["category_id"]]][item["image_id"]].append(box)
-        labeled: list[dict[int, _Boxes]] = []
-        for images in grouped:
-            arrays = {number: np.array(rows, np.float64) for number, rows in images.items()}
-            labeled.append({n: (a[:, :4], a[:, 4].astype(bool)) for n, a in arrays.items()})
-        return labeled
+        return [{number: np.array(rows) for number, rows in images.items()} for images in grouped]
 
     def _match(
-        self, labeled: dict[int, _Boxes], owners: np.ndarray, found: np.ndarray
+        self, labeled: _Labels, owners: np.ndarray, found: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Judges the detections of one class.
 
@@ -102,24 +97,24 @@ class VOCMetric(DetectionMetric):
         Returns:
             scores [K] and right or wrong, bool [K], of all that count; number of objects.
         """
-        scores, is_right, nothing = [], [], (np.zeros((0, 4)), np.zeros(0, bool))
+        scores, is_right = [], []
         order = np.lexsort((-found[:, 1], owners))  # by image, best first
         owners, found = owners[order], found[order]
         images, starts = np.unique(owners, return_index=True)
         for image_id, rows in zip(images.tolist(), np.split(found, starts[1:])):
-            boxes_xyxy, ignored = labeled.get(image_id, nothing)
-            taken = np.zeros(len(boxes_xyxy), bool)
-            overlaps = iou_matrix(rows[:, 2:6].astype(np.float64), boxes_xyxy, self._offset)
+            objects = labeled.get(image_id, np.zeros((0, 5)))
+            taken = np.zeros(len(objects), bool)
+            overlaps = iou_matrix(rows[:, 2:6].astype(np.float64), objects[:, :4], self._offset)
             for row, overlap in zip(rows, overlaps):
                 best = int(overlap.argmax()) if len(overlap) else -1
                 hit = best >= 0 and overlap[best] > self.overlap_thresh
-                if hit and ignored[best]:
+                if hit and objects[best, 4]:
                     continue
                 scores.append(row[1])
                 is_right.append(hit and not taken[best])
                 if hit:
                     taken[best] = True
-        count = sum(int((~ignored).sum()) for _, ignored in labeled.values())
+        count = sum(int((objects[:, 4] == 0).sum()) for objects in labeled.values())
         return np.array(scores), np.array(is_right, bool), count
 
 

@@ -23,6 +23,7 @@ FORMAT_VERSION = 2
 """Raised whenever the same settings would give other images."""
 
 _SPLITS = ("train", "val")
+_ALLOWED = {"train": (1, 10**6), "val": (1, 10**6), "size": (64, 2048), "seed": (0, 2**63 - 1)}
 
 
 def make_demo_data(
@@ -50,18 +51,12 @@ def make_demo_data(
     Raises:
         DataError: unusable numbers, or `output` is taken by something else.
     """
-    for key, value, low, high in (
-        ("train", train, 1, None),
-        ("val", val, 1, None),
-        ("size", size, 64, 2048),
-        ("seed", seed, 0, None),
-    ):
-        if value < low or (high is not None and value > high):
-            allowed = f"{low} or more" if high is None else f"{low} to {high}"
-            raise DataError(f"`{key}`: found {value}, allowed: {allowed}")
     output = Path(output)
     # All that decides about the bytes: it is written into the set and found there again.
     settings = {"format": FORMAT_VERSION, "train": train, "val": val, "size": size, "seed": seed}
+    for key, (low, high) in _ALLOWED.items():
+        if not low <= settings[key] <= high:
+            raise DataError(f"`{key}`: found {settings[key]}, allowed: {low} to {high}")
     if _is_there(output, settings, overwrite):
         say(f"{output}: this demo set is already there ({train} train, {val} val images)")
         return output
@@ -77,11 +72,8 @@ def make_demo_data(
 
 @contextmanager
 def _appearing_whole(folder: Path) -> Iterator[Path]:
-    """An empty `<folder>.partial` to write into, which takes the place and the name of `folder` at
-    the end; when the writing ends early nothing of it stays, and `folder` is as it was.
-
-    Raises:
-        DataError: it cannot be written.
+    """An empty folder to write into, which takes the place of `folder` at the end; when the
+    writing ends early nothing of it stays. Raises DataError when it cannot be written.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -98,10 +90,8 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
 
 
 def _is_there(output: Path, settings: dict[str, int], overwrite: bool) -> bool:
-    """True if `output` already holds the set with these settings.
-
-    Raises:
-        DataError: it holds something that must not be replaced.
+    """True if `output` already holds the set with these settings. Raises DataError when it holds
+    something that must not be replaced.
     """
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False

@@ -5,6 +5,8 @@ are a box in the sense of the COCO format. Every function draws its choices from
 given and from nothing else, so a seed fixes the image.
 """
 
+from typing import Callable
+
 import cv2
 import numpy as np
 
@@ -15,23 +17,9 @@ SUPERSAMPLING = 8
 """A shape is filled on a grid this much finer and averaged down: that is its anti-aliasing."""
 
 
-# Outlines: within the unit circle.
-def _regular(corners: int, start: float = 0.0) -> np.ndarray:
-    angles = start + np.arange(corners) * (2 * np.pi / corners)
+def _regular(corners: int) -> np.ndarray:
+    angles = np.arange(corners) * (2 * np.pi / corners)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def _circle(rng: np.random.Generator) -> Contours:
-    return [_regular(72) * [1.0, rng.uniform(0.82, 1.0)]]
-
-
-def _square(rng: np.random.Generator) -> Contours:
-    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-    return [corners * [1.0, rng.uniform(0.75, 1.0)] / np.sqrt(2)]
-
-
-def _triangle(rng: np.random.Generator) -> Contours:
-    return [_regular(3) + rng.uniform(-0.12, 0.12, (3, 2))]
 
 
 def _star(rng: np.random.Generator) -> Contours:
@@ -45,14 +33,16 @@ def _ring(rng: np.random.Generator) -> Contours:
     return [outer, outer * rng.uniform(0.5, 0.68)]
 
 
-OUTLINES = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
+_SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+
+OUTLINES: dict[str, Callable[[np.random.Generator], Contours]] = {
+    "circle": lambda rng: [_regular(72) * [1.0, rng.uniform(0.82, 1.0)]],
+    "square": lambda rng: [_SQUARE * [1.0, rng.uniform(0.75, 1.0)] / np.sqrt(2)],
+    "triangle": lambda rng: [_regular(3) + rng.uniform(-0.12, 0.12, (3, 2))],
     "star": _star,
     "ring": _ring,
 }
-"""Object kind -> outline maker. The order is the order of the categories."""
+"""Object kind -> maker of outlines within the unit circle; the order is that of the categories."""
 
 
 def place(contours: Contours, center: np.ndarray, diameter: float, angle: float) -> Contours:
