@@ -19,12 +19,8 @@ from ppdet_lite.weights.checkpoint import read_meta, stem_of
 
 
 class ModelClasses(NamedTuple):
-    """The classes of a model, by class index.
-
-    Attributes:
-        names: of the classes.
-        category_ids: their categories in COCO results; None where nothing states any, and the
-            class index is the category.
+    """The names of a model's classes by class index, and their categories in COCO results (None
+    where nothing states any, and the class index is the category).
     """
 
     names: list[str]

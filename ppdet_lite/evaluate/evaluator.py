@@ -48,7 +48,7 @@ class Evaluator:
     """Evaluates models on one data set.
 
     Args:
-        cfg: `EvalReader`, `EvalDataset`, the metric and its settings.
+        cfg: gives `EvalReader`, `EvalDataset`, the metric and its settings.
         dataset: in place of `EvalDataset`.
         reader: in place of `EvalReader`; it brings its data set along.
         classwise: a table with one line per class; None takes `cfg.classwise`.

@@ -22,7 +22,6 @@ def run_evaluation(
     """Evaluates `cfg.weights` on `EvalDataset` and returns the metric's numbers.
 
     Args:
-        cfg: the configuration.
         classwise: a table with one line per class; None takes `cfg.classwise`.
         json_eval: compute the metric of an existing `bbox.json` in `output_eval` without running
             the network.

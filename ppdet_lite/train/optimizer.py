@@ -1,10 +1,8 @@
 """Builds the optimizer from the `OptimizerBuilder` section, with PaddleDetection's key names.
 
-Which parameter is decayed and with which rate is not decided here: the layers say so in their
-`ParamAttr` (regularizer, learning_rate). A parameter's own regularizer replaces the global one.
-
-Order within a step (Paddle's): the gradients are clipped by their global norm, L2 x parameter is
-added, then momentum is applied.
+The layers say in their `ParamAttr` which parameter is decayed and with which rate; a parameter's
+own regularizer replaces the global one. Order within a step (Paddle's): the gradients are clipped
+by their global norm, L2 x parameter is added, then momentum is applied.
 """
 
 import inspect
@@ -125,11 +123,8 @@ def _opts_out(parameter: paddle.Tensor) -> bool:
 
 
 def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarray]:
-    """The optimizer's accumulators as numpy arrays, keyed `<parameter key>/<accumulator>`.
-
-    Paddle's own names count layers and optimizers per process, so a file with them can only be read
-    by a process that built everything in the same order; the keys of the state dict do not have
-    that problem.
+    """The optimizer's accumulators as numpy arrays, keyed `<parameter key>/<accumulator>`: Paddle's
+    own names count the layers of a process and mean nothing to another one.
     """
     return {key: tensor.numpy() for key, tensor in _live_accumulators(optimizer, model).items()}
 
@@ -150,8 +145,8 @@ def restore_optimizer_state(optimizer: Optimizer, model: nn.Layer, state: dict) 
 
 @paddle.no_grad()
 def _make_accumulators(optimizer: Optimizer, model: nn.Layer) -> None:
-    """Lets the optimizer create its accumulators, which it only does in a step: a step without
-    gradients, after which the parameters are put back.
+    """Lets the optimizer create its accumulators, which it only does in a step: one with gradients
+    of zero, after which the parameters are put back.
     """
     parameters = [p for p in model.parameters() if not p.stop_gradient]
     before = [p.clone() for p in parameters]

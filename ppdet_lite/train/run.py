@@ -51,7 +51,6 @@ def run_training(
     `train.log` go to `save_dir/<config name>`.
 
     Args:
-        cfg: the configuration.
         evaluate: evaluate at every snapshot and keep `best_model`.
         resume: a checkpoint to go on from, with or without suffix.
         amp: mixed precision; None = as `cfg.amp` says.

@@ -1,11 +1,9 @@
 """The learning rate as a function of the iteration: base rate x decay x warm-up ramp.
 
 An iteration is one optimizer step (accumulated micro batches count once), the first is number 0.
-Milestones and lengths given in epochs are multiplied by the steps per epoch.
 
-The ramp of the warm-up multiplies whatever the decay says at that iteration. PaddleDetection joins
-both into one list of boundaries instead, which lets the rate fall to its last value when a
-milestone lies inside the warm-up; the two agree everywhere else.
+The ramp of the warm-up multiplies whatever the decay says at that iteration. In PaddleDetection the
+rate falls to its last value when a milestone lies inside the warm-up; elsewhere the two agree.
 """
 
 import bisect
@@ -20,11 +18,7 @@ from ppdet_lite.core.workspace import create_list, register
 
 
 class Decay:
-    """The fall of the base rate in the course of a training.
-
-    Attributes:
-        use_warmup: False leaves out the warm-up that stands beside it.
-    """
+    """The fall of the base rate in the course of a training."""
 
     use_warmup: bool = True
 
@@ -192,9 +186,8 @@ class LearningRate:
         base_lr: rate for `reference_batch_size` images per optimizer step.
         schedulers: at most one decay and one warm-up, in any order; none = a constant rate. A
             decay of your own need not derive from `Decay`.
-        reference_batch_size: total images per step that base_lr belongs to. When stated, the rate
-            is multiplied by (real total batch / reference). None (PaddleDetection's configs) =
-            base_lr is used as it is.
+        reference_batch_size: total images per step that base_lr belongs to; the rate is multiplied
+            by (real total batch / reference). None (PaddleDetection's configs): used as it is.
         scale_with_batch: False switches that multiplication off.
     """
 

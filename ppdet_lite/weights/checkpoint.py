@@ -42,8 +42,7 @@ def save_checkpoint(
         name: stem of the files, such as `model_final`.
         weights: key -> numpy array.
         meta: plain values for the side file.
-        resume: state of the run; None writes no `.pdopt` (and removes an old one, which would not
-            belong to the new weights).
+        resume: state of the run; None writes no `.pdopt` and removes an old one.
 
     Raises:
         CheckpointError: it cannot be written; the files that were there before are untouched.

@@ -19,7 +19,6 @@ class LoadReport(NamedTuple):
     """Outcome of loading a file into a model.
 
     Attributes:
-        path: the file as it was asked for.
         matched: model keys that were set.
         missing: model keys the file has nothing for.
         unexpected: file keys that no model key takes.

@@ -10,11 +10,8 @@ from ppdet_lite.utils.logger import get_logger
 
 @dataclass
 class EvalHook(Hook):
-    """Runs an evaluator on the weights for use (averaged with EMA) after every snapshot epoch.
-
-    Attributes:
-        evaluator: computes the metrics; the larger its `primary`, the better the model.
-        snapshot_epoch: epochs between evaluations; the last epoch is always evaluated.
+    """Runs an evaluator on the weights for use (averaged with EMA) after every `snapshot_epoch`
+    epochs and after the last; the larger its `primary`, the better the model.
     """
 
     evaluator: Evaluator

@@ -15,11 +15,8 @@ from ppdet_lite.weights.files import NAME_TABLE
 
 @dataclass
 class CheckpointWriter:
-    """Writes the state of a run into its folder, on rank 0 only.
-
-    Attributes:
-        folder: where checkpoints go.
-        facts: for the side file (`class_names`, `category_ids`, `config`).
+    """Writes the state of a run into its folder, on rank 0 only; `facts` (`class_names`,
+    `category_ids`, `config`) stand in the side file.
     """
 
     folder: str
@@ -30,11 +27,7 @@ class CheckpointWriter:
         return os.path.join(self.folder, name)
 
     def save(self, state: TrainState, name: str) -> None:
-        """Saves everything a resume needs.
-
-        Raises:
-            CheckpointError: it cannot be written.
-        """
+        """Saves everything a resume needs; a CheckpointError if it cannot be written."""
         if state.ranks.rank == 0:
             weights, meta = self._for_use(state)
             save_checkpoint(self.folder, name, weights, meta, state.state_dict())
@@ -95,14 +88,8 @@ class CheckpointWriter:
 class CheckpointHook(Hook):
     """Saves `<epoch>` at snapshots, `model_final` at the end and `interrupted` on Ctrl-C.
 
-    When a snapshot cannot be written the run goes on: what was trained is in memory, and the next
-    snapshot may succeed. The result of the run is not given up like that: when `model_final` cannot
-    be written, its weights go to another place and the run ends with a `CheckpointError` that names
-    it.
-
-    Attributes:
-        writer: of the run's folder.
-        snapshot_epoch: epochs between snapshots.
+    When a snapshot cannot be written the run goes on, and the next may succeed. When `model_final`
+    cannot, its weights go to another place and the run ends with a `CheckpointError` that names it.
     """
 
     writer: CheckpointWriter
