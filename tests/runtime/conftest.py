@@ -9,6 +9,8 @@ import paddle
 import paddle.inference as inference
 import pytest
 
+from ppdet_lite.runtime import detector as runtime
+
 
 @pytest.fixture(scope="session")
 def trained(small_config):
@@ -41,6 +43,33 @@ def broken(exported, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
     return folder
+
+
+class NotingDetector:
+    """A detector that finds nothing and notes how many images it gets at once."""
+
+    class_names, threshold, category_ids = ["a"], 0.5, None
+
+    def __init__(self):
+        self.sizes = []
+
+    def preprocess(self, image):
+        return image
+
+    def predict(self, images):
+        self.sizes.append(len(images))
+        return [np.zeros((0, 6), np.float32)] * len(images)
+
+    run = predict
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def nothing_found(monkeypatch):
+    """What the command line opens is a detector that finds nothing."""
+    monkeypatch.setattr(runtime, "Detector", lambda *arguments, **options: NotingDetector())
 
 
 # --------------------------------------------------------------- TensorRT on machines without it

@@ -259,9 +259,10 @@ def test_a_part_of_a_detector_is_refused(broken):
         Detector(broken)
 
 
-@pytest.mark.parametrize("steps", [{}, {"enable_mkldnn": False}])
-def test_earlier_stages_run_in_an_engine(small_config, tmp_path, steps):
+def test_earlier_stages_run_in_an_engine(small_config, tmp_path):
     folder = export_model(load_config(small_config), tmp_path, ExportOptions(stage="raw"))
-    engine = open_engine(ModelFolder(folder), EngineOptions(is_strict=True, **steps))
-    levels = engine.run({"image": np.zeros((2, 3, 96, 128), np.float32)})
-    assert [level.shape[2:] for level in levels] == [(3, 4), (6, 8), (12, 16)]
+    image = np.zeros((2, 3, 96, 128), np.float32)
+    for onednn in (True, False):
+        options = EngineOptions(enable_mkldnn=onednn, is_strict=True)
+        levels = open_engine(ModelFolder(folder), options).run({"image": image})
+        assert [level.shape[2:] for level in levels] == [(3, 4), (6, 8), (12, 16)]

@@ -119,8 +119,8 @@ def test_frames_give_the_detections_of_images(exported, video, tmp_path):
         np.testing.assert_allclose(scores, rows[rows[:, 1] >= 0.1, 1], atol=1e-4)
 
 
-def test_max_frames(exported, video, tmp_path):
-    arguments = ["--model_dir", str(exported), "--video_file", str(video), "--max_frames", "3"]
+def test_max_frames(nothing_found, video, tmp_path):
+    arguments = ["--model_dir", "x", "--video_file", str(video), "--max_frames", "3"]
     main([*arguments, "--output_dir", str(tmp_path / "out")])
     assert len((tmp_path / "out" / "street.jsonl").read_text().splitlines()) == 3
 
@@ -157,9 +157,9 @@ def test_ctrl_c_leaves_a_whole_video(repo, exported, tmp_path, number, send):
     assert stdout.count("\n") == 2  # no call stack of Paddle
 
 
-def test_two_runs_do_not_write_one_file(exported, video, tmp_path):
+def test_two_runs_do_not_write_one_file(nothing_found, video, tmp_path):
     pytest.importorskip("fcntl", reason="no file locks on this system")
-    arguments = ["--model_dir", str(exported), "--video_file", str(video), "--max_frames", "2"]
+    arguments = ["--model_dir", "x", "--video_file", str(video), "--max_frames", "2"]
     arguments += ["--output_dir", str(tmp_path)]
     main(arguments)
     path = tmp_path / "street.jsonl"
@@ -195,7 +195,7 @@ def test_sources_that_cannot_be_opened(exported, video, tmp_path, monkeypatch):
         main(arguments)
 
 
-def test_a_video_that_is_cut_short_is_said(exported, tmp_path, monkeypatch, capsys):
+def test_a_video_that_is_cut_short_is_said(nothing_found, tmp_path, monkeypatch, capsys):
     """Its header still tells the length that it should have."""
 
     class Cut(StubCapture):
@@ -207,19 +207,15 @@ def test_a_video_that_is_cut_short_is_said(exported, tmp_path, monkeypatch, caps
     path.write_bytes(b"")
     real, captures = cv2.VideoCapture, {}
     monkeypatch.setattr(cv2, "VideoCapture", lambda name: captures.get(name) or real(name))
-    arguments = ["--model_dir", str(exported), "--video_file", str(path), "--output_dir"]
-    for count, printed in (
-        (
-            4,
-            f"warning: --video_file {path}: of 6 frames 4 were done; the file is "
-            "cut short or damaged\n",
-        ),
+    arguments = ["--model_dir", "x", "--video_file", str(path), "--output_dir"]
+    for count, warning in (
+        (4, f"warning: --video_file {path}: of 6 frames 4 were done; "),
         (6, ""),
     ):
         captures[str(path)] = Cut(count)
         main([*arguments, str(tmp_path / "out")])
         out, err = capsys.readouterr()
-        assert err == printed and out.count("\n") == 1
+        assert err.startswith(warning) and bool(err) is bool(warning) and out.count("\n") == 1
         assert len((tmp_path / "out" / "cut.jsonl").read_text().splitlines()) == count
 
 
@@ -232,15 +228,13 @@ def test_the_video_is_not_overwritten(exported, video):
 
 
 def test_a_camera_that_closes_is_named_and_what_it_gave_is_kept(
-    exported, tmp_path, monkeypatch, capsys
+    nothing_found, tmp_path, monkeypatch, capsys
 ):
-    capture = StubCapture(count=7, seconds=0.05)
+    capture = StubCapture(count=7)
     real = cv2.VideoCapture
     monkeypatch.setattr(cv2, "VideoCapture", lambda name: capture if name == 0 else real(name))
-    arguments = ["--model_dir", str(exported), "--camera_id", "0"]
-    with pytest.raises(DataError) as caught:
-        main([*arguments, "--output_dir", str(tmp_path)])
-    assert str(caught.value) == "`camera_id` 0: closed after 7 frames"
+    with pytest.raises(DataError, match="^`camera_id` 0: closed after 7 frames"):
+        main(["--model_dir", "x", "--camera_id", "0", "--output_dir", str(tmp_path)])
     assert capture.released
     fps, frames = read_video(tmp_path / "camera_0.mp4")
     assert fps == 25 and len(frames) >= 1

@@ -20,6 +20,7 @@ from ppdet_lite.runtime.frames import pipeline
 from ppdet_lite.runtime.frames.pipeline import FramePipeline
 from ppdet_lite.runtime.frames.sources import open_stream
 from ppdet_lite.utils import cpu as cpu_module
+from tests.runtime.conftest import NotingDetector
 
 HAS_SWITCH = hasattr(inference.Config, "disable_mkldnn")
 
@@ -167,27 +168,6 @@ def test_precision_and_threads_reach_openvino(open_engine, onnx_folder, monkeypa
 
 
 # ------------------------------------------------------------------------------ images and frames
-class NotingDetector:
-    """A detector that finds nothing and notes how many images it gets at once."""
-
-    class_names, threshold, category_ids = ["a"], 0.5, None
-
-    def __init__(self):
-        self.sizes = []
-
-    def preprocess(self, image):
-        return image
-
-    def predict(self, images):
-        self.sizes.append(len(images))
-        return [np.zeros((0, 6), np.float32)] * len(images)
-
-    run = predict
-
-    def close(self):
-        pass
-
-
 class Capture:
     """A cv2.VideoCapture of `count` black frames."""
 

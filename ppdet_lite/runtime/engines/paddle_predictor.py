@@ -8,7 +8,6 @@ import numpy as np
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.runtime.engines.engine import Arrays
-from ppdet_lite.runtime.tensorrt.versions import check_tensorrt
 from ppdet_lite.utils.cpu import prefer_fast_blas
 
 GPU_MEMORY_MIB = 200
@@ -43,7 +42,33 @@ def check_installed(device: str, run_mode: str) -> None:
     if missing:
         raise UserError(f"`device` {device}: {missing}, or use `device` CPU")
     if run_mode != "paddle":
-        check_tensorrt(run_mode)
+        _check_tensorrt(run_mode)
+
+
+def tensorrt_versions() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of the TensorRT that this Paddle was built with, and of the one that is found on this
+    machine; (0, 0, 0) for none."""
+    from paddle.inference import get_trt_compile_version, get_trt_runtime_version
+
+    return tuple(get_trt_compile_version()), tuple(get_trt_runtime_version())
+
+
+def _check_tensorrt(run_mode: str) -> None:
+    built_with, installed = tensorrt_versions()
+    missing = ""
+    if not any(built_with):
+        missing = (
+            "this Paddle was built without TensorRT; install a paddlepaddle-gpu with TensorRT "
+            "(deploy/README.md says which)"
+        )
+    elif not any(installed):
+        version = ".".join(map(str, built_with))
+        missing = (
+            f"the library libnvinfer of TensorRT is not found; install TensorRT {version} and "
+            "name its folder in LD_LIBRARY_PATH"
+        )
+    if missing:
+        raise UserError(f"`run_mode` {run_mode}: {missing}, or use `run_mode` paddle")
 
 
 def _was_interrupted(error: Optional[BaseException]) -> bool:

@@ -12,7 +12,7 @@ import contextlib
 import queue
 import signal
 import threading
-from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ READ_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 
 
-class _Stop(Exception):
+class _Stop(BaseException):
     """Another stage ended the run."""
 
 
@@ -50,8 +50,7 @@ class _Lane:
         raise _Stop
 
     def put_newest(self, item: Any) -> int:
-        """Takes the place of the oldest waiting item where the queue is full; returns how many
-        items were thrown away."""
+        """Throws the oldest items away where the queue is full; returns how many."""
         thrown = 0
         while True:
             try:
@@ -68,24 +67,6 @@ class _Lane:
             with contextlib.suppress(queue.Empty):
                 return self._queue.get(timeout=_POLL_SECONDS)
         raise _Stop
-
-
-class _Stage(threading.Thread):
-    """A thread that keeps its exception and stops the others with it."""
-
-    def __init__(self, name: str, work: Callable[[], None], stop: _Flag):
-        super().__init__(name=name, daemon=True)
-        self._work, self._stop_flag = work, stop
-        self.error: Optional[BaseException] = None
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except _Stop:
-            pass
-        except BaseException as error:  # handed on to the calling thread, which raises it
-            self.error = error
-            self._stop_flag.is_set = True
 
 
 @contextlib.contextmanager
@@ -144,7 +125,9 @@ class FramePipeline:
         self._stop = _Flag()
         self._read = _Lane(self._stop, max(queue_length, batch_size))
         self._found = _Lane(self._stop, queue_length)
-        self._late: Optional[BaseException] = None
+        self._done = 0
+        self._errors: list[BaseException] = []
+        self._late: list[BaseException] = []
 
     def run(self) -> int:
         """All frames to the end of the source; returns how many were detected on.
@@ -155,30 +138,35 @@ class FramePipeline:
             Whatever a stage raised. Ctrl-C comes through after the threads have ended, and before
             any error: a signal to all processes of a service ends the network's as well.
         """
-        decode = _Stage("decode", self._decode, self._stop)
-        write = _Stage("write", self._write_all, self._stop)
-        done = 0
-        failed: Optional[BaseException] = None
+        threads = [
+            threading.Thread(target=self._keep_errors, args=(work,), name=name, daemon=True)
+            for name, work in (("decode", self._decode), ("write", self._write_all))
+        ]
         with _interrupts_set(self._stop) as interrupted:
-            decode.start()
-            write.start()
+            for thread in threads:
+                thread.start()
             try:
-                done = self._detect_all()
-                write.join()
-            except _Stop:
-                pass
-            except Exception as error:
-                failed = error
+                self._keep_errors(self._detect_all)
+                threads[1].join()  # not stopped before all is written
             finally:
                 self._stop.is_set = True
-                decode.join(READ_SECONDS)
-                write.join()
+                threads[0].join(READ_SECONDS)
+                threads[1].join()
         if interrupted.is_set:
             raise KeyboardInterrupt
-        for problem in (failed, decode.error, write.error, self._late):
-            if problem is not None:
-                raise problem
-        return done
+        for error in self._errors + self._late:
+            raise error
+        return self._done
+
+    def _keep_errors(self, work: Callable[[], None]) -> None:
+        """An error of a stage stops the others."""
+        try:
+            work()
+        except _Stop:
+            pass
+        except BaseException as error:
+            self._errors.append(error)
+            self._stop.is_set = True
 
     def _decode(self) -> None:
         try:
@@ -190,14 +178,12 @@ class FramePipeline:
                     self._read.put(item)
                 if self._stop.is_set:
                     return
-        except _Stop:
-            raise
         except Exception as error:  # what was read before is finished first, see `run`
-            self._late = error
+            self._late.append(error)
         self._read.put(None)
 
-    def _detect_all(self) -> int:
-        done, batch, is_over = 0, [], False
+    def _detect_all(self) -> None:
+        batch, is_over = [], False
         while not is_over:
             item = self._read.get()
             is_over = item is None
@@ -206,10 +192,9 @@ class FramePipeline:
                 found = self.detect([sample for _, sample in batch])
                 for (frame, _), rows in zip(batch, found):
                     self._found.put((frame, rows))
-                done += len(batch)
+                self._done += len(batch)
                 batch = []
         self._found.put(None)
-        return done
 
     def _write_all(self) -> None:
         for frame, rows in iter(self._found.get, None):

@@ -22,11 +22,10 @@ from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.contract import STRIDE, ModelFolder
 from ppdet_lite.runtime.engines.engine import Arrays, EngineError, stack_samples
-from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config
+from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config, tensorrt_versions
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
-from ppdet_lite.runtime.tensorrt.versions import tensorrt_versions
 from ppdet_lite.utils.image_files import list_images
 
 WORKSPACE_BYTES = 1 << 30
