@@ -1,7 +1,8 @@
 """Runs a detector over image files; writes an image with boxes and a JSON for each."""
 
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
+from typing import Any, Callable, Generator, Iterable, NamedTuple, Optional, Sequence, Union
 
 import cv2
 import numpy as np
@@ -46,7 +47,6 @@ def detect_and_save(
         detect: uint8 RGB images, at most `batch_size`, to their detections [M, 6].
         decode: a path to a uint8 RGB image.
         paths: the images.
-        class_names: by class index.
         threshold: lowest score that is drawn and written.
         root: the folder that the images lie in, whose sub-folders the results keep.
         save_images: draw; without it only the JSON is written.
@@ -67,15 +67,16 @@ def detect_and_save(
     stems = output_stems(paths, root, Path(output_dir))
     found: dict[str, np.ndarray] = {}
     records: list[dict[str, Any]] = []
-    failures: list[str] = []
+    failures: list[str] = []  # the reasons why images cannot be read
     is_whole = False
     try:
-        for batch in _batches(decode, paths, stems, batch_size, failures):
-            for item, bbox in zip(batch, detect([item.image for item in batch])):
-                _save(item, bbox, class_names, threshold, save_images)
-                found[name := str(item.path)] = bbox
-                if save_results:
-                    records += coco_records(bbox, item.number, name, category_ids=category_ids)
+        with closing(_batches(decode, paths, stems, batch_size, failures)) as batches:
+            for batch in batches:
+                for item, bbox in zip(batch, detect([item.image for item in batch])):
+                    _save(item, bbox, class_names, threshold, save_images)
+                    found[name := str(item.path)] = bbox
+                    if save_results:
+                        records += coco_records(bbox, item.number, name, category_ids=category_ids)
         is_whole = True
     finally:
         if save_results and (found or is_whole):
@@ -94,7 +95,7 @@ def _batches(
     stems: Sequence[Path],
     size: int,
     failures: list[str],
-) -> Iterator[list[_Waiting]]:
+) -> Generator[list[_Waiting], None, None]:
     """The images in batches; reasons why others cannot be read go into `failures`."""
     waiting: list[_Waiting] = []
     with progress_bar(total=len(paths), desc="detecting", unit="image") as bar:

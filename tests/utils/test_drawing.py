@@ -7,7 +7,7 @@ from ppdet_lite.utils import drawing
 from ppdet_lite.utils.drawing import class_color, draw_detections, line_width, text_color
 
 NAMES = ["person", "traffic light", "Platelets"]
-SIZES = [(48, 64), (480, 640), (4000, 6000)]
+SIZES = [(48, 64), (480, 640), (2000, 3000)]
 
 
 def one_box(size_hw, class_id=1, score=0.87):

@@ -17,7 +17,7 @@ print(peak() - before, len(dataset), dataset.box_count)
 
 def test_many_polygons(tmp_path, repo):
     draw = random.Random(0)
-    images, boxes = 4_000, 28_000
+    images, boxes = 2_000, 12_000
     content = {
         "images": [
             {"id": i, "file_name": f"{i:012d}.jpg", "width": 640, "height": 480}
