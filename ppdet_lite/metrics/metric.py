@@ -34,9 +34,8 @@ Rows = list[tuple[Any, ...]]
 class DetectionMetric:
     """Collects detections and computes numbers from them when asked.
 
-    Only images handed to `update` count, so a part of a data set can be evaluated. A metric is a
-    subclass with `title`, `primary_key`, `columns` (of the table per class: "class", "objects",
-    ... with "AP" among them), `_compute` and `_lines`.
+    Only images handed to `update` count. A metric is a subclass with `title`, `primary_key`,
+    `columns` (of the table per class: "class", "objects", ... "AP" ...), `_compute` and `_lines`.
 
     Args:
         truth: a data set, or a COCO dict whose categories are the classes in their order.

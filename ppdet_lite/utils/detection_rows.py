@@ -20,8 +20,7 @@ def class_name(class_names: Sequence[str], class_id: int) -> str:
 
 
 def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
-    """Rows of `bbox` [M, 6] with a score of at least `threshold`, the highest first; float64, a
-    copy."""
+    """A float64 copy of the rows with a score of at least `threshold`, the highest first."""
     rows = np.array(bbox, np.float64).reshape(-1, 6)
     rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= threshold)]
     return rows[np.argsort(-rows[:, 1], kind="stable")]
@@ -30,8 +29,7 @@ def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
 def detection_records(
     bbox: np.ndarray, class_names: Sequence[str], threshold: float = 0.0
 ) -> list[dict[str, Any]]:
-    """Detections as plain dicts: class_id, class_name, score, box [x1, y1, x2, y2] in pixels; best
-    score first."""
+    """Detections as plain dicts, best score first; `box` is x1, y1, x2, y2 in pixels."""
     return [
         {
             "class_id": int(row[0]),
@@ -64,10 +62,8 @@ def coco_records(
         category = int(class_id)
         if category_ids is not None:
             if not 0 <= category < len(category_ids):
-                raise ConfigError(
-                    f"category_ids: {len(category_ids)} entries, but the network found class "
-                    f"{category}"
-                )
+                found = f"{len(category_ids)} entries, but the network found class {category}"
+                raise ConfigError(f"category_ids: {found}")
             category = int(category_ids[category])
         records.append(
             {

@@ -23,10 +23,8 @@ _MIN_SHRUNK_TEXT_PX = 6
 
 
 def class_color(class_id: int) -> tuple[int, int, int]:
-    """RGB color of a class: the same in every run, and well apart for neighboring class numbers.
-
-    Hues follow the golden angle, so any number of classes is spread evenly over the circle;
-    saturation and brightness alternate to keep classes apart that come close in hue.
+    """RGB color of a class, well apart for neighboring class numbers: hues follow the golden angle,
+    saturation and brightness alternate.
     """
     hue = (0.02 + class_id * 0.618033988749895) % 1.0
     saturation = (0.95, 0.65, 0.85)[class_id % 3]
@@ -45,18 +43,17 @@ def text_color(background: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 class _Label(NamedTuple):
-    """A text with its box in pixels of the image; `baseline` is the room below the text's base
-    line."""
+    """A text with its box in pixels; `baseline` is the room below the text's base line."""
 
     text: str
     scale: float
     thickness: int
-    x: int
-    y: int
     width: int
     height: int
     baseline: int
     pad: int
+    x: int = 0
+    y: int = 0
 
     def overlap(self, other: "_Label") -> int:
         """Shared area in square pixels."""
@@ -73,18 +70,15 @@ def draw_detections(
     *,
     min_side: int = 0,
 ) -> np.ndarray:
-    """Draws boxes in class colors with labels "name 0.87".
+    """A copy of an image with boxes in class colors and labels "name 0.87".
 
     Args:
-        image_rgb: uint8 [H, W, 3]; it is not changed.
+        image_rgb: uint8 [H, W, 3].
         bbox: [M, 6] class index, score, x1, y1, x2, y2 in pixels.
         class_names: by class index.
         threshold: detections with a lower score are not drawn.
-        min_side: images whose longer side is shorter than this are first enlarged by a whole
-            factor, which makes the labels of very small images readable. 0 keeps the size.
-
-    Returns:
-        uint8 RGB; [H, W, 3], or a whole multiple of it when the image was enlarged.
+        min_side: smaller images are first enlarged by a whole factor until their longer side has
+            so many pixels, to make labels readable. 0 keeps the size.
     """
     if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
         raise ValueError(
@@ -125,8 +119,7 @@ def _draw_box(canvas: np.ndarray, row: np.ndarray) -> None:
 
 
 def _place_labels(size_hw: Size, rows: np.ndarray, class_names: Sequence[str]) -> list[_Label]:
-    """A label per row. In falling score order each takes the first of its places that covers no
-    earlier label."""
+    """A label per row; each takes the first of its places that covers no earlier label."""
     labels: list[_Label] = []
     for row in rows:
         class_id, score = int(row[0]), row[1]
@@ -141,8 +134,7 @@ def _place_labels(size_hw: Size, rows: np.ndarray, class_names: Sequence[str]) -
 
 
 def _corners(label: _Label, box_xyxy_px: np.ndarray) -> list[tuple[float, float]]:
-    """Top-left corners a label may take, best first: above the box, inside its top, below it,
-    inside its bottom."""
+    """Top-left corners that a label may take, best first."""
     x1, y1, x2, y2 = box_xyxy_px
     above = y1 - label.height
     places = [(x1, above), (x1, y1), (x1, y2), (x1, y2 - label.height), (x2 - label.width, above)]
@@ -157,11 +149,9 @@ def _inside(label: _Label, x: float, y: float, size_hw: Size) -> _Label:
 
 
 def _fit_label(size_hw: Size, name: str, score: str) -> _Label:
-    """Label in the text size of the image; if too wide, smaller down to a limit, then with the
-    name cut short."""
+    """A label in the text size of the image; if too wide, in smaller letters, then cut short."""
     height, width = size_hw
-    text_px = max(_MIN_TEXT_PX, _extent(size_hw) / 42)
-    text_px = min(text_px, max(height / 2.5, 3))
+    text_px = min(max(_MIN_TEXT_PX, _extent(size_hw) / 42), max(height / 2.5, 3))
     label = _measure(f"{name} {score}", text_px)
     if label.width > width:
         text_px = max(text_px * width / label.width * 0.97, min(_MIN_SHRUNK_TEXT_PX, text_px))
@@ -181,7 +171,7 @@ def _measure(text: str, text_px: float) -> _Label:
     (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = max(1, round(text_px / 6))
     size = (width + 2 * pad, height + baseline + 2 * pad)
-    return _Label(text, scale, thickness, 0, 0, *size, baseline, pad)
+    return _Label(text, scale, thickness, *size, baseline, pad)
 
 
 def _draw_label(canvas: np.ndarray, label: _Label, color: tuple[int, int, int]) -> None:

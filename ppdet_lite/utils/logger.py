@@ -50,13 +50,10 @@ class FileInUse(Exception):
 
 
 def add_log_file(path: str, exclusive: bool = False) -> Optional[logging.Handler]:
-    """Appends every line to `path` as well (rank 0 only; its folder is made).
+    """Appends every line to `path` as well, on rank 0; returns the handler for `remove_log_file`.
 
     Args:
         exclusive: hold the file locked until `remove_log_file` or the end of the process.
-
-    Returns:
-        The handler, for `remove_log_file`; None on other ranks.
 
     Raises:
         FileInUse: another process holds it.
