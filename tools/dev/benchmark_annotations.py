@@ -5,6 +5,7 @@ how much of it forked workers hold again."""
 # Every measurement runs in a process of its own, forked for it, so that none finds the memory of
 # the one before.
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -203,11 +204,16 @@ def _send(work: Callable, pipe) -> None:
     os._exit(0)  # freeing millions of objects one by one would only cost time
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     parser.add_argument("--annotations", metavar="FILE", help="default: made for this")
     parser.add_argument("--json", metavar="FILE", help="also write all numbers to this file")
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     cfg = config_from_args(args)
     if args.json:
         check_json(args.json)
@@ -218,4 +224,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

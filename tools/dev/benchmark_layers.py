@@ -165,6 +165,11 @@ def fastest_rounds(versions: Sequence[nn.Layer], side: int, repeats: int) -> lis
     return [min(rounds) for rounds in zip(*times)]
 
 
+def products(channels: int, side: int) -> int:
+    """Multiply-adds of a layer on a map of side x side."""
+    return 9 * (channels * side) ** 2
+
+
 def _milliseconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
@@ -195,7 +200,7 @@ def benchmark_layers(
         cases[kind] = []
         for width in channels:
             for side in sides:
-                if 9 * (width * side) ** 2 > MOST_PRODUCTS:
+                if products(width, side) > MOST_PRODUCTS:
                     continue
                 versions = [Blocks(width), Blocks(width, make), Blocks(width, make)]
                 replace_layers(versions[2], (side, side), always)
@@ -238,7 +243,8 @@ def report(cases: dict[str, list[Case]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -247,18 +253,19 @@ def main() -> None:
     add("--channels", nargs="+", type=int, default=[64, 128, 256, 512], metavar="N")
     add("--sides", nargs="+", type=int, default=[10, 20, 40, 80], metavar="CELLS", help="of maps")
     add("--repeats", type=int, default=10, metavar="N", help="rounds per layer (default: 10)")
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     if min(args.channels + args.sides + [args.repeats]) < 1:
-        raise ConfigError("--channels, --sides and --repeats: 1 or more")
-    cases = benchmark_layers(
-        args.kinds,
-        args.channels,
-        args.sides,
-        args.repeats,
-        lambda text: print(text, file=sys.stderr),
-    )
-    print(report(cases))
+        raise ConfigError("`channels`, `sides` and `repeats`: 1 or more")
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    print(report(benchmark_layers(args.kinds, args.channels, args.sides, args.repeats, say)))
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())
