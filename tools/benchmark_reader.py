@@ -27,34 +27,28 @@ disturb, `speed-up` is against 0 workers, `cores used` is processor time : time 
 """
 
 
-def reader_parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
-    parser.add_argument(
-        "--readers",
-        nargs="+",
-        choices=["train", "eval"],
-        default=["train", "eval"],
-        help="which readers (default: both)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    both = ["train", "eval"]
+    add("--readers", nargs="+", choices=both, default=both, help="which readers (default: both)")
+    add(
         "--workers",
         nargs="+",
         type=int,
         metavar="N",
         help="numbers of reader processes to try (default: 0 up to the number of cores)",
     )
-    parser.add_argument(
-        "--batches", type=int, default=20, metavar="N", help="batches per run (default: 20)"
-    )
-    parser.add_argument(
+    add("--batches", type=int, default=20, metavar="N", help="batches per run (default: 20)")
+    add(
         "--repeat",
         type=int,
         default=3,
         metavar="N",
         help="runs per number of workers, of which the table shows the median (default: 3)",
     )
-    parser.add_argument(
+    add(
         "--normalize",
         nargs="+",
         choices=["device", "host"],
@@ -62,23 +56,20 @@ def reader_parser() -> argparse.ArgumentParser:
         help="batches of uint8 pixels, normalized on the device, as a run on a GPU reads; or of "
         "float32, normalized by the reader, as a run on a CPU reads (default: device)",
     )
-    parser.add_argument(
+    add(
         "--annotations",
         nargs="?",
         const="",
         metavar="FILE",
         help="measure opening a COCO annotation file instead of the readers",
     )
-    parser.add_argument("--json", metavar="FILE", help="also write all numbers to this file")
+    add("--json", metavar="FILE", help="also write all numbers to this file")
     return parser
 
 
-def main() -> None:
-    args = reader_parser().parse_args()
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     cfg = config_from_args(args)
-
-    from ppdet_lite.benchmark.reader_benchmark import benchmark_readers
-    from ppdet_lite.benchmark.reader_report import report
     from ppdet_lite.utils.json_file import check_json, write_json
 
     if args.json:
@@ -90,6 +81,9 @@ def main() -> None:
         result = benchmark_annotations(cfg, args.annotations or None)
         print(report_annotations(result))
     else:
+        from ppdet_lite.benchmark.reader_benchmark import benchmark_readers
+        from ppdet_lite.benchmark.reader_report import report
+
         result = benchmark_readers(
             cfg, args.readers, args.workers, args.batches, args.repeat, args.normalize
         )
@@ -99,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

@@ -1,16 +1,15 @@
-"""How much memory processes hold, shared pages told apart from their own.
+"""The memory that processes hold, shared pages told apart from their own.
 
 Forked workers share their parent's pages until one of them writes, so their resident sizes count
 the same memory again and again. Linux says per process how much is its own (USS) and what its fair
 part of the shared pages is (PSS, which can be added up); elsewhere only the resident size is known.
 """
 
-import contextlib
-import os
-import struct
+from __future__ import annotations
+
 import sys
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional
+from typing import NamedTuple, Optional
 
 
 class Memory(NamedTuple):
@@ -22,33 +21,32 @@ class Memory(NamedTuple):
         uss: own pages only: what the end of this process would give back.
     """
 
-    peak: Optional[int]
+    peak: Optional[int] = None
     pss: Optional[int] = None
     uss: Optional[int] = None
 
-    def largest(self, other: "Memory") -> "Memory":
+    def largest(self, other: Memory) -> Memory:
         """The larger of each number."""
         pairs = zip(self, other)
         return Memory(*(max((v for v in pair if v is not None), default=None) for pair in pairs))
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Optional[int]]:
+        """By the names in results: `peak_bytes` and so on."""
         return {f"{name}_bytes": value for name, value in self._asdict().items()}
 
 
 def memory_of(pid: Optional[int] = None) -> Memory:
     """The memory of a process (None: this one); all None when it has gone."""
-    pid = os.getpid() if pid is None else pid
-    status, rollup = _table(f"/proc/{pid}/status"), _table(f"/proc/{pid}/smaps_rollup")
-    peak = status.get("VmHWM")
-    if peak is None and pid == os.getpid():
-        peak = _own_peak()
-    own = [rollup.get(key) for key in ("Private_Clean", "Private_Dirty")]
-    return Memory(peak, rollup.get("Pss"), None if None in own else sum(own))
+    status, rollup = (_table(pid, name) for name in ("status", "smaps_rollup"))
+    peak = status.get("VmHWM", None if pid else _own_peak())
+    clean, dirty = rollup.get("Private_Clean"), rollup.get("Private_Dirty")
+    uss = None if clean is None or dirty is None else clean + dirty
+    return Memory(peak, rollup.get("Pss"), uss)
 
 
 def resident_bytes() -> Optional[int]:
-    """What this process has in memory now, shared pages included; None where unknown."""
-    return _table("/proc/self/status").get("VmRSS")
+    """Bytes that this process has in memory now, shared pages included; None where unknown."""
+    return _table(None, "status").get("VmRSS")
 
 
 def forget_peak() -> bool:
@@ -60,53 +58,14 @@ def forget_peak() -> bool:
     return True
 
 
-class ForkedMemory:
-    """Children forked inside `with` tell their memory here; for a few thousand notes.
-
-    A note is one write of some bytes to a pipe, so notes of several children never mix.
-    """
-
-    _NOTE = struct.Struct("3q")  # the three numbers, -1 for None
-
-    def __enter__(self) -> "ForkedMemory":
-        self._parent = os.getpid()
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-        return self
-
-    def __exit__(self, *error):
-        os.close(self._read)
-        os.close(self._write)
-
-    def note(self) -> None:
-        """Called in a child: tells its memory as it is now. Does nothing in the parent."""
-        if os.getpid() != self._parent:
-            numbers = (-1 if value is None else value for value in memory_of())
-            with contextlib.suppress(BlockingIOError):  # the pipe is full: enough is known
-                os.write(self._write, self._NOTE.pack(*numbers))
-
-    def notes(self) -> Iterator[Memory]:
-        """Called in the parent: every note since the last call."""
-        while True:
-            try:
-                content = os.read(self._read, self._NOTE.size)
-            except BlockingIOError:
-                return
-            numbers = self._NOTE.unpack(content)
-            yield Memory(*(None if number < 0 else number for number in numbers))
-
-
-def _table(path: str) -> dict:
+def _table(pid: Optional[int], name: str) -> dict[str, int]:
     """The lines `Name:  123 kB` of a file of /proc in bytes; empty without the file."""
     try:
-        text = Path(path).read_text()
+        lines = Path(f"/proc/{pid or 'self'}/{name}").read_text().splitlines()
     except OSError:  # no such system, or the process has ended
         return {}
-    rows = (line.split() for line in text.splitlines())
-    return {
-        row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) == 3 and row[2] == "kB"
-    }
+    rows = (line.split() for line in lines)
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if row[2:] == ["kB"]}
 
 
 def _own_peak() -> Optional[int]:

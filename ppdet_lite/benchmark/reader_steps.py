@@ -1,9 +1,9 @@
-"""Where the time of a reader goes, step by step, and which files it decodes."""
+"""The time of a reader step by step, and the files that it decodes."""
 
 import contextlib
 import time
-from collections import Counter
-from typing import Iterator
+from collections import Counter, defaultdict
+from typing import Callable, Iterator
 
 _LABELS = {
     "decode": "decode (pixels)",
@@ -24,8 +24,9 @@ class StepClock:
         files: paths of the images that the samples need, one entry per use.
     """
 
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.calls: Counter[str] = Counter()
         self.files: list[str] = []
         self._inner: list[float] = []  # for each running step: seconds of the steps inside it
@@ -40,11 +41,11 @@ class StepClock:
             self.files.append(path)
         name = _LABELS.get(step, step)
         self._inner.append(0.0)
-        began = time.perf_counter()
+        began = self._now()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
+            seconds = self._now() - began
             self.seconds[name] += seconds - self._inner.pop()
             self.calls[name] += 1
             if self._inner:
