@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Prints parameters and GFLOPs of a configuration's network, by part or layer by layer."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -27,7 +28,8 @@ how it counts:
 """
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--input-size",
@@ -46,21 +48,21 @@ def main() -> None:
         metavar="N",
         help="parts of the layer names that make a line (default: 1, backbone, neck, head)",
     )
-    lines.add_argument("--per-layer", action="store_true", help="a line per layer")
+    lines.add_argument(
+        "--per-layer", dest="depth", action="store_const", const=None, help="a line per layer"
+    )
     parser.add_argument("--sort", action="store_true", help="the most expensive line first")
     parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     cfg = config_from_args(args)
     from ppdet_lite.benchmark.model_report import run_model_info
 
-    run_model_info(
-        cfg,
-        size=args.input_size,
-        depth=None if args.per_layer else args.depth,
-        sort=args.sort,
-        json_path=args.json,
-    )
+    run_model_info(cfg, args.input_size, args.depth, sort=args.sort, json=args.json)
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

@@ -11,15 +11,14 @@ Multiply-adds of two kinds are kept apart, because deployments and papers treat 
 
 How the papers of this family count, found by matching their tables
 (tests/benchmark/test_model_info.py holds the figures): convolutions alone, without the products of
-deformable ones, an operator that
-their counter probably did not know. PP-YOLO's table, and row A of PP-YOLOv2's which repeats it, is
-in binary units: 2**30 multiply-adds and 2**20 values, running statistics of batch norms included.
-The other rows of PP-YOLOv2's table are in decimal units. YOLOX counts a multiply-add as two
-operations and adds four for every value that a batch norm makes.
+deformable ones, an operator that their counter probably did not know. PP-YOLO's table, and row A of
+PP-YOLOv2's which repeats it, is in binary units: 2**30 multiply-adds and 2**20 values, running
+statistics of batch norms included. The other rows of PP-YOLOv2's table are in decimal units. YOLOX
+counts a multiply-add as two operations and adds four for every value that a batch norm makes.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass, field
 from typing import Optional
 
@@ -37,7 +36,7 @@ _SAMPLE = 5  # multiply-adds: four neighbors of the bilinear interpolation, and 
 
 @dataclass
 class Cost:
-    """What one layer, or several together, hold and compute.
+    """Saved values and work of one layer, or of several together.
 
     Attributes:
         values: saved values, running statistics of batch norms included.
@@ -98,7 +97,7 @@ class ModelInfo:
 
     def rows(self, depth: Optional[int] = 1) -> list[Row]:
         """Costs added up over equal first `depth` parts of the names; None: layer by layer."""
-        groups = {}
+        groups: dict[str, Cost] = {}
         for name, cost in self.layers.items():
             group = name if depth is None else ".".join(name.split(".")[:depth])
             groups[group] = groups.get(group, Cost()) + cost
@@ -119,7 +118,7 @@ def measure(model: nn.Layer, height: int, width: int) -> ModelInfo:
     """
     info = ModelInfo((height, width))
     _enter_layers(info, model)
-    worked = set()
+    worked: set[str] = set()
     handles = [
         layer.register_forward_post_hook(_recorder(info, name, worked))
         for name, layer in model.named_sublayers()
@@ -139,7 +138,7 @@ def measure(model: nn.Layer, height: int, width: int) -> ModelInfo:
 
 def _enter_layers(info: ModelInfo, model: nn.Layer) -> None:
     """Names, classes and values of all layers; a value that two layers share counts once."""
-    seen = set()
+    seen: set[int] = set()
     for name, layer in model.named_sublayers(include_self=True):
         info.kinds[name] = type(layer).__name__
         own = layer.state_dict(include_sublayers=False).values()
@@ -154,7 +153,7 @@ def _size(values: Iterable) -> int:
     return sum(math.prod(value.shape) for value in values)
 
 
-def _recorder(info: ModelInfo, name: str, worked: set):
+def _recorder(info: ModelInfo, name: str, worked: set[str]) -> Callable[..., None]:
     """A hook that adds the work of each call of the layer `name` to `info`."""
 
     def record(layer, inputs, output):
@@ -177,7 +176,7 @@ def _shapes(output) -> list[tuple]:
 
 
 def _work(layer: nn.Layer, x, output) -> Optional[Cost]:
-    """What one call of a layer computes; None for layers without a rule."""
+    """The work of one call of a layer; None for layers without a rule."""
     if isinstance(layer, _CONVOLUTIONS):
         return Cost(multiply_adds=math.prod(output.shape[2:]) * _size([layer.weight]))
     if isinstance(layer, _TRANSPOSED):

@@ -297,7 +297,7 @@ def test_table_is_aligned_and_sorted():
 def test_run_prints_the_table_and_writes_everything(small_config, tmp_path, capsys):
     path = tmp_path / "new" / "info.json"
     cfg = load_config(small_config)
-    info = run_model_info(cfg, size=[64], depth=2, json_path=path)
+    info = run_model_info(cfg, input_size=[64], depth=2, json=path)
     printed = capsys.readouterr().out
     assert printed.startswith("small: YOLOv3, input 3 x 64 x 64\n")
     assert re.search(r"^backbone.res5 +Sequential +128x2x2 ", printed, re.MULTILINE)
@@ -307,17 +307,24 @@ def test_run_prints_the_table_and_writes_everything(small_config, tmp_path, caps
     assert content["total"]["values"] == sum(row["values"] for row in content["layers"])
     assert [row["name"] for row in content["parts"]] == ["backbone", "neck", "yolo_head"]
     assert run_model_info(cfg).input_hw == (96, 128)  # of TestReader
-    assert run_model_info(cfg, size=[32, 64]).input_hw == (32, 64)
+    assert run_model_info(cfg, input_size=[32, 64]).input_hw == (32, 64)
 
 
-def test_what_cannot_be_counted(small_config, tmp_path):
-    cfg = load_config(small_config)
-    with pytest.raises(ConfigError, match="--input-size: found 1 2 3, allowed: height and width"):
-        run_model_info(cfg, size=[1, 2, 3])
-    with pytest.raises(ConfigError, match="both must be multiples of 32"):
-        run_model_info(cfg, size=[100])
-    with pytest.raises(ConfigError, match="--depth: found 0, allowed: 1 or more"):
-        run_model_info(cfg, depth=0)
+@pytest.mark.parametrize(
+    "arguments, kind, key",
+    [
+        ({"input_size": [1, 2, 3]}, ConfigError, "input_size.*1 2 3"),
+        ({"input_size": [100]}, ConfigError, "multiples of 32"),
+        ({"depth": 0}, ConfigError, "depth.*0"),
+        ({"input_size": [32], "json": "file/info.json"}, UserError, "info.json.*cannot be written"),
+        ({"input_size": [100], "json": "new/info.json"}, ConfigError, "multiples of 32"),
+    ],
+)
+def test_mistakes_are_named_and_leave_nothing(
+    small_config, tmp_path, monkeypatch, arguments, kind, key
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file.info.json: cannot be written"):
-        run_model_info(cfg, size=[32], json_path=tmp_path / "file" / "info.json")
+    with pytest.raises(kind, match=key):
+        run_model_info(load_config(small_config), **arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
