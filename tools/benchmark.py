@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 """Measures how fast a network is in every engine of this machine, as the papers' tables do."""
 
+import argparse
 import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ppdet_lite.benchmark.engines import engines_help  # noqa: E402
 from ppdet_lite.cli.tool import config_from_args, config_parser, run_tool  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
 from ppdet_lite.runtime.contract import STAGES  # noqa: E402
 from ppdet_lite.utils.cpu import core_count, prefer_fast_blas  # noqa: E402
 
-EXAMPLES = f"""  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --json output/benchmark.json
   ... --random-weights                      where nothing is trained yet
   ... --engines onednn onednn_target_cpu    some of the engines below
@@ -24,7 +24,9 @@ EXAMPLES = f"""  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_
                                             --target was decides which engines run them
 
 Engines, of which * run without being asked for:
-{engines_help()}
+  onednn*             onnxruntime*            openvino*             paddle  onednn_bfloat16
+  onednn_target_cpu*  onnxruntime_target_cpu  openvino_target_cpu*  exports with --target cpu
+  gpu*  trt_fp32*  trt_fp16*  trt_int8*                             where there is a GPU
 
 One image at a time. The network alone is the figure of the papers' tables; decoding, NMS and the
 way from the JPEG file come beside it. The engines take turns, so all stages of all engines are in
@@ -32,7 +34,8 @@ memory at once, each with about twice the size of its export; --stages raw nms t
 """
 
 
-def main() -> int:
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES, config_required=False)
     add = parser.add_argument
     add("--random-weights", action="store_true", help="instead of -o weights=...")
@@ -47,39 +50,24 @@ def main() -> int:
     add("--threads", type=int, default=core_count(), metavar="N", help="CPU threads")
     add("--output_dir", metavar="FOLDER", help="keep the exports there")
     add("--json", metavar="FILE", help="write all times, round by round")
-    args = parser.parse_args()
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
     if not args.config and not args.model_dir:
         raise ConfigError("give -c CONFIG, or --model_dir with exported folders")
     if (args.opt or args.print_config) and not args.config:
         raise ConfigError("-o and --print-config are about a configuration: give -c CONFIG as well")
-    if min(args.repeats, args.warmup, args.threads) < 1:
-        raise ConfigError("--repeats, --warmup and --threads: 1 or more")
     for library in ("OPENBLAS", "MKL"):  # numpy's matrix products, for the machine's peak
         os.environ[f"{library}_NUM_THREADS"] = str(args.threads)
     cfg = config_from_args(args) if args.config else None
     prefer_fast_blas()
-    from ppdet_lite.benchmark.inference_benchmark import Deploy, Settings, run
-    from ppdet_lite.runtime.contract import ModelFolder
-    from ppdet_lite.runtime.detector import open_engine
+    from ppdet_lite.benchmark.inference_benchmark import InferenceOptions, benchmark_inference
 
-    settings = Settings(
-        tuple(args.engines),
-        tuple(args.stages),
-        tuple(args.input_size),
-        tuple(args.images),
-        args.repeats,
-        args.warmup,
-        args.threads,
-        args.json,
-        args.output_dir,
-        args.calib_dir,
-        args.random_weights,
-    )
-    deploy = Deploy(open_engine, ModelFolder)
-    report = run(cfg, args.model_dir, deploy, settings, lambda text: print(text, file=sys.stderr))
-    print(report)
-    return 0
+    options = InferenceOptions(**{key: getattr(args, key) for key in InferenceOptions._fields})
+    print(benchmark_inference(cfg, options, lambda text: print(text, file=sys.stderr)))
 
 
 if __name__ == "__main__":
-    run_tool(main)
+    run_tool(main, build_parser())

@@ -1,10 +1,10 @@
 """From a configuration or exported folders to the benchmark's table, behind tools/benchmark.py.
 
-The engines are those of deploy/python, which this package does not import: the tool hands them in.
-So what is measured is the very code that a deployment runs.
+The engines are those of `runtime`: what is measured is the very code that a deployment runs.
 """
 
 import contextlib
+import importlib
 import platform
 import tempfile
 from pathlib import Path
@@ -12,28 +12,21 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import paddle
 
-from ppdet_lite.benchmark.engines import (
-    DEFAULT_ENGINES,
-    ENGINES,
-    GPU_ENGINES,
-    Engine,
-    check_engines,
-)
-from ppdet_lite.benchmark.exports import (
-    export_stages,
-    model_name,
-    network_of,
-    stage_folders,
-)
+from ppdet_lite.benchmark.engines import DEFAULT_ENGINES, ENGINES, GPU_ENGINES
+from ppdet_lite.benchmark.exports import Exports, find_exports, model_name, write_exports
 from ppdet_lite.benchmark.inference_report import Network, as_dict, markdown
+from ppdet_lite.benchmark.model_info import measure
 from ppdet_lite.benchmark.operator_times import operator_times
-from ppdet_lite.benchmark.protocol import Contestant, run_benchmark
+from ppdet_lite.benchmark.protocol import MeasuredEngine, NoEngine, Protocol
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.check import built_in_image
-from ppdet_lite.runtime.contract import STAGES
+from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.runtime.contract import STAGES, ModelFolder
+from ppdet_lite.runtime.detector import open_engine
 from ppdet_lite.runtime.options import EngineOptions, TensorRTOptions
-from ppdet_lite.utils.cpu import cpu_info
+from ppdet_lite.utils.cpu import core_count, cpu_info
 from ppdet_lite.utils.files import write_image
 from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.json_file import check_json, write_json
@@ -41,226 +34,221 @@ from ppdet_lite.utils.json_file import check_json, write_json
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
-class Deploy(NamedTuple):
-    """What the tool takes from deploy/python."""
+class InferenceOptions(NamedTuple):
+    """What is measured; the fields are the options of tools/benchmark.py.
 
-    open_engine: Callable
-    model_folder: Callable
+    Attributes:
+        model_dir: exported folders, one or more stages of one model; none: the configuration is
+            exported, with `input_size`, `random_weights` or else `weights`, into `output_dir`.
+        engines: names in `engines.ENGINES`; none: all that are worth measuring here.
+        images: JPEG files or folders; none: a built-in image.
+    """
 
-
-class Settings(NamedTuple):
-    """The options of the tool; see its help."""
-
-    engines: tuple[str, ...] = ()
-    stages: tuple[str, ...] = STAGES
-    input_size: tuple[int, ...] = ()
-    images: tuple[str, ...] = ()
+    model_dir: Sequence[str] = ()
+    engines: Sequence[str] = ()
+    stages: Sequence[str] = STAGES
+    input_size: Sequence[int] = ()
+    random_weights: bool = False
+    output_dir: Optional[str] = None
+    images: Sequence[str] = ()
+    calib_dir: Optional[str] = None
     repeats: int = 20
     warmup: int = 3
-    threads: int = 1
-    json_path: Optional[str] = None
-    output_dir: Optional[str] = None
-    calib_dir: Optional[str] = None
-    random_weights: bool = False
+    threads: int = core_count()
+    json: Optional[str] = None
+
+    def check(self) -> None:
+        """Raises ConfigError for values that cannot be, or that are not for exported folders."""
+        for name in self.engines:
+            if name not in ENGINES:
+                raise ConfigError(f"`engines`: found {name}, allowed: {', '.join(ENGINES)}")
+        for name in ("repeats", "warmup", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"`{name}`: found {getattr(self, name)}, allowed: 1 or more")
+        of_exporting = ("random_weights", "input_size", "output_dir")
+        given = [f"`{name}`" for name in of_exporting if getattr(self, name)]
+        if self.model_dir and given:
+            raise ConfigError(
+                f"{', '.join(given)}: not with `model_dir`, whose folders were exported before; "
+                "leave one or the other out"
+            )
+        if "raw" not in self.stages:
+            raise ConfigError("`stages`: raw is needed, for the others are compared with it")
 
 
-def run(
-    cfg, model_dirs: Sequence[str], deploy: Deploy, settings: Settings, say: Callable = print
+def benchmark_inference(
+    cfg: Optional[Config], options: InferenceOptions, say: Callable[[str], None] = print
 ) -> str:
     """Exports where no folders are given, measures, and writes the JSON.
 
     Args:
-        cfg: a configuration; with `model_dirs` it may be None, and gives parameters and GFLOPs.
-        model_dirs: folders of tools/export_model.py, one or more stages of one model.
+        cfg: with `model_dir` it may be None, and gives parameters and GFLOPs.
         say: takes lines about the progress.
 
     Returns:
         The report in Markdown.
 
     Raises:
-        UserError: settings, files or engines that cannot be used.
+        UserError: options, files or engines that cannot be used.
     """
-    names = settings.engines or default_engines()
-    _check(names, settings, model_dirs)
-    if settings.json_path:
-        check_json(settings.json_path)
-    with contextlib.ExitStack() as stack:
-        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark.")))
-        images = _jpegs(settings.images, temporary)
-        note, left_out = "", {}
-        if model_dirs:
-            folders = stage_folders(model_dirs, settings.stages)
+    options.check()
+    if options.json:
+        check_json(options.json)
+    names = options.engines or default_engines(has_gpu())
+    with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
+        images = find_jpegs(options.images)
+        if not images:
+            images = [Path(temporary, "image.jpg")]
+            write_image(images[0], built_in_image())
+        if options.model_dir:
+            exports = find_exports(options.model_dir, options.stages)
         else:
-            parent = Path(settings.output_dir) if settings.output_dir else temporary
-            folders, note, left_out = export_stages(
+            assert cfg is not None
+            exports = write_exports(
                 cfg,
-                parent,
+                Path(options.output_dir or temporary),
                 names,
-                settings.stages,
-                settings.input_size,
-                settings.random_weights,
-                say,
+                options.stages,
+                input_size=options.input_size,
+                random_weights=options.random_weights,
+                say=say,
             )
-        preprocess, contestants = _open_all(names, folders, deploy, settings, left_out)
-        result = run_benchmark(
-            contestants,
-            preprocess,
-            images,
-            settings.repeats,
-            settings.warmup,
-            left_out,
-            progress=say,
-        )
-        for entry in result.contestants:
-            if ENGINES[entry.name].tells_operators and "raw" in entry.engines:
-                entry.operators = operator_times(entry.engines["raw"].execute)
+        opened = open_engines(names, exports, options)
+        protocol = Protocol(options.repeats, options.warmup, say)
+        times = protocol.run(*opened, images, exports.left_out)
+        for entry in times.engines:
+            if ENGINES[entry.name].tells_operators and "raw" in entry.stages:
+                entry.operators = operator_times(entry.stages["raw"].execute)
         if cfg:
-            network = network_of(cfg, result.input_hw, note)
+            network = describe_network(cfg, times.input_hw, exports.note)
         else:
-            network = Network(model_name(model_dirs[0]))
-    machine = describe_machine(settings.threads)
-    report = markdown(result, network, machine)
-    if settings.json_path:
-        _write_json(settings.json_path, as_dict(result, network, machine), report, say)
+            network = Network(model_name(options.model_dir[0]))
+    machine = describe_machine(options.threads)
+    report = markdown(times, network, machine)
+    if options.json:
+        try:
+            write_json(options.json, as_dict(times, network, machine))
+        except UserError:
+            say(report)  # what took minutes to measure must not be lost with the file
+            raise
     return report
 
 
-def _write_json(path: str, content: dict, report: str, say: Callable) -> None:
-    """If that fails, what took minutes to measure must not be lost with it."""
-    try:
-        write_json(path, content)
-    except UserError:
-        say(report)
-        raise
+def default_engines(with_gpu: bool) -> tuple[str, ...]:
+    """All that are worth measuring: those of the CPU, and of the GPU where there is one."""
+    return DEFAULT_ENGINES + (GPU_ENGINES if with_gpu else ())
 
 
-def default_engines() -> tuple[str, ...]:
-    """All that are worth measuring here: those of the CPU, and of the GPU where there is one."""
-    return DEFAULT_ENGINES + (GPU_ENGINES if _has_gpu() else ())
-
-
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """True if Paddle can compute on a GPU here."""
     return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
 
 
-def _check(names: Sequence[str], settings: Settings, model_dirs: Sequence[str]) -> None:
-    check_engines(names)
-    of_exporting = {
-        "--random-weights": settings.random_weights,
-        "--input-size": settings.input_size,
-        "--output_dir": settings.output_dir,
-    }
-    given = [option for option, value in of_exporting.items() if value]
-    if model_dirs and given:
-        raise ConfigError(
-            f"{', '.join(given)}: not with --model_dir, whose folders were exported before; leave "
-            "one or the other out"
-        )
-    if "raw" not in settings.stages:
-        raise ConfigError("--stages: raw, the network alone, is what the others are compared with")
-
-
-def _jpegs(images: Sequence[str], temporary: Path) -> list[Path]:
-    """The images of the options, or a built-in one.
+def find_jpegs(images: Sequence[str]) -> list[Path]:
+    """JPEG files, also those below folders.
 
     Raises:
         DataError: what is not there, an image that is not a JPEG, or a folder without one.
     """
-    if not images:
-        path = temporary / "image.jpg"
-        write_image(path, built_in_image())
-        return [path]
-    paths = []
+    paths: list[Path] = []
     for path in map(Path, images):
         if not path.exists():
-            raise DataError(f"--images {path}: no such file or folder")
+            raise DataError(f"`images` {path}: no such file or folder")
         found = list_images(path) if path.is_dir() else [path]
         jpegs = [file for file in found if file.suffix.lower() in JPEG_SUFFIXES]
         if not jpegs:
-            raise DataError(f"--images {path}: the benchmark reads JPEG files only")
+            raise DataError(f"`images` {path}: the benchmark reads JPEG files only")
         paths += jpegs
     return paths
 
 
-def _open_all(
-    names, folders: dict, deploy: Deploy, settings: Settings, left_out: dict
-) -> tuple[Preprocess, list[Contestant]]:
-    """Every engine with its stages; reasons of those that cannot be opened go to `left_out`."""
-    contestants, preprocess, steps = [], None, None
+def open_engines(
+    names: Sequence[str],
+    exports: Exports,
+    options: InferenceOptions,
+    opener: Callable = open_engine,
+) -> tuple[list[MeasuredEngine], Preprocess]:
+    """Every engine with its stages, and how all of them take images; reasons of engines that cannot
+    be opened go to `exports.left_out`.
+
+    Args:
+        opener: see `runtime.detector.open_engine`.
+
+    Raises:
+        ConfigError: folders that cannot be compared.
+        NoEngine: none can be opened.
+    """
+    calib_dir = Path(options.calib_dir) if options.calib_dir else None
+    engines: list[MeasuredEngine] = []
+    first: Optional[ModelFolder] = None  # other folders are held against it
     for name in names:
-        if name in left_out:
+        if name in exports.left_out:
             continue
-        wanted, engines = ENGINES[name], {}
+        wanted, stages = ENGINES[name], {}
+        engine_options = EngineOptions(
+            device=wanted.device,
+            cpu_threads=options.threads,
+            tensorrt=TensorRTOptions(calib_dir=calib_dir),
+            **wanted.options,
+        )
         try:
-            for stage in settings.stages:
-                folder = folders.get((stage, wanted.kind))
-                if folder is None:
-                    continue
-                files = deploy.model_folder(folder, wanted.options.get("engine", "paddle"))
-                steps = _check_folder(files, steps)
-                engines[stage] = _open(wanted, files, deploy, settings)
-                preprocess = files.preprocess
+            for stage in options.stages:
+                folder = exports.folders.get((stage, wanted.kind))
+                if folder is not None:
+                    files = ModelFolder(folder, engine_options.engine)
+                    first = first or files
+                    _check_comparable(files, first)
+                    stages[stage] = opener(files, engine_options)
+                    kernels = stages[stage].kernels
+                    if wanted.kernels not in (None, kernels):
+                        raise UserError(f"this CPU or Paddle runs it as {kernels}")
         except ConfigError:
             raise
         except UserError as error:
-            left_out[name] = str(error)
+            exports.left_out[name] = str(error)
             continue
-        if engines:
-            contestants.append(Contestant(name, engines, wanted.device, target=wanted.kind.target))
+        if stages:
+            engines.append(MeasuredEngine(name, stages, wanted.device, wanted.kind.target))
         else:
-            left_out[name] = f"no folder of --model_dir holds files for it ({wanted.kind})"
-    return preprocess, contestants
+            exports.left_out[name] = f"no folder that is given holds files for it ({wanted.kind})"
+    if not engines or first is None:
+        raise NoEngine(exports.left_out)
+    return engines, first.preprocess
 
 
-def _open(wanted: Engine, files, deploy: Deploy, settings: Settings):
-    """One stage in an engine.
-
-    Raises:
-        UserError: it does not run here, or something else computes than its name says.
-    """
-    options = EngineOptions(
-        device=wanted.device,
-        cpu_threads=settings.threads,
-        tensorrt=TensorRTOptions(calib_dir=settings.calib_dir and Path(settings.calib_dir)),
-        **wanted.options,
-    )
-    engine = deploy.open_engine(files, options)
-    if wanted.kernels and engine.kernels != wanted.kernels:
-        raise UserError(f"this CPU or Paddle runs it as {engine.kernels}")
-    return engine
-
-
-def _check_folder(files, before: Optional[list]) -> list:
-    """Refuses what cannot be compared: several images at once, and images prepared in another
-    way than `before`; returns how they are prepared."""
+def _check_comparable(files: ModelFolder, first: ModelFolder) -> None:
+    """Refuses several images at once, and images prepared in another way than for `first`."""
     if files.config.batch not in (None, 1):
         raise ConfigError(
-            f"--model_dir {files.path}: exported with --batch {files.config.batch}, but the "
+            f"`model_dir` {files.path}: exported for batches of {files.config.batch}, but the "
             "benchmark measures one image at a time"
         )
-    steps = files.config.preprocess
-    if before is not None and steps != before:
+    steps, expected = files.config.preprocess, first.config.preprocess
+    if steps != expected:
         raise ConfigError(
-            f"--model_dir {files.path}: Preprocess: found {steps}, but the folders before it have "
-            f"{before}"
+            f"`model_dir` {files.path}: Preprocess: found {steps}, but {first.path} has {expected}"
         )
-    return steps
+
+
+def describe_network(cfg: Config, input_hw: tuple[int, int], note: str = "") -> Network:
+    """Parameters and multiply-adds of the configuration's network."""
+    model = build_detector(cfg)
+    total = measure(model, *input_hw).total
+    backbone = type(model.backbone).__name__
+    depth = (cfg.get(backbone) or {}).get("depth")
+    return Network(cfg.name, total.values, total.multiply_adds, (backbone, depth), note)
 
 
 def describe_machine(threads: int) -> dict[str, str]:
     """Processor, GPU and versions of what computes."""
+    lines = (line.partition(":") for line in cpu_info().splitlines())
+    names = [value.strip() for key, _, value in lines if key.strip() == "model name"]
+    cpu = (*names, platform.processor(), platform.machine())
     count = f"{threads} thread" if threads == 1 else f"{threads} threads"
-    facts = {"CPU": f"{_cpu_name()} ({count})", "Paddle": paddle.__version__}
-    if _has_gpu():
+    facts = {"CPU": f"{next(filter(None, cpu), '')} ({count})", "Paddle": paddle.__version__}
+    if has_gpu():
         facts["GPU"] = paddle.device.cuda.get_device_name(0)
     for package, label in (("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")):
         with contextlib.suppress(ImportError):
-            facts[label] = __import__(package).__version__.split("-")[0]
+            facts[label] = importlib.import_module(package).__version__.split("-")[0]
     return facts
-
-
-def _cpu_name() -> str:
-    for line in cpu_info().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

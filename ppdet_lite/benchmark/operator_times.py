@@ -1,11 +1,9 @@
-"""What the time of a network in Paddle Inference is made of, by kind of operator."""
+"""The time of a network in Paddle Inference by kind of operator."""
 
-from typing import Callable
-
-RUNS = 3
+from typing import Any, Callable
 
 
-def operator_times(execute: Callable[[], None], runs: int = RUNS) -> dict[str, float]:
+def operator_times(execute: Callable[[], object], runs: int = 3) -> dict[str, float]:
     """Milliseconds of one run by kind of operator, the largest first.
 
     Args:
@@ -19,7 +17,7 @@ def operator_times(execute: Callable[[], None], runs: int = RUNS) -> dict[str, f
     for _ in range(runs):
         execute()
     profiler.stop()
-    times = {}
+    times: dict[str, int] = {}
     for root in profiler.profiler_result.get_data().values():  # by thread
         _add_operators(root, times)
     return {
@@ -28,7 +26,7 @@ def operator_times(execute: Callable[[], None], runs: int = RUNS) -> dict[str, f
     }
 
 
-def _add_operators(node, times: dict[str, int]) -> None:
+def _add_operators(node: Any, times: dict[str, int]) -> None:
     """Adds the nanoseconds of all operators below `node`; what they call themselves is in them."""
     if node.type.name == "Operator":
         name = node.name.rpartition(".")[2]  # onednn_op.conv2d and pd_op.conv2d are one kind

@@ -1,33 +1,35 @@
-"""Options of the benchmarks and exports: what is refused, what is the default, what help says."""
+"""Folders of exports: those that the benchmark writes, and those that are given to it."""
 
 import os
-import runpy
-import sys
 
+import paddle
 import pytest
 import yaml
 
-from ppdet_lite.benchmark import engines
-from ppdet_lite.benchmark import exports as models
-from ppdet_lite.benchmark import inference_benchmark as runner
-from ppdet_lite.benchmark.protocol import Result
-from ppdet_lite.core.errors import ConfigError, DataError, UserError
-from ppdet_lite.core.workspace import load_config
+from ppdet_lite.benchmark import exports
+from ppdet_lite.benchmark.engines import DEFAULT_ENGINES, Kind
+from ppdet_lite.benchmark.exports import find_exports, model_name, write_exports
+from ppdet_lite.benchmark.random_weights import CANDIDATE_SHARE, set_random_weights
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
+from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.data.pixels.image_ops import Preprocess
+from ppdet_lite.export.check import ExportMismatch, built_in_image
+from ppdet_lite.modeling.build_detector import build_detector
 
 
-def silent(text):
-    """Takes lines about the progress."""
+@pytest.fixture
+def cfg(small_config):
+    return load_config(small_config)
 
 
-# ------------------------------------------------------------------------------- folders of exports
 @pytest.fixture
 def folder(tmp_path):
     """folder("a", "raw", "net", "model.json") makes one that looks like an export."""
 
     def make(path, stage, model, *files, **settings):
-        (tmp_path / path).mkdir()
-        content = {"stage": stage, "model_name": model, **settings}
-        (tmp_path / path / "infer_cfg.yml").write_text(yaml.safe_dump(content))
+        (tmp_path / path).mkdir(parents=True)
+        content = {"Preprocess": [], "label_list": [], "stage": stage, "model_name": model}
+        (tmp_path / path / "infer_cfg.yml").write_text(yaml.safe_dump({**content, **settings}))
         for file in files:
             (tmp_path / path / file).write_text("")
         return tmp_path / path
@@ -35,195 +37,172 @@ def folder(tmp_path):
     return make
 
 
-def test_folders_are_sorted_by_target(tmp_path):
-    settings = {
-        "old": {"stage": "raw"},
-        "cpu": {"stage": "raw", "target": "cpu"},
-        "nms": {"target": "any"},
-    }
-    for name, content in settings.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "infer_cfg.yml").write_text(yaml.safe_dump(content))
-        for file in ("model.json", "model.onnx"):
-            (tmp_path / name / file).write_text("")
-    old, cpu, nms = (tmp_path / name for name in settings)
-    found = models.stage_folders([str(cpu), str(old), str(nms)], ("raw", "nms"))
-    assert found == {
-        ("raw", engines.Kind("paddle", "any")): old,
-        ("raw", engines.Kind("onnx", "any")): old,
-        ("raw", engines.Kind("paddle", "cpu")): cpu,
-        ("raw", engines.Kind("onnx", "cpu")): cpu,
-        ("nms", engines.Kind("paddle", "any")): nms,
-        ("nms", engines.Kind("onnx", "any")): nms,
-    }
-    (cpu / "infer_cfg.yml").write_text("target: toaster")
-    with pytest.raises(DataError, match="cpu/infer_cfg.yml: target: found toaster, allowed: any, "):
-        models.stage_folders([str(cpu)], ("raw",))
+def silent(text):
+    """Takes lines about the progress."""
 
 
-def test_two_folders_for_the_same(folder):
-    first = folder("a", "raw", "net", "model.json", "model.onnx")
-    second = folder("b", "raw", "net", "model.onnx")
-    with pytest.raises(ConfigError) as caught:
-        models.stage_folders([first, second], ("raw",))
-    assert str(caught.value) == (
-        f"--model_dir {second}: holds stage raw (onnx, --target any), as {first} does; leave one "
-        "of them out"
-    )
-    assert models.stage_folders([first, second], ("nms",)) == {}  # neither is asked for
-    assert set(models.stage_folders([first, first], ("raw",)).values()) == {first}
+# ------------------------------------------------------------------------------- given folders
+def test_folders_are_sorted_by_stage_and_target(folder):
+    files = ("model.json", "model.onnx")
+    old, nms = folder("old", "raw", "net", *files), folder("nms", "nms", "net", *files)
+    cpu = folder("cpu", "raw", "net", *files, target="cpu")
+    found = find_exports([str(cpu), str(old), str(nms)], ("raw", "nms"))
+    assert found.folders == {
+        ("raw", Kind("paddle", "any")): old,
+        ("raw", Kind("onnx", "any")): old,
+        ("raw", Kind("paddle", "cpu")): cpu,
+        ("raw", Kind("onnx", "cpu")): cpu,
+        ("nms", Kind("paddle", "any")): nms,
+        ("nms", Kind("onnx", "any")): nms,
+    }
+    assert find_exports([old, nms], ("nms",)).folders.keys() == {
+        ("nms", Kind("paddle")),
+        ("nms", Kind("onnx")),
+    }
+
+
+def test_two_folders_of_one_kind(folder):
+    first, second = (folder(name, "raw", "net", "model.onnx") for name in ("a", "b"))
+    with pytest.raises(ConfigError, match=f"model_dir` {second}: .*raw.*as {first} does"):
+        find_exports([first, second], ("raw",))
+    assert find_exports([first, second], ("nms",)).folders == {}  # neither is asked for
+    assert set(find_exports([first, first], ("raw",)).folders.values()) == {first}
     for_cpu = folder("c", "raw", "net", "model.onnx", target="cpu")
-    assert len(models.stage_folders([first, for_cpu], ("raw",))) == 3
+    assert len(find_exports([first, for_cpu], ("raw",)).folders) == 2
 
 
 def test_folders_of_two_models(folder):
     theirs = folder("t", "raw", None, "model.pdmodel")  # PaddleDetection names none
     first, second = (folder(name, "nms", name, "model.json") for name in ("one", "two"))
-    with pytest.raises(ConfigError) as caught:
-        models.stage_folders([theirs, first, second], ("raw",))
-    assert str(caught.value) == (
-        f"--model_dir {second}: of the model two, but {first} is of one; the benchmark measures "
-        "one model"
-    )
-    assert len(models.stage_folders([theirs, first], ("raw", "nms"))) == 3
+    with pytest.raises(ConfigError, match=f"{second}: of the model two, but {first} is of one"):
+        find_exports([theirs, first, second], ("raw",))
+    assert len(find_exports([theirs, first], ("raw", "nms")).folders) == 3
+    assert (model_name(str(first)), model_name(str(theirs))) == ("one", "t")
 
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_the_legacy_format_is_for_paddle_where_there_is_no_other(folder, turn):
     old = folder("old", "raw", "net", "model.pdmodel")
     new = folder("new", "raw", "net", "model.json")
-    found = models.stage_folders([old, new][::turn], ("raw",))
-    kinds = engines.Kind("paddle"), engines.Kind("paddle-legacy")
+    found = find_exports([old, new][::turn], ("raw",)).folders
+    kinds = Kind("paddle"), Kind("paddle-legacy")
     assert found == {("raw", kinds[0]): new, ("raw", kinds[1]): old}
-    assert models.stage_folders([old], ("raw",)) == {("raw", kind): old for kind in kinds}
+    assert find_exports([old], ("raw",)).folders == {("raw", kind): old for kind in kinds}
 
 
 @pytest.mark.parametrize(
-    ("settings", "options"),
+    "content, kind, key",
     [
-        ({"random_weights": True}, "--random-weights"),
-        ({"input_size": (320,)}, "--input-size"),
-        ({"output_dir": "kept", "input_size": (320,)}, "--input-size, --output_dir"),
+        (None, DataError, r"infer_cfg\.yml"),
+        ("a: [", ConfigError, r"infer_cfg\.yml: not a YAML file"),
+        ("text", ConfigError, r"infer_cfg\.yml.*Preprocess"),
+        ("{Preprocess: [], label_list: [], target: toaster}", ConfigError, "target.*toaster"),
     ],
 )
-def test_folders_take_no_options_of_exporting(settings, options):
-    with pytest.raises(ConfigError, match=f"^{options}: not with --model_dir"):
-        runner.run(None, ["gone"], None, runner.Settings(**settings), silent)
+def test_folders_of_no_export(tmp_path, content, kind, key):
+    if content is not None:
+        (tmp_path / "infer_cfg.yml").write_text(content)
+    with pytest.raises(kind, match=key):
+        find_exports([str(tmp_path)], ("raw",))
 
 
-@pytest.mark.parametrize("option", [["-o", "num_classes=3"], ["--print-config"]])
-def test_options_about_a_configuration_need_one(repo, monkeypatch, option):
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--model_dir", "gone", *option])
-    with pytest.raises(ConfigError, match="-o and --print-config .* give -c CONFIG"):
-        runpy.run_path(str(repo / "tools/benchmark.py"))["main"]()
+# ------------------------------------------------------------------------------ written folders
+def test_every_target_is_exported_once_per_stage(cfg, folder, tmp_path):
+    calls = []
 
+    def export(cfg, path, options):
+        assert (options.batch, options.input_size) == (1, (96, 128))
+        stage, formats, target = options.stage, options.formats, options.target
+        calls.append((stage, target, formats, options.portable_dcn))
+        if formats == ("onnx",) and target == "cpu":
+            raise ExportMismatch("another score")
+        if target == "cpu" and "onnx" in formats:
+            raise UserError("not together")
+        return folder(path, stage, "small", target=target)
 
-# -------------------------------------------------------------------------------- the network input
-@pytest.mark.parametrize("random_weights", [True, False])
-def test_a_size_that_cannot_be_is_said_once(small_config, tmp_path, random_weights):
-    settings = runner.Settings(
-        input_size=(100,), random_weights=random_weights, output_dir=str(tmp_path / "kept")
+    written = write_exports(
+        cfg, tmp_path, (*DEFAULT_ENGINES, "trt_int8"), ("raw", "nms"), say=silent, export=export
     )
-    lines = []
-    with pytest.raises(UserError) as caught:
-        runner.run(load_config(small_config), [], None, settings, lines.append)
-    assert "`input_size`: found 100, allowed" in str(caught.value)
-    assert lines == [] and list(tmp_path.iterdir()) == []
+    assert calls == [
+        ("raw", "any", ("onnx", "paddle"), True),
+        ("raw", "any", ("paddle-legacy",), False),
+        ("raw", "cpu", ("onnx", "paddle"), True),
+        ("raw", "cpu", ("onnx",), True),
+        ("raw", "cpu", ("paddle",), False),
+        ("nms", "any", ("onnx", "paddle"), True),
+        ("nms", "any", ("paddle-legacy",), False),
+        ("nms", "cpu", ("paddle",), False),
+    ]
+    assert written.left_out == {"openvino_target_cpu": "another score"} and written.note == ""
+    assert len(set(written.folders.values())) == 6
+    assert set(written.folders) == {
+        (stage, Kind(*kind))
+        for stage in ("raw", "nms")
+        for kind in (("onnx",), ("paddle",), ("paddle-legacy",), ("paddle", "cpu"))
+    }
 
 
-def test_random_weights_are_not_kept(small_config, folder, tmp_path, monkeypatch):
+def test_random_weights_are_not_kept(cfg, folder, tmp_path):
     seen, plain = [], folder("plain", "raw", "net", "model.json")
 
-    def export(cfg, folder, options):
+    def export(cfg, path, options):
         seen.append(os.path.isfile(cfg["weights"]))
         return plain
 
-    monkeypatch.setattr(models, "export_model", export)
-    cfg = load_config(small_config)
-    models.export_stages(
-        cfg, tmp_path / "kept", ("onednn",), ("raw",), random_weights=True, say=silent
+    kept = tmp_path / "kept"
+    written = write_exports(
+        cfg, kept, ("onednn",), ("raw",), random_weights=True, say=silent, export=export
     )
     assert seen == [True] and not os.path.exists(cfg["weights"])
-    assert list((tmp_path / "kept").iterdir()) == []
+    assert list(kept.iterdir()) == [] and written.note.startswith("random weights")
 
 
-def test_an_export_for_cpus_that_is_the_plain_one(small_config, folder, tmp_path, monkeypatch):
+def test_an_export_for_cpus_that_is_the_plain_one(cfg, folder, tmp_path):
     plain = folder("plain", "raw", "net", "model.json", target="any")
-    monkeypatch.setattr(models, "export_model", lambda *arguments: plain)
-    folders, _, left_out = models.export_stages(
-        load_config(small_config),
-        tmp_path / "kept",
-        ("onednn", "onednn_target_cpu"),
-        ("raw", "nms"),
-        random_weights=True,
-        say=silent,
+    names, stages = ("onednn", "onednn_target_cpu"), ("raw", "nms")
+    written = write_exports(
+        cfg, tmp_path, names, stages, say=silent, export=lambda *arguments: plain
     )
-    assert set(folders) == {("raw", engines.Kind()), ("nms", engines.Kind())}
-    assert left_out == {"onednn_target_cpu": models.NOTHING_TO_CHANGE}
+    assert set(written.folders) == {("raw", Kind()), ("nms", Kind())}
+    assert written.left_out == {"onednn_target_cpu": exports.NOTHING_TO_CHANGE}
 
 
-def test_places_that_cannot_be_used_are_named_before_anything_is_made(small_config, tmp_path):
-    (tmp_path / "file").write_text("")
-    settings = runner.Settings(output_dir=str(tmp_path / "file"), random_weights=True)
-    with pytest.raises(DataError, match="--output_dir .*/file: cannot be written to"):
-        runner.run(load_config(small_config), [], None, settings, silent)
-    settings = runner.Settings(images=(str(tmp_path / "gone.jpg"),), random_weights=True)
-    with pytest.raises(DataError, match="--images .*/gone.jpg: no such file or folder"):
-        runner.run(load_config(small_config), [], None, settings, silent)
-
-
-def test_a_report_is_not_lost_with_the_json(folder, tmp_path, monkeypatch):
-    result = Result([], {}, (64, 96))
-    monkeypatch.setattr(runner, "run_benchmark", lambda *arguments, **options: result)
-
-    def full(path, content):
-        raise UserError(f"--json {path}: cannot be written (No space left on device)")
-
-    monkeypatch.setattr(runner, "write_json", full)
-    settings = runner.Settings(json_path=str(tmp_path / "x.json"), engines=("onednn",))
+@pytest.mark.parametrize("random_weights", [True, False])
+def test_a_size_that_cannot_be_is_said_before_anything_is_made(cfg, tmp_path, random_weights):
     lines = []
-    with pytest.raises(UserError, match="No space left"):
-        runner.run(None, [folder("a", "raw", "net")], None, settings, lines.append)
-    assert lines[-1].startswith("net, batch 1, input 64 x 96 (height x width)")
+    with pytest.raises(UserError, match="input.size.*: found 100"):
+        write_exports(
+            cfg,
+            tmp_path / "kept",
+            ("onednn",),
+            ("raw",),
+            input_size=(100,),
+            random_weights=random_weights,
+            say=lines.append,
+        )
+    assert lines == [] and list(tmp_path.iterdir()) == []
 
 
-# ----------------------------------------------------------------------------------------- defaults
-def test_threads_are_the_cores_that_may_be_used(repo, monkeypatch):
-    path = str(repo / "ppdet_lite/runtime/options.py")
-    monkeypatch.setattr(os, "cpu_count", lambda: 12)
-    for cores, threads in ((3, 3), (12, 8)):
-        allowed = set(range(4, 4 + cores))
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, a=allowed: a, raising=False)
-        assert runpy.run_path(path)["DEFAULT_THREADS"] == threads
+def test_places_and_weights_that_cannot_be_used(cfg, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="output_dir.*/file: cannot be written to"):
+        write_exports(cfg, tmp_path / "file", ("onednn",), ("raw",), say=silent)
+    cfg["weights"] = str(tmp_path / "gone")
+    with pytest.raises(CheckpointError, match="gone"):
+        write_exports(cfg, tmp_path, ("onednn",), ("raw",), say=silent)
 
 
-def test_the_benchmark_takes_the_cores_that_may_be_used(repo, monkeypatch):
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
-    monkeypatch.setenv("MKL_NUM_THREADS", "7")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5, 6}, raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--model_dir", "gone"])
-    with pytest.raises(DataError, match="--model_dir gone"):
-        runpy.run_path(str(repo / "tools/benchmark.py"))["main"]()
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
-
-
-def test_the_help_lists_every_engine(repo, monkeypatch):
-    listed = engines.engines_help().splitlines()
-    assert listed[0].split() == [
-        "onednn*",
-        "onnxruntime*",
-        "openvino*",
-        "paddle",
-        "onednn_bfloat16",
-    ]
-    assert listed[1].split()[:2] == ["onednn_target_cpu*", "onnxruntime_target_cpu"]
-    assert listed[1].index("exports with") == listed[0].index("paddle")
-    assert listed[2].index("where there is a GPU") == listed[0].index("paddle")
-    words = {word for line in listed for word in line.split()}
-    assert {word.rstrip("*") for word in words} >= set(engines.ENGINES)
-    starred = {word[:-1] for word in words if word.endswith("*")}
-    assert starred == {*engines.DEFAULT_ENGINES, *engines.GPU_ENGINES}
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    assert engines.engines_help() in runpy.run_path(str(repo / "tools/benchmark.py"))["EXAMPLES"]
+def test_random_weights_let_few_candidates_through(cfg, tmp_path):
+    path = tmp_path / "random.pdparams"
+    assert set_random_weights(cfg, path, (96, 128)).startswith("random weights")
+    assert cfg["weights"] == str(path)
+    model = build_detector(cfg)
+    model.set_state_dict(paddle.load(str(path)))
+    model.eval()
+    preprocess = Preprocess(create("TestReader", cfg).preprocess_config())
+    inputs = preprocess(built_in_image())
+    sample = {key: paddle.to_tensor(value[None]) for key, value in inputs.items()}
+    raw = model.raw_outputs(sample["image"])
+    _, scores = model.decode(raw, sample["im_shape"], sample["scale_factor"])
+    passed = (scores.numpy() >= 0.01).mean()
+    assert 0.2 * CANDIDATE_SHARE < passed <= 1.01 * CANDIDATE_SHARE

@@ -1,27 +1,28 @@
 """What the benchmark makes of measured times: comparisons, targets, Markdown and JSON."""
 
 import json
+import re
 
 import pytest
 
 from ppdet_lite.benchmark import inference_report as report
-from ppdet_lite.benchmark import protocol
+from ppdet_lite.benchmark.protocol import PARTS, InferenceTimes, MeasuredEngine, Summary
 
 NETWORK = report.Network("net", 54_000_000, 60_000_000_000, ("ResNet", 50))
 
 
 def measured(name, device="CPU", **times):
-    """A contestant with given times."""
+    """An engine with given times."""
     times = {key.replace("_", " "): list(values) for key, values in times.items()}
-    entry = protocol.Contestant(name, {}, device, times)
+    entry = MeasuredEngine(name, {}, device, times=times)
     rounds = len(times["raw"])
-    entry.parts = {part: [2.0] * rounds for part in protocol.PARTS}
+    entry.parts = {part: [2.0] * rounds for part in PARTS}
     entry.parts["network + NMS"] = [value + 3.0 for value in times["raw"]]
     return entry
 
 
 def test_summary_and_overhead_by_hand():
-    assert protocol.summarize(range(101)) == (50, 5, 95)
+    assert Summary.of(range(101)) == (50, 5, 95)
     entry = measured("x", raw=[100, 120, 110], nms=[101, 140, 140])
     assert entry.best("raw") == 100
     assert entry.beside_the_network() == {
@@ -34,7 +35,7 @@ def test_summary_and_overhead_by_hand():
     assert entry.overhead == 9 and report.overhead_share(entry) == 0.09
     entry.times["nms"][0] = 90.0  # chance must not make the way to the boxes shorter
     assert entry.overhead == 8
-    assert protocol.Contestant("x", {}, "CPU", {"raw": [1.0]}).overhead is None
+    assert MeasuredEngine("x", {}, times={"raw": [1.0]}).overhead is None
     assert measured("x", raw=[100] * 19 + [150]).unrest == pytest.approx(0.025)
     assert measured("x", raw=[100, 150]).unrest == pytest.approx(147.5 / 102.5 - 1)
 
@@ -43,9 +44,7 @@ def test_report_of_a_cpu_by_hand():
     onednn = measured("onednn", raw=[1000.0] * 3, nms=[1010.0] * 3, end_to_end=[1011.0] * 3)
     onednn.operators = {"conv2d": 800.0, "b": 100.0, "c": 50.0, "d": 25.0, "e": 20.0, "f": 5.0}
     slower = measured("onnxruntime", raw=[2000.0, 1850.0, 1800.0])
-    result = protocol.Result(
-        [onednn, slower], {"openvino": "not installed"}, (640, 640), [120, 160]
-    )
+    result = InferenceTimes([onednn, slower], {"openvino": "not installed"}, (640, 640), [120, 160])
     text = report.markdown(result, NETWORK, {"CPU": "test (2 threads)", "Paddle": "3"})
     assert (
         "net, batch 1, input 640 x 640 (height x width), 54.00 M parameters, 60.00 GFLOPs" in text
@@ -88,7 +87,7 @@ def test_report_of_a_cpu_by_hand():
 
 
 def rows_of_both_targets():
-    """Contestants of the CPU with plain exports and with exports for CPUs."""
+    """Engines of the CPU with plain exports and with exports for CPUs."""
     entries = [
         measured("onednn", raw=[1000.0]),
         measured("onednn_target_cpu", raw=[800.0], nms=[810.0]),
@@ -103,10 +102,10 @@ def rows_of_both_targets():
 
 
 def test_targets_are_judged_with_the_export_for_cpus():
-    result = protocol.Result(rows_of_both_targets(), {}, (640, 640), [160.0])
+    result = InferenceTimes(rows_of_both_targets(), {}, (640, 640), [160.0])
     text = report.markdown(result, NETWORK, {})
     lines = text.splitlines()
-    name = "oneDNN with an export for CPUs (--target cpu)"
+    name = "oneDNN with an export for CPUs (target cpu)"
     assert lines[-5:] == [
         f"{name} computes 150 GFLOP/s (counted as plain convolutions), 0.94 of the machine's 160 "
         "GFLOP/s in float32 matrix products (target 0.9: reached)",
@@ -114,7 +113,7 @@ def test_targets_are_judged_with_the_export_for_cpus():
         f"{name} is 1.60 times as fast as ONNX Runtime with an export for CPUs",
         f"{name}: JPEG to boxes takes 1.4% of the network's time more than the network (target 5%: "
         "reached)",
-        "Times as fast with the export for CPUs (--target cpu) as with the plain one: in oneDNN "
+        "Times as fast with the export for CPUs (target cpu) as with the plain one: in oneDNN "
         "1.25, in ONNX Runtime 1.25, in OpenVINO 1.50",
     ]
     assert "| onednn_target_cpu | 800.0 (800.0-800.0) | 1.25 |  | 810.0 |" in text
@@ -136,31 +135,33 @@ def test_figures_without_a_target_and_without_a_verdict():
     rows = rows_of_both_targets()
     small = report.Network("small", 1_000_000, 60_000_000_000, ("ResNet", 18))
     for network, size in ((small, (640, 640)), (NETWORK, (320, 320))):
-        text = report.markdown(protocol.Result(rows, {}, size, [160.0]), network, {})
-        assert "2.00 times as fast as ONNX Runtime\n" in text and "(target" not in text
+        text = report.markdown(InferenceTimes(rows, {}, size, [160.0]), network, {})
+        assert "2.00 times as fast as ONNX Runtime\n" in text and not re.search(
+            r"\(target \d", text
+        )
     rows[0].times["raw"] = [1000.0, 2000.0]
-    text = report.markdown(protocol.Result(rows, {}, (640, 640), [160.0]), NETWORK, {})
+    text = report.markdown(InferenceTimes(rows, {}, (640, 640), [160.0]), NETWORK, {})
     assert text.count(": not judged, the machine was not quiet)") == 3
     assert "reached)" not in text and "missed)" not in text
 
 
 def test_rounds_are_counted_without_the_network_alone():
-    entry = protocol.Contestant("onednn", {}, times={"nms": [5.0, 6.0]})
-    text = report.markdown(protocol.Result([entry], {}, (640, 640)), NETWORK, {})
+    entry = MeasuredEngine("onednn", {}, times={"nms": [5.0, 6.0]})
+    text = report.markdown(InferenceTimes([entry], {}, (640, 640)), NETWORK, {})
     assert "\nMedians of 2 rounds. " in text
 
 
 def test_no_comparison_with_an_engine_that_did_not_run():
     plain, for_cpu = rows_of_both_targets()[:2]
-    text = report.markdown(protocol.Result([for_cpu], {}, (640, 640), [160.0]), NETWORK, {})
-    assert "oneDNN with an export for CPUs (--target cpu) computes 150 GFLOP/s" in text
+    text = report.markdown(InferenceTimes([for_cpu], {}, (640, 640), [160.0]), NETWORK, {})
+    assert "oneDNN with an export for CPUs (target cpu) computes 150 GFLOP/s" in text
     assert "times as fast" not in text.lower()
-    text = report.markdown(protocol.Result([plain, for_cpu], {}, (640, 640)), NETWORK, {})
+    text = report.markdown(InferenceTimes([plain, for_cpu], {}, (640, 640)), NETWORK, {})
     assert text.endswith("as with the plain one: in oneDNN 1.25")
     assert "ONNX Runtime" not in text and "GFLOP/s" not in text
     del for_cpu.times["raw"]  # a folder of --model_dir with another stage only
-    assert report.judged(protocol.Result([plain, for_cpu], {}, (640, 640))) is plain
-    assert report.judged(protocol.Result([for_cpu], {}, (640, 640))) is None
+    assert report.judged(InferenceTimes([plain, for_cpu], {}, (640, 640))) is plain
+    assert report.judged(InferenceTimes([for_cpu], {}, (640, 640))) is None
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ def test_no_comparison_with_an_engine_that_did_not_run():
 def test_speed_up_of_tensorrt_beside_the_papers(backbone, size, paper):
     plain = measured("gpu", "GPU", raw=[9.3, 9.9, 9.6])
     fast = measured("trt_fp16", "GPU", raw=[6.0, 6.0, 6.0])
-    result = protocol.Result([plain, fast], {}, size)
+    result = InferenceTimes([plain, fast], {}, size)
     text = report.markdown(result, NETWORK._replace(backbone=backbone), {})
     lines = text.splitlines()
     assert f"TensorRT FP16 is 55.0 % faster than FP32 without TensorRT{paper}" in lines

@@ -2,6 +2,8 @@
 and detectors that note what they are given."""
 
 import json
+import os
+import runpy
 import shutil
 import sys
 from types import SimpleNamespace
@@ -243,3 +245,12 @@ def test_a_stream_that_does_not_answer_is_left_after_ten_seconds(monkeypatch):
     open_stream("rtsp://x/y")
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 10_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 10_000]
     assert opened == [("rtsp://x/y", cv2.CAP_FFMPEG, limits)]
+
+
+def test_threads_are_the_cores_that_may_be_used(repo, monkeypatch):
+    path = str(repo / "ppdet_lite/runtime/options.py")
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    for cores, threads in ((3, 3), (12, 8)):
+        allowed = set(range(4, 4 + cores))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, a=allowed: a, raising=False)
+        assert runpy.run_path(path)["DEFAULT_THREADS"] == threads

@@ -6,10 +6,7 @@ import threading
 
 import pytest
 
-from ppdet_lite.benchmark import inference_benchmark as benchmark_run
-from ppdet_lite.benchmark import model_report
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.core.workspace import load_config
 from ppdet_lite.utils.json_file import check_json, write_json
 
 
@@ -63,24 +60,3 @@ def test_links_stay_and_pipes_take_it(tmp_path):
     write_json(pipe, [2])
     reader.join(timeout=30)
     assert found == ["[\n 2\n]\n"] and not pipe.is_file()
-
-
-def test_a_run_that_fails_leaves_no_file(small_config, tmp_path):
-    cfg = load_config(small_config, ["weights=gone"])
-    settings = benchmark_run.Settings(json_path=str(tmp_path / "new" / "x.json"))
-    with pytest.raises(UserError, match="gone"):
-        benchmark_run.run(cfg, [], None, settings, lambda text: None)
-    with pytest.raises(UserError, match="both must be multiples of 32"):
-        model_report.run_model_info(cfg, [100], json_path=tmp_path / "new" / "x.json")
-    assert os.listdir(tmp_path) == []
-
-
-def test_tools_look_before_they_measure(small_config, tmp_path, monkeypatch):
-    cfg = load_config(small_config)
-    monkeypatch.setattr(model_report, "measure", lambda *arguments: 1 / 0)
-    with pytest.raises(UserError, match=": cannot be written .it is a folder"):
-        model_report.run_model_info(cfg, json_path=tmp_path)
-    monkeypatch.setattr(benchmark_run, "export_stages", lambda *arguments: 1 / 0)
-    with pytest.raises(UserError, match=": cannot be written .it is a folder"):
-        settings = benchmark_run.Settings(json_path=str(tmp_path))
-        benchmark_run.run(cfg, [], None, settings, lambda text: None)
