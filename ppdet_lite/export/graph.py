@@ -15,15 +15,28 @@ PADDLE_2 = paddle.__version__.startswith("2.")
 
 
 class DetectorUpTo(nn.Layer):
-    """A detector up to a stage, with positional outputs, as an inference graph has them."""
+    """A detector up to a stage, with positional outputs, as an inference graph has them.
 
-    def __init__(self, detector: nn.Layer, stage: str = "nms"):
+    Args:
+        is_translated: let Paddle translate the Python code when it traces the layer. That takes
+            most of the time, and decisions and loops that depend on tensors need it.
+    """
+
+    def __init__(self, detector: nn.Layer, stage: str = "nms", is_translated: bool = True):
         super().__init__()
         self.detector = detector
         self.stage = stage
+        self.is_translated = is_translated
 
     def forward(self, inputs):
         """`graph_inputs` by name -> the tensors of the stage; see `STAGES`."""
+        return self.compute(inputs) if self.is_translated else self.compute_as_written(inputs)
+
+    @paddle.jit.not_to_static
+    def compute_as_written(self, inputs):
+        return self.compute(inputs)
+
+    def compute(self, inputs):
         if self.stage == "nms":
             outputs = self.detector(inputs)
             return outputs["bbox"], outputs["bbox_num"]
@@ -47,7 +60,12 @@ def graph_inputs(detector: nn.Layer, options: ExportOptions) -> dict[str, list]:
 
 def save_paddle_graph(detector: nn.Layer, folder: Path, options: ExportOptions) -> None:
     """Writes model.json (from Paddle 2 model.pdmodel) and model.pdiparams."""
-    save_graph(DetectorUpTo(detector, options.stage), folder, graph_inputs(detector, options))
+    layers = detector.sublayers(include_self=True)
+    is_own = all(type(layer).__module__.startswith(("ppdet_lite.", "paddle.")) for layer in layers)
+    # Our own code needs no translation, but for sizes that are open: it reads them from shapes.
+    is_translated = PADDLE_2 or not is_own or options.input_hw is None
+    layer = DetectorUpTo(detector, options.stage, is_translated)
+    save_graph(layer, folder, graph_inputs(detector, options))
 
 
 def save_graph(layer: nn.Layer, folder: Path, shapes: dict[str, list]) -> None:

@@ -46,7 +46,7 @@ class GatheredDeformConv2D(nn.Layer):
 
     def _samples(self, x, offset, mask):
         """What each tap of each output cell sees: [B cells taps, ch_in]."""
-        batch, channels, height, width = x.shape
+        batch, (channels, height, width) = paddle.shape(x)[0], x.shape[1:]
         rows = x.transpose([0, 2, 3, 1]).reshape([-1, channels])
         first_row = paddle.arange(0, batch * height * width, height * width, "float32")
         top, toward_bottom = _split(_by_cell(offset[:, 0::2]) + self.tap_y, height)
