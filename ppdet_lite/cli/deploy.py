@@ -157,14 +157,13 @@ def _images(args: argparse.Namespace) -> list[Path]:
 
 def _open_source(args: argparse.Namespace) -> FrameSource:
     from ppdet_lite.runtime.frames.results import check_not_the_input
-    from ppdet_lite.runtime.frames.sources import open_camera, open_stream, open_video
+    from ppdet_lite.runtime.frames.sources import open_source
 
     if args.video_file:
         check_not_the_input(Path(args.video_file), args.output_dir)
-        return open_video(args.video_file, args.max_frames)
-    if args.camera_id is not None:
-        return open_camera(args.camera_id, args.max_frames)
-    return open_stream(args.rtsp, args.max_frames)
+    options = ("video_file", "camera_id", "rtsp")
+    option = next(name for name in options if getattr(args, name) is not None)
+    return open_source(option, getattr(args, option), args.max_frames)
 
 
 def _run_frames(args: argparse.Namespace, detector: Detector, source: FrameSource) -> None:

@@ -15,13 +15,11 @@ FORMAT_VERSION = 1
 
 STAGES = ("raw", "decoded", "nms")
 """Where the graph ends: raw head outputs per level; boxes [N, M, 4] in pixels of the original
-images and scores [N, C, M]; detections [D, 6] and counts [N].
-"""
+images and scores [N, C, M]; detections [D, 6] and counts [N]."""
 
 TARGETS = ("any", "cpu")
-"""What an export is made for: any engine and device, or engines on a CPU, where the same network is
-faster in another form (export/rewrite/cpu_forms.py). A network in which no layer gains is for
-any."""
+"""What an export is made for: any engine and device, or CPUs, where the same network is faster in
+another form (export/rewrite/cpu_forms.py)."""
 
 STRIDE = 32
 """Largest stride of the networks: the sides of their inputs are multiples of it."""
@@ -54,17 +52,13 @@ class InferConfig:
         preprocess: `Preprocess`, the steps from an image to the network's input.
         class_names: `label_list`, by class index.
         draw_threshold: lowest score to draw unless another is asked for.
-        metric, arch, paddle_version, model_name: of the model, None where the file does not say.
         use_dynamic_shape: False where the graph takes one input size only; counts where `input_hw`
             is not known.
         min_subgraph_size: TensorRT leaves smaller groups of operators to Paddle.
-        stage: where the graph ends, one of STAGES.
-        target: what the export is made for, one of TARGETS.
+        stage, target: one of STAGES and one of TARGETS.
         input_hw: (height, width) of the network input; None where it is open, or not known.
         batch: the only number of images that the graph takes at once; None where it takes any.
-        nms, decode: name and settings of both.
         category_ids: by class index, the category of the training data, which COCO results name.
-        onnx_opset: of the .onnx, where there is one.
     """
 
     preprocess: list[dict[str, Any]]
@@ -91,10 +85,7 @@ class InferConfig:
         return self.input_hw is None and self.use_dynamic_shape
 
     def content(self) -> dict[str, Any]:
-        """Keys and values as they are written, in the order of the file.
-
-        `image_shape` is [3, -1, -1] and `batch_size` -1 where the graph takes any.
-        """
+        """Keys and values as they are written, in the order of the file; -1 where any is taken."""
         content = {
             "mode": "paddle",
             "draw_threshold": self.draw_threshold,
@@ -120,7 +111,6 @@ class InferConfig:
         return content
 
     def write(self, path: Union[str, Path]) -> None:
-        """Writes the file."""
         text = yaml.safe_dump(
             self.content(), sort_keys=False, allow_unicode=True, default_flow_style=None
         )
@@ -139,32 +129,11 @@ class InferConfig:
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{path}: not a YAML file ({' '.join(str(error).split())})"
-            ) from error
-        try:
-            return cls._from_settings(settings)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
-
-    @classmethod
-    def _from_settings(cls, settings: Any) -> "InferConfig":
-        for key in ("Preprocess", "label_list"):
-            if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
-                raise ConfigError(f"the list '{key}' is missing; export the model again")
-        for key in ("format_version", "draw_threshold", "min_subgraph_size"):
-            if not isinstance(settings.get(key, 0), (int, float)):
-                raise ConfigError(f"{key}: found {settings[key]!r}, allowed: a number")
-        version, threshold = settings.get("format_version", 0), settings.get("draw_threshold", 0.5)
-        if version > FORMAT_VERSION:
-            raise ConfigError(
-                f"format_version {version}, but this script knows up to {FORMAT_VERSION}; use the "
-                "deploy/python/infer.py of the ppdet_lite that exported it"
-            )
-        if not 0 <= threshold <= 1:
-            raise ConfigError(f"draw_threshold: found {threshold}, allowed: 0 to 1")
-        if settings.get("target", "any") not in TARGETS:
-            raise ConfigError(f"target: found {settings['target']}, allowed: {', '.join(TARGETS)}")
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"{path}: not a YAML file ({reason})") from error
+        problem = _problem(settings)
+        if problem:
+            raise ConfigError(f"{path}: {problem}")
         batch = settings.get("batch_size")
         return cls(
             preprocess=settings["Preprocess"],
@@ -176,15 +145,6 @@ class InferConfig:
             **{key: settings[key] for key in _SAME_KEYS if key in settings},
         )
 
-    def __post_init__(self) -> None:
-        ids, count = self.category_ids, len(self.class_names)
-        are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
-        if ids is not None and (not are_ints or len(ids) != count):
-            raise ConfigError(
-                f"category_ids: found {ids!r}, allowed: {count} whole numbers, one for each entry "
-                "of label_list"
-            )
-
     def with_input_size(self, height: int, width: int) -> "InferConfig":
         """The same for another size of the network input, of a graph that takes any."""
         return replace(self, preprocess=with_input_size(self.preprocess, height, width))
@@ -193,8 +153,7 @@ class InferConfig:
         """Image to network input.
 
         Raises:
-            ConfigError: the steps cannot be used, or give a size that the graph does not take;
-                names the key that is to blame.
+            ConfigError: steps that cannot be used, or a size that the graph does not take.
         """
         preprocess = Preprocess(self.preprocess)
         check_size(preprocess, self.input_hw)
@@ -205,6 +164,33 @@ _SAME_KEYS = {field.name for field in fields(InferConfig)} - {
     *("preprocess", "class_names", "input_hw", "batch", "nms", "decode")
 }
 """Keys of infer_cfg.yml that are named as the attributes are."""
+
+
+def _problem(settings: Any) -> str:
+    """A key of infer_cfg.yml and why it cannot be used; empty if all can."""
+    for key in ("Preprocess", "label_list"):
+        if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
+            return f"the list '{key}' is missing; export the model again"
+    for key in ("format_version", "draw_threshold", "min_subgraph_size"):
+        if not isinstance(settings.get(key, 0), (int, float)):
+            return f"{key}: found {settings[key]!r}, allowed: a number"
+    if settings.get("format_version", 0) > FORMAT_VERSION:
+        return (
+            f"format_version {settings['format_version']}, but this script knows up to "
+            f"{FORMAT_VERSION}; use the deploy/python/infer.py of the ppdet_lite that exported it"
+        )
+    if not 0 <= settings.get("draw_threshold", 0) <= 1:
+        return f"draw_threshold: found {settings['draw_threshold']}, allowed: 0 to 1"
+    if settings.get("target", "any") not in TARGETS:
+        return f"target: found {settings['target']}, allowed: {', '.join(TARGETS)}"
+    ids, count = settings.get("category_ids"), len(settings["label_list"])
+    are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
+    if ids is not None and (not are_ints or len(ids) != count):
+        return (
+            f"category_ids: found {ids!r}, allowed: {count} whole numbers, one for each entry of "
+            "label_list"
+        )
+    return ""
 
 
 def _input_hw(image_shape: Any) -> Optional[tuple[int, int]]:
@@ -231,8 +217,7 @@ class ModelFolder:
     Args:
         folder: written by tools/export_model.py.
         engine: "paddle", "onnxruntime" or "openvino", which read different files of it.
-        input_size: [height, width] of the network input in place of infer_cfg.yml's, or one number
-            for both; for exports that leave it open.
+        input_size: [height, width] of the network input, or [side], for exports that leave it open.
         graph: name of the file to run, in place of the first that exists for the engine.
 
     Attributes:
@@ -241,7 +226,6 @@ class ModelFolder:
         preprocess: image to network input.
 
     Raises:
-        UserError: there is no such engine.
         DataError: the folder or one of its files is missing, or its name is not UTF-8.
         ConfigError: infer_cfg.yml or `input_size` cannot be used.
     """
@@ -303,11 +287,8 @@ class ModelFolder:
 
 
 def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> None:
-    """Refuses another size than the only one that the graph takes, and for a graph that takes any
-    (`input_hw` is None) sides that are no multiples of STRIDE: it would fail deep inside.
-
-    Raises:
-        ConfigError: names the key that is to blame.
+    """Refuses, by key, another size than the only one that the graph takes, and for a graph that
+    takes any (`input_hw` is None) sides that are no multiples of STRIDE: it would fail deep inside.
     """
     steps, size = preprocess.steps, preprocess.output_hw
     if input_hw is None:

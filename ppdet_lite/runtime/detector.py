@@ -1,10 +1,4 @@
-"""One detector over all engines: images in, boxes out.
-
-from ppdet_lite.runtime.detector import Detector
-
-detector = Detector("output_inference/ppyolov2_r50vd_dcn_365e_coco")
-rows = detector.predict([image])[0]  # image: uint8 [H, W, 3], RGB
-"""
+"""One detector over all engines: images in, boxes out."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,14 +26,13 @@ class Detector:
         batch_size: the largest number of images at once, as far as it is known; TensorRT builds
             its engine for it unless `tensorrt` names another.
         own_process: run Paddle in a process of its own, so that other threads of this one work
-            while it computes; see process.py. Call `close` at the end.
+            while it computes. Call `close` at the end.
         input_size: height and width of the network input, for an export that leaves them open.
         options: further ones of `EngineOptions`: engine, cpu_threads, enable_mkldnn, tensorrt ...
 
     Attributes:
-        class_names: by class index, as the training data named them.
-        category_ids: by class index, the category of the training data; None where the export
-            names none.
+        class_names: by class index.
+        category_ids: by class index, the category of the training data; None where none is known.
         threshold: lowest score to draw, as infer_cfg.yml says.
 
     Raises:

@@ -23,8 +23,7 @@ class TensorRTOptions:
     Attributes:
         cache_dir: folder of the built engines; None: `trt_cache` in the model folder.
         calib_dir: images for INT8; needed until a calibration table is in the cache.
-        batch_size: of an engine for fixed shapes; the largest one for open shapes; None: that of
-            the `Detector`.
+        batch_size: the largest with open shapes, else the only one; None: that of the `Detector`.
         min_side, opt_side, max_side: sides in pixels for a model whose input size is open.
     """
 
@@ -44,11 +43,8 @@ class EngineOptions:
         engine: "paddle", or for an .onnx "onnxruntime" or "openvino".
         device: "CPU", "GPU" or "XPU", in any case.
         run_mode: "paddle", or for TensorRT "trt_fp32", "trt_fp16", "trt_int8".
-        cpu_threads: threads of the CPU kernels.
         enable_mkldnn: oneDNN kernels on the CPU.
-        enable_mkldnn_bfloat16: let oneDNN compute in bfloat16, on CPUs that have instructions for
-            it.
-        tensorrt: cache, calibration images and shapes for the TensorRT modes.
+        enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.
         is_strict: raise where oneDNN or bfloat16 cannot run the model; otherwise one line says so
             and Paddle's own kernels, or float32, take over.
 

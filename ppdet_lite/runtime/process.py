@@ -74,11 +74,7 @@ class EngineProcess(Engine):
 
 
 class Link:
-    """The near end of a pipe to the engine's process.
-
-    Args:
-        path: of the model, for messages.
-    """
+    """The near end of a pipe to the engine's process; `path` is the model's, for messages."""
 
     def __init__(self, path: Path, pipe: Any, process: Any):
         self.path, self.pipe, self.process = path, pipe, process
@@ -89,9 +85,6 @@ class Link:
 
         An exception from outside (Ctrl-C) ends the process: the answer that is still to come would
         be taken for that of the next run.
-
-        Raises:
-            UserError: the process has ended, or was closed before.
         """
         if self._ended:
             raise UserError(f"{self.path}: the network cannot be run, {self._ended}; open it again")

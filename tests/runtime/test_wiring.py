@@ -20,7 +20,7 @@ from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.runtime.engines.engine import EngineError
 from ppdet_lite.runtime.frames import pipeline
 from ppdet_lite.runtime.frames.pipeline import FramePipeline
-from ppdet_lite.runtime.frames.sources import open_stream
+from ppdet_lite.runtime.frames.sources import open_source
 from ppdet_lite.utils import cpu as cpu_module
 from tests.runtime.conftest import NotingDetector
 
@@ -242,7 +242,7 @@ def test_a_stream_that_does_not_answer_is_left_after_ten_seconds(monkeypatch):
     monkeypatch.setattr(
         cv2, "VideoCapture", lambda *arguments: opened.append(arguments) or Capture(1)
     )
-    open_stream("rtsp://x/y")
+    open_source("rtsp", "rtsp://x/y")
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, 10_000, cv2.CAP_PROP_READ_TIMEOUT_MSEC, 10_000]
     assert opened == [("rtsp://x/y", cv2.CAP_FFMPEG, limits)]
 

@@ -132,11 +132,7 @@ class PaddleEngine(Engine):
 
 
 def _has_bfloat16(is_strict: bool) -> bool:
-    """True if this CPU has instructions for bfloat16; where it has none, one line says so.
-
-    Raises:
-        UserError: it has none, and `is_strict`.
-    """
+    """True if this CPU has instructions for bfloat16; else one line, or an error, says so."""
     if cpu_has_any(BFLOAT16_SETS):
         return True
     reason = f"this CPU has no instructions for it ({', '.join(BFLOAT16_SETS)})"

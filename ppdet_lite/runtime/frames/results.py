@@ -26,14 +26,7 @@ class VideoFile:
     MPEG-4 in .mp4, which OpenCV's wheels can write without further libraries; Motion JPEG in .avi
     where they cannot. Both know even sizes only in FFmpeg, so a video with an odd side is Motion
     JPEG by OpenCV's own writer; that one knows whole frame rates only, and with a broken rate the
-    odd side gets one more pixel instead.
-
-    Args:
-        stem: path without ending.
-        fps: frames per second.
-
-    Raises:
-        DataError: the name is not UTF-8.
+    odd side gets one more pixel instead. `stem` is the path without ending.
     """
 
     def __init__(self, stem: Path, fps: float):
@@ -45,11 +38,7 @@ class VideoFile:
         self._count = 0
 
     def write(self, image_rgb: np.ndarray) -> None:
-        """Appends uint8 RGB; all frames have the size of the first.
-
-        Raises:
-            DataError: no codec can write here.
-        """
+        """Appends uint8 RGB; all frames have the size of the first."""
         height, width = image_rgb.shape[:2]
         if self._writer is None:
             self._writer = self._open(height, width)
@@ -101,7 +90,6 @@ def open_alone(path: Path) -> TextIO:
 
     Raises:
         DataError: another process is writing it.
-        OSError: it cannot be written.
     """
     file = open(path, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115, the caller closes it
     if not lock_file(file, wait=False):
@@ -125,9 +113,6 @@ class FrameResults:
 
     Attributes:
         count, detections: how many were written.
-
-    Raises:
-        DataError: the folder cannot be written.
     """
 
     def __init__(
@@ -214,11 +199,7 @@ class FrameResults:
 
 
 def check_not_the_input(video: Path, output_dir: Union[str, Path]) -> None:
-    """Refuses to write results into the folder of the video: `<stem>.mp4` may be the video itself.
-
-    Raises:
-        DataError: names both.
-    """
+    """Refuses to write results into the folder of the video: one of them may have its name."""
     if Path(output_dir).resolve() == video.resolve().parent:
         raise DataError(
             f"{video}: its result would be written into the video's own folder {output_dir}; give "

@@ -30,8 +30,8 @@ class Frame(NamedTuple):
     Attributes:
         number: in the source, from 0; frames of a live source that were skipped count.
         image: uint8 [H, W, 3] RGB.
-        time_s: seconds since the first frame; of a live source by the clock, because the rate that
-            cameras tell, if any, is seldom the one they keep.
+        time_s: since the first frame; of a live source by the clock: cameras seldom keep the rate
+            that they tell.
     """
 
     number: int
@@ -47,11 +47,9 @@ class FrameSource:
         option, value: name of the parameter that chose the source, and what it was.
         stem: file name of its results, without ending.
         is_live: it goes on whether frames are taken or not, and has no end of its own.
-        max_frames: stop after so many.
         clock: seconds, for the time of live frames.
 
     Attributes:
-        fps: frames per second; DEFAULT_FPS where the source does not tell.
         length: number of frames, where it is known.
     """
 
@@ -81,78 +79,65 @@ class FrameSource:
         Raises:
             DataError: a live source stopped, or a file has no frame that can be decoded.
         """
-        number, start = 0, None
+        number, start, name = 0, None, f"`{self.option}` {self.value}"
         try:
             while self.max_frames is None or number < self.max_frames:
                 done, image = self.capture.read()
                 if not done or image is None:
-                    self._check_end(number)
+                    if self.is_live:
+                        raise DataError(f"{name}: closed after {number} frames")
+                    if number == 0:
+                        raise DataError(f"{name}: no frame of it can be decoded")
                     return
                 now = self.clock()
                 start = now if start is None else start
-                yield Frame(
-                    number, _as_rgb(image), now - start if self.is_live else number / self.fps
-                )
+                is_gray = image.ndim == 2 or image.shape[2] == 1
+                image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if is_gray else cv2.COLOR_BGR2RGB)
+                yield Frame(number, image, now - start if self.is_live else number / self.fps)
                 number += 1
         finally:
             self.capture.release()
 
-    def _check_end(self, count: int) -> None:
-        if self.is_live:
-            raise DataError(f"`{self.option}` {self.value}: closed after {count} frames")
-        if count == 0:
-            raise DataError(f"`{self.option}` {self.value}: no frame of it can be decoded")
 
+def open_source(
+    option: str, value: Union[str, int], max_frames: Optional[int] = None
+) -> FrameSource:
+    """Frames of what OpenCV can open.
 
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    """OpenCV's frame, BGR or gray, as RGB."""
-    if image.ndim == 2 or image.shape[2] == 1:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def open_video(path: str, max_frames: Optional[int] = None) -> FrameSource:
-    """Frames of a file.
-
-    Raises:
-        DataError: no such file, or not a video that OpenCV can open.
+    Args:
+        option: "video_file", "camera_id" for a camera of this machine, or "rtsp" for a network
+            stream, which has to answer in 10 seconds.
+        value: path, number or address.
     """
-    check_utf8(f"`video_file` {path}", "OpenCV's reader of videos")
-    file = Path(path)
-    if not file.is_file():
-        reason = "is a folder: use `image_dir`" if file.is_dir() else "no such file"
-        raise DataError(f"`video_file` {path}: {reason}")
-    reason = "not a video that OpenCV can open, or a damaged one"
-    return _open("video_file", path, file.stem, max_frames, reason)
-
-
-def open_camera(number: int, max_frames: Optional[int] = None) -> FrameSource:
-    """Frames of a camera of this machine.
-
-    Raises:
-        DataError: there is no such camera, or it is in use.
-    """
-    reason = (
-        f"cannot be opened; no such camera (/dev/video{number}), no permission for it, or another "
-        "program uses it"
-    )
-    return _open("camera_id", number, f"camera_{number}", max_frames, reason)
-
-
-def open_stream(url: str, max_frames: Optional[int] = None) -> FrameSource:
-    """Frames of a network stream.
-
-    Raises:
-        DataError: nothing answers there in 10 seconds, or it is no video.
-    """
-    check_utf8(f"`rtsp` {without_password(url)}", "OpenCV's reader of videos")
-    reason = "cannot be opened; wrong address or password, or nothing answers there"
+    shown = without_password(str(value)) if option == "rtsp" else str(value)
+    check_utf8(f"`{option}` {shown}", "OpenCV's reader of videos")
     settings: tuple[Any, ...] = ()
-    if hasattr(cv2, "CAP_PROP_OPEN_TIMEOUT_MSEC"):
-        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
-        limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
-        settings = (cv2.CAP_FFMPEG, limits)
-    return _open("rtsp", url, "stream", max_frames, reason, *settings)
+    if option == "video_file":
+        stem, reason = Path(str(value)).stem, "not a video that OpenCV can open, or a damaged one"
+        if not Path(str(value)).is_file():
+            is_folder = Path(str(value)).is_dir()
+            reason = "is a folder: use `image_dir`" if is_folder else "no such file"
+            raise DataError(f"`video_file` {value}: {reason}")
+    elif option == "camera_id":
+        stem = f"camera_{value}"
+        reason = f"cannot be opened; no such camera (/dev/video{value}), no permission, or in use"
+    else:
+        stem = "stream"
+        reason = "cannot be opened; wrong address or password, or nothing answers there"
+        if hasattr(cv2, "CAP_PROP_OPEN_TIMEOUT_MSEC"):
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
+            limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
+            settings = (cv2.CAP_FFMPEG, limits)
+    # Their own lines on standard error say things twice, and the address with its password.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    quiet = getattr(getattr(cv2.utils, "logging", None), "setLogLevel", None)
+    if quiet is not None:
+        quiet(0)
+    capture = cv2.VideoCapture(value, *settings)
+    if not capture.isOpened():
+        raise DataError(f"`{option}` {shown}: {reason}")
+    is_live = option != "video_file"
+    return FrameSource(capture, option, shown, stem=stem, is_live=is_live, max_frames=max_frames)
 
 
 def without_password(url: str) -> str:
@@ -161,28 +146,3 @@ def without_password(url: str) -> str:
     hold an @; what is in doubt is masked rather than shown."""
     url = re.sub(r"(://[^/:\[]*):(?!\d+(?:/|$))(?:[^/]*|.*)@", r"\1:***@", url)
     return re.sub(SECRET_PARAMETER, r"\1***", url)
-
-
-def _open(
-    option: str,
-    source: Union[str, int],
-    stem: str,
-    max_frames: Optional[int],
-    reason: str,
-    *settings: Any,
-) -> FrameSource:
-    """What cv2.VideoCapture opens, or an error that says `reason`.
-
-    FFmpeg's and OpenCV's own lines on standard error would say things twice, and the address with
-    its password.
-    """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    quiet = getattr(getattr(cv2.utils, "logging", None), "setLogLevel", None)
-    if quiet is not None:
-        quiet(0)
-    capture = cv2.VideoCapture(source, *settings)
-    shown = without_password(str(source)) if option == "rtsp" else str(source)
-    if not capture.isOpened():
-        raise DataError(f"`{option}` {shown}: {reason}")
-    is_live = option != "video_file"
-    return FrameSource(capture, option, shown, stem=stem, is_live=is_live, max_frames=max_frames)

@@ -46,9 +46,6 @@ class TensorRTSetup:
         precision: "fp32", "fp16" or "int8".
         fixed_batch: the batch size of the engine; None with open shapes.
         folder: cache of this model on this GPU in this precision.
-
-    Raises:
-        UserError: this model cannot be run in this mode; says what to do.
     """
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
@@ -239,21 +236,11 @@ class TensorRTSetup:
         complete, model = self.folder / COMPLETE_FILE, self.folder / "model"
         if not complete.is_file():
             print(f"TensorRT: building engines in {self.folder}, once; this takes minutes")
-            convert, config = self._conversion(model)
-            try:
-                convert(str(self.files.graph.with_suffix("")), config)
-            except Exception as error:  # it is Python code that asserts and raises all kinds
-                reason = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
-                raise EngineError(
-                    self.files.graph,
-                    "Paddle cannot convert this model for TensorRT, use `run_mode` paddle: "
-                    + reason,
-                ) from error
+            self._convert(model)
             complete.write_text("")  # last, so that half a conversion is never used
         return model.with_suffix(".json"), model.with_suffix(".pdiparams")
 
-    def _conversion(self, model: Path) -> tuple[Any, Any]:
-        """`paddle.tensorrt.convert` and its settings."""
+    def _convert(self, model: Path) -> None:
         from paddle.inference import create_predictor
 
         try:
@@ -276,7 +263,12 @@ class TensorRTSetup:
         if self.in_float32:
             config.ops_run_float = self.in_float32
         config.disable_ops = self.outside_tensorrt
-        return convert, config
+        try:
+            convert(str(self.files.graph.with_suffix("")), config)
+        except Exception as error:  # it is Python code that asserts and raises all kinds
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
+            problem = "Paddle cannot convert this model for TensorRT, use `run_mode` paddle: "
+            raise EngineError(self.files.graph, problem + reason) from error
 
 
 def _run_and_let_go(config: Any, batches: Iterable[Arrays]) -> None:
