@@ -88,7 +88,7 @@ class Sample:
 
     @cached_property
     def expected(self) -> Any:
-        """What an export should give; see `outputs_by_image`."""
+        """The outputs that an export should give; see `outputs_by_image`."""
         return trained_outputs(self.model, self.inputs, self.stage)
 
     def candidates(self) -> Any:
@@ -97,7 +97,7 @@ class Sample:
 
 
 def trained_outputs(model: nn.Layer, inputs: dict[str, np.ndarray], stage: str) -> Any:
-    """What an export of that stage should give for one preprocessed image."""
+    """The outputs that an export of that stage should give for one preprocessed image."""
     tensors = {key: paddle.to_tensor(value[None]) for key, value in inputs.items()}
     with evaluation_mode(model):
         outputs = [output.numpy() for output in DetectorUpTo(model, stage)(tensors)]
@@ -193,6 +193,11 @@ def _compare(
     """An agreement per image; ExportMismatch naming the first image that differs."""
     inputs = {key: np.stack([s.inputs[key] for s in batch]) for key in batch[0].inputs}
     found = outputs_by_image(batch[0].stage, runner.run(inputs))
+    if len(found) != len(batch):
+        raise ExportMismatch(
+            f"the exported model ({name}) gives outputs of {len(found)} images for {len(batch)}. "
+            "Nothing was written."
+        )
     agreements = []
     for sample, outputs in zip(batch, found):
         agree = AGREE[sample.stage]

@@ -22,7 +22,7 @@ _AT_LIMIT = (
 
 
 class Agreement(NamedTuple):
-    """How far outputs agree.
+    """The result of comparing outputs.
 
     Attributes:
         things: what was compared, for instance "boxes".

@@ -1,4 +1,4 @@
-"""What infer_cfg.yml says about an export."""
+"""The content of infer_cfg.yml for an export."""
 
 from typing import Any, Optional, Sequence
 

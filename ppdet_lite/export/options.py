@@ -1,4 +1,4 @@
-"""What an export is asked to be, from the command line and the configuration."""
+"""The options of an export, from the command line and the configuration."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Optional, Sequence, Union
@@ -13,7 +13,7 @@ DYNAMIC = "dynamic"
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an export is asked to be; `for_config` fills in what is left to the configuration.
+    """The kind of export that is asked for; `for_config` takes the rest from the configuration.
 
     Attributes:
         formats: names of formats, see `formats.format`.

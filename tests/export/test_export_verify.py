@@ -135,6 +135,15 @@ def test_a_batch_is_tried_whatever_the_number_of_images(count, trained, settings
     verify_export(trained, trials, replace(settings, batch=1), images)
 
 
+def test_an_export_must_give_outputs_for_every_image(trained, settings):
+    def run(inputs):
+        return run_network(trained, "nms", {key: value[:1] for key, value in inputs.items()})
+
+    trials = [Trial("an engine", lambda: SimpleNamespace(run=run))]
+    with pytest.raises(ExportMismatch, match="outputs of 1 images for 2"):
+        verify_export(trained, trials, settings, load_images())
+
+
 def test_another_size_is_tried_where_it_is_free(trained, settings):
     def run(inputs):
         bbox, bbox_num = run_network(trained, "nms", inputs)

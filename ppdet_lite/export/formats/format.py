@@ -1,4 +1,4 @@
-"""What a format of an export has to answer, and the formats by name.
+"""The contract of export formats, and the formats by name.
 
 Every subclass of `Format` with a name can be asked for: those in this folder, one file each, and
 those in a user's own module that the configuration names in `custom_modules`.
@@ -21,7 +21,7 @@ from ppdet_lite.runtime.options import EngineOptions
 
 
 class Runner(Protocol):
-    """What the check of an export asks of an engine."""
+    """An engine, as far as the check of an export needs it."""
 
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name, more than needed are allowed -> the outputs in their order."""
@@ -70,7 +70,7 @@ class Format:
         """Raises a UserError for options that the format does not have."""
 
     def copies(self, network: nn.Layer, options: ExportOptions) -> int:
-        """How many times the weights are written."""
+        """The number of times that the weights are written."""
         return 1
 
     def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:

@@ -16,7 +16,7 @@ from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE
 from ppdet_lite.utils.logger import get_logger
 
 PACKAGES = ("onnx", "paddle2onnx", "onnxruntime")
-"""What is needed beside Paddle; the extra `onnx` of pyproject.toml."""
+"""Needed beside Paddle; the extra `onnx` of pyproject.toml."""
 
 
 class OnnxFormat(Format):

@@ -15,7 +15,7 @@ from ppdet_lite.export.onnx.opset import OPSET
 Arrays = dict[str, np.ndarray]
 
 CONVOLUTION_BIAS_INPUT = {"Conv": 2, "DeformConv": 3}
-"""Where the bias stands among the inputs."""
+"""Place of the bias among the inputs."""
 
 
 def convert_network(graph: Path, params: Path) -> onnx.ModelProto:

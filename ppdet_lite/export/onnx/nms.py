@@ -22,7 +22,7 @@ LEAST_UNION = 1e-30
 
 
 class Decoded(NamedTuple):
-    """What NMS is given: boxes_xyxy_px [B, M, 4], scores [B, C, M], C, and its `arguments`."""
+    """The input of NMS: boxes_xyxy_px [B, M, 4], scores [B, C, M], C, and its `arguments`."""
 
     g: OnnxGraph
     boxes_xyxy_px: Value
@@ -32,25 +32,15 @@ class Decoded(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """What enters NMS.
+    """Boxes and scores in rows, one for each class of an image."""
 
-    Attributes:
-        boxes_xyxy_px: [R, K, 4].
-        scores: [R, K], falling; 0 where a row has no more candidates.
-        places: [R, K] number of each box among all boxes of the batch, image * M + box.
-        rows: [R] image * C + class.
-        counts: float32 [R] candidates of each row, at most K of which are here.
-        total_rows: int64 [1], B * C.
-        width: int64 [1], K.
-    """
-
-    boxes_xyxy_px: Value
-    scores: Value
-    places: Value
-    rows: Value
-    counts: Value
-    total_rows: Value
-    width: Value
+    boxes_xyxy_px: Value  # [R, K, 4]
+    scores: Value  # [R, K], falling; 0 where a row has no more candidates
+    places: Value  # [R, K] number of each box among all boxes of the batch, image * M + box
+    rows: Value  # [R] image * C + class
+    counts: Value  # float32 [R] candidates of each row, at most K of which are here
+    total_rows: Value  # int64 [1], B * C
+    width: Value  # int64 [1], K
 
 
 def matrix_nms(given: Decoded) -> tuple[Value, Value]:
@@ -86,7 +76,7 @@ def _decay_group(
 
 
 def decay_factors(g: OnnxGraph, boxes_xyxy: Value, width: Value, arguments: dict) -> Value:
-    """What the score of each box is multiplied by: boxes [R, K, 4], best first, to [R, K].
+    """Factors of the scores [R, K] for boxes [R, K, 4], best first.
 
     The least over all better boxes j of f(overlap with j) / f(largest overlap of j with a better
     one), and at most 1. `width` is K.

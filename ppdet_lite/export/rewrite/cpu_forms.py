@@ -15,7 +15,7 @@ from ppdet_lite.utils.logger import get_logger
 
 
 class Replaced(NamedTuple):
-    """How many convolutions were written in another form."""
+    """Numbers of convolutions written in another form."""
 
     winograd: int
     gathered: int

@@ -45,7 +45,7 @@ class GatheredDeformConv2D(nn.Layer):
         return out + self.bias
 
     def _samples(self, x, offset, mask):
-        """What each tap of each output cell sees: [B cells taps, ch_in]."""
+        """The values that each tap of each output cell sees: [B cells taps, ch_in]."""
         batch, (channels, height, width) = paddle.shape(x)[0], x.shape[1:]
         rows = x.transpose([0, 2, 3, 1]).reshape([-1, channels])
         first_row = paddle.arange(0, batch * height * width, height * width, "float32")
@@ -63,7 +63,7 @@ class GatheredDeformConv2D(nn.Layer):
 
 
 def _tap_places(conv: DeformConv2D, output_hw: Sequence[int]) -> list[np.ndarray]:
-    """Where each tap of each output cell looks without an offset, in cells of the input: float32 y
+    """The place of each tap of each output cell without an offset, in cells of the input: float32 y
     and x, [cells taps]."""
     (height, width), (rows, columns) = output_hw, conv.weight.shape[2:]
     steps = np.mgrid[0:height, 0:width, 0:rows, 0:columns]

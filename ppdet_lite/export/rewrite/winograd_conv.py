@@ -19,7 +19,7 @@ WINDOW = TILE + TAPS - 1
 """Inputs per side that a tile depends on."""
 
 POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)
-"""Where the polynomials behind the method are evaluated, beside infinity: exact binary fractions
+"""Points at which the polynomials of the method are evaluated, beside infinity: binary fractions
 that round less than half as badly as the usual 0, 1, -1, 2, -2."""
 
 
