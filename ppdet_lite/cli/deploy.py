@@ -113,7 +113,7 @@ def open_detector(args: argparse.Namespace, own_process: bool = False) -> Detect
 
 
 def _values(args: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """What the options of the command line say of the fields of a dataclass."""
+    """Options of the command line that are fields of a dataclass, by name."""
     return {key.name: getattr(args, key.name) for key in fields(kind) if key.name in args}
 
 

@@ -14,11 +14,11 @@ FORMAT_VERSION = 1
 """Highest format_version of infer_cfg.yml that this code knows, and the one that it writes."""
 
 STAGES = ("raw", "decoded", "nms")
-"""Where the graph ends: raw head outputs per level; boxes [N, M, 4] in pixels of the original
+"""Ends of the graph: raw head outputs per level; boxes [N, M, 4] in pixels of the original
 images and scores [N, C, M]; detections [D, 6] and counts [N]."""
 
 TARGETS = ("any", "cpu")
-"""What an export is made for: any engine and device, or CPUs, where the same network is faster in
+"""Purposes of an export: any engine and device, or CPUs, where the same network is faster in
 another form (export/rewrite/cpu_forms.py)."""
 
 STRIDE = 32
@@ -46,7 +46,7 @@ _EXPORT_HINT = {
 
 @dataclass(frozen=True)
 class InferConfig:
-    """What infer_cfg.yml says: PaddleDetection's keys, then this project's own.
+    """The content of infer_cfg.yml: PaddleDetection's keys, then this project's own.
 
     Attributes:
         preprocess: `Preprocess`, the steps from an image to the network's input.

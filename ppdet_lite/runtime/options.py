@@ -1,4 +1,4 @@
-"""What a network can be run with, and on what; nothing heavy is imported here."""
+"""Options of engines and their values; nothing heavy is imported here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,7 @@ class TensorRTOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What runs a network, and how.
+    """The engine of a network, and its settings.
 
     Attributes:
         engine: "paddle", or for an .onnx "onnxruntime" or "openvino".

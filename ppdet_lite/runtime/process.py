@@ -81,7 +81,7 @@ class Link:
         self._ended = ""  # why it cannot be used any more
 
     def answer(self, message: Optional[dict[str, Any]] = None) -> Any:
-        """What the other process says, to `message` if there is one; its errors are raised.
+        """The answer of the other process, to `message` if there is one; its errors are raised.
 
         An exception from outside (Ctrl-C) ends the process: the answer that is still to come would
         be taken for that of the next run.
@@ -154,7 +154,7 @@ def _termination_waits() -> Iterator[None]:
 
 
 def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) -> None:
-    """What the other process does: opens the engine and answers until the pipe is closed."""
+    """Work of the other process: opens the engine and answers until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     memory = None if shared is None else np.frombuffer(shared, np.float32)
     with _termination_waits():

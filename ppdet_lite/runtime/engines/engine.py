@@ -1,4 +1,4 @@
-"""What every engine answers."""
+"""The base class of engines and the error that they raise."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -73,7 +73,7 @@ class Engine(ABC):
 
     @abstractmethod
     def outputs(self) -> list[np.ndarray]:
-        """What the last `execute` computed."""
+        """Results of the last `execute`."""
 
     def close(self) -> None:  # noqa: B027, most have nothing to end
         """Gives back what the engine holds; it cannot run any more."""
@@ -87,7 +87,7 @@ class Engine(ABC):
             raise EngineError(self.graph, self.problem(" ".join(str(error).split()))) from error
 
     def problem(self, reason: str) -> str:
-        """What an EngineError says of an error of the library, which is given in one line."""
+        """The text of an EngineError for a message of the library, given in one line."""
         return f"{self.kernels} cannot run this model: {reason[:250]}"
 
 

@@ -54,7 +54,7 @@ class PaddleEngine(Engine):
 
     @property
     def kernels(self) -> str:  # type: ignore[override]  # it changes where oneDNN cannot go on
-        """What computes, in words."""
+        """Name of the kernels in use."""
         if self.tensorrt:
             return f"TensorRT {self.tensorrt.precision.upper()}"
         if self.device != "CPU":

@@ -1,4 +1,4 @@
-"""What is written for frames: a video with the boxes, a line of JSON per frame, COCO results."""
+"""Results of frames: a video with the boxes, a line of JSON per frame, COCO results."""
 
 import contextlib
 import json

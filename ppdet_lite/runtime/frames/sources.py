@@ -1,4 +1,4 @@
-"""Where frames come from: a video file, a camera or a network stream."""
+"""Sources of frames: a video file, a camera or a network stream."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""What is asked of Paddle for TensorRT: precision, shapes, calibration and the cache of engines.
+"""TensorRT through Paddle: precision, shapes, calibration and the cache of engines.
 
 Paddle has two ways to TensorRT, one for each kind of model file:
 
