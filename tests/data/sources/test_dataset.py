@@ -1,5 +1,7 @@
 """The contract of data sets, for our own and for those of users."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,19 @@ def test_made_by_a_configuration(tmp_path, tiny_coco):
     assert create("TestDataset", cfg).class_names == ["square", "circle"]
     with pytest.raises(DataError, match="file x/a.txt does not exist"):
         create("EvalDataset", cfg)
+
+
+def test_the_data_format_of_the_architecture_page(tmp_path, repo):
+    page = (repo / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python my_data\.py\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_data.py").write_text(code)
+    lines = ["b.jpg,40,60,cat,5,5,70,20", "b.jpg,40,60,ant,9,9,1,2", "a.jpg,30,30,cat,1,1,1,9"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    path = tmp_path / "a.yml"
+    section = f"{{name: CSVDataSet, dataset_dir: {tmp_path}, repeat: 2}}"
+    path.write_text(f"custom_modules: [my_data.py]\nTrainDataset: {section}\n")
+    dataset = create("TrainDataset", load_config(path))
+    assert (len(dataset), dataset.class_names) == (4, ["ant", "cat"])
+    assert dataset.record(2)["gt_bbox"].tolist() == [[5, 5, 60, 20], [1, 2, 9, 9]]
+    assert dataset.record(1)["im_file"] == str(tmp_path / "a.jpg")
+    assert "dropped 1 of zero area (first: a.jpg)" in dataset.report_lines[1]
