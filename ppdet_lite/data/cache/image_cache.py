@@ -22,7 +22,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.cache.shared_memory import available_bytes
 from ppdet_lite.data.cache.stores import FolderStore, MemoryStore, Store
-from ppdet_lite.data.pixels.headers import read_header
+from ppdet_lite.data.pixels.headers import SizeHW, read_header
 from ppdet_lite.data.pixels.image_ops import read_file
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels, PixelSource
 from ppdet_lite.data.sources.dataset import Dataset
@@ -55,13 +55,13 @@ class CacheSettings(NamedTuple):
     max_side: Optional[int] = 1024
     folder: str = ""
 
-    def kept_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+    def kept_hw(self, size_hw: SizeHW) -> SizeHW:
         """(height, width) of the kept pixels of an image."""
         reduction = self.reduction(size_hw)
         height, width = (-(-side // reduction) for side in size_hw)
         return height, width
 
-    def reduction(self, size_hw: tuple[int, int]) -> int:
+    def reduction(self, size_hw: SizeHW) -> int:
         """Pixels are kept at 1/this of the size."""
         return 1 if self.max_side is None else max(-(-max(size_hw) // self.max_side), 1)
 

@@ -3,6 +3,9 @@
 import struct
 from typing import NamedTuple, Optional
 
+SizeHW = tuple[int, int]
+"""(height, width) of an image."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
 
@@ -17,13 +20,13 @@ class ImageHeader(NamedTuple):
         is_cut: the scan data has no end marker.
     """
 
-    size_hw: Optional[tuple[int, int]] = None
+    size_hw: Optional[SizeHW] = None
     is_jpeg: bool = False
     orientation: int = 1
     is_cut: bool = False
 
     @property
-    def upright_hw(self) -> Optional[tuple[int, int]]:
+    def upright_hw(self) -> Optional[SizeHW]:
         """(height, width) after the rotation that EXIF asks for."""
         if self.size_hw is None or self.orientation < 5:
             return self.size_hw
@@ -46,7 +49,7 @@ def read_header(data: bytes) -> ImageHeader:
     return ImageHeader()
 
 
-def header_size(data: bytes) -> Optional[tuple[int, int]]:
+def header_size(data: bytes) -> Optional[SizeHW]:
     """(height, width) of an image file before EXIF rotation, None when unknown."""
     return read_header(data).size_hw
 
@@ -100,7 +103,7 @@ def _exif_orientation(content: bytes) -> Optional[int]:
     return None
 
 
-def _webp_size(data: bytes) -> Optional[tuple[int, int]]:
+def _webp_size(data: bytes) -> Optional[SizeHW]:
     kind = data[12:16]
     if kind == b"VP8X":
         width = 1 + int.from_bytes(data[24:27], "little")

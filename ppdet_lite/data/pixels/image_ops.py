@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, ImageError
-from ppdet_lite.data.pixels.headers import ImageHeader, read_header
+from ppdet_lite.data.pixels.headers import ImageHeader, SizeHW, read_header
 from ppdet_lite.data.pixels.memory import Scratch
 from ppdet_lite.data.pixels.resampling import check_interp, resize, resized_size
 
@@ -122,13 +122,14 @@ def decode_bytes(
         if _READ_RGB is None and image is not None:
             image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     except cv2.error as error:
-        raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
+        reason = " ".join(str(error).split())[:200]
+        raise ImageError(f"{name}: cannot be decoded ({reason})") from error
     if image is None:
         raise ImageError(f"{name}: not an image that OpenCV can decode, or a damaged one")
     return _TURNS[orientation](image) if orientation in _TURNS else image
 
 
-def check_pixels(size_hw: tuple[int, int], max_pixels: int, name: str) -> None:
+def check_pixels(size_hw: SizeHW, max_pixels: int, name: str) -> None:
     """Refuses decompression bombs with an ImageError."""
     height, width = size_hw
     if height * width > max_pixels:
@@ -138,8 +139,10 @@ def check_pixels(size_hw: tuple[int, int], max_pixels: int, name: str) -> None:
         )
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def check_is_image(image: np.ndarray) -> None:
+    """A ValueError where this is no uint8 image [H, W, 3]."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected a uint8 image [H, W, 3], got {image.dtype} {list(image.shape)}")
 
 
 _scratch = Scratch()
@@ -190,10 +193,7 @@ class Normalizer:
 
     def __call__(self, image: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
         """uint8 [H, W, 3] -> float32 [3, H, W], into `out` when given."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(
-                f"expected a uint8 image [H, W, 3], got {image.dtype} {list(image.shape)}"
-            )
+        check_is_image(image)
         if out is None:
             out = np.empty((3,) + image.shape[:2], np.float32)
         planes = _scratch.empty("planes", out.shape, np.uint8)
@@ -222,12 +222,12 @@ def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
 class ResizeStep:
     """Resize of `Preprocess`."""
 
-    target_hw: tuple[int, int]
+    target_hw: SizeHW
     keep_ratio: bool
     interp: int
     key: ClassVar[str] = "Resize.target_size"
 
-    def output_hw(self, input_hw: Optional[tuple[int, int]]) -> Optional[tuple[int, int]]:
+    def output_hw(self, input_hw: Optional[SizeHW]) -> Optional[SizeHW]:
         """(height, width) afterwards; None where it follows the shape of the image."""
         if not self.keep_ratio:
             return self.target_hw
@@ -238,11 +238,11 @@ class ResizeStep:
 class PadStep:
     """Pad of `Preprocess`."""
 
-    target_hw: tuple[int, int]
+    target_hw: SizeHW
     fill_value: np.ndarray
     key: ClassVar[str] = "Pad.size"
 
-    def output_hw(self, input_hw: Optional[tuple[int, int]]) -> Optional[tuple[int, int]]:
+    def output_hw(self, input_hw: Optional[SizeHW]) -> Optional[SizeHW]:
         """As of `ResizeStep`."""
         return self.target_hw
 
@@ -274,7 +274,7 @@ class Preprocess:
     def __init__(self, ops: Sequence[dict[str, Any]]):
         self.steps: list[Union[ResizeStep, PadStep]] = []
         self.normalizer = Normalizer.identity()
-        self.output_hw: Optional[tuple[int, int]] = None
+        self.output_hw: Optional[SizeHW] = None
         previous = "Resize"
         for position, entry in enumerate(ops):
             kind = entry.get("type") if isinstance(entry, dict) else entry
@@ -341,7 +341,7 @@ class Preprocess:
         }
 
 
-def _sides(value: Any, key: str) -> tuple[int, int]:
+def _sides(value: Any, key: str) -> SizeHW:
     """(height, width) of an entry of Preprocess."""
     sides = tuple(value) if isinstance(value, (list, tuple)) else ()
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
@@ -359,9 +359,7 @@ def _switch(value: Any, key: str) -> bool:
 
 
 def pad(
-    image: np.ndarray,
-    size_hw: tuple[int, int],
-    fill_value: Union[FillValue, np.ndarray] = 114.0,
+    image: np.ndarray, size_hw: SizeHW, fill_value: Union[FillValue, np.ndarray] = 114.0
 ) -> np.ndarray:
     """`image` in the top-left corner of a canvas of `size_hw` and one color."""
     height, width = image.shape[:2]

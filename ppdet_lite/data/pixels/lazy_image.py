@@ -16,6 +16,7 @@ import numpy as np
 
 from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.color import ColorChange, LevelMap, apply_changes, mean_gray
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.image_ops import FillValue, fill_to_uint8
 from ppdet_lite.data.pixels.pixel_source import (
     REDUCTIONS,
@@ -52,11 +53,11 @@ class LazyImage:
         self.unfilled_changes = 0  # color changes that came before the fill and do not touch it
         self.changes: tuple[Union[ColorChange, Contrast], ...] = ()
         self.flipped = False
-        self.target: Optional[tuple[int, int]] = None  # (height, width) after the last resize
+        self.target: Optional[SizeHW] = None  # (height, width) after the last resize
         self.interp = 1
 
     @property
-    def size_hw(self) -> tuple[int, int]:
+    def size_hw(self) -> SizeHW:
         """(height, width) of the image that `render` makes."""
         return self.target or (self.height, self.width)
 
@@ -132,10 +133,7 @@ class LazyImage:
         layers = [layer._replace(weight=layer.weight * factor) for layer in first.layers]
         layers += [layer._replace(weight=layer.weight * (1 - factor)) for layer in second.layers]
         return first._with(
-            width=width,
-            height=height,
-            layers=tuple(layers),
-            content=Rect(0, 0, width, height),
+            width=width, height=height, layers=tuple(layers), content=Rect(0, 0, width, height)
         )
 
     def _only_layers(self) -> bool:

@@ -17,39 +17,27 @@ from numpy.typing import ArrayLike, DTypeLike
 _WIPE_ON_FORK = 18 if sys.platform == "linux" else None
 
 
-class _Block:
-    """Memory for one array.
-
-    Attributes:
-        array: uint8 [bytes], zeros at first.
-        written: where values other than zero are, as positions of `kind`; None when unknown.
-    """
-
-    __slots__ = ("array", "written", "kind")
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-        self.written: Optional[np.ndarray] = np.zeros(0, np.int64)
-        self.kind = array.dtype
-
-    def references(self) -> int:
-        return sys.getrefcount(self.array)
-
-
-# What is counted for an array that only its block refers to; this depends on the interpreter.
-_UNUSED = _Block(np.empty(0, np.uint8)).references()
-
-
 def is_unused(arrays: list[np.ndarray], index: int) -> bool:
     """True if nothing but the list refers to arrays[index], views of it included."""
-    return _references(arrays, index) <= _UNUSED_IN_LIST
+    return _references(arrays, index) <= _UNUSED
 
 
 def _references(arrays: list[np.ndarray], index: int) -> int:
     return sys.getrefcount(arrays[index])
 
 
-_UNUSED_IN_LIST = _references([np.empty(0, np.uint8)], 0)
+# What is counted for an array that only its list refers to; this depends on the interpreter.
+_UNUSED = _references([np.empty(0, np.uint8)], 0)
+
+
+class _Block:
+    """Memory for one array: uint8 [bytes] in a list of one, zeros but at the float32 positions
+    `written` (None: anywhere).
+    """
+
+    def __init__(self, array: np.ndarray):
+        self.arrays = [array]
+        self.written: Optional[np.ndarray] = np.zeros(0, np.int64)
 
 
 class Scratch(threading.local):
@@ -86,30 +74,21 @@ class RecycledArrays:
         """An array with undefined content; arrays of the same name share blocks."""
         block, size = self._block(name, shape, dtype, huge_pages=True)
         block.written = None
-        return block.array[:size].view(dtype).reshape(shape)
+        return block.arrays[0][:size].view(dtype).reshape(shape)
 
     def sparse(
-        self,
-        name: str,
-        shape: Sequence[int],
-        positions: np.ndarray,
-        values: ArrayLike,
-        dtype: DTypeLike = np.float32,
+        self, name: str, shape: Sequence[int], positions: np.ndarray, values: ArrayLike
     ) -> np.ndarray:
-        """A read-only array of zeros in which `values` stand at the flat `positions`; the last
-        value counts where a position is repeated. Only what was written is cleared before the next
-        use.
+        """A read-only float32 array of zeros in which `values` stand at the flat `positions`; the
+        last value counts where a position is repeated. Only what was written is cleared before the
+        next use.
         """
-        kind = np.dtype(dtype)
-        block, size = self._block(name, shape, kind, huge_pages=False)
-        if block.written is None:
-            block.array.fill(0)
-        elif len(block.written):
-            block.array.view(block.kind)[block.written] = 0
-        flat = block.array[:size].view(kind)
-        flat[positions] = values
-        block.written, block.kind = positions, kind
-        result = flat.reshape(shape)
+        block, size = self._block(name, shape, np.float32, huge_pages=False)
+        whole = block.arrays[0].view(np.float32)
+        whole[... if block.written is None else block.written] = 0
+        whole[positions] = values
+        block.written = positions
+        result = whole[: size // 4].reshape(shape)
         result.flags.writeable = False
         return result
 
@@ -119,9 +98,9 @@ class RecycledArrays:
         """An unused block, a new one when there is none, and how many of its bytes are needed."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         known = self._blocks.setdefault(name, [])
-        unused = [block for block in known if block.references() <= _UNUSED]
+        unused = [block for block in known if is_unused(block.arrays, 0)]
         for block in unused:
-            if block.array.nbytes >= size:
+            if block.arrays[0].nbytes >= size:
                 return block, size
         # Unused blocks that are too small give way to a larger one.
         block = _Block(_zeros(-(-int(size * self.headroom) // 16) * 16, huge_pages))

@@ -6,7 +6,8 @@ import numpy as np
 
 from ppdet_lite.core.errors import ImageError
 from ppdet_lite.data.pixels.clock import Clock, no_clock
-from ppdet_lite.data.pixels.image_ops import decode_bytes
+from ppdet_lite.data.pixels.headers import SizeHW
+from ppdet_lite.data.pixels.image_ops import check_is_image, decode_bytes
 
 REDUCTIONS = (8, 4, 2)
 """Fractions 1/r of the full size at which a JPEG can be decoded."""
@@ -14,7 +15,7 @@ REDUCTIONS = (8, 4, 2)
 _MARGIN = 1.5
 
 
-def largest_reduction(size_hw: tuple[int, int], target_hw: tuple[int, int]) -> int:
+def largest_reduction(size_hw: SizeHW, target_hw: SizeHW) -> int:
     """The largest r in 8, 4, 2, 1 for which 1/r of the image still holds all that is needed to
     bring `size_hw` to `target_hw`.
 
@@ -43,7 +44,7 @@ class PixelSource(Protocol):
     """An image of (height, width) `size_hw`."""
 
     @property
-    def size_hw(self) -> tuple[int, int]: ...
+    def size_hw(self) -> SizeHW: ...
 
     def usable_reduction(self, wanted: int) -> int:
         """The reduction at which pixels are there when 1/`wanted` of the size is enough."""
@@ -61,13 +62,8 @@ class ArrayPixels:
         size_hw: (height, width) of the whole image, of which only 1/`reduction` is there.
     """
 
-    def __init__(
-        self, array: np.ndarray, size_hw: Optional[tuple[int, int]] = None, reduction: int = 1
-    ):
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-            raise ValueError(
-                f"expected a uint8 image [H, W, 3], got {array.dtype} {list(array.shape)}"
-            )
+    def __init__(self, array: np.ndarray, size_hw: Optional[SizeHW] = None, reduction: int = 1):
+        check_is_image(array)
         self.array = array
         self.size_hw = size_hw or (array.shape[0], array.shape[1])
         self.reduction = reduction
@@ -94,7 +90,7 @@ class JpegPixels:
         self,
         data: bytes,
         path: str,
-        size_hw: tuple[int, int],
+        size_hw: SizeHW,
         orientation: int = 1,
         reducible: bool = False,
         clock: Clock = no_clock,

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.data.pixels.color import TRUNCATE, LevelMap
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.pixel_source import PixelSource
 
 BLEND_COST = 0.9
@@ -55,7 +56,7 @@ class Rect(NamedTuple):
         edges = (left * fx, top * fy, right * fx, bottom * fy)
         return Rect(*(int(edge + 0.5) for edge in edges))
 
-    def reduced(self, reduction: int, size_hw: tuple[int, int]) -> "Rect":
+    def reduced(self, reduction: int, size_hw: SizeHW) -> "Rect":
         """In pixels of the image at 1/reduction, which has `size_hw` (height, width).
 
         Edges are rounded to whole pixels there, so they move by at most half of one. Never empty.

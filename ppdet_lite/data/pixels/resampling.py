@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.memory import Scratch
 
 INTERPOLATIONS = {
@@ -31,9 +32,7 @@ def check_interp(interp: int, where: str = "Resize.interp") -> int:
     return INTERPOLATIONS[interp]
 
 
-def resized_size(
-    size_hw: tuple[int, int], target_size_hw: tuple[int, int], keep_ratio: bool
-) -> tuple[int, int]:
+def resized_size(size_hw: SizeHW, target_size_hw: SizeHW, keep_ratio: bool) -> SizeHW:
     """(height, width) after resizing; with `keep_ratio` the largest size of the same shape inside
     the target (PaddleDetection makes a portrait photo larger than a landscape target).
     """
@@ -46,7 +45,7 @@ def resized_size(
 
 
 def resize_exact(
-    image: np.ndarray, size_hw: tuple[int, int], interp: int, out: Optional[np.ndarray] = None
+    image: np.ndarray, size_hw: SizeHW, interp: int, out: Optional[np.ndarray] = None
 ) -> np.ndarray:
     """`image` at exactly `size_hw` (height, width), interpolation number as in configs.
 
@@ -113,7 +112,7 @@ def _resized(
 
 
 def resize(
-    image: np.ndarray, target_size_hw: tuple[int, int], keep_ratio: bool = False, interp: int = 2
+    image: np.ndarray, target_size_hw: SizeHW, keep_ratio: bool = False, interp: int = 2
 ) -> tuple[np.ndarray, tuple[float, float]]:
     """`image` [H, W, C] at `target_size_hw`, or with `keep_ratio` inside it, and scale_factor (y,
     x), computed from the rounded size.

@@ -116,10 +116,7 @@ class Collator:
         return fields
 
     def _image(
-        self,
-        samples: list[Sample],
-        buffer: Optional[np.ndarray],
-        memory: Optional[RecycledArrays],
+        self, samples: list[Sample], buffer: Optional[np.ndarray], memory: Optional[RecycledArrays]
     ) -> np.ndarray:
         """All images rendered into one array."""
         if samples[0].get("image") is None:

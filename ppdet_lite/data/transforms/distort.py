@@ -9,12 +9,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.color import ChannelOrder, HueShift, LevelMap, Saturation
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.objects import Sample
-from ppdet_lite.data.transforms.transform import (
-    Context,
-    Transform,
-    checked_probability,
-    lazy_image,
-)
+from ppdet_lite.data.transforms.transform import Context, Transform, checked_probability, lazy_image
 
 
 @register

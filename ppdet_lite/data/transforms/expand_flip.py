@@ -28,10 +28,7 @@ class RandomExpand(Transform):
     """
 
     def __init__(
-        self,
-        ratio: float = 4.0,
-        prob: float = 0.5,
-        fill_value: FillValue = (127.5, 127.5, 127.5),
+        self, ratio: float = 4.0, prob: float = 0.5, fill_value: FillValue = (127.5, 127.5, 127.5)
     ):
         if ratio <= 1.01:
             raise ConfigError(f"ratio: found {ratio}, allowed: a number above 1.01")

@@ -12,16 +12,12 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.color import TRUNCATE
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.placement import Rect
 from ppdet_lite.data.transforms.objects import Sample, joined_objects, object_array
 from ppdet_lite.data.transforms.resize import height_width
-from ppdet_lite.data.transforms.transform import (
-    Context,
-    Transform,
-    checked_probability,
-    lazy_image,
-)
+from ppdet_lite.data.transforms.transform import Context, Transform, checked_probability, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes
 
 _FILL = 114
@@ -181,9 +177,7 @@ class Mosaic(Transform):
         return blend, {**partner, "gt_bbox": clip_boxes(boxes_xyxy, height, width)}
 
 
-def place_tile(
-    corner: int, size_hw: tuple[int, int], input_hw: tuple[int, int], center_xy: tuple[int, int]
-) -> Tile:
+def place_tile(corner: int, size_hw: SizeHW, input_hw: SizeHW, center_xy: tuple[int, int]) -> Tile:
     """The image of `size_hw`, fitted into `input_hw`, in one of the corners around `center_xy`: 0
     top left, 1 top right, 2 bottom left, 3 bottom right. The canvas is twice as high and wide.
     """

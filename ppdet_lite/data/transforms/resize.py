@@ -6,15 +6,11 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.resampling import check_interp, resized_size
 from ppdet_lite.data.transforms.objects import Sample, moved_polygons
-from ppdet_lite.data.transforms.transform import (
-    Context,
-    ImageSizes,
-    Transform,
-    lazy_image,
-)
+from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes
 
 
@@ -101,9 +97,7 @@ class BatchRandomResize(Transform):
         return ImageSizes(self.sizes, "BatchRandomResize.target_size")
 
 
-def resize_sample(
-    sample: Sample, target_hw: tuple[int, int], keep_ratio: bool, interp: int
-) -> Sample:
+def resize_sample(sample: Sample, target_hw: SizeHW, keep_ratio: bool, interp: int) -> Sample:
     """The resize of one sample, see `Resize`."""
     image = lazy_image(sample)
     height, width = image.size_hw
@@ -117,7 +111,7 @@ def resize_sample(
     return {**resized, **moved_polygons(sample, (scale_x, scale_y))}
 
 
-def with_new_size(sample: Sample, image: LazyImage, size_hw: tuple[int, int]) -> Sample:
+def with_new_size(sample: Sample, image: LazyImage, size_hw: SizeHW) -> Sample:
     """The sample with an image whose content has been brought to `size_hw`, and says so."""
     change = np.divide(size_hw, lazy_image(sample).size_hw)
     scale = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64) * change
@@ -129,7 +123,7 @@ def with_new_size(sample: Sample, image: LazyImage, size_hw: tuple[int, int]) ->
     }
 
 
-def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> tuple[int, int]:
+def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> SizeHW:
     """(height, width) from a size in a config, one side of a square or both; a ConfigError names it
     `name`.
     """

@@ -9,6 +9,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.clock import Clock, no_clock
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.image_ops import FillValue, Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.memory import RecycledArrays
@@ -59,7 +60,7 @@ class ImageSizes(NamedTuple):
         keep_ratio: images have the full height or the full width of such a size, not always both.
     """
 
-    all_hw: tuple[tuple[int, int], ...]
+    all_hw: tuple[SizeHW, ...]
     set_by: str
     keep_ratio: bool = False
 
@@ -120,9 +121,7 @@ class Transform:
         """
         return False
 
-    def finish(
-        self, batch: dict[str, Any], size_hw: tuple[int, int], memory: RecycledArrays
-    ) -> None:
+    def finish(self, batch: dict[str, Any], size_hw: SizeHW, memory: RecycledArrays) -> None:
         """Changes a finished batch (arrays with a leading batch axis, images of `size_hw`) in
         place: what a deferred step does besides its pixels. Large arrays come from `memory`.
         """
@@ -147,7 +146,7 @@ def lazy_image(sample: Sample) -> LazyImage:
     raise ConfigError("sample_transforms: Decode must come first; the sample has no image yet")
 
 
-def image_size(sample: Sample) -> tuple[int, int]:
+def image_size(sample: Sample) -> SizeHW:
     """(height, width) of the image, which may also be an array: [H, W, 3], or float [3, H, W]."""
     image = sample.get("image")
     if not isinstance(image, np.ndarray):

@@ -7,6 +7,7 @@ import numpy as np
 from ppdet_lite.core.build import value_of
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.memory import RecycledArrays
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, image_size
@@ -119,9 +120,7 @@ class Gt2YoloTarget(Transform):
     def defers_to_batch(self, later: Sequence[Transform]) -> bool:
         return all(step.defers_to_batch(()) for step in later)
 
-    def finish(
-        self, batch: dict[str, Any], size_hw: tuple[int, int], memory: RecycledArrays
-    ) -> None:
+    def finish(self, batch: dict[str, Any], size_hw: SizeHW, memory: RecycledArrays) -> None:
         if "gt_bbox" not in batch:
             return
         truth = batch["gt_bbox"], batch.pop("gt_class"), batch.pop("gt_score")
@@ -133,7 +132,7 @@ class Gt2YoloTarget(Transform):
         gt_bbox: np.ndarray,
         gt_class: np.ndarray,
         gt_score: np.ndarray,
-        size_hw: tuple[int, int],
+        size_hw: SizeHW,
         memory: Optional[RecycledArrays] = None,
     ) -> list[np.ndarray]:
         """One float32 array [B, A, 6 + C, H, W] per level, from `memory` if given.
@@ -158,9 +157,7 @@ class Gt2YoloTarget(Transform):
             results.append(memory.sparse(f"target{level}", shape, positions, values))
         return results
 
-    def _events(
-        self, boxes_cxcywh: np.ndarray, scores: np.ndarray, size_hw: tuple[int, int]
-    ) -> _Events:
+    def _events(self, boxes_cxcywh: np.ndarray, scores: np.ndarray, size_hw: SizeHW) -> _Events:
         """All assignments, ordered by image and time."""
         valid = (boxes_cxcywh[..., 2] > 0) & (boxes_cxcywh[..., 3] > 0) & (scores > 0)
         image, obj = np.nonzero(valid)
@@ -183,7 +180,7 @@ class Gt2YoloTarget(Transform):
         events: _Events,
         mask: tuple[int, ...],
         truth: tuple[np.ndarray, np.ndarray, np.ndarray],
-        size_hw: tuple[int, int],
+        size_hw: SizeHW,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Flat positions [K] and values [K] of what is not zero in one level's target of `shape`
         [B, A, 6 + C, H, W]; `truth` are boxes, labels and scores.
