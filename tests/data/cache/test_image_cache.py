@@ -133,10 +133,9 @@ def test_what_is_expected_is_said_first(dataset, settings):
         "decoded": "decoded pixels in memory",
         "disk": f"decoded pixels in {settings.get('folder')}",
     }[settings["kind"]]
-    assert said == [
-        f"TrainReader.cache: {what}, at most 50 MB; all 13 images need about 1 MB (from 13 of "
-        "them): all of them fit"
-    ]
+    (line,) = said
+    assert line.startswith(f"TrainReader.cache: {what}, at most 50 MB; all 13 images need about 1 ")
+    assert line.endswith("all of them fit")
 
 
 def test_too_small_a_budget_is_said(dataset, monkeypatch):
@@ -144,11 +143,9 @@ def test_too_small_a_budget_is_said(dataset, monkeypatch):
     said = []
     cache = opened({"kind": "encoded", "budget_mb": 2}, dataset, said)
     need = sum(os.path.getsize(path) for path, _, _ in dataset.paths)
-    assert said == [
-        f"TrainReader.cache: encoded files in memory, at most 2 MB; all 13 images need about "
-        f"{-(-need // 1000)} MB (from 13 of them): about {100 * 2000 / need:.0f}% of them fit, the "
-        "others are read as without"
-    ]
+    (line,) = said
+    assert "at most 2 MB" in line and f"need about {-(-need // 1000)} MB" in line
+    assert f"about {100 * 2000 / need:.0f}% of them fit" in line
     for path, _, _ in dataset.paths:
         assert bytes(cache.read(path)) == Path(path).read_bytes()
     assert 0 < cache.used <= 2000
@@ -170,7 +167,7 @@ def test_little_free_memory_lowers_the_budget(dataset, monkeypatch):
     monkeypatch.setattr(image_cache, "available_bytes", lambda: 10_000)
     said = []
     cache = opened({"kind": "encoded"}, dataset, said)
-    assert said[0] == ("TrainReader.cache: only 0 MB are free; the budget of 2048 MB becomes 0 MB")
+    assert "only 0 MB are free; the budget of 2048 MB becomes 0 MB" in said[0]
     for path, _, _ in dataset.paths:
         cache.read(path)
     assert 0 < cache.used <= 8000
@@ -185,9 +182,7 @@ def test_memory_that_cannot_be_had_means_no_cache(dataset, monkeypatch):
     monkeypatch.setattr("ppdet_lite.data.cache.stores.shared_bytes", refuse)
     said = []
     cache = opened({"kind": "encoded"}, dataset, said)
-    assert (
-        "2048 MB of memory cannot be had ([Errno 12] Cannot allocate memory); no cache" in said[1]
-    )
+    assert "2048 MB of memory cannot be had" in said[1]
     assert bytes(cache.read(dataset.image_path(0))) == Path(dataset.image_path(0)).read_bytes()
     assert cache.count == 0
 

@@ -59,21 +59,16 @@ def test_one_slot_per_worker_when_two_cannot_be_had(monkeypatch):
     said = []
     slots = batch_slots(2, 2 * MEGABYTE, said.append)
     assert [len(own) for own in slots] == [1, 1]
-    assert said == [
-        "no 8 MB of shared memory for 2 batches of each of 2 workers (Cannot allocate memory): "
-        "1 each instead; a smaller worker_num or batch_size needs less"
-    ]
+    (line,) = said
+    assert "no 8 MB" in line and "(Cannot allocate memory): 1 each instead" in line
 
 
 def test_pipes_when_none_can_be_had(monkeypatch):
     monkeypatch.setattr(shared_memory, "available_bytes", lambda: 3 * MEGABYTE)
     said = []
     assert batch_slots(2, 2 * MEGABYTE, said.append) == [[], []]
-    assert said == [
-        "no 8 MB of shared memory for 2 batches of each of 2 workers (only 3 MB of memory are "
-        "free): they go through pipes instead, which is slower; a smaller worker_num or "
-        "batch_size needs less"
-    ]
+    (line,) = said
+    assert "no 8 MB" in line and "(only 3 MB of memory are free): they go through pipes" in line
 
 
 @pytest.mark.parametrize("slots_that_fit", [1, 0])

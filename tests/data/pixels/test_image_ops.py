@@ -176,28 +176,24 @@ def test_one_pixel_image():
 
 def test_missing_file(tmp_path):
     path = tmp_path / "none.jpg"
-    with pytest.raises(ImageError) as error:
+    with pytest.raises(ImageError, match=r"none\.jpg: cannot be read"):
         decode_image(path)
-    assert str(error.value) == f"{path}: cannot be read (No such file or directory)"
 
 
 def test_empty_file(tmp_path):
     path = tmp_path / "empty.jpg"
     path.write_bytes(b"")
-    with pytest.raises(ImageError) as error:
+    with pytest.raises(ImageError, match=r"empty\.jpg: the file is empty"):
         decode_image(path)
-    assert str(error.value) == f"{path}: the file is empty"
 
 
 def test_truncated_jpeg(photo, tmp_path):
     jpeg = encode(photo, ".jpg")
     path = tmp_path / "cut.jpg"
-    message = f"{path}: the JPEG is cut short (its end marker is missing)"
     for keep in (len(jpeg) // 2, len(jpeg) - 2, 30):
         path.write_bytes(jpeg[:keep])
-        with pytest.raises(ImageError) as error:
+        with pytest.raises(ImageError, match=r"cut\.jpg: the JPEG is cut short"):
             decode_image(path)
-        assert str(error.value) == message
 
 
 def test_thumbnail_does_not_hide_a_truncated_jpeg(photo):
@@ -221,18 +217,14 @@ def test_truncated_png(photo):
 
 
 def test_not_an_image():
-    with pytest.raises(ImageError) as error:
+    with pytest.raises(ImageError, match=r"^notes\.jpg: not an image"):
         decode_image(b"hello, I am text", name="notes.jpg")
-    assert str(error.value) == ("notes.jpg: not an image that OpenCV can decode, or a damaged one")
 
 
 def test_decompression_bomb_is_refused_from_its_header():
     header_only = png(60000, 60000, 8, 2, b"")
-    with pytest.raises(ImageError) as error:
+    with pytest.raises(ImageError, match=r"^bomb\.png: 60000x60000 .* limit of 178956970"):
         decode_image(header_only, name="bomb.png")
-    assert str(error.value) == (
-        "bomb.png: 60000x60000 = 3600000000 pixels, more than the limit of 178956970"
-    )
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])

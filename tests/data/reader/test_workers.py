@@ -81,7 +81,7 @@ def test_killed_worker_ends_the_run_with_its_reason(dataset):
     assert str(error.value).startswith(
         f"reader worker 1 (process {pids[1]}) was killed by signal 9 (SIGKILL) while batch "
     )
-    assert "of epoch 0 was awaited; often the machine ran out of memory" in str(error.value)
+    assert "of epoch 0" in str(error.value) and "out of memory" in str(error.value)
     wait_until_gone(pids)
 
 
@@ -157,12 +157,8 @@ def test_a_system_that_allows_too_few_processes(dataset, monkeypatch):
         return pid
 
     monkeypatch.setattr(os, "fork", limited)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(DataError, match="worker 2 of 4 cannot be started .*smaller worker_num"):
         next(plain(dataset, [], worker_num=4).batches(0))
-    assert str(error.value) == (
-        "reader worker 2 of 4 cannot be started (Resource temporarily unavailable): use a smaller "
-        "worker_num, or raise the system's limits"
-    )
     assert len(started) == 2
     wait_until_gone(started)
 

@@ -47,9 +47,7 @@ def test_images_found_damaged_when_rendered_are_replaced_as_if_known_before(
         for epoch in range(2):
             assert_same_batches(expected[epoch], reader.batches(epoch))
     said = [r.message for r in caplog.records if "skipped" in r.message]
-    assert said == [
-        f"skipped: {path}: not an image that OpenCV can decode, or a damaged one (1 so far)"
-    ]
+    assert len(said) == 1 and said[0].startswith(f"skipped: {path}: not an image")
     assert_same_batches(expected[1][2:], reader.batches(1, start=2))
 
 
@@ -68,11 +66,8 @@ def test_several_damaged_images_in_one_batch(dataset):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_image_found_damaged_when_rendered_in_evaluation_is_an_error(dataset, workers):
     spoil(dataset.paths[3][0])
-    with pytest.raises(ImageError) as error:
+    with pytest.raises(ImageError, match=r"03\.jpg: not an image"):
         list(eval_reader(dataset, worker_num=workers))
-    assert str(error.value) == (
-        f"{dataset.paths[3][0]}: not an image that OpenCV can decode, or a damaged one"
-    )
 
 
 def test_own_transform_that_sees_a_damaged_image(dataset):
