@@ -49,11 +49,6 @@ def read_header(data: bytes) -> ImageHeader:
     return ImageHeader()
 
 
-def header_size(data: bytes) -> Optional[SizeHW]:
-    """(height, width) of an image file before EXIF rotation, None when unknown."""
-    return read_header(data).size_hw
-
-
 def _jpeg_header(data: bytes) -> ImageHeader:
     """Reads the segments up to the first start of scan.
 

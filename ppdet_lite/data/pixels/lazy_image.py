@@ -25,7 +25,7 @@ from ppdet_lite.data.pixels.pixel_source import (
     PixelSource,
     largest_reduction,
 )
-from ppdet_lite.data.pixels.placement import BLEND_COST, Layer, Piece, Rect, blend
+from ppdet_lite.data.pixels.placement import BLEND_COST, Layer, Rect, blend
 from ppdet_lite.data.pixels.resampling import resize_cost, resize_exact
 
 # The mean gray that contrast needs is taken from a thumbnail of at least this many samples per
@@ -279,7 +279,7 @@ class LazyImage:
                 resize_exact(part, (place.height, place.width), self.interp, out)
                 break
             pixels = resize_exact(part, (place.height, place.width), self.interp)
-            pieces.append(Piece(pixels, place, layer.weight))
+            pieces.append((pixels, place, layer.weight))
         else:
             blend(out, pieces)
 

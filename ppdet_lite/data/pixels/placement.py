@@ -44,12 +44,6 @@ class Rect(NamedTuple):
         right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
         return Rect(left, top, max(right, left), max(bottom, top))
 
-    def holds(self, other: "Rect") -> bool:
-        """True if `other` lies inside."""
-        left, top, right, bottom = self
-        reaches = right >= other.right and bottom >= other.bottom
-        return left <= other.left and top <= other.top and reaches
-
     def scaled(self, fx: float, fy: float) -> "Rect":
         """In pixels of another size, edges rounded to whole ones."""
         left, top, right, bottom = self
@@ -98,27 +92,21 @@ class Layer(NamedTuple):
         return self._replace(place=self.place.moved(dx, dy))
 
 
-class Piece(NamedTuple):
-    """Pixels uint8 [h, w, 3], where they lie, and their share in the blend."""
-
-    pixels: np.ndarray
-    place: Rect
-    weight: float
-
-
-def blend(out: np.ndarray, pieces: Sequence[Piece]) -> None:
-    """Write the weighted sum of the pieces over black into `out` [H, W, 3]."""
+def blend(out: np.ndarray, pieces: Sequence[tuple[np.ndarray, Rect, float]]) -> None:
+    """Write the weighted sum of the pieces (pixels [h, w, 3], their place, their share) over black
+    into `out` [H, W, 3].
+    """
     # Cut along the edges of the pieces, so that each piece covers whole cells.
-    places = [Rect(0, 0, out.shape[1], out.shape[0]), *(piece.place for piece in pieces)]
+    places = [Rect(0, 0, out.shape[1], out.shape[0]), *(place for _, place, _ in pieces)]
     xs = sorted({x for place in places for x in (place.left, place.right)})
     ys = sorted({y for place in places for y in (place.top, place.bottom)})
     for top, bottom in zip(ys[:-1], ys[1:]):
         for left, right in zip(xs[:-1], xs[1:]):
             cell = Rect(left, top, right, bottom)
             inside = [
-                (cell.moved(-piece.place.left, -piece.place.top).window(piece.pixels), piece.weight)
-                for piece in pieces
-                if piece.place.holds(cell)
+                (cell.moved(-place.left, -place.top).window(pixels), weight)
+                for pixels, place, weight in pieces
+                if cell.cut(place) == cell
             ]
             _sum_into(cell.window(out), inside)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.registry import register
-from ppdet_lite.data.pixels.headers import header_size
+from ppdet_lite.data.pixels.headers import read_header
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
 from ppdet_lite.data.sources.class_lists import read_class_list
@@ -128,7 +128,7 @@ def _displayed_size(path: Path) -> tuple[int, int]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    size = header_size(data)
+    size = read_header(data).size_hw
     if size is None or abs(size[0] - size[1]) < 16:
         height, width = decode_image(data, name=str(path)).shape[:2]
         return height, width

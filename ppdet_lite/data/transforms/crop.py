@@ -6,8 +6,13 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms.objects import Sample, select_objects, shifted_objects
-from ppdet_lite.data.transforms.polygons import bounds_of, clip_polygons
+from ppdet_lite.data.transforms.objects import (
+    Sample,
+    bounds_of,
+    clip_polygons,
+    select_objects,
+    shifted_objects,
+)
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
 

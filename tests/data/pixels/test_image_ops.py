@@ -6,7 +6,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.pixels import image_ops
-from ppdet_lite.data.pixels.headers import header_size, read_header
+from ppdet_lite.data.pixels.headers import read_header
 from ppdet_lite.data.pixels.image_ops import (
     Normalizer,
     decode_bytes,
@@ -230,7 +230,7 @@ def test_decompression_bomb_is_refused_from_its_header():
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp"])
 def test_header_size(photo, suffix):
     data = encode(photo, suffix)
-    assert header_size(data) == (40, 64)
+    assert read_header(data).size_hw == (40, 64)
     with pytest.raises(ImageError, match="64x40 = 2560 pixels, more than the limit of 2559"):
         decode_image(data, max_pixels=2559)
     assert decode_image(data, max_pixels=2560).shape == photo.shape
@@ -238,14 +238,14 @@ def test_header_size(photo, suffix):
 
 def test_pixel_limit_without_a_known_header(photo):
     data = encode(photo, ".tiff")
-    assert header_size(data) is None
+    assert read_header(data).size_hw is None
     with pytest.raises(ImageError, match="more than the limit of 100"):
         decode_image(data, max_pixels=100)
 
 
 def test_header_of_damaged_files_is_unknown():
     for data in (b"\xff\xd8", b"\xff\xd8\xff\xc0", b"BM", b"RIFF1234WEBPVP8?" + bytes(20), b""):
-        assert header_size(data) is None
+        assert read_header(data).size_hw is None
 
 
 def test_resize_to_exact_size(photo):

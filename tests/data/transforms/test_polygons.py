@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.data.transforms.polygons import clip_polygons
+from ppdet_lite.data.transforms.objects import clip_polygons
 
 
 def test_missing_shapely(monkeypatch):
