@@ -83,6 +83,13 @@ class Reader:
         self.size_per_rank = size_per_rank
         self._start()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("epoch", "seed", "rank", "world_size", "raw_pixels"):  # were set once
+            raise AttributeError(
+                f"{name}: a reader does not change; use bound(...), batches(epoch)"
+            )
+        super().__setattr__(name, value)
+
     @classmethod
     def from_config(cls, section: Any) -> dict[str, Any]:
         """Builds the transforms; the data set of the config is made on first need."""

@@ -316,6 +316,12 @@ def test_a_clock_sees_every_step_and_file(dataset):
     assert_same_batches(batches, train_reader(dataset).batches(0))
 
 
+def test_a_reader_does_not_change(dataset):
+    for name in ("seed", "rank", "raw_pixels", "epoch"):
+        with pytest.raises(AttributeError, match=rf"{name}: .*bound\("):
+            setattr(eval_reader(dataset), name, 1)
+
+
 def test_bad_settings():
     with pytest.raises(ConfigError, match="batch_size: found 0, allowed: 1 or more"):
         TrainReader(batch_size=0)
