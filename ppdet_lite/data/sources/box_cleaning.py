@@ -1,6 +1,4 @@
-"""Putting annotated boxes in order: what can be repaired is repaired, the rest dropped, and all of
-it counted.
-"""
+"""Puts annotated boxes in order: repairs what can be repaired, drops the rest, counts both."""
 
 from typing import Callable, NamedTuple
 
@@ -21,12 +19,8 @@ REPAIRED = {"inverted": "inverted", "clipped": "clipped to the image"}
 
 
 class CleanedBoxes(NamedTuple):
-    """Result of `clean_boxes`.
-
-    Attributes:
-        boxes_xyxy: float32 [N, 4], all N boxes; only rows with `keep` are meaningful.
-        keep: bool [N].
-        rows: reason -> indices of the boxes it concerns; the keys of DROPPED and REPAIRED.
+    """All boxes float32 [N, 4], of which only those with `keep`, bool [N], mean something; for each
+    reason of DROPPED and REPAIRED the rows that it concerns.
     """
 
     boxes_xyxy: np.ndarray
@@ -35,14 +29,10 @@ class CleanedBoxes(NamedTuple):
 
 
 def clean_boxes(boxes_xyxy: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> CleanedBoxes:
-    """Repairs or drops boxes.
+    """Repairs or drops boxes, float [N, 4] in pixels of images with `widths` and `heights`, [N].
 
     Corners in the wrong order are swapped, boxes that reach over the border are clipped; boxes with
     NaN, without area or wholly outside the image are dropped.
-
-    Args:
-        boxes_xyxy: float [N, 4] in pixels; not changed.
-        widths, heights: size of each box's image, [N].
     """
     finite = np.isfinite(boxes_xyxy).all(axis=1)
     boxes = np.where(finite[:, None], boxes_xyxy, 0.0)
@@ -66,19 +56,12 @@ def clean_boxes(boxes_xyxy: np.ndarray, widths: np.ndarray, heights: np.ndarray)
 
 
 def describe(rows: dict[str, np.ndarray], name_of: Callable[[int], str]) -> str:
-    """One line about what was dropped and repaired, with a first example each; "" for nothing.
-
-    Args:
-        rows: reason -> box rows, as in `CleanedBoxes`.
-        name_of: from a box row to the file it belongs to.
+    """One line about what was dropped and repaired, with the file (`name_of` a row) of a first
+    example each; "" for nothing.
     """
     parts = []
     for title, reasons in (("dropped", DROPPED), ("repaired", REPAIRED)):
-        found = [
-            f"{len(rows[reason])} {text} (first: {name_of(int(rows[reason][0]))})"
-            for reason, text in reasons.items()
-            if len(rows.get(reason, ()))
-        ]
-        if found:
-            parts.append(f"{title} {', '.join(found)}")
+        found = [(rows[reason], text) for reason, text in reasons.items() if reason in rows]
+        texts = [f"{len(r)} {text} (first: {name_of(int(r[0]))})" for r, text in found if len(r)]
+        parts += [f"{title} {', '.join(texts)}"] if texts else []
     return f"boxes: {'; '.join(parts)}" if parts else ""

@@ -1,8 +1,7 @@
 """Reading a COCO annotation file into flat arrays, with little memory and exact complaints.
 
-Parsed as ordinary Python objects, COCO's training annotations take several gigabytes, most of it
-the numbers of boxes and polygons. Here every annotation is moved into arrays at the moment the
-parser has finished it, so what stays in memory is the text of the file and the arrays.
+As Python objects COCO's training annotations take several gigabytes. Here every annotation is moved
+into arrays as soon as the parser has finished it: the text and the arrays are all that stays.
 """
 
 from __future__ import annotations
@@ -39,14 +38,9 @@ _NEEDED = "a COCO annotation file has the lists images, annotations and categori
 
 
 class CocoFile(NamedTuple):
-    """Content of an annotation file.
-
-    Attributes:
-        categories: dicts with checked `id` and `name`, in the order of the file.
-        annotations: with the images sorted by id; run-length masks count as no polygons.
-        ids: int64 [N], of the annotations.
-        boxes_xywh: float64 [N, 4], as in the file.
-        areas: float64 [N], as in the file or width x height.
+    """Categories (`id` and `name`) in the order of the file, annotations with the images sorted by
+    id, and what records do not need: annotation ids int64 [N], boxes and areas (or width x height)
+    float64 as in the file. Run-length masks count as no polygons.
     """
 
     categories: list[dict[str, Any]]
@@ -58,9 +52,6 @@ class CocoFile(NamedTuple):
 
 def read_coco(path: Path, use_polygons: bool = True) -> CocoFile:
     """Reads and checks an annotation file in COCO detection format.
-
-    Args:
-        use_polygons: keep the polygons of `segmentation`.
 
     Raises:
         DataError: not JSON, not COCO, or a field is missing or unusable; with file, line and key.
@@ -128,10 +119,7 @@ def _values(item: dict[str, Any]) -> tuple[array[int], array[float]]:
 
 
 def _parse(text: str, path: Path, collector: _Collector) -> Any:
-    """The parsed document. The garbage collector rests meanwhile: it would look at every object
-    again and again, and none of them is garbage.
-    """
-    was_enabled = gc.isenabled()
+    was_enabled = gc.isenabled()  # it would look at every object again and again
     gc.disable()
     try:
         return json.loads(text, object_hook=collector)
@@ -209,22 +197,17 @@ def _rows_of(ids: np.ndarray, items: list[dict[str, Any]], key: str, of_what: st
 
 
 def _line_of(text: str, section: str, index: int) -> Optional[int]:
-    """The line in which an element of a top-level list begins; None when it cannot be found. Only
-    for messages, so it may take its time.
-    """
+    """The line in which an element of a top-level list begins; None when it cannot be found."""
     start = re.search(rf'"{section}"\s*:\s*\[', text)
     if start is None:
         return None
     decoder, position = json.JSONDecoder(), start.end()
-    try:
-        for _ in range(index):
-            _, position = decoder.raw_decode(text, _next_value(text, position))
-    except json.JSONDecodeError:
-        return None
-    return text.count("\n", 0, _next_value(text, position)) + 1
-
-
-def _next_value(text: str, position: int) -> int:
-    while text[position : position + 1] in (" ", "\t", "\r", "\n", ","):
-        position += 1
-    return position
+    for number in range(index + 1):
+        while text[position : position + 1] in (" ", "\t", "\r", "\n", ","):
+            position += 1
+        if number < index:
+            try:
+                _, position = decoder.raw_decode(text, position)
+            except json.JSONDecodeError:  # it was another list of the same name
+                return None
+    return text.count("\n", 0, position) + 1

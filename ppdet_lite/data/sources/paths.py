@@ -23,32 +23,27 @@ def require_file(key: str, *parts: Optional[PathLike]) -> Path:
     Raises:
         DataError: it is not there, or is a folder.
     """
-    path = join(*parts)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, but {key} must name a file")
-    if not path.is_file():
-        raise _missing("file", path, key)
-    return path
+    return _require("file", key, join(*parts))
 
 
 def require_folder(key: str, *parts: Optional[PathLike]) -> Path:
     """The folder at the joined parts; see `require_file`."""
-    path = join(*parts)
-    if path.is_file():
-        raise DataError(f"{path} is a file, but {key} must name a folder")
-    if not path.is_dir():
-        raise _missing("folder", path, key)
-    return path
+    return _require("folder", key, join(*parts))
 
 
-def _missing(kind: str, path: Path, key: str) -> DataError:
+def _require(kind: str, key: str, path: Path) -> Path:
+    if path.exists():
+        found = "folder" if path.is_dir() else "file"
+        if found == kind:
+            return path
+        raise DataError(f"{path} is a {found}, but {key} must name a {kind}")
     nearest = next(parent for parent in path.absolute().parents if parent.is_dir())
     content = ""
     with contextlib.suppress(OSError):
         names = sorted(name for name in os.listdir(nearest) if not name.startswith("."))
         more = f" and {len(names) - 6} more" if len(names) > 6 else ""
         content = f", which holds {', '.join(names[:6])}{more}" if names else ", which is empty"
-    return DataError(
+    raise DataError(
         f"{kind} {path} does not exist (from {key}); the nearest folder that exists is {nearest}"
         f"{content}"
     )

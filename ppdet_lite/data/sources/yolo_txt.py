@@ -4,9 +4,6 @@ import os
 from pathlib import Path
 from typing import Iterator, Optional, Sequence
 
-import cv2
-import numpy as np
-
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.registry import register
 from ppdet_lite.data.pixels.headers import read_header
@@ -128,14 +125,9 @@ def _displayed_size(path: Path) -> tuple[int, int]:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    size = read_header(data).size_hw
-    if size is None or abs(size[0] - size[1]) < 16:
-        height, width = decode_image(data, name=str(path)).shape[:2]
-        return height, width
-    height, width = size
-    if b"Exif\x00" in data[:65536]:
-        # An eighth of the resolution is enough to see whether the image is turned on its side.
-        small = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
-        if small is not None and (small.shape[0] > small.shape[1]) != (height > width):
-            return width, height
+    header = read_header(data)
+    has_exif = not header.is_jpeg and b"exif" in data[:65536].lower()
+    if header.upright_hw and not has_exif:
+        return header.upright_hw
+    height, width = decode_image(data, name=str(path)).shape[:2]
     return height, width

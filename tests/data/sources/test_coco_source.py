@@ -326,3 +326,10 @@ def test_coco128(shared_dir):
         str(folder), "train2017", "annotations/instances_train2017.json", allow_empty=False
     )
     assert len(without) == 126
+
+
+def test_a_line_that_cannot_be_found(tmp_path):
+    """Another list of the same name comes first and ends before the element."""
+    content = {"info": {"images": [1]}, "images": [image(1), image(2), {"id": 3}]}
+    (tmp_path / "a.json").write_text(json.dumps({**content, "categories": CATEGORIES}))
+    refuse(tmp_path, ": images[2].width: missing")
