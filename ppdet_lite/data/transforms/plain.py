@@ -5,6 +5,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform
@@ -16,13 +17,21 @@ class PlainTransform(Transform):
     Args:
         entry: called as `entry(sample, context)`, or with its method `apply`.
         whole_batch: it takes the list of the batch's samples.
+
+    Raises:
+        ConfigError: `entry` is no transform.
     """
 
     needs_partner = True
 
     def __init__(self, entry: Any, whole_batch: bool = False):
         self.entry = entry
-        self.call = entry if callable(entry) else entry.apply
+        self.call = entry if callable(entry) else getattr(entry, "apply", None)
+        if self.call is None:
+            raise ConfigError(
+                f"{type(entry).__name__}: found a class without __call__ and apply, allowed: a "
+                "transform, which has one of them"
+            )
         self.whole_batch = whole_batch
         self.switched_by: Optional[str] = getattr(entry, "switched_by", "mixup_epoch")
 

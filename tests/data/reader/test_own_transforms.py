@@ -12,6 +12,7 @@ from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.mixup import Mixup
 from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.pad import Pad
+from ppdet_lite.data.transforms.plain import PlainTransform
 from ppdet_lite.data.transforms.resize import Resize
 from ppdet_lite.data.transforms.transform import ImageSizes, Transform, lazy_image
 from tests.data import readers
@@ -223,3 +224,8 @@ def test_what_an_own_transform_does_not_say_is_unknown(dataset):
     for step in (Plain(), Invert()):
         with pytest.raises(ConfigError, match=f"{type(step).__name__} cannot be exported"):
             TestReader([Decode(), step]).preprocess_config()
+
+
+def test_an_entry_that_is_no_transform_is_refused():
+    with pytest.raises(ConfigError, match="object: found a class without __call__ and apply"):
+        PlainTransform(object())
