@@ -189,7 +189,7 @@ def test_classes_of_the_users_own_are_taken_anywhere(load):
     text = "BBoxPostProcess: {nms: OwnPart}\nOwnPart: {loss: IouLoss, nms: {name: IouLoss}}\n"
     cfg = load(text + "TrainReader: {sample_transforms: [Decode: {}, OwnPart: {}]}\n")
     assert isinstance(create("BBoxPostProcess", cfg).nms, OwnPart)
-    assert isinstance(create("TrainReader", cfg).sample_transforms[1].entry, OwnPart)
+    assert isinstance(create("TrainReader", cfg).sample_transforms[1], OwnPart)
 
 
 def test_an_own_neck_that_derives_from_one_is_among_those_that_fit(load, monkeypatch):
