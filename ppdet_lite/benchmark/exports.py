@@ -92,9 +92,8 @@ def write_exports(
                 folders.update({(stage, kind): folder for kind in kinds})
             else:
                 reasons.update(dict.fromkeys(kinds, NOTHING_TO_CHANGE))
-    kinds_read = {name: ENGINES[name].kind for name in engines}
-    left_out = {name: reasons[kind] for name, kind in kinds_read.items() if kind in reasons}
-    return Exports(folders, left_out, note)
+    left_out = {name: ENGINES[name].kind for name in engines if ENGINES[name].kind in reasons}
+    return Exports(folders, {name: reasons[kind] for name, kind in left_out.items()}, note)
 
 
 def _make_folder(path: Path) -> None:
@@ -121,18 +120,16 @@ def find_exports(model_dir: Sequence[str], stages: Sequence[str]) -> Exports:
         ConfigError: a damaged one, folders of different models, or two for one stage and kind.
     """
     folders: dict[tuple[str, Kind], Path] = {}
-    first_of: Optional[tuple[str, Path]] = (
-        None  # a model and its folder; others are held against it
-    )
+    named: Optional[tuple[str, Path]] = None  # the first model with a name, and its folder
     for folder in map(Path, model_dir):
         config = InferConfig.read(folder / CONFIG_FILE)
         name, stage = config.model_name, config.stage  # no name in exports of PaddleDetection
-        if first_of and name not in (None, first_of[0]):
+        if named and name not in (None, named[0]):
             raise ConfigError(
-                f"`model_dir` {folder}: of the model {name}, but {first_of[1]} is of "
-                f"{first_of[0]}; the benchmark measures one model"
+                f"`model_dir` {folder}: of the model {name}, but {named[1]} is of {named[0]}; the "
+                "benchmark measures one model"
             )
-        first_of = first_of or ((name, folder) if name else None)
+        named = named or ((name, folder) if name else None)
         for file, format_name in FORMAT_OF_FILE.items():
             if stage in stages and (folder / file).is_file():
                 kind = Kind(format_name, config.target)

@@ -18,9 +18,9 @@ counts a multiply-add as two operations and adds four for every value that a bat
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 import paddle
 from paddle import nn
@@ -39,11 +39,10 @@ class Cost:
     """Saved values and work of one layer, or of several together.
 
     Attributes:
-        values: saved values, running statistics of batch norms included.
-        trainable: those of them that training moves.
-        multiply_adds: of convolutions and linear layers, per image.
-        deformable: those of them that are products of deformable convolutions.
-        norm, sampling: multiply-adds that are not in `multiply_adds`, see the module.
+        values: running statistics of batch norms included; `trainable` are those of them that
+            training moves.
+        multiply_adds: of convolutions and linear layers, per image; `deformable` are those of them
+            that are products of deformable convolutions. `norm` and `sampling` are not in it.
     """
 
     values: int = 0
@@ -77,11 +76,9 @@ class ModelInfo:
     """The cost of every layer that holds values, by its name in the state dict.
 
     Attributes:
-        input_hw: height and width of the network input in pixels.
-        layers: name -> cost, in the order in which the network defines its layers; the name of
-            the network itself is empty.
-        kinds: name -> class name, of the layers and of the parts that they make up.
-        outputs: name -> shapes without the batch, of all that ran.
+        layers: in the order of the network; its own name is empty.
+        kinds: class names of the layers and of the parts that they make up.
+        outputs: shapes without the batch, of all that ran.
         uncounted: layers with a weight of two or more dimensions whose work is not known.
     """
 
@@ -118,18 +115,25 @@ def measure(model: nn.Layer, height: int, width: int) -> ModelInfo:
     """
     info = ModelInfo((height, width))
     _enter_layers(info, model)
-    worked: set[str] = set()
-    handles = [
-        layer.register_forward_post_hook(_recorder(info, name, worked))
-        for name, layer in model.named_sublayers()
-    ]
+    layers, worked = dict(model.named_sublayers()), set()
+    names = {id(layer): name for name, layer in layers.items()}
+
+    def record(layer: nn.Layer, inputs: tuple, output: Any) -> None:
+        name = names[id(layer)]
+        info.outputs[name] = _shapes(output)
+        work = _work(layer, inputs[0], output)
+        if work is not None:
+            info.layers[name] = info.layers.get(name, Cost()) + work
+            worked.add(name)
+
+    handles = [layer.register_forward_post_hook(record) for layer in layers.values()]
     try:
         with evaluation_mode(model):
             model.raw_outputs(paddle.zeros([1, 3, height, width]))
     finally:
         for handle in handles:
             handle.remove()
-    for name, layer in model.named_sublayers():
+    for name, layer in layers.items():
         weight = getattr(layer, "weight", None)
         if weight is not None and weight.ndim > 1 and name not in worked:
             info.uncounted.append(f"{name} ({info.kinds[name]})")
@@ -151,19 +155,6 @@ def _enter_layers(info: ModelInfo, model: nn.Layer) -> None:
 
 def _size(values: Iterable) -> int:
     return sum(math.prod(value.shape) for value in values)
-
-
-def _recorder(info: ModelInfo, name: str, worked: set[str]) -> Callable[..., None]:
-    """A hook that adds the work of each call of the layer `name` to `info`."""
-
-    def record(layer, inputs, output):
-        info.outputs[name] = _shapes(output)
-        work = _work(layer, inputs[0], output)
-        if work is not None:
-            info.layers[name] = info.layers.get(name, Cost()) + work
-            worked.add(name)
-
-    return record
 
 
 def _shapes(output) -> list[tuple]:

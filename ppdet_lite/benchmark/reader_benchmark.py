@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import cv2
 import numpy as np
@@ -56,23 +56,8 @@ class Stopwatch:
         self.cpu += sign * (time.process_time() + times[2] + times[3])
 
 
-class _Run(NamedTuple):
-    """What every pass over a reader reads.
-
-    Attributes:
-        parts: (epoch, number of batches to take from its beginning).
-        bar: told of every batch.
-    """
-
-    parts: list[tuple[int, int]]
-    bar: Any
-
-    def batches(self, reader: Reader) -> Iterator[dict[str, Any]]:
-        for epoch, count in self.parts:
-            for batch in reader.batches(epoch, stop=count):
-                self.bar.update(1)
-                yield batch
-                del batch  # so that its memory can serve for the next one
+Read = Callable[[Reader], Iterator[dict[str, Any]]]
+"""The measured batches of a reader, as often as it is called."""
 
 
 def benchmark_readers(
@@ -143,8 +128,7 @@ def _fitting(reader: Reader) -> Reader:
 def _measured(
     name: str, reader: Reader, settings: Sequence[tuple[str, int]], batches: int, repeat: int
 ) -> dict[str, Any]:
-    """All numbers of one reader: `steps`, `runs`, `memory`, `rendered_by`, `cache`,
-    `images_per_sample`, `batch_size`, `batches`, `images`.
+    """All numbers of one reader.
 
     Args:
         settings: (where pixels are normalized, number of workers) of the rounds.
@@ -154,22 +138,30 @@ def _measured(
     passes += 0 if reader.data.cache_settings is None else 2
     reader = reader.bound(raw_pixels=settings[0][0] == "device")
     with contextlib.closing(progress_bar(batches * passes, name, "batch")) as bar:
-        run = _Run(epoch_parts(len(reader), batches), bar)
+        parts = epoch_parts(len(reader), batches)
+
+        def read(reader: Reader) -> Iterator[dict[str, Any]]:
+            for epoch, count in parts:
+                for batch in reader.batches(epoch, stop=count):
+                    bar.update(1)
+                    yield batch
+                    del batch  # so that its memory can serve for the next one
+
         # All files that are needed are decoded, as without a cache.
-        steps, files, samples = _step_times(reader.bound(cached=False), run)
+        steps, files, samples = _step_times(reader.bound(cached=False), read)
         cache = reader.data.cache
         if cache is not None:
-            for _ in run.batches(reader.bound(worker_num=0)):
+            for _ in read(reader.bound(worker_num=0)):
                 pass  # fills the cache
-            steps, _, _ = _step_times(reader, run)
+            steps, _, _ = _step_times(reader, read)
         # One reader for all rounds: its memory for batches is fetched once, as in a training.
         bound = [
             reader.bound(worker_num=count, raw_pixels=place == "device")
             for place, count in settings
         ]
-        rounds = [[_timed_round(each, run, files) for each in bound] for _ in range(repeat)]
+        rounds = [[_timed_round(each, read, files) for each in bound] for _ in range(repeat)]
         del bound
-        memory = [_memory(reader, count, run) for count in workers]
+        memory = [_memory(reader, count, read) for count in workers]
     return {
         "images": len(reader.dataset),
         "batch_size": reader.batch_size,
@@ -191,7 +183,7 @@ def epoch_parts(per_epoch: int, batches: int) -> list[tuple[int, int]]:
     return [(epoch, per_epoch) for epoch in range(whole)] + ([(whole, rest)] if rest else [])
 
 
-def _step_times(reader: Reader, run: _Run) -> tuple[list[dict], list[list[str]], int]:
+def _step_times(reader: Reader, read: Read) -> tuple[list[dict], list[list[str]], int]:
     """Rows of the table of steps, the decoded files of every batch, and the number of samples.
 
     Doubles as the warm-up: files are in the page cache after it.
@@ -200,7 +192,7 @@ def _step_times(reader: Reader, run: _Run) -> tuple[list[dict], list[list[str]],
     files: list[list[str]] = []
     samples = 0
     with spent:
-        for batch in run.batches(reader.bound(worker_num=0, clock=clock)):
+        for batch in read(reader.bound(worker_num=0, clock=clock)):
             files.append(clock.take_files())
             samples += len(batch["im_file"])
     entries = [type(entry).__name__ for entry in reader.sample_transforms + reader.batch_transforms]
@@ -220,7 +212,7 @@ def _step_times(reader: Reader, run: _Run) -> tuple[list[dict], list[list[str]],
     return steps, files, samples
 
 
-def _timed_round(reader: Reader, run: _Run, files: list[list[str]]) -> dict[str, float]:
+def _timed_round(reader: Reader, read: Read, files: list[list[str]]) -> dict[str, float]:
     """The reader and plain decoding of the same files, in turns: after every batch without
     workers; with workers, whose work never pauses, half of the decoding before and half after.
     """
@@ -228,7 +220,7 @@ def _timed_round(reader: Reader, run: _Run, files: list[list[str]]) -> dict[str,
     takes_turns = reader.worker_num == 0
     if not takes_turns:
         _decode(files[::2], decoding)
-    source = run.batches(reader)
+    source = read(reader)
     for number in range(len(files) + 1):  # once more, so that workers end
         with reading:
             batch = next(source, None)
@@ -289,7 +281,7 @@ def _ratio(rounds: Sequence[dict[str, float]], above: str, below: str) -> Any:
     return statistics.median(entry[above] / entry[below] for entry in rounds)
 
 
-def _memory(reader: Reader, workers: int, run: _Run) -> dict[str, Any]:
+def _memory(reader: Reader, workers: int, read: Read) -> dict[str, Any]:
     """Largest memory of this process and of its workers, each looking at itself after every batch
     that it has made.
     """
@@ -303,7 +295,7 @@ def _memory(reader: Reader, workers: int, run: _Run) -> dict[str, Any]:
             notes.put(memory_of())
 
     parent, worker = memory_of(), Memory()
-    for _ in run.batches(reader.bound(worker_num=workers, clock=note_batches)):
+    for _ in read(reader.bound(worker_num=workers, clock=note_batches)):
         parent = parent.largest(memory_of())
         while not notes.empty():
             worker = worker.largest(notes.get())

@@ -3,9 +3,6 @@ end."""
 
 import json
 import os
-import runpy
-import subprocess
-import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -25,26 +22,14 @@ from ppdet_lite.benchmark.inference_benchmark import (
     open_engines,
 )
 from ppdet_lite.benchmark.protocol import NoEngine
+from ppdet_lite.cli.tool import named_as_options
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import InferConfig
-
-
-@pytest.fixture
-def tool(repo, monkeypatch):
-    """Runs tools/benchmark.py in this process: tool("-c", ...)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        monkeypatch.setattr(sys, "argv", ["benchmark.py", *map(str, arguments)])
-        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            monkeypatch.setenv(name, "7")
-        content = runpy.run_path(str(repo / "tools/benchmark.py"))
-        content["main"](content["build_parser"]().parse_args())
-
-    return run
+from tests.tools.in_process import run_tool
+from tools import benchmark
 
 
 @pytest.fixture(scope="module")
@@ -100,26 +85,27 @@ def test_nothing_is_made_for_options_that_cannot_be(small_config, tmp_path):
         (["--model_dir", "gone"], DataError, "gone"),
     ],
 )
-def test_options_that_need_others(tool, arguments, kind, key):
+def test_options_that_need_others(arguments, kind, key):
     with pytest.raises(kind, match=key):
-        tool(*arguments)
+        run_tool("benchmark", *arguments)
 
 
-def test_the_peak_has_as_many_threads_as_the_engines(tool, monkeypatch):
+def test_the_peak_has_as_many_threads_as_the_engines(monkeypatch):
     """By default the cores that may be used."""
+    for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "7")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {4, 5, 6}, raising=False)
     for arguments, threads in (([], "3"), (["--threads", "2"], "2")):
         with pytest.raises(DataError, match="gone"):
-            tool("--model_dir", "gone", *arguments)
+            benchmark.main(benchmark.build_parser().parse_args(["--model_dir", "gone", *arguments]))
         assert os.environ["OPENBLAS_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == threads
 
 
-def test_the_help_lists_every_engine(repo):
-    content = runpy.run_path(str(repo / "tools/benchmark.py"))
-    words = set(content["EXAMPLES"].split())
+def test_the_help_lists_every_engine():
+    words = set(benchmark.EXAMPLES.split())
     starred = {*DEFAULT_ENGINES, *GPU_ENGINES}
     assert {f"{name}*" if name in starred else name for name in ENGINES} <= words
-    parser = content["build_parser"]()
+    parser = benchmark.build_parser()
     options = InferenceOptions(
         **{name: parser.get_default(name) for name in InferenceOptions._fields}
     )
@@ -203,9 +189,10 @@ def test_figures_of_the_network(small_config):
 
 
 # --------------------------------------------------------------------------------- from end to end
-def test_the_tool_with_folders(tool, tiny_coco, exported, raw_export, tmp_path, capsys):
+def test_the_tool_with_folders(tiny_coco, exported, raw_export, tmp_path, capsys):
     out, images = tmp_path / "out.json", tiny_coco / "images"
-    tool(
+    run_tool(
+        "benchmark",
         *("--model_dir", exported, raw_export, "--images", images, "--json", out),
         *("--engines", "onednn", "paddle", "onednn_target_cpu", "--stages", "raw", "nms"),
         *("--repeats", 2, "--warmup", 1, "--threads", 1),
@@ -242,9 +229,8 @@ def test_a_configuration_and_a_report_that_outlives_its_file(small_config, tmp_p
     assert (config.stage, config.batch, config.input_hw) == ("raw", 1, (96, 128))
 
 
-def test_the_tool_ends_with_one_line_about_a_mistake(repo):
-    command = [sys.executable, str(repo / "tools/benchmark.py"), "--model_dir", "gone"]
-    done = subprocess.run(
-        [*command, "--random-weights"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2 and done.stderr.startswith("error: --random-weights: not with")
+def test_mistakes_are_told_in_options():
+    with pytest.raises(ConfigError) as caught:
+        run_tool("benchmark", "--model_dir", "gone", "--random-weights")
+    told = named_as_options(str(caught.value), benchmark.build_parser())
+    assert told.startswith("--random-weights: not with --model_dir")

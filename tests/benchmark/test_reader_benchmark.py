@@ -4,7 +4,6 @@ tested.
 
 import json
 import os
-import runpy
 import sys
 
 import pytest
@@ -13,8 +12,9 @@ from ppdet_lite.benchmark.process_memory import Memory, memory_of
 from ppdet_lite.benchmark.reader_benchmark import benchmark_readers, epoch_parts
 from ppdet_lite.benchmark.reader_report import report
 from ppdet_lite.benchmark.reader_steps import StepClock
-from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config, register
+from tests.tools.in_process import run_tool
 
 TRAIN = """
 TrainDataset:
@@ -171,15 +171,13 @@ def test_a_data_set_of_ones_own_without_images(make_config):
         benchmark_readers(cfg, ["eval"], workers=[0], batches=1, repeat=1)
 
 
-def test_the_tool_prints_the_tables(make_config, repo, tiny_coco, monkeypatch, capsys, tmp_path):
+def test_the_tool_prints_the_tables(make_config, tiny_coco, capsys, tmp_path):
     make_config()
-    argv = ["tool", "-c", str(tmp_path / "reader.yml"), "--readers", "train", "--workers", "0"]
-    argv += ["--batches", "1", "--repeat", "1", "--json", str(tmp_path / "out.json")]
-    argv += ["-o", f"TrainDataset.dataset_dir={tiny_coco}"]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(repo / "tools/benchmark_reader.py"), run_name="__main__")
-    assert stop.value.code == 0
+    run_tool(
+        *("benchmark_reader", "-c", tmp_path / "reader.yml", "--readers", "train"),
+        *("--workers", 0, "--batches", 1, "--repeat", 1, "--json", tmp_path / "out.json"),
+        *("-o", f"TrainDataset.dataset_dir={tiny_coco}"),
+    )
     assert "train reader: " in capsys.readouterr().out
     assert list(json.loads((tmp_path / "out.json").read_text())["readers"]) == ["train"]
 
@@ -231,14 +229,10 @@ def test_report_and_json(make_config):
     assert json.loads(json.dumps(result)) == result
 
 
-def test_the_tool_looks_first_where_it_shall_write(repo, monkeypatch, capsys, tmp_path):
+def test_the_tool_looks_first_where_it_shall_write(repo, tmp_path):
     config = repo / "configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml"  # its images are not here
-    argv = ["tool", "-c", str(config), "--json", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(repo / "tools/benchmark_reader.py"), run_name="__main__")
-    assert stop.value.code == 2
-    assert f"error: {tmp_path}: cannot be written (it is a" in capsys.readouterr().err
+    with pytest.raises(UserError, match=f"{tmp_path}: cannot be written"):
+        run_tool("benchmark_reader", "-c", config, "--json", tmp_path)
 
 
 def test_batches_beyond_an_epoch():

@@ -1,15 +1,15 @@
 """Layers in both forms, as tools/dev/benchmark_layers.py measures them."""
 
 import copy
-import subprocess
-import sys
 
 import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.rewrite.cpu_forms import Replaced, replace_layers
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
+from tests.tools.in_process import run_tool
 from tools.dev.benchmark_layers import (
     BLOCKS,
     KINDS,
@@ -86,11 +86,10 @@ def test_the_report():
     assert "in 2 of 3 cases; not with: winograd, 128 channels, 40 x 40" in text
 
 
-def test_the_tool(repo):
-    command = [sys.executable, "tools/dev/benchmark_layers.py", "--channels", "4", "--sides", "8"]
-    done = subprocess.run(
-        [*command, "--repeats", "1"], cwd=repo, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "winograd, 4 channels, 8 x 8" in done.stderr
-    assert done.stdout.count("| 4 | ") == 2 and "of 2 cases" in done.stdout
+def test_the_tool(capsys):
+    run_tool("dev.benchmark_layers", "--channels", 4, "--sides", 8, "--repeats", 1)
+    printed = capsys.readouterr()
+    assert "winograd, 4 channels, 8 x 8" in printed.err
+    assert printed.out.count("| 4 | ") == 2 and "of 2 cases" in printed.out
+    with pytest.raises(ConfigError, match="repeats"):
+        run_tool("dev.benchmark_layers", "--repeats", 0)
