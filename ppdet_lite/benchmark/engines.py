@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Optional
 
 
 class Kind(NamedTuple):
-    """What an engine reads: `format` and `target` of an export."""
+    """The exports that an engine reads."""
 
     format: str = "paddle"
     target: str = "any"
@@ -14,7 +14,7 @@ class Kind(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """How an engine is opened.
+    """An engine, and the options that open it.
 
     Attributes:
         options: of `runtime.options.EngineOptions`.

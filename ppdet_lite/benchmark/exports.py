@@ -21,7 +21,7 @@ from ppdet_lite.runtime.contract import (
 )
 
 FORMAT_OF_FILE = {GRAPH_FILE: "paddle", LEGACY_GRAPH_FILE: "paddle-legacy", ONNX_FILE: "onnx"}
-"""What says in which formats a folder was exported."""
+"""The format that a file of an exported folder stands for."""
 
 NOTHING_TO_CHANGE = "target cpu changes no layer of this network, so its export is the plain one"
 

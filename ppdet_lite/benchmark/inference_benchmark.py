@@ -35,7 +35,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 class InferenceOptions(NamedTuple):
-    """What is measured; the fields are the options of tools/benchmark.py.
+    """The options of tools/benchmark.py.
 
     Attributes:
         model_dir: exported folders, one or more stages of one model; none: the configuration is

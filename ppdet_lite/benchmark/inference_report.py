@@ -54,7 +54,7 @@ OVERHEAD_TARGET = 0.05
 
 
 class Network(NamedTuple):
-    """What is known of the measured network.
+    """Facts about the measured network.
 
     Attributes:
         name: of its configuration.
@@ -93,8 +93,8 @@ def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -
         )
     lines.append("")
     lines += [f"left out: {name}: {why}" for name, why in times.left_out.items()]
-    lines += _way_of_an_image(times)
-    lines += _operators(times)
+    lines += [line for entry in times.engines for line in _beside_the_network(entry)]
+    lines += [line for entry in times.engines for line in _operators(entry)]
     lines += _paper_ratio(times, network)
     lines += _targets(times, network)
     if gains := gains_of_target_cpu(times):
@@ -120,29 +120,23 @@ def _row(entry: MeasuredEngine, times: InferenceTimes, network: Network) -> list
     return cells
 
 
-def _way_of_an_image(times: InferenceTimes) -> list[str]:
-    """Where the time of one image goes that the network does not take; fastest rounds."""
-    lines = []
-    for entry in times.engines:
-        parts = entry.beside_the_network()
-        if parts:
-            listed = ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
-            total = f"together {entry.overhead:.1f}"
-            lines.append(f"{entry.name}, ms beside the network: {listed}; {total}")
-    return lines
+def _beside_the_network(entry: MeasuredEngine) -> list[str]:
+    parts = entry.beside_the_network()
+    if not parts:
+        return []
+    listed = ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
+    total = f"together {entry.overhead:.1f}"
+    return [f"{entry.name}, ms beside the network: {listed}; {total}"]
 
 
-def _operators(times: InferenceTimes) -> list[str]:
-    """Where the time of the network goes, as far as an engine tells."""
-    lines = []
-    for entry in times.engines:
-        if entry.operators:
-            total, parts = sum(entry.operators.values()), list(entry.operators.items())
-            others = sum(value for _, value in parts[MOST_OPERATORS:])
-            shown = parts[:MOST_OPERATORS] + ([("others", others)] if others else [])
-            listed = ", ".join(f"{name} {percent(value, total)}" for name, value in shown)
-            lines.append(f"{entry.name}, time of the network by operator: {listed}")
-    return lines
+def _operators(entry: MeasuredEngine) -> list[str]:
+    if not entry.operators:
+        return []
+    total, parts = sum(entry.operators.values()), list(entry.operators.items())
+    others = sum(value for _, value in parts[MOST_OPERATORS:])
+    shown = parts[:MOST_OPERATORS] + ([("others", others)] if others else [])
+    listed = ", ".join(f"{name} {percent(value, total)}" for name, value in shown)
+    return [f"{entry.name}, time of the network by operator: {listed}"]
 
 
 def overhead_share(entry: MeasuredEngine) -> Optional[float]:
@@ -161,7 +155,7 @@ def peak_share(entry: MeasuredEngine, times: InferenceTimes, network: Network) -
 
 
 def factor_between(times: InferenceTimes, fast: str, slow: str) -> Optional[float]:
-    """How many times as fast the network runs in `fast`; fastest rounds."""
+    """Speed of the network in `fast` : speed in `slow`; fastest rounds."""
     entries = times.find(fast), times.find(slow)
     first, second = (entry.best("raw") if entry else None for entry in entries)
     return second / first if first and second else None
@@ -181,8 +175,8 @@ def _paper_ratio(times: InferenceTimes, network: Network) -> list[str]:
 
 
 def judged(times: InferenceTimes) -> Optional[MeasuredEngine]:
-    """What the targets of the CPU are about: oneDNN, with the export for CPUs if its network was
-    measured alone; folders that are given may hold other stages only."""
+    """The engine that the targets of the CPU are about: oneDNN, with the export for CPUs if its
+    network was measured alone; folders that are given may hold other stages only."""
     entries = (times.find(name) for name in ("onednn_target_cpu", "onednn"))
     return next((entry for entry in entries if entry and entry.times.get("raw")), None)
 
@@ -195,7 +189,7 @@ def _targets(times: InferenceTimes, network: Network) -> list[str]:
     name, lines = WORDS[entry.name], []
 
     def verdict(target: str, reached: bool) -> str:
-        """What follows a figure that has a target; empty for networks that have none."""
+        """Says of a figure if it reaches its target; empty for networks that have none."""
         if (tuple(network.backbone), tuple(times.input_hw)) != TARGETS_ARE_FOR:
             return ""
         if times.unrest > UNREST:
@@ -228,7 +222,7 @@ def _targets(times: InferenceTimes, network: Network) -> list[str]:
 
 
 def gains_of_target_cpu(times: InferenceTimes) -> dict[str, float]:
-    """How many times as fast the export for CPUs is as the plain one, by engine where both ran."""
+    """Speed of the export for CPUs : speed of the plain one, by engine where both ran."""
     gains = {name: factor_between(times, cpu, name) for name, cpu in WITH_TARGET_CPU.items()}
     return {name: gain for name, gain in gains.items() if gain is not None}
 

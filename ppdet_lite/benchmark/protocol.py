@@ -1,4 +1,4 @@
-"""How fast an exported network is in several engines, measured as the papers of this family do.
+"""The speed of an exported network in several engines, measured as the papers of this family do.
 
 The protocol of Tables 1 and 2 of the PP-YOLOv2 paper (arXiv:2104.10419): one image at a time,
 warm-up first, the network without decoding its boxes and without NMS. Beside that: with decoding,

@@ -110,7 +110,7 @@ class Case(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """How many times as fast the other form is."""
+        """Speed of the other form : speed of the plain one."""
         return self.plain / self.other
 
     @property
