@@ -26,12 +26,13 @@ class PlainTransform(Transform):
 
     def __init__(self, entry: Any, whole_batch: bool = False):
         self.entry = entry
-        self.call = entry if callable(entry) else getattr(entry, "apply", None)
-        if self.call is None:
+        call = entry if callable(entry) else getattr(entry, "apply", None)
+        if call is None:
             raise ConfigError(
                 f"{type(entry).__name__}: found a class without __call__ and apply, allowed: a "
                 "transform, which has one of them"
             )
+        self.call = call
         self.whole_batch = whole_batch
         self.switched_by: Optional[str] = getattr(entry, "switched_by", "mixup_epoch")
 
