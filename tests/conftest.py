@@ -15,6 +15,38 @@ REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
 
 
+SLOW_TESTS = {
+    "": "configs every_config real_data recipes two_configs",
+    "benchmark": "inference_benchmark model_info reader_benchmark",
+    "data/cache": "image_cache",
+    "data/pixels": "damaged_images pixel_source",
+    "data/reader": "raw_pixels reader workers yolox_reader",
+    "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
+    "export_verify graph onnx_nms",
+    "golden": "augment model_forward model_loss",
+    "modeling": "detector resnet yolox",
+    "regression": "references",
+    "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt video yolox",
+    "tools": "eval_infer_export train_two_processes",
+    "tools/dev": "benchmark_layers",
+    "train": "distributed overfit run yolox_run",
+}
+"""Folder -> files test_*.py that take more than about a second; `-m quick` leaves them out."""
+
+
+def pytest_collection_modifyitems(items):
+    slow = {
+        REPO / "tests" / folder / f"test_{name}.py"
+        for folder, names in SLOW_TESTS.items()
+        for name in names.split()
+    }
+    missing = [str(path) for path in slow if not path.is_file()]
+    assert not missing, f"SLOW_TESTS names files that do not exist: {missing}"
+    for item in items:
+        if item.path not in slow:
+            item.add_marker(pytest.mark.quick)
+
+
 @pytest.fixture
 def caplog(caplog):
     """pytest's, also for the package's logger, which keeps its lines from the root logger."""

@@ -52,9 +52,20 @@ def main() -> int:
             run(python, "-m", "ruff", "format", "--check", ".")
             run(python, "-m", "mypy")
         coverage = ("--cov", "--cov-report=term:skip-covered") if args.command == "coverage" else ()
-        run(python, "-m", "pytest", *coverage, *pytest_args)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        spread = (
+            () if "-n" in pytest_args else ("-n", str(min(cores or 1, 8)), "--dist", "loadfile")
+        )
+        run(python, "-m", "pytest", *spread, *coverage, *pytest_args)
     print(f"\ndone in {time.monotonic() - started:.0f} s", flush=True)
     return 0
+
+
+def test_processes() -> int:
+    """One for each core that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def prepare_environment(folder: Path, extras: str) -> str:
