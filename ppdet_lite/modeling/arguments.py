@@ -1,4 +1,4 @@
-"""Checks of the arguments of a part, all reported at once."""
+"""Checks of constructor arguments; all problems are reported together."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,57 +6,50 @@ from typing import Any
 from ppdet_lite.core.errors import ConfigError
 
 Check = tuple[str, Any, bool, str]
-"""Name and value of an argument, True if it can be used, and what is allowed."""
+"""Name of an argument, its value, True if the value is valid, and the allowed values."""
 
 
 def check_arguments(*checks: Check) -> None:
-    """Refuses arguments that cannot be used.
-
-    Raises:
-        ConfigError: one line for each of them.
-    """
+    """Raises a `ConfigError` with one line per failed check."""
     problems = [
-        f"{name}: found {_as_in_yaml(value)}, allowed: {allowed}"
-        for name, value, fits, allowed in checks
-        if not fits
+        f"{name}: found {_as_yaml(value)}, allowed: {allowed}"
+        for name, value, valid, allowed in checks
+        if not valid
     ]
     if problems:
         raise ConfigError(problems)
 
 
-def _as_in_yaml(value: Any) -> str:
+def _as_yaml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def one_of(name: str, value: Any, choices: Sequence) -> Check:
-    """The check that `value` is one of `choices`."""
     return name, value, value in choices, ", ".join(map(str, choices))
 
 
 def above_zero(name: str, value: float) -> Check:
-    """The check that a factor is positive."""
     return name, value, value > 0, "a number above 0"
 
 
 def between(name: str, value: float, low: float, high: float) -> Check:
-    """The check that `low` <= `value` <= `high`."""
+    """Checks `low` <= `value` <= `high`."""
     return name, value, low <= value <= high, f"{low} to {high}"
 
 
 def at_least(name: str, value: float, low: float) -> Check:
-    """The check that `value` >= `low`."""
     return name, value, value >= low, f"{low} or more"
 
 
 def rising(name: str, indices: Sequence[int], first: int, last: int) -> Check:
-    """The check that `indices` choose maps of a backbone, finest first, each once."""
+    """Checks that `indices` is not empty, strictly rising and within `first` to `last`."""
     found = list(indices)
-    fits = bool(found) and found == sorted(set(found)) and first <= found[0] <= found[-1] <= last
-    return name, found, fits, f"numbers {first} to {last}, rising, without repeats"
+    valid = bool(found) and found == sorted(set(found)) and first <= found[0] <= found[-1] <= last
+    return name, found, valid, f"numbers {first} to {last}, rising, without repeats"
 
 
 def nchw(data_format: str) -> Check:
-    """The check that channels come first: no part of this package is written for another layout."""
+    """Checks the data layout: every layer of this package expects NCHW."""
     return one_of("data_format", data_format, ["NCHW"])

@@ -1,4 +1,4 @@
-"""The numpy batch of a reader as tensors."""
+"""Conversion of a reader's numpy batch to tensors."""
 
 from typing import Any, Optional
 
@@ -7,22 +7,20 @@ import paddle
 from paddle import Tensor
 
 POSITION_KEYS = ("epoch_id", "iteration", "seed")
-"""The position of a batch in a training run, int64 [1] each; `Trainer` adds them.
+"""Position of a batch in the training, int64 [1] each, added by `Trainer`.
 
-They stay numpy arrays: they decide what is computed, and to read them back would stop a GPU.
+They stay numpy arrays because reading a value back from a GPU would block.
 """
 
 PIXEL_MAP = "pixel_map"
-"""Comes with an `image` of uint8 pixels [B, H, W, 3]: float32 [2, 3], see `as_tensors`."""
+"""Key of slope and shift, float32 [2, 3], that normalize an `image` of uint8 [B, H, W, 3]."""
 
 
 def as_tensors(batch: dict[str, Any]) -> dict[str, Any]:
-    """Arrays as tensors and lists of arrays as lists of tensors; tensors stay as they are.
+    """Converts arrays, and lists of arrays (ground truth, one per image), to tensors.
 
-    Pixels are normalized, and brought to [B, 3, H, W], on the device: pixel * map[0] + map[1].
-
-    Ground truth comes as a list, one array per image, when the images of a batch hold different
-    numbers of objects. Values that no network can take (file names) are left out.
+    With a `PIXEL_MAP`, `image` is normalized on the device and transposed to [B, 3, H, W]. Values
+    that are neither (file names) are dropped.
     """
     converted: dict[str, Any] = {}
     for key, value in batch.items():
@@ -34,7 +32,7 @@ def as_tensors(batch: dict[str, Any]) -> dict[str, Any]:
             converted[key] = [_tensor(entry) for entry in value]
     if PIXEL_MAP in converted:
         slope, shift = converted.pop(PIXEL_MAP).reshape([2, 3, 1, 1])
-        # Devices that cannot transpose uint8 can convert it.
+        # Converted first: some devices cannot transpose uint8.
         pixels = converted["image"].astype("float32").transpose([0, 3, 1, 2])
         converted["image"] = pixels * slope + shift
     return converted
@@ -49,5 +47,5 @@ def _is_array(value: Any) -> bool:
 
 
 def position(batch: dict[str, Any], key: str) -> Optional[int]:
-    """The whole number under `key` of POSITION_KEYS, None when the batch does not say."""
+    """Returns the number under a key of `POSITION_KEYS`; None if the batch has none."""
     return int(batch[key].item()) if key in batch else None

@@ -1,4 +1,4 @@
-"""The network of a configuration."""
+"""Builds the network of a configuration."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from ppdet_lite.modeling.contracts import Detector
 
 
 def build_detector(cfg: Config) -> Detector:
-    """The detector that `architecture` names, with random weights.
+    """Builds the detector named by `architecture`, with random weights.
 
     Raises:
-        ConfigError: it cannot be built, or is no detector. A file that does not name an
-            architecture is told so.
+        ConfigError: the network cannot be built, or the class is no detector. If the configuration
+            file names no architecture, the first line says so.
     """
     try:
         model = create(cfg.architecture, cfg)
@@ -28,21 +28,18 @@ def build_detector(cfg: Config) -> Detector:
     if not isinstance(model, Detector):
         raise ConfigError(
             f"{cfg.origin('architecture')}: architecture: found {cfg.architecture!r}, which is no "
-            "detector, allowed: one of modeling/detectors, for instance YOLOv3 or YOLOX, or a "
-            "class of your own that derives from ppdet_lite.modeling.contracts.Detector"
+            "detector, allowed: a class of modeling/detectors, for instance YOLOv3 or YOLOX, or "
+            "your own subclass of ppdet_lite.modeling.contracts.Detector"
         )
     return model
 
 
 def build_parts(section: Section, **defaults: str) -> dict[str, nn.Layer]:
-    """Parts of a detector, each of which learns the shapes of the one before.
+    """Builds the parts of a detector in order; each gets the `out_shape` of the previous one.
 
     Args:
-        section: of the detector.
-        **defaults: key -> class where the section is silent, in the order of the parts.
-
-    Returns:
-        key -> part.
+        section: section of the detector.
+        **defaults: key -> class name to use where the section has no such key.
     """
     parts: dict[str, nn.Layer] = {}
     shapes: dict[str, Any] = {}

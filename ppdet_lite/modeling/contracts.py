@@ -1,9 +1,8 @@
-"""Base classes of detectors and their parts: the questions that the code around them may ask.
+"""Base classes of detectors and their parts: the interface that the rest of the package relies on.
 
-A detector must derive from `Detector`. A backbone, neck, head or loss of your own need not derive
-from anything, only keep to what its class here says; if it derives, configurations can tell where
-it may stand. Constructors raise `ConfigError` for arguments that cannot be built. A new family of
-detectors touches `modeling` alone.
+Detectors must derive from `Detector`. Backbones, necks, heads and losses only need the attributes
+and methods of their class here; deriving from it lets configurations check where a class may be
+used. Constructors raise `ConfigError` for invalid arguments.
 """
 
 from collections.abc import Sequence
@@ -18,22 +17,23 @@ from ppdet_lite.modeling.layers.full_precision import full_precision
 
 
 class ShapeSpec(NamedTuple):
-    """A feature map: number of channels, and input pixels per cell."""
+    """Channels of a feature map and its stride in input pixels."""
 
     channels: int
     stride: int
 
 
 class Backbone(nn.Layer):
-    """Images [B, 3, H, W] to a list of feature maps, finest first; `out_shape` describes them."""
+    """Images [B, 3, H, W] to a list of feature maps, finest first, described by `out_shape`."""
 
     out_shape: Sequence[ShapeSpec]
 
 
 class Neck(nn.Layer):
-    """Feature maps of a backbone to a list of those that the detector's head takes, in its order.
+    """Feature maps of a backbone to those of the head, described by `out_shape`.
 
-    `out_shape` describes them. `from_config` takes `input_shape`, that of the backbone.
+    `from_config` gets the `out_shape` of the backbone as `input_shape`. The order of the returned
+    maps is the one that the detector's head expects.
     """
 
     out_shape: Sequence[ShapeSpec]
@@ -42,28 +42,23 @@ class Neck(nn.Layer):
 class Head(nn.Layer):
     """Feature maps of a neck to raw outputs, one map per level.
 
-    Its `from_config` takes `input_shape`, the `out_shape` of the neck.
+    `from_config` gets the `out_shape` of the neck as `input_shape`.
 
     Attributes:
         num_classes: C.
-        levels: what each output map means to loss and decoder, in the order of the raw outputs:
-            `stride`, the input pixels per cell, and what else the family needs.
+        levels: description of each output map for loss and decoder, with at least a `stride` in
+            input pixels.
     """
 
     num_classes: int
     levels: Sequence[Any]
 
     def get_loss(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
-        """Loss terms and their sum `loss` for raw outputs and a training batch."""
+        """Returns the loss terms and their sum `loss` for raw outputs and a training batch."""
         raise NotImplementedError
 
     def objectness_outputs(self) -> list[tuple[nn.Conv2D, list[int]]]:
-        """Per level, the convolution that gives the objectness, and its channels among the raw
-        output.
-
-        Raises:
-            ConfigError: the head does not say.
-        """
+        """Returns, per level, the convolution that predicts objectness and its channels for it."""
         raise ConfigError(f"{type(self).__name__} does not say which outputs are objectness")
 
 
@@ -71,10 +66,11 @@ class PostProcess(nn.Layer):
     """Raw outputs to detections: decoding, then NMS.
 
     Args:
-        decode: layer from what `forward` takes to boxes_xyxy_px [B, M, 4] in pixels of the original
-            images and scores [B, C, M]; it leaves out candidates with a score below `conf_thresh`.
-        nms: layer from those to bbox, bbox_num and index as in `ops.nms`; `arguments` holds its
-            settings by name.
+        decode: layer that takes the arguments of `forward` and returns boxes_xyxy_px [B, M, 4] in
+            pixels of the original images and scores [B, C, M]; its `conf_thresh` is the score below
+            which it drops candidates.
+        nms: layer from boxes and scores to bbox, bbox_num and index as in `ops.nms`, with its
+            settings by name in `arguments`.
     """
 
     def __init__(self, decode: nn.Layer, nms: nn.Layer):
@@ -89,18 +85,17 @@ class PostProcess(nn.Layer):
         im_shape: Optional[Tensor],
         scale_factor: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Decodes and selects.
+        """Returns bbox and bbox_num.
 
         Args:
-            outputs: raw outputs of the head.
-            levels: `Head.levels`.
-            im_shape: [B, 2] height and width of the resized image (before padding); None where the
-                decoder needs none.
+            outputs, levels: raw outputs and `levels` of the head.
+            im_shape: [B, 2] height and width of the resized images before padding; may be None if
+                the decoder does not use it.
             scale_factor: [B, 2] resized / original, y and x.
 
         Returns:
-            bbox [N, 6] (class, score, x1, y1, x2, y2 in pixels of the original image; the images of
-            the batch one after the other) and bbox_num [B].
+            bbox [N, 6] (class, score, x1, y1, x2, y2 in pixels of the original image), image after
+            image, and bbox_num [B], the number of detections per image.
         """
         with full_precision():
             boxes, scores = self.decode(outputs, levels, im_shape, scale_factor)
@@ -109,15 +104,13 @@ class PostProcess(nn.Layer):
 
 
 class Detector(nn.Layer):
-    """Images to losses (training) or detections (evaluation), by backbone, neck and head.
-
-    A detector of another build overrides what it does otherwise.
+    """Images to losses in training and to detections in evaluation.
 
     Attributes:
-        backbone, neck, head, post_process: its parts.
-        inference_inputs: inputs of an exported graph, of `image`, `im_shape` and `scale_factor`.
-        export_arch, min_subgraph_size: `arch` and `min_subgraph_size` of infer_cfg.yml, from which
-            PaddleDetection's deployment code takes how to run the graph.
+        inference_inputs: inputs of the exported graph: `image`, `im_shape`, `scale_factor` or some
+            of them.
+        export_arch, min_subgraph_size: `arch` and `min_subgraph_size` of infer_cfg.yml, which
+            PaddleDetection's deployment code reads.
     """
 
     backbone: nn.Layer
@@ -130,28 +123,22 @@ class Detector(nn.Layer):
 
     @property
     def largest_stride(self) -> int:
-        """Height and width of the network input must be multiples of this."""
+        """Height and width of the network input must be multiples of it."""
         return max(level.stride for level in self.head.levels)
 
     def remarks(self, epochs: int, mosaic_epoch: Optional[int]) -> list[str]:
-        """Lines about settings of a training that do not fit the detector.
+        """Returns warnings about training settings that do not fit the detector.
 
-        Args:
-            epochs: length of the training.
-            mosaic_epoch: the reader's setting; None if it makes no mosaics.
+        `mosaic_epoch` is the setting of the reader, None if it makes no mosaics.
         """
         return []
 
     def forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """Losses in training, detections in evaluation.
+        """Returns loss terms with their sum `loss` in training, else `bbox` and `bbox_num`.
 
         Args:
-            inputs: `image` [B, 3, H, W]; in training also what `losses` needs, else
-                `inference_inputs`. Tensors, or a reader's numpy batch.
-
-        Returns:
-            In training the loss terms and their sum `loss`. In evaluation `bbox` and `bbox_num` as
-            `PostProcess` gives them.
+            inputs: tensors or a reader's numpy batch: `image` [B, 3, H, W] and the keys that the
+                loss needs in training, else those of `inference_inputs`.
         """
         if paddle.in_dynamic_mode():
             inputs = as_tensors(inputs)
@@ -165,26 +152,26 @@ class Detector(nn.Layer):
         return {"bbox": bbox, "bbox_num": bbox_num}
 
     def training_batch(self, batch: dict) -> dict:
-        """The batch as training takes it; a detector may resize it here."""
+        """Returns the batch to train on; detectors that resize it override this."""
         return batch
 
     def raw_outputs(self, image: Tensor) -> list[Tensor]:
-        """Images [B, 3, H, W] to the head's raw outputs, one map per level.
+        """Images [B, 3, H, W] to the raw outputs of the head, one map per level.
 
         Raises:
             ConfigError: H or W is not a multiple of `largest_stride`.
         """
-        if paddle.in_dynamic_mode():  # a graph may leave the size open
+        if paddle.in_dynamic_mode():  # the size may be unknown in a graph
             (height, width), stride = image.shape[-2:], self.largest_stride
             if height % stride or width % stride:
                 raise ConfigError(
                     f"network input of {height} x {width} (height x width): both must be multiples "
-                    f"of {stride}; the target_size of the reader's last resize decides about it"
+                    f"of {stride}; set the target_size of the reader's last resize accordingly"
                 )
         return self.head(self.neck(self.backbone(image)))
 
     def losses(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
-        """Loss terms and their sum `loss` for raw outputs and a training batch."""
+        """Returns the loss terms and their sum `loss` for raw outputs and a training batch."""
         return self.head.get_loss(outputs, batch)
 
     def decode(

@@ -1,4 +1,4 @@
-"""The modes of a network's layers."""
+"""Training and evaluation mode of layers."""
 
 from contextlib import contextmanager
 from typing import Iterator
@@ -9,9 +9,9 @@ from paddle import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Layer) -> Iterator[None]:
-    """`model` in eval mode, without gradients; afterwards every layer is in the mode it had before.
+    """Context with `model` in evaluation mode and without gradients.
 
-    Layer by layer, because frozen norm layers stay in eval mode while the rest of a model trains.
+    The mode of each layer is restored on exit: frozen norm layers may differ from the model.
     """
     modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
     model.eval()

@@ -107,12 +107,12 @@ def yolox():
 def test_mosaics_that_do_not_end_where_the_l1_term_begins(yolox, mosaic_epoch, epochs):
     (line,) = yolox.remarks(epochs, mosaic_epoch)
     keys = f"TrainReader.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is 285 and epoch is "
-    assert line.startswith(f"{keys}{epochs}: the L1 term is meant to begin where mosaics end")
+    assert line.startswith(f"{keys}{epochs}: the L1 term should start when mosaics end")
 
 
 def test_a_training_that_ends_before_mosaics_do(yolox):
     (line,) = yolox.remarks(50, 285)
-    assert "mosaic_epoch is 285" in line and "the training ends before mosaics do" in line
+    assert "mosaic_epoch is 285" in line and "the training ends before mosaics end" in line
 
 
 @pytest.mark.parametrize(("epochs", "mosaic_epoch"), [(300, 285), (50, 0), (300, -1), (300, None)])

@@ -3,7 +3,7 @@
 import pytest
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.geometry.anchor_levels import agreed_fact, level_anchors
+from ppdet_lite.modeling.geometry.anchor_levels import agreed_value, level_anchors
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 
@@ -84,7 +84,7 @@ def test_all_anchor_problems_at_once():
     assert len(error.value.problems) == 3
 
 
-def test_agreed_fact_falls_back_to_the_default():
-    assert agreed_fact("x", {"a": None, "b": None}, 2, default=1.0) == (1.0, 1.0)
-    assert agreed_fact("x", {"a": None, "b": 3}, 2, default=1.0) == (3, 3)
-    assert agreed_fact("x", {"a": [3, 3], "b": 3}, 2, default=1.0) == (3, 3)
+def test_agreed_value_falls_back_to_the_default():
+    assert agreed_value("x", {"a": None, "b": None}, 2, default=1.0) == (1.0, 1.0)
+    assert agreed_value("x", {"a": None, "b": 3}, 2, default=1.0) == (3, 3)
+    assert agreed_value("x", {"a": [3, 3], "b": 3}, 2, default=1.0) == (3, 3)

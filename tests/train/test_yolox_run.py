@@ -97,7 +97,7 @@ def test_keys_of_the_last_epochs_that_disagree_are_said_before_training(
     cfg = configuration(tmp_path, repo, tiny_coco, mosaic, "TrainReader.mosaic_epoch=12")
     build_trainer(cfg, "cpu", Ranks())
     keys = "TrainReader.mosaic_epoch is 12, YOLOXHead.l1_epoch is 16 and epoch is 20: "
-    assert f"WARNING: {keys}the L1 term is meant to begin" in capsys.readouterr().err
+    assert f"WARNING: {keys}the L1 term should start" in capsys.readouterr().err
 
 
 def test_a_resumed_run_trains_at_the_same_sizes(tmp_path, repo, tiny_coco, monkeypatch):

@@ -117,12 +117,7 @@ class CSPDarkNet(Backbone):
 
 
 def _stage_layers(
-    plan: StagePlan,
-    ch_in: int,
-    ch_out: int,
-    depth_mult: float,
-    depthwise: bool,
-    act: Optional[str],
+    plan: StagePlan, ch_in: int, ch_out: int, depth_mult: float, depthwise: bool, act: Optional[str]
 ) -> Iterator[tuple[str, nn.Layer]]:
     """The layers of a stage with their names."""
     yield "conv_layer", conv_class(depthwise)(ch_in, ch_out, 3, stride=2, act=act)

@@ -1,4 +1,4 @@
-"""The one-stage detector of the YOLOv3 family: backbone, neck, head, post-processing."""
+"""The detector of YOLOv3, PP-YOLO and PP-YOLOv2."""
 
 from typing import Optional
 
@@ -16,11 +16,9 @@ from ppdet_lite.modeling.post_process.bbox_post_process import BBoxPostProcess
 
 @register
 class YOLOv3(Detector):
-    """Images to losses (training) or detections (evaluation).
+    """One-stage detector with anchors; parts that are None are built with defaults.
 
-    Args:
-        backbone, neck, yolo_head, post_process: the neck's maps come coarsest first, the head's
-            `levels` are `AnchorLevel`. A part that is None is built with its defaults.
+    The maps of the neck come coarsest first, and the `levels` of the head are `AnchorLevel`.
     """
 
     __inject__ = ("backbone", "neck", "yolo_head", "post_process")
@@ -37,19 +35,17 @@ class YOLOv3(Detector):
         if backbone is None:
             backbone = ResNet(variant="d", return_idx=(1, 2, 3), freeze_norm=False, freeze_at=-1)
         self.backbone = backbone
-        self.neck = PPYOLOPAN() if neck is None else neck
-        self.yolo_head = YOLOv3Head() if yolo_head is None else yolo_head
+        self.neck = neck or PPYOLOPAN()
+        self.yolo_head = yolo_head or YOLOv3Head()
         has_anchors = all(isinstance(level, AnchorLevel) for level in self.head.levels)
         name, needed = type(self.head).__name__, "a head with anchors, for instance YOLOv3Head"
         check_arguments(("yolo_head", name, has_anchors, needed))
-        if post_process is None:
-            post_process = BBoxPostProcess(self.head.num_classes)
-        self.post_process = post_process
+        self.post_process = post_process or BBoxPostProcess(self.head.num_classes)
         self.post_process.decode.check_levels(self.head.levels)
 
     @property
     def head(self) -> YOLOv3Head:
-        """`yolo_head`, whose name stands in weight files."""
+        """The head; weight files call it `yolo_head`."""
         return self.yolo_head
 
     @classmethod

@@ -20,11 +20,9 @@ from ppdet_lite.modeling.layers.norm import set_norm_constants
 from ppdet_lite.modeling.necks.yolo_csp_pan import YOLOCSPPAN
 from ppdet_lite.modeling.post_process.box_decoders import CellBox
 
-NORM_EPSILON = 1e-3
-NORM_MOMENTUM = 0.97
-"""Of all batch norms of the detector, whatever its backbone. They belong to YOLOX and not to its
-parts: PaddleDetection's trainer sets them for this architecture, and the same CSPDarkNet under
-another detector keeps the defaults.
+NORM_EPSILON, NORM_MOMENTUM = 1e-3, 0.97
+"""Constants of all batch norms of the detector, whatever its backbone; set here because the same
+CSPDarkNet keeps the defaults in other detectors (PaddleDetection's trainer does likewise).
 """
 
 SIZE_PERIOD = 10
@@ -33,19 +31,17 @@ SIZE_PERIOD = 10
 
 @register
 class YOLOX(Detector):
-    """Images to losses (training) or detections (evaluation).
+    """Anchor-free detector; parts that are None are built with defaults, maps come finest first.
 
-    In training the images of the reader are resized on the device: every `SIZE_PERIOD`
-    iterations a new size is drawn from (`seed`, `iteration`) of the batch, the same one in all
-    processes and after a resume. A batch that does not say its iteration keeps its size.
+    Training images are resized on the device: every `SIZE_PERIOD` iterations a size is drawn from
+    `seed` and `iteration` of the batch, the same in all processes and after a resume. Batches
+    without `iteration` keep their size.
 
     Args:
-        backbone, neck, head: finest maps first; the head's `levels` are `CellLevel`, and it has an
-            `nms`. A part that is None is built with its defaults.
+        head: its `levels` are `CellLevel`, and it has an `nms`.
         size_stride: training heights and widths are multiples of it.
-        size_range: least and largest training height, in `size_stride`; the width follows from the
-            shape of the reader's images. None: the size of the reader. (PaddleDetection's
-            `input_size` has no meaning here.)
+        size_range: smallest and largest training height in units of `size_stride`; the width keeps
+            the aspect ratio of the reader's images. None disables resizing.
     """
 
     __inject__ = ("backbone", "neck", "head")
@@ -64,9 +60,9 @@ class YOLOX(Detector):
         size_range: Optional[Sequence[int]] = (15, 25),
     ):
         super().__init__()
-        self.backbone = CSPDarkNet() if backbone is None else backbone
-        self.neck = YOLOCSPPAN() if neck is None else neck
-        self.head = YOLOXHead() if head is None else head
+        self.backbone = backbone or CSPDarkNet()
+        self.neck = neck or YOLOCSPPAN()
+        self.head = head or YOLOXHead()
         is_free = all(isinstance(level, CellLevel) for level in self.head.levels)
         name, needed = type(self.head).__name__, "an anchor-free head, for instance YOLOXHead"
         check_arguments(("head", name, is_free, needed))
@@ -86,8 +82,9 @@ class YOLOX(Detector):
         return build_parts(section, backbone="CSPDarkNet", neck="YOLOCSPPAN", head="YOLOXHead")
 
     def remarks(self, epochs: int, mosaic_epoch: Optional[int]) -> list[str]:
-        """The L1 term is meant to begin in the epoch in which mosaics end: PaddleDetection's keys
-        state the same moment twice, and `epoch` moves neither.
+        """Warns unless the L1 term starts in the epoch in which mosaics end.
+
+        PaddleDetection has a key for each, and changing `epoch` changes neither.
         """
         is_own = not isinstance(self.head, YOLOXHead)
         if is_own or mosaic_epoch is None or mosaic_epoch < 0:
@@ -95,23 +92,21 @@ class YOLOX(Detector):
         l1_epoch = self.head.loss.l1_epoch
         mosaics_end = min(mosaic_epoch or epochs, epochs)  # 0: never
         if mosaics_end != min(l1_epoch, epochs):
-            advice = (
-                "the L1 term is meant to begin where mosaics end. Give both keys the same epoch."
-            )
+            advice = "the L1 term should start when mosaics end; set both keys to the same epoch"
         elif mosaic_epoch >= epochs:
             advice = (
-                "the training ends before mosaics do, and before the L1 term begins. YOLOX trains "
-                "its last 15 epochs without mosaics and with the term; lower both keys for that."
+                "the training ends before mosaics end and the L1 term starts. YOLOX trains its "
+                "last 15 epochs without mosaics and with the term; lower both keys for that"
             )
         else:
             return []
         return [
             f"TrainReader.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is {l1_epoch} and "
-            f"epoch is {epochs}: {advice}"
+            f"epoch is {epochs}: {advice}."
         ]
 
     def training_size(self, height: int, width: int, seed: int, iteration: int) -> tuple[int, int]:
-        """(height, width) at which images of this size are trained in this iteration."""
+        """Returns the training height and width of an iteration for images of the given size."""
         if self.size_range is None:
             return height, width
         least, largest = self.size_range
@@ -121,7 +116,7 @@ class YOLOX(Detector):
         return units * self.size_stride, across * self.size_stride
 
     def training_batch(self, batch: dict) -> dict:
-        """The batch at the size of its iteration, boxes included."""
+        """Resizes images and boxes to the size of the iteration."""
         iteration = position(batch, "iteration")
         if iteration is None:
             return batch
@@ -133,5 +128,5 @@ class YOLOX(Detector):
         factors = paddle.to_tensor([size[1] / width, size[0] / height] * 2, dtype="float32")
         boxes = batch["gt_bbox"]
         is_list = isinstance(boxes, (list, tuple))
-        boxes = [one * factors for one in boxes] if is_list else boxes * factors
+        boxes = [entry * factors for entry in boxes] if is_list else boxes * factors
         return {**batch, "image": image, "gt_bbox": boxes}

@@ -1,4 +1,4 @@
-"""Output maps of a head with anchors; loss and decoding share what they mean."""
+"""Properties of the output maps of heads with anchors, shared by loss and decoding."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -9,11 +9,11 @@ from ppdet_lite.modeling.arguments import Check, check_arguments
 
 
 class AnchorLevel(NamedTuple):
-    """One output map.
+    """An output map of a head with anchors.
 
-    anchors: (width, height) in input pixels, one per box a cell predicts.
+    anchors: (width, height) in input pixels of each box that a cell predicts.
     stride: input pixels per cell.
-    scale_x_y: s of the grid-sensitive center s * sigmoid(x) - (s - 1) / 2.
+    scale_x_y: grid sensitivity s of the center s * sigmoid(x) - (s - 1) / 2.
     iou_aware_factor: f of score = objectness^(1 - f) * IoU^f * class; None without IoU logits.
     """
 
@@ -26,15 +26,11 @@ class AnchorLevel(NamedTuple):
 def level_anchors(
     anchors: Sequence[Sequence[int]], anchor_masks: Sequence[Sequence[int]], levels: int
 ) -> list[tuple]:
-    """The anchors of each of `levels` output maps.
+    """Returns the anchors of each of `levels` output maps.
 
     Args:
-        anchors: all (width, height) pairs, whole input pixels: the decoding operator takes no
-            others.
-        anchor_masks: per level, indices into `anchors`.
-
-    Raises:
-        ConfigError: a pair or mask that cannot be, or not one mask per level.
+        anchors: (width, height) in whole input pixels, as the decoding operator requires.
+        anchor_masks: indices into `anchors` for each level.
     """
     last, masks = len(anchors) - 1, [list(mask) for mask in anchor_masks]
     needed = f"{levels} masks, one for each output level of the neck"
@@ -46,8 +42,7 @@ def level_anchors(
         fits = bool(mask) and all(0 <= index <= last for index in mask)
         checks.append((f"anchor_masks.{i}", mask, fits, f"indices 0 to {last} into anchors"))
     check_arguments(*checks)
-    sizes = [tuple(int(side) for side in anchor) for anchor in anchors]
-    return [tuple(sizes[index] for index in mask) for mask in masks]
+    return [tuple(tuple(map(int, anchors[index])) for index in mask) for mask in masks]
 
 
 def _is_size(anchor: Any) -> bool:
@@ -61,12 +56,7 @@ PerLevel = Union[float, Sequence[float]]
 """A number for all levels, or one for each."""
 
 
-def per_level(value: PerLevel, levels: int) -> tuple:
-    """As a tuple with one number per level.
-
-    Raises:
-        ConfigError: a list of another length.
-    """
+def _per_level(value: PerLevel, levels: int) -> tuple:
     if not isinstance(value, Sequence):
         return (value,) * levels
     if len(value) != levels:
@@ -74,25 +64,23 @@ def per_level(value: PerLevel, levels: int) -> tuple:
     return tuple(value)
 
 
-def agreed_fact(
-    name: str, statements: Mapping[str, Optional[PerLevel]], levels: int, default: PerLevel
+def agreed_value(
+    name: str, stated: Mapping[str, Optional[PerLevel]], levels: int, default: PerLevel
 ) -> tuple:
-    """A fact that several sections may state, per level.
+    """Returns, per level, a property that several sections of a configuration may state.
 
     Args:
-        name: what it is, for the message.
-        statements: dotted key -> value or None where the section is silent.
-        levels: number of output levels.
-        default: value when all are silent.
+        name: description of the property for messages.
+        stated: dotted key -> value, None where the section does not state it.
 
     Raises:
-        ConfigError: two sections state different values; names their keys.
+        ConfigError: two sections state different values.
     """
-    stated = {k: per_level(v, levels) for k, v in statements.items() if v is not None}
-    if not stated:
-        return per_level(default, levels)
-    first, agreed = next(iter(stated.items()))
-    for key, value in stated.items():
+    values = {key: _per_level(v, levels) for key, v in stated.items() if v is not None}
+    if not values:
+        return _per_level(default, levels)
+    first, agreed = next(iter(values.items()))
+    for key, value in values.items():
         if value != agreed:
             raise ConfigError(
                 f"{key} is {_short(value)} but {first} is {_short(agreed)}: {name} is a property "

@@ -1,6 +1,6 @@
-"""Cells of all levels in one row, and the boxes that YOLOX predicts in them.
+"""Cells of all levels of YOLOX in one sequence, and the boxes predicted in them.
 
-Loss and decoding share this: A runs over levels in the order of the head, then rows, then columns.
+A, the number of cells, runs over levels in the order of the head, then rows, then columns.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from paddle import Tensor
 
 
 class CellLevel(NamedTuple):
-    """One output map that predicts one box per cell; `stride` is in input pixels per cell."""
+    """An output map with one box per cell; `stride` is in input pixels per cell."""
 
     stride: int
 
@@ -23,7 +23,7 @@ def flatten_levels(outputs: Sequence[Tensor]) -> Tensor:
 
 
 def cell_grid(outputs: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Column and row of every cell [2, A], and the pixels per cell [A]; both float32."""
+    """Returns column and row of every cell [2, A] and its stride [A], both float32."""
     cells, sides = [], []
     for output, stride in zip(outputs, strides):
         height, width = output.shape[2:]
@@ -35,7 +35,7 @@ def cell_grid(outputs: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor
 
 
 def decode_boxes(regression: Tensor, cells: Tensor, strides: Tensor) -> Tensor:
-    """Raw x, y, w, h [B, 4, A] to corner boxes [B, A, 4] in pixels of the network input.
+    """Raw x, y, w, h [B, 4, A] to boxes_xyxy_px [B, A, 4] in pixels of the network input.
 
     Center (x + column, y + row) * stride, without a sigmoid; size exp(w), exp(h) * stride.
     """
@@ -47,7 +47,6 @@ def decode_boxes(regression: Tensor, cells: Tensor, strides: Tensor) -> Tensor:
 def joint_scores(objectness_logit: Tensor, class_logits: Tensor) -> Tensor:
     """sqrt(objectness x class) of logits [B, 1, A] and [B, C, A]: [B, C, A].
 
-    PaddleDetection's score, which its released weights and thresholds belong to; the YOLOX paper
-    uses the product itself. The order of the detections is the same.
+    As in PaddleDetection, whose weights and thresholds expect it; the paper has no square root.
     """
     return (F.sigmoid(objectness_logit) * F.sigmoid(class_logits)).sqrt()

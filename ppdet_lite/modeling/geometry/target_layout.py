@@ -1,4 +1,4 @@
-"""Channels of raw outputs and of targets of heads with anchors, and the boxes in their cells."""
+"""Channels of raw outputs and targets of heads with anchors, and the boxes in their cells."""
 
 from typing import NamedTuple, Optional
 
@@ -11,7 +11,7 @@ from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 
 
 class Prediction(NamedTuple):
-    """Raw outputs of a level, [B, A, H, W] each; `classes` [B, A, C, H, W]. Logits but for w, h."""
+    """Raw outputs of a level, [B, A, H, W], `classes` [B, A, C, H, W]; logits except w and h."""
 
     x: Tensor
     y: Tensor
@@ -23,11 +23,10 @@ class Prediction(NamedTuple):
 
 
 class Target(NamedTuple):
-    """Targets of one level, [B, A, H, W] each; `classes` [B, A, C, H, W].
+    """Targets of a level, [B, A, H, W]; `classes` [B, A, C, H, W] is one-hot.
 
-    x, y: center in its cell, 0 to 1. w, h: ln(box / anchor). scale: 2 - area of the box as a share
-    of the image. objectness: 0, or the score of the box (its mixup weight, 1 without mixup).
-    classes: one-hot.
+    x, y: center in its cell, 0 to 1. w, h: ln(box / anchor). scale: 2 - box area / image area.
+    objectness: score of the box (its mixup weight, 1 without mixup), 0 without an object.
     """
 
     x: Tensor
@@ -40,7 +39,7 @@ class Target(NamedTuple):
 
 
 def split_output(output: Tensor, anchors: int, num_classes: int, iou_aware: bool) -> Prediction:
-    """The parts of a raw output [B, A (5 + C), H, W], with A IoU logits before if `iou_aware`."""
+    """Splits a raw output [B, A (5 + C), H, W], which `iou_aware` heads precede by A IoU logits."""
     iou = None
     if iou_aware:
         iou, output = output[:, :anchors], output[:, anchors:]
@@ -51,11 +50,7 @@ def split_output(output: Tensor, anchors: int, num_classes: int, iou_aware: bool
 
 
 def split_target(target: Tensor, name: str, predicted: Prediction) -> Target:
-    """The parts of a target [B, A, 6 + C, H, W], called `name` in the batch.
-
-    Raises:
-        ConfigError: it belongs to another output than `predicted`.
-    """
+    """Splits a target [B, A, 6 + C, H, W], called `name` in the batch, and checks its shape."""
     batch, anchors, num_classes, height, width = predicted.classes.shape
     needed = [batch, anchors, 6 + num_classes, height, width]
     if list(target.shape) != needed:
@@ -69,15 +64,14 @@ def split_target(target: Tensor, name: str, predicted: Prediction) -> Target:
 
 
 def cell_offset(logit: Tensor, level: AnchorLevel) -> Tensor:
-    """Center within the cell: s * sigmoid(logit) - (s - 1) / 2."""
-    scale = level.scale_x_y
-    return scale * F.sigmoid(logit) - 0.5 * (scale - 1)
+    """Returns the center within the cell: s * sigmoid(logit) - (s - 1) / 2."""
+    return level.scale_x_y * F.sigmoid(logit) - 0.5 * (level.scale_x_y - 1)
 
 
 def grid_boxes(x: Tensor, y: Tensor, w: Tensor, h: Tensor, level: AnchorLevel) -> Tensor:
-    """Offsets in the cell and log sizes [B, A, H, W] to corners [B, A, H, W, 4], image shares.
+    """Offsets in the cell and log sizes [B, A, H, W] to corners [B, A, H, W, 4], image fractions.
 
-    Padded targets and images without objects simply give anchor-sized boxes.
+    Cells without object in a target give boxes of the size of the anchor.
     """
     height, width = x.shape[2], x.shape[3]
     columns = paddle.arange(width, dtype="float32").reshape([1, 1, 1, width])

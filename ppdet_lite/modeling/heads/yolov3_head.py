@@ -1,7 +1,7 @@
 """The head of YOLOv3 (arXiv:1804.02767) with PP-YOLO's IoU prediction (arXiv:1912.05992)."""
 
 from collections.abc import Sequence
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
@@ -10,7 +10,7 @@ from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import create, register
 from ppdet_lite.modeling.arguments import at_least, between, check_arguments, nchw
 from ppdet_lite.modeling.contracts import Head, ShapeSpec
-from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_fact, level_anchors
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_value, level_anchors
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
 
 COCO_ANCHORS = (
@@ -22,21 +22,19 @@ COCO_ANCHORS = (
 
 @register
 class YOLOv3Head(Head):
-    """One 1x1 convolution per level; owns anchors, strides and grid sensitivity of the network.
+    """A 1x1 convolution per level, coarsest level first.
 
-    Output channels of a level with A anchors and C classes: with `iou_aware` first A IoU logits;
-    then, anchor by anchor, x, y, w, h, objectness and C class logits.
+    Output channels of a level with A anchors and C classes: A IoU logits if `iou_aware`, then x, y,
+    w, h, objectness and C class logits of each anchor.
 
     Args:
-        in_channels: channels of the neck's maps, coarsest first.
         anchors: (width, height) in whole input pixels.
-        anchor_masks: per level, which anchors it uses; coarsest level first.
-        num_classes: C.
-        loss: the training loss; None for `YOLOv3Loss` with its defaults.
+        anchor_masks: indices of the anchors of each level.
+        loss: None for `YOLOv3Loss` with its defaults.
         iou_aware: predict the IoU of each box.
         iou_aware_factor: f of score = objectness^(1 - f) * IoU^f * class.
-        scale_x_y: grid sensitivity, one number or one per level. None: as the loss states, else 1.
-        strides: input pixels per cell, per level. None: 32 halved per level, or as the loss states.
+        scale_x_y: grid sensitivity, for all levels or per level; None: that of the loss, or 1.
+        strides: input pixels per cell of each level; None: those of the loss, or 32, 16, 8, ...
     """
 
     __shared__ = ("num_classes", "data_format")
@@ -61,13 +59,10 @@ class YOLOv3Head(Head):
             at_least("num_classes", num_classes, 1),
             nchw(data_format),
         )
-        self.loss = YOLOv3Loss(num_classes) if loss is None else loss
-        self.num_classes = num_classes
-        self.iou_aware = iou_aware
+        self.loss = loss or YOLOv3Loss(num_classes)
+        self.num_classes, self.iou_aware = num_classes, iou_aware
         count = len(in_channels)
-        masked = level_anchors(anchors, anchor_masks, count)
-        factor = iou_aware_factor if iou_aware else None
-        # A loss of the user's own may state neither.
+        # Other loss classes may lack the attributes.
         stated_scales = {
             "YOLOv3Head.scale_x_y": scale_x_y,
             "YOLOv3Loss.scale_x_y": getattr(self.loss, "scale_x_y", None),
@@ -77,9 +72,14 @@ class YOLOv3Head(Head):
             "YOLOv3Loss.downsample": getattr(self.loss, "downsample", None),
         }
         halved = [32 // 2**i for i in range(count)]
-        scales = agreed_fact("grid sensitivity", stated_scales, count, default=1.0)
-        agreed = agreed_fact("the stride of each level", stated_strides, count, default=halved)
-        self.levels = [AnchorLevel(*facts, factor) for facts in zip(masked, agreed, scales)]
+        facts = zip(
+            level_anchors(anchors, anchor_masks, count),
+            agreed_value("the stride of each level", stated_strides, count, default=halved),
+            agreed_value("grid sensitivity", stated_scales, count, default=1.0),
+        )
+        self.levels = [
+            AnchorLevel(*fact, iou_aware_factor if iou_aware else None) for fact in facts
+        ]
         self.yolo_output = nn.LayerList()
         for channels, level in zip(in_channels, self.levels):
             outputs = len(level.anchors) * (5 + num_classes + iou_aware)
@@ -87,14 +87,10 @@ class YOLOv3Head(Head):
             self.yolo_output.append(nn.Conv2D(channels, outputs, 1, bias_attr=bias_attr))
 
     @classmethod
-    def from_config(
-        cls, section: Section, input_shape: Optional[Sequence[ShapeSpec]] = None
-    ) -> dict:
+    def from_config(cls, section: Section, input_shape: Sequence[ShapeSpec] = ()) -> dict:
         """Takes channels and strides from the neck."""
-        arguments: dict[str, Any] = {}
-        if section.get("loss") is None:
-            arguments["loss"] = create("YOLOv3Loss", section.config)
-        if input_shape is not None:
+        arguments = {} if section.get("loss") else {"loss": create("YOLOv3Loss", section.config)}
+        if input_shape:
             arguments["in_channels"], arguments["strides"] = map(list, zip(*input_shape))
         return arguments
 
@@ -105,9 +101,9 @@ class YOLOv3Head(Head):
         return self.loss(outputs, batch, self.levels, self.iou_aware)
 
     def objectness_outputs(self) -> list[tuple[nn.Conv2D, list[int]]]:
-        step, found = 5 + self.num_classes, []
+        found = []
         for conv, level in zip(self.yolo_output, self.levels):
             anchors = len(level.anchors)
-            first = 4 + (anchors if self.iou_aware else 0)
+            first, step = 4 + anchors * self.iou_aware, 5 + self.num_classes
             found.append((conv, [first + step * anchor for anchor in range(anchors)]))
         return found

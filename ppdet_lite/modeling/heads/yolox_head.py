@@ -19,29 +19,23 @@ from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
 from ppdet_lite.modeling.post_process.nms_layers import MultiClassNMS, NMSLayer
 
-PRIOR = 0.01
-"""Objectness and class scores of an untrained network."""
-
-PRIOR_CELLS = 5
-"""Sides of its boxes, in cells."""
+PRIOR, PRIOR_CELLS = 0.01, 5
+"""Objectness and class scores of an untrained network, and the sides of its boxes in cells."""
 
 
 @register
 class YOLOXHead(Head):
-    """Class scores by one branch, box and objectness by another; one anchor-free box per cell.
+    """One anchor-free box per cell, with a branch for classes and one for box and objectness.
 
-    Output channels of a level with C classes: x, y, w, h, objectness, C class logits.
+    Output channels of a level with C classes: x, y, w, h, objectness, C class logits. Levels come
+    finest first.
 
     Args:
-        num_classes: C.
-        width_mult: factor on `feat_channels`.
-        depthwise: separable 3x3 convolutions.
-        in_channels: channels of the neck's maps, finest first.
-        feat_channels: channels of the branches at full width.
-        fpn_strides: input pixels per cell, per level.
+        depthwise: use depthwise separable 3x3 convolutions.
+        feat_channels: channels of the branches before `width_mult`.
+        fpn_strides: input pixels per cell of each level.
         l1_epoch, assigner, loss_weight: see `YOLOXLoss`.
-        act: name of the activations.
-        nms: detections from decoded boxes; None for the published `MultiClassNMS`.
+        nms: None for `MultiClassNMS` with the published settings.
     """
 
     __shared__ = ("num_classes", "width_mult", "act")
@@ -65,22 +59,21 @@ class YOLOXHead(Head):
         super().__init__()
         fits = 0 < len(in_channels) == len(fpn_strides)
         needed = f"one per level, as many as fpn_strides ({len(fpn_strides)})"
-        check_arguments(
-            at_least("num_classes", num_classes, 1),
-            ("in_channels", list(in_channels), fits, needed),
-        )
+        channel_check = ("in_channels", list(in_channels), fits, needed)
+        check_arguments(at_least("num_classes", num_classes, 1), channel_check)
         self.num_classes = num_classes
         self.levels = [CellLevel(stride) for stride in fpn_strides]
         self.loss = YOLOXLoss(assigner, loss_weight, l1_epoch)
-        if nms is None:
-            nms = MultiClassNMS(0.001, nms_top_k=10000, keep_top_k=1000, nms_threshold=0.65)
-        self.nms = nms
+        self.nms = nms or MultiClassNMS(0.001, 10000, 1000, nms_threshold=0.65)
         channels = max(1, int(feat_channels * width_mult))
         conv = conv_class(depthwise)
 
         def branch(bias: list[float]) -> nn.Sequential:
             convs = [conv(channels, channels, 3, act=act) for _ in range(2)]
-            return nn.Sequential(*convs, _output_conv(channels, bias))
+            zero = ParamAttr(initializer=Constant(0.0))  # the initial output is the bias
+            start = ParamAttr(initializer=Assign(bias), regularizer=L2Decay(0.0))
+            output = nn.Conv2D(channels, len(bias), 1, weight_attr=zero, bias_attr=start)
+            return nn.Sequential(*convs, output)
 
         prior_logit, prior_side = math.log(PRIOR / (1 - PRIOR)), math.log(PRIOR_CELLS)
         box_bias = [0.0, 0.0, prior_side, prior_side, prior_logit]
@@ -89,14 +82,9 @@ class YOLOXHead(Head):
         self.conv_reg = nn.LayerList(branch(box_bias) for _ in in_channels)
 
     @classmethod
-    def from_config(
-        cls, section: Section, input_shape: Optional[Sequence[ShapeSpec]] = None
-    ) -> dict:
+    def from_config(cls, section: Section, input_shape: Sequence[ShapeSpec] = ()) -> dict:
         """Takes channels and strides from the neck; values in the config are not used."""
-        if input_shape is None:
-            return {}
-        channels, strides = map(list, zip(*input_shape))
-        return {"in_channels": channels, "fpn_strides": strides}
+        return dict(zip(("in_channels", "fpn_strides"), map(list, zip(*input_shape))))
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         outputs = []
@@ -110,10 +98,3 @@ class YOLOXHead(Head):
 
     def objectness_outputs(self) -> list[tuple[nn.Conv2D, list[int]]]:
         return [(branch[-1], [4]) for branch in self.conv_reg]
-
-
-def _output_conv(channels: int, bias: list[float]) -> nn.Conv2D:
-    """1x1 convolution that starts at weight 0, so that an untrained one gives its bias."""
-    zero = ParamAttr(initializer=Constant(0.0))
-    start = ParamAttr(initializer=Assign(bias), regularizer=L2Decay(0.0))
-    return nn.Conv2D(channels, len(bias), 1, weight_attr=zero, bias_attr=start)

@@ -1,4 +1,4 @@
-"""Losses on the overlap of predicted and true boxes, and on the prediction of that overlap."""
+"""Losses on the IoU of predicted and true boxes, and on the predicted IoU."""
 
 from typing import Callable
 
@@ -12,9 +12,8 @@ from ppdet_lite.ops import boxes as box_ops
 
 
 def _overlap_function(giou: bool, diou: bool, ciou: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """The overlap whose switch is on; plain IoU when all are off."""
-    chosen = {"giou": giou, "diou": diou, "ciou": ciou}
-    names = [name for name, on in chosen.items() if on]
+    """Returns the chosen variant of IoU, plain IoU if none is true."""
+    names = [name for name, on in (("giou", giou), ("diou", diou), ("ciou", ciou)) if on]
     if len(names) > 1:
         raise ConfigError(f"found {' and '.join(names)} true, allowed: at most one of them")
     return getattr(box_ops, names[0] if names else "iou")
@@ -22,15 +21,10 @@ def _overlap_function(giou: bool, diou: bool, ciou: bool) -> Callable[[Tensor, T
 
 @register
 class IouLoss(nn.Layer):
-    """loss_weight * (1 - IoU^2), or with `loss_square` off loss_weight * (1 - IoU).
+    """loss_weight * (1 - IoU^2), without `loss_square` loss_weight * (1 - IoU).
 
-    Generalized overlaps are negative for boxes far apart; their square keeps the sign, so that the
-    loss still falls as the boxes approach.
-
-    Args:
-        loss_weight: factor.
-        giou, diou, ciou: overlap to use in place of plain IoU; at most one.
-        loss_square: square the overlap.
+    At most one of `giou`, `diou` and `ciou` replaces the plain IoU. These are negative for boxes
+    far apart; the square keeps the sign, so that the loss decreases as the boxes approach.
     """
 
     def __init__(
@@ -42,12 +36,11 @@ class IouLoss(nn.Layer):
         loss_square: bool = True,
     ):
         super().__init__()
-        self.loss_weight = loss_weight
-        self.loss_square = loss_square
+        self.loss_weight, self.loss_square = loss_weight, loss_square
         self._overlap = _overlap_function(giou, diou, ciou)
 
     def forward(self, predicted_xyxy: Tensor, target_xyxy: Tensor) -> Tensor:
-        """Boxes [..., 4] and [..., 4] to the loss of each pair [...]."""
+        """Boxes [..., 4] and [..., 4] to losses [...]."""
         overlap = self._overlap(predicted_xyxy, target_xyxy)
         if self.loss_square:
             overlap = overlap * overlap.abs()
@@ -56,10 +49,7 @@ class IouLoss(nn.Layer):
 
 @register
 class IouAwareLoss(nn.Layer):
-    """Cross entropy of a predicted IoU with the IoU reached as soft label (PP-YOLOv2, section 3.2).
-
-    Arguments as `IouLoss`.
-    """
+    """Cross entropy of the predicted IoU, with the actual IoU as label (PP-YOLOv2, section 3.2)."""
 
     def __init__(
         self, loss_weight: float = 1.0, giou: bool = False, diou: bool = False, ciou: bool = False
@@ -78,9 +68,8 @@ class IouAwareLoss(nn.Layer):
 class SoftWeightIouAwareLoss(nn.Layer):
     """-loss_weight * IoU * ln(sigmoid(logit)): the IoU-aware loss of PP-YOLO (arXiv:2007.12099).
 
-    The IoU reached weighs the push of the prediction towards 1; nothing pushes it towards smaller
-    values. PP-YOLOv2 (section 3.2) replaced this "soft weight" by the "soft label" of
-    `IouAwareLoss`, whose two terms have their minimum where the prediction equals the IoU.
+    Its gradient never decreases the prediction. PP-YOLOv2 (section 3.2) replaced this "soft weight"
+    by the "soft label" of `IouAwareLoss`, which is minimal where the prediction equals the IoU.
     """
 
     def __init__(self, loss_weight: float = 1.0):
@@ -88,6 +77,6 @@ class SoftWeightIouAwareLoss(nn.Layer):
         self.loss_weight = loss_weight
 
     def forward(self, iou_logit: Tensor, predicted_xyxy: Tensor, target_xyxy: Tensor) -> Tensor:
-        """As `IouAwareLoss.forward`."""
+        """See `IouAwareLoss.forward`."""
         weight = box_ops.iou(predicted_xyxy, target_xyxy).detach()
         return self.loss_weight * weight * F.softplus(-iou_logit)

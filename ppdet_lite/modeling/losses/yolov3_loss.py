@@ -20,20 +20,18 @@ from ppdet_lite.ops import boxes as box_ops
 
 @register
 class YOLOv3Loss(nn.Layer):
-    """Terms summed over cells and anchors, averaged over the images, added over the levels.
+    """Terms are summed over cells, anchors and levels and averaged over the images.
 
-    They are not divided by the number of objects. Computed in float32 whatever the precision of the
-    network. Terms are returned as they come, also when they are not finite.
+    They are not divided by the number of objects, are computed in float32 under mixed precision
+    too, and may be not finite.
 
     Args:
-        num_classes: C.
-        ignore_thresh: a cell without object whose box overlaps an object by more is left out of the
-            objectness term.
-        label_smooth: soften class labels by min(1 / C, 1 / 40).
-        downsample: strides of the levels; None: as the head says.
-        scale_x_y: grid sensitivity; None: as the head says.
-        iou_loss: adds `loss_iou`.
-        iou_aware_loss: adds `loss_iou_aware`, for heads that predict IoU.
+        ignore_thresh: cells without object leave the objectness term if the IoU of their box with
+            any object is higher.
+        label_smooth: smooth class labels by min(1 / C, 1 / 40).
+        downsample, scale_x_y: strides and grid sensitivity of the levels; None: those of the head.
+        iou_loss: adds the term `loss_iou`.
+        iou_aware_loss: adds the term `loss_iou_aware`, for heads that predict IoU.
     """
 
     __shared__ = ("num_classes",)
@@ -50,30 +48,22 @@ class YOLOv3Loss(nn.Layer):
         iou_aware_loss: Union[IouAwareLoss, SoftWeightIouAwareLoss, None] = None,
     ):
         super().__init__()
-        self.num_classes = num_classes
-        self.ignore_thresh = ignore_thresh
+        self.num_classes, self.ignore_thresh = num_classes, ignore_thresh
         self.label_smooth = label_smooth
-        self.downsample = downsample
-        self.scale_x_y = scale_x_y
-        self.iou_loss = iou_loss
-        self.iou_aware_loss = iou_aware_loss
+        self.downsample, self.scale_x_y = downsample, scale_x_y
+        self.iou_loss, self.iou_aware_loss = iou_loss, iou_aware_loss
 
     def forward(
         self, outputs: Sequence[Tensor], batch: dict, levels: Sequence[AnchorLevel], iou_aware: bool
     ) -> dict[str, Tensor]:
-        """`loss_xy`, `loss_wh`, `loss_obj`, `loss_cls`, where configured `loss_iou` and
+        """Returns `loss_xy`, `loss_wh`, `loss_obj`, `loss_cls`, if configured also `loss_iou` and
         `loss_iou_aware`, and their sum `loss`; scalars.
 
         Args:
-            outputs: raw head outputs, per level.
-            batch: `gt_bbox` [B, P, 4] center and size as shares of the image, zero padded;
+            outputs, levels: raw outputs and `levels` of the head.
+            batch: `gt_bbox` [B, P, 4] center and size as fractions of the image, zero padded;
                 `target0` ... per level [B, A, 6 + C, H, W] with the channels of `Target`.
-            levels: facts of each output.
-            iou_aware: True if each output starts with A IoU logits.
-
-        Raises:
-            ConfigError: targets of another shape than the outputs, or an IoU-aware loss for a head
-                that does not predict IoU.
+            iou_aware: True if the outputs start with IoU logits.
         """
         if self.iou_aware_loss is not None and not iou_aware:
             raise ConfigError(
@@ -84,12 +74,10 @@ class YOLOv3Loss(nn.Layer):
         with full_precision():
             gt_cxcywh = to_float32(batch["gt_bbox"])
             for i, (output, level) in enumerate(zip(outputs, levels)):
-                anchors = len(level.anchors)
-                predicted = layout.split_output(
-                    to_float32(output), anchors, self.num_classes, iou_aware
-                )
-                name = f"target{i}"
-                target = layout.split_target(to_float32(batch[name]), name, predicted)
+                sizes = len(level.anchors), self.num_classes
+                predicted = layout.split_output(to_float32(output), *sizes, iou_aware)
+                key = f"target{i}"
+                target = layout.split_target(to_float32(batch[key]), key, predicted)
                 for name, term in self._level_terms(predicted, target, gt_cxcywh, level).items():
                     totals[name] = totals[name] + term if name in totals else term
             totals["loss"] = sum(totals.values())
@@ -115,7 +103,7 @@ class YOLOv3Loss(nn.Layer):
         return terms
 
     def xy_term(self, predicted: Prediction, target: Target, level: AnchorLevel) -> Tensor:
-        """Center: cross entropy at grid sensitivity 1, else L1 on the widened sigmoid."""
+        """Center: cross entropy at grid sensitivity 1, else L1."""
         if level.scale_x_y == 1:
             loss_x = binary_cross_entropy(predicted.x, target.x)
             loss_y = binary_cross_entropy(predicted.y, target.y)
@@ -125,14 +113,14 @@ class YOLOv3Loss(nn.Layer):
         return _image_mean((loss_x + loss_y) * target.scale * target.objectness)
 
     def wh_term(self, predicted: Prediction, target: Target) -> Tensor:
-        """Size: L1 between logarithms."""
+        """Size: L1 of the logarithms."""
         loss = (predicted.w - target.w).abs() + (predicted.h - target.h).abs()
         return _image_mean(loss * target.scale * target.objectness)
 
     def objectness_term(
         self, predicted: Prediction, target: Target, gt_cxcywh: Tensor, level: AnchorLevel
     ) -> Tensor:
-        """1 in cells with an object, weighted by its score; 0 in others not near an object."""
+        """Objectness: target 1 in cells with an object, weighted by its score, else 0."""
         logit = predicted.objectness
         positive = (target.objectness > 0).astype("float32")
         negative = (1 - positive) * self._far_from_objects(predicted, gt_cxcywh, level)
@@ -140,7 +128,7 @@ class YOLOv3Loss(nn.Layer):
         return _image_mean(to_one * target.objectness + to_zero * negative)
 
     def class_term(self, predicted: Prediction, target: Target) -> Tensor:
-        """Cross entropy per class in cells with an object, weighted by its score."""
+        """Classes: cross entropy in cells with an object, weighted by its score."""
         labels = target.classes
         if self.label_smooth:
             delta = min(1.0 / self.num_classes, 1.0 / 40)
@@ -151,10 +139,10 @@ class YOLOv3Loss(nn.Layer):
     def _positive_boxes(
         self, predicted: Prediction, target: Target, level: AnchorLevel
     ) -> tuple[Tensor, Tensor]:
-        """Predicted and true boxes of every cell; meaningful in cells with an object only."""
+        """Returns predicted and true boxes of all cells; only those with an object are valid."""
         positive = target.objectness > 0
         x, y = cell_offset(predicted.x, level), cell_offset(predicted.y, level)
-        # The exponential of a wild logit elsewhere would turn into infinity times the weight 0.
+        # In other cells exp() may overflow, and infinity times the weight 0 is NaN.
         w = paddle.where(positive, predicted.w, paddle.zeros_like(predicted.w))
         h = paddle.where(positive, predicted.h, paddle.zeros_like(predicted.h))
         boxes = grid_boxes(x, y, w, h, level)
@@ -164,10 +152,9 @@ class YOLOv3Loss(nn.Layer):
     def _far_from_objects(
         self, predicted: Prediction, gt_cxcywh: Tensor, level: AnchorLevel
     ) -> Tensor:
-        """1 where the predicted box overlaps no object by more than `ignore_thresh`, else 0.
+        """Returns 1 where the IoU with every object is at most `ignore_thresh`, else 0.
 
-        Every object counts, also one whose score is 0 and which therefore is no target: the
-        released models were trained like that.
+        Objects of score 0, which are no targets, count too, as for the released models.
         """
         if gt_cxcywh.shape[1] == 0:
             return paddle.ones_like(predicted.x)
@@ -179,5 +166,4 @@ class YOLOv3Loss(nn.Layer):
 
 
 def _image_mean(values: Tensor) -> Tensor:
-    """Sum over everything but the batch, mean over the batch."""
     return values.sum() / values.shape[0]

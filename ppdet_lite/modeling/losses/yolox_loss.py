@@ -19,22 +19,18 @@ LOSS_WEIGHT = {"cls": 1.0, "obj": 1.0, "iou": 5.0, "l1": 1.0}
 
 
 class YOLOXLoss(nn.Layer):
-    """Terms summed over the cells of the batch and divided by the number of cells with an object
-    (at least 1), those of this process only.
+    """Terms are summed over the cells of the batch and divided by the number of cells with an
+    object (at least 1) in this process; float32 under mixed precision too.
 
-    * `loss_obj`: cross entropy of the objectness of every cell with 1 where it answers for an
-      object, else 0;
-    * `loss_cls`: cross entropy per class, in cells with an object; the label of its class is the
-      IoU of the predicted box with the object;
-    * `loss_iou`: 1 - IoU^2, in cells with an object;
-    * `loss_l1`: distance of the box corners in cells of the level, from epoch `l1_epoch` on, else
-      0. (PaddleDetection's form; the authors' own code compares raw outputs.)
-
-    Computed in float32 whatever the precision of the network.
+    * `loss_obj`: cross entropy in all cells, with label 1 in cells with an object;
+    * `loss_cls`: cross entropy in cells with an object, whose class has the label IoU;
+    * `loss_iou`: 1 - IoU^2 in cells with an object;
+    * `loss_l1`: L1 distance of the corners in units of the stride, 0 before epoch `l1_epoch`. (As
+      in PaddleDetection; the authors' code compares raw outputs.)
 
     Args:
-        assigner: gives cells to objects; None for `SimOTAAssigner`.
-        loss_weight: factors of terms in the total, in place of those of `LOSS_WEIGHT`.
+        assigner: None for `SimOTAAssigner`.
+        loss_weight: weights of terms that replace those of `LOSS_WEIGHT`.
         l1_epoch: first epoch (from 0) with the L1 term.
     """
 
@@ -47,20 +43,19 @@ class YOLOXLoss(nn.Layer):
         super().__init__()
         unknown = sorted(set(loss_weight or {}) - set(LOSS_WEIGHT))
         check_arguments(("loss_weight", unknown, not unknown, ", ".join(LOSS_WEIGHT)))
-        self.assigner = SimOTAAssigner() if assigner is None else assigner
+        self.assigner = assigner or SimOTAAssigner()
         self.loss_weight = {**LOSS_WEIGHT, **(loss_weight or {})}
         self.l1_epoch = l1_epoch
 
     def forward(
         self, outputs: Sequence[Tensor], batch: dict, strides: Sequence[int]
     ) -> dict[str, Tensor]:
-        """The terms, and under `loss` their sum with `loss_weight`; scalars.
+        """Returns the terms and their weighted sum `loss`; scalars.
 
         Args:
-            outputs: raw head outputs per level, [B, 5 + C, H, W]: x, y, w, h, objectness, classes.
-            batch: `gt_bbox` and `gt_class` as `pad_ground_truth` takes them; `epoch_id`, without
-                which the epoch is 0.
-            strides: pixels per cell of each level.
+            outputs: raw outputs of each level [B, 5 + C, H, W]: x, y, w, h, objectness, classes.
+            batch: `gt_bbox` and `gt_class` as in `pad_ground_truth`, `epoch_id` (default 0).
+            strides: input pixels per cell of each level.
         """
         with full_precision():
             flat = grid.flatten_levels([to_float32(output) for output in outputs])
@@ -70,14 +65,12 @@ class YOLOXLoss(nn.Layer):
             terms = self._terms(flat, cells, sides, truth, matched)
             if (position(batch, "epoch_id") or 0) < self.l1_epoch:
                 terms["loss_l1"] = paddle.zeros([])
-            terms["loss"] = sum(
-                weight * terms[f"loss_{name}"] for name, weight in self.loss_weight.items()
-            )
+            terms["loss"] = sum(w * terms[f"loss_{name}"] for name, w in self.loss_weight.items())
         return terms
 
     @paddle.no_grad()
     def assign(self, flat: Tensor, cells: Tensor, sides: Tensor, truth: GroundTruth) -> Tensor:
-        """The object of each cell, [B, A] int64, -1 for none; `flat` is [B, 5 + C, A]."""
+        """Returns the object of each cell [B, A] int64, -1 for none; `flat` is [B, 5 + C, A]."""
         return self.assigner(
             grid.joint_scores(flat[:, 4:5], flat[:, 5:]),
             grid.decode_boxes(flat[:, :4], cells, sides),
@@ -93,8 +86,7 @@ class YOLOXLoss(nn.Layer):
         owner = matched.clip(min=0)
         mask = positive.astype("float32")
         count = mask.sum().clip(min=1)
-        # Other cells' boxes are replaced: the exponential of a wild output would turn into infinity
-        # times the weight 0.
+        # In other cells exp() may overflow, and infinity times the weight 0 is NaN.
         regression = flat[:, :4]
         inside = positive.unsqueeze(1).expand_as(regression)
         regression = paddle.where(inside, regression, paddle.zeros_like(regression))

@@ -10,7 +10,7 @@ from paddle.vision.ops import yolo_box
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.geometry import cell_grid as grid
-from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_fact
+from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_value
 from ppdet_lite.modeling.layers.full_precision import to_float32
 from ppdet_lite.modeling.post_process.nms_layers import limit_checks
 
@@ -54,12 +54,12 @@ class YOLOBox(nn.Layer):
             "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
             "YOLOBox.scale_x_y": self.scale_x_y,
         }
-        agreed_fact("grid sensitivity", scales, len(levels), default=1.0)
+        agreed_value("grid sensitivity", scales, len(levels), default=1.0)
         strides = {
             "YOLOv3Head.strides": levels[0].stride,
             "YOLOBox.downsample_ratio": self.downsample_ratio,
         }
-        agreed_fact("the stride of the first level", strides, 1, default=32)
+        agreed_value("the stride of the first level", strides, 1, default=32)
 
     def forward(
         self,
