@@ -29,6 +29,16 @@ class Backbone(nn.Layer):
     out_shape: Sequence[ShapeSpec]
 
 
+def chain(x: Tensor, layers: Sequence[nn.Layer], returned: Sequence[int]) -> list[Tensor]:
+    """Runs `layers` one after the other; returns the outputs with the indices `returned`."""
+    maps = []
+    for i, layer in enumerate(layers):
+        x = layer(x)
+        if i in returned:
+            maps.append(x)
+    return maps
+
+
 class Neck(nn.Layer):
     """Feature maps of a backbone to those of the head, described by `out_shape`.
 

@@ -1,18 +1,18 @@
-"""CSPDarkNet, the backbone of YOLOX (arXiv:2107.08430) and, in another form, of YOLOv5.
+"""CSPDarkNet, the backbone of YOLOX (arXiv:2107.08430) and, as variant P5, of YOLOv5.
 
-Parameters are named as in PaddleDetection's weight files: `stem.conv.conv.weight`, then every layer
-with its number and its stage: `layers1.stage1.conv_layer.conv.weight`,
+Parameters have the names of PaddleDetection's weight files, with numbers of layer and stage:
+`stem.conv.conv.weight`, `layers1.stage1.conv_layer.conv.weight`,
 `layers2.stage1.csp_layer.conv1.conv.weight`, ... `layers8.stage4.spp_layer.conv1.conv.weight`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Optional
 
 from paddle import Tensor, nn
 
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import above_zero, check_arguments, one_of, rising
-from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
 from ppdet_lite.modeling.layers.csp import (
     BaseConv,
     CSPLayer,
@@ -26,11 +26,7 @@ STEM_CHANNELS = 64
 
 
 class StagePlan(NamedTuple):
-    """One stage at full width and depth.
-
-    channels: of its output. blocks: bottlenecks. shortcut: see `BottleNeck`. pools: `before` or
-    `after` the CSP layer there are max pools of several sizes, or none.
-    """
+    """A stage at full width and depth; `pools` (None, before, after) places an `SPPLayer`."""
 
     channels: int
     blocks: int
@@ -40,32 +36,26 @@ class StagePlan(NamedTuple):
 
 PLANS = {
     "X": (
-        StagePlan(128, 3),
-        StagePlan(256, 9),
-        StagePlan(512, 9),
+        *(StagePlan(128, 3), StagePlan(256, 9), StagePlan(512, 9)),
         StagePlan(1024, 3, shortcut=False, pools="before"),
     ),
     "P5": (
-        StagePlan(128, 3),
-        StagePlan(256, 6),
-        StagePlan(512, 9),
+        *(StagePlan(128, 3), StagePlan(256, 6), StagePlan(512, 9)),
         StagePlan(1024, 3, pools="after"),
     ),
 }
-"""X: YOLOX. P5: YOLOv5 of version 6, with a plain 6x6 convolution as stem."""
+"""X: YOLOX. P5: YOLOv5 version 6, with a 6x6 convolution as stem."""
 
 
 @register
 class CSPDarkNet(Backbone):
-    """A stem, then four stages of a strided convolution and a CSP layer each.
+    """A stem and four stages, each a strided convolution and a CSP layer.
 
     Args:
-        arch: X or P5, see `PLANS`.
-        depth_mult: factor on the bottlenecks of each stage, at least one is left.
-        width_mult: factor on all channels.
-        depthwise: separable 3x3 convolutions.
-        act: name of the activations.
-        return_idx: stages whose output is returned, 1 (stride 4) to 4 (stride 32), rising.
+        arch: see `PLANS`.
+        depth_mult, width_mult: factors on the bottlenecks of each stage and on all channels.
+        depthwise: use depthwise separable 3x3 convolutions.
+        return_idx: returned stages, 1 (stride 4) to 4 (stride 32).
     """
 
     __shared__ = ("depth_mult", "width_mult", "act")
@@ -88,43 +78,27 @@ class CSPDarkNet(Backbone):
             ("width_mult", width_mult, channels >= 2, f"{2 / STEM_CHANNELS} or more"),
             rising("return_idx", return_idx, 1, 4),
         )
-        self._return_idx = list(return_idx)
-        if arch == "X":
-            self.stem = Focus(3, channels, act=act)
-        else:
-            self.stem = BaseConv(3, channels, 6, stride=2, act=act)
-        self._stages, self.out_shape, number = [], [], 0
+        self.stem = (
+            Focus(3, channels, act=act) if arch == "X" else BaseConv(3, channels, 6, 2, act=act)
+        )
+        self._layers: list[nn.Layer] = []
+        self._returned, self.out_shape = [], []
         for index, plan in enumerate(PLANS[arch], start=1):
-            ch_out = int(plan.channels * width_mult)
-            layers = []
-            for kind, layer in _stage_layers(plan, channels, ch_out, depth_mult, depthwise, act):
-                number += 1
-                layers.append(self.add_sublayer(f"layers{number}.stage{index}.{kind}", layer))
-            self._stages.append(layers)
-            if index in self._return_idx:
-                self.out_shape.append(ShapeSpec(ch_out, 2 * 2**index))
-            channels = ch_out
+            ch_in, channels = channels, int(plan.channels * width_mult)
+            layers = {"conv_layer": conv_class(depthwise)(ch_in, channels, 3, stride=2, act=act)}
+            if plan.pools == "before":
+                layers["spp_layer"] = SPPLayer(channels, channels, act=act)
+            blocks = scaled_depth(plan.blocks, depth_mult)
+            csp = CSPLayer(channels, channels, blocks, plan.shortcut, depthwise, act)
+            layers["csp_layer"] = csp
+            if plan.pools == "after":  # "SPPF": three pools of 5 in a row equal 5, 9 and 13
+                layers["sppf_layer"] = SPPLayer(channels, channels, act=act)
+            for kind, layer in layers.items():
+                name = f"layers{len(self._layers) + 1}.stage{index}.{kind}"
+                self._layers.append(self.add_sublayer(name, layer))
+            if index in return_idx:
+                self._returned.append(len(self._layers) - 1)
+                self.out_shape.append(ShapeSpec(channels, 2 * 2**index))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        x = self.stem(image)
-        maps = []
-        for index, layers in enumerate(self._stages):  # graphs do not know `start=1`
-            for layer in layers:
-                x = layer(x)
-            if index + 1 in self._return_idx:
-                maps.append(x)
-        return maps
-
-
-def _stage_layers(
-    plan: StagePlan, ch_in: int, ch_out: int, depth_mult: float, depthwise: bool, act: Optional[str]
-) -> Iterator[tuple[str, nn.Layer]]:
-    """The layers of a stage with their names."""
-    yield "conv_layer", conv_class(depthwise)(ch_in, ch_out, 3, stride=2, act=act)
-    if plan.pools == "before":
-        yield "spp_layer", SPPLayer(ch_out, ch_out, act=act)
-    blocks = scaled_depth(plan.blocks, depth_mult)
-    yield "csp_layer", CSPLayer(ch_out, ch_out, blocks, plan.shortcut, depthwise, act)
-    if plan.pools == "after":
-        # Three pools of 5 in a row, "SPPF", give what pools of 5, 9 and 13 give.
-        yield "sppf_layer", SPPLayer(ch_out, ch_out, act=act)
+        return chain(self.stem(image), self._layers, self._returned)

@@ -1,6 +1,6 @@
 """MobileNetV3 (arXiv:1905.02244), without the classifier.
 
-Parameters are named as in PaddleDetection's weight files: `conv1.conv.weight` for the stem, then
+Parameters have the names of PaddleDetection's weight files: `conv1.conv.weight` for the stem, then
 `conv2` ... for the inverted residuals (`expand_conv`, `bottleneck_conv`, `mid_se`, `linear_conv`).
 """
 
@@ -13,14 +13,12 @@ from paddle.regularizer import L2Decay
 
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import above_zero, check_arguments, one_of, rising
-from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
 from ppdet_lite.modeling.layers.conv import ConvNorm
 
 
 class BlockPlan(NamedTuple):
-    """An inverted residual: side of its depthwise filter, channels inside and after it, whether
-    squeeze-and-excitation follows the depthwise convolution, activation, stride.
-    """
+    """An inverted residual; `squeeze` adds squeeze-and-excitation after the depthwise filter."""
 
     filter_size: int
     inner: int
@@ -57,15 +55,15 @@ PLANS = {
         *2 * [BlockPlan(5, 576, 96, True, "hardswish", 1)],
     ),
 }
-"""Tables 1 and 2 of the paper, up to the last inverted residual."""
+"""Inverted residuals of tables 1 and 2 of the paper."""
 
 STEM_WIDTH = 16
 BLOCKS_PER_RATE = 3
-"""Inverted residuals that share one entry of `lr_mult_list`."""
+"""Inverted residuals per entry of `lr_mult_list`."""
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-    """The nearest multiple of `divisor` that loses at most a tenth of `channels`."""
+    """Returns the nearest multiple of `divisor` that is at least 90 % of `channels`."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
@@ -77,28 +75,23 @@ class ConvBN(ConvNorm):
 
 
 class _Training(NamedTuple):
-    """Training settings of the parameters of a block.
-
-    rate: factor on the learning rate. conv_decay: L2 coefficient of convolutions. norm: further
-    arguments of `batch_norm`.
-    """
+    """Factor on the learning rate, L2 of convolutions and arguments of `batch_norm` in a block."""
 
     rate: float
     conv_decay: float
     norm: dict
 
     def attr(self) -> ParamAttr:
-        """Of the weight or bias of a convolution."""
+        """Returns the attribute of the weight or bias of a convolution."""
         return ParamAttr(learning_rate=self.rate, regularizer=L2Decay(self.conv_decay))
 
     def conv(self, *size: int, **more: Any) -> ConvBN:
-        """A convolution with its norm; `size` as `ConvNorm` takes it."""
         more = {**more, **self.norm, "learning_rate": self.rate}
         return ConvBN(*size, weight_attr=self.attr(), **more)
 
 
 class SqueezeExcitation(nn.Layer):
-    """Weighs each channel by a hard sigmoid of what the whole map holds (arXiv:1709.01507)."""
+    """Squeeze-and-excitation with a hard sigmoid (arXiv:1709.01507)."""
 
     def __init__(self, channels: int, training: _Training, reduction: int = 4):
         super().__init__()
@@ -110,12 +103,12 @@ class SqueezeExcitation(nn.Layer):
     def forward(self, x: Tensor) -> Tensor:
         weight = F.adaptive_avg_pool2d(x, 1)
         weight = self.conv2(F.relu(self.conv1(weight)))
-        # Slope 0.2 is that of the released weights; Paddle's own default is 1/6.
+        # The released weights were trained with slope 0.2; Paddle's default is 1/6.
         return x * F.hardsigmoid(weight, slope=0.2, offset=0.5)
 
 
 class InvertedResidual(nn.Layer):
-    """Widens by a 1x1, filters each channel, narrows by a linear 1x1; a shortcut where it fits."""
+    """1x1 expansion, depthwise filter, linear 1x1, with a shortcut where shapes allow it."""
 
     def __init__(self, ch_in: int, inner: int, ch_out: int, plan: BlockPlan, training: _Training):
         super().__init__()
@@ -137,19 +130,16 @@ class InvertedResidual(nn.Layer):
 
 @register
 class MobileNetV3(Backbone):
-    """A stem, then inverted residuals.
+    """A stem and inverted residuals.
 
     Args:
-        scale: factor on all channels, which are then rounded to multiples of 8.
-        model_name: large or small.
-        feature_maps: outputs to return, rising: 1 is the stem, k > 1 the (k - 1)-th inverted
-            residual.
-        with_extra_blocks: only false; the blocks that SSD puts behind the network are not built.
-        lr_mult_list: factors on the learning rate of three inverted residuals each, the last for
-            all that remain; the stem takes the first.
-        conv_decay: L2 coefficient of the convolutions, in place of the optimizer's.
+        scale, width_mult: factors on all channels, which are rounded to multiples of 8.
+        feature_maps: returned maps: 1 is the stem, k > 1 the (k - 1)-th inverted residual.
+        with_extra_blocks: extra blocks of SSD, not implemented.
+        lr_mult_list: factors on the learning rate, each of three inverted residuals; the stem uses
+            the first, all remaining blocks the last.
+        conv_decay: L2 coefficient of the convolutions, instead of the optimizer's.
         norm_type, norm_decay, freeze_norm: see `batch_norm`.
-        width_mult: another factor on all channels.
     """
 
     __shared__ = ("norm_type", "width_mult")
@@ -176,10 +166,6 @@ class MobileNetV3(Backbone):
             ("with_extra_blocks", with_extra_blocks, not with_extra_blocks, "false (SSD's blocks)"),
             ("lr_mult_list", list(lr_mult_list), len(lr_mult_list) > 0, "at least one factor"),
         )
-        self._feature_maps = list(feature_maps)
-        # Blocks behind the last returned map would neither be used nor trained.
-        plans = PLANS[model_name][: max(self._feature_maps) - 1]
-
         norm = {"norm_type": norm_type, "norm_decay": norm_decay, "freeze_norm": freeze_norm}
 
         def training(group: int) -> _Training:
@@ -193,19 +179,16 @@ class MobileNetV3(Backbone):
         self.conv1 = training(0).conv(3, channels, 3, 2, act="hardswish")
         self._layers = [self.conv1]
         shapes = [ShapeSpec(channels, stride)]
-        for i, plan in enumerate(plans):
+        # Blocks after the last returned map are not built.
+        for i, plan in enumerate(PLANS[model_name][: max(feature_maps) - 1]):
             block = InvertedResidual(
                 channels, width(plan.inner), width(plan.out), plan, training(i // BLOCKS_PER_RATE)
             )
             self._layers.append(self.add_sublayer(f"conv{i + 2}", block))
             channels, stride = width(plan.out), stride * plan.stride
             shapes.append(ShapeSpec(channels, stride))
-        self.out_shape = [shapes[k - 1] for k in self._feature_maps]
+        self._returned = [k - 1 for k in feature_maps]
+        self.out_shape = [shapes[i] for i in self._returned]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        x, maps = image, []
-        for i, layer in enumerate(self._layers):
-            x = layer(x)
-            if i + 1 in self._feature_maps:
-                maps.append(x)
-        return maps
+        return chain(image, self._layers, self._returned)

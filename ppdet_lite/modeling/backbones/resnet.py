@@ -1,8 +1,8 @@
 """ResNet and its variants a to d (arXiv:1512.03385, arXiv:1812.01187), with DCNv2 stages.
 
-Variant a puts the stride of a bottleneck on its first 1x1 convolution, b on the 3x3; c is b with
-three 3x3 convolutions in place of the 7x7 stem; d is c with an average pool before the 1x1
-convolution of a shrinking shortcut. Parameters are named as in PaddleDetection's weight files:
+Variant a has the stride of a bottleneck in its first 1x1 convolution, b in the 3x3; c is b with
+three 3x3 convolutions instead of the 7x7 stem; d is c with average pooling before the 1x1
+convolution of strided shortcuts. Parameters have the names of PaddleDetection's weight files:
 `res4.res4a.branch2b.conv.weight`, `conv1.conv1_1.norm._mean`.
 """
 
@@ -14,13 +14,11 @@ from paddle import ParamAttr, Tensor, nn
 
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import between, check_arguments, nchw, one_of, rising
-from ppdet_lite.modeling.contracts import Backbone, ShapeSpec
-from ppdet_lite.modeling.layers.activation import activation
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
 from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvNorm
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.freeze import freeze
-from ppdet_lite.modeling.layers.norm import batch_norm
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -32,25 +30,8 @@ BLOCKS = {
 """Depth -> residual blocks of stages res2 to res5."""
 
 
-class DeformConvNorm(DeformableConvV2):
-    """`ConvNorm` with a deformable convolution: `conv_offset`, `conv` and `norm`."""
-
-    def __init__(self, *size: int, act: Optional[str], learning_rate: float, **norm: Any):
-        super().__init__(*size, learning_rate=learning_rate)
-        self.norm = batch_norm(size[1], learning_rate=learning_rate, **norm)
-        self._activation = activation(act)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.convolve(x))
-        return x if self._activation is None else self._activation(x)
-
-
 class Style(NamedTuple):
-    """The build of the blocks of a stage.
-
-    variant: a to d. rate: factor on the learning rate, but of offsets. norm: further arguments of
-    `batch_norm`. deformable: 3x3 convolutions sample at learned offsets.
-    """
+    """Variant, learning rate factor, arguments of `batch_norm` and kind of 3x3 convolutions."""
 
     variant: str
     rate: float
@@ -58,14 +39,14 @@ class Style(NamedTuple):
     deformable: bool = False
 
     def conv(self, *size: int, act: Optional[str] = "relu", deformable: bool = False) -> nn.Layer:
-        """A convolution with its norm and activation; `size` as `ConvNorm` takes it."""
+        """Returns a convolution with norm and activation; `size` as in `ConvNorm`."""
         if deformable:
-            return DeformConvNorm(*size, act=act, learning_rate=self.rate, **self.norm)
+            return DeformableConvV2(*size, act=act, learning_rate=self.rate, norm=self.norm)
         weight = ParamAttr(learning_rate=self.rate)
         return ConvNorm(*size, act=act, weight_attr=weight, learning_rate=self.rate, **self.norm)
 
     def shortcut(self, ch_in: int, ch_out: int, stride: int) -> nn.Layer:
-        """The shortcut of a stage's first block."""
+        """Returns the shortcut of the first block of a stage."""
         if self.variant != "d" or stride == 1:
             return self.conv(ch_in, ch_out, 1, stride, act=None)
         pool = nn.AvgPool2D(2, stride=2, ceil_mode=True)
@@ -108,7 +89,7 @@ class Bottleneck(nn.Layer):
 
 
 def _block_name(stage: int, index: int, count: int) -> str:
-    """Name of a block: res4a, res4b, ...; long fourth stages continue res4b1, res4b2, ..."""
+    """Returns res4a, res4b, ...; in a long fourth stage res4a, res4b1, res4b2, ..."""
     if stage == 4 and count > 10:
         return "res4a" if index == 0 else f"res4b{index}"
     return f"res{stage}{chr(ord('a') + index)}"
@@ -116,20 +97,18 @@ def _block_name(stage: int, index: int, count: int) -> str:
 
 @register
 class ResNet(Backbone):
-    """A stem, then the residual stages res2 to res5.
+    """A stem and the residual stages res2 to res5, which have the numbers 0 to 3.
 
     Args:
-        depth: 18, 34, 50, 101 or 152.
-        ch_in: channels after the stem.
-        variant: a, b, c or d, see the module.
-        lr_mult_list: factors on the learning rate of res2 to res5.
-        groups, base_width, std_senet: only the values of plain ResNet, not ResNeXt or SENet.
+        ch_in: channels of the stem.
+        variant: see the module.
+        lr_mult_list: factors on the learning rate, per stage.
+        groups, base_width, std_senet: settings of ResNeXt and SENet, not implemented.
         norm_type, norm_decay, freeze_norm: see `batch_norm`.
-        freeze_at: the stem and stages 0 (res2) up to this one do not train; -1 freezes nothing.
-        freeze_stem_only: `freeze_at` >= 0 freezes the stem alone.
-        return_idx: stages whose output is returned, 0 (stride 4) to 3 (stride 32), rising.
-        dcn_v2_stages: stages whose 3x3 convolutions are deformable; [-1] or [] for none.
-        num_stages: stages built.
+        freeze_at: last frozen stage, the stem and earlier ones included; -1 freezes nothing.
+        freeze_stem_only: `freeze_at` >= 0 freezes the stem only.
+        return_idx: returned stages, 0 (stride 4) to 3 (stride 32).
+        dcn_v2_stages: stages with deformable 3x3 convolutions; [-1] or [] for none.
         width_mult: factor on all channels.
     """
 
@@ -170,16 +149,14 @@ class ResNet(Backbone):
             ("std_senet", std_senet, not std_senet, "false (no squeeze-and-excitation)"),
             nchw(data_format),
         )
-        self._return_idx = list(return_idx)
         norm = {"norm_type": norm_type, "norm_decay": norm_decay, "freeze_norm": freeze_norm}
         channels = scale_channels(ch_in, width_mult)
         self.conv1 = _stem(channels, Style(variant, 1.0, norm))
         block: type[Union[BasicBlock, Bottleneck]] = BasicBlock if depth < 50 else Bottleneck
-        self._stages, self.out_shape = [], []
-        for i in range(num_stages):
+        self._stages, shapes = [], []
+        for i, count in enumerate(BLOCKS[depth][:num_stages]):
             width = scale_channels(ch_in * 2**i, width_mult)
             style = Style(variant, float(rates[i]), norm, i in stages)
-            count = BLOCKS[depth][i]
             stage = nn.Sequential()
             for j in range(count):
                 stride = 2 if j == 0 and i > 0 else 1
@@ -187,23 +164,18 @@ class ResNet(Backbone):
                 stage.add_sublayer(_block_name(i + 2, j, count), part)
                 channels = width * block.expansion
             self._stages.append(self.add_sublayer(f"res{i + 2}", stage))
-            if i in self._return_idx:
-                self.out_shape.append(ShapeSpec(channels, 4 * 2**i))
+            shapes.append(ShapeSpec(channels, 4 * 2**i))
+        self._returned, self.out_shape = list(return_idx), [shapes[i] for i in return_idx]
         if freeze_at >= 0:
             freeze([self.conv1, *([] if freeze_stem_only else self._stages[: freeze_at + 1])])
 
     def forward(self, image: Tensor) -> list[Tensor]:
         x = F.max_pool2d(self.conv1(image), 3, stride=2, padding=1)
-        maps = []
-        for i, stage in enumerate(self._stages):
-            x = stage(x)
-            if i in self._return_idx:
-                maps.append(x)
-        return maps
+        return chain(x, self._stages, self._returned)
 
 
 def _stem(width: int, style: Style) -> nn.Sequential:
-    """Image to stride 2: one 7x7 convolution (a, b) or three 3x3 ones (c, d)."""
+    """Image to stride 2: a 7x7 convolution (a, b) or three 3x3 ones (c, d)."""
     if style.variant in "ab":
         return nn.Sequential(("conv1", style.conv(3, width, 7, 2)))
     return nn.Sequential(

@@ -1,44 +1,47 @@
 """Modulated deformable convolution, DCNv2 (arXiv:1811.11168)."""
 
+from typing import Any, Optional
+
 from paddle import ParamAttr, Tensor, nn
 from paddle.nn.functional import sigmoid
 from paddle.nn.initializer import Constant
 from paddle.vision.ops import DeformConv2D, deform_conv2d
 
+from ppdet_lite.modeling.layers.activation import activation
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
+from ppdet_lite.modeling.layers.norm import batch_norm
 
 
 class SampledConv2D(DeformConv2D):
-    """Paddle's `DeformConv2D` in a form that exports run, with the bias added behind it.
+    """`DeformConv2D` that adds its bias separately, so that exported graphs run.
 
-    Left to `deform_conv2d`, the bias becomes an operator that oneDNN refuses in graphs of Paddle 2.
+    oneDNN refuses the operator that `deform_conv2d` makes of the bias in graphs of Paddle 2.
     """
 
     def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
         """float32 [B, C, H, W], offsets [B, 2 k k, H', W'], mask [B, k k, H', W'] to maps."""
-        weight = to_float32(self.weight)
-        output = deform_conv2d(
-            x, offset, weight, stride=self._stride, padding=self._padding, mask=mask
-        )
-        if self.bias is None:  # until a batch norm is folded into the convolution
+        size = {"stride": self._stride, "padding": self._padding}
+        output = deform_conv2d(x, offset, to_float32(self.weight), mask=mask, **size)
+        if self.bias is None:  # set when a batch norm is folded into the convolution
             return output
         return output + self.bias.reshape([1, -1, 1, 1])
 
 
 class DeformableConvV2(nn.Layer):
-    """A convolution that samples at learned offsets and weighs each sample by a learned mask.
+    """Convolution that samples at learned offsets and weighs samples by a learned mask.
 
-    An ordinary convolution `conv_offset` with bias predicts, per output cell, 2 k k offsets (cells,
-    y before x) and k k mask logits. It starts at zero, so the layer starts as an ordinary
-    convolution at half strength. `conv` holds the weight, shaped and named like that of an ordinary
-    convolution, and takes a pretrained one.
+    `conv_offset` predicts 2 k k offsets (in cells, y before x) and k k mask logits per output cell.
+    It starts at zero, so that the layer starts as a plain convolution times 0.5. `conv` holds the
+    weight with name and shape of a plain convolution and accepts its pretrained weight.
 
-    The sampling itself stays in float32 under mixed precision: offsets need more than the ten bits
-    of a half, and weights of released models exceed its range.
+    Sampling stays in float32 under mixed precision: offsets need more than the ten bits of a half,
+    and weights of released models exceed its range.
 
     Args:
-        ch_in, ch_out, filter_size, stride: of the convolution; k is odd.
-        learning_rate: factor on the learning rate of the weight (offsets always learn at 1).
+        filter_size: k, odd.
+        learning_rate: factor on the learning rate of all parameters but those of `conv_offset`.
+        act: name of the activation.
+        norm: arguments of the `batch_norm` after the convolution; None for none.
     """
 
     def __init__(
@@ -49,27 +52,29 @@ class DeformableConvV2(nn.Layer):
         stride: int = 1,
         *,
         learning_rate: float = 1.0,
+        act: Optional[str] = None,
+        norm: Optional[dict[str, Any]] = None,
     ):
         super().__init__()
         taps = filter_size**2
         self._offset_channels = 2 * taps
         size = {"kernel_size": filter_size, "stride": stride, "padding": (filter_size - 1) // 2}
-        zero = ParamAttr(initializer=Constant(0.0)), ParamAttr(initializer=Constant(0.0))
-        self.conv_offset = nn.Conv2D(
-            ch_in, 3 * taps, weight_attr=zero[0], bias_attr=zero[1], **size
-        )
-        weight_attr = ParamAttr(learning_rate=learning_rate)
-        self.conv = SampledConv2D(ch_in, ch_out, weight_attr=weight_attr, bias_attr=False, **size)
+        weight, bias = (ParamAttr(initializer=Constant(0.0)) for _ in range(2))
+        self.conv_offset = nn.Conv2D(ch_in, 3 * taps, weight_attr=weight, bias_attr=bias, **size)
+        weight = ParamAttr(learning_rate=learning_rate)
+        self.conv = SampledConv2D(ch_in, ch_out, weight_attr=weight, bias_attr=False, **size)
+        rate = {"learning_rate": learning_rate}
+        self.norm = None if norm is None else batch_norm(ch_out, **rate, **norm)
+        self._activation = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W] to [B, ch_out, H / stride, W / stride]."""
-        return self.convolve(x)
-
-    def convolve(self, x: Tensor) -> Tensor:
-        """The same, for subclasses: Paddle 2.6 cannot export a `super().forward`."""
         predicted = self.conv_offset(x)
         with full_precision():
             predicted = to_float32(predicted)
             offset = predicted[:, : self._offset_channels]
             mask = sigmoid(predicted[:, self._offset_channels :])
-            return self.conv(to_float32(x), offset, mask)
+            x = self.conv(to_float32(x), offset, mask)
+        if self.norm is not None:
+            x = self.norm(x)
+        return x if self._activation is None else self._activation(x)
