@@ -1,12 +1,13 @@
 """The feature pyramid neck of PP-YOLO tiny: depthwise 5x5 convolutions, few channels."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Optional
 
 from paddle import Tensor, nn
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import check_arguments, nchw
+from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.layers.drop_block import DropBlock
@@ -16,15 +17,14 @@ from ppdet_lite.modeling.necks.top_down import DetectionBlock, TopDownNeck
 
 @register
 class PPYOLOTinyFPN(TopDownNeck):
-    """Feature pyramid from coarse to fine, LeakyReLU; one block of equal width per level.
+    """Feature pyramid, coarsest level first, with LeakyReLU.
 
-    A block: DropBlock, 1x1, depthwise 5x5, 1x1, depthwise 5x5 (the route), 1x1 (the tip).
+    A block: DropBlock, 1x1, depthwise 5x5, 1x1, depthwise 5x5 (route), 1x1 (tip).
 
     Args:
-        detection_block_channels: width of each level's block, coarsest first.
-        drop_block: a `DropBlock` of `block_size` and `keep_prob` at the input of every block.
-        spp: pooled context of the coarsest map, before its block.
-        width_mult: factor on the neck's channels.
+        detection_block_channels: channels of each block before `width_mult`, coarsest first.
+        drop_block: start each block with a `DropBlock` of `block_size` and `keep_prob`.
+        spp: apply `SPP` to the coarsest backbone map.
     """
 
     __shared__ = ("norm_type", "data_format", "width_mult")
@@ -42,16 +42,11 @@ class PPYOLOTinyFPN(TopDownNeck):
         width_mult: float = 1.0,
         in_strides: Optional[Sequence[int]] = None,
     ):
-        super().__init__(in_channels, in_strides)
+        super().__init__(in_channels, in_strides, data_format)
         levels, found = len(self.laterals), list(detection_block_channels)
         needed = f"{levels} widths, one for each map of the backbone"
-        check_arguments(
-            ("detection_block_channels", found, len(found) == levels, needed), nchw(data_format)
-        )
-
-        def conv(ch_in: int, ch_out: int, filter_size: int, groups: int = 1) -> ConvBNLayer:
-            return ConvBNLayer(ch_in, ch_out, filter_size, groups=groups, norm_type=norm_type)
-
+        check_arguments(("detection_block_channels", found, len(found) == levels, needed))
+        conv = partial(ConvBNLayer, norm_type=norm_type)
         coarsest, route = self.laterals[0], 0
         self.spp = SPP(coarsest, coarsest, norm_type=norm_type) if spp else None
         for i, (lateral, full_width) in enumerate(zip(self.laterals, found)):
@@ -59,7 +54,6 @@ class PPYOLOTinyFPN(TopDownNeck):
             layers: list[tuple[str, nn.Layer]] = []
             if drop_block:
                 layers.append(("dropblock", DropBlock(block_size, keep_prob)))
-            # The dots are part of the released weights' names.
             layers += [
                 (f"yolo_block.{i}.0", conv(lateral + route, width, 1)),
                 (f"yolo_block.{i}.1", conv(width, width, 5, groups=width)),
@@ -71,6 +65,5 @@ class PPYOLOTinyFPN(TopDownNeck):
             route = width
 
     def prepare(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The backbone's maps, coarsest first; the coarsest with its pooled context."""
         coarsest, *finer = list(features)[::-1]
         return [coarsest if self.spp is None else self.spp(coarsest), *finer]

@@ -1,7 +1,7 @@
-"""The common build of the pyramids of YOLOv3, PP-YOLO and PP-YOLO tiny."""
+"""Base class of the feature pyramids of YOLOv3, PP-YOLO and PP-YOLO tiny."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import paddle
 from paddle import Tensor, nn
@@ -12,7 +12,7 @@ from ppdet_lite.modeling.necks.pyramid import PyramidNeck
 
 
 class DetectionBlock(nn.Layer):
-    """Named layers up to the route (to the next level), and the tip (to the head) on top of it."""
+    """Map of a level to its route (for the next level) and its tip (for the head)."""
 
     def __init__(self, layers: Sequence[tuple[str, nn.Layer]], tip: nn.Layer):
         super().__init__()
@@ -20,7 +20,6 @@ class DetectionBlock(nn.Layer):
         self.tip = tip
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """A level's input map to its route and its tip."""
         route = self.conv_module(x)
         return route, self.tip(route)
 
@@ -28,20 +27,19 @@ class DetectionBlock(nn.Layer):
 class TopDownNeck(PyramidNeck):
     """Backbone maps, finest first, to neck maps of the same sizes, coarsest first.
 
-    Each level's block takes the backbone's map, behind the coarsest level joined to the enlarged
-    route of the level before (the route stands first). Subclasses append the levels with
-    `add_level`. Arguments and errors are those of `PyramidNeck`.
+    The block of a level takes the backbone map, after the coarsest level concatenated to the
+    upsampled route of the previous level. Subclasses append levels with `add_level`.
     """
 
-    def __init__(self, in_channels: Sequence[int], in_strides: Optional[Sequence[int]] = None):
-        super().__init__(in_channels, in_strides)
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
         self.laterals = [shape.channels for shape in self.shapes[::-1]]
         self.yolo_block, self.yolo_transition = nn.LayerList(), nn.LayerList()
 
     def add_level(
         self, block: DetectionBlock, out_channels: int, transition: Optional[nn.Layer] = None
     ) -> None:
-        """Appends a level, whose tip has `out_channels`; only the finest has no transition."""
+        """Appends a level; `out_channels` are those of its tip, the finest has no transition."""
         stride = self.shapes[-1 - len(self.yolo_block)].stride
         self.yolo_block.append(block)
         self.out_shape.append(ShapeSpec(out_channels, stride))
@@ -59,5 +57,5 @@ class TopDownNeck(PyramidNeck):
         return tips
 
     def prepare(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """The backbone's maps, coarsest first, as the blocks take them."""
+        """Returns the inputs of the blocks, coarsest first."""
         return list(features)[::-1]

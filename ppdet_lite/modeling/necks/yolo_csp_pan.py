@@ -1,8 +1,4 @@
-"""The path aggregation neck of YOLOX (arXiv:2107.08430, after PANet, arXiv:1803.01534).
-
-Its maps, unlike those of the YOLOv3 necks, come finest first: that is the order of the heads in the
-released weights.
-"""
+"""The path aggregation neck of YOLOX (arXiv:2107.08430, after PANet, arXiv:1803.01534)."""
 
 from collections.abc import Sequence
 from typing import Optional
@@ -21,15 +17,10 @@ BLOCKS = 3
 
 @register
 class YOLOCSPPAN(PyramidNeck):
-    """Backbone maps, finest first, to as many of the same channels and sizes, finest first.
+    """Feature pyramid, top-down and bottom-up, that keeps channels and sizes of its input maps.
 
-    Down the pyramid a 1x1 convolution narrows a map to the channels of the next finer one, which a
-    CSP layer joins with it; up again, 3x3 convolutions of stride 2 take the place of the 1x1.
-
-    Args:
-        depth_mult: factor on the bottlenecks of each CSP layer, at least one is left.
-        depthwise: separable 3x3 convolutions.
-        act: name of the activations.
+    Its maps come finest first, which is the order of the heads in the released weights. `depthwise`
+    selects depthwise separable 3x3 convolutions.
     """
 
     __shared__ = ("depth_mult", "act")
@@ -52,13 +43,11 @@ class YOLOCSPPAN(PyramidNeck):
         def csp(ch_in: int, ch_out: int) -> CSPLayer:
             return CSPLayer(ch_in, ch_out, blocks, False, depthwise, act)
 
-        falling = list(zip(channels[:0:-1], channels[-2::-1]))  # coarse and next finer
+        falling = list(zip(channels[:0:-1], channels[-2::-1]))  # a level and the next finer one
         self.lateral_convs = nn.LayerList(BaseConv(*pair, 1, act=act) for pair in falling)
         self.fpn_blocks = nn.LayerList(csp(2 * finer, finer) for _, finer in falling)
-        rising = list(zip(channels, channels[1:]))  # fine and next coarser
-        self.downsample_convs = nn.LayerList(
-            conv(finer, finer, 3, stride=2, act=act) for finer, _ in rising
-        )
+        rising = list(zip(channels, channels[1:]))
+        self.downsample_convs = nn.LayerList(conv(c, c, 3, stride=2, act=act) for c, _ in rising)
         self.pan_blocks = nn.LayerList(csp(2 * finer, coarser) for finer, coarser in rising)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:

@@ -1,10 +1,10 @@
 """The feature pyramid neck of YOLOv3 (arXiv:1804.02767)."""
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from functools import partial
+from typing import Optional
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import check_arguments, nchw
 from ppdet_lite.modeling.layers.channels import scale_channels
 from ppdet_lite.modeling.layers.conv import ConvBNLayer
 from ppdet_lite.modeling.necks.top_down import DetectionBlock, TopDownNeck
@@ -12,12 +12,10 @@ from ppdet_lite.modeling.necks.top_down import DetectionBlock, TopDownNeck
 
 @register
 class YOLOv3FPN(TopDownNeck):
-    """Feature pyramid from coarse to fine, LeakyReLU; blocks of 512, 256, 128, ... channels.
+    """Feature pyramid, coarsest level first, with LeakyReLU.
 
-    A block of c channels: 1x1 to c and 3x3 to 2c, twice; 1x1 to c (the route); 3x3 to 2c (the tip).
-
-    Args:
-        width_mult: factor on the neck's channels.
+    The blocks have c = 512, 256, 128, ... channels times `width_mult`: 1x1 to c and 3x3 to 2c,
+    twice; 1x1 to c (route); 3x3 to 2c (tip).
     """
 
     __shared__ = ("norm_type", "data_format", "width_mult")
@@ -31,13 +29,8 @@ class YOLOv3FPN(TopDownNeck):
         width_mult: float = 1.0,
         in_strides: Optional[Sequence[int]] = None,
     ):
-        super().__init__(in_channels, in_strides)
-        check_arguments(nchw(data_format))
-
-        def conv(ch_in: int, ch_out: int, filter_size: int) -> ConvBNLayer:
-            norm: dict[str, Any] = {"norm_type": norm_type, "freeze_norm": freeze_norm}
-            return ConvBNLayer(ch_in, ch_out, filter_size, **norm)
-
+        super().__init__(in_channels, in_strides, data_format)
+        conv = partial(ConvBNLayer, norm_type=norm_type, freeze_norm=freeze_norm)
         route = 0
         for i, lateral in enumerate(self.laterals):
             width = scale_channels(512 // 2**i, width_mult)
