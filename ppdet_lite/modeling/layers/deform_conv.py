@@ -61,10 +61,10 @@ class DeformableConvV2(nn.Layer):
         size = {"kernel_size": filter_size, "stride": stride, "padding": (filter_size - 1) // 2}
         weight, bias = (ParamAttr(initializer=Constant(0.0)) for _ in range(2))
         self.conv_offset = nn.Conv2D(ch_in, 3 * taps, weight_attr=weight, bias_attr=bias, **size)
-        weight = ParamAttr(learning_rate=learning_rate)
+        rate: dict[str, Any] = {"learning_rate": learning_rate}
+        weight = ParamAttr(**rate)
         self.conv = SampledConv2D(ch_in, ch_out, weight_attr=weight, bias_attr=False, **size)
-        rate = {"learning_rate": learning_rate}
-        self.norm = None if norm is None else batch_norm(ch_out, **rate, **norm)
+        self.norm = None if norm is None else batch_norm(ch_out, **norm, **rate)
         self._activation = activation(act)
 
     def forward(self, x: Tensor) -> Tensor:

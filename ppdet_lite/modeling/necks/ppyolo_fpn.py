@@ -1,6 +1,6 @@
 """The feature pyramid neck of PP-YOLO (arXiv:2007.12099)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Optional
 
@@ -48,8 +48,8 @@ class PPYOLOFPN(TopDownNeck):
         super().__init__(in_channels, in_strides, data_format)
         check_arguments(one_of("conv_block_num", conv_block_num, [0, 2]))
         norm: dict[str, Any] = {"norm_type": norm_type, "freeze_norm": freeze_norm}
-        conv = partial(ConvBNLayer, **norm)
-        coord = partial(CoordConv, **norm) if coord_conv else conv
+        conv: Callable[..., nn.Layer] = partial(ConvBNLayer, **norm)
+        coord: Callable[..., nn.Layer] = partial(CoordConv, **norm) if coord_conv else conv
         drop = [("dropblock", DropBlock(block_size, keep_prob))] if drop_block else []
         levels, route = len(self.laterals), 0
         for i, lateral in enumerate(self.laterals):

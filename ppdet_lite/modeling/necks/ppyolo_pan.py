@@ -1,6 +1,6 @@
 """The path aggregation neck of PP-YOLOv2 (arXiv:2104.10419, after arXiv:1803.01534)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Optional
 
@@ -93,7 +93,9 @@ class PPYOLOPAN(PyramidNeck):
         )
         options: dict[str, Any] = {"norm_type": norm_type, "act": act}
         drop = (block_size, keep_prob) if drop_block else None
-        csp = partial(PPYOLODetBlockCSP, pairs=conv_block_num, drop=drop, **options)
+        csp: Callable[..., nn.Layer] = partial(
+            PPYOLODetBlockCSP, pairs=conv_block_num, drop=drop, **options
+        )
         widths = [scale_channels(512 // 2**i, width_mult) for i in range(levels)]
         self.fpn, self.fpn_transition = nn.LayerList(), nn.LayerList()
         for i, (width, shape) in enumerate(zip(widths, self.shapes[::-1])):
