@@ -76,7 +76,7 @@ class MeasuredEngine:
     operators: dict[str, float] = field(default_factory=dict)
 
     def summary(self, column: str) -> Optional[Summary]:
-        """Of a key of `times`; None where it was not measured."""
+        """Summary of one key of `times`; None if it was not measured."""
         return Summary.of(self.times[column]) if self.times.get(column) else None
 
     def best(self, column: str) -> Optional[float]:

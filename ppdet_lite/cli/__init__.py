@@ -1,1 +1,1 @@
-"""What the command line tools share."""
+"""Command line helpers."""

@@ -1,4 +1,4 @@
-"""What the command line tools share: the `-c`/`-o` options and how errors end a run.
+"""Shared by the command line tools: the `-c`/`-o` options and exit codes.
 
 `--help` loads no package, and of this project little more than this file.
 """

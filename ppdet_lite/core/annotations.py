@@ -1,4 +1,4 @@
-"""What a value of a configuration may be, as type annotations say it."""
+"""Type annotations as checks of configuration values."""
 
 import collections.abc as abc
 import typing

@@ -141,9 +141,9 @@ def _build(spec: Any, cfg: Config, path: KeyPath, context: dict[str, Any]) -> An
 
 
 def _origin_of(problem: str, cls: type, cfg: Config, path: KeyPath) -> Origin:
-    """Where the argument comes from that a constructor's complaint begins with: from the place of
-    the part, its class's own section, or the top level; else where the part stands. A dotted key
-    leads further into an argument.
+    """Origin of the argument that a constructor's complaint begins with: the place of the part,
+    the section of its class or the top level; else the part itself. A dotted key leads further
+    into the argument.
     """
     name = problem.partition(":")[0]
     if "." in name:

@@ -67,7 +67,7 @@ class Config(dict[str, Any]):
         return RuntimeSettings.of(self)
 
     def origin(self, *path: Union[str, int]) -> Origin:
-        """Where the value at `path` comes from, or else the nearest section around it."""
+        """Origin of the value at `path`, or of the nearest section around it."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.origins:
                 return self.origins[path[:end]]

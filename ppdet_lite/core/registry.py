@@ -92,7 +92,7 @@ def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def unknown_key(cls: type, key: str) -> Optional[str]:
-    """What is wrong with an argument that the constructor does not take; None if it does."""
+    """Message about an argument that the constructor does not take; None if it does."""
     parameters = parameters_of(cls)
     if key in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return None
@@ -109,7 +109,7 @@ class Spec(NamedTuple):
 
 
 def parse_spec(value: Any) -> Optional[Spec]:
-    """What `!Name {...}`, `{name: Name, ...}` or `{Name: {...}}` names; None for anything else."""
+    """Class named by `!Name {...}`, `{name: Name, ...}` or `{Name: {...}}`; None otherwise."""
     if isinstance(value, Tagged):
         return Spec(value.tag, dict(value), ())
     if not isinstance(value, dict):

@@ -121,7 +121,7 @@ class _Checker:
                     self.check_setting(key, value)
 
     def check_setting(self, key: str, value: Any) -> None:
-        """What the type of a runtime key does not say."""
+        """Checks the limits of a runtime key, and keys that name a class or a section."""
         low, high = (SETTINGS[key].metadata.get(bound) for bound in ("low", "high"))
         if key == "architecture":
             self.check_class_name(value, (key,))

@@ -17,7 +17,7 @@ KeyPath = tuple[Union[str, int], ...]
 
 
 class Origin(NamedTuple):
-    """Where a value comes from: a file with its line, or a source without lines such as `-o`."""
+    """Origin of a value: a file with its line, or a source without lines such as `-o`."""
 
     source: str
     line: Optional[int] = None

@@ -39,7 +39,7 @@ class Agreement(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of those that agree; 0 if there was nothing to compare."""
+        """Share of those that agree; 0 if there was nothing to compare."""
         return self.matched / self.total if self.total else 0.0
 
     def __str__(self) -> str:

@@ -225,7 +225,7 @@ def _best(scores: Tensor, count: int) -> Tensor:
 
 
 def _best_of_crowded(scores: Tensor, threshold: float, limit: int) -> Tensor:
-    """As `_best`, in a graph, if an image has more than `limit` scores above the threshold.
+    """Same as `_best` inside a graph, applied if an image has more than `limit` such scores.
 
     Sizes depend on that in place of a branch, which not every engine takes: if none has, only the
     first score is sorted and put back in its place.

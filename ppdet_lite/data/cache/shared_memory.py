@@ -74,7 +74,7 @@ def _machine(root: Path) -> Optional[int]:
 
 
 def _cgroup(folder: Path, limit_name: str, usage_name: str) -> Optional[int]:
-    """What the limit leaves; file pages that can be dropped at any time do not count as used."""
+    """Bytes left under the limit; cached file pages do not count as used."""
     limit, usage = _text(folder / limit_name).strip(), _text(folder / usage_name).strip()
     if not limit.isdigit() or not usage.isdigit():  # no such file, or "max"
         return None

@@ -1,4 +1,4 @@
-"""Where an image cache keeps its contents: shared memory, or a folder.
+"""Stores of an image cache: shared memory, or a folder.
 
 Both hold byte strings under keys, take no more than a budget, never give anything back before the
 end, and may be filled by several processes at once: forked workers, and for the folder other runs
@@ -31,7 +31,7 @@ def _digest(key: str) -> bytes:
 
 
 class Store:
-    """What both stores share: a budget of bytes, and how much of it all processes have used."""
+    """Base of both stores: a budget of bytes, and the share that all processes have used."""
 
     def __init__(self, budget: int, used: int = 0, count: int = 0):
         self.budget = budget

@@ -243,7 +243,7 @@ class PadStep:
     key: ClassVar[str] = "Pad.size"
 
     def output_hw(self, input_hw: Optional[SizeHW]) -> Optional[SizeHW]:
-        """As of `ResizeStep`."""
+        """See `ResizeStep`."""
         return self.target_hw
 
 

@@ -1,4 +1,4 @@
-"""Where the pixels of an image come from: an array, or a JPEG file that is decoded when needed."""
+"""Sources of pixels: an array, or a JPEG file that is decoded when needed."""
 
 from typing import Optional, Protocol
 

@@ -82,7 +82,7 @@ class Layer(NamedTuple):
     weight: float
 
     def cut(self, window: Rect) -> "Layer":
-        """What a window of the canvas shows of it."""
+        """The part of it that a window of the canvas shows."""
         place = self.place.cut(window)
         dx, dy = self.part.left - self.place.left, self.part.top - self.place.top
         return self._replace(part=place.moved(dx, dy), place=place)

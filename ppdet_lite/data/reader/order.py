@@ -1,4 +1,4 @@
-"""Which samples make up which batch, for every epoch and every process of a distributed run."""
+"""The samples of each batch, for every epoch and every process of a distributed run."""
 
 from typing import NamedTuple
 

@@ -103,7 +103,7 @@ class Reader:
         return arguments
 
     def _start(self) -> None:
-        """What belongs to one reader alone: its memory, its report and its open sources."""
+        """Creates the state of one reader: its memory, its report and its open sources."""
         self.report = Report(self.max_bad_fraction)
         areas = self.plan.sizes.areas if self.plan.sizes else [1]
         self._memory = RecycledArrays(headroom=max(areas) / min(areas))

@@ -1,4 +1,4 @@
-"""What a reader has found in the data: everything is said once and counted."""
+"""Findings of a reader about the data; each is logged once and counted."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What a transform answers, and what it gets besides the sample."""
+"""Base class of transforms, and the context they are called with."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from ppdet_lite.data.transforms.objects import Sample
 
 @dataclass
 class Context:
-    """What a transform may use besides the sample.
+    """Context of a call: randomness, mixing partners, cache.
 
     Attributes:
         make_rng: a generator, or a function that makes it.

@@ -113,7 +113,7 @@ class CellBox(nn.Layer):
         im_shape: Optional[Tensor],
         scale_factor: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """As `YOLOBox.forward`, without use for `im_shape`; raw outputs are [B, 5 + C, H, W]."""
+        """Same as `YOLOBox.forward`, but ignores `im_shape`; raw outputs are [B, 5 + C, H, W]."""
         flat = grid.flatten_levels([to_float32(output) for output in outputs])
         strides = [level.stride for level in levels]
         boxes = grid.decode_boxes(flat[:, :4], *grid.cell_grid(outputs, strides))

@@ -46,8 +46,8 @@ def check_installed(device: str, run_mode: str) -> None:
 
 
 def tensorrt_versions() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Of the TensorRT that this Paddle was built with, and of the one that is found on this
-    machine; (0, 0, 0) for none."""
+    """Versions of the TensorRT that Paddle was built with and of the installed one; (0, 0, 0)
+    for none."""
     from paddle.inference import get_trt_compile_version, get_trt_runtime_version
 
     return tuple(get_trt_compile_version()), tuple(get_trt_runtime_version())

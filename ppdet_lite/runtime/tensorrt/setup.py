@@ -114,7 +114,7 @@ class TensorRTSetup:
         return about
 
     def _plain_config(self) -> Any:
-        """Of the exported model, without TensorRT."""
+        """Config of the exported model without TensorRT."""
         return new_config(self.files.graph, self.files.params, "GPU")
 
     # ------------------------------------------------------------------------------------- shapes

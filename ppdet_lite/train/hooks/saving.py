@@ -34,7 +34,7 @@ class CheckpointWriter:
             get_logger().info("Saved %s", self.path(name))
 
     def try_to_save(self, state: TrainState, name: str) -> bool:
-        """As `save`; a checkpoint that cannot be written is an error in the log and False here."""
+        """Same as `save`, but logs a checkpoint that cannot be written and returns False."""
         try:
             self.save(state, name)
         except CheckpointError as error:
