@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--draw_threshold",
+        dest="threshold",  # as errors name it
         type=float,
         default=0.5,
         metavar="SCORE",
@@ -56,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
         infer_img=args.infer_img or (),
         infer_dir=args.infer_dir,
         output_dir=args.output_dir,
-        draw_threshold=args.draw_threshold,
+        draw_threshold=args.threshold,
         save_results=args.save_results,
     )
 

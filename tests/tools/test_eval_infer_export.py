@@ -6,9 +6,12 @@ import sys
 
 import pytest
 
+from ppdet_lite.cli.tool import named_as_options
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export import run as export
 from ppdet_lite.export.options import ExportOptions
 from tests.tools.in_process import run_tool
+from tools import infer
 
 
 def test_eval_options_reach_the_evaluation(small_config, tmp_path, capsys):
@@ -29,6 +32,14 @@ def test_infer_options_reach_the_predictor(small_config, tiny_coco, tmp_path):
     run_tool("infer", *common, "--draw_threshold", "0.02", "--save_results")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bbox.json", "val_0.jpg", "val_0.json"]
     assert json.loads((tmp_path / "val_0.json").read_text())["threshold"] == 0.02
+
+
+def test_infer_names_its_option_for_a_wrong_threshold(small_config, tiny_coco, tmp_path):
+    options = ("--infer_img", tiny_coco / "images" / "val_0.jpg", "--output_dir", tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        run_tool("infer", "-c", small_config, *options, "--draw_threshold", "2")
+    printed = named_as_options(str(caught.value), infer.build_parser())
+    assert printed.startswith("--draw_threshold: found 2.0")
 
 
 def test_infer_asks_for_images(small_config, capsys):
