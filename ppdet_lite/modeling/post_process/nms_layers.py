@@ -32,10 +32,9 @@ class NMSLayer(nn.Layer):
         ConfigError: a threshold or a limit out of range.
     """
 
-    def __init__(self, constructor_locals: dict[str, Any]):
+    def __init__(self, **arguments: Any):
         super().__init__()
-        hidden = ("self", "__class__")
-        self.arguments = {k: v for k, v in constructor_locals.items() if k not in hidden}
+        self.arguments = arguments
         check_arguments(*limit_checks(self.arguments))
 
 
@@ -57,7 +56,16 @@ class MatrixNMS(NMSLayer):
         normalized: bool = False,
         background_label: int = -1,
     ):
-        super().__init__(locals())
+        super().__init__(
+            score_threshold=score_threshold,
+            post_threshold=post_threshold,
+            nms_top_k=nms_top_k,
+            keep_top_k=keep_top_k,
+            use_gaussian=use_gaussian,
+            gaussian_sigma=gaussian_sigma,
+            normalized=normalized,
+            background_label=background_label,
+        )
 
     def forward(self, boxes_xyxy_px: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
@@ -84,7 +92,15 @@ class MultiClassNMS(NMSLayer):
         nms_eta: float = 1.0,
         background_label: int = -1,
     ):
-        super().__init__(locals())
+        super().__init__(
+            score_threshold=score_threshold,
+            nms_top_k=nms_top_k,
+            keep_top_k=keep_top_k,
+            nms_threshold=nms_threshold,
+            normalized=normalized,
+            nms_eta=nms_eta,
+            background_label=background_label,
+        )
 
     def forward(self, boxes_xyxy_px: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, M, 4] and [B, C, M] to bbox [N, 6], bbox_num [B], index [N, 1]; see `ops.nms`."""
