@@ -26,7 +26,7 @@ SLOW_TESTS = {
     "golden": "augment model_forward model_loss",
     "modeling": "detector resnet yolox",
     "regression": "references",
-    "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt video yolox",
+    "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers",
     "train": "distributed overfit run yolox_run",

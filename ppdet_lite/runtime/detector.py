@@ -17,7 +17,7 @@ __all__ = ["Detector", "open_engine"]
 
 
 class Detector:
-    """An exported detector on one device.
+    """An exported detector on one device. Threads may share it: their batches take turns.
 
     Args:
         model_dir: folder written by tools/export_model.py.

@@ -33,6 +33,7 @@ class EngineProcess(Engine):
     """
 
     def __init__(self, files: ModelFolder, options: EngineOptions, batch: int = 1):
+        super().__init__()
         self.graph = files.graph
         context = multiprocessing.get_context("spawn")
         pipe, far_end = context.Pipe()

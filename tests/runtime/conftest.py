@@ -9,16 +9,30 @@ import paddle
 import paddle.inference as inference
 import pytest
 
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.evaluate.predictor import Predictor
 from ppdet_lite.runtime import detector as runtime
+from ppdet_lite.weights.checkpoint import save_checkpoint
+from ppdet_lite.weights.files import load_state
 
 
 @pytest.fixture(scope="session")
 def trained(small_config):
     """The trained model that `exported` was made from."""
-    from ppdet_lite.core.workspace import load_config
-    from ppdet_lite.evaluate.predictor import Predictor
-
     return Predictor.from_config(load_config(small_config))
+
+
+@pytest.fixture(scope="session")
+def mild_config(small_config, tmp_path_factory):
+    """`small_config` with logits a fifth as large: boxes of sides as real networks give them."""
+    folder = tmp_path_factory.mktemp("mild")
+    cfg = load_config(small_config)
+    weights = load_state(cfg["weights"])
+    for key, value in weights.items():
+        if key.startswith("yolo_head."):
+            weights[key] = value / 5
+    save_checkpoint(str(folder), "mild", weights, {"class_names": ["square", "circle"]})
+    return load_config(small_config, [f"weights={folder / 'mild'}"])
 
 
 @pytest.fixture(scope="session")

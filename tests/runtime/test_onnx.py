@@ -13,7 +13,6 @@ import yaml
 
 from ppdet_lite.cli.deploy import main
 from ppdet_lite.core.errors import DataError, UserError
-from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
 from ppdet_lite.export.check import built_in_image, compare_detections
 from ppdet_lite.export.options import ExportOptions
@@ -22,24 +21,9 @@ from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE, ModelFolder
 from ppdet_lite.runtime.detector import Detector, open_engine
 from ppdet_lite.runtime.engines.engine import EngineError, stack_samples
 from ppdet_lite.runtime.options import EngineOptions
-from ppdet_lite.weights.checkpoint import save_checkpoint
-from ppdet_lite.weights.files import load_state
 
 ENGINES = ("onnxruntime", "openvino")
 TITLES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-
-
-@pytest.fixture(scope="module")
-def mild_config(small_config, tmp_path_factory):
-    """`small_config` with logits a fifth as large: boxes of sides as real networks give them."""
-    folder = tmp_path_factory.mktemp("mild")
-    cfg = load_config(small_config)
-    weights = load_state(cfg["weights"])
-    for key, value in weights.items():
-        if key.startswith("yolo_head."):
-            weights[key] = value / 5
-    save_checkpoint(str(folder), "mild", weights, {"class_names": ["square", "circle"]})
-    return load_config(small_config, [f"weights={folder / 'mild'}"])
 
 
 @pytest.fixture(scope="module")

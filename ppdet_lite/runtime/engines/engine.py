@@ -1,6 +1,7 @@
 """The base class of engines and the error that they raise."""
 
 import contextlib
+import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Iterator, Optional
@@ -31,7 +32,8 @@ class EngineError(UserError):
 class Engine(ABC):
     """An exported network that is loaded: arrays in, arrays out.
 
-    `run` does all; `bind`, `execute`, `synchronize` and `outputs` are its steps, for timing.
+    `run` does all; `bind`, `execute`, `synchronize` and `outputs` are its steps, for timing in one
+    thread.
 
     Attributes:
         graph: the file that was loaded.
@@ -49,12 +51,21 @@ class Engine(ABC):
     fixed_batch: Optional[int] = None
     failures: ClassVar[tuple[type[Exception], ...]] = ()
 
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+
     def run(self, inputs: Arrays) -> list[np.ndarray]:
         """Arrays by input name, more than needed are allowed -> the outputs in their order.
+
+        Any number of threads may call this; they take turns.
 
         Raises:
             EngineError: the engine cannot run the graph on them.
         """
+        with self._turn:
+            return self._run_alone(inputs)
+
+    def _run_alone(self, inputs: Arrays) -> list[np.ndarray]:
         with self.errors():
             self.bind(inputs)
             self.execute()

@@ -24,6 +24,7 @@ class OnnxRuntimeEngine(Engine):
     failures = (Exception,)  # they have no base class of their own
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
+        super().__init__()
         onnxruntime = require("onnxruntime", "`engine` onnxruntime")
         self.graph, self.device = files.graph, options.device
         self.kernels = "ONNX Runtime" + ("" if self.device == "CPU" else f" on {self.device}")

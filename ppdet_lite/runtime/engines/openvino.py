@@ -19,6 +19,7 @@ class OpenVinoEngine(Engine):
     kernels, device, failures = "OpenVINO", "CPU", (RuntimeError,)
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
+        super().__init__()
         if options.device != "CPU":
             raise UserError(f"`engine` openvino, `device` {options.device}: use `device` CPU")
         self._openvino = openvino = require("openvino", "`engine` openvino")

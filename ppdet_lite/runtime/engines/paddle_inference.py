@@ -39,6 +39,7 @@ class PaddleEngine(Engine):
     failures = (RuntimeError, ValueError, IndexError, TypeError, MemoryError, OSError, SystemError)
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
+        super().__init__()
         self._files, self._options = files, options
         self.graph, self.device = files.graph, options.device
         check_installed(self.device, options.run_mode)
@@ -61,8 +62,8 @@ class PaddleEngine(Engine):
             return f"paddle on {self.device}"
         return ("oneDNN bfloat16" if self._bfloat16 else "oneDNN") if self._onednn else "paddle"
 
-    def run(self, inputs: Arrays) -> list[np.ndarray]:
-        return self._or_without_onednn(lambda: Engine.run(self, inputs))
+    def _run_alone(self, inputs: Arrays) -> list[np.ndarray]:
+        return self._or_without_onednn(lambda: Engine._run_alone(self, inputs))
 
     def bind(self, inputs: Arrays) -> None:
         bind_inputs(self._predictor, inputs)
