@@ -59,7 +59,7 @@ def config_from_args(args: argparse.Namespace) -> Config:
 
 
 def run_tool(
-    main: Callable[..., Optional[int]], parser: Optional[argparse.ArgumentParser] = None
+    main: Callable[[argparse.Namespace], Optional[int]], parser: argparse.ArgumentParser
 ) -> None:
     """Runs a tool and ends the process.
 
@@ -68,7 +68,7 @@ def run_tool(
     has gone.
 
     Args:
-        main: the tool; takes the parsed options where there is a parser, else nothing.
+        main: the tool; takes the parsed options.
         parser: the command line; its options are named in messages, see `named_as_options`.
     """
     warnings.filterwarnings("ignore", message="No ccache found")  # Paddle's, for C++ builds only
@@ -76,10 +76,9 @@ def run_tool(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit((main(parser.parse_args()) if parser else main()) or 0)
+        sys.exit(main(parser.parse_args()) or 0)
     except UserError as error:
-        text = named_as_options(str(error), parser) if parser else str(error)
-        _stop(f"error: {text}", error.exit_code)
+        _stop(f"error: {named_as_options(str(error), parser)}", error.exit_code)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "ppdet_lite"):

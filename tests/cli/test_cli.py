@@ -6,16 +6,23 @@ import sys
 
 import pytest
 
+from ppdet_lite import __version__
+from ppdet_lite.cli.main import main as ppdet
 from ppdet_lite.cli.tool import named_as_options, run_tool
 from ppdet_lite.core.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def no_options(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tool"])
+
+
 def test_a_missing_package_is_named_with_the_cure(capsys):
-    def main():
+    def main(args):
         raise ModuleNotFoundError("No module named 'paddle.nn'", name="paddle.nn")
 
     with pytest.raises(SystemExit) as stop:
-        run_tool(main)
+        run_tool(main, argparse.ArgumentParser())
     assert stop.value.code == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: the Python package 'paddle' is missing in ")
@@ -23,11 +30,11 @@ def test_a_missing_package_is_named_with_the_cure(capsys):
 
 
 def test_a_missing_module_of_this_project_is_a_defect_with_its_traceback():
-    def main():
+    def main(args):
         raise ModuleNotFoundError("No module named 'ppdet_lite.x'", name="ppdet_lite.x")
 
     with pytest.raises(ModuleNotFoundError):
-        run_tool(main)
+        run_tool(main, argparse.ArgumentParser())
 
 
 @pytest.fixture
@@ -48,11 +55,10 @@ def test_parameters_in_backquotes_become_options(parser):
     )
 
 
-def test_an_error_of_the_user_names_the_option(parser, capsys, monkeypatch):
+def test_an_error_of_the_user_names_the_option(parser, capsys):
     def main(args):
         raise UserError(f"`input_size`: found {args.input_size}, allowed: 1 or more")
 
-    monkeypatch.setattr(sys, "argv", ["tool"])
     with pytest.raises(SystemExit) as stop:
         run_tool(main, parser)
     assert stop.value.code == 2
@@ -64,3 +70,13 @@ def test_the_way_to_the_options_is_light():
     code = "import sys, ppdet_lite.cli.tool; print({'paddle', 'numpy', 'yaml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "set()\n", done.stderr
+
+
+def test_the_command_ppdet_answers(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["ppdet", "--version"])
+    with pytest.raises(SystemExit) as stop:
+        ppdet()
+    assert stop.value.code == 0 and capsys.readouterr().out == f"ppdet_lite {__version__}\n"
+    monkeypatch.setattr(sys, "argv", ["ppdet"])
+    ppdet()
+    assert "tools/" in capsys.readouterr().out
