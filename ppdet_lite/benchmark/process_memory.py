@@ -7,9 +7,10 @@ part of the shared pages is (PSS, which can be added up); elsewhere only the res
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import NamedTuple, Optional
+
+from ppdet_lite.utils.peak_memory import peak_resident_bytes
 
 
 class Memory(NamedTuple):
@@ -38,7 +39,7 @@ class Memory(NamedTuple):
 def memory_of(pid: Optional[int] = None) -> Memory:
     """The memory of a process (None: this one); all None when it has gone."""
     status, rollup = (_table(pid, name) for name in ("status", "smaps_rollup"))
-    peak = status.get("VmHWM", None if pid else _own_peak())
+    peak = status.get("VmHWM", None if pid else peak_resident_bytes())
     clean, dirty = rollup.get("Private_Clean"), rollup.get("Private_Dirty")
     uss = None if clean is None or dirty is None else clean + dirty
     return Memory(peak, rollup.get("Pss"), uss)
@@ -66,12 +67,3 @@ def _table(pid: Optional[int], name: str) -> dict[str, int]:
         return {}
     rows = (line.split() for line in lines)
     return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if row[2:] == ["kB"]}
-
-
-def _own_peak() -> Optional[int]:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

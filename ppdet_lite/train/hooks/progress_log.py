@@ -3,7 +3,6 @@
 import datetime
 import os
 import statistics
-import sys
 import time
 from collections import defaultdict, deque
 
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 from ppdet_lite.utils.cpu import core_count
 from ppdet_lite.utils.logger import get_logger, progress_bar
+from ppdet_lite.utils.peak_memory import peak_resident_bytes
 
 _WAIT_SHARE = 0.2
 _WAIT_STEPS = 18
@@ -123,9 +123,4 @@ class LogHook(Hook):
 def _peak_memory_mb() -> int:
     if paddle.get_device().startswith("gpu"):
         return paddle.device.cuda.max_memory_allocated() // 2**20
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (2**20 if sys.platform == "darwin" else 2**10)
+    return (peak_resident_bytes() or 0) // 2**20
