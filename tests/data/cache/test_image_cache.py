@@ -14,14 +14,7 @@ from ppdet_lite.data.cache import image_cache, shared_memory
 from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache, cache_settings
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels
 from tests.data import readers
-
-train_reader, eval_reader = readers.train_reader, readers.eval_reader
-assert_same_batches = readers.assert_same_batches
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
+from tests.data.readers import assert_same_batches, eval_reader, train_reader
 
 
 @pytest.fixture(params=["encoded", "decoded", "disk"])

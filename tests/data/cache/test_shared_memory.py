@@ -12,14 +12,9 @@ import pytest
 from ppdet_lite.data.cache import shared_memory
 from ppdet_lite.data.cache.shared_memory import available_bytes, batch_slots
 from tests.data import readers
+from tests.data.readers import train_reader
 
-train_reader = readers.train_reader
 MEGABYTE = 2**20
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
 
 
 def failing_above(monkeypatch, limit):

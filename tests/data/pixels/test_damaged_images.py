@@ -6,15 +6,7 @@ from pathlib import Path
 import pytest
 
 from ppdet_lite.core.errors import ImageError
-from tests.data import readers
-
-train_reader, eval_reader = readers.train_reader, readers.eval_reader
-assert_same_batches = readers.assert_same_batches
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
+from tests.data.readers import assert_same_batches, eval_reader, train_reader
 
 
 class Invert:

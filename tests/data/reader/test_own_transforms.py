@@ -15,15 +15,7 @@ from ppdet_lite.data.transforms.pad import Pad
 from ppdet_lite.data.transforms.plain import PlainTransform
 from ppdet_lite.data.transforms.resize import Resize
 from ppdet_lite.data.transforms.transform import ImageSizes, Transform, lazy_image
-from tests.data import readers
-
-train_reader, eval_reader = readers.train_reader, readers.eval_reader
-assert_same_batches = readers.assert_same_batches
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
+from tests.data.readers import assert_same_batches, train_reader
 
 
 class Invert:

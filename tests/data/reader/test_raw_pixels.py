@@ -18,11 +18,6 @@ from ppdet_lite.modeling.batch_tensors import as_tensors
 from tests.data import readers
 
 
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
-
-
 def raw_reader(dataset, **settings):
     return readers.train_reader(dataset, **settings).bound(raw_pixels=True)
 

@@ -13,14 +13,7 @@ from ppdet_lite.data.reader.readers import EvalReader, TestReader, TrainReader
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.resize import Resize
 from tests.data import readers
-
-train_reader, eval_reader = readers.train_reader, readers.eval_reader
-assert_same_batches = readers.assert_same_batches
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
+from tests.data.readers import assert_same_batches, eval_reader, train_reader
 
 
 def test_train_batch_contract(dataset):

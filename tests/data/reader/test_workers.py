@@ -10,14 +10,7 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import DataError
-from tests.data import readers
-
-train_reader = readers.train_reader
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
+from tests.data.readers import train_reader
 
 
 def worker_pids():

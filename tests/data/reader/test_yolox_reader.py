@@ -16,13 +16,7 @@ from ppdet_lite.data.transforms.mosaic import Mosaic
 from ppdet_lite.data.transforms.normalize import Permute
 from ppdet_lite.data.transforms.pad import PadResize
 from tests.data import readers
-
-assert_same_batches = readers.assert_same_batches
-
-
-@pytest.fixture
-def dataset(tmp_path):
-    return readers.SmallDataset(tmp_path)
+from tests.data.readers import assert_same_batches
 
 
 def yolox_reader(dataset, prob=1.0, **settings):
