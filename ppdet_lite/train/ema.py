@@ -21,7 +21,6 @@ import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.settings import RuntimeSettings
 
 KINDS = ("threshold", "exponential", "normal")
 
@@ -39,9 +38,7 @@ class ModelEMA:
     def __init__(self, model: nn.Layer, decay: float, kind: str, filter_no_grad: bool = False):
         if kind not in KINDS:
             raise ConfigError(f"ema_decay_type: found '{kind}', allowed: {', '.join(KINDS)}")
-        self.decay = decay
-        self.kind = kind
-        self.step = 0
+        self.decay, self.kind, self.step = decay, kind, 0
         parameters = model.named_parameters() if filter_no_grad else ()
         frozen = {key for key, parameter in parameters if parameter.stop_gradient}
         self._shadow = {
@@ -49,14 +46,6 @@ class ModelEMA:
             for key, value in model.state_dict().items()
             if key not in frozen
         }
-
-    @classmethod
-    def from_settings(cls, settings: RuntimeSettings, model: nn.Layer) -> Optional["ModelEMA"]:
-        """The average that the settings ask for, None without one."""
-        if not settings.use_ema:
-            return None
-        decay, kind = settings.ema_decay, settings.ema_decay_type
-        return cls(model, decay, kind, settings.ema_filter_no_grad)
 
     def decay_at(self, step: int) -> float:
         """The decay used by the update number `step` (from 1)."""
@@ -81,13 +70,12 @@ class ModelEMA:
 
     @paddle.no_grad()
     def averaged(self, model: nn.Layer) -> dict[str, paddle.Tensor]:
-        """Key -> float32 tensor of the read-out for the whole state dict (before the first update:
-        the model's own weights).
+        """The read-out of the whole state dict as float32 tensors; before the first update these
+        are the model's own weights.
         """
         shadow = self._shadow if self.step else {}
-        factor = 1.0
-        if shadow and self.kind != "exponential":
-            factor = 1.0 / (1.0 - self.decay_at(self.step) ** self.step)
+        is_biased = shadow and self.kind != "exponential"
+        factor = 1.0 / (1.0 - self.decay_at(self.step) ** self.step) if is_biased else 1.0
         return {
             key: shadow[key] * factor if key in shadow else value.astype("float32")
             for key, value in model.state_dict().items()
@@ -98,11 +86,7 @@ class ModelEMA:
         return {"step": self.step, "shadow": {k: v.numpy() for k, v in self._shadow.items()}}
 
     def set_state_dict(self, state: dict) -> None:
-        """The inverse of `state_dict`.
-
-        Raises:
-            KeyError: the keys are not those of this model.
-        """
+        """The inverse of `state_dict`; a KeyError if the keys are not those of this model."""
         if odd := sorted(set(state["shadow"]) ^ set(self._shadow)):
             raise KeyError(f"{len(odd)} keys differ, for instance {', '.join(odd[:3])}")
         self.step = int(state["step"])

@@ -33,9 +33,7 @@ class Trainer:
     """Runs `epochs` epochs over a reader.
 
     Attributes:
-        state: what is trained; its position says where to start.
-        reader: gives the batches.
-        epochs: number of epochs.
+        state: the training starts at its position.
         steps_per_epoch: optimizer steps per epoch; batches left over at the end are not used.
         hooks: called in the given order.
         accumulate_steps: micro batches per optimizer step; their gradients are averaged.
@@ -114,10 +112,8 @@ class Trainer:
         position = np.array([[state.epoch], [state.iteration], [state.seed]], np.int64)
         inputs = as_tensors({**batch, **dict(zip(POSITION_KEYS, position))})
         # Gradients travel between the processes once per step, with the last micro batch.
-        waiting = contextlib.nullcontext()
-        if self.parallel is not None and not is_last:
-            waiting = self.parallel.no_sync()
-        with waiting:
+        model = self.parallel if not is_last else None
+        with contextlib.nullcontext() if model is None else model.no_sync():
             with state.precision.autocast():
                 outputs = (self.parallel or state.model)(inputs)
             state.precision.backward(outputs["loss"] / self.accumulate_steps)
@@ -130,9 +126,6 @@ class Trainer:
 
 def _to_floats(outputs: list[dict]) -> list[dict[str, float]]:
     """Loss terms of all micro batches as floats, fetched from the device in one transfer."""
-    keys = list(outputs[0])
-    flat = paddle.stack(
-        [o[k].detach().astype("float32").reshape([]) for o in outputs for k in keys]
-    )
-    values = flat.numpy().reshape(len(outputs), len(keys))
-    return [dict(zip(keys, map(float, row))) for row in values]
+    terms = [term.detach() for output in outputs for term in output.values()]
+    flat = paddle.stack([term.astype("float32").reshape([]) for term in terms])
+    return [dict(zip(outputs[0], row)) for row in flat.numpy().reshape(len(outputs), -1).tolist()]

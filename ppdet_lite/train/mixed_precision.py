@@ -39,10 +39,8 @@ class Precision:
                 "computes in float32 only. Leave it out (amp=false)."
             )
         self.half_weights = self.settings.amp and level == "O2"
-        self.scaler = None
-        if self.settings.amp:
-            scale = float(self.settings.init_loss_scaling)
-            self.scaler = paddle.amp.GradScaler(init_loss_scaling=scale)
+        scale = float(self.settings.init_loss_scaling)
+        self.scaler = paddle.amp.GradScaler(init_loss_scaling=scale) if self.settings.amp else None
 
     def prepare(
         self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer
@@ -50,13 +48,8 @@ class Precision:
         """Casts model and optimizer for O2; returns both."""
         if not self.half_weights:
             return model, optimizer
-        return paddle.amp.decorate(
-            models=model,
-            optimizers=optimizer,
-            level="O2",
-            dtype="float16",
-            master_grad=self.settings.master_grad,
-        )
+        options = {"level": "O2", "dtype": "float16", "master_grad": self.settings.master_grad}
+        return paddle.amp.decorate(models=model, optimizers=optimizer, **options)
 
     def autocast(self) -> ContextManager:
         """Context of the forward pass."""
@@ -70,8 +63,8 @@ class Precision:
         )
 
     def evaluation(self) -> ContextManager:
-        """Context of an evaluation between training steps. A network whose weights are in half
-        precision (O2) needs autocasting there too; under O1 it is evaluated in float32.
+        """Context of an evaluation between training steps: under O2 as in training, under O1 in
+        float32.
         """
         return self.autocast() if self.half_weights else contextlib.nullcontext()
 

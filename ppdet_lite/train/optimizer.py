@@ -27,8 +27,7 @@ _OPTIMIZERS = {
 }
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
 # Arguments of Paddle's optimizers that are set here and not in the `optimizer` mapping.
-_SET_HERE = ["self", "learning_rate", "parameters", "weight_decay", "grad_clip"]
-_SET_HERE += ["apply_decay_param_fun"]
+_SET_HERE = "self learning_rate parameters weight_decay grad_clip apply_decay_param_fun".split()
 
 
 @register
@@ -57,24 +56,13 @@ class OptimizerBuilder:
         for key, value in clips.items():
             if value is not None and not value > 0:  # a negative norm would turn the gradients
                 raise ConfigError(f"`{key}`: found {value}, allowed: a number above 0, or null")
-        self.clip_grad_by_norm = clip_grad_by_norm
-        self.clip_grad_by_value = clip_grad_by_value
-        if regularizer is True or regularizer and regularizer.get("type") not in _REGULARIZERS:
-            found = regularizer if regularizer is True else regularizer.get("type")
+        self.clip_grad_by_norm, self.clip_grad_by_value = clip_grad_by_norm, clip_grad_by_value
+        found = regularizer.get("type") if isinstance(regularizer, dict) else regularizer
+        if regularizer and found not in _REGULARIZERS:
             raise ConfigError(f"regularizer.type: found {found!r}, allowed: L1, L2")
-        self.regularizer: dict[str, Any] = regularizer or {}
+        self.regularizer = regularizer if isinstance(regularizer, dict) else {}
         self.settings: dict[str, Any] = dict(optimizer or {"momentum": 0.9})
         self.kind = str(self.settings.pop("type", "Momentum"))
-        self._check_settings()
-
-    @classmethod
-    def from_config(cls, section) -> dict:
-        """PaddleDetection's weight decay for a section that does not mention it."""
-        if "regularizer" in section:
-            return {}
-        return {"regularizer": {"type": "L2", "factor": 0.0001}}
-
-    def _check_settings(self) -> None:
         if self.kind not in _OPTIMIZERS:
             raise ConfigError(
                 f"optimizer.type: found '{self.kind}', allowed: {', '.join(_OPTIMIZERS)}"
@@ -91,6 +79,12 @@ class OptimizerBuilder:
         if problems:
             raise ConfigError(problems)
 
+    @classmethod
+    def from_config(cls, section) -> dict:
+        """PaddleDetection's weight decay for a section that does not mention it."""
+        default = {"type": "L2", "factor": 0.0001}
+        return {} if "regularizer" in section else {"regularizer": default}
+
     def __call__(self, learning_rate: Union[float, LRScheduler], parameters: list) -> Optimizer:
         """Makes the optimizer of `parameters`; frozen ones (stop_gradient) are left out."""
         clip = None
@@ -102,24 +96,14 @@ class OptimizerBuilder:
         factor = float(self.regularizer.get("factor", 0.0))
         decay: dict[str, Any] = {}
         if self.kind == "AdamW":  # decoupled: a bare coefficient, parameters opt out by name
-            undecayed = {p.name for p in parameters if _opts_out(p)}
+            own = {p.name: getattr(p, "regularizer", None) for p in parameters}
+            undecayed = {name for name, each in own.items() if getattr(each, "_coeff", 1) == 0}
             decay["weight_decay"] = factor
             decay["apply_decay_param_fun"] = lambda name: name not in undecayed
         elif self.regularizer:
             decay["weight_decay"] = _REGULARIZERS[self.regularizer["type"]](factor)
-        return _OPTIMIZERS[self.kind](
-            learning_rate=learning_rate,
-            parameters=parameters,
-            grad_clip=clip,
-            **decay,
-            **self.settings,
-        )
-
-
-def _opts_out(parameter: paddle.Tensor) -> bool:
-    """True if the parameter's own regularizer is a decay of zero."""
-    own = getattr(parameter, "regularizer", None)
-    return own is not None and getattr(own, "_coeff", None) == 0.0
+        settings = {"parameters": parameters, "grad_clip": clip, **decay, **self.settings}
+        return _OPTIMIZERS[self.kind](learning_rate, **settings)
 
 
 def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarray]:

@@ -14,13 +14,15 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.core.workspace import create, merge_config
+from ppdet_lite.data.reader.readers import Reader
+from ppdet_lite.data.transforms.transform import Transform
 from ppdet_lite.device.ranks import Ranks, barrier, init_ranks
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.checks import check_input_sizes
 from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.layers.norm import synchronize_norms
-from ppdet_lite.train.data import TrainingData, evaluator_beside, training_data
+from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.train.hooks.evaluation import EvalHook
@@ -68,33 +70,33 @@ def run_training(
     device = prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
     ranks = init_ranks()
     vdl_folder = (vdl_log_dir or os.path.join(cfg.output_folder, "vdl")) if use_vdl else None
-    options: dict = {"evaluate": evaluate, "resume": resume, "vdl_folder": vdl_folder}
     with _training_log(cfg.output_folder):
-        trainer = build_trainer(cfg, device, ranks, **options)
+        trainer = build_trainer(cfg, device, ranks, evaluate, resume, vdl_folder)
         trainer.run()
         return trainer.state
 
 
 @contextlib.contextmanager
 def _training_log(folder: str) -> Iterator[None]:
-    """`train.log`, which this run holds locked, so that no second run mixes its checkpoints with
-    ours; an error that ends the run stands in it, too.
+    """`train.log` with the error that may end the run; locked, so that no second run writes its
+    checkpoints into this folder.
     """
     try:
         log_file = add_log_file(os.path.join(folder, "train.log"), exclusive=True)
     except FileInUse:
-        problem = f"another training run is writing to {folder}. Wait for it, or"
-        raise UserError(f"{problem} set another save_dir") from None
+        raise UserError(
+            f"another training run is writing to {folder}. Wait for it, or set another save_dir"
+        ) from None
     except OSError as error:
-        problem = f"cannot write to {folder}: {error.strerror}"
-        raise UserError(f"{problem}; set another save_dir") from None
+        raise UserError(
+            f"cannot write to {folder}: {error.strerror}; set another save_dir"
+        ) from None
     try:
         yield
     except UserError as error:
         if log_file is not None:  # the terminal gets it from the tool, at the very end
-            facts = {"levelno": logging.ERROR, "levelname": "ERROR"}
-            text = f"{type(error).__name__}: {error}"
-            log_file.handle(logging.makeLogRecord({**facts, "msg": text}))
+            facts = {"levelname": "ERROR", "msg": f"{type(error).__name__}: {error}"}
+            log_file.handle(logging.makeLogRecord(facts))
         raise
     finally:
         remove_log_file(log_file)
@@ -104,48 +106,45 @@ def build_trainer(
     cfg: Config,
     device: str,
     ranks: Ranks,
-    *,
     evaluate: bool = False,
     resume: Optional[str] = None,
     vdl_folder: Optional[str] = None,
 ) -> Trainer:
     """Everything up to the first step; see `run_training` for arguments and errors."""
     saved = load_resume(resume) if resume else None  # before minutes of loading data
-    precision = Precision(cfg.settings, device)
-    seed = _seed(cfg.settings.seed, ranks, saved)
-    data = training_data(cfg, seed, ranks)
-    evaluator = evaluator_beside(cfg, data.reader.dataset) if evaluate else None
+    settings = cfg.settings
+    precision = Precision(settings, device)
+    seed = _seed(settings.seed, ranks, saved)
+    reader, batch_setting = training_reader(cfg, seed, ranks)
+    evaluator = evaluator_beside(cfg, reader.dataset) if evaluate else None
     model = build_detector(cfg)
-    for reader in [data.reader] + ([evaluator.reader] if evaluator else []):
-        check_input_sizes(reader, model)
-    for line in model.remarks(cfg.settings.epoch, data.mosaic_epoch):
+    for each in [reader] + ([evaluator.reader] if evaluator else []):
+        check_input_sizes(each, model)
+    steps = [step for step in reader.sample_transforms if isinstance(step, Transform)]
+    mixes = any(step.switched_by == "mosaic_epoch" for step in steps)
+    for line in model.remarks(settings.epoch, reader.mosaic_epoch if mixes else None):
         get_logger().warning(line)
     if saved is None:
-        _load_pretrained(model, cfg.settings, ranks)
-    if synchronizes_norms(cfg.settings.norm_type, device, ranks):
+        _load_pretrained(model, settings, ranks)
+    if synchronizes_norms(settings.norm_type, device, ranks):
         synchronize_norms(model)
-    scheduler = _scheduler(cfg, data)
+    scheduler = _scheduler(cfg, batch_setting)
     optimizer = create("OptimizerBuilder", cfg)(scheduler, model.parameters())
     model, optimizer = precision.prepare(model, optimizer)
-    state = TrainState(
-        model,
-        optimizer,
-        scheduler,
-        seed=seed,
-        batch_setting=data.batch_setting,
-        ema=ModelEMA.from_settings(cfg.settings, model),
-        precision=precision,
-        ranks=ranks,
-    )
+    ema = None
+    if settings.use_ema:
+        average = settings.ema_decay, settings.ema_decay_type, settings.ema_filter_no_grad
+        ema = ModelEMA(model, *average)
+    state = TrainState(model, optimizer, scheduler, seed, batch_setting, ema, precision, ranks)
     if saved is not None:
-        _go_on_from(saved, stem_of(str(resume)), state, cfg.settings.epoch)
+        _go_on_from(saved, stem_of(str(resume)), state, settings.epoch)
     return Trainer(
         state,
-        data.reader,
-        epochs=cfg.settings.epoch,
-        steps_per_epoch=data.steps_per_epoch,
-        hooks=_hooks(cfg, data, evaluator, vdl_folder if ranks.rank == 0 else None),
-        accumulate_steps=data.accumulate_steps,
+        reader,
+        epochs=settings.epoch,
+        steps_per_epoch=batch_setting["steps_per_epoch"],
+        hooks=_hooks(cfg, reader, evaluator, vdl_folder if ranks.rank == 0 else None),
+        accumulate_steps=settings.accumulate_steps,
         parallel=paddle.DataParallel(model) if ranks.world_size > 1 else None,
     )
 
@@ -181,12 +180,16 @@ def synchronizes_norms(norm_type: str, device: str, ranks: Ranks) -> bool:
     return norm_type == "sync_bn" and ranks.world_size > 1 and device.startswith("gpu")
 
 
-def _scheduler(cfg: Config, data: TrainingData) -> LRScheduler:
+def _scheduler(cfg: Config, setting: dict[str, int]) -> LRScheduler:
     """The learning rate for the real total batch; prints how it came about."""
-    curve, order = create("LearningRate", cfg), data.reader.order
-    rate, arithmetic = curve.scaled_lr(order.world_size, order.batch_size, data.accumulate_steps)
+    curve, steps, epochs = (
+        create("LearningRate", cfg),
+        setting["steps_per_epoch"],
+        cfg.settings.epoch,
+    )
+    batch = [setting[key] for key in ("processes", "batch_size", "accumulate_steps")]
+    rate, arithmetic = curve.scaled_lr(*batch)
     get_logger().info(arithmetic)
-    steps, epochs = data.steps_per_epoch, cfg.settings.epoch
     total, warmup = epochs * steps, curve.warmup_steps(steps)
     text = "%d epochs x %d steps = %d iterations, %d of them warm-up"
     get_logger().info(text, epochs, steps, total, min(warmup, total))
@@ -200,20 +203,20 @@ def _go_on_from(saved: dict, stem: str, state: TrainState, epochs: int) -> None:
     for remark in state.set_state_dict(saved, stem):
         get_logger().warning("Resuming %s: %s", stem, remark)
     best = f", best so far {state.best['value']:.4f}" if state.best else ""
-    text = "Resumed from %s: epoch %d, step %d, iteration %d%s"
-    get_logger().info(text, stem, state.epoch, state.step_in_epoch, state.iteration, best)
+    position = f"epoch {state.epoch}, step {state.step_in_epoch}, iteration {state.iteration}"
+    get_logger().info("Resumed from %s: %s%s", stem, position, best)
     if state.epoch >= epochs:
         text = "That run is complete: it has %d epochs. Raise the key epoch to train on."
         get_logger().warning(text, state.epoch)
 
 
 def _hooks(
-    cfg: Config, data: TrainingData, evaluator: Optional[Evaluator], vdl_folder: Optional[str]
+    cfg: Config, reader: Reader, evaluator: Optional[Evaluator], vdl_folder: Optional[str]
 ) -> list[Hook]:
     """The hooks in their order: the check before everything, checkpoints before the evaluation
     (which may fail), best_model after it.
     """
-    settings, reader = cfg.settings, data.reader
+    settings = cfg.settings
     facts = {
         "class_names": list(reader.dataset.class_names),
         "category_ids": [int(number) for number in reader.dataset.category_ids],

@@ -1,9 +1,8 @@
 """The learning rate as a function of the iteration: base rate x decay x warm-up ramp.
 
 An iteration is one optimizer step (accumulated micro batches count once), the first is number 0.
-
-The ramp of the warm-up multiplies whatever the decay says at that iteration. In PaddleDetection the
-rate falls to its last value when a milestone lies inside the warm-up; elsewhere the two agree.
+In PaddleDetection the rate falls to its last value when a milestone lies inside the warm-up;
+elsewhere the two agree.
 """
 
 import bisect
@@ -11,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Optional, Union
 
-from paddle.optimizer.lr import LRScheduler
+from paddle.optimizer.lr import LambdaDecay
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create_list, register
@@ -29,7 +28,7 @@ class Decay:
         raise NotImplementedError
 
     def mismatch(self, epochs: int) -> str:
-        """A part that does not fit a training of so many epochs, in words; empty if all does."""
+        """A text about a part that does not fit a training of so many epochs, or ""."""
         return ""
 
 
@@ -65,9 +64,7 @@ class PiecewiseDecay(Decay):
                     f"PiecewiseDecay.{key} needs {needed} entries for {count} milestones, found "
                     f"{len(entries)}"
                 )
-        self.gammas = list(gamma)
-        self.values = values
-        self.use_warmup = use_warmup
+        self.gammas, self.values, self.use_warmup = list(gamma), values, use_warmup
 
     def factor(
         self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
@@ -78,7 +75,6 @@ class PiecewiseDecay(Decay):
         return self.gammas[passed - 1] if passed else 1.0
 
     def mismatch(self, epochs: int) -> str:
-        """Milestones that this training never reaches."""
         late = [milestone for milestone in self.milestones if milestone >= epochs]
         return f"milestones {late} are never reached" if late else ""
 
@@ -107,12 +103,10 @@ class CosineDecay(Decay):
         length = total * steps_per_epoch - warmup_steps
         if length <= 0 or iteration <= warmup_steps:
             return 1.0
-        progress = min(1.0, (iteration - warmup_steps) / length)
-        low = self.min_lr_ratio
+        progress, low = min(1.0, (iteration - warmup_steps) / length), self.min_lr_ratio
         return low + (1.0 - low) * 0.5 * (math.cos(math.pi * progress) + 1.0)
 
     def mismatch(self, epochs: int) -> str:
-        """An end that is not that of the training."""
         end = self.max_epochs or epochs
         if end < epochs:
             return f"max_epochs {end} leaves {epochs - end} epochs at the last rate"
@@ -128,9 +122,9 @@ class Warmup:
 
     def length(self, steps_per_epoch: int) -> int:
         """Number of iterations before the full rate is reached."""
-        if self.epochs is not None and self.epochs_first:
-            return max(1, int(self.epochs * steps_per_epoch))
-        return max(1, self.steps)
+        if self.epochs is None or not self.epochs_first:
+            return max(1, self.steps)
+        return max(1, int(self.epochs * steps_per_epoch))
 
     def ramp(self, iteration: int, length: int) -> float:
         """Multiplier of the rate while iteration < length."""
@@ -204,9 +198,8 @@ class LearningRate:
             raise ConfigError(
                 f"`reference_batch_size`: found {reference_batch_size}, allowed: 1 or more, or null"
             )
-        self.base_lr = base_lr
+        self.base_lr, self.scale_with_batch = base_lr, scale_with_batch
         self.reference_batch_size = reference_batch_size
-        self.scale_with_batch = scale_with_batch
         warmups = [entry for entry in schedulers or [] if isinstance(entry, Warmup)]
         decays = [entry for entry in schedulers or [] if not isinstance(entry, Warmup)]
         for role, entries in (("warmup", warmups), ("decay", decays)):
@@ -231,18 +224,19 @@ class LearningRate:
         """
         total, reference = world_size * batch_size * accumulate_steps, self.reference_batch_size
         parts = f"{world_size} process(es) x {batch_size} images x {accumulate_steps} accumulation"
+        rate = base = self.base_lr
         if reference and self.scale_with_batch:
-            rate = self.base_lr * total / reference
+            rate = base * total / reference
             return rate, (
-                f"Learning rate {self.base_lr:g} x {total} / {reference} = {rate:g}: total batch "
-                f"{total} ({parts}), reference batch {reference}. "
-                f"LearningRate.scale_with_batch=false keeps {self.base_lr:g}."
+                f"Learning rate {base:g} x {total} / {reference} = {rate:g}: total batch {total} "
+                f"({parts}), reference batch {reference}. LearningRate.scale_with_batch=false "
+                f"keeps {base:g}."
             )
         reason = "It states no LearningRate.reference_batch_size"
         if reference:
             reason = f"That is for batch {reference}; LearningRate.scale_with_batch is false"
-        return self.base_lr, (
-            f"Learning rate {self.base_lr:g} as the config says; total batch {total} ({parts}). "
+        return rate, (
+            f"Learning rate {base:g} as the config says; total batch {total} ({parts}). "
             f"{reason}, so the rate does not follow the batch."
         )
 
@@ -252,8 +246,7 @@ class LearningRate:
 
     def remarks(self, steps_per_epoch: int, epochs: int) -> list[str]:
         """Lines about what does not fit the length of the training, which moves none of it."""
-        lines = []
-        total, warmup = epochs * steps_per_epoch, self.warmup_steps(steps_per_epoch)
+        lines, total, warmup = [], epochs * steps_per_epoch, self.warmup_steps(steps_per_epoch)
         if warmup > total / 2:
             reached = "never reaches its full value" if warmup > total else "is full only late"
             lines.append(
@@ -277,28 +270,14 @@ class LearningRate:
         warmup_steps = self.warmup_steps(steps_per_epoch)
         if self.decay is not None:
             # `values` of a piecewise decay are absolute rates for the config's own base rate.
-            settings = (self.base_lr, warmup_steps, steps_per_epoch, epochs)
-            rate *= self.decay.factor(iteration, *settings)
+            length = warmup_steps, steps_per_epoch, epochs
+            rate *= self.decay.factor(iteration, self.base_lr, *length)
         if self.warmup is not None and iteration < warmup_steps:
             rate *= self.warmup.ramp(iteration, warmup_steps)
         return rate
 
     def __call__(
         self, steps_per_epoch: int, epochs: int, base_lr: Optional[float] = None
-    ) -> LRScheduler:
+    ) -> LambdaDecay:
         """A Paddle scheduler that is stepped once after every optimizer step."""
-        rate = self.base_lr if base_lr is None else base_lr
-        return _IterationSchedule(self, steps_per_epoch, epochs, rate)
-
-
-class _IterationSchedule(LRScheduler):
-    """A `LearningRate` behind Paddle's scheduler interface; `last_epoch` counts iterations."""
-
-    def __init__(self, curve: LearningRate, steps_per_epoch: int, epochs: int, base_lr: float):
-        self.curve = curve
-        self.length = (steps_per_epoch, epochs)
-        super().__init__(learning_rate=base_lr)  # asks get_lr for iteration 0
-
-    def get_lr(self) -> float:
-        """The rate of the current iteration."""
-        return self.curve.at(self.last_epoch, *self.length, self.base_lr)
+        return LambdaDecay(1.0, lambda step: self.at(step, steps_per_epoch, epochs, base_lr))

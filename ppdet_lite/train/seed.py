@@ -33,10 +33,8 @@ def set_seed(seed: Optional[int], ranks: Ranks = SINGLE_PROCESS) -> int:
 
 
 def seed_step(seed: int, rank: int, iteration: int) -> None:
-    """Seeds Paddle's generator for one training step (DropBlock and the like).
-
-    Seeding every step from (seed, rank, iteration) makes a resumed run draw what the uninterrupted
-    one would have drawn, without any generator state in the checkpoint.
+    """Seeds Paddle's generator for one training step (DropBlock and the like), so that a resumed
+    run draws what the uninterrupted one would have drawn.
     """
     sequence = np.random.SeedSequence((seed, rank, iteration))
     paddle.seed(int(sequence.generate_state(1, np.uint32)[0] >> 1))

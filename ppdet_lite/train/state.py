@@ -23,14 +23,9 @@ class TrainState:
 
     Attributes:
         model: the bare model (not wrapped for several processes).
-        optimizer: its optimizer.
         scheduler: learning rate, stepped once per optimizer step.
-        seed: of the run.
         batch_setting: what the order of the samples depends on (`steps_per_epoch` among it),
             compared on resume.
-        ema: average of the weights, None without one.
-        precision: mixed precision, float32 by default.
-        ranks: this process among those that train together.
         epoch, step_in_epoch: position; step_in_epoch counts the finished steps of `epoch`.
         iteration: optimizer steps done since the start.
         best: `{"name", "value", "epoch", "iteration"}` of the best evaluation so far, or None.
@@ -78,18 +73,16 @@ class TrainState:
 
     @contextlib.contextmanager
     def evaluation_weights(self) -> Iterator[nn.Layer]:
-        """Context in which the model holds the weights for use, the same ones in all processes, and
-        can be called as `Precision.evaluation` says.
+        """Context in which the model holds the weights for use, and `Precision.evaluation`.
 
-        Running statistics differ between processes without SyncBN; those of rank 0 are the ones
-        that are saved, so they are the ones that are evaluated. Everything is put back at the end,
-        also after an error.
+        All processes take those of rank 0, which are saved: without SyncBN, running statistics
+        differ. Everything is put back at the end, also after an error.
         """
         backup = {key: value.clone() for key, value in self.model.state_dict().items()}
         try:
             self._set_model(self.weights_for_use())
             if self.ranks.world_size > 1:
-                for _, tensor in self.model.state_dict().items():
+                for tensor in self.model.state_dict().values():
                     distributed.broadcast(tensor, src=0)
             with self.precision.evaluation():
                 yield self.model
@@ -108,11 +101,11 @@ class TrainState:
         return {
             "model": {k: v.numpy() for k, v in self.model.state_dict().items()},
             "optimizer": optimizer_state(self.optimizer, self.model),
-            "ema": self.ema.state_dict() if self.ema is not None else None,
+            "ema": None if self.ema is None else self.ema.state_dict(),
             "scaler": self.precision.state_dict(),
             "progress": {
-                **{name: getattr(self, name) for name in _PROGRESS},
                 "batch_setting": dict(self.batch_setting),
+                **{name: getattr(self, name) for name in _PROGRESS},
             },
         }
 
@@ -144,10 +137,8 @@ class TrainState:
             ) from None
         remarks = []
         if (self.ema is None) != (state["ema"] is None):
-            remarks.append(
-                "use_ema differs from the checkpoint: the average "
-                + ("starts anew" if self.ema is not None else "of the checkpoint is left out")
-            )
+            fate = "of the checkpoint is left out" if self.ema is None else "starts anew"
+            remarks.append(f"use_ema differs from the checkpoint: the average {fate}")
         self.precision.set_state_dict(state["scaler"])
         progress = state["progress"]
         for name in _PROGRESS:

@@ -36,8 +36,7 @@ KINDS = {
 _MEGABYTE = 2**20
 _SAMPLED_FILES = 200
 _SHARE_OF_FREE = 0.8  # of free memory or disk that the cache may take
-_HEADER = struct.Struct("<4sIII")  # mark, height and width of the whole image, reduction
-_MARK = b"PIX1"
+_HEADER = struct.Struct("<III")  # height and width of the whole image, reduction
 
 
 class CacheSettings(NamedTuple):
@@ -67,9 +66,7 @@ class CacheSettings(NamedTuple):
 
 
 def cache_settings(value: Any) -> Optional[CacheSettings]:
-    """The settings of `cache: {kind: ..., ...}`; None for none. A ConfigError names every wrong
-    key.
-    """
+    """The settings of `cache: {kind: ..., ...}`; a ConfigError names every wrong key."""
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -96,12 +93,8 @@ def cache_settings(value: Any) -> Optional[CacheSettings]:
 class ImageCache:
     """The images of one data set; opened in the reader's process, used in its workers too.
 
-    Args:
-        settings, where: the reader's key and its name.
-        say: called with lines for the log: what is expected before anything is kept.
-
-    Raises:
-        ConfigError: the folder cannot be used.
+    `say` gets the expected size as a line, `where` is the key in messages; a ConfigError says that
+    the folder cannot be used.
     """
 
     def __init__(
@@ -127,21 +120,20 @@ class ImageCache:
             f"{budget // _MEGABYTE} MB; all {len(paths)} images need about "
             f"{-(-need // _MEGABYTE)} MB (from {sampled} of them): {fits}"
         )
-        self._store = self._opened(budget, len(paths), where, say)
+        self._store: Store
         self._broken = False
-
-    def _opened(self, budget: int, count: int, where: str, say: Callable[[str], None]) -> Store:
         try:
-            if self.settings.kind == "disk":
-                return FolderStore(budget, Path(self.settings.folder).expanduser())
-            return MemoryStore(budget, 2 * count)  # an image may be kept upright and as stored
+            if settings.kind == "disk":
+                self._store = FolderStore(budget, Path(settings.folder).expanduser())
+            else:  # an image may be kept upright and as stored
+                self._store = MemoryStore(budget, 2 * len(paths))
         except OSError as error:
-            if self.settings.kind == "disk":
+            if settings.kind == "disk":
                 raise ConfigError(
-                    f"{where}.folder: {self.settings.folder} cannot be used ({error.strerror})"
+                    f"{where}.folder: {settings.folder} cannot be used ({error.strerror})"
                 ) from error
             say(f"{where}: {budget // _MEGABYTE} MB of memory cannot be had ({error}); no cache")
-            return MemoryStore(0, 0)
+            self._store = MemoryStore(0, 0)
 
     @property
     def used(self) -> int:
@@ -174,16 +166,23 @@ class ImageCache:
         """
         if self.settings.kind == "encoded":
             return make()
-        key = self._key(path, variant)
-        content = None if key is None else self._store.get(key)
-        found = None if content is None else _unpacked(content)
-        if found is not None:
-            return found
-        kept = self._reduced(make())
-        if key is not None and not self._broken:
-            header = _HEADER.pack(_MARK, *kept.size_hw, kept.reduction)
+        key = f"{path}|{variant}"
+        if self.settings.kind == "disk":
             try:
-                self._store.put(key, [header, kept.array])
+                stat = os.stat(path)
+            except OSError:
+                return make()  # says why
+            # A later run must not find the pixels of a file that has changed since.
+            key = f"{os.path.abspath(path)}|{variant}|{stat.st_size}|{stat.st_mtime_ns}"
+            key += f"|{self.settings.max_side}"
+        if (content := self._store.get(key)) is not None:
+            height, width, reduction = _HEADER.unpack(content[: _HEADER.size].data)
+            pixels = content[_HEADER.size :].reshape(-(-height // reduction), -1, 3)
+            return ArrayPixels(pixels, (height, width), reduction)
+        kept = self._reduced(make())
+        if not self._broken:
+            try:
+                self._store.put(key, [_HEADER.pack(*kept.size_hw, kept.reduction), kept.array])
             except OSError as error:
                 self._broken = True
                 notes[f"cache: {self.settings.folder} takes no more images ({error})"] += 1
@@ -197,32 +196,6 @@ class ImageCache:
             pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         reduction = self.settings.reduction(size_hw)
         return ArrayPixels(np.ascontiguousarray(pixels), size_hw, reduction)
-
-    def _key(self, path: str, variant: str) -> Optional[str]:
-        """None where the file cannot be looked at: reading it will say why."""
-        if self.settings.kind != "disk":
-            return f"{path}|{variant}"
-        try:
-            stat = os.stat(path)
-        except OSError:
-            return None
-        # A later run must not find the pixels of a file that has changed since.
-        file = f"{os.path.abspath(path)}|{variant}|{stat.st_size}|{stat.st_mtime_ns}"
-        return f"{file}|{self.settings.max_side}"
-
-
-def _unpacked(content: np.ndarray) -> Optional[ArrayPixels]:
-    """The image in a stored entry; None for a damaged file."""
-    if len(content) < _HEADER.size:
-        return None
-    mark, height, width, reduction = _HEADER.unpack(content[: _HEADER.size].tobytes())
-    pixels = content[_HEADER.size :]
-    if mark != _MARK or reduction < 1:
-        return None
-    shape = (-(-height // reduction), -(-width // reduction), 3)
-    if len(pixels) != shape[0] * shape[1] * 3:
-        return None
-    return ArrayPixels(pixels.reshape(shape), (height, width), reduction)
 
 
 def expected_bytes(settings: CacheSettings, paths: list[str]) -> tuple[int, int]:

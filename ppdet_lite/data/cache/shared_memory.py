@@ -1,8 +1,7 @@
 """Memory for the pixels of the batches in flight, shared by a reader and its forked workers.
 
-It is anonymous, so the size of /dev/shm does not matter. That the machine, the container or the
-process may not have so much memory is found out here, before the first batch, instead of by a
-killed worker later.
+It is anonymous, so the size of /dev/shm does not matter. Too little memory is found here, before
+the first batch, instead of by a killed worker later.
 """
 
 import mmap
@@ -25,10 +24,8 @@ def shared_bytes(count: int) -> np.ndarray:
 def batch_slots(
     workers: int, slot_bytes: int, report: Callable[[str], None]
 ) -> list[list[np.ndarray]]:
-    """Per worker the memory of its batches in flight.
-
-    Where `SLOTS` batches per worker are too much, one each is tried; where that is too much as well
-    the lists are empty, and images have to travel through pipes: `report` is told.
+    """Per worker the memory of its batches in flight: `SLOTS`, or one where these are too much, or
+    none: images then go through pipes. `report` is told.
     """
     reasons: list[str] = []
     slots: list[list[np.ndarray]] = [[] for _ in range(workers)]
@@ -60,17 +57,11 @@ def available_bytes(root: Path = Path("/")) -> Optional[int]:
     The smaller of the machine's free memory and what the limit of the container (cgroup) leaves;
     `proc` and `sys` lie in `root`.
     """
-    found = [_machine(root), _cgroup(root / "sys/fs/cgroup", "memory.max", "memory.current")]
-    names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-    found.append(_cgroup(root / "sys/fs/cgroup/memory", *names))
-    return min((value for value in found if value is not None), default=None)
-
-
-def _machine(root: Path) -> Optional[int]:
-    for line in _text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
+    lines = _text(root / "proc/meminfo").splitlines()
+    machine = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    folder, names = root / "sys/fs/cgroup", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    groups = [_cgroup(folder, "memory.max", "memory.current"), _cgroup(folder / "memory", *names)]
+    return min((value for value in machine + groups if value is not None), default=None)
 
 
 def _cgroup(folder: Path, limit_name: str, usage_name: str) -> Optional[int]:

@@ -1,17 +1,19 @@
 """Stores of an image cache: shared memory, or a folder.
 
-Both hold byte strings under keys, take no more than a budget, never give anything back before the
-end, and may be filled by several processes at once: forked workers, and for the folder other runs
-too. An entry is seen whole or not at all, also when its writer is killed.
+Both hold byte strings under keys within a budget, and may be filled by several threads and
+processes at once: forked workers, and for the folder other runs too. An entry is seen whole or not
+at all, also when its writer is killed.
 """
 
 import contextlib
 import hashlib
 import os
-import socket
+import secrets
 import sys
 import tempfile
 import threading
+import time
+import zlib
 from pathlib import Path
 from typing import Iterator, Optional, Sequence, Union
 
@@ -22,6 +24,7 @@ from ppdet_lite.data.cache.shared_memory import shared_bytes
 if sys.platform != "win32":  # there nothing is forked and one process fills the store alone
     import fcntl
 
+_CHECKSUM_BYTES = 4
 _HASH_WORDS = 2
 _WORDS = 4  # of an index entry: hash (2), address + 1 (0: not finished), length
 
@@ -31,7 +34,7 @@ def _digest(key: str) -> bytes:
 
 
 class Store:
-    """Base of both stores: a budget of bytes, and the share that all processes have used."""
+    """Base of both stores: a budget of bytes, and the part that all processes have used."""
 
     def __init__(self, budget: int, used: int = 0, count: int = 0):
         self.budget = budget
@@ -79,13 +82,10 @@ class Store:
 
 
 class MemoryStore(Store):
-    """Anonymous shared memory, one copy for a reader and all its workers; contents are not copied.
+    """Anonymous shared memory, one copy for a reader and all its workers.
 
     Pages cost nothing before they are written, so the budget may be larger than what is stored.
-    `entries` is the number of keys that will be asked for.
-
-    Raises:
-        OSError: the system refuses so much address space.
+    `entries` is the number of keys to expect; an OSError says that the system refuses the memory.
     """
 
     def __init__(self, budget: int, entries: int):
@@ -137,55 +137,51 @@ class MemoryStore(Store):
 class FolderStore(Store):
     """Files in a folder that later runs, and several at once, use as well.
 
-    A file is written under another name and renamed when it is complete. What is in the folder when
-    it is opened counts against the budget; what other runs add meanwhile does not.
-
-    Raises:
-        OSError: the folder cannot be made.
+    A file begins with a checksum of the rest, is written under another name and renamed when it is
+    complete. What is in the folder when it is opened counts against the budget; what other runs add
+    meanwhile does not. An OSError says that the folder cannot be made.
     """
 
     _SUFFIX = ".pixels"
+    _LONGEST_WRITE = 3600.0  # seconds; older unfinished files are those of a killed writer
 
     def __init__(self, budget: int, folder: Path):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         sizes = []
         for entry in os.scandir(self.folder):
-            if entry.name.endswith(self._SUFFIX):
-                sizes.append(entry.stat().st_size)
-            elif entry.name.endswith(".tmp") and _writer_is_gone(entry.name):
-                with contextlib.suppress(FileNotFoundError):  # another run cleans up as well
+            with contextlib.suppress(FileNotFoundError):  # another run opens the folder as well
+                facts, is_part = entry.stat(), entry.name.endswith(f"{self._SUFFIX}.tmp")
+                if entry.name.endswith(self._SUFFIX):
+                    sizes.append(facts.st_size - _CHECKSUM_BYTES)
+                elif is_part and facts.st_mtime < time.time() - self._LONGEST_WRITE:
                     os.unlink(entry.path)
         super().__init__(budget, sum(sizes), len(sizes))
 
     def get(self, key: str) -> Optional[np.ndarray]:
         try:
-            with open(self._path(key), "rb") as stream:
-                return np.frombuffer(stream.read(), np.uint8)
-        except FileNotFoundError:
+            content = self._path(key).read_bytes()
+        except OSError:
             return None
+        is_whole = content[:_CHECKSUM_BYTES] == _checksum(memoryview(content)[_CHECKSUM_BYTES:])
+        return np.frombuffer(content, np.uint8)[_CHECKSUM_BYTES:] if is_whole else None
 
     def put(self, key: str, parts: Sequence[Union[bytes, np.ndarray]]) -> bool:
-        path = self._path(key)
-        arrays = [np.frombuffer(part, np.uint8) for part in parts]
-        length = sum(len(array) for array in arrays)
+        content = np.concatenate([np.frombuffer(part, np.uint8) for part in parts])
+        path, length = self._path(key), len(content)
         with self._held():
-            if path.exists():
-                return True
             if self.used + length > self.budget:
                 return False
             self._totals += (length, 1)
-        temporary = path.with_name(f"{path.name}-{socket.gethostname()}-{os.getpid()}.tmp")
+        temporary = self.folder / f"{secrets.token_hex(16)}{self._SUFFIX}.tmp"
         try:
-            with open(temporary, "wb") as stream:
-                for array in arrays:
-                    stream.write(array.data)
+            with open(temporary, "xb") as stream:
+                stream.write(_checksum(content.data))
+                stream.write(content.data)
             with self._held():
-                if path.exists():  # another process of this run was faster
-                    os.unlink(temporary)
-                    self._totals -= (length, 1)
-                else:
-                    os.replace(temporary, path)
+                if path.exists():  # damaged, or another process was faster
+                    self._totals -= (path.stat().st_size - _CHECKSUM_BYTES, 1)
+                os.replace(temporary, path)
         except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -198,15 +194,5 @@ class FolderStore(Store):
         return self.folder / f"{_digest(key).hex()}{self._SUFFIX}"
 
 
-def _writer_is_gone(name: str) -> bool:
-    """True if the writer of `<hash>.pixels-<machine>-<pid>.tmp`, of this machine, has ended."""
-    machine, _, pid = name[: -len(".tmp")].partition("-")[2].rpartition("-")
-    if machine != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # it runs, for somebody else
-        pass
-    return False
+def _checksum(content: memoryview) -> bytes:
+    return zlib.adler32(content).to_bytes(_CHECKSUM_BYTES, "big")

@@ -36,15 +36,11 @@ def make_demo_data(
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Draws the set; returns its folder.
-
-    A set of the same settings that is already there is kept.
+    """Draws the set; returns its folder. A set of the same settings that is there is kept.
 
     Args:
         output: folder to make; it appears when all is in it.
-        train, val: number of images.
-        size: side of the square images in pixels.
-        seed: the same seed gives the same set.
+        train, val: number of images, `size` x `size` pixels.
         overwrite: replace a folder that is already there and holds a demo set.
         say: receives the lines of the report.
 
@@ -72,8 +68,8 @@ def make_demo_data(
 
 @contextmanager
 def _appearing_whole(folder: Path) -> Iterator[Path]:
-    """An empty folder to write into, which takes the place of `folder` at the end; when the
-    writing ends early nothing of it stays. Raises DataError when it cannot be written.
+    """An empty folder to write into, which takes the place of `folder` at the end; after an error
+    nothing of it stays. A DataError says that it cannot be written.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -90,9 +86,7 @@ def _appearing_whole(folder: Path) -> Iterator[Path]:
 
 
 def _is_there(output: Path, settings: dict[str, int], overwrite: bool) -> bool:
-    """True if `output` already holds the set with these settings. Raises DataError when it holds
-    something that must not be replaced.
-    """
+    """True if `output` already holds this set; a DataError if it holds something else."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     try:
@@ -103,13 +97,10 @@ def _is_there(output: Path, settings: dict[str, int], overwrite: bool) -> bool:
         raise DataError(f"{output} exists and is no demo set; {hint}") from None
     if overwrite or found == settings:
         return not overwrite
-    differing = ", ".join(
-        f"{key} {found.get(key)} instead of {value}"
-        for key, value in settings.items()
-        if found.get(key) != value
-    )
+    pairs = [(key, found.get(key), value) for key, value in settings.items()]
+    others = ", ".join(f"{key} {was} instead of {now}" for key, was, now in pairs if was != now)
     raise DataError(
-        f"{output} holds a demo set with other settings ({differing}); set `overwrite` to replace "
+        f"{output} holds a demo set with other settings ({others}); set `overwrite` to replace "
         "it, or choose another folder for `output`"
     )
 
@@ -133,20 +124,14 @@ def _write_split(image_dir: Path, split: str, settings: dict[str, int]) -> dict[
             item["category_id"] = kinds.index(item.pop("kind")) + 1
             annotations.append(item)
     categories = [{"id": i + 1, "name": kind} for i, kind in enumerate(kinds)]
-    return {
-        "info": {"description": "shapes drawn by program", "demo_settings": settings},
-        "images": images,
-        "annotations": annotations,
-        "categories": categories,
-    }
+    info = {"description": "shapes drawn by program", "demo_settings": settings}
+    parts = {"images": images, "annotations": annotations, "categories": categories}
+    return {"info": info, **parts}
 
 
 def _describe(split: str, coco: dict[str, Any]) -> str:
-    images, annotations = coco["images"], coco["annotations"]
-    counts = Counter(item["category_id"] for item in annotations)
+    images, items = coco["images"], coco["annotations"]
+    counts = Counter(item["category_id"] for item in items)
     per_kind = ", ".join(f"{counts[c['id']]} {c['name']}" for c in coco["categories"])
-    empty = len(images) - len({item["image_id"] for item in annotations})
-    return (
-        f"{split}: {len(images)} images ({empty} without objects), {len(annotations)} objects: "
-        f"{per_kind}"
-    )
+    found = f"{len(images) - len({item['image_id'] for item in items})} without objects"
+    return f"{split}: {len(images)} images ({found}), {len(items)} objects: {per_kind}"

@@ -1,10 +1,8 @@
 """Scenes drawn by program: vivid shapes over muted grounds, with their labels.
 
-Circles, squares, triangles, stars and rings over gradients, clouds, stripes, blobs and grain: any
-angle and surface, sizes from an eighth to half of the image, overlaps, objects cut by the border,
-and images without objects. Each kind has a typical hue with a wide spread, as things in the world
-have. The box of an object is the bounds of its outline inside the image, whether or not another
-object lies over a part of it.
+Overlaps, objects cut by the border and images without objects occur. Each kind has a typical hue
+with a wide spread. The box of an object is the bounds of its outline inside the image, whether or
+not another object covers a part of it.
 """
 
 from typing import Any, NamedTuple, Optional
@@ -58,7 +56,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[np.ndarray, list[di
 def _free_place(
     rng: np.random.Generator, size: int, owner: np.ndarray, solid_areas: list[int]
 ) -> Optional[_Object]:
-    """A random object that leaves enough to see of itself and of those drawn before; None when
+    """A random object that leaves enough visible of itself and of those drawn before; None when
     thirty tries found no place.
     """
     low, high = np.log(DIAMETER_RANGE)

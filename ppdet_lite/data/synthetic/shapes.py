@@ -1,8 +1,7 @@
 """Shapes, fills and backgrounds of the demo images.
 
-Coordinates are pixels: pixel (column i, row j) covers [i, i+1) x [j, j+1), so a polygon's bounds
-are a box in the sense of the COCO format. Every function draws its choices from the generator it is
-given and from nothing else, so a seed fixes the image.
+Pixel (column i, row j) covers [i, i+1) x [j, j+1), so a polygon's bounds are a box in the sense of
+the COCO format. All choices come from the generators that are passed, so a seed fixes the image.
 """
 
 from typing import Callable
@@ -108,8 +107,7 @@ def ground_color(rng: np.random.Generator) -> np.ndarray:
 def object_color(rng: np.random.Generator, kind: str) -> np.ndarray:
     """A vivid color near the typical hue of a kind, float32 [3]."""
     kinds = list(OUTLINES)
-    spacing = 360 / len(kinds)
-    hue = (kinds.index(kind) + rng.uniform(-0.35, 0.35)) * spacing
+    hue = (kinds.index(kind) + rng.uniform(-0.35, 0.35)) * (360 / len(kinds))
     return _hsv_to_rgb(hue % 360, rng.uniform(0.6, 1.0), rng.uniform(0.6, 1.0))
 
 

@@ -6,10 +6,10 @@ from ppdet_lite.train.state import TrainState
 
 
 class StepRecord(NamedTuple):
-    """One optimizer step, for hooks.
+    """One optimizer step.
 
     Attributes:
-        losses: one dict of float per micro batch: each loss term and the total under `loss`.
+        losses: per micro batch each loss term and the total under `loss`.
         batches: the micro batches as the reader gave them (numpy), with `im_file`.
         images: images of all micro batches in this process.
         learning_rate: the rate of this step.

@@ -25,20 +25,13 @@ class EvalHook(Hook):
         with state.evaluation_weights() as model:
             metrics = self.evaluator.run(model)
         name, value = self.evaluator.primary
-        state.last_evaluation = {
-            "epoch": state.epoch,
-            "metrics": {key: float(number) for key, number in metrics.items()},
-        }
+        numbers = {key: float(number) for key, number in metrics.items()}
+        state.last_evaluation = {"epoch": state.epoch, "metrics": numbers}
         # Part of the checkpoint: a resumed run must not take its first evaluation for the best one.
         is_better = state.best is None or value > state.best["value"]
         if is_better and math.isfinite(value):
-            state.best = {
-                "name": name,
-                "value": float(value),
-                "epoch": state.epoch,
-                "iteration": state.iteration,
-            }
+            state.best = {"name": name, "value": float(value)}
+            state.best.update(epoch=state.epoch, iteration=state.iteration)
         if state.best is not None:
-            best, epoch = state.best["value"], state.best["epoch"]
-            text = "%s %.4f after epoch %d; best %.4f (epoch %d)"
-            get_logger().info(text, name, value, state.epoch, best, epoch)
+            best = f"{name} {value:.4f} after epoch {state.epoch}; best {state.best['value']:.4f}"
+            get_logger().info("%s (epoch %d)", best, state.best["epoch"])

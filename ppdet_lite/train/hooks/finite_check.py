@@ -43,10 +43,8 @@ def _check_gradients(run: Run, record: StepRecord) -> None:
     norms = paddle.stack([grad.astype("float32").norm().reshape([]) for _, grad in named])
     bad = [key for (key, _), norm in zip(named, norms.numpy()) if not math.isfinite(norm)]
     if bad:
-        what = f"the gradient of {bad[0]} is not finite"
-        if len(bad) > 1:
-            what += f" (and of {len(bad) - 1} more parameters)"
-        _stop(run, what, record, record.batches)
+        more = f" (and of {len(bad) - 1} more parameters)" if len(bad) > 1 else ""
+        _stop(run, f"the gradient of {bad[0]} is not finite{more}", record, record.batches)
 
 
 def _stop(run: Run, what: str, record: StepRecord, batches: list[dict]) -> NoReturn:

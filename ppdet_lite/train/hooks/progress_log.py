@@ -26,17 +26,10 @@ class LogHook(Hook):
     to step in seconds, `data_cost` the part of it spent waiting for the reader, `ips` counts the
     images of all processes, `eta` leaves evaluations out, `max_mem` is the highest use so far (GPU
     memory, or memory of this process on a CPU).
-
-    Args:
-        log_iter: steps between lines.
-        workers: processes of the reader.
-        cached: the reader keeps its images in a cache.
     """
 
     def __init__(self, log_iter: int, workers: int, cached: bool):
-        self.log_iter = log_iter
-        self.workers = workers
-        self.cached = cached
+        self.log_iter, self.workers, self.cached = log_iter, workers, cached
         self._window: dict[str, deque] = defaultdict(lambda: deque(maxlen=self.log_iter))
         self._costs: deque = deque(maxlen=max(_WAIT_STEPS, self.log_iter))
         self._last_end = self._seconds = 0.0
@@ -46,10 +39,8 @@ class LogHook(Hook):
 
     def before_epoch(self, run: Run) -> None:
         """Starts the clock and the bar of the epoch."""
-        self._last_end = time.perf_counter()
-        self._steps_of_epoch = 0
+        self._last_end, self._steps_of_epoch = time.perf_counter(), 0
         name = f"Epoch {run.state.epoch}"
-        self._bar.close()
         self._bar = progress_bar(run.steps_per_epoch, name, "step", run.state.step_in_epoch)
 
     def after_step(self, run: Run, record: StepRecord) -> None:
@@ -59,8 +50,8 @@ class LogHook(Hook):
         self._seconds += cost
         self._steps += 1
         self._steps_of_epoch += 1
-        costs = {"batch_cost": cost, "data_cost": record.data_cost}
-        for key, value in {**record.mean_losses(), **costs}.items():
+        numbers = {**record.mean_losses(), "batch_cost": cost, "data_cost": record.data_cost}
+        for key, value in numbers.items():
             self._window[key].append(value)
         if self._steps_of_epoch > _START_STEPS:
             self._costs.append((record.data_cost, cost))
@@ -68,7 +59,12 @@ class LogHook(Hook):
         step = run.state.step_in_epoch
         if self._steps == 1 or step % self.log_iter == 0 or step == run.steps_per_epoch:
             get_logger().info(self._line(run, record))
-            self._check_waiting()
+            waiting, total = (sum(column) for column in zip(*self._costs or [(0.0, 0.0)]))
+            if len(self._costs) >= _WAIT_STEPS and waiting > _WAIT_SHARE * total:
+                if not self._warned:
+                    text = "Waiting for data takes %.0f%% of the time; %s."
+                    get_logger().warning(text, 100 * waiting / total, self._advice())
+                self._warned = True
 
     def _line(self, run: Run, record: StepRecord) -> str:
         state, total = run.state, run.steps_per_epoch
@@ -84,16 +80,6 @@ class LogHook(Hook):
             f"batch_cost: {batch_cost:.4f} data_cost: {data_cost:.4f} "
             f"ips: {images / max(batch_cost, 1e-9):.4f} images/s max_mem: {_peak_memory_mb()} MB"
         )
-
-    def _check_waiting(self) -> None:
-        """Says once when the reader cannot keep up, and what to change."""
-        if self._warned or len(self._costs) < _WAIT_STEPS:
-            return
-        waiting, total = (sum(column) for column in zip(*self._costs))
-        if waiting > _WAIT_SHARE * total:
-            self._warned = True
-            text = "Waiting for data takes %.0f%% of the time; %s."
-            get_logger().warning(text, 100 * waiting / total, self._advice())
 
     def _advice(self) -> str:
         """Changes that make the reader faster, the first to try first."""
@@ -112,12 +98,10 @@ class LogHook(Hook):
         )
 
     def after_epoch(self, run: Run) -> None:
-        """Takes the bar away."""
+        """Takes the bar away; `close` does so after an error."""
         self._bar.close()
 
-    def close(self, run: Run) -> None:
-        """Takes the bar away, also after an error."""
-        self._bar.close()
+    close = after_epoch
 
 
 def _peak_memory_mb() -> int:

@@ -16,7 +16,7 @@ from ppdet_lite.weights.files import NAME_TABLE
 @dataclass
 class CheckpointWriter:
     """Writes the state of a run into its folder, on rank 0 only; `facts` (`class_names`,
-    `category_ids`, `config`) stand in the side file.
+    `category_ids`, `config`) go into the side file.
     """
 
     folder: str
@@ -44,12 +44,9 @@ class CheckpointWriter:
 
     def rescue(self, state: TrainState) -> str:
         """Writes the bare weights wherever there is room; returns a sentence about it."""
-        name = os.path.basename(os.path.normpath(self.folder))
-        places = [
-            self.folder,
-            os.path.join(tempfile.gettempdir(), f"ppdet_lite_rescued_{name}"),
-            os.path.join(os.path.expanduser("~"), f"ppdet_lite_rescued_{name}"),
-        ]
+        rescued = f"ppdet_lite_rescued_{os.path.basename(os.path.normpath(self.folder))}"
+        elsewhere = tempfile.gettempdir(), os.path.expanduser("~")
+        places = [self.folder, *(os.path.join(place, rescued) for place in elsewhere)]
         weights, meta = self._for_use(state)
         for place in places:
             try:
@@ -73,15 +70,9 @@ class CheckpointWriter:
         metrics = latest.get("metrics")
         if metrics is not None:
             metrics = {key: v if math.isfinite(v) else None for key, v in metrics.items()}
-        return weights, {
-            **self.facts,
-            "epoch": state.epoch,
-            "iteration": state.iteration,
-            "ema": state.ema is not None,
-            "best": state.best,
-            "metrics": metrics,
-            "metrics_epoch": latest.get("epoch"),
-        }
+        evaluated = {"best": state.best, "metrics": metrics, "metrics_epoch": latest.get("epoch")}
+        position = {"epoch": state.epoch, "iteration": state.iteration}
+        return weights, {**self.facts, **position, "ema": state.ema is not None, **evaluated}
 
 
 @dataclass

@@ -18,12 +18,8 @@ _IMAGES_SHOWN = 4
 
 
 class BatchFormat(NamedTuple):
-    """The form of the images and boxes in a batch.
-
-    Attributes:
-        normalizer: made the numbers of the image.
-        centers: boxes are center x, center y, width, height; otherwise two corners x1, y1, x2, y2.
-        fractions: of the image's width and height; otherwise pixels.
+    """The form of the images and boxes in a batch: boxes are center x, center y, width, height
+    (or corners x1, y1, x2, y2), as fractions of the image's sides (or in pixels).
     """
 
     normalizer: Normalizer = Normalizer.identity()
@@ -49,7 +45,11 @@ class BatchFormat(NamedTuple):
         """
         images = []
         for index, pixels in enumerate(batch["image"][:count]):
-            image = self._undone(pixels)
+            image = pixels.copy()
+            if image.dtype != np.uint8:
+                slope, offset = self.normalizer.pixel_map()
+                image = (pixels.transpose(1, 2, 0) - offset) / slope
+                image = np.ascontiguousarray(np.clip(image + 0.5, 0, 255).astype(np.uint8))
             boxes = np.asarray(batch["gt_bbox"][index] if "gt_bbox" in batch else np.zeros((0, 4)))
             if self.fractions:
                 boxes = boxes * np.tile(image.shape[1::-1], 2)
@@ -63,20 +63,10 @@ class BatchFormat(NamedTuple):
             images.append(image)
         return images
 
-    def _undone(self, image: np.ndarray) -> np.ndarray:
-        """The pixels, uint8 [H, W, 3], a new array."""
-        if image.dtype == np.uint8:
-            return image.copy()
-        slope, offset = self.normalizer.pixel_map()
-        pixels = (image.transpose(1, 2, 0) - offset) / slope
-        return np.ascontiguousarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
-
 
 class VisualDLHook(Hook):
-    """Scalars every `log_iter` steps, metrics after evaluations, images of the first batch.
-
-    The images show what the network sees (augmented, with the boxes it is asked for), which is
-    where wrong annotations and wrong transforms become visible.
+    """Scalars every `log_iter` steps, metrics after evaluations, images of the first batch as the
+    network sees them: wrong annotations and wrong transforms become visible there.
 
     Raises:
         ConfigError: the package visualdl is not installed, or the folder cannot be made.
@@ -88,9 +78,7 @@ class VisualDLHook(Hook):
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"`vdl_log_dir` {folder}: {error.strerror}") from None
-        self.log_iter = log_iter
-        self.batch_format = batch_format
-        self._images_wanted = True
+        self.log_iter, self.batch_format, self._images_wanted = log_iter, batch_format, True
         self._evaluated: object = None
         self._writer = visualdl.LogWriter(logdir=folder)
         get_logger().info("VisualDL: visualdl --logdir %s", folder)

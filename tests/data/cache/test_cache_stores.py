@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -114,17 +113,14 @@ def test_another_run_finds_the_folder_and_counts_it(tmp_path):
     assert not later.put("b", [b"1234"])
 
 
-def test_leftovers_of_dead_writers_go_those_of_others_stay(tmp_path):
-    process = forked(time.sleep, 0)
-    process.join()
-    host = socket.gethostname()
-    left = tmp_path / f"ab.pixels-{host}-{process.pid}.tmp"
-    mine = tmp_path / f"cd.pixels-{host}-{os.getpid()}.tmp"
-    elsewhere = tmp_path / f"ef.pixels-other-host-{process.pid}.tmp"
-    for path in (left, mine, elsewhere):
+def test_leftovers_of_killed_writers_go_those_of_running_ones_stay(tmp_path):
+    old, new, other = (tmp_path / name for name in ("a.pixels.tmp", "b.pixels.tmp", "c.tmp"))
+    for path in (old, new, other):
         path.write_bytes(b"")
+    for path in (old, other):
+        os.utime(path, (time.time() - 4000,) * 2)
     FolderStore(10, tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([mine, elsewhere])
+    assert sorted(tmp_path.iterdir()) == [new, other]
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
