@@ -1,8 +1,25 @@
 """Type annotations as checks of configuration values."""
 
 import collections.abc as abc
+import functools
+import inspect
+import sys
 import typing
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Callable,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+
+from ppdet_lite.core.errors import ConfigError
+
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
 _SEQUENCES = (list, tuple, abc.Sequence, abc.Iterable, abc.Collection)
 _PLAIN: dict[type, tuple[Any, str]] = {  # the type of values, and its name in messages
@@ -15,12 +32,38 @@ _PLAIN: dict[type, tuple[Any, str]] = {  # the type of values, and its name in m
 }
 
 
-def annotations_of(cls: type) -> dict[str, Any]:
+class Rule(NamedTuple):
+    """In `Annotated[float, Rule(test, "0 to 1")]`: values of the type must pass the test."""
+
+    test: Callable[[Any], bool]
+    allowed: str
+
+
+def checked(init: Constructor) -> Constructor:
+    """Decorator of a constructor: arguments that do not fit their annotations are a ConfigError."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def checked_init(*args: Any, **kwargs: Any) -> None:
+        annotations, problems = annotations_of(init), []
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            value = value.tolist() if hasattr(value, "tolist") else value  # of numpy
+            if not matches(value, annotations.get(name, Any)):
+                allowed = describe(annotations[name])
+                problems.append(f"{name}: found {value!r}, allowed: {allowed}")
+        if problems:
+            raise ConfigError(problems)
+        init(*args, **kwargs)
+
+    return typing.cast(Constructor, checked_init)
+
+
+def annotations_of(init: Callable[..., None]) -> dict[str, Any]:
     """Parameter -> annotation of a constructor; empty where they cannot be evaluated, as in a
     user's class that is annotated with names known only to type checkers.
     """
     try:
-        return typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+        return typing.get_type_hints(init, include_extras=True)
     except (NameError, TypeError):
         return {}
 
@@ -28,6 +71,8 @@ def annotations_of(cls: type) -> dict[str, Any]:
 def matches(value: Any, annotation: Any) -> bool:
     """True if a YAML value fits the annotation; classes other than plain data take anything."""
     kind, options = _parts(annotation)
+    if kind is Annotated:
+        return matches(value, options[0]) and all(rule.test(value) for rule in options[1:])
     if kind is Union:
         return any(matches(value, option) for option in options)
     if kind is Literal:
@@ -38,6 +83,8 @@ def matches(value: Any, annotation: Any) -> bool:
         return len(options) != 1 or all(matches(element, options[0]) for element in value)
     if kind in _PLAIN:
         is_bool = isinstance(value, bool)  # which is an int for Python
+        if kind is float and isinstance(value, (int, float)):
+            return not is_bool and abs(value) <= sys.float_info.max  # neither NaN nor infinite
         return isinstance(value, _PLAIN[kind][0]) and (kind is bool or not is_bool)
     return True
 
@@ -45,6 +92,8 @@ def matches(value: Any, annotation: Any) -> bool:
 def describe(annotation: Any) -> str:
     """An annotation in words, for `allowed: ...`."""
     kind, options = _parts(annotation)
+    if kind is Annotated:
+        return str(options[-1].allowed)
     if kind is Union:
         return " or ".join(map(describe, options))
     if kind is Literal:

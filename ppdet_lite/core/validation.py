@@ -104,7 +104,7 @@ class _Checker:
             self.report(path, f"{found(value)}, allowed: a mapping with keys of {cls.__name__}")
 
     def check_arguments(self, cls: type, arguments: dict[str, Any], path: KeyPath) -> None:
-        annotations = annotations_of(cls)
+        annotations = annotations_of(cls.__init__)  # type: ignore[misc]
         for key, value in arguments.items():
             here, annotation = (*path, key), annotations.get(key, Any)
             if key in getattr(cls, "__unused__", ()):

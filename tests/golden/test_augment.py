@@ -16,9 +16,8 @@ import pytest
 
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.crop import RandomCrop
-from ppdet_lite.data.transforms.distort import RandomDistort
+from ppdet_lite.data.transforms.distort import AugmentHSV, RandomDistort
 from ppdet_lite.data.transforms.expand_flip import RandomExpand, RandomFlip
-from ppdet_lite.data.transforms.hsv import AugmentHSV
 from ppdet_lite.data.transforms.mixup import Mixup
 from ppdet_lite.data.transforms.mosaic import Mosaic
 from ppdet_lite.data.transforms.pad import PadResize

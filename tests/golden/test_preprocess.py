@@ -163,7 +163,7 @@ def run_batch_half(samples, interp: int) -> dict:
             BboxXYXY2XYWH(),
             NormalizeImage(),
             Permute(),
-            Gt2YoloTarget(ANCHORS, MASKS, num_classes=80),
+            Gt2YoloTarget(np.reshape(ANCHORS, (-1, 2)), MASKS, num_classes=80),
         ],
     )
     samples = plan.run_batch(samples, Context(np.random.default_rng(0)))

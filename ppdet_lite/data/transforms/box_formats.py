@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import ARRAYS, Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, image_size
 from ppdet_lite.ops.boxes_np import xyxy_to_cxcywh
@@ -28,9 +28,7 @@ class PadBox(Transform):
     keeps_size = True
     pads_objects = True
 
-    def __init__(self, num_max_boxes: int = 50):
-        if num_max_boxes < 1:
-            raise ConfigError(f"num_max_boxes: found {num_max_boxes}, allowed: 1 or more")
+    def __init__(self, num_max_boxes: kinds.Count = 50):
         self.num_max_boxes = num_max_boxes
 
     def apply(self, sample: Sample, context: Context) -> Sample:

@@ -1,18 +1,12 @@
 """RandomCrop: a window that keeps enough of some object (the SSD sampling, Liu et al.)."""
 
-from typing import Optional, Sequence
+from typing import Literal, Optional, Sequence
 
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms.objects import (
-    Sample,
-    bounds_of,
-    clip_polygons,
-    select_objects,
-    shifted_objects,
-)
+from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data.transforms.objects import Sample, clip_polygons, moved_objects, select_objects
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
 
@@ -39,17 +33,15 @@ class RandomCrop(Transform):
 
     def __init__(
         self,
-        aspect_ratio: Optional[Sequence[float]] = (0.5, 2.0),
+        aspect_ratio: Optional[kinds.PositiveInterval] = (0.5, 2.0),
         thresholds: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9),
-        scaling: Sequence[float] = (0.3, 1.0),
-        num_attempts: int = 50,
+        scaling: kinds.PositiveInterval = (0.3, 1.0),
+        num_attempts: kinds.Count = 50,
         allow_no_crop: bool = True,
         cover_all_box: bool = False,
         is_mask_crop: bool = True,
-        ioumode: str = "iou",
+        ioumode: Literal["iou", "iof"] = "iou",
     ):
-        if ioumode not in ("iou", "iof"):
-            raise ConfigError(f"ioumode: found {ioumode!r}, allowed: iou, iof")
         self.aspect_ratio = aspect_ratio
         self.choices = [*thresholds, None] if allow_no_crop else list(thresholds)
         self.lower, self.upper = scaling
@@ -115,7 +107,7 @@ class RandomCrop(Transform):
         left, top, right, bottom = (int(edge) for edge in window)
         width, height = right - left, bottom - top
         cropped = select_objects(sample, keep)
-        cropped.update(shifted_objects(cropped, -left, -top))
+        cropped.update(moved_objects(cropped, shift_xy=(-left, -top)))
         boxes_xyxy = cropped["gt_bbox"]
         cropped["gt_bbox"] = clip_boxes(boxes_xyxy, height, width)
         if self.is_mask_crop and cropped.get("gt_poly") is not None:
@@ -150,6 +142,7 @@ def _fit_to_polygons(sample: Sample, cut: np.ndarray, width: int, height: int) -
         polygons[index] = clip_polygons(polygons[index], width, height)
         keep[index] = bool(polygons[index])
         if keep[index]:
-            boxes_xyxy[index] = bounds_of(polygons[index])
+            points = np.concatenate(polygons[index])
+            boxes_xyxy[index] = (*points.min(axis=0), *points.max(axis=0))
     sample = {**sample, "gt_bbox": boxes_xyxy, "gt_poly": polygons}
     return sample if keep.all() else select_objects(sample, np.flatnonzero(keep))

@@ -11,6 +11,7 @@ from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels, PixelSource
+from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform
 
@@ -30,7 +31,7 @@ class Decode(Transform):
             training and not in evaluation, whose results it would change a little.
     """
 
-    def __init__(self, max_pixels: int = MAX_PIXELS, reduced: Optional[bool] = None):
+    def __init__(self, max_pixels: kinds.Count = MAX_PIXELS, reduced: Optional[bool] = None):
         self.max_pixels = max_pixels
         self.reduced = reduced
 

@@ -1,19 +1,9 @@
 """RandomExpand and RandomFlip: the image on a larger canvas, the image mirrored."""
 
-import numpy as np
-
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.pixels.image_ops import FillValue
-from ppdet_lite.data.transforms.objects import Sample, moved_polygons, shifted_objects
-from ppdet_lite.data.transforms.transform import (
-    Context,
-    Transform,
-    checked_fill,
-    checked_probability,
-    image_size,
-    lazy_image,
-)
+from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data.transforms.objects import Sample, moved_objects
+from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 
 
 @register
@@ -28,13 +18,14 @@ class RandomExpand(Transform):
     """
 
     def __init__(
-        self, ratio: float = 4.0, prob: float = 0.5, fill_value: FillValue = (127.5, 127.5, 127.5)
+        self,
+        ratio: kinds.Ratio = 4.0,
+        prob: kinds.Probability = 0.5,
+        fill_value: kinds.Fill = (127.5, 127.5, 127.5),
     ):
-        if ratio <= 1.01:
-            raise ConfigError(f"ratio: found {ratio}, allowed: a number above 1.01")
         self.ratio = ratio
-        self.prob = checked_probability(prob, "prob")
-        self.fill_value = checked_fill(fill_value)
+        self.prob = prob
+        self.fill_value = fill_value
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         rng = context.rng
@@ -49,7 +40,7 @@ class RandomExpand(Transform):
         top = int(rng.integers(0, new_height - height))
         left = int(rng.integers(0, new_width - width))
         image = image.expand(new_width, new_height, left, top, self.fill_value)
-        return {**sample, "image": image, **shifted_objects(sample, left, top)}
+        return {**sample, "image": image, **moved_objects(sample, shift_xy=(left, top))}
 
 
 @register
@@ -58,15 +49,14 @@ class RandomFlip(Transform):
 
     keeps_size = True
 
-    def __init__(self, prob: float = 0.5):
-        self.prob = checked_probability(prob, "prob")
+    def __init__(self, prob: kinds.Probability = 0.5):
+        self.prob = prob
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         if context.rng.random() >= self.prob:
             return sample
-        width = image_size(sample)[1]
-        flipped = {**sample, "image": lazy_image(sample).flip()}
-        if "gt_bbox" in sample:
-            x1, y1, x2, y2 = sample["gt_bbox"].T
-            flipped["gt_bbox"] = np.stack([width - x2, y1, width - x1, y2], axis=1)
-        return {**flipped, **moved_polygons(sample, (-1.0, 1.0), (width, 0.0))}
+        image = lazy_image(sample)
+        moved = moved_objects(sample, (-1.0, 1.0), (image.size_hw[1], 0.0))
+        if "gt_bbox" in moved:  # left edges have become right ones
+            moved["gt_bbox"] = moved["gt_bbox"][:, [2, 1, 0, 3]]
+        return {**sample, **moved, "image": image.flip()}

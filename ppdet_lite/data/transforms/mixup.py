@@ -1,11 +1,9 @@
 """Mixup: two images in one (Zhang et al., "mixup: Beyond Empirical Risk Minimization")."""
 
-from typing import Any
-
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample, joined_objects
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 
@@ -21,17 +19,14 @@ class Mixup(Transform):
     needs_partner = True
     switched_by = "mixup_epoch"
 
-    def __init__(self, alpha: float = 1.5, beta: float = 1.5):
-        if alpha <= 0 or beta <= 0:
-            raise ConfigError(f"alpha and beta must be above 0, found {alpha} and {beta}")
+    def __init__(self, alpha: kinds.Positive = 1.5, beta: kinds.Positive = 1.5):
         self.alpha = alpha
         self.beta = beta
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         if context.partner is None:
             return sample
-        partner = context.partner()
-        return self.mix(sample, partner, float(context.rng.beta(self.alpha, self.beta)))
+        return self.mix(sample, context.partner(), context.rng.beta(self.alpha, self.beta))
 
     def mix(self, sample: Sample, partner: Sample, factor: float) -> Sample:
         """The blend of two samples: factor * sample + (1 - factor) * partner."""
@@ -44,12 +39,11 @@ class Mixup(Transform):
                 mixed[field] = values
         shares = np.repeat([factor, 1 - factor], [len(sample["gt_bbox"]), len(partner["gt_bbox"])])
         mixed["gt_score"] = (mixed["gt_score"] * shares[:, None]).astype(np.float32)
-        if sample.get("gt_poly") is not None or partner.get("gt_poly") is not None:
-            mixed["gt_poly"] = _polygons(sample) + _polygons(partner)
+        polygons = [one.get("gt_poly") for one in (sample, partner)]
+        if any(own is not None for own in polygons):
+            mixed["gt_poly"] = [
+                outlines
+                for one, own in zip((sample, partner), polygons)
+                for outlines in ([[]] * len(one["gt_bbox"]) if own is None else own)
+            ]
         return mixed
-
-
-def _polygons(sample: Sample) -> list[Any]:
-    """Polygons per object, empty lists for an image that has none."""
-    known = sample.get("gt_poly")
-    return [[] for _ in sample["gt_bbox"]] if known is None else list(known)

@@ -9,15 +9,14 @@ from typing import NamedTuple, Sequence
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.color import TRUNCATE
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.placement import Rect
+from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample, joined_objects, object_array
-from ppdet_lite.data.transforms.resize import height_width
-from ppdet_lite.data.transforms.transform import Context, Transform, checked_probability, lazy_image
+from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes
 
 _FILL = 114
@@ -75,25 +74,25 @@ class Mosaic(Transform):
 
     def __init__(
         self,
-        prob: float = 1.0,
-        input_dim: Sequence[int] = (640, 640),
-        degrees: Sequence[float] = (-10, 10),
-        translate: Sequence[float] = (-0.1, 0.1),
-        scale: Sequence[float] = (0.1, 2),
-        shear: Sequence[float] = (-2, 2),
+        prob: kinds.Probability = 1.0,
+        input_dim: kinds.Size = (640, 640),
+        degrees: kinds.Interval = (-10, 10),
+        translate: kinds.Interval = (-0.1, 0.1),
+        scale: kinds.PositiveInterval = (0.1, 2),
+        shear: kinds.Interval = (-2, 2),
         enable_mixup: bool = True,
-        mixup_prob: float = 1.0,
-        mixup_scale: Sequence[float] = (0.5, 1.5),
+        mixup_prob: kinds.Probability = 1.0,
+        mixup_scale: kinds.PositiveInterval = (0.5, 1.5),
     ):
-        self.prob = checked_probability(prob, "prob")
-        self.input_hw = height_width(input_dim, "input_dim")
-        self.degrees = _range("degrees", degrees)
-        self.translate = _range("translate", translate)
-        self.scale = _range("scale", scale, positive=True)
-        self.shear = _range("shear", shear)
+        self.prob = prob
+        self.input_hw = kinds.height_width(input_dim)
+        self.degrees = degrees
+        self.translate = translate
+        self.scale = scale
+        self.shear = shear
         self.enable_mixup = enable_mixup
-        self.mixup_prob = checked_probability(mixup_prob, "mixup_prob")
-        self.mixup_scale = _range("mixup_scale", mixup_scale, positive=True)
+        self.mixup_prob = mixup_prob
+        self.mixup_scale = mixup_scale
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         rng, draw_partner = context.rng, context.partner
@@ -132,10 +131,10 @@ class Mosaic(Transform):
 
     def _draw_matrix(self, rng: np.random.Generator) -> np.ndarray:
         """Affine map [2, 3] from the canvas to the result."""
-        angle = np.radians(rng.uniform(*self.degrees))
-        scale = rng.uniform(*self.scale)
-        shear = np.tan(np.radians(rng.uniform(*self.shear)))
-        translation = rng.uniform(*self.translate) * np.array(self.input_hw[::-1], np.float64)
+        angle = np.radians(_uniform(rng, self.degrees))
+        scale = _uniform(rng, self.scale)
+        shear = np.tan(np.radians(_uniform(rng, self.shear)))
+        translation = _uniform(rng, self.translate) * np.array(self.input_hw[::-1], np.float64)
         turn = scale * np.array(
             [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float64
         )
@@ -153,7 +152,7 @@ class Mosaic(Transform):
         height, width = self.input_hw
         other = lazy_image(partner)
         fit = min(height / other.size_hw[0], width / other.size_hw[1])
-        jitter = rng.uniform(*self.mixup_scale)
+        jitter = _uniform(rng, self.mixup_scale)
         flip = rng.random() < 0.5
         sheet_h, sheet_w = int(height * jitter), int(width * jitter)
         top = int(rng.integers(sheet_h - height)) if sheet_h > height else 0
@@ -242,10 +241,5 @@ def warp_boxes(boxes_xyxy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.hstack([corners.min(axis=1), corners.max(axis=1)]).astype(np.float32)
 
 
-def _range(name: str, values: Sequence[float], positive: bool = False) -> tuple[float, float]:
-    numbers = [float(value) for value in values]
-    rising = len(numbers) == 2 and numbers[0] <= numbers[1]
-    if not rising or (positive and numbers[0] <= 0):
-        kind = " above 0" if positive else ""
-        raise ConfigError(f"{name}: found {list(values)}, allowed: [lower, upper]{kind}")
-    return numbers[0], numbers[1]
+def _uniform(rng: np.random.Generator, interval: Sequence[float]) -> float:
+    return rng.uniform(interval[0], interval[1])

@@ -5,13 +5,14 @@ one pass over its uint8 pixels, or on a GPU. They act on an array at once when t
 hand, or when a transform that derives from nothing follows them in the list.
 """
 
-from typing import Any, Sequence
+from typing import Any, Literal, Sequence
 
 import numpy as np
 
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.image_ops import IMAGENET_MEAN, IMAGENET_STD, Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
+from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform
 
@@ -35,17 +36,13 @@ class NormalizeImage(Transform):
 
     def __init__(
         self,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: kinds.Color = IMAGENET_MEAN,
+        std: kinds.Divisor = IMAGENET_STD,
         is_scale: bool = True,
-        norm_type: str = "mean_std",
+        norm_type: Literal["mean_std", "none"] = "mean_std",
     ):
-        self.settings: dict[str, Any] = {
-            "mean": [float(value) for value in mean],
-            "std": [float(value) for value in std],
-            "is_scale": is_scale,
-            "norm_type": norm_type,
-        }
+        numbers = {"mean": [float(v) for v in mean], "std": [float(v) for v in std]}
+        self.settings: dict[str, Any] = {**numbers, "is_scale": is_scale, "norm_type": norm_type}
         self.normalizer: Normalizer = Normalizer(**self.settings)
 
     def apply(self, sample: Sample, context: Context) -> Sample:

@@ -31,32 +31,25 @@ def object_array(sample: Sample, field: str) -> np.ndarray:
 
 def select_objects(sample: Sample, keep: np.ndarray) -> Sample:
     """A sample with only the objects at the indices `keep`."""
-    selected = dict(sample)
-    for field in ARRAYS:
-        if field in sample:
-            selected[field] = sample[field][keep]
+    selected = {**sample, **{field: sample[field][keep] for field in ARRAYS if field in sample}}
     if sample.get("gt_poly") is not None:
         selected["gt_poly"] = [sample["gt_poly"][index] for index in keep]
     return selected
 
 
-def moved_polygons(
+def moved_objects(
     sample: Sample,
-    scale_xy: tuple[float, float] = (1.0, 1.0),
-    shift_xy: tuple[float, float] = (0.0, 0.0),
+    scale_xy: Sequence[float] = (1.0, 1.0),
+    shift_xy: Sequence[float] = (0.0, 0.0),
 ) -> Sample:
-    """`gt_poly` with every point multiplied by `scale_xy`, then moved; nothing without polygons."""
-    if sample.get("gt_poly") is None:
-        return {}
+    """`gt_bbox` (float32) and `gt_poly`, as far as there are any: multiplied, then moved."""
     scale, shift = np.asarray(scale_xy), np.asarray(shift_xy)
-    return {"gt_poly": [[points * scale + shift for points in own] for own in sample["gt_poly"]]}
-
-
-def shifted_objects(sample: Sample, left: int, top: int) -> Sample:
-    """`gt_bbox` and `gt_poly`, as far as there are any, moved by whole pixels."""
-    moved = moved_polygons(sample, shift_xy=(left, top))
+    moved: Sample = {}
     if "gt_bbox" in sample:
-        moved["gt_bbox"] = sample["gt_bbox"] + np.array([left, top, left, top], np.float32)
+        boxes_xyxy = sample["gt_bbox"] * [*scale_xy, *scale_xy] + [*shift_xy, *shift_xy]
+        moved["gt_bbox"] = boxes_xyxy.astype(np.float32)
+    if sample.get("gt_poly") is not None:
+        moved["gt_poly"] = [[part * scale + shift for part in own] for own in sample["gt_poly"]]
     return moved
 
 
@@ -92,9 +85,3 @@ def clip_polygons(polygons: Sequence[np.ndarray], width: float, height: float) -
             if part.geom_type == "Polygon" and part.area > 0:
                 pieces.append(np.asarray(part.exterior.coords))
     return pieces
-
-
-def bounds_of(polygons: Sequence[np.ndarray]) -> tuple[float, float, float, float]:
-    """x1, y1, x2, y2 around all points of the outlines."""
-    points = np.concatenate(polygons)
-    return (*points.min(axis=0), *points.max(axis=0))

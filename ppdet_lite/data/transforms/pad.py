@@ -1,26 +1,15 @@
 """Pad and PadResize: images of any shape on a sheet of one size."""
 
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Literal, Optional
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.pixels.image_ops import FillValue
-from ppdet_lite.data.transforms.objects import (
-    Sample,
-    moved_polygons,
-    select_objects,
-    shifted_objects,
-)
-from ppdet_lite.data.transforms.resize import height_width, with_new_size
-from ppdet_lite.data.transforms.transform import (
-    Context,
-    ImageSizes,
-    Transform,
-    checked_fill,
-    lazy_image,
-)
+from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data.transforms.objects import Sample, moved_objects, select_objects
+from ppdet_lite.data.transforms.resize import with_new_size
+from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform, lazy_image
 
 # Share of the free space that goes left of and above the image, per pad_mode.
 _SHARES = {0: 0.0, 1: 0.5, 2: 1.0}
@@ -44,26 +33,22 @@ class Pad(Transform):
 
     def __init__(
         self,
-        size: Optional[Union[int, Sequence[int]]] = None,
-        size_divisor: int = 32,
-        pad_mode: int = 0,
-        offsets: Optional[Sequence[int]] = None,
-        fill_value: FillValue = (127.5, 127.5, 127.5),
+        size: Optional[kinds.Size] = None,
+        size_divisor: kinds.Count = 32,
+        pad_mode: Literal[-1, 0, 1, 2] = 0,
+        offsets: Optional[kinds.Offsets] = None,
+        fill_value: kinds.Fill = (127.5, 127.5, 127.5),
     ):
-        if pad_mode not in (*_SHARES, -1):
-            raise ConfigError(f"pad_mode: found {pad_mode!r}, allowed: -1, 0, 1, 2")
-        if (pad_mode == -1) != (offsets is not None) or (offsets and len(offsets) != 2):
+        if (pad_mode == -1) != (offsets is not None):
             raise ConfigError(
                 f"offsets: found {offsets!r} with pad_mode {pad_mode}, allowed: [x, y] with "
                 "pad_mode -1, none with the others"
             )
-        if size is None and size_divisor < 1:
-            raise ConfigError(f"size_divisor: found {size_divisor}, allowed: 1 or more")
-        self.size = None if size is None else height_width(size, "size")
+        self.size = None if size is None else kinds.height_width(size)
         self.size_divisor = size_divisor
         self.pad_mode = pad_mode
         self.offsets = offsets
-        self.fill_value = checked_fill(fill_value)
+        self.fill_value = fill_value
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         image = lazy_image(sample)
@@ -77,7 +62,7 @@ class Pad(Transform):
         if (height, width) == (sheet_h, sheet_w):
             return sample
         image = image.expand(sheet_w, sheet_h, left, top, self.fill_value)
-        return {**sample, "image": image, **shifted_objects(sample, left, top)}
+        return {**sample, "image": image, **moved_objects(sample, shift_xy=(left, top))}
 
     def holds(self, height: int, width: int) -> bool:
         """True if an image of this size fits."""
@@ -109,26 +94,22 @@ class Pad(Transform):
         that holds none of them, whatever its shape.
         """
         for height, width in sizes.all_hw:
-            if sizes.keep_ratio:
-                fits = self.holds(height, 1) or self.holds(1, width)
-            else:
-                fits = self.holds(height, width)
-            if not fits:
-                found = f"offsets: found {self.offsets}"
-                if self.size is not None:
-                    more = f" with offsets {list(self.offsets)}" if self.offsets else ""
-                    found = f"size: found {list(self.size)}{more}"
-                raise ConfigError(
-                    f"{found}, which does not hold the images of {sizes.set_by} "
-                    f"{[height, width]}{' (keep_ratio)' if sizes.keep_ratio else ''}"
-                )
+            shapes = ((height, 1), (1, width)) if sizes.keep_ratio else ((height, width),)
+            if any(self.holds(*shape) for shape in shapes):
+                continue
+            found = f"offsets: found {self.offsets}"
+            if self.size is not None:
+                more = f" with offsets {list(self.offsets)}" if self.offsets else ""
+                found = f"size: found {list(self.size)}{more}"
+            raise ConfigError(
+                f"{found}, which does not hold the images of {sizes.set_by} "
+                f"{[height, width]}{' (keep_ratio)' if sizes.keep_ratio else ''}"
+            )
 
     def export_step(self) -> dict[str, Any]:
         if self.size is None or self.pad_mode != 0:
-            raise ConfigError(
-                "Pad cannot be exported without size or with another pad_mode than 0 (right and "
-                "below)"
-            )
+            needed = "size, and pad_mode 0 (right and below)"
+            raise ConfigError(f"Pad cannot be exported without {needed}")
         values = np.broadcast_to(np.asarray(self.fill_value, np.float64), (3,))
         return {"type": "Pad", "size": list(self.size), "fill_value": values.tolist()}
 
@@ -145,8 +126,8 @@ class PadResize(Transform):
         fill_value: color of the padding, one number or R, G, B in 0..255.
     """
 
-    def __init__(self, target_size: Union[int, Sequence[int]], fill_value: FillValue = 114):
-        self.target_size = height_width(target_size)
+    def __init__(self, target_size: kinds.Size, fill_value: kinds.Fill = 114):
+        self.target_size = kinds.height_width(target_size)
         self.fill_value = fill_value
 
     def apply(self, sample: Sample, context: Context) -> Sample:
@@ -161,11 +142,10 @@ class PadResize(Transform):
         if new_hw != self.target_size:
             image = image.expand(target_w, target_h, 0, 0, self.fill_value)
         fitted = with_new_size(sample, image, new_hw)
-        fitted.update(moved_polygons(sample, (scale, scale)))
+        fitted.update(moved_objects(sample, [float(np.float32(scale))] * 2))
         if "gt_bbox" not in sample:
             return fitted
-        fitted["gt_bbox"] = boxes_xyxy = sample["gt_bbox"] * np.float32(scale)
-        sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+        sides = fitted["gt_bbox"][:, 2:] - fitted["gt_bbox"][:, :2]
         return select_objects(fitted, np.flatnonzero(sides.min(axis=1) > 1))
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:

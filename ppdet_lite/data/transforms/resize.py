@@ -1,15 +1,17 @@
 """Resize and BatchRandomResize: the size that goes into the network."""
 
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
+from ppdet_lite.core.annotations import describe, matches
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.pixels.resampling import check_interp, resized_size
-from ppdet_lite.data.transforms.objects import Sample, moved_polygons
+from ppdet_lite.data.pixels.resampling import resized_size
+from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data.transforms.objects import Sample, moved_objects
 from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes
 
@@ -26,11 +28,8 @@ class Resize(Transform):
         interp: 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos.
     """
 
-    def __init__(
-        self, target_size: Union[int, Sequence[int]], keep_ratio: bool = False, interp: int = 1
-    ):
-        check_interp(interp, "interp")
-        self.target_size = height_width(target_size)
+    def __init__(self, target_size: kinds.Size, keep_ratio: bool = False, interp: kinds.Interp = 1):
+        self.target_size = kinds.height_width(target_size)
         self.keep_ratio = keep_ratio
         self.interp = interp
 
@@ -67,23 +66,18 @@ class BatchRandomResize(Transform):
 
     def __init__(
         self,
-        target_size: Union[int, Sequence[Any]],
-        keep_ratio: bool = False,
-        interp: int = 0,
+        target_size: Union[kinds.Size, kinds.Sizes],
+        keep_ratio: kinds.NoRatio = False,
+        interp: kinds.Interp = 0,
         random_size: bool = True,
         random_interp: bool = False,
     ):
-        check_interp(interp, "interp")
-        if keep_ratio:
-            raise ConfigError(
-                "keep_ratio: found true, allowed: false; the images of a batch need one size"
-            )
-        if random_size and (isinstance(target_size, int) or not target_size):
-            raise ConfigError(
-                f"target_size: found {target_size!r}, allowed: a list of sizes (random_size is on)"
-            )
+        kind: Any = kinds.Sizes if random_size else kinds.Size
+        if not matches(target_size, kind):
+            allowed = f"{describe(kind)} (random_size is {'on' if random_size else 'off'})"
+            raise ConfigError(f"target_size: found {target_size!r}, allowed: {allowed}")
         sizes: Any = target_size if random_size else [target_size]
-        self.sizes = tuple(height_width(size) for size in sizes)
+        self.sizes = tuple(kinds.height_width(size) for size in sizes)
         self.interp = interp
         self.random_interp = random_interp
 
@@ -102,13 +96,11 @@ def resize_sample(sample: Sample, target_hw: SizeHW, keep_ratio: bool, interp: i
     image = lazy_image(sample)
     height, width = image.size_hw
     new_h, new_w = resized_size((height, width), target_hw, keep_ratio)
-    scale_y, scale_x = new_h / height, new_w / width
     resized = with_new_size(sample, image.resize(new_h, new_w, interp), (new_h, new_w))
-    if "gt_bbox" in sample:
-        scale = np.array([scale_x, scale_y, scale_x, scale_y])
-        boxes_xyxy = (sample["gt_bbox"] * scale).astype(np.float32)
-        resized["gt_bbox"] = clip_boxes(boxes_xyxy, new_h, new_w)
-    return {**resized, **moved_polygons(sample, (scale_x, scale_y))}
+    resized.update(moved_objects(sample, (new_w / width, new_h / height)))
+    if "gt_bbox" in resized:
+        resized["gt_bbox"] = clip_boxes(resized["gt_bbox"], new_h, new_w)
+    return resized
 
 
 def with_new_size(sample: Sample, image: LazyImage, size_hw: SizeHW) -> Sample:
@@ -121,13 +113,3 @@ def with_new_size(sample: Sample, image: LazyImage, size_hw: SizeHW) -> Sample:
         "im_shape": np.array(size_hw, np.float32),
         "scale_factor": scale.astype(np.float32),
     }
-
-
-def height_width(size: Union[int, Sequence[int]], name: str = "target_size") -> SizeHW:
-    """(height, width) from a size in a config, one side of a square or both; a ConfigError names it
-    `name`.
-    """
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ConfigError(f"{name}: found {size!r}, allowed: a positive integer or [height, width]")
-    return sides[0], sides[1]

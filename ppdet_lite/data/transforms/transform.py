@@ -7,10 +7,11 @@ from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
+from ppdet_lite.core.annotations import checked
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.headers import SizeHW
-from ppdet_lite.data.pixels.image_ops import FillValue, Normalizer
+from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.memory import RecycledArrays
 from ppdet_lite.data.transforms.objects import Sample
@@ -18,20 +19,17 @@ from ppdet_lite.data.transforms.objects import Sample
 
 @dataclass
 class Context:
-    """Context of a call: randomness, mixing partners, cache.
+    """Context of a call.
 
     Attributes:
         make_rng: a generator, or a function that makes it.
         training: the sample is for training.
         cache: the reader's `ImageCache`, None without.
-        refused: file -> reason of images that count as unreadable from the start, because they
-            turned out to be damaged when they were rendered.
-        clock: for new `LazyImage`s.
+        refused: file -> reason of images that turned out to be damaged when they were rendered.
         notes: counts of things worth telling once, for instance boxes that were left out.
         unreadable: file -> reason of images that were replaced.
         partner: returns another sample for mixing, at each call a new one drawn at random; None
-            while the transform's mixing is off (see `Transform.switched_by`) and for a sample that
-            is made as a partner itself.
+            while mixing is off (see `Transform.switched_by`) and for a partner itself.
     """
 
     make_rng: Union[np.random.Generator, Callable[[], np.random.Generator]]
@@ -56,7 +54,7 @@ class ImageSizes(NamedTuple):
 
     Attributes:
         all_hw: every (height, width).
-        set_by: the argument that says so, for messages: "Resize.target_size".
+        set_by: the argument that sets them, for messages: "Resize.target_size".
         keep_ratio: images have the full height or the full width of such a size, not always both.
     """
 
@@ -75,7 +73,8 @@ class Transform:
 
     `apply` takes a sample, returns another and never writes into the arrays it was given. The
     image is a `LazyImage` (`lazy_image` makes one of an array). A transform of your own that
-    derives from nothing works too: it gets rendered images, which takes longer.
+    derives from nothing works too: it gets rendered images, which takes longer. Arguments of the
+    constructor that do not fit its annotations are a ConfigError.
 
     Attributes:
         whole_batch: takes and returns the list of the batch's samples.
@@ -95,6 +94,11 @@ class Transform:
     pads_objects = False
     channels_first = False
     normalizer: Optional[Normalizer] = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            setattr(cls, "__init__", checked(vars(cls)["__init__"]))  # noqa: B010
 
     @property
     def step_name(self) -> str:
@@ -130,10 +134,8 @@ class Transform:
         """This step as an entry of `Preprocess` in infer_cfg.yml, its `type` included; None where
         deployment needs none; a ConfigError where it has no such step or not with these arguments.
         """
-        raise ConfigError(
-            f"{self.step_name} cannot be exported; deployment knows Resize, Pad, NormalizeImage "
-            "and Permute"
-        )
+        known = "deployment knows Resize, Pad, NormalizeImage and Permute"
+        raise ConfigError(f"{self.step_name} cannot be exported; {known}")
 
 
 def lazy_image(sample: Sample) -> LazyImage:
@@ -154,17 +156,3 @@ def image_size(sample: Sample) -> SizeHW:
     channels_first = image.dtype != np.uint8 and image.shape[0] == 3 and image.shape[2] != 3
     height, width = image.shape[1:] if channels_first else image.shape[:2]
     return height, width
-
-
-def checked_probability(value: float, name: str) -> float:
-    """A probability from a config; a ConfigError that calls it `name` where it is none."""
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{name}: found {value}, allowed: 0 to 1")
-    return value
-
-
-def checked_fill(value: FillValue) -> FillValue:
-    """The `fill_value` of a config; a ConfigError where it is none."""
-    if not isinstance(value, (int, float)) and len(value) != 3:
-        raise ConfigError(f"fill_value: found {list(value)}, allowed: one number or three")
-    return value

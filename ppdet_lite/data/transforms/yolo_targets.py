@@ -9,18 +9,15 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.memory import RecycledArrays
+from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, image_size
 from ppdet_lite.ops.boxes_np import wh_iou_matrix
 
 
 class _Events(NamedTuple):
-    """Assignments of an object to an anchor in a cell, in the order in which they happen.
-
-    Attributes:
-        image, obj, anchor: [E] indices of image, object and anchor (over all levels).
-        order: [E] position in time within the image; an object's best anchor comes first.
-        is_best: [E] true for the object's best anchor.
+    """Assignments [E] of an object to an anchor (over all levels), in the order of `order` within
+    an image: an object's best anchor comes first.
     """
 
     image: np.ndarray
@@ -62,11 +59,11 @@ class Gt2YoloTarget(Transform):
 
     def __init__(
         self,
-        anchors: Optional[Sequence[Sequence[float]]] = None,
+        anchors: Optional[Sequence[kinds.Anchor]] = None,
         anchor_masks: Optional[Sequence[Sequence[int]]] = None,
-        downsample_ratios: Optional[Sequence[int]] = None,
-        num_classes: int = 80,
-        iou_thresh: float = 1.0,
+        downsample_ratios: Optional[Sequence[kinds.Count]] = None,
+        num_classes: kinds.Count = 80,
+        iou_thresh: kinds.Probability = 1.0,
     ):
         if anchors is None or anchor_masks is None:
             raise ConfigError("anchors and anchor_masks are needed outside of a configuration")
@@ -142,7 +139,7 @@ class Gt2YoloTarget(Transform):
             gt_class, gt_score: [B, P] or [B, P, 1].
             size_hw: size of the network input in pixels.
         """
-        memory = RecycledArrays() if memory is None else memory
+        memory = memory or RecycledArrays()
         batch, count = gt_bbox.shape[:2]
         boxes_cxcywh = gt_bbox.astype(np.float64)
         labels, scores = gt_class.reshape(batch, count), gt_score.reshape(batch, count)

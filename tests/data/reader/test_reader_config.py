@@ -66,17 +66,17 @@ def test_every_shipped_reader_builds(repo):
     [
         (
             "TrainReader.sample_transforms.RandomFlip.prob=3",
-            "TrainReader.sample_transforms.5.RandomFlip: prob: found 3, allowed: 0 to 1",
+            "TrainReader.sample_transforms.5.RandomFlip.prob: found 3 (int), allowed: 0 to 1",
         ),
         (
             "TrainReader.batch_transforms.BatchRandomResize.keep_ratio=true",
-            "TrainReader.batch_transforms.0.BatchRandomResize: keep_ratio: found true, allowed: "
-            "false; the images of a batch need one size",
+            "TrainReader.batch_transforms.0.BatchRandomResize.keep_ratio: found True (bool), "
+            "allowed: false; the images of a batch need one size",
         ),
         (
             "EvalReader.sample_transforms.1.Resize.interp=9",
-            "EvalReader.sample_transforms.1.Resize: interp: found 9; allowed are 0 nearest, 1 "
-            "linear, 2 cubic, 3 area, 4 Lanczos",
+            "EvalReader.sample_transforms.1.Resize.interp: found 9 (int), allowed: 0 nearest, "
+            "1 linear, 2 cubic, 3 area, 4 Lanczos",
         ),
     ],
 )
@@ -94,7 +94,7 @@ def test_what_a_transform_refuses_is_said_with_its_line(tmp_path):
     )
     with pytest.raises(ConfigError) as caught:
         create("TestReader", load_config(path))
-    found = f"{path}:6: TestReader.sample_transforms.1.Resize: target_size: found [64]"
+    found = f"{path}:6: TestReader.sample_transforms.1.Resize.target_size: found [64]"
     assert str(caught.value).startswith(found)
     with pytest.raises(ConfigError) as caught:
         create("TestReader", load_config(path, ["TestReader.sample_transforms.1={Decode: {}}"]))

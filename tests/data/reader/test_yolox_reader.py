@@ -10,8 +10,8 @@ from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.data.reader.readers import TrainReader
 from ppdet_lite.data.transforms.box_formats import PadBox
 from ppdet_lite.data.transforms.decode import Decode
+from ppdet_lite.data.transforms.distort import AugmentHSV
 from ppdet_lite.data.transforms.expand_flip import RandomFlip
-from ppdet_lite.data.transforms.hsv import AugmentHSV
 from ppdet_lite.data.transforms.mosaic import Mosaic
 from ppdet_lite.data.transforms.normalize import Permute
 from ppdet_lite.data.transforms.pad import PadResize
@@ -163,7 +163,7 @@ def test_shipped_train_reader(shipped):
     mosaic = reader.sample_transforms[1]
     assert mosaic.prob == (0.5 if cfg.name == "yolox_nano_300e_coco" else 1.0)
     assert mosaic.enable_mixup == (side == 640)
-    assert mosaic.scale == ((0.1, 2.0) if side == 640 else (0.5, 1.5))
+    assert mosaic.scale == ([0.1, 2.0] if side == 640 else [0.5, 1.5])
     for epoch in (0, 285):
         batch = next(reader.batches(epoch))
         assert batch["image"].shape == (4, 3, 640, 640)

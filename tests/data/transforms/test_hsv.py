@@ -6,7 +6,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.transforms.hsv import AugmentHSV, HsvChange
+from ppdet_lite.data.transforms.distort import AugmentHSV, HsvChange
 from ppdet_lite.data.transforms.transform import Context
 
 GAINS = {"hgain": 5, "sgain": 30, "vgain": 30}

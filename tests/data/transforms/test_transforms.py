@@ -156,7 +156,7 @@ def test_mixup_with_a_negative_image():
 
 
 def test_mixup_refuses_bad_parameters():
-    with pytest.raises(ConfigError, match="alpha and beta must be above 0, found 0 and 1.5"):
+    with pytest.raises(ConfigError, match="alpha: found 0, allowed: a number above 0"):
         Mixup(alpha=0, beta=1.5)
 
 
@@ -277,7 +277,7 @@ def test_crop_variants():
         assert area >= 0.8 * 25 * 25
         height, width = free(sample, context_of(seed))["image"].size_hw
         assert 0.45 <= height / width <= 2.1
-    with pytest.raises(ConfigError, match="ioumode: found 'giou', allowed: iou, iof"):
+    with pytest.raises(ConfigError, match="ioumode: found 'giou', allowed: 'iou' or 'iof'"):
         RandomCrop(ioumode="giou")
 
 
@@ -332,7 +332,7 @@ def test_resize_refuses_bad_sizes():
     for bad in (0, [3], [4, -4], [2.5, 3]):
         with pytest.raises(ConfigError, match="allowed: a positive integer or"):
             Resize(bad)
-    with pytest.raises(ConfigError, match="interp: found 9; allowed are 0 nearest"):
+    with pytest.raises(ConfigError, match="interp: found 9, allowed: 0 nearest"):
         Resize(32, interp=9)
 
 
@@ -352,7 +352,7 @@ def test_batch_random_resize_with_one_size():
     (result,) = fixed([make_sample()], context_of(0))
     assert result["image"].size_hw == (32, 64)
     assert result["image"].interp == 3
-    with pytest.raises(ConfigError, match="keep_ratio: found true, allowed: false"):
+    with pytest.raises(ConfigError, match="keep_ratio: found True, allowed: false"):
         BatchRandomResize([32], keep_ratio=True)
     with pytest.raises(ConfigError, match="allowed: a list of sizes"):
         BatchRandomResize(32)

@@ -1,0 +1,48 @@
+"""Types of the settings of transforms, with the values that are allowed."""
+
+from typing import Annotated, Any, Sequence, Union
+
+from ppdet_lite.core.annotations import Rule
+from ppdet_lite.data.pixels.headers import SizeHW
+from ppdet_lite.data.pixels.image_ops import MAX_PIXELS
+from ppdet_lite.data.pixels.resampling import INTERPOLATIONS
+
+
+def height_width(size: Union[int, Sequence[int]]) -> SizeHW:
+    """(height, width) from one side of a square or both."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def _is_size(size: Any) -> bool:
+    sides = [size] * 2 if isinstance(size, int) else size
+    return len(sides) == 2 and min(sides) > 0 and sides[0] * sides[1] <= MAX_PIXELS
+
+
+def _rises(values: Sequence[float]) -> bool:
+    return len(values) == 2 and values[0] <= values[1]
+
+
+Probability = Annotated[float, Rule(lambda value: 0 <= value <= 1, "0 to 1")]
+Positive = Annotated[float, Rule(lambda value: value > 0, "a number above 0")]
+Count = Annotated[int, Rule(lambda value: value > 0, "1 or more")]
+Interval = Annotated[Sequence[float], Rule(_rises, "[lower, upper]")]
+PositiveInterval = Annotated[Interval, Rule(lambda v: v[0] > 0, "[lower, upper] above 0")]
+Draw = Annotated[
+    Sequence[float],
+    Rule(lambda v: len(v) == 3 and v[0] <= v[1] and 0 <= v[2] <= 1, "[lower, upper, prob]"),
+]
+Ratio = Annotated[float, Rule(lambda ratio: ratio > 1.01, "a number above 1.01")]
+Interp = Annotated[
+    int, Rule(INTERPOLATIONS.__contains__, "0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos")
+]
+Size = Annotated[Union[int, Sequence[int]], Rule(_is_size, "a positive integer or [height, width]")]
+Sizes = Annotated[Sequence[Size], Rule(len, "a list of sizes")]  # not empty
+NoRatio = Annotated[bool, Rule(lambda keep: not keep, "false; the images of a batch need one size")]
+Offsets = Annotated[Sequence[int], Rule(lambda offsets: len(offsets) == 2, "[x, y]")]
+Anchor = Annotated[
+    Sequence[float], Rule(lambda size: len(size) == 2 and min(size) > 0, "[width, height]")
+]
+Color = Annotated[Sequence[float], Rule(lambda color: len(color) == 3, "three numbers (R, G, B)")]
+Divisor = Annotated[Color, Rule(all, "three numbers (R, G, B) other than 0")]
+Fill = Annotated[Union[float, Color], Rule(lambda fill: True, "one number or three (R, G, B)")]
