@@ -1,31 +1,20 @@
-"""The training loop and nothing else.
-
-Logging, checkpoints, evaluation and checks are hooks, called in a fixed order and without knowing
-one another; what they share is the `TrainState`.
-"""
+"""The training loop; logging, checkpoints, evaluation and checks are hooks."""
 
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Generator, Optional, Protocol, Sequence
+from typing import Optional, Sequence
 
 import numpy as np
 import paddle
 
+from ppdet_lite.data.reader.readers import Reader
 from ppdet_lite.device.ranks import true_anywhere
 from ppdet_lite.modeling.batch_tensors import POSITION_KEYS, as_tensors
 from ppdet_lite.train.hooks.base import Hook, StepRecord
 from ppdet_lite.train.seed import seed_step
 from ppdet_lite.train.state import TrainState
 from ppdet_lite.utils.interrupt import Interrupts
-
-
-class BatchSource(Protocol):
-    """A reader, as the trainer uses it."""
-
-    def batches(self, epoch: int, start: int) -> Generator[dict, None, None]:
-        """The numpy batches of an epoch from number `start` on."""
-        ...
 
 
 @dataclass(eq=False)
@@ -41,7 +30,7 @@ class Trainer:
     """
 
     state: TrainState
-    reader: BatchSource
+    reader: Reader
     epochs: int
     steps_per_epoch: int
     hooks: Sequence[Hook] = ()
@@ -94,13 +83,8 @@ class Trainer:
         state = self.state
         seed_step(state.seed, state.ranks.rank, state.iteration)
         outputs = [self._forward_backward(batch, is_last=batch is group[-1]) for batch in group]
-        record = StepRecord(
-            losses=_to_floats(outputs),
-            batches=group,
-            images=sum(len(batch["image"]) for batch in group),
-            learning_rate=state.scheduler(),
-            data_cost=data_cost,
-        )
+        images = sum(len(batch["image"]) for batch in group)
+        record = StepRecord(_to_floats(outputs), group, images, state.scheduler(), data_cost)
         self._call("before_update", record)
         state.precision.update(state.optimizer)
         state.update_ema()

@@ -1,9 +1,8 @@
 """Mixed precision: which operators run in half precision, and the scaling of the loss.
 
 O1 casts at the operators that gain from it; O2 keeps the whole network in half precision with
-float32 master weights in the optimizer. float16 needs a scaled loss; a step whose scaled gradients
-overflow is skipped and the scale is halved (paddle.amp.GradScaler). All of it needs a GPU: on a CPU
-Paddle's autocast has no effect, whatever the type.
+float32 master weights in the optimizer. A step whose scaled gradients overflow is skipped and the
+scale is halved (paddle.amp.GradScaler). On a CPU Paddle's autocast has no effect.
 """
 
 import contextlib
@@ -55,12 +54,9 @@ class Precision:
         """Context of the forward pass."""
         if not self.settings.amp:
             return contextlib.nullcontext()
-        return paddle.amp.auto_cast(
-            custom_white_list=self.settings.custom_white_list,
-            custom_black_list=self.settings.custom_black_list,
-            level=self.settings.amp_level,
-            dtype="float16",
-        )
+        keys = ("custom_white_list", "custom_black_list")
+        lists = {key: getattr(self.settings, key) for key in keys}
+        return paddle.amp.auto_cast(level=self.settings.amp_level, dtype="float16", **lists)
 
     def evaluation(self) -> ContextManager:
         """Context of an evaluation between training steps: under O2 as in training, under O1 in

@@ -19,12 +19,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import register
 
-_OPTIMIZERS = {
-    "Momentum": paddle.optimizer.Momentum,
-    "SGD": paddle.optimizer.SGD,
-    "Adam": paddle.optimizer.Adam,
-    "AdamW": paddle.optimizer.AdamW,
-}
+_OPTIMIZERS = {k: getattr(paddle.optimizer, k) for k in ("Momentum", "SGD", "Adam", "AdamW")}
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
 # Arguments of Paddle's optimizers that are set here and not in the `optimizer` mapping.
 _SET_HERE = "self learning_rate parameters weight_decay grad_clip apply_decay_param_fun".split()
@@ -87,11 +82,9 @@ class OptimizerBuilder:
 
     def __call__(self, learning_rate: Union[float, LRScheduler], parameters: list) -> Optimizer:
         """Makes the optimizer of `parameters`; frozen ones (stop_gradient) are left out."""
-        clip = None
-        if self.clip_grad_by_norm is not None:
-            clip = paddle.nn.ClipGradByGlobalNorm(float(self.clip_grad_by_norm))
-        elif self.clip_grad_by_value is not None:
-            clip = paddle.nn.ClipGradByValue(float(self.clip_grad_by_value))
+        norm, value, clip = self.clip_grad_by_norm, self.clip_grad_by_value, None
+        if norm is not None or value is not None:
+            clip = nn.ClipGradByValue(value) if norm is None else nn.ClipGradByGlobalNorm(norm)
         parameters = [p for p in parameters if not p.stop_gradient]
         factor = float(self.regularizer.get("factor", 0.0))
         decay: dict[str, Any] = {}
@@ -113,25 +106,12 @@ def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarr
     return {key: tensor.numpy() for key, tensor in _live_accumulators(optimizer, model).items()}
 
 
-def restore_optimizer_state(optimizer: Optimizer, model: nn.Layer, state: dict) -> None:
-    """The inverse of `optimizer_state`, for an optimizer that has not made a step yet.
-
-    Raises:
-        KeyError: the two do not hold the same accumulators; the message lists a few.
-    """
-    _make_accumulators(optimizer, model)
-    live = _live_accumulators(optimizer, model)
-    if odd := sorted(set(live) ^ set(state)):
-        raise KeyError(f"{len(odd)} accumulators differ, for instance {', '.join(odd[:3])}")
-    for key, tensor in live.items():
-        tensor.set_value(state[key])
-
-
 @paddle.no_grad()
-def _make_accumulators(optimizer: Optimizer, model: nn.Layer) -> None:
-    """Lets the optimizer create its accumulators, which it only does in a step: one with gradients
-    of zero, after which the parameters are put back.
+def restore_optimizer_state(optimizer: Optimizer, model: nn.Layer, state: dict) -> None:
+    """The inverse of `optimizer_state`, for an optimizer that has not made a step yet. A KeyError
+    lists accumulators that differ.
     """
+    # The optimizer creates its accumulators in a step only: one with gradients of zero is made.
     parameters = [p for p in model.parameters() if not p.stop_gradient]
     before = [p.clone() for p in parameters]
     for parameter in parameters:
@@ -140,6 +120,11 @@ def _make_accumulators(optimizer: Optimizer, model: nn.Layer) -> None:
     optimizer.clear_grad()
     for parameter, value in zip(parameters, before):
         parameter.set_value(value)
+    live = _live_accumulators(optimizer, model)
+    if odd := sorted(set(live) ^ set(state)):
+        raise KeyError(f"{len(odd)} accumulators differ, for instance {', '.join(odd[:3])}")
+    for key, tensor in live.items():
+        tensor.set_value(state[key])
 
 
 def _live_accumulators(optimizer: Optimizer, model: nn.Layer) -> dict[str, paddle.Tensor]:

@@ -25,10 +25,9 @@ from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.hooks.base import Hook
-from ppdet_lite.train.hooks.evaluation import EvalHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.progress_log import LogHook
-from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter
+from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter, EvalHook
 from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
@@ -78,9 +77,7 @@ def run_training(
 
 @contextlib.contextmanager
 def _training_log(folder: str) -> Iterator[None]:
-    """`train.log` with the error that may end the run; locked, so that no second run writes its
-    checkpoints into this folder.
-    """
+    """`train.log`, locked against a second run in this folder; an error goes into it, too."""
     try:
         log_file = add_log_file(os.path.join(folder, "train.log"), exclusive=True)
     except FileInUse:
@@ -155,8 +152,7 @@ def _seed(wanted: Optional[int], ranks: Ranks, saved: Optional[dict]) -> int:
         return set_seed(wanted, ranks)
     seed = saved["progress"]["seed"]
     if wanted not in (None, seed):
-        text = "The run being resumed used seed %d; seed %d is ignored."
-        get_logger().warning(text, seed, wanted)
+        get_logger().warning(f"The run being resumed used seed {seed}; seed {wanted} is ignored.")
     return set_seed(seed, ranks)
 
 
@@ -182,17 +178,14 @@ def synchronizes_norms(norm_type: str, device: str, ranks: Ranks) -> bool:
 
 def _scheduler(cfg: Config, setting: dict[str, int]) -> LRScheduler:
     """The learning rate for the real total batch; prints how it came about."""
-    curve, steps, epochs = (
-        create("LearningRate", cfg),
-        setting["steps_per_epoch"],
-        cfg.settings.epoch,
-    )
+    curve, epochs = create("LearningRate", cfg), cfg.settings.epoch
+    steps = setting["steps_per_epoch"]
     batch = [setting[key] for key in ("processes", "batch_size", "accumulate_steps")]
     rate, arithmetic = curve.scaled_lr(*batch)
     get_logger().info(arithmetic)
-    total, warmup = epochs * steps, curve.warmup_steps(steps)
-    text = "%d epochs x %d steps = %d iterations, %d of them warm-up"
-    get_logger().info(text, epochs, steps, total, min(warmup, total))
+    total = epochs * steps
+    warmup = f"{min(curve.warmup_steps(steps), total)} of them warm-up"
+    get_logger().info(f"{epochs} epochs x {steps} steps = {total} iterations, {warmup}")
     for line in curve.remarks(steps, epochs):
         get_logger().warning(line)
     return curve(steps, epochs, rate)
@@ -206,8 +199,10 @@ def _go_on_from(saved: dict, stem: str, state: TrainState, epochs: int) -> None:
     position = f"epoch {state.epoch}, step {state.step_in_epoch}, iteration {state.iteration}"
     get_logger().info("Resumed from %s: %s%s", stem, position, best)
     if state.epoch >= epochs:
-        text = "That run is complete: it has %d epochs. Raise the key epoch to train on."
-        get_logger().warning(text, state.epoch)
+        text = (
+            f"That run is complete: it has {state.epoch} epochs. Raise the key epoch to train on."
+        )
+        get_logger().warning(text)
 
 
 def _hooks(
@@ -216,13 +211,9 @@ def _hooks(
     """The hooks in their order: the check before everything, checkpoints before the evaluation
     (which may fail), best_model after it.
     """
-    settings = cfg.settings
-    facts = {
-        "class_names": list(reader.dataset.class_names),
-        "category_ids": [int(number) for number in reader.dataset.category_ids],
-        "config": cfg.name,
-    }
-    writer = CheckpointWriter(cfg.output_folder, facts)
+    settings, dataset = cfg.settings, reader.dataset
+    classes = {"class_names": dataset.class_names, "category_ids": dataset.category_ids}
+    writer = CheckpointWriter(cfg.output_folder, {**classes, "config": cfg.name})
     hooks: list[Hook] = [
         FiniteCheckHook(),
         LogHook(settings.log_iter, reader.worker_num, reader.data.cache_settings is not None),

@@ -33,6 +33,7 @@ class Decay:
 
 
 @register
+@dataclass
 class PiecewiseDecay(Decay):
     """Multiplies the rate by `gamma` at every milestone.
 
@@ -45,37 +46,34 @@ class PiecewiseDecay(Decay):
         use_warmup: False leaves out the warm-up that stands beside it.
     """
 
-    def __init__(
-        self,
-        gamma: Union[float, list[float]] = 0.1,
-        milestones: Optional[list[int]] = None,
-        values: Optional[list[float]] = None,
-        use_warmup: bool = True,
-    ):
-        self.milestones = [8, 11] if milestones is None else list(milestones)
-        count = len(self.milestones)
-        if self.milestones != sorted(self.milestones):
-            raise ConfigError(f"PiecewiseDecay.milestones must ascend, found {self.milestones}")
-        if not isinstance(gamma, (list, tuple)):
+    gamma: Union[float, list[float]] = 0.1
+    milestones: Optional[list[int]] = None
+    values: Optional[list[float]] = None
+    use_warmup: bool = True
+
+    def __post_init__(self) -> None:
+        self.epochs = [8, 11] if self.milestones is None else list(self.milestones)
+        count, gamma = len(self.epochs), self.gamma
+        if self.epochs != sorted(self.epochs):
+            raise ConfigError(f"PiecewiseDecay.milestones must ascend, found {self.epochs}")
+        if isinstance(gamma, (int, float)):
             gamma = [float(gamma) ** (i + 1) for i in range(count)]
-        for key, entries, needed in (("gamma", gamma, count), ("values", values, count + 1)):
-            if entries is not None and len(entries) != needed:
-                raise ConfigError(
-                    f"PiecewiseDecay.{key} needs {needed} entries for {count} milestones, found "
-                    f"{len(entries)}"
-                )
-        self.gammas, self.values, self.use_warmup = list(gamma), values, use_warmup
+        self.gammas = gamma
+        for key, found, needed in (("gamma", gamma, count), ("values", self.values, count + 1)):
+            if found is not None and len(found) != needed:
+                text = f"needs {needed} entries for {count} milestones, found {len(found)}"
+                raise ConfigError(f"PiecewiseDecay.{key} {text}")
 
     def factor(
         self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
     ) -> float:
-        passed = bisect.bisect_right([m * steps_per_epoch for m in self.milestones], iteration)
+        passed = bisect.bisect_right([m * steps_per_epoch for m in self.epochs], iteration)
         if self.values is not None:
             return self.values[passed] / base_lr
         return self.gammas[passed - 1] if passed else 1.0
 
     def mismatch(self, epochs: int) -> str:
-        late = [milestone for milestone in self.milestones if milestone >= epochs]
+        late = [milestone for milestone in self.epochs if milestone >= epochs]
         return f"milestones {late} are never reached" if late else ""
 
 
@@ -134,13 +132,8 @@ class Warmup:
 @register
 @dataclass
 class LinearWarmup(Warmup):
-    """Straight line from `start_factor` x rate at iteration 0 to the full rate at `steps`.
-
-    Args:
-        steps: length in iterations, used when `epochs` is None or `epochs_first` is false.
-        start_factor: share of the rate at iteration 0.
-        epochs: length in epochs.
-        epochs_first: `epochs` wins over `steps`.
+    """Straight line from `start_factor` x rate at iteration 0 to the full rate after `epochs`, or
+    after `steps` iterations when `epochs` is None or `epochs_first` is false.
     """
 
     steps: int = 500
@@ -156,13 +149,7 @@ class LinearWarmup(Warmup):
 @register
 @dataclass
 class ExpWarmup(Warmup):
-    """(iteration / length) ** power; YOLOX uses the square.
-
-    Args:
-        steps: length in iterations when `epochs` is None.
-        epochs: length in epochs.
-        power: the exponent.
-    """
+    """(iteration / length) ** power; YOLOX uses the square. `steps` counts if `epochs` is None."""
 
     steps: int = 1000
     epochs: Optional[Union[int, float]] = None

@@ -10,9 +10,8 @@ import pytest
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.sources.coco import COCODataSet
-from ppdet_lite.data.synthetic import scenes, shapes
-from ppdet_lite.data.synthetic.demo_set import make_demo_data
-from ppdet_lite.data.synthetic.scenes import draw_scene
+from ppdet_lite.data.synthetic import demo_set, shapes
+from ppdet_lite.data.synthetic.demo_set import draw_scene, make_demo_data
 
 
 def quiet(line):
@@ -60,9 +59,9 @@ def test_training_and_held_out_images_differ(tmp_path):
 
 def test_boxes_are_the_bounds_of_what_is_drawn(monkeypatch):
     """Painted in plain white on plain black, without camera noise, the pixels give the box back."""
-    monkeypatch.setattr(scenes, "MIN_OBJECTS", 1)
-    monkeypatch.setattr(scenes, "MAX_OBJECTS", 1)
-    monkeypatch.setattr(scenes, "NEGATIVE_SHARE", 0)
+    monkeypatch.setattr(demo_set, "MIN_OBJECTS", 1)
+    monkeypatch.setattr(demo_set, "MAX_OBJECTS", 1)
+    monkeypatch.setattr(demo_set, "NEGATIVE_SHARE", 0)
     monkeypatch.setattr(shapes, "background", lambda rng, size: np.zeros((size, size, 3), "f4"))
     monkeypatch.setattr(shapes, "camera", lambda rng, canvas: canvas)
     white = lambda rng, color, size_hw, d: np.full((*size_hw, 3), 255, "f4")  # noqa: E731

@@ -12,9 +12,9 @@ from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.device.ranks import SINGLE_PROCESS
 from ppdet_lite.train.hooks.base import StepRecord
-from ppdet_lite.train.hooks.evaluation import EvalHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.progress_log import LogHook
+from ppdet_lite.train.hooks.saving import EvalHook
 from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.utils.logger import get_logger
 

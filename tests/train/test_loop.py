@@ -10,9 +10,8 @@ import pytest
 
 from ppdet_lite.core.errors import CheckpointError, TrainingError
 from ppdet_lite.train.hooks.base import Hook
-from ppdet_lite.train.hooks.evaluation import EvalHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
-from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter
+from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter, EvalHook
 from ppdet_lite.weights.checkpoint import load_resume, read_meta
 
 

@@ -104,17 +104,20 @@ class ImageCache:
         paths = sorted({dataset.image_path(index) for index in range(len(dataset))})
         need, sampled = expected_bytes(settings, paths)
         budget = settings.budget_mb * _MEGABYTE
-        free = _free_bytes(settings)
+        free, place = available_bytes(), Path(settings.folder).expanduser().absolute()
+        if settings.kind == "disk":
+            existing = next(path for path in (place, *place.parents) if path.exists())
+            free = shutil.disk_usage(existing).free
         if free is not None and min(budget, need) > free * _SHARE_OF_FREE:
             budget = int(free * _SHARE_OF_FREE)
             say(
                 f"{where}: only {free // _MEGABYTE} MB are free; the budget of "
                 f"{settings.budget_mb} MB becomes {budget // _MEGABYTE} MB"
             )
-        fits = "all of them fit"
-        if need > budget:
-            share = 100 * budget / need
-            fits = f"about {share:.0f}% of them fit, the others are read as without"
+        some = (
+            f"about {100 * budget / max(need, 1):.0f}% of them fit, the others are read as without"
+        )
+        fits = "all of them fit" if need <= budget else some
         say(
             f"{where}: {KINDS[settings.kind].format(folder=settings.folder)}, at most "
             f"{budget // _MEGABYTE} MB; all {len(paths)} images need about "
@@ -124,7 +127,7 @@ class ImageCache:
         self._broken = False
         try:
             if settings.kind == "disk":
-                self._store = FolderStore(budget, Path(settings.folder).expanduser())
+                self._store = FolderStore(budget, place)
             else:  # an image may be kept upright and as stored
                 self._store = MemoryStore(budget, 2 * len(paths))
         except OSError as error:
@@ -147,22 +150,19 @@ class ImageCache:
 
     def read(self, path: str) -> bytes:
         """The content of an image file: from memory with kind encoded, else from the file."""
-        kept = self._store.get(path) if self.settings.kind == "encoded" else None
-        if kept is not None:
+        if self.settings.kind != "encoded":
+            return read_file(path)
+        if (kept := self._store.get(path)) is not None:
             return kept.tobytes()
         content = read_file(path)
-        if self.settings.kind == "encoded":
-            self._store.put(path, [content])
+        self._store.put(path, [content])
         return content
 
     def source(
         self, path: str, variant: str, make: Callable[[], PixelSource], notes: Counter[str]
     ) -> PixelSource:
-        """The source of an image: kept pixels, or what make() returns, which is then kept.
-
-        Args:
-            variant: what the pixels depend on besides the file.
-            notes: for things worth telling once.
+        """The source of an image: kept pixels, or what make() returns, which is then kept. The
+        pixels depend on the file and the `variant`; `notes` count things to tell once.
         """
         if self.settings.kind == "encoded":
             return make()
@@ -212,11 +212,3 @@ def expected_bytes(settings: CacheSettings, paths: list[str]) -> tuple[int, int]
         except (OSError, ImageError):  # unreadable images are the reader's business
             continue
     return int(np.mean(sizes) * len(paths)) if sizes else 0, len(sizes)
-
-
-def _free_bytes(settings: CacheSettings) -> Optional[int]:
-    if settings.kind != "disk":
-        return available_bytes()
-    folder = Path(settings.folder).expanduser().absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(existing).free

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import sys
 import tempfile
 import threading
 import time
@@ -21,8 +20,10 @@ import numpy as np
 
 from ppdet_lite.data.cache.shared_memory import shared_bytes
 
-if sys.platform != "win32":  # there nothing is forked and one process fills the store alone
+try:
     import fcntl
+except ImportError:  # Windows, where nothing is forked and one process fills the store alone
+    fcntl = None  # type: ignore[assignment]
 
 _CHECKSUM_BYTES = 4
 _HASH_WORDS = 2
@@ -70,15 +71,11 @@ class Store:
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         """A lock between forked processes; the system lifts it when its holder is killed."""
-        with self._threads:
-            if sys.platform == "win32":
-                yield
-                return
-            fcntl.lockf(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN)
+        with self._threads, contextlib.ExitStack() as held:
+            if fcntl is not None:
+                fcntl.lockf(self._file, fcntl.LOCK_EX)
+                held.callback(fcntl.lockf, self._file, fcntl.LOCK_UN)
+            yield
 
 
 class MemoryStore(Store):

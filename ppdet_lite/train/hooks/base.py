@@ -24,12 +24,11 @@ class StepRecord(NamedTuple):
 
     def mean_losses(self) -> dict[str, float]:
         """Loss terms averaged over the micro batches."""
-        count = len(self.losses)
-        return {key: sum(each[key] for each in self.losses) / count for key in self.losses[0]}
+        return {k: sum(each[k] for each in self.losses) / len(self.losses) for k in self.losses[0]}
 
 
 class Run(Protocol):
-    """The training run as hooks see it: its state and its length."""
+    """The training run as hooks see it."""
 
     state: TrainState
     epochs: int
@@ -37,10 +36,7 @@ class Run(Protocol):
 
 
 class Hook:
-    """Does nothing at every moment; subclasses override what they need.
-
-    Hooks do not know one another; what they share is `run.state`. `train/run.py` fixes their order.
-    """
+    """Does nothing at every moment; subclasses override what they need. Hooks share `run.state`."""
 
     def before_train(self, run: Run) -> None:
         """Once, before the first epoch."""
@@ -65,9 +61,3 @@ class Hook:
 
     def close(self, run: Run) -> None:
         """At the very end, also after an error."""
-
-
-def is_snapshot(run: Run, snapshot_epoch: int) -> bool:
-    """True if the current epoch is followed by a checkpoint and an evaluation."""
-    epoch = run.state.epoch + 1
-    return epoch % snapshot_epoch == 0 or epoch == run.epochs

@@ -3,6 +3,7 @@
 import math
 from typing import NoReturn
 
+import numpy as np
 import paddle
 
 from ppdet_lite.core.errors import TrainingError
@@ -10,8 +11,7 @@ from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 
 _FILES_SHOWN = 16
 _SCALE_CHECK_STEPS = 100
-# Ten halvings below 1: the scale of a healthy run stays above it.
-_SMALLEST_SCALE = 2.0**-10
+_SMALLEST_SCALE = 2.0**-10  # the scale of a healthy run stays above it
 
 
 class FiniteCheckHook(Hook):
@@ -28,23 +28,19 @@ class FiniteCheckHook(Hook):
             if bad:
                 _stop(run, f"the loss is not finite: {', '.join(bad)}", record, [batch])
         if run.state.precision.scaler is None:
-            _check_gradients(run, record)
+            parameters = run.state.model.named_parameters()
+            grads = {key: p.grad for key, p in parameters if p.grad is not None}
+            norms = [grad.astype("float32").norm().reshape([]) for grad in grads.values()]
+            finite = np.isfinite(paddle.stack(norms).numpy()) if norms else []
+            if bad := [key for key, is_finite in zip(grads, finite) if not is_finite]:
+                more = f" (and of {len(bad) - 1} more parameters)" if len(bad) > 1 else ""
+                what = f"the gradient of {bad[0]} is not finite{more}"
+                _stop(run, what, record, record.batches)
         elif run.state.iteration % _SCALE_CHECK_STEPS == 0:
             scale = float(run.state.precision.state_dict()["scale"][0])
             if scale < _SMALLEST_SCALE:
                 what = f"the gradients overflow float16 in step after step (loss scale {scale:g})"
                 _stop(run, what, record, record.batches)
-
-
-def _check_gradients(run: Run, record: StepRecord) -> None:
-    named = [(k, p.grad) for k, p in run.state.model.named_parameters() if p.grad is not None]
-    if not named:
-        return
-    norms = paddle.stack([grad.astype("float32").norm().reshape([]) for _, grad in named])
-    bad = [key for (key, _), norm in zip(named, norms.numpy()) if not math.isfinite(norm)]
-    if bad:
-        more = f" (and of {len(bad) - 1} more parameters)" if len(bad) > 1 else ""
-        _stop(run, f"the gradient of {bad[0]} is not finite{more}", record, record.batches)
 
 
 def _stop(run: Run, what: str, record: StepRecord, batches: list[dict]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Writes checkpoints: every snapshot_epoch, the best one, the last one, and one on Ctrl-C."""
+"""Checkpoints and evaluations: at snapshots, at the end, the best model, and after Ctrl-C."""
 
 import math
 import os
@@ -6,7 +6,8 @@ import tempfile
 from dataclasses import dataclass
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.train.hooks.base import Hook, Run, is_snapshot
+from ppdet_lite.evaluate.evaluator import Evaluator
+from ppdet_lite.train.hooks.base import Hook, Run
 from ppdet_lite.train.state import TrainState
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.checkpoint import clean_temporaries, save_checkpoint
@@ -22,16 +23,11 @@ class CheckpointWriter:
     folder: str
     facts: dict
 
-    def path(self, name: str) -> str:
-        """The path of a checkpoint, without suffix."""
-        return os.path.join(self.folder, name)
-
     def save(self, state: TrainState, name: str) -> None:
         """Saves everything a resume needs; a CheckpointError if it cannot be written."""
         if state.ranks.rank == 0:
-            weights, meta = self._for_use(state)
-            save_checkpoint(self.folder, name, weights, meta, state.state_dict())
-            get_logger().info("Saved %s", self.path(name))
+            stem = save_checkpoint(self.folder, name, *self._for_use(state), state.state_dict())
+            get_logger().info("Saved %s", stem)
 
     def try_to_save(self, state: TrainState, name: str) -> bool:
         """Same as `save`, but logs a checkpoint that cannot be written and returns False."""
@@ -67,8 +63,7 @@ class CheckpointWriter:
         weights: dict = {key: tensor.numpy() for key, tensor in state.weights_for_use().items()}
         weights[NAME_TABLE] = {key: value.name for key, value in state.model.state_dict().items()}
         latest = state.last_evaluation or {}
-        metrics = latest.get("metrics")
-        if metrics is not None:
+        if (metrics := latest.get("metrics")) is not None:
             metrics = {key: v if math.isfinite(v) else None for key, v in metrics.items()}
         evaluated = {"best": state.best, "metrics": metrics, "metrics_epoch": latest.get("epoch")}
         position = {"epoch": state.epoch, "iteration": state.iteration}
@@ -91,11 +86,11 @@ class CheckpointHook(Hook):
         """Clears away what a killed run left half-written."""
         if run.state.ranks.rank == 0:
             for name in clean_temporaries(self.writer.folder):
-                get_logger().info("Removed the unfinished %s", self.writer.path(name))
+                get_logger().info("Removed the unfinished %s/%s", self.writer.folder, name)
 
     def after_epoch(self, run: Run) -> None:
         """Saves before the evaluation hook runs, so nothing depends on it."""
-        if not is_snapshot(run, self.snapshot_epoch):
+        if not _is_snapshot(run, self.snapshot_epoch):
             return
         is_last = run.state.epoch + 1 == run.epochs
         name = "model_final" if is_last else str(run.state.epoch)
@@ -114,8 +109,37 @@ class CheckpointHook(Hook):
     def on_interrupt(self, run: Run) -> None:
         """Saves the state of the last finished step."""
         if self.writer.try_to_save(run.state, "interrupted"):
-            text = "Stopped at iteration %d. To go on, resume from %s"
-            get_logger().info(text, run.state.iteration, self.writer.path("interrupted"))
+            text = "Stopped at iteration %d. To go on, resume from %s/interrupted"
+            get_logger().info(text, run.state.iteration, self.writer.folder)
+
+
+@dataclass
+class EvalHook(Hook):
+    """Runs an evaluator on the weights for use (averaged with EMA) after every `snapshot_epoch`
+    epochs and after the last; the larger its `primary`, the better the model.
+    """
+
+    evaluator: Evaluator
+    snapshot_epoch: int
+
+    def after_epoch(self, run: Run) -> None:
+        """Evaluates; notes the metrics and, if it is one, the new best in the state."""
+        state = run.state
+        if not _is_snapshot(run, self.snapshot_epoch):
+            return
+        with state.evaluation_weights() as model:
+            metrics = self.evaluator.run(model)
+        name, value = self.evaluator.primary
+        numbers = {key: float(number) for key, number in metrics.items()}
+        state.last_evaluation = {"epoch": state.epoch, "metrics": numbers}
+        # Part of the checkpoint: a resumed run must not take its first evaluation for the best one.
+        is_better = state.best is None or value > state.best["value"]
+        if is_better and math.isfinite(value):
+            state.best = {"name": name, "value": float(value)}
+            state.best.update(epoch=state.epoch, iteration=state.iteration)
+        if state.best is not None:
+            best = f"{name} {value:.4f} after epoch {state.epoch}; best {state.best['value']:.4f}"
+            get_logger().info("%s (epoch %d)", best, state.best["epoch"])
 
 
 @dataclass
@@ -125,7 +149,7 @@ class BestModelHook(Hook):
     writer: CheckpointWriter
 
     def after_epoch(self, run: Run) -> None:
-        """Stands after the evaluation hook, which notes the best result in the state."""
+        """The evaluation hook, called before, notes the best result in the state."""
         best = run.state.best
         if best is not None and best["iteration"] == run.state.iteration:
             self.writer.try_to_save(run.state, "best_model")
@@ -134,3 +158,9 @@ class BestModelHook(Hook):
 def _version(state: TrainState) -> tuple:
     """Equal for two states whose checkpoints would say the same."""
     return state.iteration, (state.last_evaluation or {}).get("epoch")
+
+
+def _is_snapshot(run: Run, snapshot_epoch: int) -> bool:
+    """True if the current epoch is followed by a checkpoint and an evaluation."""
+    epoch = run.state.epoch + 1
+    return epoch % snapshot_epoch == 0 or epoch == run.epochs

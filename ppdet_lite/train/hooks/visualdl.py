@@ -30,18 +30,17 @@ class BatchFormat(NamedTuple):
     def after(cls, transforms: Sequence) -> "BatchFormat":
         """The format that a reader's transforms leave."""
         normalizers = [step.normalizer for step in transforms if isinstance(step, Transform)]
-        return cls(
-            next(filter(None, normalizers), Normalizer.identity()),
-            centers=any(isinstance(step, BboxXYXY2XYWH) for step in transforms),
-            fractions=any(isinstance(step, NormalizeBox) for step in transforms),
+        centers, fractions = (
+            any(isinstance(step, kind) for step in transforms)
+            for kind in (BboxXYXY2XYWH, NormalizeBox)
         )
+        return cls(next(filter(None, normalizers), Normalizer.identity()), centers, fractions)
 
     def draw(self, batch: dict, count: int) -> list[np.ndarray]:
-        """The first `count` images of a training batch with their boxes, uint8 [H, W, 3] RGB.
+        """The first `count` images with their boxes, uint8 [H, W, 3] RGB.
 
-        Args:
-            batch: `image` float32 [B, 3, H, W] normalized, or uint8 [B, H, W, 3]; `gt_bbox` float32
-                [B, P, 4], zero padded, or a list of B arrays [P, 4] (may be absent).
+        `batch` holds `image` float32 [B, 3, H, W] normalized, or uint8 [B, H, W, 3], and perhaps
+        `gt_bbox` float32 [B, P, 4], zero padded, or a list of B arrays [P, 4].
         """
         images = []
         for index, pixels in enumerate(batch["image"][:count]):
@@ -79,20 +78,14 @@ class VisualDLHook(Hook):
         except OSError as error:
             raise ConfigError(f"`vdl_log_dir` {folder}: {error.strerror}") from None
         self.log_iter, self.batch_format, self._images_wanted = log_iter, batch_format, True
-        self._evaluated: object = None
         self._writer = visualdl.LogWriter(logdir=folder)
         get_logger().info("VisualDL: visualdl --logdir %s", folder)
-
-    def before_train(self, run: Run) -> None:
-        """An evaluation taken over by a resume has been written already."""
-        self._evaluated = run.state.last_evaluation
 
     def after_step(self, run: Run, record: StepRecord) -> None:
         """Scalars, and images at the first step."""
         iteration = run.state.iteration
         if self._images_wanted:
-            images = self.batch_format.draw(record.batches[0], _IMAGES_SHOWN)
-            for index, image in enumerate(images):
+            for index, image in enumerate(self.batch_format.draw(record.batches[0], _IMAGES_SHOWN)):
                 self._writer.add_image(f"train/{index}", image, iteration)
             self._images_wanted = False
         if iteration == 1 or iteration % self.log_iter == 0:
@@ -101,10 +94,9 @@ class VisualDLHook(Hook):
                 self._writer.add_scalar(f"train/{key}", value, iteration)
 
     def after_epoch(self, run: Run) -> None:
-        """Stands after the evaluation hook."""
+        """Writes the metrics if the evaluation hook, called before, evaluated this epoch."""
         latest = run.state.last_evaluation
-        if latest is not None and latest is not self._evaluated:
-            self._evaluated = latest
+        if latest is not None and latest["epoch"] == run.state.epoch:
             for key, value in latest["metrics"].items():
                 self._writer.add_scalar(f"eval/{key}", value, run.state.iteration)
 
