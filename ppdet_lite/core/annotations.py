@@ -58,7 +58,7 @@ def checked(init: Constructor) -> Constructor:
     return typing.cast(Constructor, checked_init)
 
 
-def annotations_of(init: Callable[..., None]) -> dict[str, Any]:
+def annotations_of(init: Callable[..., Any]) -> dict[str, Any]:
     """Parameter -> annotation of a constructor; empty where they cannot be evaluated, as in a
     user's class that is annotated with names known only to type checkers.
     """

@@ -84,7 +84,7 @@ class RuntimeSettings:
     ema_decay_type: str = _key("threshold", "threshold or exponential")
     ema_filter_no_grad: bool = _key(False, "leave frozen parameters out of the average")
     amp: bool = _key(False, "mixed precision")
-    amp_level: str = _key("O1", "O1 or O2")
+    amp_level: Literal["O1", "O2"] = _key("O1", "O1 or O2")
     init_loss_scaling: float = _key(1024, "first loss scale of mixed precision")
     master_grad: bool = _key(False, "float32 gradients under O2")
     custom_white_list: Optional[list[str]] = _key(None, "operators forced to half precision")

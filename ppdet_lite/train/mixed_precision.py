@@ -29,15 +29,12 @@ class Precision:
 
     def __init__(self, settings: Optional[RuntimeSettings] = None, device: str = "cpu"):
         self.settings = settings or RuntimeSettings()
-        level = self.settings.amp_level
-        if level not in ("O1", "O2"):
-            raise ConfigError(f"amp_level: found '{level}', allowed: O1, O2")
         if self.settings.amp and device == "cpu":
             raise ConfigError(
                 "`amp`: mixed precision needs a GPU, and this run is on the CPU, where Paddle "
                 "computes in float32 only. Leave it out (amp=false)."
             )
-        self.half_weights = self.settings.amp and level == "O2"
+        self.half_weights = self.settings.amp and self.settings.amp_level == "O2"
         scale = float(self.settings.init_loss_scaling)
         self.scaler = paddle.amp.GradScaler(init_loss_scaling=scale) if self.settings.amp else None
 

@@ -15,9 +15,11 @@ from paddle import regularizer as paddle_regularizer
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
+from ppdet_lite.core.annotations import checked
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data.transforms.kinds import Positive
 
 _OPTIMIZERS = {k: getattr(paddle.optimizer, k) for k in ("Momentum", "SGD", "Adam", "AdamW")}
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
@@ -38,19 +40,16 @@ class OptimizerBuilder:
             `paddle.optimizer.<type>`.
     """
 
+    @checked
     def __init__(
         self,
-        clip_grad_by_norm: Optional[float] = None,
-        clip_grad_by_value: Optional[float] = None,
+        clip_grad_by_norm: Optional[Positive] = None,
+        clip_grad_by_value: Optional[Positive] = None,
         regularizer: Union[dict, bool, None] = None,
         optimizer: Optional[dict] = None,
     ):
         if clip_grad_by_norm is not None and clip_grad_by_value is not None:
             raise ConfigError("give `clip_grad_by_norm` or `clip_grad_by_value`, not both")
-        clips = {"clip_grad_by_norm": clip_grad_by_norm, "clip_grad_by_value": clip_grad_by_value}
-        for key, value in clips.items():
-            if value is not None and not value > 0:  # a negative norm would turn the gradients
-                raise ConfigError(f"`{key}`: found {value}, allowed: a number above 0, or null")
         self.clip_grad_by_norm, self.clip_grad_by_value = clip_grad_by_norm, clip_grad_by_value
         found = regularizer.get("type") if isinstance(regularizer, dict) else regularizer
         if regularizer and found not in _REGULARIZERS:

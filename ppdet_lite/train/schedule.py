@@ -12,8 +12,10 @@ from typing import Optional, Union
 
 from paddle.optimizer.lr import LambdaDecay
 
+from ppdet_lite.core.annotations import checked
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create_list, register
+from ppdet_lite.data.transforms.kinds import Count, Positive
 
 
 class Decay:
@@ -172,19 +174,14 @@ class LearningRate:
         scale_with_batch: False switches that multiplication off.
     """
 
+    @checked
     def __init__(
         self,
-        base_lr: float = 0.01,
+        base_lr: Positive = 0.01,
         schedulers: Optional[list[Union[Decay, Warmup]]] = None,
-        reference_batch_size: Optional[int] = None,
+        reference_batch_size: Optional[Count] = None,
         scale_with_batch: bool = True,
     ):
-        if not 0 < base_lr < math.inf:
-            raise ConfigError(f"`base_lr`: found {base_lr}, allowed: a number above 0")
-        if reference_batch_size is not None and reference_batch_size < 1:
-            raise ConfigError(
-                f"`reference_batch_size`: found {reference_batch_size}, allowed: 1 or more, or null"
-            )
         self.base_lr, self.scale_with_batch = base_lr, scale_with_batch
         self.reference_batch_size = reference_batch_size
         warmups = [entry for entry in schedulers or [] if isinstance(entry, Warmup)]

@@ -154,7 +154,7 @@ LearningRate:
 
 @pytest.mark.parametrize("rate", [0, -0.1, float("nan"), float("inf")])
 def test_a_rate_that_cannot_train_is_refused(rate):
-    with pytest.raises(ConfigError, match="base_lr`: found .*, allowed: a number above 0"):
+    with pytest.raises(ConfigError, match="base_lr: found .*, allowed: a number above 0"):
         LearningRate(rate)
-    with pytest.raises(ConfigError, match="reference_batch_size`: found 0, allowed: 1 or more"):
+    with pytest.raises(ConfigError, match="reference_batch_size: found 0, allowed: 1 or more"):
         LearningRate(0.1, reference_batch_size=0)

@@ -14,11 +14,12 @@ import shutil
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Annotated, Any, Callable, NamedTuple, Optional
 
 import cv2
 import numpy as np
 
+from ppdet_lite.core.annotations import Rule, annotations_of, describe, matches
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.cache.shared_memory import available_bytes
 from ppdet_lite.data.cache.stores import FolderStore, MemoryStore, Store
@@ -39,19 +40,22 @@ _SHARE_OF_FREE = 0.8  # of free memory or disk that the cache may take
 _HEADER = struct.Struct("<III")  # height and width of the whole image, reduction
 
 
+def _is_side(side: Optional[int]) -> bool:
+    return side is None or side > 0
+
+
 class CacheSettings(NamedTuple):
     """The reader's key `cache`.
 
     Attributes:
-        kind: one of `KINDS`.
         budget_mb: megabytes of content (of each process of a distributed run).
-        max_side: longest side of kept pixels, None for any; not for encoded.
+        max_side: longest side of kept pixels; not for encoded.
         folder: of kind disk.
     """
 
-    kind: str
-    budget_mb: int = 2048
-    max_side: Optional[int] = 1024
+    kind: Annotated[str, Rule(KINDS.__contains__, ", ".join(KINDS))]
+    budget_mb: Annotated[int, Rule(lambda number: number > 0, "1 or more")] = 2048
+    max_side: Annotated[Optional[int], Rule(_is_side, "1 or more, or null for any size")] = 1024
     folder: str = ""
 
     def kept_hw(self, size_hw: SizeHW) -> SizeHW:
@@ -71,16 +75,13 @@ def cache_settings(value: Any) -> Optional[CacheSettings]:
         return None
     if not isinstance(value, dict):
         raise ConfigError(f"cache: found {value!r}, allowed: {{kind: encoded, budget_mb: 2048}}")
-    known, kind = CacheSettings._fields, value.get("kind")
+    known, given = annotations_of(CacheSettings), {"kind": None, **value}
     problems = [f"{key}: unknown, allowed: {', '.join(known)}" for key in value if key not in known]
-    if kind not in KINDS:
-        problems.append(f"kind: found {kind!r}, allowed: {', '.join(KINDS)}")
-    for key, more in (("budget_mb", ""), ("max_side", ", or null for any size")):
-        number = value.get(key, 1)
-        is_number = isinstance(number, int) and not isinstance(number, bool) and number >= 1
-        if not is_number and not (more and number is None):
-            problems.append(f"{key}: found {number!r}, allowed: 1 or more{more}")
-    if kind == "disk" and not isinstance(value.get("folder"), str):
+    for key in known:
+        if key in given and not matches(given[key], known[key]):
+            problems.append(f"{key}: found {given[key]!r}, allowed: {describe(known[key])}")
+    kind = given["kind"]
+    if kind == "disk" and not given.get("folder"):
         problems.append("folder: needed with kind disk, a folder on a fast disk")
     for key, kinds in (("max_side", ["encoded"]), ("folder", ["encoded", "decoded"])):
         if kind in kinds and key in value:
