@@ -170,7 +170,7 @@ def _measured(
         "rendered_by": list(reader.plan.rendered_by),
         "cache": None
         if cache is None
-        else {"kind": cache.settings.kind, "images": cache.count, "bytes": cache.used},
+        else {"kind": cache.settings.kind, "images": cache.store.count, "bytes": cache.store.used},
         "runs": _summaries(settings, list(zip(*rounds))),
         "steps": steps,
         "memory": memory,

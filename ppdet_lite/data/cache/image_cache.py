@@ -124,39 +124,29 @@ class ImageCache:
             f"{budget // _MEGABYTE} MB; all {len(paths)} images need about "
             f"{-(-need // _MEGABYTE)} MB (from {sampled} of them): {fits}"
         )
-        self._store: Store
+        self.store: Store
         self._broken = False
         try:
             if settings.kind == "disk":
-                self._store = FolderStore(budget, place)
+                self.store = FolderStore(budget, place)
             else:  # an image may be kept upright and as stored
-                self._store = MemoryStore(budget, 2 * len(paths))
+                self.store = MemoryStore(budget, 2 * len(paths))
         except OSError as error:
             if settings.kind == "disk":
                 raise ConfigError(
                     f"{where}.folder: {settings.folder} cannot be used ({error.strerror})"
                 ) from error
             say(f"{where}: {budget // _MEGABYTE} MB of memory cannot be had ({error}); no cache")
-            self._store = MemoryStore(0, 0)
-
-    @property
-    def used(self) -> int:
-        """Bytes kept."""
-        return self._store.used
-
-    @property
-    def count(self) -> int:
-        """Images kept."""
-        return self._store.count
+            self.store = MemoryStore(0, 0)
 
     def read(self, path: str) -> bytes:
         """The content of an image file: from memory with kind encoded, else from the file."""
         if self.settings.kind != "encoded":
             return read_file(path)
-        if (kept := self._store.get(path)) is not None:
+        if (kept := self.store.get(path)) is not None:
             return kept.tobytes()
         content = read_file(path)
-        self._store.put(path, [content])
+        self.store.put(path, [content])
         return content
 
     def source(
@@ -176,14 +166,14 @@ class ImageCache:
             # A later run must not find the pixels of a file that has changed since.
             key = f"{os.path.abspath(path)}|{variant}|{stat.st_size}|{stat.st_mtime_ns}"
             key += f"|{self.settings.max_side}"
-        if (content := self._store.get(key)) is not None:
+        if (content := self.store.get(key)) is not None:
             height, width, reduction = _HEADER.unpack(content[: _HEADER.size].data)
             pixels = content[_HEADER.size :].reshape(-(-height // reduction), -1, 3)
             return ArrayPixels(pixels, (height, width), reduction)
         kept = self._reduced(make())
         if not self._broken:
             try:
-                self._store.put(key, [_HEADER.pack(*kept.size_hw, kept.reduction), kept.array])
+                self.store.put(key, [_HEADER.pack(*kept.size_hw, kept.reduction), kept.array])
             except OSError as error:
                 self._broken = True
                 notes[f"cache: {self.settings.folder} takes no more images ({error})"] += 1

@@ -32,16 +32,14 @@ def batch_slots(
     instead = "they go through pipes instead, which is slower"
     for per_worker in range(SLOTS, 0, -1):
         free = available_bytes()
-        if free is not None and workers * per_worker * slot_bytes > free:
-            reasons.append(f"only {free // _MEGABYTE} MB of memory are free")
-            continue
         try:
+            if free is not None and workers * per_worker * slot_bytes > free:
+                raise OSError(f"only {free // _MEGABYTE} MB of memory are free")
             slots = [[shared_bytes(slot_bytes) for _ in range(per_worker)] for _ in slots]
-        except OSError as error:
-            reasons.append(str(error.strerror or error))
-        else:
             instead = f"{per_worker} each instead"
             break
+        except OSError as error:
+            reasons.append(str(error.strerror or error))
     if reasons:
         report(
             f"no {workers * SLOTS * slot_bytes / _MEGABYTE:.0f} MB of shared memory for {SLOTS} "
@@ -52,10 +50,8 @@ def batch_slots(
 
 
 def available_bytes(root: Path = Path("/")) -> Optional[int]:
-    """Memory that can be used without swapping, None where the system does not tell.
-
-    The smaller of the machine's free memory and what the limit of the container (cgroup) leaves;
-    `proc` and `sys` lie in `root`.
+    """Memory that can be used without swapping: of the machine, within the limit of the container
+    (cgroup); None where the system does not tell. `proc` and `sys` lie in `root`.
     """
     lines = _text(root / "proc/meminfo").splitlines()
     machine = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]

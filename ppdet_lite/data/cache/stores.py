@@ -61,10 +61,8 @@ class Store:
         raise NotImplementedError
 
     def put(self, key: str, parts: Sequence[Union[bytes, np.ndarray]]) -> bool:
-        """Stores the concatenated `parts` unless they are here; False where the budget forbids it.
-
-        Raises:
-            OSError: a file cannot be written.
+        """Stores the concatenated `parts`; False where the budget forbids it. An OSError says that
+        a file cannot be written.
         """
         raise NotImplementedError
 

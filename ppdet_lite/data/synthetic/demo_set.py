@@ -27,12 +27,9 @@ FORMAT_VERSION = 2
 
 NEGATIVE_SHARE = 0.05
 MIN_OBJECTS, MAX_OBJECTS = 2, 9
-DIAMETER_RANGE = (0.12, 0.5)
-"""Smallest and largest object as a share of the image side; drawn evenly on a log scale."""
-MIN_INSIDE = 0.65
-"""At least this share of an object's area lies within the image."""
-MIN_VISIBLE = 0.65
-"""At least this share of an object's pixels stays uncovered by later objects."""
+DIAMETER_RANGE = (0.12, 0.5)  # as a share of the image side; drawn evenly on a log scale
+MIN_INSIDE = 0.65  # share of an object's area within the image
+MIN_VISIBLE = 0.65  # share of an object's pixels that later objects leave uncovered
 
 _SPLITS = ("train", "val")
 _ALLOWED = {"train": (1, 10**6), "val": (1, 10**6), "size": (64, 2048), "seed": (0, 2**63 - 1)}

@@ -72,7 +72,7 @@ def test_encoded_bytes_are_those_of_the_file(dataset):
     assert bytes(cache.read(path)) == content
     Path(path).unlink()
     assert bytes(cache.read(path)) == content
-    assert (cache.used, cache.count) == (len(content), 1)
+    assert (cache.store.used, cache.store.count) == (len(content), 1)
     with pytest.raises(ImageError, match=r"nowhere\.jpg: cannot be read"):
         cache.read("nowhere.jpg")
 
@@ -96,20 +96,20 @@ def test_pixels_are_decoded_once(dataset, tmp_path, kind):
         np.testing.assert_array_equal(source.pixels(1), image)
     cache.source(path, "as stored", make, Counter())
     cache.source(dataset.image_path(1), "", make, Counter())
-    assert (len(made), cache.count) == (3, 3)
+    assert (len(made), cache.store.count) == (3, 3)
 
 
 def test_large_images_are_kept_smaller_also_those_without_room(dataset):
     settings = {"kind": "decoded", "max_side": 4, "budget_mb": 1}
     image = np.arange(9 * 6 * 3, dtype=np.uint8).reshape(9, 6, 3)
     roomy, full = opened(settings, dataset), opened(settings, dataset)
-    full._store.budget = 0
+    full.store.budget = 0
     kept, not_kept = (
         cache.source("a", "", lambda: ArrayPixels(image), Counter()) for cache in (roomy, full)
     )
     assert (kept.size_hw, kept.usable_reduction(1), kept.pixels().shape) == ((9, 6), 3, (3, 2, 3))
     np.testing.assert_array_equal(kept.pixels(1), not_kept.pixels(1))
-    assert (roomy.count, full.count) == (1, 0)
+    assert (roomy.store.count, full.store.count) == (1, 0)
     expected = image.reshape(3, 3, 2, 3, 3).mean((1, 3))
     np.testing.assert_allclose(kept.pixels(1), expected, atol=0.5)
 
@@ -120,7 +120,7 @@ def test_large_images_are_kept_smaller_also_those_without_room(dataset):
 def test_what_is_expected_is_said_first(dataset, settings):
     said = []
     cache = opened(settings, dataset, said)
-    assert cache.count == 0
+    assert cache.store.count == 0
     what = {
         "encoded": "encoded files in memory",
         "decoded": "decoded pixels in memory",
@@ -141,8 +141,8 @@ def test_too_small_a_budget_is_said(dataset, monkeypatch):
     assert f"about {100 * 2000 / need:.0f}% of them fit" in line
     for path, _, _ in dataset.paths:
         assert bytes(cache.read(path)) == Path(path).read_bytes()
-    assert 0 < cache.used <= 2000
-    assert 0 < cache.count < 13
+    assert 0 < cache.store.used <= 2000
+    assert 0 < cache.store.count < 13
 
 
 def test_estimate_of_pixels(dataset):
@@ -152,8 +152,8 @@ def test_estimate_of_pixels(dataset):
     cache = opened({"kind": "decoded", "max_side": 50}, dataset)
     for path in paths:
         cache.source(path, "", lambda p=path: ArrayPixels(cv2.imread(p)), Counter())
-    assert sampled == cache.count == 13
-    assert abs(need - cache.used) <= 13  # a mean, cut off
+    assert sampled == cache.store.count == 13
+    assert abs(need - cache.store.used) <= 13  # a mean, cut off
 
 
 def test_little_free_memory_lowers_the_budget(dataset, monkeypatch):
@@ -163,7 +163,7 @@ def test_little_free_memory_lowers_the_budget(dataset, monkeypatch):
     assert "only 0 MB are free; the budget of 2048 MB becomes 0 MB" in said[0]
     for path, _, _ in dataset.paths:
         cache.read(path)
-    assert 0 < cache.used <= 8000
+    assert 0 < cache.store.used <= 8000
 
 
 def test_memory_that_cannot_be_had_means_no_cache(dataset, monkeypatch):
@@ -177,7 +177,7 @@ def test_memory_that_cannot_be_had_means_no_cache(dataset, monkeypatch):
     cache = opened({"kind": "encoded"}, dataset, said)
     assert "2048 MB of memory cannot be had" in said[1]
     assert bytes(cache.read(dataset.image_path(0))) == Path(dataset.image_path(0)).read_bytes()
-    assert cache.count == 0
+    assert cache.store.count == 0
 
 
 # The folder ----------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_same_batches_for_any_workers_and_filling(dataset, settings):
         for workers in (0, 1, 3):
             reader = train_reader(dataset, cache=settings, worker_num=workers)
             list(reader.batches(5))
-            assert reader.data.cache.count > 5
+            assert reader.data.cache.store.count > 5
             assert_same_batches(wanted, reader.batches(epoch))
 
 
@@ -273,7 +273,7 @@ def test_evaluation_at_full_size_is_the_same_with_any_cache(dataset, settings):
     reader = eval_reader(dataset, cache=settings)
     for _ in range(2):
         assert_same_batches(wanted, reader)
-    assert reader.data.cache.count == 13
+    assert reader.data.cache.store.count == 13
 
 
 def test_reduced_pixels_keep_sizes_boxes_and_determinism(dataset):
@@ -294,7 +294,7 @@ def test_reduced_pixels_keep_sizes_boxes_and_determinism(dataset):
 def test_workers_fill_it_for_later_epochs(dataset, settings):
     reader = train_reader(dataset, cache=settings, worker_num=2, drop_last=False)
     list(reader.batches(0))
-    assert reader.data.cache.count == 13
+    assert reader.data.cache.store.count == 13
     if settings["kind"] == "encoded":
         for path, _, _ in dataset.paths:
             Path(path).unlink()
