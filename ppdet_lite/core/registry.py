@@ -1,7 +1,7 @@
 """The classes that configurations may name.
 
 A class takes part by `@register`. Its constructor is explicit, so it also works without any
-configuration. Four optional class attributes say how the configuration fills that constructor:
+configuration. Five optional class attributes say how the configuration fills that constructor:
 
 * `__shared__ = ("num_classes",)`: parameters read from the top level of the config when the section
   is silent;
@@ -9,6 +9,8 @@ configuration. Four optional class attributes say how the configuration fills th
   and handed in;
 * `__unused__ = ("trt",)`: keys of PaddleDetection's files that have no effect here; they are
   accepted, and named once;
+* `__checked__ = True`: arguments that do not fit the annotations of the constructor are a
+  ConfigError also when the class is made by hand;
 * `from_config(cls, section, **context)`: a class method that returns constructor arguments which
   depend on other parts, for instance the channels of the backbone. `section` is the class's own
   section, `section.config` the whole.
@@ -23,6 +25,7 @@ import pkgutil
 from functools import cache
 from typing import Any, NamedTuple, Optional, TypeVar
 
+from ppdet_lite.core.annotations import checked
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml import KeyPath, Tagged
@@ -48,6 +51,8 @@ def register(cls: Class) -> Class:
             f"{cls.__module__}; rename one and use its new name in the config"
         )
     _REGISTRY[cls.__name__] = cls
+    if getattr(cls, "__checked__", False):
+        cls.__init__ = checked(cls.__init__)  # type: ignore[misc]
     return cls
 
 

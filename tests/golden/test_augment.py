@@ -267,9 +267,9 @@ class CuttingPadResize(PadResize):
         pixels = sample["image"].render().astype(np.float32)
         fitted = super().__call__(sample, context)
         height, width = (int(side) for side in fitted["im_shape"])
-        if (height, width) == self.target_size:
+        if (height, width) == self.target_hw:
             return fitted
-        sheet = np.full((*self.target_size, 3), self.fill_value, np.uint8)
+        sheet = np.full((*self.target_hw, 3), self.fill_value, np.uint8)
         sheet[:height, :width] = cv2.resize(pixels, (width, height))
         return {**fitted, "image": LazyImage(sheet)}
 

@@ -28,7 +28,6 @@ class BatchBuilder:
 
     Attributes:
         batches: per batch the sample indices.
-        collator: puts samples together; its `plan` is run, its `clock` told.
         mixing: settings whose transforms get partners now, see `Transform.switched_by`.
         num_classes: larger class indices are an error.
         draw_rank: makes the draws of the batch transforms this rank's own; 0: those of all ranks.
@@ -57,8 +56,8 @@ class BatchBuilder:
         """
         training, clock = self.collator.training, self.collator.clock
         refused: dict[str, str] = {}
+        rng = partial(batch_rng, self.seed, self.epoch, number, self.draw_rank)
         while True:
-            rng = partial(batch_rng, self.seed, self.epoch, number, self.draw_rank)
             context = Context(rng, self.epoch, training, self.cache, refused, clock)
             try:
                 with clock("batch"):
@@ -107,11 +106,11 @@ class BatchBuilder:
         raise DataError(f"{_REPLACEMENTS} images in a row cannot be read; the last: {last}")
 
     def _check_classes(self, record: Sample) -> None:
-        labels = record.get("gt_class")
-        if self.collator.training and self.num_classes and labels is not None and labels.size:
-            highest = int(labels.max())
-            if highest >= self.num_classes:
-                raise DataError(
-                    f"{record.get('im_file')}: class index {highest} does not fit num_classes "
-                    f"{self.num_classes}; set num_classes to the number of classes of the data set"
-                )
+        if not self.collator.training or not self.num_classes:
+            return
+        highest = int(np.max(record.get("gt_class", ()), initial=0))
+        if highest >= self.num_classes:
+            raise DataError(
+                f"{record.get('im_file')}: class index {highest} does not fit num_classes "
+                f"{self.num_classes}; set num_classes to the number of classes of the data set"
+            )

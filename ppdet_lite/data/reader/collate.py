@@ -1,4 +1,4 @@
-"""From the samples of a batch to arrays (in a worker), and to what a model takes (in the loop)."""
+"""From the samples of a batch to arrays (in a worker), and to a model's input (in the loop)."""
 
 import math
 from collections import Counter
@@ -22,13 +22,8 @@ _scratch = Scratch()
 
 
 class RawBatch(NamedTuple):
-    """A batch as a worker hands it over.
-
-    Attributes:
-        fields: stacked arrays without the image, and `im_file`.
-        image: pixels uint8 [B, H, W, 3], or float32 [B, 3, H, W] that needs nothing more; None
-            while it lies in shared memory.
-        notes, unreadable: see `Context`.
+    """A batch as a worker hands it over: stacked fields; the image (uint8 [B, H, W, 3]
+    or finished float32 [B, 3, H, W]), None while it lies in shared memory; counts of `Context`.
     """
 
     fields: dict[str, Any]
@@ -39,7 +34,7 @@ class RawBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Collator:
-    """Puts samples together.
+    """Puts the samples of `plan` together.
 
     Attributes:
         training: keep ground truth.
@@ -75,7 +70,7 @@ class Collator:
         alone it may be part of `raw`. Large arrays come from `memory`.
         """
         with self.clock("finish"):
-            memory = RecycledArrays() if memory is None else memory
+            memory = memory or RecycledArrays()
             assert raw.image is not None
             batch, is_uint8 = {"image": raw.image}, raw.image.dtype == np.uint8
             height, width = raw.image.shape[1:3] if is_uint8 else raw.image.shape[2:]
@@ -101,18 +96,16 @@ class Collator:
         for key in samples[0]:
             if key in left_out:
                 continue
-            values = [np.asarray(sample[key]) for sample in samples]
+            fields[key] = values = [np.asarray(sample[key]) for sample in samples]
             if key in _GROUND_TRUTH and not (self.collate_batch or self.plan.pads_objects):
-                fields[key] = values  # also where lengths happen to be equal: always one type
-            elif len({value.shape for value in values}) == 1:
+                continue  # also where lengths happen to be equal: always one type
+            if len({value.shape for value in values}) == 1:
                 fields[key] = np.stack(values)
             elif self.collate_batch:
                 raise DataError(
                     f"the samples of a batch have different numbers of {key}; add PadBox to "
                     "batch_transforms"
                 )
-            else:
-                fields[key] = values
         return fields
 
     def _image(
@@ -121,7 +114,9 @@ class Collator:
         """All images rendered into one array."""
         if samples[0].get("image") is None:
             raise ConfigError("sample_transforms: Decode is missing; the samples have no images")
-        images = [self._lazy(sample["image"]) for sample in samples]
+        images = [sample["image"] for sample in samples]
+        if not self.plan.permuted_early:  # pixels that a transform left as an array
+            images = [LazyImage(one) if _is_pixels(one) else one for one in images]
         if not isinstance(images[0], LazyImage):
             floats = np.stack([image.astype(np.float32, copy=False) for image in images])
             if self.plan.permuted_early:
@@ -146,13 +141,11 @@ class Collator:
         if buffer is not None and buffer.size >= math.prod(shape):
             result = buffer[: math.prod(shape)].reshape(shape)
         else:
-            memory = RecycledArrays() if memory is None else memory
-            result = memory.empty("pixels", shape, np.uint8)
+            result = (memory or RecycledArrays()).empty("pixels", shape, np.uint8)
         for image, out in zip(images, result):
             image.render(out)
         return result
 
-    def _lazy(self, image: Any) -> Any:
-        """Pixels that a transform has left as an array are lazy again; floats stay as they are."""
-        is_pixels = isinstance(image, np.ndarray) and image.dtype == np.uint8
-        return LazyImage(image) if is_pixels and not self.plan.permuted_early else image
+
+def _is_pixels(image: Any) -> bool:
+    return isinstance(image, np.ndarray) and image.dtype == np.uint8

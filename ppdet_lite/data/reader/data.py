@@ -1,6 +1,7 @@
-"""The data set of a reader and what is made of it on first use."""
+"""The data set of a reader, and what the reader finds in it."""
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Optional
@@ -9,6 +10,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache
+from ppdet_lite.data.reader.collate import RawBatch
 from ppdet_lite.data.sources.dataset import Dataset, as_dataset
 
 logger = logging.getLogger("ppdet_lite.reader")
@@ -40,7 +42,7 @@ class ReaderData:
 
     @cached_property
     def cache(self) -> Optional[ImageCache]:
-        """The image cache, whose expected size is said when it is made."""
+        """The image cache; its expected size is logged."""
         if self.cache_settings is None:
             return None
         return ImageCache(self.cache_settings, self.dataset, logger.info, f"{self.reader}.cache")
@@ -61,6 +63,48 @@ class ReaderData:
         is_same = dataset is None or dataset is self.given or dataset is vars(self).get("dataset")
         if is_same and (cached or self.cache_settings is None):
             return self
-        cache_settings = self.cache_settings if cached else None
         given = vars(self).get("dataset", self.given) if is_same else dataset
-        return replace(self, given=given, cache_settings=cache_settings)
+        return replace(self, given=given, cache_settings=self.cache_settings if cached else None)
+
+
+class Report:
+    """Notes (with counts) and unreadable images (with reasons) of one reader, of which a share of
+    `max_bad_fraction` is allowed. Each is logged once.
+    """
+
+    def __init__(self, max_bad_fraction: float):
+        self.max_bad_fraction = max_bad_fraction
+        self.notes: Counter[str] = Counter()
+        self.unreadable: dict[str, str] = {}
+        self._said: set[str] = set()
+
+    def add(self, raw: RawBatch, images: int) -> None:
+        """Counts and logs the findings of a batch of a data set of so many `images`; a DataError
+        where too many are unreadable.
+        """
+        for text, count in raw.notes.items():
+            self.say_once(f"{text} ({count} in this batch; further ones are only counted)", text)
+            self.notes[text] += count
+        for path, reason in raw.unreadable.items():
+            if path not in self.unreadable:
+                self.unreadable[path] = reason
+                logger.warning("skipped: %s (%d so far)", reason, len(self.unreadable))
+        if len(self.unreadable) > self.max_bad_fraction * images:
+            some = "\n  ".join(list(self.unreadable.values())[:5])
+            raise DataError(
+                f"{len(self.unreadable)} of {images} images cannot be read, more than "
+                f"max_bad_fraction {self.max_bad_fraction:g} allows:\n  {some}"
+            )
+
+    def say_once(self, text: str, key: str = "") -> None:
+        """Warns with a line, unless one of this `key` (the text itself without) has been logged."""
+        if (key or text) not in self._said:
+            self._said.add(key or text)
+            logger.warning("%s", text)
+
+    def say_totals(self) -> None:
+        """Logs the counts at the end of the first epoch that has a finding."""
+        for text, count in self.notes.items():
+            if f"total: {text}" not in self._said:
+                self._said.add(f"total: {text}")
+                logger.info("%s: %d by the end of this epoch", text, count)

@@ -2,17 +2,20 @@
 
 The entries run in the order of the YAML. Those that derive from `Transform` only describe what
 happens to the image; some wait for the whole batch (see `Transform.defers_to_batch`). Any other
-entry becomes a `PlainTransform`. What can no longer wait then, because such an entry comes later,
+entry becomes a `PlainTransform`; what can no longer wait then, because such an entry comes later,
 is done on the spot.
 """
 
 import functools
+import random
 from typing import Any, Callable, Optional, Sequence
+
+import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.data.pixels.image_ops import Normalizer
+from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.objects import Sample
-from ppdet_lite.data.transforms.plain import PlainTransform
 from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform
 
 Partner = Callable[[int], Sample]
@@ -24,7 +27,7 @@ class Plan:
 
     Attributes:
         entries: all of them, in their order.
-        sample_steps, batch_steps: what a worker runs per sample and per batch.
+        sample_steps, batch_steps: the work for a sample and for a batch.
         deferred: what is left for the finished batch.
         normalizer: for the uint8 pixels of the finished batch.
         sizes: of the images in a batch; None when the lists do not fix them.
@@ -43,15 +46,15 @@ class Plan:
         ]
         plain = [i for i, entry in enumerate(self.entries) if isinstance(entry, PlainTransform)]
         self.rendered_by = [self.entries[index].step_name for index in plain]
-        after = plain[-1] + 1 if plain else 0
-        waits = [
-            index >= after and entry.defers_to_batch(self.entries[index + 1 :])
-            for index, entry in enumerate(self.entries)
-        ]
-        steps = list(zip(self.entries, waits))
-        self.sample_steps = [entry for entry, waiting in steps[:count] if not waiting]
-        self.batch_steps = [entry for entry, waiting in steps[count:] if not waiting]
-        self.deferred = [entry for entry, waiting in steps if waiting]
+        self.sample_steps: list[Transform] = []
+        self.batch_steps: list[Transform] = []
+        self.deferred: list[Transform] = []
+        for index, entry in enumerate(self.entries):
+            waits = not plain or index > plain[-1]
+            if waits and entry.defers_to_batch(self.entries[index + 1 :]):
+                self.deferred.append(entry)
+            else:
+                (self.sample_steps if index < count else self.batch_steps).append(entry)
         self.normalizer = Normalizer.identity()
         for entry in self.deferred:
             self.normalizer = entry.normalizer or self.normalizer
@@ -86,7 +89,7 @@ class Plan:
         make_partner: Optional[Partner] = None,
         mixing: frozenset[str] = frozenset(),
     ) -> Sample:
-        """Run `steps` on one sample; while one of the settings `mixing` is on, its transforms get
+        """Runs `steps` on one sample; while one of the settings `mixing` is on, its transforms get
         partners.
         """
         for number, step in enumerate(steps):
@@ -98,7 +101,7 @@ class Plan:
         return sample
 
     def run_batch(self, samples: list[Sample], context: Context) -> list[Sample]:
-        """Run the batch steps on a list of samples."""
+        """Runs the batch steps on a list of samples."""
         for step in self.batch_steps:
             if step.whole_batch:
                 samples = _run(step, samples, context)
@@ -119,3 +122,68 @@ def _run(step: Transform, samples: Any, context: Context) -> Any:
         names = ", ".join(str(sample.get("im_file", "?")) for sample in samples[:4])
         more = f" and {len(samples) - 4} more" if len(samples) > 4 else ""
         raise RuntimeError(f"{step.step_name} failed on {names}{more}") from error
+
+
+class PlainTransform(Transform):
+    """A transform that derives from nothing, for instance one of PaddleDetection: it gets the image
+    rendered, and what it returns is lazy again.
+
+    Args:
+        entry: called as `entry(sample, context)`, or with its method `apply`.
+        whole_batch: it takes the list of the batch's samples.
+
+    Raises:
+        ConfigError: `entry` is no transform.
+    """
+
+    needs_partner = True
+
+    def __init__(self, entry: Any, whole_batch: bool = False):
+        self.entry = entry
+        call = entry if callable(entry) else getattr(entry, "apply", None)
+        if call is None:
+            raise ConfigError(
+                f"{type(entry).__name__}: found a class without __call__ and apply, allowed: a "
+                "transform, which has one of them"
+            )
+        self.call = call
+        self.whole_batch = whole_batch
+        self.switched_by: Optional[str] = getattr(entry, "switched_by", "mixup_epoch")
+
+    @property
+    def step_name(self) -> str:
+        return type(self.entry).__name__
+
+    def apply(self, sample: Any, context: Context) -> Any:
+        samples = sample if self.whole_batch else [sample]
+        given = samples[0].get("image")
+        normalized = isinstance(given, np.ndarray) and given.dtype != np.uint8
+        rendered = [
+            {**one, "image": one["image"].render()}
+            if isinstance(one.get("image"), LazyImage)
+            else one
+            for one in samples
+        ]
+        # Draws of `random` and `numpy.random` follow from the sample too: they must not depend on
+        # the number of workers.
+        seed, states = int(context.rng.integers(2**32)), (random.getstate(), np.random.get_state())
+        random.seed(seed)
+        np.random.seed(seed)
+        try:
+            results = self.call(rendered if self.whole_batch else rendered[0], context)
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+        if self.whole_batch:
+            return [_lazy_again(result, normalized, context) for result in results]
+        return _lazy_again(results, normalized, context)
+
+
+def _lazy_again(sample: Sample, normalized: bool, context: Context) -> Sample:
+    """The sample with its pixels lazy again; normalized images stay arrays."""
+    image = sample.get("image")
+    if not isinstance(image, np.ndarray) or (normalized and image.dtype != np.uint8):
+        return sample
+    if image.dtype != np.uint8:
+        image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return {**sample, "image": LazyImage(np.ascontiguousarray(image), context.clock)}

@@ -1,6 +1,5 @@
-"""TrainReader, EvalReader, TestReader: batches of a data set, one epoch after the other.
-
-The same batches come for any number of workers and after starting in the middle of an epoch.
+"""TrainReader, EvalReader, TestReader: batches of a data set, the same ones for any number of
+workers and after starting in the middle of an epoch.
 """
 
 import copy
@@ -14,25 +13,20 @@ from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.memory import RecycledArrays
 from ppdet_lite.data.reader.batch import BatchBuilder
 from ppdet_lite.data.reader.collate import Collator
-from ppdet_lite.data.reader.data import ReaderData
+from ppdet_lite.data.reader.data import ReaderData, Report
 from ppdet_lite.data.reader.order import BatchOrder
 from ppdet_lite.data.reader.plan import Plan
-from ppdet_lite.data.reader.report import Report
 from ppdet_lite.data.reader.workers import WorkerPool, can_fork, nothing
+from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.transform import Transform
 
 
 class Reader:
     """The parts of a reader, put together once; a run takes it `bound` to its seed, rank and
-    device.
-
-    Attributes:
-        plan: the transform lists, sorted into who does what.
-        data: the data set, its image cache and the samples that take part.
-        order: which samples make up which batch.
-        collator: puts samples together.
-        report: what was found in the data.
+    device. For the arguments see `TrainReader`.
     """
+
+    __checked__ = True
 
     training = False
     dataset_section = ""
@@ -42,29 +36,23 @@ class Reader:
         self,
         sample_transforms: Optional[list[Transform]] = None,
         batch_transforms: Optional[list[Transform]] = None,
-        batch_size: int = 1,
+        batch_size: kinds.Count = 1,
         shuffle: bool = False,
         drop_last: bool = False,
         drop_empty: bool = False,
-        num_classes: Optional[int] = None,
+        num_classes: Optional[kinds.Count] = None,
         collate_batch: bool = True,
         use_shared_memory: bool = True,
-        worker_num: int = 0,
+        worker_num: kinds.Whole = 0,
         mixup_epoch: int = -1,
         mosaic_epoch: int = -1,
         inputs_def: Optional[dict[str, Any]] = None,
-        max_bad_fraction: float = 0.1,
+        max_bad_fraction: kinds.Probability = 0.1,
         size_per_rank: bool = False,
         cache: Optional[dict[str, Any]] = None,
         seed: int = 0,
         dataset: Any = None,
     ):
-        if batch_size < 1:
-            raise ConfigError(f"batch_size: found {batch_size}, allowed: 1 or more")
-        if worker_num < 0:
-            raise ConfigError(f"worker_num: found {worker_num}, allowed: 0 or more")
-        if not 0 <= max_bad_fraction <= 1:
-            raise ConfigError(f"max_bad_fraction: found {max_bad_fraction}, allowed: 0 to 1")
         name, training = type(self).__name__, self.training
         self.sample_transforms = create_list(sample_transforms, None, (name, "sample_transforms"))
         self.batch_transforms = create_list(batch_transforms, None, (name, "batch_transforms"))
@@ -103,7 +91,6 @@ class Reader:
         return arguments
 
     def _start(self) -> None:
-        """Creates the state of one reader: its memory, its report and its open sources."""
         self.report = Report(self.max_bad_fraction)
         areas = self.plan.sizes.areas if self.plan.sizes else [1]
         self._memory = RecycledArrays(headroom=max(areas) / min(areas))
@@ -220,18 +207,12 @@ class Reader:
         return [step for step in steps if step is not None]
 
     def _builder(self, epoch: int) -> BatchBuilder:
+        batches = self.order.batches(self.data.indices, epoch)
         ends = {"mixup_epoch": self.mixup_epoch, "mosaic_epoch": self.mosaic_epoch}
-        return BatchBuilder(
-            self.dataset,
-            self.order.batches(self.data.indices, epoch),
-            self.collator,
-            self.order.seed,
-            epoch,
-            frozenset(name for name, end in ends.items() if end == 0 or epoch < end),
-            self.num_classes,
-            self.data.cache,
-            self.order.rank if self.size_per_rank else 0,
-        )
+        mixing = frozenset(name for name, end in ends.items() if end == 0 or epoch < end)
+        rank = self.order.rank if self.size_per_rank else 0
+        draws = (self.order.seed, epoch, mixing, self.num_classes, self.data.cache, rank)
+        return BatchBuilder(self.dataset, batches, self.collator, *draws)
 
     def _open_pool(self, build: BatchBuilder, numbers: range) -> Optional[WorkerPool]:
         """The pool that builds these batches, None where they are made in this process."""

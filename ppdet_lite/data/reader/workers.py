@@ -1,9 +1,8 @@
 """Worker processes that build whole batches, in order, without ever hanging.
 
-The processes are forked for one epoch, so they share their parent's data set and know the epoch
-they work for. Worker w builds batches w, w + n, w + 2n, ... The pixels travel through shared
-memory, the rest through a pipe. A worker only starts a batch when one of its slots of shared memory
-is free.
+The processes are forked for one epoch, so they share their parent's data set. Worker w builds
+batches w, w + n, w + 2n, ..., each when one of its slots of shared memory is free: pixels travel
+there, the rest through a pipe.
 """
 
 import contextlib
@@ -49,7 +48,6 @@ class WorkerPool:
 
     Args:
         slot_bytes: pixels of the largest batch in bytes; None sends images through the pipes.
-        epoch: for messages.
         report: told when a batch takes very long or when there is too little memory.
         lends: hand out pixels where they lie in shared memory, which is used again when nobody
             refers to them any more; otherwise it is as soon as `get`'s function is called.
@@ -80,28 +78,23 @@ class WorkerPool:
         try:
             for worker in range(count):
                 self._start(worker, build, numbers[worker::count])
-        except OSError as error:
+        except BaseException as error:
             self.close()
+            if not isinstance(error, OSError):
+                raise
             raise DataError(
                 f"reader worker {worker} of {count} cannot be started ({error.strerror}): use a "
                 "smaller worker_num, or raise the system's limits"
             ) from error
-        except BaseException:
-            self.close()
-            raise
 
     def _start(self, worker: int, build: Build, numbers: range) -> None:
-        """Forks a worker for these batches."""
         method = multiprocessing.get_context("fork")
         slots = self.slots[worker]
         here, there = method.Pipe()
         self.pipes.append(here)
-        process = method.Process(
-            target=_work,
-            args=(build, numbers, there, slots, os.getpid(), list(self.pipes)),
-            name=f"reader worker {worker}",
-            daemon=True,
-        )
+        settings = (build, numbers, there, slots, os.getpid(), list(self.pipes))
+        name = f"reader worker {worker}"
+        process = method.Process(target=_work, args=settings, name=name, daemon=True)
         with warnings.catch_warnings():  # forking beside other threads is meant here
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
@@ -129,16 +122,12 @@ class WorkerPool:
             raise RuntimeError(failed) if error is None else error
         if shape:
             pixels = self.slots[worker][slot][: math.prod(shape)].reshape(shape)
-            if self.lends and self._has_another(worker, slot):
-                self._lent.append((worker, slot))
+            others = set(range(len(self.slots[worker]))) - {slot}
+            if self.lends and any((worker, other) not in self._lent for other in others):
+                self._lent.append((worker, slot))  # the worker can go on in another
                 return raw._replace(image=pixels), nothing
             raw = raw._replace(image=pixels.copy() if self.lends else pixels)
         return raw, lambda: self._free(worker, slot)
-
-    def _has_another(self, worker: int, slot: int) -> bool:
-        """True if the worker can go on while this slot is lent."""
-        slots = set(range(len(self.slots[worker]))) - {slot}
-        return any((worker, other) not in self._lent for other in slots)
 
     def _take_back(self) -> None:
         """Lets workers use the slots whose pixels nobody refers to any more."""
@@ -222,12 +211,7 @@ class _Message(NamedTuple):
 
 
 def _work(
-    build: Build,
-    numbers: range,
-    pipe: Pipe,
-    slots: list[np.ndarray],
-    parent: int,
-    inherited: list[Pipe],
+    build: Build, numbers: range, pipe: Pipe, slots: list[np.ndarray], parent: int, inherited: Any
 ) -> None:
     """Life of a worker: wait for a free slot, build, send."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business

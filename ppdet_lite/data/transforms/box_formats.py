@@ -1,5 +1,7 @@
 """NormalizeBox, PadBox and BboxXYXY2XYWH: ground truth boxes in the form the loss reads."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ppdet_lite.core.workspace import register
@@ -22,14 +24,14 @@ class NormalizeBox(Transform):
 
 
 @register
+@dataclass(eq=False)
 class PadBox(Transform):
     """Zero rows up to `num_max_boxes`; objects beyond it are left out, counted and said once."""
 
     keeps_size = True
     pads_objects = True
 
-    def __init__(self, num_max_boxes: kinds.Count = 50):
-        self.num_max_boxes = num_max_boxes
+    num_max_boxes: kinds.Count = 50
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         beyond = len(sample["gt_bbox"]) - self.num_max_boxes
@@ -37,11 +39,10 @@ class PadBox(Transform):
             note = f"objects beyond PadBox.num_max_boxes {self.num_max_boxes} are left out"
             context.notes[note] += beyond
         padded = {key: value for key, value in sample.items() if key != "gt_poly"}
-        for field in ARRAYS:
-            if field in sample:
-                values = sample[field][: self.num_max_boxes]
-                padded[field] = np.zeros((self.num_max_boxes, *values.shape[1:]), values.dtype)
-                padded[field][: len(values)] = values
+        for field in padded.keys() & set(ARRAYS):
+            values = sample[field][: self.num_max_boxes]
+            padded[field] = np.zeros((self.num_max_boxes, *values.shape[1:]), values.dtype)
+            padded[field][: len(values)] = values
         return padded
 
 

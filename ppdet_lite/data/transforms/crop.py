@@ -1,5 +1,6 @@
 """RandomCrop: a window that keeps enough of some object (the SSD sampling, Liu et al.)."""
 
+from dataclasses import dataclass
 from typing import Literal, Optional, Sequence
 
 import numpy as np
@@ -12,43 +13,38 @@ from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
 
 
 @register
+@dataclass(eq=False)
 class RandomCrop(Transform):
     """Cut a random window whose best overlap with an object reaches a random threshold.
 
-    The thresholds are tried in random order, each with `num_attempts` windows; "no crop" is one of
-    them. Objects whose center lies in the window stay, their boxes cut to it, or around the part of
-    their polygons inside. An image without objects stays whole.
+    The thresholds are tried in random order, each with `num_attempts` windows. Objects whose center
+    lies in the window stay, their boxes cut to it, or around the part of their polygons inside. An
+    image without objects stays whole.
 
     Args:
         aspect_ratio: [lower, upper] of width / height of the window relative to the image's; None
             draws both sides independently and refuses windows beyond 0.5..2.
         thresholds: smallest allowed best overlap.
         scaling: [lower, upper] of the window's side relative to the image's.
-        num_attempts: windows tried per threshold.
         allow_no_crop: "no crop" is one of the choices.
         cover_all_box: every object must reach the threshold, not only one.
         is_mask_crop: use polygons where there are any.
         ioumode: "iou", or "iof" for overlap / area of the object.
     """
 
-    def __init__(
-        self,
-        aspect_ratio: Optional[kinds.PositiveInterval] = (0.5, 2.0),
-        thresholds: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9),
-        scaling: kinds.PositiveInterval = (0.3, 1.0),
-        num_attempts: kinds.Count = 50,
-        allow_no_crop: bool = True,
-        cover_all_box: bool = False,
-        is_mask_crop: bool = True,
-        ioumode: Literal["iou", "iof"] = "iou",
-    ):
-        self.aspect_ratio = aspect_ratio
-        self.choices = [*thresholds, None] if allow_no_crop else list(thresholds)
-        self.lower, self.upper = scaling
-        self.num_attempts = num_attempts
-        self.cover_all_box = cover_all_box
-        self.is_mask_crop = is_mask_crop
-        self.overlap = coverage_matrix if ioumode == "iof" else iou_matrix
+    aspect_ratio: Optional[kinds.PositiveInterval] = (0.5, 2.0)
+    thresholds: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
+    scaling: kinds.PositiveInterval = (0.3, 1.0)
+    num_attempts: kinds.Count = 50
+    allow_no_crop: bool = True
+    cover_all_box: bool = False
+    is_mask_crop: bool = True
+    ioumode: Literal["iou", "iof"] = "iou"
+
+    def __post_init__(self) -> None:
+        self.choices = [*self.thresholds, None] if self.allow_no_crop else list(self.thresholds)
+        self.lower, self.upper = self.scaling
+        self.overlap = coverage_matrix if self.ioumode == "iof" else iou_matrix
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         rng = context.rng
@@ -63,7 +59,11 @@ class RandomCrop(Transform):
                 return sample
             windows_xyxy = self._draw_windows(rng, height, width)
             inside = _inside(boxes_xyxy, windows_xyxy)
-            allowed = inside.any(axis=0) & self._overlaps(boxes_xyxy, windows_xyxy, threshold)
+            allowed = inside.any(axis=0)
+            if threshold > 0:
+                shares = self.overlap(boxes_xyxy, windows_xyxy)
+                best = shares.min(axis=0) if self.cover_all_box else shares.max(axis=0)
+                allowed &= best >= threshold
             for number in np.flatnonzero(allowed):
                 keep = np.flatnonzero(inside[:, number])
                 cropped = self._crop(sample, windows_xyxy[number], keep)
@@ -91,16 +91,6 @@ class RandomCrop(Transform):
             shape_hw = size_hw * scale_hw
             windows_xyxy = windows_xyxy[np.abs(np.log2(shape_hw[0] / shape_hw[1])) <= 1]
         return windows_xyxy
-
-    def _overlaps(
-        self, boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray, threshold: float
-    ) -> np.ndarray:
-        """The windows that reach the threshold, bool [K]."""
-        if threshold <= 0:
-            return np.ones(len(windows_xyxy), bool)
-        shares = self.overlap(boxes_xyxy, windows_xyxy)
-        best = np.min(shares, axis=0) if self.cover_all_box else np.max(shares, axis=0)
-        return np.asarray(best >= threshold)
 
     def _crop(self, sample: Sample, window: np.ndarray, keep: np.ndarray) -> Optional[Sample]:
         """The sample cut to the window with the objects `keep`, None when no object is left."""

@@ -1,5 +1,6 @@
 """Decode: from a file name to an image."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Optional
 
@@ -7,7 +8,6 @@ import numpy as np
 
 from ppdet_lite.core.errors import ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels, PixelSource
@@ -17,6 +17,7 @@ from ppdet_lite.data.transforms.transform import Context, Transform
 
 
 @register
+@dataclass(eq=False)
 class Decode(Transform):
     """Read `im_file` (or the bytes in `image`) into `image`; sets h, w, im_shape, scale_factor.
 
@@ -31,9 +32,8 @@ class Decode(Transform):
             training and not in evaluation, whose results it would change a little.
     """
 
-    def __init__(self, max_pixels: kinds.Count = MAX_PIXELS, reduced: Optional[bool] = None):
-        self.max_pixels = max_pixels
-        self.reduced = reduced
+    max_pixels: kinds.Count = MAX_PIXELS
+    reduced: Optional[bool] = None
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         image = sample.get("image")
@@ -53,7 +53,6 @@ class Decode(Transform):
         name = str(sample.get("im_file", "image given as bytes"))
         if name in context.refused:
             raise ImageError(context.refused[name])
-        reducible = context.training if self.reduced is None else self.reduced
         annotated = None
         if "gt_bbox" in sample and sample.get("h") and sample.get("w"):
             annotated = (int(sample["h"]), int(sample["w"]))
@@ -62,7 +61,7 @@ class Decode(Transform):
 
         def opened() -> PixelSource:
             data = read(name) if content is None else bytes(content)
-            open_as = partial(self._source, data, name, reducible, context.clock)
+            open_as = partial(self._source, data, name, context)
             upright = open_as(True)
             if annotated == upright.size_hw[::-1] != upright.size_hw:
                 stored = open_as(False)
@@ -73,8 +72,8 @@ class Decode(Transform):
             source = opened()
         else:
             source = cache.source(name, str(annotated), opened, context.notes)
-        height, width = source.size_hw
-        if annotated is not None and annotated != (height, width):
+        if annotated is not None and annotated != source.size_hw:
+            height, width = source.size_hw
             context.notes[
                 "images whose size differs from the annotated one; their boxes are cut to the "
                 f"image (first: {name}, annotated {annotated[1]}x{annotated[0]}, is "
@@ -82,14 +81,13 @@ class Decode(Transform):
             ] += 1
         return source
 
-    def _source(
-        self, content: bytes, name: str, reducible: bool, clock: Clock, apply_exif: bool
-    ) -> PixelSource:
+    def _source(self, content: bytes, name: str, context: Context, apply_exif: bool) -> PixelSource:
         """The pixels of an image file, upright or as stored."""
         header = checked_header(content, name, self.max_pixels)
         size_hw = header.upright_hw if apply_exif else header.size_hw
         if header.is_jpeg and size_hw is not None and min(size_hw) > 0:
             orientation = header.orientation if apply_exif else 1
-            return JpegPixels(content, name, size_hw, orientation, reducible, clock)
-        with clock("decode", name):
+            reducible = context.training if self.reduced is None else self.reduced
+            return JpegPixels(content, name, size_hw, orientation, reducible, context.clock)
+        with context.clock("decode", name):
             return ArrayPixels(decode_image(content, self.max_pixels, name, apply_exif))

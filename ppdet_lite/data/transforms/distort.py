@@ -1,5 +1,6 @@
 """RandomDistort and AugmentHSV: random changes of color."""
 
+from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
 import cv2
@@ -17,6 +18,7 @@ _CHANGES = {"brightness": LevelMap, "saturation": Saturation, "hue": HueShift}
 
 
 @register
+@dataclass(eq=False)
 class RandomDistort(Transform):
     """Change colors at random with the arithmetic of PIL's ImageEnhance.
 
@@ -32,27 +34,18 @@ class RandomDistort(Transform):
 
     keeps_size = True
 
-    def __init__(
-        self,
-        hue: kinds.Draw = (-18, 18, 0.5),
-        saturation: kinds.Draw = (0.5, 1.5, 0.5),
-        contrast: kinds.Draw = (0.5, 1.5, 0.5),
-        brightness: kinds.Draw = (0.5, 1.5, 0.5),
-        random_apply: bool = True,
-        count: int = 4,
-        random_channel: bool = False,
-        prob: kinds.Probability = 1.0,
-    ):
-        self.ranges = {
-            "brightness": brightness,
-            "contrast": contrast,
-            "saturation": saturation,
-            "hue": hue,
-        }
-        self.random_apply = random_apply
-        self.count = count
-        self.random_channel = random_channel
-        self.prob = prob
+    hue: kinds.Draw = (-18, 18, 0.5)
+    saturation: kinds.Draw = (0.5, 1.5, 0.5)
+    contrast: kinds.Draw = (0.5, 1.5, 0.5)
+    brightness: kinds.Draw = (0.5, 1.5, 0.5)
+    random_apply: bool = True
+    count: int = 4
+    random_channel: bool = False
+    prob: kinds.Probability = 1.0
+
+    def __post_init__(self) -> None:
+        names = ("brightness", "contrast", "saturation", "hue")
+        self.ranges = {name: getattr(self, name) for name in names}
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         rng = context.rng
@@ -83,8 +76,8 @@ class RandomDistort(Transform):
 
 
 class HsvChange(NamedTuple):
-    """A change in OpenCV's 8-bit HSV (hue 0..179, saturation and value 0..255): v becomes factor *
-    v + shift, the hue on its circle, the others clipped, fractions cut off.
+    """v becomes factor * v + shift in OpenCV's 8-bit HSV (hue 0..179, saturation and value 0..255),
+    the hue on its circle, the others clipped, fractions cut off.
     """
 
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -104,6 +97,7 @@ class HsvChange(NamedTuple):
 
 
 @register
+@dataclass(eq=False)
 class AugmentHSV(Transform):
     """Change hue, saturation and value at random.
 
@@ -119,22 +113,19 @@ class AugmentHSV(Transform):
 
     keeps_size = True
 
-    def __init__(
-        self,
-        fraction: kinds.Probability = 0.5,
-        is_bgr: bool = True,
-        hgain: Optional[float] = None,
-        sgain: Optional[float] = None,
-        vgain: Optional[float] = None,
-    ):
-        gains = (hgain, sgain, vgain)
+    fraction: kinds.Probability = 0.5
+    is_bgr: bool = True
+    hgain: Optional[float] = None
+    sgain: Optional[float] = None
+    vgain: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        gains = (self.hgain, self.sgain, self.vgain)
         if gains.count(None) in (1, 2):
             raise ConfigError(
                 f"hgain, sgain and vgain: found {list(gains)}, allowed: three numbers or none"
             )
-        self.fraction = fraction
-        self.is_bgr = is_bgr
-        self.gains = None if hgain is None else np.array(gains, np.float64)
+        self.gains = None if self.hgain is None else np.array(gains, np.float64)
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         rng = context.rng

@@ -1,5 +1,7 @@
 """RandomExpand and RandomFlip: the image on a larger canvas, the image mirrored."""
 
+from dataclasses import dataclass
+
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample, moved_objects
@@ -7,6 +9,7 @@ from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 
 
 @register
+@dataclass(eq=False)
 class RandomExpand(Transform):
     """Place the image at random on a canvas up to `ratio` times as large.
 
@@ -17,15 +20,9 @@ class RandomExpand(Transform):
         fill_value: color of the canvas, one number or R, G, B in 0..255.
     """
 
-    def __init__(
-        self,
-        ratio: kinds.Ratio = 4.0,
-        prob: kinds.Probability = 0.5,
-        fill_value: kinds.Fill = (127.5, 127.5, 127.5),
-    ):
-        self.ratio = ratio
-        self.prob = prob
-        self.fill_value = fill_value
+    ratio: kinds.Ratio = 4.0
+    prob: kinds.Probability = 0.5
+    fill_value: kinds.Fill = (127.5, 127.5, 127.5)
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         rng = context.rng
@@ -44,13 +41,13 @@ class RandomExpand(Transform):
 
 
 @register
+@dataclass(eq=False)
 class RandomFlip(Transform):
     """Mirror the image left-right with probability `prob`."""
 
     keeps_size = True
 
-    def __init__(self, prob: kinds.Probability = 0.5):
-        self.prob = prob
+    prob: kinds.Probability = 0.5
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         if context.rng.random() >= self.prob:

@@ -26,6 +26,7 @@ def _rises(values: Sequence[float]) -> bool:
 Probability = Annotated[float, Rule(lambda value: 0 <= value <= 1, "0 to 1")]
 Positive = Annotated[float, Rule(lambda value: value > 0, "a number above 0")]
 Count = Annotated[int, Rule(lambda value: value > 0, "1 or more")]
+Whole = Annotated[int, Rule(lambda value: value >= 0, "0 or more")]
 Interval = Annotated[Sequence[float], Rule(_rises, "[lower, upper]")]
 PositiveInterval = Annotated[Interval, Rule(lambda v: v[0] > 0, "[lower, upper] above 0")]
 Draw = Annotated[

@@ -1,5 +1,7 @@
 """Mixup: two images in one (Zhang et al., "mixup: Beyond Empirical Risk Minimization")."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ppdet_lite.core.workspace import register
@@ -9,6 +11,7 @@ from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 
 
 @register
+@dataclass(eq=False)
 class Mixup(Transform):
     """Blend the image with a partner drawn from the whole data set, while epoch < mixup_epoch.
 
@@ -19,9 +22,8 @@ class Mixup(Transform):
     needs_partner = True
     switched_by = "mixup_epoch"
 
-    def __init__(self, alpha: kinds.Positive = 1.5, beta: kinds.Positive = 1.5):
-        self.alpha = alpha
-        self.beta = beta
+    alpha: kinds.Positive = 1.5
+    beta: kinds.Positive = 1.5
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         if context.partner is None:

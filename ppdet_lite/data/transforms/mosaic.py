@@ -4,6 +4,7 @@ Bochkovskiy et al., "YOLOv4" (mosaic), and Ge et al., "YOLOX: Exceeding YOLO Ser
 recipe this is. Coordinates are continuous: pixel i of a row covers [i, i + 1).
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple, Sequence
 
 import cv2
@@ -23,12 +24,8 @@ _FILL = 114
 
 
 class Tile(NamedTuple):
-    """An image on the canvas of the mosaic.
-
-    Attributes:
-        scale: canvas pixels per image pixel.
-        left, top: the image's origin on the canvas; it may lie outside.
-        window_xyxy: the part of the canvas that shows the image.
+    """An image on the canvas of the mosaic: canvas pixels per image pixel, the image's origin (it
+    may lie outside), and the part of the canvas that shows the image.
     """
 
     scale: float
@@ -43,6 +40,7 @@ class Tile(NamedTuple):
 
 
 @register
+@dataclass(eq=False)
 class Mosaic(Transform):
     """The image and three others around a random point, warped at random to `input_dim`, while
     epoch < mosaic_epoch.
@@ -72,27 +70,18 @@ class Mosaic(Transform):
     needs_partner = True
     switched_by = "mosaic_epoch"
 
-    def __init__(
-        self,
-        prob: kinds.Probability = 1.0,
-        input_dim: kinds.Size = (640, 640),
-        degrees: kinds.Interval = (-10, 10),
-        translate: kinds.Interval = (-0.1, 0.1),
-        scale: kinds.PositiveInterval = (0.1, 2),
-        shear: kinds.Interval = (-2, 2),
-        enable_mixup: bool = True,
-        mixup_prob: kinds.Probability = 1.0,
-        mixup_scale: kinds.PositiveInterval = (0.5, 1.5),
-    ):
-        self.prob = prob
-        self.input_hw = kinds.height_width(input_dim)
-        self.degrees = degrees
-        self.translate = translate
-        self.scale = scale
-        self.shear = shear
-        self.enable_mixup = enable_mixup
-        self.mixup_prob = mixup_prob
-        self.mixup_scale = mixup_scale
+    prob: kinds.Probability = 1.0
+    input_dim: kinds.Size = (640, 640)
+    degrees: kinds.Interval = (-10, 10)
+    translate: kinds.Interval = (-0.1, 0.1)
+    scale: kinds.PositiveInterval = (0.1, 2)
+    shear: kinds.Interval = (-2, 2)
+    enable_mixup: bool = True
+    mixup_prob: kinds.Probability = 1.0
+    mixup_scale: kinds.PositiveInterval = (0.5, 1.5)
+
+    def __post_init__(self) -> None:
+        self.input_hw = kinds.height_width(self.input_dim)
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         rng, draw_partner = context.rng, context.partner
@@ -143,11 +132,9 @@ class Mosaic(Transform):
     def _mixup(
         self, image: np.ndarray, partner: Sample, rng: np.random.Generator
     ) -> tuple[np.ndarray, Sample]:
-        """Half of `image` and half of the partner, and the partner with its boxes there.
-
-        The partner lies in the top-left corner of a gray sheet of the result's size; the sheet is
-        scaled, perhaps mirrored, and a random window of it taken where it is larger than the
-        result, black added where it is smaller.
+        """Half of `image` and half of the partner, and the partner with its boxes there. It lies in
+        the top-left corner of a gray sheet of the result's size, which is scaled and perhaps
+        mirrored; a random window of it is taken, or black added.
         """
         height, width = self.input_hw
         other = lazy_image(partner)

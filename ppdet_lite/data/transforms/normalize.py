@@ -5,6 +5,7 @@ one pass over its uint8 pixels, or on a GPU. They act on an array at once when t
 hand, or when a transform that derives from nothing follows them in the list.
 """
 
+from dataclasses import dataclass
 from typing import Any, Literal, Sequence
 
 import numpy as np
@@ -23,6 +24,7 @@ def _pixels(sample: Sample) -> np.ndarray:
 
 
 @register
+@dataclass(eq=False)
 class NormalizeImage(Transform):
     """(pixel / 255 - mean) / std per channel.
 
@@ -34,15 +36,18 @@ class NormalizeImage(Transform):
 
     keeps_size = True
 
-    def __init__(
-        self,
-        mean: kinds.Color = IMAGENET_MEAN,
-        std: kinds.Divisor = IMAGENET_STD,
-        is_scale: bool = True,
-        norm_type: Literal["mean_std", "none"] = "mean_std",
-    ):
-        numbers = {"mean": [float(v) for v in mean], "std": [float(v) for v in std]}
-        self.settings: dict[str, Any] = {**numbers, "is_scale": is_scale, "norm_type": norm_type}
+    mean: kinds.Color = IMAGENET_MEAN
+    std: kinds.Divisor = IMAGENET_STD
+    is_scale: bool = True
+    norm_type: Literal["mean_std", "none"] = "mean_std"
+
+    def __post_init__(self) -> None:
+        self.settings: dict[str, Any] = {
+            "mean": [float(value) for value in self.mean],
+            "std": [float(value) for value in self.std],
+            "is_scale": self.is_scale,
+            "norm_type": self.norm_type,
+        }
         self.normalizer: Normalizer = Normalizer(**self.settings)
 
     def apply(self, sample: Sample, context: Context) -> Sample:

@@ -1,5 +1,6 @@
 """Pad and PadResize: images of any shape on a sheet of one size."""
 
+from dataclasses import dataclass
 from typing import Any, Literal, Optional
 
 import numpy as np
@@ -16,6 +17,7 @@ _SHARES = {0: 0.0, 1: 0.5, 2: 1.0}
 
 
 @register
+@dataclass(eq=False)
 class Pad(Transform):
     """Place the image on a larger sheet of one color; boxes move with it.
 
@@ -31,24 +33,19 @@ class Pad(Transform):
         fill_value: color of the sheet, one number or R, G, B in 0..255.
     """
 
-    def __init__(
-        self,
-        size: Optional[kinds.Size] = None,
-        size_divisor: kinds.Count = 32,
-        pad_mode: Literal[-1, 0, 1, 2] = 0,
-        offsets: Optional[kinds.Offsets] = None,
-        fill_value: kinds.Fill = (127.5, 127.5, 127.5),
-    ):
-        if (pad_mode == -1) != (offsets is not None):
+    size: Optional[kinds.Size] = None
+    size_divisor: kinds.Count = 32
+    pad_mode: Literal[-1, 0, 1, 2] = 0
+    offsets: Optional[kinds.Offsets] = None
+    fill_value: kinds.Fill = (127.5, 127.5, 127.5)
+
+    def __post_init__(self) -> None:
+        if (self.pad_mode == -1) != (self.offsets is not None):
             raise ConfigError(
-                f"offsets: found {offsets!r} with pad_mode {pad_mode}, allowed: [x, y] with "
-                "pad_mode -1, none with the others"
+                f"offsets: found {self.offsets!r} with pad_mode {self.pad_mode}, allowed: [x, y] "
+                "with pad_mode -1, none with the others"
             )
-        self.size = None if size is None else kinds.height_width(size)
-        self.size_divisor = size_divisor
-        self.pad_mode = pad_mode
-        self.offsets = offsets
-        self.fill_value = fill_value
+        self.sheet_hw = None if self.size is None else kinds.height_width(self.size)
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         image = lazy_image(sample)
@@ -71,7 +68,7 @@ class Pad(Transform):
 
     def _layout(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Height and width of the sheet for an image of this size; its left and top edge there."""
-        sheet_h, sheet_w = self.size or (
+        sheet_h, sheet_w = self.sheet_hw or (
             -(-side // self.size_divisor) * self.size_divisor for side in (height, width)
         )
         if self.offsets is not None:
@@ -82,39 +79,38 @@ class Pad(Transform):
     def output_sizes(self, sizes: Optional[ImageSizes]) -> Optional[ImageSizes]:
         if sizes is not None:
             self._check_sizes(sizes)
-        if self.size is not None:
-            return ImageSizes((self.size,), "Pad.size")
+        if self.sheet_hw is not None:
+            return ImageSizes((self.sheet_hw,), "Pad.size")
         if sizes is None or sizes.keep_ratio:
             return None
         sheets = (self._layout(*size_hw)[:2] for size_hw in sizes.all_hw)
         return ImageSizes(tuple(dict.fromkeys(sheets)), "Pad.size_divisor")
 
     def _check_sizes(self, sizes: ImageSizes) -> None:
-        """Refuses a sheet that does not hold one of the sizes; where images keep their shapes, one
-        that holds none of them, whatever its shape.
-        """
+        """Refuses a sheet that does not hold one of the sizes (with `keep_ratio`: in any shape)."""
         for height, width in sizes.all_hw:
             shapes = ((height, 1), (1, width)) if sizes.keep_ratio else ((height, width),)
             if any(self.holds(*shape) for shape in shapes):
                 continue
             found = f"offsets: found {self.offsets}"
-            if self.size is not None:
+            if self.sheet_hw is not None:
                 more = f" with offsets {list(self.offsets)}" if self.offsets else ""
-                found = f"size: found {list(self.size)}{more}"
+                found = f"size: found {list(self.sheet_hw)}{more}"
             raise ConfigError(
                 f"{found}, which does not hold the images of {sizes.set_by} "
                 f"{[height, width]}{' (keep_ratio)' if sizes.keep_ratio else ''}"
             )
 
     def export_step(self) -> dict[str, Any]:
-        if self.size is None or self.pad_mode != 0:
+        if self.sheet_hw is None or self.pad_mode != 0:
             needed = "size, and pad_mode 0 (right and below)"
             raise ConfigError(f"Pad cannot be exported without {needed}")
         values = np.broadcast_to(np.asarray(self.fill_value, np.float64), (3,))
-        return {"type": "Pad", "size": list(self.size), "fill_value": values.tolist()}
+        return {"type": "Pad", "size": list(self.sheet_hw), "fill_value": values.tolist()}
 
 
 @register
+@dataclass(eq=False)
 class PadResize(Transform):
     """Fit the image into `target_size`, keeping its shape, and pad right and below.
 
@@ -126,20 +122,22 @@ class PadResize(Transform):
         fill_value: color of the padding, one number or R, G, B in 0..255.
     """
 
-    def __init__(self, target_size: kinds.Size, fill_value: kinds.Fill = 114):
-        self.target_size = kinds.height_width(target_size)
-        self.fill_value = fill_value
+    target_size: kinds.Size
+    fill_value: kinds.Fill = 114
+
+    def __post_init__(self) -> None:
+        self.target_hw = kinds.height_width(self.target_size)
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         image = lazy_image(sample)
         height, width = image.size_hw
-        target_h, target_w = self.target_size
+        target_h, target_w = self.target_hw
         scale = min(target_h / height, target_w / width)
         # Fractions are cut off, as PaddleDetection does in training (its evaluation rounds).
         new_hw = max(int(height * scale), 1), max(int(width * scale), 1)
         if new_hw != (height, width):
             image = image.resize(*new_hw, 1)
-        if new_hw != self.target_size:
+        if new_hw != self.target_hw:
             image = image.expand(target_w, target_h, 0, 0, self.fill_value)
         fitted = with_new_size(sample, image, new_hw)
         fitted.update(moved_objects(sample, [float(np.float32(scale))] * 2))
@@ -149,4 +147,4 @@ class PadResize(Transform):
         return select_objects(fitted, np.flatnonzero(sides.min(axis=1) > 1))
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
-        return ImageSizes((self.target_size,), "PadResize.target_size")
+        return ImageSizes((self.target_hw,), "PadResize.target_size")

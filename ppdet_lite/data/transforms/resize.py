@@ -1,5 +1,6 @@
 """Resize and BatchRandomResize: the size that goes into the network."""
 
+from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -17,6 +18,7 @@ from ppdet_lite.ops.boxes_np import clip_boxes
 
 
 @register
+@dataclass(eq=False)
 class Resize(Transform):
     """Bring the image to `target_size` (height, width); boxes are scaled and cut to it.
 
@@ -28,27 +30,26 @@ class Resize(Transform):
         interp: 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos.
     """
 
-    def __init__(self, target_size: kinds.Size, keep_ratio: bool = False, interp: kinds.Interp = 1):
-        self.target_size = kinds.height_width(target_size)
-        self.keep_ratio = keep_ratio
-        self.interp = interp
+    target_size: kinds.Size
+    keep_ratio: bool = False
+    interp: kinds.Interp = 1
+
+    def __post_init__(self) -> None:
+        self.target_hw = kinds.height_width(self.target_size)
 
     def apply(self, sample: Sample, context: Context) -> Sample:
-        return resize_sample(sample, self.target_size, self.keep_ratio, self.interp)
+        return resize_sample(sample, self.target_hw, self.keep_ratio, self.interp)
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
-        return ImageSizes((self.target_size,), "Resize.target_size", self.keep_ratio)
+        return ImageSizes((self.target_hw,), "Resize.target_size", self.keep_ratio)
 
     def export_step(self) -> dict[str, Any]:
-        return {
-            "type": "Resize",
-            "target_size": list(self.target_size),
-            "keep_ratio": self.keep_ratio,
-            "interp": self.interp,
-        }
+        settings = {"keep_ratio": self.keep_ratio, "interp": self.interp}
+        return {"type": "Resize", "target_size": list(self.target_hw), **settings}
 
 
 @register
+@dataclass(eq=False)
 class BatchRandomResize(Transform):
     """One size and one interpolation for all images of a batch (and for all ranks), drawn per
     batch.
@@ -58,28 +59,24 @@ class BatchRandomResize(Transform):
             each); otherwise one size.
         keep_ratio: not possible in a batch, must be false.
         interp: interpolation number when `random_interp` is off.
-        random_size: draw from the list for each batch.
         random_interp: draw one of the five interpolations for each batch.
     """
 
     whole_batch = True
 
-    def __init__(
-        self,
-        target_size: Union[kinds.Size, kinds.Sizes],
-        keep_ratio: kinds.NoRatio = False,
-        interp: kinds.Interp = 0,
-        random_size: bool = True,
-        random_interp: bool = False,
-    ):
-        kind: Any = kinds.Sizes if random_size else kinds.Size
-        if not matches(target_size, kind):
-            allowed = f"{describe(kind)} (random_size is {'on' if random_size else 'off'})"
-            raise ConfigError(f"target_size: found {target_size!r}, allowed: {allowed}")
-        sizes: Any = target_size if random_size else [target_size]
+    target_size: Union[kinds.Size, kinds.Sizes]
+    keep_ratio: kinds.NoRatio = False
+    interp: kinds.Interp = 0
+    random_size: bool = True
+    random_interp: bool = False
+
+    def __post_init__(self) -> None:
+        kind: Any = kinds.Sizes if self.random_size else kinds.Size
+        if not matches(self.target_size, kind):
+            allowed = f"{describe(kind)} (random_size is {'on' if self.random_size else 'off'})"
+            raise ConfigError(f"target_size: found {self.target_size!r}, allowed: {allowed}")
+        sizes: Any = self.target_size if self.random_size else [self.target_size]
         self.sizes = tuple(kinds.height_width(size) for size in sizes)
-        self.interp = interp
-        self.random_interp = random_interp
 
     def apply(self, samples: list[Sample], context: Context) -> list[Sample]:
         rng = context.rng

@@ -7,7 +7,6 @@ from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
-from ppdet_lite.core.annotations import checked
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.clock import Clock, no_clock
 from ppdet_lite.data.pixels.headers import SizeHW
@@ -23,7 +22,6 @@ class Context:
 
     Attributes:
         make_rng: a generator, or a function that makes it.
-        training: the sample is for training.
         cache: the reader's `ImageCache`, None without.
         refused: file -> reason of images that turned out to be damaged when they were rendered.
         notes: counts of things worth telling once, for instance boxes that were left out.
@@ -53,7 +51,6 @@ class ImageSizes(NamedTuple):
     """The sizes that images may have at one place of a transform list.
 
     Attributes:
-        all_hw: every (height, width).
         set_by: the argument that sets them, for messages: "Resize.target_size".
         keep_ratio: images have the full height or the full width of such a size, not always both.
     """
@@ -72,9 +69,7 @@ class Transform:
     """Base of the transforms that leave images unrendered.
 
     `apply` takes a sample, returns another and never writes into the arrays it was given. The
-    image is a `LazyImage` (`lazy_image` makes one of an array). A transform of your own that
-    derives from nothing works too: it gets rendered images, which takes longer. Arguments of the
-    constructor that do not fit its annotations are a ConfigError.
+    image is a `LazyImage` (`lazy_image` makes one of an array).
 
     Attributes:
         whole_batch: takes and returns the list of the batch's samples.
@@ -87,6 +82,8 @@ class Transform:
         normalizer: turns uint8 pixels into the numbers the network takes, None without.
     """
 
+    __checked__ = True
+
     whole_batch = False
     needs_partner = False
     switched_by: Optional[str] = None
@@ -94,11 +91,6 @@ class Transform:
     pads_objects = False
     channels_first = False
     normalizer: Optional[Normalizer] = None
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if "__init__" in vars(cls):
-            setattr(cls, "__init__", checked(vars(cls)["__init__"]))  # noqa: B010
 
     @property
     def step_name(self) -> str:

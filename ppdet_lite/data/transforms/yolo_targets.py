@@ -1,4 +1,4 @@
-"""Gt2YoloTarget: what the YOLOv3 loss wants to see in each cell (Redmon and Farhadi, YOLOv3)."""
+"""Gt2YoloTarget: the target of each cell for the YOLOv3 loss (Redmon and Farhadi, YOLOv3)."""
 
 from typing import Any, NamedTuple, Optional, Sequence
 
@@ -45,7 +45,6 @@ class Gt2YoloTarget(Transform):
         anchors: [[w, h], ...] in pixels of the network input; taken from the head when left out.
         anchor_masks: per level the indices of its anchors; taken from the head when left out.
         downsample_ratios: stride per level; 32, 16, 8, ... when left out.
-        num_classes: number of classes.
         iou_thresh: below 1, other anchors of a level with a larger shape overlap become positive
             too where the cell is still empty.
 
@@ -142,14 +141,13 @@ class Gt2YoloTarget(Transform):
         memory = memory or RecycledArrays()
         batch, count = gt_bbox.shape[:2]
         boxes_cxcywh = gt_bbox.astype(np.float64)
-        labels, scores = gt_class.reshape(batch, count), gt_score.reshape(batch, count)
-        events = self._events(boxes_cxcywh, scores, size_hw)
+        truth = boxes_cxcywh, gt_class.reshape(batch, count), gt_score.reshape(batch, count)
+        events = self._events(boxes_cxcywh, truth[2], size_hw)
         results = []
         for level, (mask, stride) in enumerate(zip(self.anchor_masks, self.downsample_ratios)):
             grid_hw = (size_hw[0] // stride, size_hw[1] // stride)
             shape = (batch, len(mask), 6 + self.num_classes, *grid_hw)
             own = events.pick(np.isin(events.anchor, mask))
-            truth = boxes_cxcywh, labels, scores
             positions, values = self._values(shape, own, mask, truth, size_hw)
             results.append(memory.sparse(f"target{level}", shape, positions, values))
         return results
@@ -179,9 +177,7 @@ class Gt2YoloTarget(Transform):
         truth: tuple[np.ndarray, np.ndarray, np.ndarray],
         size_hw: SizeHW,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Flat positions [K] and values [K] of what is not zero in one level's target of `shape`
-        [B, A, 6 + C, H, W]; `truth` are boxes, labels and scores.
-        """
+        """Flat positions [K] and values [K] other than zero in a level's target of `shape`."""
         boxes_cxcywh, labels, scores = truth
         grid_h, grid_w = shape[-2:]
         x_grid = boxes_cxcywh[events.image, events.obj, 0] * grid_w

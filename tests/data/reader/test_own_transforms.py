@@ -7,12 +7,12 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.image_ops import Preprocess
+from ppdet_lite.data.reader.plan import PlainTransform
 from ppdet_lite.data.reader.readers import EvalReader, TestReader, TrainReader
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.mixup import Mixup
 from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.pad import Pad
-from ppdet_lite.data.transforms.plain import PlainTransform
 from ppdet_lite.data.transforms.resize import Resize
 from ppdet_lite.data.transforms.transform import ImageSizes, Transform, lazy_image
 from tests.data.readers import assert_same_batches, train_reader
