@@ -25,10 +25,9 @@ class BatchOrder(NamedTuple):
     """The batches of one rank as indices of samples.
 
     In training, rank r has its part of every global batch of `batch_size` x `world_size` samples.
-    All ranks get the same number of batches, no sample is repeated and, without `drop_last`, none
-    is left out: a last short batch is shared out evenly, and when it has fewer samples than there
-    are ranks, its samples join the batch before it. In evaluation, every sample comes exactly once
-    over all ranks, which may have different numbers of batches.
+    All ranks get the same number of batches, and without `drop_last` every sample comes once: a
+    last short batch is shared out evenly, or joins the batch before it when it has fewer samples
+    than there are ranks. In evaluation, ranks may have different numbers of batches.
     """
 
     batch_size: int
@@ -40,9 +39,7 @@ class BatchOrder(NamedTuple):
     world_size: int = 1
 
     def batches(self, indices: np.ndarray, epoch: int) -> list[np.ndarray]:
-        """The batches of `epoch`, out of the samples `indices`; a DataError where training has
-        none.
-        """
+        """The batches of `epoch` out of `indices`; a DataError where training has none."""
         if self.shuffle:
             indices = np.random.default_rng((_SHUFFLE, self.seed, epoch)).permutation(indices)
         if self.training:

@@ -180,9 +180,7 @@ class Reader:
             pool.close()
 
     def input_sizes(self) -> tuple[str, tuple[tuple[int, int], ...]]:
-        """The configuration key of the network input's size, and all its (height, width); no sizes
-        where the transforms do not fix them.
-        """
+        """The configuration key of the network input's size, and all its (height, width)."""
         sizes = self.plan.sizes
         if sizes is None or sizes.keep_ratio:
             return "", ()
@@ -234,10 +232,8 @@ class TrainReader(Reader):
     """Shuffled, augmented batches with ground truth.
 
     Args:
-        sample_transforms: list of transforms per image, `Decode` first.
-        batch_transforms: list of transforms per batch.
+        sample_transforms: per image, `Decode` first.
         batch_size: images per batch and GPU.
-        shuffle: another order in each epoch.
         drop_last: leave out the last, short batch.
         drop_empty: leave out images without objects.
         num_classes: classes of the model, checked against the labels.
@@ -250,8 +246,7 @@ class TrainReader(Reader):
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
         max_bad_fraction: share of unreadable images above which training stops.
         size_per_rank: each process of a distributed run draws its own sizes, as in PaddleDetection;
-            otherwise all use one size per step, so that none waits for the one with the largest
-            images.
+            otherwise all use one size per step, so that none waits.
         cache: keep images where they are read faster: {kind: encoded, decoded or disk, budget_mb:
             2048, max_side: 1024, folder: of kind disk}, see `image_cache`.
         seed: of all random draws; a training sets it.

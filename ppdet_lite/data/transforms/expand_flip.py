@@ -16,7 +16,6 @@ class RandomExpand(Transform):
     Args:
         ratio: both sides grow by the same factor drawn from U(1, ratio). PaddleDetection's PP-YOLO
             files mean 4 by leaving it out; those of its first release said 2.
-        prob: probability of expanding.
         fill_value: color of the canvas, one number or R, G, B in 0..255.
     """
 

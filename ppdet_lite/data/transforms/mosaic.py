@@ -50,20 +50,15 @@ class Mosaic(Transform):
     corner) takes the canvas, which is never drawn, to the result. With mixup a fifth image, fitted,
     scaled, mirrored half of the time and cut at random, is blended in half and half; `gt_score`
     stays. All objects stay in the list, with the bounds of their turned boxes cut to the result;
-    those outside have no area until `PadResize` leaves them out. Polygons are dropped.
-
-    PaddleDetection mixes up height and width where `input_dim` is not square; here the result is
-    always `input_dim` high and wide. Its one draw of the shear and one of the translation for both
-    axes are kept, as its weights were trained with them.
+    those outside have no area until `PadResize` leaves them out. Polygons are dropped. As in
+    PaddleDetection, both axes share one draw of the shear and one of the translation.
 
     Args:
-        prob: probability of a mosaic; otherwise the image stays as it is.
         input_dim: [height, width] of the result.
         degrees, scale, shear: [lower, upper] of the rotation (degrees), the scale and the shear
             (degrees).
         translate: [lower, upper] of the translation in units of the result's width and height.
         enable_mixup: blend a fifth image in, unless the mosaic has no objects.
-        mixup_prob: probability of that.
         mixup_scale: [lower, upper] of the fifth image's scale, relative to the fitted size.
     """
 

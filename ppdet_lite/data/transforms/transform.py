@@ -102,7 +102,7 @@ class Transform:
         return self.apply(sample, context or Context(np.random.default_rng()))
 
     def apply(self, sample: Any, context: Context) -> Any:
-        """The changed sample; with `whole_batch` a list of samples from a list of samples."""
+        """The changed sample; with `whole_batch` a list of samples from a list."""
         raise NotImplementedError
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> Optional[ImageSizes]:
