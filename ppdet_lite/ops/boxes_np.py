@@ -72,6 +72,14 @@ def coverage_matrix(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndar
     return _quotient(common, area)
 
 
+def near_boxes(boxes_a_xyxy: np.ndarray, boxes_b_xyxy: np.ndarray) -> np.ndarray:
+    """True [N] where no edge differs by more than 1 pixel or 5 % of the side of the box in `b`."""
+    sides = boxes_b_xyxy[:, 2:] - boxes_b_xyxy[:, :2]
+    allowed = np.maximum(0.05 * np.tile(sides, 2), 1)
+    near: np.ndarray = (np.abs(boxes_a_xyxy - boxes_b_xyxy) <= allowed).all(axis=1)
+    return near
+
+
 def wh_iou_matrix(sizes_a: np.ndarray, sizes_b: np.ndarray) -> np.ndarray:
     """IoU of concentric boxes, from sizes: [N, 2], [M, 2] to [N, M]; 0 where both are empty."""
     common = np.minimum(sizes_a[:, None], sizes_b[None]).prod(axis=-1)

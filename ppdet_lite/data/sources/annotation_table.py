@@ -44,6 +44,16 @@ class PolygonColumn:
     def __len__(self) -> int:
         return len(self._points)
 
+    def bounds(self) -> np.ndarray:
+        """x1, y1, x2, y2 around the polygons of every box, float32 [N, 4]; NaN without points."""
+        first = self._first_point[self._first_ring]
+        filled = np.flatnonzero(first[1:] > first[:-1])
+        bounds = np.full((len(first) - 1, 4), np.nan, np.float32)
+        if len(filled):
+            bounds[filled, :2] = np.minimum.reduceat(self._points, first[filled])
+            bounds[filled, 2:] = np.maximum.reduceat(self._points, first[filled])
+        return bounds
+
     def of(self, row: int) -> list[np.ndarray]:
         """The polygons of a box: a list of float32 [K, 2], new arrays."""
         rings = range(self._first_ring[row], self._first_ring[row + 1])
@@ -122,9 +132,16 @@ class BoxTable:
         annotations: all boxes.
         boxes_xyxy: float32 [N, 4], the same repaired.
         keep: bool [N], False for those that are left out.
+        with_polygons: bool [N], False for those whose polygons are left out.
     """
 
-    def __init__(self, annotations: Annotations, boxes_xyxy: np.ndarray, keep: np.ndarray):
+    def __init__(
+        self,
+        annotations: Annotations,
+        boxes_xyxy: np.ndarray,
+        keep: np.ndarray,
+        with_polygons: np.ndarray,
+    ):
         rows = np.flatnonzero(keep)
         rows = rows[np.argsort(annotations.image_rows[rows], kind="stable")]
         self.boxes_xyxy = np.ascontiguousarray(boxes_xyxy[rows], np.float32)
@@ -136,6 +153,7 @@ class BoxTable:
         )  # int64 [I], boxes per image
         self._first_box, self._source_rows = _offsets(self.counts), rows
         self._polygons = annotations.polygons or None  # None as well when there are none
+        self._with_polygons = with_polygons
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -147,4 +165,7 @@ class BoxTable:
     def polygons(self, span: slice) -> Optional[list[list[np.ndarray]]]:
         """The polygons of every box of a span; None in data without polygons."""
         column = self._polygons
-        return column and [column.of(row) for row in self._source_rows[span]]
+        if column is None:
+            return None
+        rows = self._source_rows[span]
+        return [column.of(row) if self._with_polygons[row] else [] for row in rows]

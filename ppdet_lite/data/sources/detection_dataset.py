@@ -12,6 +12,7 @@ from ppdet_lite.data.sources.box_cleaning import clean_boxes, describe
 from ppdet_lite.data.sources.class_lists import ClassList
 from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.data.sources.text_files import not_allowed
+from ppdet_lite.ops.boxes_np import near_boxes
 
 
 class DetectionDataset(Dataset):
@@ -72,11 +73,11 @@ class DetectionDataset(Dataset):
         self._selection = np.tile(kept, repeat)  # rows of the image table, in order of use
         self._report(self._boxes.counts[kept], len(images) - len(chosen), repairs)
 
-    def _report(self, counts: np.ndarray, left_out: int, repairs: str) -> None:
+    def _report(self, counts: np.ndarray, left_out: int, repairs: list[str]) -> None:
         names = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
         text = f"{self.name}: {len(counts)} images, {int(counts.sum())} boxes, "
         self.report_lines.append(text + f"{len(self.class_names)} classes ({names})")
-        self.report_lines += [repairs] if repairs else []
+        self.report_lines += filter(None, repairs)
         if negatives := int((counts == 0).sum()):
             text = f"{negatives} kept as negatives (allow_empty: false leaves them out)"
             self.report_lines.append(f"images without objects: {text}")
@@ -121,16 +122,27 @@ class DetectionDataset(Dataset):
         return self._images.files[int(self._selection[index])]
 
 
-def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable, str]:
-    """The boxes for records, and the line about the others."""
+def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable, list[str]]:
+    """The boxes for records, and the lines about the others and about polygons."""
     images, rows = annotations.images, annotations.image_rows
     cleaned = clean_boxes(annotations.boxes_xyxy, images.widths[rows], images.heights[rows])
     keep, reasons = cleaned.keep, cleaned.rows
     if not load_crowd:
         reasons["crowd"] = np.flatnonzero(keep & annotations.crowd)
         keep = keep & ~annotations.crowd
-    table = BoxTable(annotations, cleaned.boxes_xyxy, keep)
-    return table, describe(reasons, lambda row: images.files[int(rows[row])])
+    fitting = np.ones(len(keep), bool)
+    lines = [describe(reasons, lambda row: images.files[int(rows[row])])]
+    if annotations.polygons:
+        size = np.stack([images.widths[rows], images.heights[rows]] * 2, axis=1)
+        bounds = np.clip(annotations.polygons.bounds(), 0, size)
+        fitting = np.isnan(bounds[:, 0]) | near_boxes(bounds, cleaned.boxes_xyxy)
+        if len(misfits := np.flatnonzero(keep & ~fitting)):
+            first = images.files[int(rows[misfits[0]])]
+            text = "do not fit their boxes and are left out; the boxes stay"
+            lines.append(f"polygons: those of {len(misfits)} objects {text} (first: {first})")
+    return BoxTable(annotations, cleaned.boxes_xyxy, keep, fitting), [
+        line for line in lines if line
+    ]
 
 
 def _limit_negatives(is_empty: np.ndarray, ratio: float) -> np.ndarray:

@@ -9,7 +9,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample, clip_polygons, moved_objects, select_objects
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
-from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix
+from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix, near_boxes
 
 
 @register
@@ -18,8 +18,7 @@ class RandomCrop(Transform):
     """Cut a random window whose best overlap with an object reaches a random threshold.
 
     The thresholds are tried in random order, each with `num_attempts` windows. Objects whose center
-    lies in the window stay, their boxes cut to it, or around the part of their polygons inside. An
-    image without objects stays whole.
+    lies in the window stay, their boxes cut to it. An image without objects stays whole.
 
     Args:
         aspect_ratio: [lower, upper] of width / height of the window relative to the image's; None
@@ -28,7 +27,9 @@ class RandomCrop(Transform):
         scaling: [lower, upper] of the window's side relative to the image's.
         allow_no_crop: "no crop" is one of the choices.
         cover_all_box: every object must reach the threshold, not only one.
-        is_mask_crop: use polygons where there are any.
+        is_mask_crop: boxes that the window cuts become the bounds of the part of their polygons
+            inside; objects whose polygons lie outside are dropped. Objects without polygons, or
+            with such as do not fit their box, keep the cut box.
         ioumode: "iou", or "iof" for overlap / area of the object.
     """
 
@@ -38,7 +39,7 @@ class RandomCrop(Transform):
     num_attempts: kinds.Count = 50
     allow_no_crop: bool = True
     cover_all_box: bool = False
-    is_mask_crop: bool = True
+    is_mask_crop: bool = False
     ioumode: Literal["iou", "iof"] = "iou"
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ class RandomCrop(Transform):
                 allowed &= best >= threshold
             for number in np.flatnonzero(allowed):
                 keep = np.flatnonzero(inside[:, number])
-                cropped = self._crop(sample, windows_xyxy[number], keep)
+                cropped = self._crop(sample, windows_xyxy[number], keep, context)
                 if cropped is not None:
                     return cropped
         return sample
@@ -92,7 +93,9 @@ class RandomCrop(Transform):
             windows_xyxy = windows_xyxy[np.abs(np.log2(shape_hw[0] / shape_hw[1])) <= 1]
         return windows_xyxy
 
-    def _crop(self, sample: Sample, window: np.ndarray, keep: np.ndarray) -> Optional[Sample]:
+    def _crop(
+        self, sample: Sample, window: np.ndarray, keep: np.ndarray, context: Context
+    ) -> Optional[Sample]:
         """The sample cut to the window with the objects `keep`, None when no object is left."""
         left, top, right, bottom = (int(edge) for edge in window)
         width, height = right - left, bottom - top
@@ -101,8 +104,7 @@ class RandomCrop(Transform):
         boxes_xyxy = cropped["gt_bbox"]
         cropped["gt_bbox"] = clip_boxes(boxes_xyxy, height, width)
         if self.is_mask_crop and cropped.get("gt_poly") is not None:
-            cut = (cropped["gt_bbox"] != boxes_xyxy).any(axis=1)
-            cropped = _fit_to_polygons(cropped, np.flatnonzero(cut), width, height)
+            cropped = _fit_to_polygons(cropped, boxes_xyxy, (width, height), context)
         if len(cropped["gt_bbox"]) == 0:
             return None
         cropped["image"] = lazy_image(sample).crop(left, top, width, height)
@@ -120,19 +122,27 @@ def _inside(boxes_xyxy: np.ndarray, windows_xyxy: np.ndarray) -> np.ndarray:
     return inside
 
 
-def _fit_to_polygons(sample: Sample, cut: np.ndarray, width: int, height: int) -> Sample:
-    """Boxes of the objects `cut` by the window become the bounds of their polygons inside it;
-    objects whose polygons all lie outside are dropped, those without any (crowds) keep the cut box.
-    """
+def _fit_to_polygons(
+    sample: Sample, uncut_xyxy: np.ndarray, window_wh: tuple[int, int], context: Context
+) -> Sample:
+    """See `RandomCrop.is_mask_crop`; `uncut_xyxy` are the boxes before the window cut them."""
     boxes_xyxy, polygons = sample["gt_bbox"].copy(), list(sample["gt_poly"])
     keep = np.ones(len(boxes_xyxy), bool)
-    for index in cut:
-        if not polygons[index]:
+    for index in np.flatnonzero((boxes_xyxy != uncut_xyxy).any(axis=1)):
+        if not any(len(points) for points in polygons[index]):
             continue
-        polygons[index] = clip_polygons(polygons[index], width, height)
+        if not near_boxes(_bounds(polygons[index]), uncut_xyxy[[index]])[0]:
+            context.notes["objects whose polygons do not fit their box keep the cut box"] += 1
+            continue
+        polygons[index] = clip_polygons(polygons[index], *window_wh)
         keep[index] = bool(polygons[index])
         if keep[index]:
-            points = np.concatenate(polygons[index])
-            boxes_xyxy[index] = (*points.min(axis=0), *points.max(axis=0))
+            boxes_xyxy[index] = _bounds(polygons[index])
     sample = {**sample, "gt_bbox": boxes_xyxy, "gt_poly": polygons}
     return sample if keep.all() else select_objects(sample, np.flatnonzero(keep))
+
+
+def _bounds(polygons: Sequence[np.ndarray]) -> np.ndarray:
+    """x1, y1, x2, y2 around all points of the outlines, [1, 4]."""
+    points = np.concatenate(polygons)
+    return np.concatenate([points.min(axis=0), points.max(axis=0)])[None]

@@ -65,7 +65,7 @@ def clip_polygons(polygons: Sequence[np.ndarray], width: float, height: float) -
     shapely = require(
         "shapely",
         "cropping objects with polygons",
-        extra="shapely",
+        extra="polygons",
         advice="or set RandomCrop.is_mask_crop: false to cut the boxes instead",
         error=ConfigError,
     )

@@ -61,7 +61,9 @@ def test_classes_are_numbered_in_file_order_and_images_go_by_id(tmp_path):
 
 
 def test_a_record_may_be_changed(tmp_path):
-    write(tmp_path, annotations=[box(1, 1, [10, 20, 30, 40], segmentation=[[1, 2, 3, 4, 5, 6]])])
+    write(
+        tmp_path, annotations=[box(1, 1, [10, 20, 30, 40], segmentation=[[10, 20, 40, 20, 40, 60]])]
+    )
     dataset = load(tmp_path)
     record = dataset.record(0)
     record["gt_bbox"][:] = -1
@@ -69,8 +71,28 @@ def test_a_record_may_be_changed(tmp_path):
     record["im_id"][:] = -1
     again = dataset.record(0)
     assert again["gt_bbox"].tolist() == [[10, 20, 40, 60]]
-    assert again["gt_poly"][0][0].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert again["gt_poly"][0][0].tolist() == [[10, 20], [40, 20], [40, 60]]
     assert again["im_id"].tolist() == [1]
+
+
+def test_polygons_that_do_not_fit_their_boxes_are_left_out_and_counted(tmp_path):
+    outlines = [
+        [[0, 0, 9.6, 0, 9, 9]],  # rounded
+        [[20, 20, 29, 20, 29, 29]],  # of another object
+        [[0, 0, 0.1, 0, 0.1, 0.1]],  # shares
+        [],
+        [[90, 70, 120, 70, 120, 95]],  # leaves the image with its box
+        [[0, 0, 5, 0, 5, 9], [6, 0, 9, 0, 9, 9]],  # two parts
+    ]
+    boxes = [[0, 0, 9, 9]] * 4 + [[90, 70, 30, 25], [0, 0, 9, 9]]
+    rows = [box(i + 1, 1, xywh, segmentation=o) for i, (xywh, o) in enumerate(zip(boxes, outlines))]
+    write(tmp_path, annotations=rows)
+    dataset = load(tmp_path)
+    record = dataset.record(0)
+    assert [len(own) for own in record["gt_poly"]] == [1, 0, 0, 0, 1, 2]
+    assert record["gt_bbox"][:4].tolist() == [[0, 0, 9, 9]] * 4
+    (line,) = [line for line in dataset.report_lines if line.startswith("polygons: ")]
+    assert line.startswith("polygons: those of 2 objects do not fit") and "1.jpg" in line
 
 
 def test_boxes_are_repaired_or_dropped_and_counted_in_one_line(tmp_path):

@@ -4,43 +4,15 @@ import pytest
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox, PadBox
-from ppdet_lite.data.transforms.crop import RandomCrop, _inside
+from ppdet_lite.data.transforms.crop import RandomCrop
 from ppdet_lite.data.transforms.distort import RandomDistort
 from ppdet_lite.data.transforms.expand_flip import RandomExpand, RandomFlip
 from ppdet_lite.data.transforms.mixup import Mixup
 from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
-from ppdet_lite.data.transforms.transform import Context
+from tests.data.transforms.samples import MARK, context_of, make_sample
 
 FILL = (10, 20, 30)
-MARK = np.array([250, 5, 130], np.uint8)
-
-
-def make_sample(height=90, width=120, boxes=((10, 20, 50, 60), (60, 5, 110, 80)), polygons=False):
-    """Gray image whose boxes are painted in one color, so that pixels can vouch for boxes."""
-    image = np.full((height, width, 3), 90, np.uint8)
-    boxes_xyxy = np.array(boxes, np.float32).reshape(-1, 4)
-    for x1, y1, x2, y2 in boxes_xyxy.astype(int):
-        image[y1:y2, x1:x2] = MARK
-    count = len(boxes_xyxy)
-    sample = {
-        "im_file": "a.jpg",
-        "image": LazyImage(image),
-        "gt_bbox": boxes_xyxy,
-        "gt_class": np.arange(count, dtype=np.int32)[:, None],
-        "gt_score": np.ones((count, 1), np.float32),
-        "is_crowd": np.zeros((count, 1), np.int32),
-        "difficult": np.zeros((count, 1), np.int32),
-    }
-    if polygons:
-        sample["gt_poly"] = [
-            [np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])] for x1, y1, x2, y2 in boxes_xyxy
-        ]
-    return sample
-
-
-def context_of(seed):
-    return Context(np.random.default_rng(seed))
 
 
 def freeze(sample):
@@ -229,90 +201,6 @@ def test_flip_takes_arrays_too():
     array = make_sample()["image"].render()
     flipped = RandomFlip(prob=1.0)({"image": array})
     np.testing.assert_array_equal(flipped["image"].render(), array[:, ::-1])
-
-
-# RandomCrop ----------------------------------------------------------------------------------
-
-
-def test_crop_respects_the_threshold():
-    """With the threshold 0.7 alone, some original box overlaps the window by at least that."""
-    sample = make_sample(boxes=[(20, 20, 100, 80)])
-    crop = RandomCrop(thresholds=[0.7], allow_no_crop=False)
-    cropped = 0
-    for seed in range(30):
-        result = crop(sample, context_of(seed))
-        height, width = result["image"].size_hw
-        if (height, width) == (90, 120):
-            continue
-        cropped += 1
-        box = result["gt_bbox"][0]
-        common = (box[2] - box[0]) * (box[3] - box[1])
-        assert common / (80 * 60 + height * width - common) >= 0.7
-    assert cropped > 5
-
-
-def cut(crop, sample, window):
-    """The sample as `crop` makes it when it has drawn `window`."""
-    keep = np.flatnonzero(_inside(sample["gt_bbox"], window[None])[:, 0])
-    return crop._crop(sample, window, keep)
-
-
-def test_crop_keeps_boxes_by_their_center():
-    sample = make_sample(boxes=[(0, 0, 40, 40), (50, 50, 119, 89)])
-    kept = cut(RandomCrop(), sample, np.array([19, 19, 60, 60]))
-    np.testing.assert_array_equal(kept["gt_class"][:, 0], [0])
-    np.testing.assert_array_equal(kept["gt_bbox"], [[0, 0, 21, 21]])
-    assert cut(RandomCrop(), sample, np.array([41, 0, 60, 30])) is None
-
-
-def test_crop_variants():
-    sample = make_sample(boxes=[(5, 5, 30, 30), (80, 50, 115, 85)])
-    cover = RandomCrop(thresholds=[0.8], allow_no_crop=False, cover_all_box=True, ioumode="iof")
-    part = RandomCrop(thresholds=[0.8], allow_no_crop=False, ioumode="iof")
-    free = RandomCrop(aspect_ratio=None, thresholds=[0.0], allow_no_crop=False)
-    for seed in range(20):
-        assert len(cover(sample, context_of(seed))["gt_bbox"]) == 2
-        boxes = part(sample, context_of(seed))["gt_bbox"]
-        area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).max()
-        assert area >= 0.8 * 25 * 25
-        height, width = free(sample, context_of(seed))["image"].size_hw
-        assert 0.45 <= height / width <= 2.1
-    with pytest.raises(ConfigError, match="ioumode: found 'giou', allowed: 'iou' or 'iof'"):
-        RandomCrop(ioumode="giou")
-
-
-def triangle_sample():
-    """A triangle with its right angle at (10, 10): cut at x = 30, y = 30 its bounds shrink."""
-    sample = make_sample(90, 120, [(10, 10, 60, 60)])
-    sample["gt_poly"] = [[np.array([[10, 10], [60, 10], [10, 60]], np.float32)]]
-    return sample
-
-
-def test_crop_fits_boxes_to_clipped_polygons():
-    sample = triangle_sample()
-    window = np.array([30, 5, 100, 80])  # leaves the part x >= 30: corners (30,10) (60,10) (30,40)
-    with_polygons = cut(RandomCrop(), sample, window)
-    np.testing.assert_allclose(with_polygons["gt_bbox"], [[0, 5, 30, 35]])
-    boxes_only = cut(RandomCrop(is_mask_crop=False), sample, window)
-    np.testing.assert_allclose(boxes_only["gt_bbox"], [[0, 5, 30, 55]])
-
-
-def test_crop_drops_objects_whose_polygon_lies_outside():
-    sample = triangle_sample()
-    window = np.array([35, 35, 100, 80])  # holds the box center (35, 35), none of the triangle
-    assert cut(RandomCrop(), sample, window) is None
-    assert len(cut(RandomCrop(is_mask_crop=False), sample, window)["gt_bbox"]) == 1
-
-
-def test_crop_keeps_the_box_of_objects_that_are_not_cut_or_have_no_polygon():
-    sample = triangle_sample()
-    sample["gt_poly"] = [[]]
-    whole = cut(RandomCrop(), sample, np.array([30, 5, 100, 80]))
-    np.testing.assert_allclose(whole["gt_bbox"], [[0, 5, 30, 55]])
-    loose = make_sample(90, 120, [(10, 10, 60, 60)])
-    loose["gt_poly"] = [[np.array([[12, 12], [58, 12], [12, 58]])]]  # smaller than its box
-    whole = cut(RandomCrop(), loose, np.array([5, 5, 100, 80]))
-    np.testing.assert_allclose(whole["gt_bbox"], [[5, 5, 55, 55]])
 
 
 # Resize, boxes, pixels -----------------------------------------------------------------------
