@@ -12,8 +12,8 @@ from ppdet_lite.data.sources.class_lists import compare_class_names, read_class_
 from ppdet_lite.data.sources.coco import COCODataSet
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.dataset import Dataset
+from ppdet_lite.data.sources.files import join
 from ppdet_lite.data.sources.image_folder import ImageFolder
-from ppdet_lite.data.sources.paths import join
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.checkpoint import read_meta, stem_of
 

@@ -6,6 +6,9 @@ from typing import NamedTuple, Optional
 SizeHW = tuple[int, int]
 """(height, width) of an image."""
 
+MAX_PIXELS = 178_956_970
+"""Images with more pixels are refused before they are decoded (about 0.5 GB as RGB)."""
+
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
 

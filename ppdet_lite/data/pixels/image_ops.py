@@ -4,20 +4,19 @@ Only numpy and OpenCV are needed here. Images are uint8 arrays [H, W, 3] in RGB 
 (height, width); `scale_factor` is (y, x) = new size / old size.
 """
 
+import inspect
 import os
-from dataclasses import dataclass
-from typing import Any, Callable, ClassVar, Optional, Sequence, Union
+from typing import Any, Callable, Literal, Optional, Sequence, Union
 
 import cv2
 import numpy as np
 
+from ppdet_lite.core.annotations import checked
 from ppdet_lite.core.errors import ConfigError, ImageError
-from ppdet_lite.data.pixels.headers import ImageHeader, SizeHW, read_header
+from ppdet_lite.data.kinds import Color, Divisor, Fill, Interp, Size, Switch, height_width
+from ppdet_lite.data.pixels.headers import MAX_PIXELS, ImageHeader, SizeHW, read_header
 from ppdet_lite.data.pixels.memory import Scratch
-from ppdet_lite.data.pixels.resampling import check_interp, resize, resized_size
-
-MAX_PIXELS = 178_956_970
-"""Images with more pixels are refused before they are decoded (about 0.5 GB as RGB)."""
+from ppdet_lite.data.pixels.resampling import resize, resized_size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -157,27 +156,17 @@ class Normalizer:
         norm_type: "mean_std", or "none" for no mean and no std.
     """
 
+    @checked
     def __init__(
         self,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
-        is_scale: bool = True,
-        norm_type: str = "mean_std",
+        mean: Color = IMAGENET_MEAN,
+        std: Divisor = IMAGENET_STD,
+        is_scale: Switch = True,
+        norm_type: Literal["mean_std", "none"] = "mean_std",
     ):
-        if norm_type not in ("mean_std", "none"):
-            raise ConfigError(
-                f"NormalizeImage.norm_type: found {norm_type!r}; allowed are mean_std, none"
-            )
         if norm_type == "none":
             mean, std = (0, 0, 0), (1, 1, 1)
         offset, scale = (np.asarray(v, np.float64).reshape(-1, 1) for v in (mean, std))
-        if offset.size != 3 or scale.size != 3:
-            raise ConfigError("NormalizeImage: mean and std must have three numbers each (R, G, B)")
-        for key, values in (("mean", offset), ("std", scale)):
-            if not np.isfinite(values).all():
-                raise ConfigError(f"NormalizeImage.{key}: {values.ravel().tolist()} is not finite")
-        if not scale.all():
-            raise ConfigError(f"NormalizeImage.std: {scale.ravel().tolist()} contains a zero")
         levels = np.arange(256) / (255.0 if is_scale else 1.0)
         self.table = (levels - offset) / scale
 
@@ -218,14 +207,15 @@ def _map_levels(plane: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
         np.take(levels.astype(np.float32), plane, out=out, mode="clip")
 
 
-@dataclass(frozen=True)
 class ResizeStep:
     """Resize of `Preprocess`."""
 
-    target_hw: SizeHW
-    keep_ratio: bool
-    interp: int
-    key: ClassVar[str] = "Resize.target_size"
+    key = "Resize.target_size"
+
+    @checked
+    def __init__(self, target_size: Size, keep_ratio: Switch = True, interp: Interp = 1):
+        self.target_hw = height_width(target_size)
+        self.keep_ratio, self.interp = bool(keep_ratio), interp
 
     def output_hw(self, input_hw: Optional[SizeHW]) -> Optional[SizeHW]:
         """(height, width) afterwards; None where it follows the shape of the image."""
@@ -234,17 +224,31 @@ class ResizeStep:
         return None if input_hw is None else resized_size(input_hw, self.target_hw, True)
 
 
-@dataclass(frozen=True)
 class PadStep:
     """Pad of `Preprocess`."""
 
-    target_hw: SizeHW
-    fill_value: np.ndarray
-    key: ClassVar[str] = "Pad.size"
+    key = "Pad.size"
+
+    @checked
+    def __init__(self, size: Size, fill_value: Fill = 114.0):
+        self.target_hw, self.fill_value = height_width(size), fill_to_uint8(fill_value)
 
     def output_hw(self, input_hw: Optional[SizeHW]) -> Optional[SizeHW]:
         """See `ResizeStep`."""
         return self.target_hw
+
+
+class _PermuteStep:
+    """Permute of `Preprocess`, which has no settings."""
+
+
+_STEPS: dict[str, tuple[int, type]] = {
+    "Resize": (0, ResizeStep),
+    "Pad": (0, PadStep),
+    "NormalizeImage": (1, Normalizer),
+    "Permute": (2, _PermuteStep),
+}
+"""Place in the order, and class, of the entries of `Preprocess`."""
 
 
 class Preprocess:
@@ -263,14 +267,6 @@ class Preprocess:
             cannot stand, naming it.
     """
 
-    _KEYS = {
-        "Resize": {"target_size", "keep_ratio", "interp"},
-        "Pad": {"size", "fill_value"},
-        "NormalizeImage": {"mean", "std", "is_scale", "norm_type"},
-        "Permute": set(),
-    }
-    _PLACES = {"Resize": 0, "Pad": 0, "NormalizeImage": 1, "Permute": 2}
-
     def __init__(self, ops: Sequence[dict[str, Any]]):
         self.steps: list[Union[ResizeStep, PadStep]] = []
         self.normalizer = Normalizer.identity()
@@ -278,50 +274,33 @@ class Preprocess:
         previous = "Resize"
         for position, entry in enumerate(ops):
             kind = entry.get("type") if isinstance(entry, dict) else entry
-            if not isinstance(kind, str) or not isinstance(entry, dict) or kind not in self._KEYS:
-                known = ", ".join(sorted(self._KEYS))
-                raise ConfigError(
-                    f"Preprocess.{position}.type: found {kind!r}; this project knows {known}"
-                )
+            if not isinstance(kind, str) or not isinstance(entry, dict) or kind not in _STEPS:
+                known = ", ".join(sorted(_STEPS))
+                text = f"Preprocess.{position}.type: found {kind!r}; this project knows {known}"
+                raise ConfigError(text)
+            where, (place, cls) = f"Preprocess.{position} ({kind})", _STEPS[kind]
+            if place < _STEPS[previous][0] or (place and kind == previous):
+                order = "Resize and Pad in any order, then NormalizeImage, then Permute"
+                raise ConfigError(f"{where}: found after {previous}, allowed: {order}")
+            keys = inspect.signature(cls).parameters
             arguments = {key: value for key, value in entry.items() if key != "type"}
-            where = f"Preprocess.{position} ({kind})"
-            place = self._PLACES[kind]
-            if place < self._PLACES[previous] or (place and kind == previous):
-                raise ConfigError(
-                    f"{where}: found after {previous}, allowed: Resize and Pad in any order, then "
-                    "NormalizeImage, then Permute"
-                )
-            unknown = sorted(set(arguments) - self._KEYS[kind])
-            if unknown:
-                allowed = ", ".join(sorted(self._KEYS[kind])) or "none"
+            if unknown := [key for key in arguments if key not in keys]:
+                allowed = ", ".join(sorted(keys)) or "none"
                 raise ConfigError(f"{where}: unknown key {unknown[0]!r}; allowed: {allowed}")
             try:
-                self._add(kind, arguments)
-            except (KeyError, TypeError, ValueError) as error:
-                reason = f"{type(error).__name__}: {error}"
-                raise ConfigError(f"{where}: cannot be used ({reason})") from error
+                step = cls(**arguments)
+            except ConfigError as error:
+                raise ConfigError(
+                    [f"Preprocess.{kind}.{text}" for text in error.problems]
+                ) from None
+            except TypeError as error:  # a key is missing
+                raise ConfigError(f"{where}: {error}") from None
+            if isinstance(step, Normalizer):
+                self.normalizer = step
+            elif isinstance(step, (ResizeStep, PadStep)):
+                self.steps.append(step)
+                self.output_hw = step.output_hw(self.output_hw)
             previous = kind
-
-    def _add(self, kind: str, arguments: dict[str, Any]) -> None:
-        if kind == "Resize":
-            target = arguments["target_size"]
-            target = _sides(
-                [target] * 2 if isinstance(target, int) else target, "Resize.target_size"
-            )
-            interp = arguments.get("interp", 1)
-            check_interp(interp, "Preprocess.Resize.interp")
-            keep_ratio = _switch(arguments.get("keep_ratio", True), "Resize.keep_ratio")
-            self._add_step(ResizeStep(target, keep_ratio, interp))
-        elif kind == "Pad":
-            fill_value = fill_to_uint8(arguments.get("fill_value", 114.0))
-            self._add_step(PadStep(_sides(arguments["size"], "Pad.size"), fill_value))
-        elif kind == "NormalizeImage":
-            _switch(arguments.get("is_scale", True), "NormalizeImage.is_scale")
-            self.normalizer = Normalizer(**arguments)
-
-    def _add_step(self, step: Union[ResizeStep, PadStep]) -> None:
-        self.steps.append(step)
-        self.output_hw = step.output_hw(self.output_hw)
 
     def __call__(self, image_rgb: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [H, W, 3] RGB -> `image` float32 [3, H, W], `im_shape` float32 [2] (height, width
@@ -339,23 +318,6 @@ class Preprocess:
             "im_shape": np.array(im_shape, np.float32),
             "scale_factor": np.array((scale_y, scale_x), np.float32),
         }
-
-
-def _sides(value: Any, key: str) -> SizeHW:
-    """(height, width) of an entry of Preprocess."""
-    sides = tuple(value) if isinstance(value, (list, tuple)) else ()
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ConfigError(
-            f"Preprocess.{key}: found {value!r}, allowed: [height, width], whole numbers from 1"
-        )
-    return sides
-
-
-def _switch(value: Any, key: str) -> bool:
-    """A truth value of an entry of Preprocess; text such as 'no' is none."""
-    if value not in (True, False):
-        raise ConfigError(f"Preprocess.{key}: found {value!r}, allowed: true, false")
-    return bool(value)
 
 
 def pad(

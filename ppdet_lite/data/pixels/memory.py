@@ -7,6 +7,7 @@ import math
 import mmap
 import sys
 import threading
+from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
 import numpy as np
@@ -17,11 +18,6 @@ from numpy.typing import ArrayLike, DTypeLike
 _WIPE_ON_FORK = 18 if sys.platform == "linux" else None
 
 
-def is_unused(arrays: list[np.ndarray], index: int) -> bool:
-    """True if nothing but the list refers to arrays[index], views of it included."""
-    return _references(arrays, index) <= _UNUSED
-
-
 def _references(arrays: list[np.ndarray], index: int) -> int:
     return sys.getrefcount(arrays[index])
 
@@ -30,14 +26,19 @@ def _references(arrays: list[np.ndarray], index: int) -> int:
 _UNUSED = _references([np.empty(0, np.uint8)], 0)
 
 
+def is_unused(arrays: list[np.ndarray], index: int) -> bool:
+    """True if nothing but the list refers to arrays[index], views of it included."""
+    return _references(arrays, index) <= _UNUSED
+
+
+@dataclass(eq=False)
 class _Block:
     """Memory for one array: uint8 [bytes] in a list of one, zeros but at the float32 positions
     `written` (None: anywhere).
     """
 
-    def __init__(self, array: np.ndarray):
-        self.arrays = [array]
-        self.written: Optional[np.ndarray] = np.zeros(0, np.int64)
+    arrays: list[np.ndarray]
+    written: Optional[np.ndarray]
 
 
 class Scratch(threading.local):
@@ -53,6 +54,7 @@ class Scratch(threading.local):
         return self.known[name][:size].reshape(shape)
 
 
+@dataclass(eq=False)
 class RecycledArrays:
     """Hands out arrays, each in memory that nothing else refers to.
 
@@ -65,10 +67,9 @@ class RecycledArrays:
             what is not touched takes no memory.
     """
 
-    def __init__(self, keep: int = 4, headroom: float = 1.0):
-        self.keep = keep
-        self.headroom = headroom
-        self._blocks: dict[str, list[_Block]] = {}
+    keep: int = 4
+    headroom: float = 1.0
+    _blocks: dict[str, list[_Block]] = field(default_factory=dict)
 
     def empty(self, name: str, shape: Sequence[int], dtype: DTypeLike = np.float32) -> np.ndarray:
         """An array with undefined content; arrays of the same name share blocks."""
@@ -103,7 +104,8 @@ class RecycledArrays:
             if block.arrays[0].nbytes >= size:
                 return block, size
         # Unused blocks that are too small give way to a larger one.
-        block = _Block(_zeros(-(-int(size * self.headroom) // 16) * 16, huge_pages))
+        memory = _zeros(-(-int(size * self.headroom) // 16) * 16, huge_pages)
+        block = _Block([memory], np.zeros(0, np.int64))
         used = [other for other in known if other not in unused]
         self._blocks[name] = [*used, block][: self.keep]
         return block, size

@@ -1,5 +1,6 @@
 """Sources of pixels: an array, or a JPEG file that is decoded when needed."""
 
+from dataclasses import dataclass
 from typing import Optional, Protocol
 
 import numpy as np
@@ -33,11 +34,11 @@ class UndecodableError(ImageError):
     """A JPEG file, `path`, whose header is fine but whose pixels cannot be decoded."""
 
     def __init__(self, message: str, path: str):
-        super().__init__(message)
+        super().__init__(message, path)  # both travel between processes
         self.path = path
 
-    def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        return UndecodableError, (str(self), self.path)
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class PixelSource(Protocol):
@@ -75,6 +76,7 @@ class ArrayPixels:
         return self.array
 
 
+@dataclass(eq=False)
 class JpegPixels:
     """A JPEG file that is decoded by every call of `pixels`.
 
@@ -86,21 +88,12 @@ class JpegPixels:
         clock: told of the step `decode`.
     """
 
-    def __init__(
-        self,
-        data: bytes,
-        path: str,
-        size_hw: SizeHW,
-        orientation: int = 1,
-        reducible: bool = False,
-        clock: Clock = no_clock,
-    ):
-        self.data = data
-        self.path = path
-        self.size_hw = size_hw
-        self.orientation = orientation
-        self.reducible = reducible
-        self.clock = clock
+    data: bytes
+    path: str
+    size_hw: SizeHW
+    orientation: int = 1
+    reducible: bool = False
+    clock: Clock = no_clock
 
     def usable_reduction(self, wanted: int) -> int:
         return wanted if self.reducible else 1
@@ -115,11 +108,9 @@ class JpegPixels:
             raise UndecodableError(str(error), self.path) from error
         height, width = (-(-side // reduction) for side in self.size_hw)
         if image.shape[:2] != (height, width):
-            raise UndecodableError(
-                f"{self.path}: decoded to {image.shape[1]}x{image.shape[0]} pixels, expected "
-                f"{width}x{height} from its header",
-                self.path,
-            )
+            found = f"decoded to {image.shape[1]}x{image.shape[0]} pixels"
+            text = f"{self.path}: {found}, expected {width}x{height} from its header"
+            raise UndecodableError(text, self.path)
         return image
 
 

@@ -5,7 +5,6 @@ from typing import Optional
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.memory import Scratch
 
@@ -20,16 +19,6 @@ INTERPOLATIONS = {
 _LANCZOS = 4
 
 _scratch = Scratch()
-
-
-def check_interp(interp: int, where: str = "Resize.interp") -> int:
-    """OpenCV's constant for the interpolation number of a config."""
-    if isinstance(interp, bool) or interp not in INTERPOLATIONS:
-        raise ConfigError(
-            f"{where}: found {interp!r}; allowed are 0 nearest, 1 linear, 2 cubic, 3 area, "
-            "4 Lanczos"
-        )
-    return INTERPOLATIONS[interp]
 
 
 def resized_size(size_hw: SizeHW, target_size_hw: SizeHW, keep_ratio: bool) -> SizeHW:

@@ -8,6 +8,7 @@ from typing import Any, Generator, Iterator, Optional
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, create_list, register
+from ppdet_lite.data import kinds
 from ppdet_lite.data.cache.image_cache import cache_settings
 from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.memory import RecycledArrays
@@ -17,7 +18,6 @@ from ppdet_lite.data.reader.data import ReaderData, Report
 from ppdet_lite.data.reader.order import BatchOrder
 from ppdet_lite.data.reader.plan import Plan
 from ppdet_lite.data.reader.workers import WorkerPool, can_fork, nothing
-from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.transform import Transform
 
 

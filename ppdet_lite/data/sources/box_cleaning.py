@@ -1,6 +1,6 @@
 """Puts annotated boxes in order: repairs what can be repaired, drops the rest, counts both."""
 
-from typing import Callable, NamedTuple
+from typing import Callable
 
 import numpy as np
 
@@ -18,21 +18,17 @@ DROPPED = {
 REPAIRED = {"inverted": "inverted", "clipped": "clipped to the image"}
 
 
-class CleanedBoxes(NamedTuple):
-    """All boxes float32 [N, 4], of which only those with `keep`, bool [N], mean something; for each
-    reason of DROPPED and REPAIRED the rows that it concerns.
-    """
-
-    boxes_xyxy: np.ndarray
-    keep: np.ndarray
-    rows: dict[str, np.ndarray]
-
-
-def clean_boxes(boxes_xyxy: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> CleanedBoxes:
+def clean_boxes(
+    boxes_xyxy: np.ndarray, widths: np.ndarray, heights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Repairs or drops boxes, float [N, 4] in pixels of images with `widths` and `heights`, [N].
 
     Corners in the wrong order are swapped, boxes that reach over the border are clipped; boxes with
     NaN, without area or wholly outside the image are dropped.
+
+    Returns:
+        All boxes float32 [N, 4], of which only those with `keep`, bool [N], mean something; `keep`;
+        for each reason of DROPPED and REPAIRED the rows that it concerns.
     """
     finite = np.isfinite(boxes_xyxy).all(axis=1)
     boxes = np.where(finite[:, None], boxes_xyxy, 0.0)
@@ -52,7 +48,7 @@ def clean_boxes(boxes_xyxy: np.ndarray, widths: np.ndarray, heights: np.ndarray)
         "clipped": keep & (moved > CLIP_TOLERANCE_PX),
     }
     rows = {reason: np.flatnonzero(mask) for reason, mask in masks.items()}
-    return CleanedBoxes(np.hstack([inside_low, inside_high]).astype(np.float32), keep, rows)
+    return np.hstack([inside_low, inside_high]).astype(np.float32), keep, rows
 
 
 def describe(rows: dict[str, np.ndarray], name_of: Callable[[int], str]) -> str:

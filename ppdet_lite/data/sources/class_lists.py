@@ -8,7 +8,7 @@ import yaml
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.data.sources.coco_json import read_coco
-from ppdet_lite.data.sources.text_files import error_at, not_allowed, read_lines, read_text
+from ppdet_lite.data.sources.files import error_at, not_allowed, read_lines, read_text
 
 
 class ClassList(NamedTuple):

@@ -1,83 +1,100 @@
 """Labeled data sets: records out of annotation tables, selection, reporting."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ppdet_lite.core.annotations import Rule
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.data import kinds
 from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable
 from ppdet_lite.data.sources.box_cleaning import clean_boxes, describe
 from ppdet_lite.data.sources.class_lists import ClassList
 from ppdet_lite.data.sources.dataset import Dataset
-from ppdet_lite.data.sources.text_files import not_allowed
 from ppdet_lite.ops.boxes_np import near_boxes
 
 
+class Content(NamedTuple):
+    """The content of a data set as it stands in its files.
+
+    Attributes:
+        name: the annotation file or folder, for messages.
+        image_root: folder that the files of `annotations.images` are relative to.
+        remarks: lines for the report.
+    """
+
+    name: str
+    image_root: Path
+    classes: ClassList
+    annotations: Annotations
+    remarks: Sequence[str] = ()
+
+
+@dataclass(eq=False)
 class DetectionDataset(Dataset):
-    """Images with boxes. A format is a subclass whose constructor reads the annotations.
+    """Images with boxes. A format is a subclass that defines `read`.
 
     Boxes are repaired or dropped by `clean_boxes`, and both are reported.
 
     Args:
-        name: the annotation file or folder, for messages.
-        image_root: folder that the files of `images` are relative to.
-        classes: of the boxes.
-        annotations: images and boxes as they stand in the files.
-        load_crowd: keep crowd boxes, marked `is_crowd`.
+        dataset_dir: folder that the other paths start from.
+        image_dir: folder of the images.
+        anno_path: file or folder of the annotations.
         sample_num: number of images to use from the beginning, -1 for all.
         allow_empty: keep images without boxes.
         empty_ratio: largest share of images without boxes, 1 for any.
         repeat: passes over the images per epoch.
 
     Raises:
-        DataError: no image is left, or a number makes no sense.
+        DataError: a path does not exist, a file is not usable, or no image is left.
     """
 
+    __checked__ = True
     __unused__ = ("data_fields",)  # a record always carries everything
     has_difficult = False
+    load_crowd = True
 
-    def __init__(
-        self,
-        name: str,
-        image_root: Path,
-        classes: ClassList,
-        annotations: Annotations,
-        *,
-        load_crowd: bool = True,
-        sample_num: int = -1,
-        allow_empty: bool = True,
-        empty_ratio: float = 1.0,
-        repeat: int = 1,
-    ):
+    dataset_dir: Optional[str] = None
+    image_dir: Optional[str] = None
+    anno_path: Optional[str] = None
+    sample_num: Annotated[
+        int, Rule(lambda number: number > 0 or number == -1, "-1 or 1 and up")
+    ] = -1
+    allow_empty: bool = True
+    empty_ratio: kinds.Probability = 1.0
+    repeat: kinds.Count = 1
+
+    def __post_init__(self) -> None:
+        name, image_root, classes, annotations, remarks = self.read()
         super().__init__(name, *classes)
-        if sample_num < -1 or sample_num == 0:
-            raise DataError(f"{name}: sample_num: {not_allowed(sample_num, '-1 or 1 and up')}")
-        if not 0 <= empty_ratio <= 1:
-            raise DataError(f"{name}: empty_ratio: {not_allowed(empty_ratio, '0 to 1')}")
-        if repeat < 1:
-            raise DataError(f"{name}: repeat: {not_allowed(repeat, '1 and up')}")
         self._image_root = os.fspath(image_root)
         self._images = images = annotations.images
-        self._boxes, repairs = _usable_boxes(annotations, load_crowd)
+        self._boxes, repairs = _usable_boxes(annotations, self.load_crowd)
         is_empty = self._boxes.counts == 0
-        chosen = _limit_negatives(is_empty, empty_ratio if allow_empty else 0.0)
-        kept = chosen[:sample_num] if sample_num > 0 else chosen
+        chosen = _limit_negatives(is_empty, self.empty_ratio if self.allow_empty else 0.0)
+        kept = chosen[: self.sample_num] if self.sample_num > 0 else chosen
         if not len(kept):
             raise DataError(
                 f"{name}: no image is left of {len(images)}: {int(is_empty.sum())} have no box, "
-                f"allow_empty is {str(allow_empty).lower()}, sample_num {sample_num}"
+                f"allow_empty is {str(self.allow_empty).lower()}, sample_num {self.sample_num}"
             )
         self._unique = len(kept)
-        self._selection = np.tile(kept, repeat)  # rows of the image table, in order of use
+        self._selection = np.tile(kept, self.repeat)  # rows of the image table, in order of use
         self._report(self._boxes.counts[kept], len(images) - len(chosen), repairs)
+        self.report_lines += remarks
+
+    def read(self) -> Content:
+        """The images and boxes; a DataError names file, line and key of what is not usable."""
+        raise NotImplementedError
 
     def _report(self, counts: np.ndarray, left_out: int, repairs: list[str]) -> None:
         names = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")
         text = f"{self.name}: {len(counts)} images, {int(counts.sum())} boxes, "
         self.report_lines.append(text + f"{len(self.class_names)} classes ({names})")
-        self.report_lines += filter(None, repairs)
+        self.report_lines += repairs
         if negatives := int((counts == 0).sum()):
             text = f"{negatives} kept as negatives (allow_empty: false leaves them out)"
             self.report_lines.append(f"images without objects: {text}")
@@ -125,8 +142,9 @@ class DetectionDataset(Dataset):
 def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable, list[str]]:
     """The boxes for records, and the lines about the others and about polygons."""
     images, rows = annotations.images, annotations.image_rows
-    cleaned = clean_boxes(annotations.boxes_xyxy, images.widths[rows], images.heights[rows])
-    keep, reasons = cleaned.keep, cleaned.rows
+    boxes, keep, reasons = clean_boxes(
+        annotations.boxes_xyxy, images.widths[rows], images.heights[rows]
+    )
     if not load_crowd:
         reasons["crowd"] = np.flatnonzero(keep & annotations.crowd)
         keep = keep & ~annotations.crowd
@@ -135,14 +153,12 @@ def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable,
     if annotations.polygons:
         size = np.stack([images.widths[rows], images.heights[rows]] * 2, axis=1)
         bounds = np.clip(annotations.polygons.bounds(), 0, size)
-        fitting = np.isnan(bounds[:, 0]) | near_boxes(bounds, cleaned.boxes_xyxy)
+        fitting = np.isnan(bounds[:, 0]) | near_boxes(bounds, boxes)
         if len(misfits := np.flatnonzero(keep & ~fitting)):
             first = images.files[int(rows[misfits[0]])]
             text = "do not fit their boxes and are left out; the boxes stay"
             lines.append(f"polygons: those of {len(misfits)} objects {text} (first: {first})")
-    return BoxTable(annotations, cleaned.boxes_xyxy, keep, fitting), [
-        line for line in lines if line
-    ]
+    return BoxTable(annotations, boxes, keep, fitting), [line for line in lines if line]
 
 
 def _limit_negatives(is_empty: np.ndarray, ratio: float) -> np.ndarray:

@@ -12,7 +12,7 @@ from ppdet_lite.data.sources.annotation_table import StringColumn
 from ppdet_lite.data.sources.class_lists import ClassList, read_class_list
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.dataset import Dataset
-from ppdet_lite.data.sources.paths import join, require_file
+from ppdet_lite.data.sources.files import join, require_file
 from ppdet_lite.utils.files import PathLike
 from ppdet_lite.utils.image_files import list_images
 

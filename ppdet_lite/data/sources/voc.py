@@ -1,6 +1,7 @@
 """Data sets in the layout of Pascal VOC."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -9,9 +10,8 @@ from ppdet_lite.core.registry import register
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
 from ppdet_lite.data.sources.class_lists import ClassList, numbered, read_class_list
-from ppdet_lite.data.sources.detection_dataset import DetectionDataset
-from ppdet_lite.data.sources.paths import join, require_file, require_folder
-from ppdet_lite.data.sources.text_files import error_at, read_lines
+from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
+from ppdet_lite.data.sources.files import error_at, join, read_lines, require_file, require_folder
 from ppdet_lite.data.sources.voc_xml import VocFile
 from ppdet_lite.utils.image_files import is_image
 
@@ -24,6 +24,7 @@ class _Entry(NamedTuple):
 
 
 @register
+@dataclass(eq=False)
 class VOCDataSet(DetectionDataset):
     """Pascal VOC: one XML file per image and a list of those to use.
 
@@ -35,38 +36,28 @@ class VOCDataSet(DetectionDataset):
     (not only the listed ones) and sorted, so that the lists of one data set agree.
 
     Args:
-        dataset_dir: folder that the other paths start from.
         image_dir: for pairs, a folder between dataset_dir and the paths of the list; for ids, the
             folder of the images instead of `JPEGImages`.
         anno_path: the list, a text file.
         label_list: the class names and their order, see `read_class_list`.
-        sample_num, allow_empty, empty_ratio, repeat: see `DetectionDataset`.
-
-    Raises:
-        DataError: a path does not exist or a file is not usable; names file, line and key.
     """
 
     has_difficult = True
 
-    def __init__(
-        self,
-        dataset_dir: Optional[str] = None,
-        image_dir: Optional[str] = None,
-        anno_path: Optional[str] = None,
-        *,
-        sample_num: int = -1,
-        label_list: Optional[str] = None,
-        allow_empty: bool = True,
-        empty_ratio: float = 1.0,
-        repeat: int = 1,
-    ):
-        path = require_file("dataset_dir + anno_path", dataset_dir, anno_path)
-        image_root, entries = _read_list(path, dataset_dir, image_dir)
-        if label_list:
-            source = str(require_file("dataset_dir + label_list", dataset_dir, label_list))
-            classes = read_class_list(Path(source))
+    label_list: Optional[str] = None
+
+    def read(self) -> Content:
+        path = require_file("dataset_dir + anno_path", self.dataset_dir, self.anno_path)
+        image_root, entries = _read_list(path, self.dataset_dir, self.image_dir)
+        remarks = []
+        if self.label_list:
+            file = require_file("dataset_dir + label_list", self.dataset_dir, self.label_list)
+            classes, source = read_class_list(file), str(file)
         else:
             classes, source = _collect_names(entries)
+            remarks.append(f"class names: collected from {source}, sorted")
+        if repeated := len(entries) - len(set(entries)):
+            remarks.append(f"{path}: {repeated} lines repeat an earlier one, and count")
         index_of = {name: index for index, name in enumerate(classes.names)}
         rows = AnnotationRows()
         for entry in entries:
@@ -77,21 +68,7 @@ class VOCDataSet(DetectionDataset):
                     hint = nearest_hint(item.name, index_of)
                     raise content.name_error(index, f"'{item.name}' is not in {source}{hint}")
                 rows.add_box(index_of[item.name], item.box_xyxy, item.difficult)
-        super().__init__(
-            str(path),
-            image_root,
-            classes,
-            rows.annotations(),
-            sample_num=sample_num,
-            allow_empty=allow_empty,
-            empty_ratio=empty_ratio,
-            repeat=repeat,
-        )
-        if not label_list:
-            self.report_lines.append(f"class names: collected from {source}, sorted")
-        repeated = len(entries) - len(set(entries))
-        if repeated:
-            self.report_lines.append(f"{path}: {repeated} lines repeat an earlier one, and count")
+        return Content(str(path), image_root, classes, rows.annotations(), remarks)
 
 
 def _read_list(

@@ -2,10 +2,11 @@
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
+from xml.parsers import expat
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.data.sources.text_files import error_at
+from ppdet_lite.data.sources.files import error_at, not_allowed
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -28,14 +29,22 @@ class VocFile:
 
     def __init__(self, path: Path):
         self.path = path
+        self._lines: dict[ET.Element, int] = {}
+        builder, parser = ET.TreeBuilder(), expat.ParserCreate()
+
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            self._lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
+
+        parser.StartElementHandler, parser.EndElementHandler = start, builder.end
+        parser.CharacterDataHandler = builder.data
         try:
-            self._root = ET.parse(path).getroot()
-        except ET.ParseError as error:
-            line, column = error.position
-            where = f"{path} line {line}, column {column + 1}"
-            raise DataError(f"{where}: not XML: {str(error).split(':')[0]}") from None
+            parser.Parse(path.read_bytes(), True)
+        except expat.ExpatError as error:
+            where = f"{path} line {error.lineno}, column {error.offset + 1}"
+            raise DataError(f"{where}: not XML: {expat.ErrorString(error.code)}") from None
         except (OSError, ValueError) as error:  # ValueError: an encoding that is not known
             raise DataError(f"{path}: cannot be read: {error}") from None
+        self._root = builder.close()
 
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
@@ -72,7 +81,7 @@ class VocFile:
         if value > 0 and value == int(value):
             return int(value)
         element, key = self._find(self._root, "", "size", tag)
-        raise self._error(element, key, f"found '{element.text}', allowed: a positive integer")
+        raise self._error(element, key, not_allowed(element.text, "a positive integer"))
 
     def _number(self, parent: ET.Element, where: str, *tags: str) -> float:
         element, key = self._find(parent, where, *tags)
@@ -80,7 +89,7 @@ class VocFile:
         try:
             return float(text)
         except ValueError:
-            raise self._error(element, key, f"found '{text}', allowed: a number") from None
+            raise self._error(element, key, not_allowed(text, "a number")) from None
 
     def _find(self, parent: ET.Element, where: str, *tags: str) -> tuple[ET.Element, str]:
         """The element below `parent`, which is at the key `where`, and the key that it is at."""
@@ -93,18 +102,4 @@ class VocFile:
         return parent, where
 
     def _error(self, element: ET.Element, key: str, problem: str) -> DataError:
-        return error_at(self.path, self._line_of(element), key, problem)
-
-    def _line_of(self, element: ET.Element) -> Optional[int]:
-        """The line in which an element begins. The parsed tree does not know it, so the file is
-        read again line by line up to the element that has the same number in document order.
-        """
-        number = next(i for i, other in enumerate(self._root.iter()) if other is element)
-        parser, started = ET.XMLPullParser(events=("start",)), 0
-        with open(self.path, "rb") as stream:
-            for line, content in enumerate(stream, start=1):
-                parser.feed(content)
-                started += sum(1 for _ in parser.read_events())
-                if started > number:
-                    return line
-        return None
+        return error_at(self.path, self._lines[element], key, problem)

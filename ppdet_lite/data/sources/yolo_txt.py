@@ -1,6 +1,7 @@
 """Data sets with YOLO text labels: a line `class cx cy w h` per object, in shares of the image."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Optional, Sequence
 
@@ -10,15 +11,22 @@ from ppdet_lite.data.pixels.headers import read_header
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
 from ppdet_lite.data.sources.class_lists import read_class_list
-from ppdet_lite.data.sources.detection_dataset import DetectionDataset
-from ppdet_lite.data.sources.paths import join, require_file, require_folder
-from ppdet_lite.data.sources.text_files import error_at, not_allowed, read_lines
+from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
+from ppdet_lite.data.sources.files import (
+    error_at,
+    join,
+    not_allowed,
+    read_lines,
+    require_file,
+    require_folder,
+)
 from ppdet_lite.utils.image_files import list_images
 
 _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
 
 
 @register
+@dataclass(eq=False)
 class YOLODataSet(DetectionDataset):
     """A folder of images and a folder of text files of the same names.
 
@@ -26,53 +34,28 @@ class YOLODataSet(DetectionDataset):
     x3 y3 ...`), which counts as its bounds.
 
     Args:
-        dataset_dir: folder that the other paths start from.
-        image_dir: folder of the images, searched with its subfolders.
         anno_path: folder of the text files. By default the last `images` in the images' path
             becomes `labels`; without such a folder the text files stand beside the images.
         label_list: file of the class names, see `read_class_list`. By default the first of
             data.yaml, classes.txt, label_list.txt, obj.names in dataset_dir.
-        sample_num, allow_empty, empty_ratio, repeat: see `DetectionDataset`.
-
-    Raises:
-        DataError: a path does not exist or a file is not usable; names file, line and what was
-            found.
     """
 
-    def __init__(
-        self,
-        dataset_dir: Optional[str] = None,
-        image_dir: Optional[str] = "images",
-        anno_path: Optional[str] = None,
-        *,
-        sample_num: int = -1,
-        label_list: Optional[str] = None,
-        allow_empty: bool = True,
-        empty_ratio: float = 1.0,
-        repeat: int = 1,
-    ):
-        root = require_folder("dataset_dir + image_dir", dataset_dir, image_dir)
-        labels = _label_folder(root, dataset_dir, anno_path)
-        classes = read_class_list(_name_file(join(dataset_dir), label_list))
-        files = sorted(os.path.relpath(path, root) for path in list_images(root))
+    image_dir: Optional[str] = "images"
+    label_list: Optional[str] = None
+
+    def read(self) -> Content:
+        root = require_folder("dataset_dir + image_dir", self.dataset_dir, self.image_dir)
+        labels = _label_folder(root, self.dataset_dir, self.anno_path)
+        classes = read_class_list(_name_file(join(self.dataset_dir), self.label_list))
         rows = AnnotationRows()
-        for file in files:
+        for file in sorted(os.path.relpath(path, root) for path in list_images(root)):
             height, width = _displayed_size(root / file)
             rows.add_image(file, height, width)
             path = (labels / file).with_suffix(".txt")
             if path.is_file():
                 for class_index, (x1, y1, x2, y2) in _read_labels(path, len(classes.names)):
                     rows.add_box(class_index, (x1 * width, y1 * height, x2 * width, y2 * height))
-        super().__init__(
-            str(root),
-            root,
-            classes,
-            rows.annotations(),
-            sample_num=sample_num,
-            allow_empty=allow_empty,
-            empty_ratio=empty_ratio,
-            repeat=repeat,
-        )
+        return Content(str(root), root, classes, rows.annotations())
 
 
 def _label_folder(root: Path, dataset_dir: Optional[str], anno_path: Optional[str]) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import ARRAYS, Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, image_size
 from ppdet_lite.ops.boxes_np import xyxy_to_cxcywh

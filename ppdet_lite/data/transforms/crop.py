@@ -6,7 +6,7 @@ from typing import Literal, Optional, Sequence
 import numpy as np
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, clip_polygons, moved_objects, select_objects
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix, near_boxes

@@ -8,10 +8,11 @@ import numpy as np
 
 from ppdet_lite.core.errors import ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.pixels.image_ops import MAX_PIXELS, checked_header, decode_image, read_file
+from ppdet_lite.data import kinds
+from ppdet_lite.data.pixels.headers import MAX_PIXELS
+from ppdet_lite.data.pixels.image_ops import checked_header, decode_image, read_file
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels, PixelSource
-from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data import kinds
 from ppdet_lite.data.pixels.color import ChannelOrder, HueShift, LevelMap, Saturation
-from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, moved_objects
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 

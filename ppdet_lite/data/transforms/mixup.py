@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, joined_objects
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 

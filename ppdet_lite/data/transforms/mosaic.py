@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data import kinds
 from ppdet_lite.data.pixels.color import TRUNCATE
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.placement import Rect
-from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample, joined_objects, object_array
 from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes

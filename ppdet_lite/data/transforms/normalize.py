@@ -11,9 +11,9 @@ from typing import Any, Literal, Sequence
 import numpy as np
 
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data import kinds
 from ppdet_lite.data.pixels.image_ops import IMAGENET_MEAN, IMAGENET_STD, Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.transforms import kinds
+from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, moved_objects, select_objects
 from ppdet_lite.data.transforms.resize import with_new_size
 from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform, lazy_image

@@ -8,10 +8,10 @@ import numpy as np
 from ppdet_lite.core.annotations import describe, matches
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data import kinds
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.resampling import resized_size
-from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample, moved_objects
 from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes

@@ -7,9 +7,9 @@ import numpy as np
 from ppdet_lite.core.build import value_of
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.data import kinds
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.memory import RecycledArrays
-from ppdet_lite.data.transforms import kinds
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform, image_size
 from ppdet_lite.ops.boxes_np import wh_iou_matrix

@@ -330,9 +330,9 @@ def test_lanczos_differs_from_opencv_by_one_level_at_most(photo):
 def test_normalizer_refuses_other_images():
     with pytest.raises(ValueError, match=r"expected a uint8 image \[H, W, 3\], got float32"):
         Normalizer()(np.zeros((4, 4, 3), np.float32))
-    with pytest.raises(ConfigError, match="contains a zero"):
+    with pytest.raises(ConfigError, match="^std: found .1, 0, 1., allowed: "):
         Normalizer(std=(1, 0, 1))
-    with pytest.raises(ConfigError, match="found 'minmax'; allowed are mean_std, none"):
+    with pytest.raises(ConfigError, match="^norm_type: found 'minmax', allowed: "):
         Normalizer(norm_type="minmax")
 
 

@@ -33,7 +33,9 @@ def test_preprocess_errors():
     assert str(error.value) == (
         "Preprocess.0 (Resize): unknown key 'size'; allowed: interp, keep_ratio, target_size"
     )
-    with pytest.raises(ConfigError, match="found 7; allowed are 0 nearest, 1 linear"):
+    with pytest.raises(
+        ConfigError, match="Preprocess.Resize.interp: found 7, allowed: 0 nearest, 1"
+    ):
         Preprocess([{"type": "Resize", "target_size": 32, "interp": 7}])
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ppdet_lite.data.cache.image_cache import KINDS, CacheSettings
-from ppdet_lite.data.pixels.image_ops import MAX_PIXELS
+from ppdet_lite.data.pixels.headers import MAX_PIXELS
 from ppdet_lite.data.pixels.pixel_source import largest_reduction
 from ppdet_lite.data.reader.readers import TrainReader
 

@@ -14,8 +14,8 @@ def test_strings_as_one_block():
 
 def test_cleaning_leaves_its_input_alone_and_takes_no_boxes():
     boxes = np.array([[5.0, 5.0, 1.0, 1.0]])
-    cleaned = clean_boxes(boxes, np.array([10]), np.array([10]))
+    repaired, keep, _ = clean_boxes(boxes, np.array([10]), np.array([10]))
     assert boxes.tolist() == [[5, 5, 1, 1]]
-    assert cleaned.boxes_xyxy.tolist() == [[1, 1, 5, 5]] and cleaned.keep.tolist() == [True]
+    assert repaired.tolist() == [[1, 1, 5, 5]] and keep.tolist() == [True]
     none = clean_boxes(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
-    assert none.boxes_xyxy.shape == (0, 4) and none.keep.shape == (0,)
+    assert none[0].shape == (0, 4) and none[1].shape == (0,)

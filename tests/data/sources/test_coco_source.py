@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.sources.coco import COCODataSet
 
 CATEGORIES = [{"id": 9, "name": "zebra"}, {"id": 2, "name": "ant"}]
@@ -155,7 +155,8 @@ def test_sample_num_and_repeat(tmp_path):
     assert dataset.missing_files() == [str(tmp_path / "1.jpg"), str(tmp_path / "2.jpg")]
     assert dataset.missing_files(limit=1) == [str(tmp_path / "1.jpg")]
     for key, value in {"sample_num": 0, "repeat": 0, "empty_ratio": 2}.items():
-        refuse(tmp_path, f": {key}: found {value}", **{key: value})
+        with pytest.raises(ConfigError, match=f"^{key}: found {value}, allowed: "):
+            load(tmp_path, **{key: value})
 
 
 def test_nothing_left_is_an_error(tmp_path):

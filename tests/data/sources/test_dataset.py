@@ -100,7 +100,7 @@ def test_the_data_format_of_the_architecture_page(tmp_path, repo):
     lines = ["b.jpg,40,60,cat,5,5,70,20", "b.jpg,40,60,ant,9,9,1,2", "a.jpg,30,30,cat,1,1,1,9"]
     (tmp_path / "boxes.csv").write_text("\n".join(lines))
     path = tmp_path / "a.yml"
-    section = f"{{name: CSVDataSet, dataset_dir: {tmp_path}, repeat: 2}}"
+    section = f"{{name: CSVDataSet, dataset_dir: {tmp_path}, anno_path: boxes.csv, repeat: 2}}"
     path.write_text(f"custom_modules: [my_data.py]\nTrainDataset: {section}\n")
     dataset = create("TrainDataset", load_config(path))
     assert (len(dataset), dataset.class_names) == (4, ["ant", "cat"])

@@ -1,10 +1,9 @@
-"""Types of the settings of transforms, with the values that are allowed."""
+"""Types of settings, with the values that are allowed."""
 
-from typing import Annotated, Any, Sequence, Union
+from typing import Annotated, Any, Literal, Sequence, Union
 
 from ppdet_lite.core.annotations import Rule
-from ppdet_lite.data.pixels.headers import SizeHW
-from ppdet_lite.data.pixels.image_ops import MAX_PIXELS
+from ppdet_lite.data.pixels.headers import MAX_PIXELS, SizeHW
 from ppdet_lite.data.pixels.resampling import INTERPOLATIONS
 
 
@@ -24,6 +23,7 @@ def _rises(values: Sequence[float]) -> bool:
 
 
 Probability = Annotated[float, Rule(lambda value: 0 <= value <= 1, "0 to 1")]
+Switch = Union[bool, Literal[0, 1]]
 Positive = Annotated[float, Rule(lambda value: value > 0, "a number above 0")]
 Count = Annotated[int, Rule(lambda value: value > 0, "1 or more")]
 Whole = Annotated[int, Rule(lambda value: value >= 0, "0 or more")]

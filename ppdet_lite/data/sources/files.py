@@ -1,0 +1,70 @@
+"""Files of a data set: finding and reading them, and naming the place of what is wrong in them."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Optional
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.utils.files import PathLike
+
+
+def join(*parts: Optional[PathLike]) -> Path:
+    """The parts that are given, as one path; `~` is the home folder."""
+    return Path(*[part for part in parts if part]).expanduser()
+
+
+def require_file(key: str, *parts: Optional[PathLike]) -> Path:
+    """The file at the joined parts; a DataError with the config keys `key` that they come from
+    where it is not there, or is a folder.
+    """
+    return _require("file", key, join(*parts))
+
+
+def require_folder(key: str, *parts: Optional[PathLike]) -> Path:
+    """The folder at the joined parts; see `require_file`."""
+    return _require("folder", key, join(*parts))
+
+
+def _require(kind: str, key: str, path: Path) -> Path:
+    if os.path.exists(path):
+        found = "folder" if path.is_dir() else "file"
+        if found == kind:
+            return path
+        raise DataError(f"{path} is a {found}, but {key} must name a {kind}")
+    nearest = next(parent for parent in path.absolute().parents if os.path.isdir(parent))
+    content = ""
+    with contextlib.suppress(OSError):
+        names = sorted(name for name in os.listdir(nearest) if not name.startswith("."))
+        more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+        content = f", which holds {', '.join(names[:6])}{more}" if names else ", which is empty"
+    raise DataError(
+        f"{kind} {path} does not exist (from {key}); the nearest folder that exists is {nearest}"
+        f"{content}"
+    )
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file; a DataError where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not text in UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Number (from 1) and stripped text of every line that is not blank; raises as `read_text`."""
+    lines = enumerate(map(str.strip, read_text(path).splitlines()), start=1)
+    return [(number, line) for number, line in lines if line]
+
+
+def error_at(path: Path, line: Optional[int], *parts: str) -> DataError:
+    """The error about a place in a file: "a.xml line 7: size.width: missing"."""
+    return DataError(": ".join([f"{path} line {line}" if line else str(path), *parts]))
+
+
+def not_allowed(found: object, allowed: str) -> str:
+    """The words about a value that cannot be used."""
+    return f"found {found!r}, allowed: {allowed}"
