@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: demo test quick check coverage types format requirements
+.PHONY: demo test quick check coverage types format requirements fuzz
 
 demo:            ## train, evaluate, export and deploy a small PP-YOLOv2 on a generated data set
 	$(PYTHON) tools/quickstart.py demo
@@ -26,3 +26,6 @@ format:
 
 requirements:    ## requirements.txt from pyproject.toml
 	$(PYTHON) tools/dev/write_requirements.py
+
+fuzz:            ## 20,000 damaged inputs of every kind (the tests run 300)
+	$(PYTHON) -m tests.fuzz --count 20000
