@@ -21,6 +21,7 @@ import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.train.arrays import misfit
 
 KINDS = ("threshold", "exponential", "normal")
 
@@ -38,6 +39,8 @@ class ModelEMA:
     def __init__(self, model: nn.Layer, decay: float, kind: str, filter_no_grad: bool = False):
         if kind not in KINDS:
             raise ConfigError(f"ema_decay_type: found '{kind}', allowed: {', '.join(KINDS)}")
+        if kind == "normal" and decay >= 1:
+            raise ConfigError(f"ema_decay: found {decay}, allowed for kind normal: 0 to below 1")
         self.decay, self.kind, self.step = decay, kind, 0
         parameters = model.named_parameters() if filter_no_grad else ()
         frozen = {key for key, parameter in parameters if parameter.stop_gradient}
@@ -87,8 +90,8 @@ class ModelEMA:
 
     def set_state_dict(self, state: dict) -> None:
         """The inverse of `state_dict`; a KeyError if the keys are not those of this model."""
-        if odd := sorted(set(state["shadow"]) ^ set(self._shadow)):
-            raise KeyError(f"{len(odd)} keys differ, for instance {', '.join(odd[:3])}")
+        if problem := misfit(state["shadow"], self._shadow):
+            raise KeyError(f"ema: {problem}")
         self.step = int(state["step"])
         for key, value in state["shadow"].items():
             self._shadow[key].set_value(np.asarray(value, dtype=np.float32))

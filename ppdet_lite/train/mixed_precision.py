@@ -79,6 +79,8 @@ class Precision:
         return {} if self.scaler is None else self.scaler.state_dict()
 
     def set_state_dict(self, state: dict) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`; a KeyError names keys that differ."""
         if self.scaler is not None and state:
+            if odd := sorted(map(str, state.keys() ^ self.scaler.state_dict().keys())):
+                raise KeyError(f"scaler: {', '.join(odd[:3])}")
             self.scaler.load_state_dict(state)

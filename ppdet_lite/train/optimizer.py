@@ -15,16 +15,17 @@ from paddle import regularizer as paddle_regularizer
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
-from ppdet_lite.core.annotations import checked
+from ppdet_lite.core.annotations import checked, describe, matches
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.kinds import Positive
+from ppdet_lite.train.arrays import misfit
 
 _OPTIMIZERS = {k: getattr(paddle.optimizer, k) for k in ("Momentum", "SGD", "Adam", "AdamW")}
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
 # Arguments of Paddle's optimizers that are set here and not in the `optimizer` mapping.
-_SET_HERE = "self learning_rate parameters weight_decay grad_clip apply_decay_param_fun".split()
+_SET_HERE = "self learning_rate parameters weight_decay grad_clip apply_decay_param_fun lr_ratio"
 
 
 @register
@@ -52,9 +53,12 @@ class OptimizerBuilder:
             raise ConfigError("give `clip_grad_by_norm` or `clip_grad_by_value`, not both")
         self.clip_grad_by_norm, self.clip_grad_by_value = clip_grad_by_norm, clip_grad_by_value
         found = regularizer.get("type") if isinstance(regularizer, dict) else regularizer
-        if regularizer and found not in _REGULARIZERS:
+        if regularizer and str(found) not in _REGULARIZERS:
             raise ConfigError(f"regularizer.type: found {found!r}, allowed: L1, L2")
         self.regularizer = regularizer if isinstance(regularizer, dict) else {}
+        factor = self.regularizer.get("factor", 0.0)
+        if not matches(factor, float) or factor < 0:
+            raise ConfigError(f"regularizer.factor: found {factor!r}, allowed: 0 or more")
         self.settings: dict[str, Any] = dict(optimizer or {"momentum": 0.9})
         self.kind = str(self.settings.pop("type", "Momentum"))
         if self.kind not in _OPTIMIZERS:
@@ -63,13 +67,19 @@ class OptimizerBuilder:
                 + nearest_hint(self.kind, _OPTIMIZERS)
             )
         known = inspect.signature(_OPTIMIZERS[self.kind].__init__).parameters
-        allowed = [name for name in known if name not in _SET_HERE]
+        allowed = [name for name in known if name not in _SET_HERE.split()]
         problems = [
             f"optimizer.{key}: unknown key of {self.kind}{nearest_hint(key, allowed)}; "
             f"allowed: {', '.join(allowed)}"
             for key in self.settings
             if key not in allowed
         ]
+        kinds = {float: float, int: float, bool: bool, type(None): str}  # of Paddle's defaults
+        for key in allowed:
+            kind = kinds.get(type(known[key].default), Any)
+            if key in self.settings and not matches(self.settings[key], kind):
+                problem = f"found {self.settings[key]!r}, allowed: {describe(kind)}"
+                problems.append(f"optimizer.{key}: {problem}")
         if problems:
             raise ConfigError(problems)
 
@@ -95,7 +105,10 @@ class OptimizerBuilder:
         elif self.regularizer:
             decay["weight_decay"] = _REGULARIZERS[self.regularizer["type"]](factor)
         settings = {"parameters": parameters, "grad_clip": clip, **decay, **self.settings}
-        return _OPTIMIZERS[self.kind](learning_rate, **settings)
+        try:
+            return _OPTIMIZERS[self.kind](learning_rate, **settings)
+        except ValueError as error:
+            raise ConfigError(f"OptimizerBuilder.optimizer: {error}") from error
 
 
 def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarray]:
@@ -108,7 +121,7 @@ def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarr
 @paddle.no_grad()
 def restore_optimizer_state(optimizer: Optimizer, model: nn.Layer, state: dict) -> None:
     """The inverse of `optimizer_state`, for an optimizer that has not made a step yet. A KeyError
-    lists accumulators that differ.
+    names accumulators that differ.
     """
     # The optimizer creates its accumulators in a step only: one with gradients of zero is made.
     parameters = [p for p in model.parameters() if not p.stop_gradient]
@@ -120,8 +133,8 @@ def restore_optimizer_state(optimizer: Optimizer, model: nn.Layer, state: dict) 
     for parameter, value in zip(parameters, before):
         parameter.set_value(value)
     live = _live_accumulators(optimizer, model)
-    if odd := sorted(set(live) ^ set(state)):
-        raise KeyError(f"{len(odd)} accumulators differ, for instance {', '.join(odd[:3])}")
+    if problem := misfit(state, live):
+        raise KeyError(f"optimizer: {problem}")
     for key, tensor in live.items():
         tensor.set_value(state[key])
 

@@ -32,7 +32,7 @@ from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.seed import set_seed
-from ppdet_lite.train.state import TrainState
+from ppdet_lite.train.state import TrainState, check_saved
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
 from ppdet_lite.weights.checkpoint import load_resume, stem_of
 from ppdet_lite.weights.download import fetch_weights, is_url
@@ -108,7 +108,10 @@ def build_trainer(
     vdl_folder: Optional[str] = None,
 ) -> Trainer:
     """Everything up to the first step; see `run_training` for arguments and errors."""
-    saved = load_resume(resume) if resume else None  # before minutes of loading data
+    saved = None
+    if resume:  # before minutes of loading data
+        saved = load_resume(resume)
+        check_saved(saved, f"{stem_of(resume)}.pdopt")
     settings = cfg.settings
     precision = Precision(settings, device)
     seed = _seed(settings.seed, ranks, saved)
@@ -142,7 +145,7 @@ def build_trainer(
         steps_per_epoch=batch_setting["steps_per_epoch"],
         hooks=_hooks(cfg, reader, evaluator, vdl_folder if ranks.rank == 0 else None),
         accumulate_steps=settings.accumulate_steps,
-        parallel=paddle.DataParallel(model) if ranks.world_size > 1 else None,
+        parallel=paddle.DataParallel(model) if ranks.world_size > 1 and device != "cpu" else None,
     )
 
 

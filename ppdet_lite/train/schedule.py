@@ -155,7 +155,7 @@ class ExpWarmup(Warmup):
 
     steps: int = 1000
     epochs: Optional[Union[int, float]] = None
-    power: Union[int, float] = 2
+    power: Positive = 2
 
     def ramp(self, iteration: int, length: int) -> float:
         return (iteration / length) ** self.power

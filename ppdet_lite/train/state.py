@@ -2,19 +2,63 @@
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import Iterator, Mapping, Optional
+from typing import Annotated, Any, Iterator, Mapping, Optional
 
 import paddle
 from paddle import distributed, nn
 from paddle.optimizer.lr import LRScheduler
 
+from ppdet_lite.core.annotations import Rule, describe, matches
 from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.data.kinds import Count
 from ppdet_lite.device.ranks import SINGLE_PROCESS, Ranks
+from ppdet_lite.train.arrays import misfit
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.optimizer import optimizer_state, restore_optimizer_state
 
 _PROGRESS = ("epoch", "step_in_epoch", "iteration", "best", "last_evaluation", "seed")
+
+_MISSING = object()
+_Number = Annotated[int, Rule(lambda number: 0 <= number < 2**62, "0 or more")]
+_Metrics = Annotated[
+    dict, Rule(lambda found: all(isinstance(v, (int, float)) for v in found.values()), "numbers")
+]
+_SAVED: dict[str, Any] = {
+    "model": dict,
+    "optimizer": dict,
+    "ema": Optional[dict],
+    "ema.step": _Number,
+    "ema.shadow": dict,
+    "scaler": dict,
+    "progress": dict,
+    **{f"progress.{key}": _Number for key in ("epoch", "step_in_epoch", "iteration", "seed")},
+    "progress.batch_setting": dict,
+    "progress.batch_setting.steps_per_epoch": Count,
+    "progress.best": Optional[dict],
+    "progress.best.value": float,
+    "progress.best.epoch": _Number,
+    "progress.best.iteration": _Number,
+    "progress.last_evaluation": Optional[dict],
+    "progress.last_evaluation.epoch": _Number,
+    "progress.last_evaluation.metrics": _Metrics,
+}
+"""Dotted key of `TrainState.state_dict` -> type of its value."""
+
+
+def check_saved(state: dict, source: str) -> None:
+    """A CheckpointError for a state whose parts are missing or not what `state_dict` writes."""
+    for key, annotation in _SAVED.items():
+        value: Any = state
+        for part in key.split("."):
+            if value is None:  # an optional part
+                break
+            value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+        else:
+            if not matches(value, annotation):
+                found = "nothing" if value is _MISSING else repr(value)[:60]
+                allowed = describe(annotation)
+                raise CheckpointError(f"{source}: {key}: found {found}, allowed: {allowed}")
 
 
 @dataclass(eq=False)
@@ -116,51 +160,61 @@ class TrainState:
         Raises:
             CheckpointError: it belongs to another model or optimizer.
         """
-        own = {key: list(value.shape) for key, value in self.model.state_dict().items()}
-        saved = {key: list(value.shape) for key, value in state["model"].items()}
-        odd = sorted(key for key in {*own, *saved} if own.get(key) != saved.get(key))
-        if odd:
+        progress, ema = state["progress"], state["ema"]
+        if problem := misfit(state["model"], self.model.state_dict()):
             raise CheckpointError(
-                f"{source} belongs to another model: {len(odd)} tensors differ in name or shape, "
-                f"for instance {', '.join(odd[:3])}. Resume with the config it was trained with."
+                f"{source} belongs to another model: {problem}. Resume with the config it was "
+                "trained with."
             )
         self._set_model(state["model"])
         try:
             if state["optimizer"]:  # empty when not one step was made
                 restore_optimizer_state(self.optimizer, self.model, state["optimizer"])
-            if self.ema is not None and state["ema"] is not None:
-                self.ema.set_state_dict(state["ema"])
+            if self.ema is not None and ema is not None:
+                self.ema.set_state_dict(ema)
+            self.precision.set_state_dict(state["scaler"])
         except KeyError as error:
             raise CheckpointError(
-                f"{source} does not fit the optimizer or EMA settings: {error.args[0]}. Resume "
-                f"with the config it was trained with."
+                f"{source} does not fit the optimizer, EMA or amp settings: {error.args[0]}. "
+                "Resume with the config it was trained with."
             ) from None
         remarks = []
-        if (self.ema is None) != (state["ema"] is None):
+        if (self.ema is None) != (ema is None):
             fate = "of the checkpoint is left out" if self.ema is None else "starts anew"
             remarks.append(f"use_ema differs from the checkpoint: the average {fate}")
-        self.precision.set_state_dict(state["scaler"])
-        progress = state["progress"]
         for name in _PROGRESS:
             setattr(self, name, progress[name])
+        remarks += self._compare_batches(progress["batch_setting"])
         # The rate is a function of the iteration, so the count is all there is to set.
         self.scheduler.last_epoch = self.iteration - 1
         self.scheduler.step()
-        return remarks + self._compare_batches(progress["batch_setting"])
+        return remarks
 
     def _compare_batches(self, before: dict) -> list[str]:
-        """Remarks on changed batches; a position inside an epoch only holds for the same ones."""
+        """Moves the position where the batches have changed, and returns remarks on it: a position
+        inside an epoch holds for the same batches only, and iterations count by epochs done.
+        """
         changed = {k: v for k, v in self.batch_setting.items() if before.get(k, v) != v}
         if not changed:
             return []
         listed = ", ".join(f"{k} {before[k]} -> {v}" for k, v in changed.items())
         remarks = [f"settings that decide the order of the samples have changed: {listed}"]
+        steps, iteration = self.batch_setting["steps_per_epoch"], self.iteration
         if self.step_in_epoch >= before["steps_per_epoch"]:  # the epoch is complete, stay behind it
-            self.step_in_epoch = self.batch_setting["steps_per_epoch"]
+            self.step_in_epoch = steps
         elif self.step_in_epoch:
             remarks.append(
                 f"so epoch {self.epoch} starts from its beginning instead of step "
                 f"{self.step_in_epoch}"
             )
             self.step_in_epoch = 0
+        self.iteration = self.epoch * steps + self.step_in_epoch
+        if self.best is not None:
+            self.best = {**self.best, "iteration": (self.best["epoch"] + 1) * steps}
+        if self.iteration != iteration:
+            done = self.epoch + (self.step_in_epoch > 0)
+            remarks.append(
+                f"the schedule goes on after {done} epochs done: iteration {iteration} -> "
+                f"{self.iteration}, {before['steps_per_epoch']} -> {steps} steps per epoch"
+            )
         return remarks
