@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "metrics": {"core", "ops.boxes_np", "utils"},
     "modeling": {"core", "ops"},
     "weights": {"core", "utils"},
-    "device": {"utils"},
+    "device": {"core.errors", "utils"},
     "evaluate": BELOW,
     "train": BELOW | {"evaluate"},
     "runtime": {"core.errors", "data.pixels.image_ops", "utils"},

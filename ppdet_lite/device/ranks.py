@@ -1,10 +1,13 @@
 """The processes of one run, started by `python -m paddle.distributed.launch`."""
 
+import contextlib
 import os
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 import paddle
 from paddle import distributed
+
+from ppdet_lite.core.errors import UserError
 
 
 class Ranks(NamedTuple):
@@ -44,8 +47,19 @@ def barrier(ranks: Ranks) -> None:
         distributed.barrier()
 
 
+@contextlib.contextmanager
+def all_processes() -> Iterator[None]:
+    """Context of an exchange between the processes; a UserError if one of them has gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"another process of this run has ended: {reason}") from error
+
+
 def true_anywhere(flag: bool) -> bool:
     """True in every process if `flag` is true in one of them; all must call it."""
     total = paddle.to_tensor([int(flag)], dtype="int32")
-    distributed.all_reduce(total, op=distributed.ReduceOp.MAX)
+    with all_processes():
+        distributed.all_reduce(total, op=distributed.ReduceOp.MAX)
     return bool(total.item())

@@ -17,7 +17,7 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.sources.dataset import Dataset
-from ppdet_lite.device.ranks import current_ranks
+from ppdet_lite.device.ranks import all_processes, current_ranks
 from ppdet_lite.device.select import normalizes_on_device
 from ppdet_lite.evaluate.results_file import ImageDetections, read_results
 from ppdet_lite.metrics.metric import DetectionMetric
@@ -104,20 +104,29 @@ class Evaluator:
         self.metric.reset()
         started = time.time()
         kept: list[ImageDetections] = []
-        with evaluation_mode(model):
-            for detections in self._detections(model):
-                if self.world_size > 1:
-                    kept.append(detections)
-                else:
-                    self.metric.update(*detections)
+        failure: Optional[UserError] = None
+        try:
+            with evaluation_mode(model):
+                for detections in self._detections(model):
+                    if self.world_size > 1:
+                        kept.append(detections)
+                    else:
+                        self.metric.update(*detections)
+        except UserError as error:
+            if self.world_size == 1:
+                raise
+            failure = error  # the others wait for the share of this process
         seconds, count = max(time.time() - started, 1e-9), len(self.dataset)
         text = "evaluated %d images in %.1f s: %.2f images/s"
         get_logger().info(text, count, seconds, count / seconds)
         if self.world_size == 1:
             return self._finish()
-        shares: list[ImageDetections] = []
-        dist.all_gather_object(shares, _concatenated(kept))
-        for share in shares:  # every rank computes the metric of all, rank 0 reports it
+        shares: list[tuple[Optional[UserError], ImageDetections]] = []
+        with all_processes():
+            dist.all_gather_object(shares, (failure, _concatenated(kept)))
+        for failure, share in shares:  # every rank computes the metric of all, rank 0 reports it
+            if failure is not None:
+                raise failure
             self.metric.update(*share)
         return self._finish() if dist.get_rank() == 0 else self.metric.results()
 

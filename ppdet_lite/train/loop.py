@@ -7,9 +7,11 @@ from typing import Optional, Sequence
 
 import numpy as np
 import paddle
+from paddle import distributed
 
+from ppdet_lite.core.errors import CheckpointError, TrainingError, UserError
 from ppdet_lite.data.reader.readers import Reader
-from ppdet_lite.device.ranks import true_anywhere
+from ppdet_lite.device.ranks import all_processes, true_anywhere
 from ppdet_lite.modeling.batch_tensors import POSITION_KEYS, as_tensors
 from ppdet_lite.train.hooks.base import Hook, StepRecord
 from ppdet_lite.train.seed import seed_step
@@ -26,7 +28,8 @@ class Trainer:
         steps_per_epoch: optimizer steps per epoch; batches left over at the end are not used.
         hooks: called in the given order.
         accumulate_steps: micro batches per optimizer step; their gradients are averaged.
-        parallel: the model, wrapped for several processes.
+        parallel: the model, wrapped for several processes on GPUs. On a CPU the gradients are
+            averaged after the backward pass: there the wrapper aborts when a process dies.
     """
 
     state: TrainState
@@ -36,23 +39,35 @@ class Trainer:
     hooks: Sequence[Hook] = ()
     accumulate_steps: int = 1
     parallel: Optional[paddle.DataParallel] = None
+    _is_moving: bool = False  # the state is between two steps
+    _averages: bool = False
 
     def run(self) -> None:
         """Trains to the end.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C or SIGTERM, once the hooks have saved the state.
-            UserError: what a hook found wrong.
+            UserError: a hook or the reader cannot go on.
         """
+        started_at = self.state.iteration
         several = self.state.ranks.world_size > 1
+        self._averages = several and self.parallel is None
         with Interrupts(true_anywhere if several else None) as interrupts:
             try:
+                for tensor in self.state.model.state_dict().values() if self._averages else ():
+                    distributed.broadcast(tensor, src=0)
                 self._call("before_train")
                 while self.state.epoch < self.epochs:
                     self._run_epoch(interrupts)
                 self._call("after_train")
             except KeyboardInterrupt:
                 if not interrupts.forced:
+                    self._call("on_interrupt")
+                raise
+            except (TrainingError, CheckpointError):  # nothing good to save, or no room for it
+                raise
+            except Exception:  # a dead reader worker, another process that has gone, ...
+                if self.state.iteration > started_at and not self._is_moving:
                     self._call("on_interrupt")
                 raise
             finally:
@@ -72,6 +87,7 @@ class Trainer:
                     record = self._step(group, data_cost)
                     state.step_in_epoch += 1
                     state.iteration += 1
+                    self._is_moving = False
                     self._call("after_step", record)
                 del group, record  # so that their memory can serve for the next batches
         self._call("after_epoch")
@@ -82,10 +98,19 @@ class Trainer:
         """Forward and backward of every micro batch, the hooks' check, then the update."""
         state = self.state
         seed_step(state.seed, state.ranks.rank, state.iteration)
+        before = {b: b.clone() for b in state.model.buffers()} if self._averages else {}
         outputs = [self._forward_backward(batch, is_last=batch is group[-1]) for batch in group]
+        if self._averages:
+            try:
+                average_gradients(state.model, state.ranks.world_size)
+            except UserError:  # the step is undone, and the state of the one before saved
+                for buffer, value in before.items():
+                    buffer.set_value(value)
+                raise
         images = sum(len(batch["image"]) for batch in group)
         record = StepRecord(_to_floats(outputs), group, images, state.scheduler(), data_cost)
         self._call("before_update", record)
+        self._is_moving = True
         state.precision.update(state.optimizer)
         state.update_ema()
         state.scheduler.step()
@@ -106,6 +131,18 @@ class Trainer:
     def _call(self, event: str, *arguments: StepRecord) -> None:
         for hook in self.hooks:
             getattr(hook, event)(self, *arguments)
+
+
+@paddle.no_grad()
+def average_gradients(model: paddle.nn.Layer, processes: int) -> None:
+    """Gives the parameters of all processes the mean of their gradients."""
+    parameters = [p for p in model.parameters() if not p.stop_gradient]
+    gradients = [paddle.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    mean = paddle.concat([gradient.reshape([-1]) for gradient in gradients]) / processes
+    with all_processes():
+        distributed.all_reduce(mean)
+    for parameter, part in zip(parameters, mean.split([p.size for p in parameters])):
+        parameter.grad = part.reshape(parameter.shape)
 
 
 def _to_floats(outputs: list[dict]) -> list[dict[str, float]]:

@@ -6,6 +6,7 @@ a pipe there are plain lines. Lines printed while a bar is on screen go above it
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -24,8 +25,9 @@ class _TerminalHandler(logging.Handler):
     """Writes to the current standard error (looked up at each line), above any progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk or a closed pipe, and nowhere to say it
+            tqdm.write(self.format(record), file=sys.stderr)
+            sys.stderr.flush()
 
 
 def process_rank() -> int:
@@ -45,6 +47,25 @@ def get_logger() -> logging.Logger:
     return logger
 
 
+class _LogFile(logging.FileHandler):
+    """Goes on without the lines that cannot be written, on a full disk for instance."""
+
+    _said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._said:
+            self._said = True
+            text = "%s: cannot be written (%s); lines are lost there"
+            get_logger().warning(text, self.baseFilename, error.strerror)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # said already
+            super().close()
+
+
 class FileInUse(Exception):
     """Another process holds the log file."""
 
@@ -62,7 +83,7 @@ def add_log_file(path: str, exclusive: bool = False) -> Optional[logging.Handler
     if process_rank() != 0:
         return None
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     if exclusive and not lock_file(handler.stream, wait=False, inherited=False):
         handler.close()
         raise FileInUse(path)

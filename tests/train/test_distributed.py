@@ -9,6 +9,8 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.weights.checkpoint import load_resume
+
 _SCRIPT = '''
 import os, pickle, signal, sys
 import numpy as np, paddle
@@ -56,7 +58,6 @@ for name, accumulate in (("plain", 1), ("accumulated", 2)):
     trainer = without_batch_effects(
         toys.make_trainer([FiniteCheckHook()], 2, 5, accumulate, reader, ranks=ranks)
     )
-    trainer.parallel = paddle.DataParallel(trainer.state.model)
     trainer.run()
     results[name] = {k: v.numpy() for k, v in trainer.state.model.state_dict().items()}
 
@@ -69,7 +70,6 @@ results["restored"] = trainer.state.model.norm._mean.numpy()
 
 saving = CheckpointHook(CheckpointWriter(folder, {}), 1)
 trainer = toys.make_trainer([saving, InterruptRank1()], 9, reader=Share(count=6), ranks=ranks)
-trainer.parallel = paddle.DataParallel(trainer.state.model)
 try:
     trainer.run()
 except KeyboardInterrupt:
@@ -78,14 +78,38 @@ pickle.dump(results, open(os.path.join(folder, f"rank{rank}.pkl"), "wb"))
 '''
 
 
-@pytest.mark.filterwarnings("ignore:When training, we now always track")
-def test_two_processes(toys, repo, tmp_path):
+_ONE_DIES = """
+import os, signal, sys
+import paddle
+sys.path.insert(0, sys.argv[1])
+from tests import toys
+from ppdet_lite.device.ranks import init_ranks
+from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.train.hooks.saving import CheckpointHook, CheckpointWriter
+
+paddle.set_device("cpu")
+ranks = init_ranks()
+
+
+class Die(Hook):
+    def before_update(self, run, record):
+        if ranks.rank == 1 and run.state.iteration == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+hooks = [Die(), CheckpointHook(CheckpointWriter(sys.argv[2], {}), 100)]
+toys.make_trainer(hooks, 9, reader=toys.ToyReader(6), ranks=ranks).run()
+"""
+
+
+def launched(script_text, repo, tmp_path, *arguments):
+    """Runs a script in two processes."""
     if paddle.is_compiled_with_cuda():
         pytest.skip("a Paddle built for GPUs starts one process per GPU; this is the CPU's test")
     script = tmp_path / "script.py"
-    script.write_text(_SCRIPT)
+    script.write_text(script_text)
     command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-    command += ["--log_dir", tmp_path / "logs", script, repo, tmp_path]
+    command += ["--log_dir", tmp_path / "logs", script, repo, tmp_path, *arguments]
     try:
         result = subprocess.run(
             [str(part) for part in command],
@@ -100,7 +124,13 @@ def test_two_processes(toys, repo, tmp_path):
     output = result.stdout + result.stderr
     if "gloo" in output.lower() and "not compiled" in output.lower():
         pytest.skip("this Paddle has no gloo, which distributed training on a CPU needs")
-    assert result.returncode == 0, output[-3000:]
+    return result.returncode, output
+
+
+@pytest.mark.filterwarnings("ignore:When training, we now always track")
+def test_two_processes(toys, repo, tmp_path):
+    code, output = launched(_SCRIPT, repo, tmp_path)
+    assert code == 0, output[-3000:]
     ranks = [pickle.loads((tmp_path / f"rank{rank}.pkl").read_bytes()) for rank in (0, 1)]
 
     assert ranks[0]["seed"] == ranks[1]["seed"]
@@ -123,3 +153,12 @@ def test_two_processes(toys, repo, tmp_path):
     assert ranks[0]["stopped_at"] == ranks[1]["stopped_at"] in (4, 5)
     saved = sorted(p.name for p in tmp_path.glob("interrupted*"))
     assert saved == ["interrupted.meta.json", "interrupted.pdopt", "interrupted.pdparams"]
+
+
+def test_when_a_process_dies_the_last_finished_step_is_saved(repo, tmp_path):
+    code, _ = launched(_ONE_DIES, repo, tmp_path, 3)
+    log = (tmp_path / "logs" / "workerlog.0").read_text()
+    assert code != 0
+    assert "another process of this run has ended" in log
+    state = load_resume(str(tmp_path / "interrupted"))
+    assert state["progress"]["iteration"] in (3, 4)  # rank 0 may be one step ahead

@@ -156,6 +156,19 @@ def test_visualdl_gets_scalars_images_and_metrics(toys, tmp_path):
     assert set(reader.get_tags()["image"]) == {"train/0", "train/1"}
 
 
+def test_visualdl_stops_when_the_disk_is_full(toys, tmp_path, monkeypatch, lines):
+    visualdl = pytest.importorskip("visualdl")
+    free = iter([10**9, 10**9, 0])
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=next(free, 10**9)))
+    toys.trainer([VisualDLHook(str(tmp_path), 2, BatchFormat())], epochs=1).run()
+    (log,) = tmp_path.iterdir()
+    losses = visualdl.LogReader(file_path=str(log)).get_data("scalar", "train/loss")
+    assert [entry.id for entry in losses] == [1, 2]
+    assert [line for line in lines if "no room left" in line] == [
+        f"VisualDL: {tmp_path} has no room left; its curves end here"
+    ]
+
+
 def test_visualdl_missing(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "visualdl", None)
     with pytest.raises(ConfigError, match="pip install visualdl"):

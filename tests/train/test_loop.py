@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import weakref
 
 import numpy as np
@@ -208,6 +209,53 @@ def test_ctrl_c_while_waiting_for_data_acts_at_once(toys, tmp_path):
     assert load_resume(str(tmp_path / "interrupted"))["progress"]["iteration"] == 4
 
 
+def test_an_error_between_two_steps_saves_the_last_finished_one(toys, tmp_path):
+    reader = toys.reader()
+
+    def die(epoch, index):
+        if (epoch, index) == (0, 4):
+            raise RuntimeError("a worker died")
+
+    reader.on_batch = die
+    straight = toys.trainer([StopAfter(4), saving(tmp_path / "straight")])
+    trainer = toys.trainer([saving(tmp_path / "died")], reader=reader)
+    with pytest.raises(RuntimeError, match="a worker died"):
+        trainer.run()
+    with pytest.raises(KeyboardInterrupt):
+        straight.run()
+    wanted, found = (
+        load_resume(str(tmp_path / name / "interrupted")) for name in ("straight", "died")
+    )
+    assert found["progress"] == wanted["progress"]
+    for key, value in flat(wanted).items():
+        np.testing.assert_array_equal(flat(found)[key], value, err_msg=key)
+
+
+def test_an_error_while_the_weights_move_saves_nothing(toys, tmp_path, monkeypatch):
+    trainer = toys.trainer([saving(tmp_path, 100)])
+
+    def fail():
+        if trainer.state.iteration == 3:
+            raise RuntimeError("half a step")
+
+    monkeypatch.setattr(trainer.state, "update_ema", fail)
+    with pytest.raises(RuntimeError, match="half a step"):
+        trainer.run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_state_without_room_is_rescued(toys, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "run").write_text("a file where the folder should be")
+    trainer = toys.trainer([StopAfter(3), saving(tmp_path / "run")])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    (folder,) = tmp_path.glob("ppdet_lite_rescued_run_*")
+    assert folder.stat().st_mode & 0o077 == 0
+    assert f"to go on, resume from {folder}/model_rescued" in caplog.text
+    assert load_resume(str(folder / "model_rescued"))["progress"]["iteration"] == 3
+
+
 def test_hooks_run_in_their_order(toys):
     calls = []
 
@@ -313,4 +361,18 @@ def test_changed_batches_restart_the_epoch_and_say_so(toys, tmp_path):
     remarks = other.state.set_state_dict(load_resume(str(tmp_path / "interrupted")))
     assert "batch_size 2 -> 4" in remarks[0]
     assert "epoch 1 starts from its beginning instead of step 3" in remarks[1]
-    assert (other.state.epoch, other.state.step_in_epoch) == (1, 0)
+    assert "after 1 epochs done: iteration 9 -> 3, 6 -> 3 steps per epoch" in remarks[2]
+    assert (other.state.epoch, other.state.step_in_epoch, other.state.iteration) == (1, 0, 3)
+    # the rate is that of an uninterrupted run of such batches at this epoch
+    assert other.state.scheduler() == toys.trainer(reader=Larger(3)).state.scheduler.lr_lambda(3)
+
+
+def test_the_best_evaluation_is_renumbered_with_the_steps(toys, tmp_path):
+    _, hooks = eval_hooks(str(tmp_path), [0.5])
+    toys.trainer(hooks, epochs=1).run()
+    _, hooks = eval_hooks(str(tmp_path / "other"), [0.1, 0.2, 0.3])
+    other = toys.trainer(hooks, epochs=3, reader=toys.reader(3))
+    other.state.set_state_dict(load_resume(str(tmp_path / "best_model")))
+    assert other.state.best["iteration"] == 3
+    other.run()
+    assert read_meta(str(tmp_path / "other" / "best_model"))["iteration"] == 3

@@ -1,5 +1,6 @@
 """Plain lines on the terminal and in the file; only rank 0 speaks."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -26,6 +27,37 @@ def test_a_second_run_appends(tmp_path):
         get_logger().info(text)
         remove_log_file(handler)
     assert len(path.read_text().splitlines()) == 2
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
+def test_a_full_disk_is_said_once(capsys):
+    handler = add_log_file("/dev/full")
+    for line in ("first", "second"):
+        get_logger().info(line)
+    remove_log_file(handler)
+    error = capsys.readouterr().err
+    assert error.count("/dev/full: cannot be written (No space left on device)") == 1
+    assert "first" in error and "second" in error and "Traceback" not in error
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux")
+def test_a_terminal_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
+    handler = add_log_file(str(tmp_path / "a.log"))
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        get_logger().info("on we go")
+        monkeypatch.undo()
+        with pytest.raises(OSError):
+            full.close()
+    remove_log_file(handler)
+    assert "on we go" in (tmp_path / "a.log").read_text()
+
+
+def test_bytes_of_a_file_name_that_are_no_text_are_escaped(tmp_path):
+    handler = add_log_file(str(tmp_path / "a.log"))
+    handler.handle(logging.makeLogRecord({"msg": "a\udcff.jpg"}))
+    remove_log_file(handler)
+    assert "a\\udcff.jpg" in (tmp_path / "a.log").read_text()
 
 
 def test_no_bar_where_there_is_no_terminal(capsys):

@@ -57,7 +57,7 @@ class Hook:
         """After the last epoch."""
 
     def on_interrupt(self, run: Run) -> None:
-        """After Ctrl-C; the state is that of a finished step."""
+        """After Ctrl-C or an error between two steps; the state is that of a finished step."""
 
     def close(self, run: Run) -> None:
         """At the very end, also after an error."""

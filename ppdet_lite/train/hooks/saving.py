@@ -2,10 +2,11 @@
 
 import math
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 
-from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.train.hooks.base import Hook, Run
 from ppdet_lite.train.state import TrainState
@@ -39,21 +40,30 @@ class CheckpointWriter:
         return True
 
     def rescue(self, state: TrainState) -> str:
-        """Writes the bare weights wherever there is room; returns a sentence about it."""
-        rescued = f"ppdet_lite_rescued_{os.path.basename(os.path.normpath(self.folder))}"
-        elsewhere = tempfile.gettempdir(), os.path.expanduser("~")
-        places = [self.folder, *(os.path.join(place, rescued) for place in elsewhere)]
-        weights, meta = self._for_use(state)
-        for place in places:
+        """Writes the state where there is room for it, or else the bare weights, and returns a
+        sentence about it. Folders of their own keep the files from other users.
+        """
+        prefix = f"ppdet_lite_rescued_{os.path.basename(os.path.normpath(self.folder))}_"
+        places = tempfile.gettempdir(), os.path.expanduser("~")
+        contents = self._for_use(state)
+        tries = [(place, state.state_dict()) for place in places]
+        # Another name than model_final: an earlier one stays whole, with its .pdopt.
+        for place, resume in [*tries, *((place, None) for place in (self.folder, *places))]:
+            folder = place
             try:
-                # Another name than model_final: an earlier one stays whole, with its .pdopt.
-                stem = save_checkpoint(place, "model_rescued", weights, meta)
-            except CheckpointError:
+                if place != self.folder:
+                    folder = tempfile.mkdtemp(prefix=prefix, dir=place)
+                stem = save_checkpoint(folder, "model_rescued", *contents, resume)
+            except (OSError, CheckpointError):
+                if folder != place:
+                    shutil.rmtree(folder, ignore_errors=True)
                 continue
-            return f"The trained weights were written to {stem}.pdparams instead."
+            use = "" if resume is None else f"; to go on, resume from {stem}"
+            return f"The trained weights were written to {stem}.pdparams instead{use}."
         return (
-            f"The trained weights could not be written anywhere (tried {', '.join(places)}) and "
-            f"are lost; train the last epochs again from the newest checkpoint in {self.folder}."
+            f"The trained weights could not be written anywhere (tried {self.folder}, "
+            f"{', '.join(places)}) and are lost; train the last epochs again from the newest "
+            f"checkpoint in {self.folder}."
         )
 
     def _for_use(self, state: TrainState) -> tuple[dict, dict]:
@@ -108,7 +118,11 @@ class CheckpointHook(Hook):
 
     def on_interrupt(self, run: Run) -> None:
         """Saves the state of the last finished step."""
-        if self.writer.try_to_save(run.state, "interrupted"):
+        try:
+            self.writer.save(run.state, "interrupted")
+        except CheckpointError as error:
+            get_logger().error("%s %s", error, self.writer.rescue(run.state))
+        else:
             text = "Stopped at iteration %d. To go on, resume from %s/interrupted"
             get_logger().info(text, run.state.iteration, self.writer.folder)
 
@@ -127,8 +141,12 @@ class EvalHook(Hook):
         state = run.state
         if not _is_snapshot(run, self.snapshot_epoch):
             return
-        with state.evaluation_weights() as model:
-            metrics = self.evaluator.run(model)
+        try:
+            with state.evaluation_weights() as model:
+                metrics = self.evaluator.run(model)
+        except UserError as error:  # an unreadable image, a full disk: the training is still good
+            get_logger().error("The run goes on without this evaluation: %s", error)
+            return
         name, value = self.evaluator.primary
         numbers = {key: float(number) for key, number in metrics.items()}
         state.last_evaluation = {"epoch": state.epoch, "metrics": numbers}

@@ -1,6 +1,8 @@
 """Writes losses, metrics and a few training images for VisualDL."""
 
+import contextlib
 import os
+import shutil
 from typing import NamedTuple, Sequence
 
 import cv2
@@ -15,6 +17,7 @@ from ppdet_lite.utils.logger import get_logger
 
 _BOX_COLOR = (255, 220, 0)
 _IMAGES_SHOWN = 4
+_SMALLEST_ROOM = 4 * 2**20  # bytes
 
 
 class BatchFormat(NamedTuple):
@@ -78,12 +81,23 @@ class VisualDLHook(Hook):
         except OSError as error:
             raise ConfigError(f"`vdl_log_dir` {folder}: {error.strerror}") from None
         self.log_iter, self.batch_format, self._images_wanted = log_iter, batch_format, True
+        self._folder, self._is_full = folder, False
         self._writer = visualdl.LogWriter(logdir=folder)
         get_logger().info("VisualDL: visualdl --logdir %s", folder)
+
+    def _has_room(self) -> bool:
+        """False from the moment when the disk is full: VisualDL's writer would break or hang."""
+        if not self._is_full and shutil.disk_usage(self._folder).free < _SMALLEST_ROOM:
+            self._is_full = True
+            get_logger().warning("VisualDL: %s has no room left; its curves end here", self._folder)
+        return not self._is_full
 
     def after_step(self, run: Run, record: StepRecord) -> None:
         """Scalars, and images at the first step."""
         iteration = run.state.iteration
+        wanted = self._images_wanted or iteration == 1 or iteration % self.log_iter == 0
+        if not wanted or not self._has_room():
+            return
         if self._images_wanted:
             for index, image in enumerate(self.batch_format.draw(record.batches[0], _IMAGES_SHOWN)):
                 self._writer.add_image(f"train/{index}", image, iteration)
@@ -96,10 +110,11 @@ class VisualDLHook(Hook):
     def after_epoch(self, run: Run) -> None:
         """Writes the metrics if the evaluation hook, called before, evaluated this epoch."""
         latest = run.state.last_evaluation
-        if latest is not None and latest["epoch"] == run.state.epoch:
+        if latest and latest["epoch"] == run.state.epoch and self._has_room():
             for key, value in latest["metrics"].items():
                 self._writer.add_scalar(f"eval/{key}", value, run.state.iteration)
 
     def close(self, run: Run) -> None:
         """Flushes the log."""
-        self._writer.close()
+        with contextlib.suppress(OSError):  # of a disk that is full
+            self._writer.close()
