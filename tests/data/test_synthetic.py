@@ -26,7 +26,7 @@ def test_the_set_loads_and_is_varied(tmp_path):
     assert (len(train), len(val)) == (40, 10)
     assert train.class_names == val.class_names == ["circle", "square", "triangle", "star", "ring"]
     assert len(train.report_lines) <= 2  # nothing repaired or dropped
-    assert train.missing_files() == val.missing_files() == []
+    assert train.unreadable_files() == val.unreadable_files() == {}
     records = [train.record(i) for i in range(40)]
     assert set(np.concatenate([r["gt_class"] for r in records]).ravel()) == set(range(5))
     counts = [len(r["gt_bbox"]) for r in records]
@@ -131,6 +131,14 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         make_demo_data(tmp_path / "demo", train=5, val=1, size=64, overwrite=True, say=interrupt)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("output", [".", "..", "/", "demo/..", ""])
+def test_a_folder_that_is_not_new_is_refused(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="`output`: found '.*', allowed: the path of a new folder"):
+        make_demo_data(output, train=1, val=1, size=64, say=quiet)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("key, value", [("train", 0), ("val", 0), ("size", 32), ("seed", -1)])

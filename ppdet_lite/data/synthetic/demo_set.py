@@ -56,7 +56,9 @@ def make_demo_data(
     Raises:
         DataError: unusable numbers, or `output` is taken by something else.
     """
-    output = Path(output)
+    output = Path(os.path.normpath(output))
+    if output.name in ("", ".."):
+        raise DataError(f"`output`: found '{output}', allowed: the path of a new folder")
     # All that decides about the bytes: it is written into the set and found there again.
     settings = {"format": FORMAT_VERSION, "train": train, "val": val, "size": size, "seed": seed}
     for key, (low, high) in _ALLOWED.items():

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,57 @@ def test_another_run_finds_the_folder_and_counts_it(tmp_path):
     assert (later.used, later.count) == (5, 1)
     assert later.get("a").tobytes() == b"12345"
     assert not later.put("b", [b"1234"])
+
+
+@pytest.mark.parametrize("damage", [b"", b"12", b"\0" * 9, b"x" * 500])
+def test_a_damaged_entry_is_as_none_and_is_replaced(tmp_path, damage):
+    store = FolderStore(1000, tmp_path)
+    store.put("a", [b"12345"])
+    (entry,) = tmp_path.iterdir()
+    entry.write_bytes(damage)
+    assert store.get("a") is None
+    assert store.put("a", [b"12345"]) and store.get("a").tobytes() == b"12345"
+    assert FolderStore(1000, tmp_path).used == 5
+
+
+def test_one_flipped_bit_is_found(tmp_path):
+    store = FolderStore(1000, tmp_path)
+    store.put("a", [bytes(100)])
+    (entry,) = tmp_path.iterdir()
+    content = bytearray(entry.read_bytes())
+    for position in range(len(content)):
+        content[position] ^= 8
+        entry.write_bytes(content)
+        assert store.get("a") is None
+        content[position] ^= 8
+
+
+def test_an_entry_that_cannot_be_opened_is_as_none(tmp_path):
+    store = FolderStore(1000, tmp_path)
+    store.put("a", [b"1"])
+    (entry,) = tmp_path.iterdir()
+    entry.unlink()
+    entry.mkdir()
+    assert store.get("a") is None
+    with pytest.raises(OSError):
+        store.put("a", [b"1"])
+    assert [path.name for path in tmp_path.iterdir()] == [entry.name]
+
+
+def test_threads_and_two_runs_fill_one_folder(tmp_path):
+    stores = [FolderStore(10**6, tmp_path) for _ in range(2)]
+
+    def fill(worker):
+        for number in range(60):
+            store, content = stores[worker % 2], bytes([number]) * 1000
+            assert store.put(f"{number}", [content])
+            assert store.get(f"{number}").tobytes() == content
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(fill, range(8)))
+    later = FolderStore(10**6, tmp_path)
+    assert (later.used, later.count) == (60_000, 60)
+    assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_leftovers_of_killed_writers_go_those_of_running_ones_stay(tmp_path):
