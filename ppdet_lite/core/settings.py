@@ -71,7 +71,10 @@ class RuntimeSettings:
     pretrain_weights: Optional[str] = _key(None, "weights that training starts from")
     allow_partial_weights: bool = _key(False, "accept weights that match less than half")
     worker_num: int = _key(2, "reader processes", low=0)
-    seed: Optional[int] = _key(None, "of everything random; null draws and prints one", low=0)
+    check_images: Literal["none", "headers", "contents"] = _key(
+        "headers", "check of the image files before a training or evaluation"
+    )
+    seed: Optional[int] = _key(None, "of everything random; null draws one", low=0, high=2**62)
     norm_type: str = _key("bn", "bn or sync_bn", class_default=True)
     data_format: str = _key("NCHW", "NCHW", class_default=True)
     width_mult: float = _key(1.0, "factor on the channels of backbone and neck", class_default=True)

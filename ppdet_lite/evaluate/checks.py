@@ -7,7 +7,7 @@ from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.modeling.contracts import Detector
 from ppdet_lite.utils.logger import get_logger
 
-_FILES_SHOWN = 3
+_FILES_SHOWN = 10
 
 
 def check_input_sizes(reader: Any, model: Detector) -> None:
@@ -29,21 +29,27 @@ def check_input_sizes(reader: Any, model: Detector) -> None:
         )
 
 
-def check_files(dataset: Dataset, allowed_share: float = 0.0) -> None:
-    """Looks for images that are not there, so that hours of work do not end at one of them. Up to
-    the `allowed_share` of them there is only a warning, because the reader leaves them out.
+def readable_part(dataset: Dataset, allowed_share: float, check: str) -> Dataset:
+    """The data set without images that cannot be read, so that hours of work do not end at one of
+    them. Up to the `allowed_share` of them there is a warning.
+
+    Args:
+        check: the setting `check_images`, see `image_problem`.
 
     Raises:
-        DataError: more are missing; names the first.
+        DataError: more cannot be read, or none can.
     """
-    missing = dataset.missing_files(limit=len(dataset))
-    if not missing:
-        return
-    more = f" and {len(missing) - _FILES_SHOWN} more" if len(missing) > _FILES_SHOWN else ""
-    what = (
-        f"{dataset.name}: {len(missing)} of {len(dataset)} images do not exist: "
-        f"{', '.join(missing[:_FILES_SHOWN])}{more}."
-    )
-    if len(missing) > allowed_share * len(dataset):
-        raise DataError(f"{what} Correct image_dir or dataset_dir, or the annotations.")
-    get_logger().warning("%s They are left out.", what)
+    if not (bad := dataset.unreadable_files(check)):
+        return dataset
+    part = dataset.without(bad)
+    count = len({dataset.image_path(index) for index in range(len(dataset))})
+    more = [f"and {len(bad) - _FILES_SHOWN} more"] if len(bad) > _FILES_SHOWN else []
+    lines = "\n  ".join([*list(bad.values())[:_FILES_SHOWN], *more])
+    what = f"{dataset.name}: {len(bad)} of {count} images cannot be read"
+    if len(bad) > allowed_share * count or not len(part):
+        raise DataError(
+            f"{what}, more than max_bad_fraction {allowed_share:g} allows; correct image_dir, "
+            f"dataset_dir, the annotations or the files:\n  {lines}"
+        )
+    get_logger().warning("%s and are left out:\n  %s", what, lines)
+    return part

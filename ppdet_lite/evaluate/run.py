@@ -4,9 +4,10 @@ import os
 from typing import Optional
 
 from ppdet_lite.core.config import Config
+from ppdet_lite.core.workspace import create
 from ppdet_lite.device.ranks import init_ranks
 from ppdet_lite.device.select import prepare_device
-from ppdet_lite.evaluate.checks import check_files, check_input_sizes
+from ppdet_lite.evaluate.checks import check_input_sizes, readable_part
 from ppdet_lite.evaluate.classes import check_classes_of_weights
 from ppdet_lite.evaluate.evaluator import RESULTS_FILE, Evaluator
 from ppdet_lite.evaluate.trained_model import load_trained_model
@@ -41,8 +42,10 @@ def run_evaluation(
     prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
     init_ranks()
     model, weights = load_trained_model(cfg)
-    evaluator = Evaluator(cfg, classwise=classwise, output_eval=folder)
-    check_classes_of_weights(cfg, weights, evaluator.dataset)
-    check_files(evaluator.dataset)
+    reader = create("EvalReader", cfg)
+    check_classes_of_weights(cfg, weights, reader.dataset)
+    dataset = readable_part(reader.dataset, reader.max_bad_fraction, cfg.settings.check_images)
+    options: dict = {"classwise": classwise, "output_eval": folder}
+    evaluator = Evaluator(cfg, dataset=dataset, reader=reader, **options)
     check_input_sizes(evaluator.reader, model)
     return evaluator.run(model)

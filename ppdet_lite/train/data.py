@@ -1,13 +1,15 @@
 """The data of a training run, checked before the first step."""
 
+import numpy as np
+
 from ppdet_lite.core.config import Config
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.reader.readers import Reader
-from ppdet_lite.data.sources.dataset import Dataset, as_dataset
+from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.device.ranks import Ranks
 from ppdet_lite.device.select import normalizes_on_device
-from ppdet_lite.evaluate.checks import check_files
+from ppdet_lite.evaluate.checks import readable_part
 from ppdet_lite.evaluate.classes import check_class_count, check_class_order
 from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.utils.logger import get_logger
@@ -25,6 +27,11 @@ def training_reader(cfg: Config, seed: int, ranks: Ranks) -> tuple[Reader, dict[
     )
     dataset, accumulate_steps = reader.dataset, cfg.settings.accumulate_steps
     check_class_count(cfg, dataset)
+    _check_objects(dataset)
+    for name in dataset.class_names:
+        if name.encode("utf-8", "replace").decode() != name:
+            problem = "cannot be written as UTF-8, so no checkpoint could hold it; rename it"
+            raise DataError(f"{dataset.name}: class name {name!r} {problem}")
     setting = {
         "images": len(dataset),
         "batch_size": reader.batch_size,
@@ -41,8 +48,26 @@ def training_reader(cfg: Config, seed: int, ranks: Ranks) -> tuple[Reader, dict[
         )
     for line in dataset.report_lines:
         get_logger().info(line)
-    check_files(dataset, reader.max_bad_fraction)
+    # The reader puts others in the place of images that cannot be read.
+    readable_part(dataset, reader.max_bad_fraction, cfg.settings.check_images)
     return reader, setting
+
+
+def _check_objects(dataset: Dataset) -> None:
+    """A DataError for a data set without one object of at least a pixel, with the reasons."""
+    count = 0
+    for index in range(len(dataset)):
+        boxes = np.reshape(dataset.record(index).get("gt_bbox", ()), (-1, 4))
+        if (boxes[:, 2:] - boxes[:, :2] >= 1).any():
+            return
+        count += len(boxes)
+    problem = "there is no object to train on"
+    if count:
+        problem += f": all {count} boxes are smaller than a pixel; they must be given in pixels"
+    lines = [f"{dataset.name}: {problem}", *dataset.report_lines]
+    if any(" crowd" in line for line in lines):
+        lines.append("TrainDataset.load_crowd=true takes crowd boxes as objects")
+    raise DataError("\n  ".join(lines))
 
 
 def evaluator_beside(cfg: Config, dataset: Dataset) -> Evaluator:
@@ -54,7 +79,7 @@ def evaluator_beside(cfg: Config, dataset: Dataset) -> Evaluator:
     """
     if cfg.settings.EvalDataset is None:
         raise ConfigError("EvalDataset: missing in the configuration, and `evaluate` needs it")
-    eval_dataset = as_dataset(create("EvalDataset", cfg))
-    check_class_order(dataset.name, dataset.class_names, eval_dataset)
-    check_files(eval_dataset)
-    return Evaluator(cfg, dataset=eval_dataset)
+    reader = create("EvalReader", cfg)
+    check_class_order(dataset.name, dataset.class_names, reader.dataset)
+    part = readable_part(reader.dataset, reader.max_bad_fraction, cfg.settings.check_images)
+    return Evaluator(cfg, dataset=part, reader=reader)

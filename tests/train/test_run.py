@@ -20,7 +20,7 @@ from ppdet_lite.evaluate import evaluator
 from ppdet_lite.modeling.detectors.yolov3 import YOLOv3
 from ppdet_lite.train import data
 from ppdet_lite.train.run import run_training, synchronizes_norms
-from ppdet_lite.weights.checkpoint import load_resume, read_meta
+from ppdet_lite.weights.checkpoint import load_resume, read_meta, save_checkpoint
 from ppdet_lite.weights.files import load_state
 
 CONFIG = """
@@ -159,18 +159,100 @@ def test_wrong_data_is_found_before_the_first_step(config, tiny_coco, tmp_path):
     assert not list(config.folder.glob("*.pdparams"))
 
 
-def test_missing_images_are_found_before_the_first_step(config, tiny_coco, tmp_path):
+def test_unreadable_images_are_found_before_the_first_step(config, tiny_coco, tmp_path):
     shutil.copytree(tiny_coco, tmp_path / "data")
     (tmp_path / "data" / "images" / "train_1.jpg").unlink()
     folder = f"TrainDataset.dataset_dir={tmp_path / 'data'}"
-    with pytest.raises(DataError, match="1 of 8 images do not exist: .*train_1.jpg"):
+    with pytest.raises(DataError, match="1 of 8 images cannot be read.*\n.*train_1.jpg"):
         run_training(config(folder))
     run_training(config(folder, "epoch=1", "TrainReader.max_bad_fraction=0.2"))
     log = (config.folder / "train.log").read_text()
-    assert "1 of 8 images do not exist" in log and "skipped: " in log
-    (tmp_path / "data" / "images" / "val_2.jpg").unlink()
-    with pytest.raises(DataError, match="val.json: 1 of 4 images do not exist: .*val_2.jpg"):
-        run_training(config(f"EvalDataset.dataset_dir={tmp_path / 'data'}"), evaluate=True)
+    assert "1 of 8 images cannot be read" in log and "skipped: " in log
+    (tmp_path / "data" / "images" / "val_2.jpg").write_bytes(b"")
+    folder = f"EvalDataset.dataset_dir={tmp_path / 'data'}"
+    with pytest.raises(DataError, match="val.json: 1 of 4 images .*\n.*val_2.jpg: the file is e"):
+        run_training(config(folder), evaluate=True)
+    run_training(config(folder, "epoch=1", "EvalReader.max_bad_fraction=0.3"), evaluate=True)
+    log = (config.folder / "train.log").read_text()
+    assert "val.json: 1 of 4 images cannot be read and are left out" in log
+    assert "evaluated 3 images" in log
+
+
+def test_an_image_that_turns_out_damaged_does_not_end_the_run(config, tiny_coco, tmp_path):
+    """Its header is fine, so only the evaluation finds it."""
+    shutil.copytree(tiny_coco, tmp_path / "data")
+    path = tmp_path / "data" / "images" / "val_2.jpg"
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + b"\xff\xc4\x00\x02" + content[-2:])
+    folder = f"EvalDataset.dataset_dir={tmp_path / 'data'}"
+    with pytest.raises(DataError, match="1 of 4 images cannot be read.*\n.*val_2.jpg"):
+        run_training(config(folder, "check_images=contents"), evaluate=True)
+    state = run_training(config(folder, "snapshot_epoch=1"), evaluate=True)
+    assert state.epoch == 2 and state.last_evaluation is None
+    log = (config.folder / "train.log").read_text()
+    assert log.count("goes on without this evaluation") == 2 and "val_2.jpg" in log
+    assert read_meta(str(config.folder / "model_final"))["iteration"] == 4
+
+
+ANNOTATION = {"id": 1, "image_id": 1, "category_id": 3, "area": 4, "iscrowd": 0}
+
+
+@pytest.mark.parametrize("allow_empty", ["true", "false"])
+@pytest.mark.parametrize(
+    "box, crowd, reason",
+    [
+        ([5, 5, 20, 20], 1, "crowd"),
+        ([500, 5, 20, 20], 0, "outside"),
+        ([0.2, 0.3, 0.4, 0.4], 0, "pixel"),
+        (None, 0, "empty"),
+    ],
+)
+def test_data_without_one_object_is_refused(
+    config, tiny_coco, tmp_path, box, crowd, reason, allow_empty
+):
+    content = json.loads((tiny_coco / "annotations" / "train.json").read_text())
+    facts = {"bbox": box, "iscrowd": crowd}
+    content["annotations"] = [{**ANNOTATION, **facts}] if box else []
+    path = tmp_path / "nothing.json"
+    path.write_text(json.dumps(content))
+    overrides = [f"TrainDataset.anno_path={path}", f"TrainDataset.allow_empty={allow_empty}"]
+    with pytest.raises(DataError, match=f"nothing.json: (.|\n)*{reason}"):
+        run_training(config(*overrides))
+    assert not list(config.folder.glob("*.pdparams"))
+
+
+def test_a_class_name_that_no_file_can_hold_is_refused(config, tiny_coco, tmp_path):
+    content = json.loads((tiny_coco / "annotations" / "train.json").read_text())
+    content["categories"][1]["name"] = "circle\udcff"
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"names.json: class name 'circle.udcff' cannot be written"):
+        run_training(config(f"TrainDataset.anno_path={path}"))
+
+
+@pytest.mark.parametrize("worker_num", [0, 3])
+def test_a_single_image_and_more_workers_than_batches(config, worker_num):
+    options = ["TrainDataset.sample_num=1", "TrainReader.batch_size=1", "epoch=1"]
+    assert run_training(config(*options, f"worker_num={worker_num}")).iteration == 1
+
+
+def test_another_number_of_steps_goes_on_by_epochs_done(config):
+    run_training(config("epoch=1"))
+    state = run_training(
+        config("epoch=3", "TrainReader.batch_size=2"), resume=str(config.folder / "model_final")
+    )
+    assert state.iteration == 12  # 3 epochs of 4 steps, the first of which were 2
+    log = (config.folder / "train.log").read_text()
+    assert "after 1 epochs done: iteration 2 -> 4, 2 -> 4 steps per epoch" in log
+
+
+def test_a_damaged_state_is_refused_before_the_data_is_read(config):
+    config.folder.mkdir(parents=True)
+    save_checkpoint(str(config.folder), "damaged", {}, {}, {"model": {}, "optimizer": 1})
+    with pytest.raises(CheckpointError, match="damaged.pdopt: optimizer: found 1, allowed: a map"):
+        run_training(
+            config("TrainDataset.dataset_dir=nowhere"), resume=str(config.folder / "damaged")
+        )
 
 
 def test_mixed_precision_on_the_cpu_is_refused(config):

@@ -1,10 +1,10 @@
 """The contract of a data source: everything that others may ask of it."""
 
-import os
-from itertools import islice
-from typing import Any, Optional, Sequence
+from typing import Any, Container, Optional, Sequence
 
 import numpy as np
+
+from ppdet_lite.data.pixels.file_check import unreadable_images
 
 
 class Dataset:
@@ -52,10 +52,13 @@ class Dataset:
         """Path of an image. That the file exists is found out when it is read."""
         return str(self.record(index)["im_file"])
 
-    def missing_files(self, limit: int = 10) -> list[str]:
-        """Paths of images that do not exist, at most `limit` of them."""
-        paths = map(self.image_path, range(self._distinct()))
-        return list(islice((path for path in paths if not os.path.isfile(path)), limit))
+    def unreadable_files(self, check: str = "headers") -> dict[str, str]:
+        """Path -> reason of the images that cannot be read; `check` as in `image_problem`."""
+        return unreadable_images(map(self.image_path, range(self._distinct())), check)
+
+    def without(self, paths: Container[str]) -> "Dataset":
+        """The same data set without the images at `paths`."""
+        return _Part(self, [i for i in range(len(self)) if self.image_path(i) not in paths])
 
     def to_coco(self) -> dict[str, list[dict[str, Any]]]:
         """The ground truth as a COCO dict; difficult boxes carry `ignore` 1."""
@@ -109,17 +112,41 @@ class _Adapted(Dataset):
         super().__init__(name, *classes)
         self.report_lines = list(getattr(source, "report_lines", ()))
         self._source = source
-        for method in ("record", "image_path", "missing_files", "to_coco"):
+        for method in ("record", "image_path", "unreadable_files", "to_coco"):
             if hasattr(source, method):
                 setattr(self, method, getattr(source, method))
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def missing_files(self, limit: int = 10) -> list[str]:
-        return super().missing_files(limit) if hasattr(self._source, "image_path") else []
+    def unreadable_files(self, check: str = "headers") -> dict[str, str]:
+        return super().unreadable_files(check) if hasattr(self._source, "image_path") else {}
 
     def __getattr__(self, name: str) -> Any:
         if name == "_source":
             raise AttributeError(name)
         return getattr(self._source, name)
+
+
+class _Part(Dataset):
+    """The samples of a data set with the given indices."""
+
+    def __init__(self, source: Dataset, indices: list[int]):
+        super().__init__(source.name, source.class_names, source.category_ids)
+        self._source, self._indices = source, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def record(self, index: int) -> dict[str, Any]:
+        return self._source.record(self._indices[index])
+
+    def image_path(self, index: int) -> str:
+        return self._source.image_path(self._indices[index])
+
+    def to_coco(self) -> dict[str, list[dict[str, Any]]]:
+        truth = self._source.to_coco()
+        kept = {int(self.record(index)["im_id"][0]) for index in range(len(self))}
+        images = [image for image in truth["images"] if image["id"] in kept]
+        boxes = [each for each in truth["annotations"] if each["image_id"] in kept]
+        return {**truth, "images": images, "annotations": boxes}

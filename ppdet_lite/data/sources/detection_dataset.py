@@ -80,6 +80,7 @@ class DetectionDataset(Dataset):
             raise DataError(
                 f"{name}: no image is left of {len(images)}: {int(is_empty.sum())} have no box, "
                 f"allow_empty is {str(self.allow_empty).lower()}, sample_num {self.sample_num}"
+                + "".join(f"; {line}" for line in repairs)
             )
         self._unique = len(kept)
         self._selection = np.tile(kept, self.repeat)  # rows of the image table, in order of use

@@ -152,8 +152,10 @@ def test_sample_num_and_repeat(tmp_path):
     dataset = load(tmp_path, sample_num=2, repeat=3)
     assert [int(dataset.record(i)["im_id"][0]) for i in range(6)] == [1, 2, 1, 2, 1, 2]
     assert [entry["id"] for entry in dataset.to_coco()["images"]] == [1, 2]
-    assert dataset.missing_files() == [str(tmp_path / "1.jpg"), str(tmp_path / "2.jpg")]
-    assert dataset.missing_files(limit=1) == [str(tmp_path / "1.jpg")]
+    assert list(dataset.unreadable_files("none")) == [
+        str(tmp_path / "1.jpg"),
+        str(tmp_path / "2.jpg"),
+    ]
     for key, value in {"sample_num": 0, "repeat": 0, "empty_ratio": 2}.items():
         with pytest.raises(ConfigError, match=f"^{key}: found {value}, allowed: "):
             load(tmp_path, **{key: value})
@@ -334,7 +336,7 @@ def test_missing_paths_name_the_key_and_the_nearest_folder(tmp_path):
 def test_tiny_set(tiny_coco):
     dataset = COCODataSet(str(tiny_coco), "images", "annotations/train.json")
     assert (len(dataset), dataset.class_names) == (8, ["square", "circle"])
-    assert dataset.missing_files() == []
+    assert dataset.unreadable_files("none") == {}
 
 
 def test_coco128(shared_dir):
@@ -344,7 +346,7 @@ def test_coco128(shared_dir):
     assert dataset.category_ids[-1] == 90 and dataset.class_names[0] == "person"
     assert sum(len(dataset.record(i)["gt_bbox"]) for i in range(128)) == 929
     assert "images without objects: 2 kept as negatives" in dataset.report_lines[-1]
-    assert dataset.missing_files() == []
+    assert dataset.unreadable_files("none") == {}
     without = COCODataSet(
         str(folder), "train2017", "annotations/instances_train2017.json", allow_empty=False
     )

@@ -44,8 +44,7 @@ def test_everything_follows_from_length_and_record():
     assert (dataset.name, dataset.class_names, dataset.category_ids) == ("mine", ["dog"], [1])
     assert dataset.report_lines == []
     assert dataset.image_path(1) == "/nowhere/1.jpg"
-    assert dataset.missing_files() == ["/nowhere/0.jpg", "/nowhere/1.jpg"]
-    assert dataset.missing_files(limit=1) == ["/nowhere/0.jpg"]
+    assert list(dataset.unreadable_files("none")) == ["/nowhere/0.jpg", "/nowhere/1.jpg"]
     truth = dataset.to_coco()
     assert truth["images"][0] == {
         "id": 5, "file_name": "/nowhere/0.jpg", "width": 30, "height": 20
@@ -61,7 +60,7 @@ def test_any_object_with_length_and_record_becomes_a_data_set():
     assert (dataset.name, dataset.class_names, dataset.category_ids) == ("Plain", [], [])
     assert len(dataset) == 3 and dataset.record(2)["im_file"] == "2.jpg"
     assert dataset.image_path(1) == "1.jpg"
-    assert dataset.missing_files() == []  # it does not say that its images are files
+    assert dataset.unreadable_files("none") == {}  # it does not say that its images are files
     assert [image["id"] for image in dataset.to_coco()["images"]] == [0, 1, 2]
 
 
@@ -73,7 +72,7 @@ def test_members_of_the_object_are_kept():
     dataset = as_dataset(plain)
     assert (dataset.name, dataset.class_names, dataset.category_ids) == ("p", ["a", "b"], [3, 7])
     assert dataset.report_lines == ["line"] and dataset.to_coco() == {"images": []}
-    assert dataset.missing_files(limit=2) == ["/nowhere/0", "/nowhere/1"]
+    assert list(dataset.unreadable_files("none")) == [f"/nowhere/{i}" for i in range(3)]
     assert dataset.color == "red" and not hasattr(dataset, "size")
 
 

@@ -30,7 +30,7 @@ def test_image_folder_walks_folders_in_order(tmp_path):
     assert len(ImageFolder(str(tmp_path), "b")) == 2
     assert len(ImageFolder(str(tmp_path), "b", sample_num=1)) == 1
     (tmp_path / "z.jpg").unlink()
-    assert folder.missing_files() == [str(tmp_path / "z.jpg")]
+    assert list(folder.unreadable_files("none")) == [str(tmp_path / "z.jpg")]
 
 
 def test_image_folder_complaints(tmp_path):

@@ -62,7 +62,7 @@ def test_bare_ids(ids):
     assert record["difficult"].tolist() == [[0], [1]] and record["difficult"].dtype == np.int32
     assert (record["h"], record["w"], record["im_id"].tolist()) == (80, 100, [0])
     assert dataset.record(1)["gt_bbox"].shape == (0, 4)
-    assert dataset.missing_files() == [str(ids / "JPEGImages" / "b.jpg")]
+    assert list(dataset.unreadable_files("none")) == [str(ids / "JPEGImages" / "b.jpg")]
     assert dataset.report_lines == [
         f"{ids}/ImageSets/Main/train.txt: 2 images, 2 boxes, 3 classes (Ape, cat, dog)",
         "images without objects: 1 kept as negatives (allow_empty: false leaves them out)",
@@ -211,7 +211,7 @@ def test_bccd(shared_dir, split, images, boxes):
     assert sum(len(dataset.record(i)["gt_bbox"]) for i in range(images)) == boxes
     # The whole set has two boxes of zero area, one in each split.
     assert any(line.startswith("boxes: dropped 1 of zero area") for line in dataset.report_lines)
-    assert dataset.missing_files() == []
+    assert dataset.unreadable_files("none") == {}
 
 
 def test_bccd_zero_area_boxes(shared_dir):
