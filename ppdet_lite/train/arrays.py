@@ -15,8 +15,10 @@ def misfit(arrays: Mapping[str, Any], tensors: Mapping[str, paddle.Tensor]) -> s
     if odd:
         return f"{len(odd)} tensors differ in name or shape, for instance {', '.join(odd[:3])}"
     for key, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-            return f"{key} holds {type(array).__name__} {array!r:.40}, not numbers"
+        kinds = "f" if "float" in str(tensors[key].dtype) else "iub"
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+            found = getattr(array, "dtype", type(array).__name__)
+            return f"{key} holds {found} instead of {str(tensors[key].dtype).split('.')[-1]}"
         if not np.isfinite(array).all():
             return f"{key} holds NaN or infinite numbers"
     return ""

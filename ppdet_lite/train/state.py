@@ -168,7 +168,7 @@ class TrainState:
             )
         self._set_model(state["model"])
         try:
-            if state["optimizer"]:  # empty when not one step was made
+            if state["optimizer"] or progress["iteration"]:  # empty before the first step
                 restore_optimizer_state(self.optimizer, self.model, state["optimizer"])
             if self.ema is not None and ema is not None:
                 self.ema.set_state_dict(ema)

@@ -64,7 +64,8 @@ def test_a_damaged_part_is_named(saved, path, value, wanted):
         ),
         ("model", {7: np.zeros(1)}, "another model: 1 tensors .*7"),
         ("model", {"head.bias": np.full(2, np.nan)}, "head.bias holds NaN or infinite"),
-        ("model", {"head.bias": np.array(["a", "b"])}, "head.bias holds ndarray"),
+        ("model", {"head.bias": np.array(["a", "b"])}, "head.bias holds <U1 instead of float32"),
+        ("model", {"head.bias": np.zeros(2, np.int8)}, "head.bias holds int8 instead of float32"),
         ("optimizer", {"a/velocity": np.zeros(3)}, "optimizer: 1 tensors .*a/velocity"),
         ("optimizer", {"head.bias/velocity": np.full(2, np.inf)}, "head.bias/velocity holds NaN"),
     ],
@@ -73,6 +74,15 @@ def test_arrays_that_do_not_fit_are_named(toys, saved, section, change, wanted):
     saved[section].update(change)
     with pytest.raises(CheckpointError, match=f"a .*{wanted}"):
         toys.trainer().state.set_state_dict(saved, "a")
+
+
+def test_an_optimizer_without_its_memory_is_no_state_to_resume(toys, saved):
+    saved["optimizer"].clear()
+    with pytest.raises(CheckpointError, match="optimizer: . tensors differ .*velocity"):
+        toys.trainer().state.set_state_dict(saved)
+    fresh = toys.trainer().state.state_dict()
+    assert fresh["optimizer"] == {}
+    assert toys.trainer().state.set_state_dict(fresh) == []
 
 
 def test_an_average_that_does_not_fit_is_named(toys, saved):
