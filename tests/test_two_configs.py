@@ -83,7 +83,7 @@ class Run:
         with self.trainer.state.evaluation_weights() as model:
             results = evaluator.run(model)
         self.seen["metric"] = np.array(list(results.values()))
-        self.seen["owners"], self.seen["detections"] = evaluator.metric.detections.arrays()
+        self.seen["owners"], self.seen["detections"] = evaluator.metric.arrays()
 
     def finish(self) -> dict:
         """Everything, weights included."""

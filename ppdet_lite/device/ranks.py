@@ -27,9 +27,7 @@ def launched_processes() -> int:
 
 def init_ranks() -> Ranks:
     """Joins the other processes, if a launcher started several."""
-    if launched_processes() <= 1:
-        return SINGLE_PROCESS
-    if not distributed.is_initialized():
+    if launched_processes() > 1 and not distributed.is_initialized():
         distributed.init_parallel_env()
     return current_ranks()
 

@@ -46,9 +46,8 @@ def use_cpu_cores(threads: int) -> bool:
     Importing Paddle limits them to one, and Paddle has no function to change it afterwards: the
     OpenMP runtime that it ships is told directly. Where it ships none, the limit stays.
     """
-    folder = Path(paddle.__file__).parent / "libs"
-    runtimes = [folder / name for name in ("libiomp5.so", "libiomp5md.dll")]
-    found = [path for path in runtimes if path.is_file()]
+    libraries = (Path(paddle.__file__).parent / "libs").glob("libiomp5*")
+    found = [path for path in libraries if path.name in ("libiomp5.so", "libiomp5md.dll")]
     for path in found:
         ctypes.CDLL(str(path)).omp_set_num_threads(int(threads))
     return bool(found)

@@ -50,8 +50,7 @@ def classes_of_model(cfg: Config, weights: Optional[str] = None) -> ModelClasses
     ids = stored.get("category_ids")
     if ids is None:
         return ModelClasses(names, _ids_of_data(cfg, names))
-    are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
-    if not are_ints or len(ids) != len(names):
+    if not isinstance(ids, list) or [type(number) for number in ids] != [int] * len(names):
         raise CheckpointError(
             f"{stem_of(str(weights))}.meta.json: category_ids: found {ids!r}, allowed: "
             f"{len(names)} whole numbers, one for each class"
@@ -87,14 +86,10 @@ def _ids_of_data(cfg: Config, names: list[str]) -> Optional[list[int]]:
 
 def _ids_of_section(cfg: Config, section: str, names: list[str]) -> Optional[list[int]]:
     """Those of a data set's COCO json; None if there is none, or it has other classes."""
-    if not cfg.get(section):
-        return None
-    cls, arguments, _ = resolve(section, cfg)
-    anno_path = arguments.get("anno_path")
-    if not anno_path or not issubclass(cls, (COCODataSet, ImageFolder)):
-        return None
-    path = join(arguments.get("dataset_dir"), anno_path)
-    if path.suffix.lower() != ".json" or not path.is_file():
+    cls, arguments, _ = resolve(section, cfg) if cfg.get(section) else (object, {}, None)
+    path = join(arguments.get("dataset_dir"), arguments.get("anno_path") or "")
+    is_coco = issubclass(cls, (COCODataSet, ImageFolder)) and path.suffix.lower() == ".json"
+    if not is_coco or not path.is_file():
         return None
     try:
         classes = read_class_list(path)
@@ -128,8 +123,7 @@ def check_class_order(name: str, class_names: Sequence[str], dataset: Dataset) -
     Raises:
         DataError: names or order differ; says where.
     """
-    difference = compare_class_names(class_names, dataset.class_names)
-    if difference:
+    if difference := compare_class_names(class_names, dataset.class_names):
         raise DataError(f"{name} and {dataset.name} {difference}.")
 
 
@@ -141,8 +135,7 @@ def check_classes_of_weights(cfg: Config, weights: str, dataset: Dataset) -> Non
         DataError: another number, other names, or another order.
     """
     check_class_count(cfg, dataset)
-    trained = read_meta(weights).get("class_names")
-    if trained:
+    if trained := read_meta(weights).get("class_names"):
         check_class_order(f"The weights {weights}", trained, dataset)
 
 

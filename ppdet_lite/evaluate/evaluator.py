@@ -19,8 +19,9 @@ from ppdet_lite.core.workspace import create
 from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.device.ranks import all_processes, current_ranks
 from ppdet_lite.device.select import normalizes_on_device
-from ppdet_lite.evaluate.results_file import ImageDetections, read_results
+from ppdet_lite.evaluate.results_file import Detections, read_results
 from ppdet_lite.metrics.metric import DetectionMetric
+from ppdet_lite.metrics.voc import VOCMetric
 from ppdet_lite.modeling.batch_tensors import PIXEL_MAP, as_tensors
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.detection_rows import RESULTS_FILE
@@ -28,6 +29,7 @@ from ppdet_lite.utils.logger import get_logger, progress_bar
 
 _MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
 _SECONDS_BETWEEN_LINES = 20.0
+_NOTHING_FOUND = (np.zeros(0, np.int64), np.zeros((0, 6), np.float32), np.zeros(0, np.int32))
 
 
 def build_metric(cfg: Config, dataset: Dataset, classwise: bool) -> DetectionMetric:
@@ -38,8 +40,6 @@ def build_metric(cfg: Config, dataset: Dataset, classwise: bool) -> DetectionMet
 
         return COCOMetric(dataset, classwise=classwise, bias=settings.bias)
     if settings.metric == "VOC":
-        from ppdet_lite.metrics.voc import VOCMetric
-
         return VOCMetric(dataset, map_type=settings.map_type, classwise=classwise)
     raise ConfigError(f"metric: found '{settings.metric}', allowed: COCO, VOC")
 
@@ -69,12 +69,8 @@ class Evaluator:
         output_eval: Optional[str] = None,
     ):
         rank, self.world_size = current_ranks()
-        self.reader = (reader or create("EvalReader", cfg)).bound(
-            dataset=dataset,
-            rank=rank,
-            world_size=self.world_size,
-            raw_pixels=normalizes_on_device(),
-        )
+        share = {"rank": rank, "world_size": self.world_size, "raw_pixels": normalizes_on_device()}
+        self.reader = (reader or create("EvalReader", cfg)).bound(dataset=dataset, **share)
         self.dataset = self.reader.dataset
         if len(self.dataset) == 0:
             raise DataError(f"{self.dataset.name}: no images to evaluate")
@@ -103,7 +99,7 @@ class Evaluator:
                 ) from error
         self.metric.reset()
         started = time.time()
-        kept: list[ImageDetections] = []
+        kept = [_NOTHING_FOUND]
         failure: Optional[UserError] = None
         try:
             with evaluation_mode(model):
@@ -121,9 +117,9 @@ class Evaluator:
         get_logger().info(text, count, seconds, count / seconds)
         if self.world_size == 1:
             return self._finish()
-        shares: list[tuple[Optional[UserError], ImageDetections]] = []
+        shares: list[tuple[Optional[UserError], Detections]] = []
         with all_processes():
-            dist.all_gather_object(shares, (failure, _concatenated(kept)))
+            dist.all_gather_object(shares, (failure, tuple(map(np.concatenate, zip(*kept)))))
         for failure, share in shares:  # every rank computes the metric of all, rank 0 reports it
             if failure is not None:
                 raise failure
@@ -137,14 +133,14 @@ class Evaluator:
             self.metric.update(*detections)
         return self._finish(save=False)
 
-    def _detections(self, model: nn.Layer) -> Iterator[ImageDetections]:
+    def _detections(self, model: nn.Layer) -> Iterator[Detections]:
         """The detections of every batch."""
         batches, reported = len(self.reader), time.time()
         with progress_bar(total=batches, desc="evaluating", unit="batch") as bar:
             for index, batch in enumerate(self.reader):
                 outputs = model(as_tensors({k: batch[k] for k in _MODEL_KEYS if k in batch}))
                 im_ids = np.asarray(batch["im_id"]).reshape(-1)
-                yield ImageDetections(im_ids, outputs["bbox"].numpy(), outputs["bbox_num"].numpy())
+                yield im_ids, outputs["bbox"].numpy(), outputs["bbox_num"].numpy()
                 bar.update(1)
                 if bar.disable and time.time() - reported > _SECONDS_BETWEEN_LINES:
                     reported = time.time()
@@ -158,9 +154,3 @@ class Evaluator:
             self.metric.save_json(path)
             get_logger().info("detections written to %s", path)
         return results
-
-
-def _concatenated(batches: list[ImageDetections]) -> ImageDetections:
-    """The detections of several batches as one; empty arrays for none."""
-    nothing = (np.zeros(0, np.int64), np.zeros((0, 6), np.float32), np.zeros(0, np.int32))
-    return ImageDetections(*map(np.concatenate, zip(nothing, *batches)))

@@ -64,10 +64,9 @@ def collect_images(
     if infer_dir:
         return list_images(infer_dir, skip=output_dir)
     images = [Path(path) for path in infer_img]
-    for image in images:
-        if not image.is_file():
-            hint = "is a folder: use `infer_dir`" if image.is_dir() else "no such image"
-            raise DataError(f"{image}: {hint}")
+    for image in (path for path in images if not path.is_file()):
+        hint = "is a folder: use `infer_dir`" if image.is_dir() else "no such image"
+        raise DataError(f"{image}: {hint}")
     return images
 
 

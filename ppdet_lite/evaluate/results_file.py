@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Iterator
 
 import numpy as np
 
@@ -12,24 +12,12 @@ from ppdet_lite.data.sources.dataset import Dataset
 _FORM = "a list of image_id and category_id (whole numbers), bbox (four numbers) and score"
 
 
-class ImageDetections(NamedTuple):
-    """The detections of some images.
-
-    Attributes:
-        im_ids: int64 [B].
-        bbox: float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels of the original image.
-        bbox_num: int32 [B], rows of each image; they follow one another in `bbox`.
-    """
-
-    im_ids: np.ndarray
-    bbox: np.ndarray
-    bbox_num: np.ndarray
+Detections = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""`im_ids`, `bbox`, `bbox_num` of `DetectionMetric.update`."""
 
 
-def read_results(path: str, dataset: Dataset, bias: float = 0) -> Iterator[ImageDetections]:
-    """Detections of a COCO results file, image by image.
-
-    Every image of the data set comes: in those the file does not mention nothing was found.
+def read_results(path: str, dataset: Dataset, bias: float = 0) -> Iterator[Detections]:
+    """Detections of a COCO results file, image by image, for every image of the data set.
 
     Args:
         bias: what was added to widths and heights when the file was written.
@@ -45,16 +33,14 @@ def read_results(path: str, dataset: Dataset, bias: float = 0) -> Iterator[Image
             if entry[key] not in known:
                 raise DataError(f"{path}: {key} {entry[key]} is not in {dataset.name}")
         x, y, width, height = entry["bbox"]
-        corners = (x, y, x + width - bias, y + height - bias)
-        row = (class_of[entry["category_id"]], entry["score"], *corners)
-        rows_of[entry["image_id"]].append(row)
+        row = class_of[entry["category_id"]], entry["score"], x, y, x + width - bias
+        rows_of[entry["image_id"]].append((*row, y + height - bias))
     for image_id, rows in rows_of.items():
         bbox = np.array(rows, np.float32).reshape(-1, 6)
-        yield ImageDetections(np.array([image_id]), bbox, np.array([len(rows)], np.int32))
+        yield np.array([image_id]), bbox, np.array([len(rows)], np.int32)
 
 
 def _read_entries(path: str) -> list[dict]:
-    """The list in the file, each entry with the keys and types that count."""
     try:
         with open(path, encoding="utf-8") as stream:
             entries = json.load(stream)

@@ -8,7 +8,6 @@ from typing import Any
 
 from pycocotools.cocoeval import COCOeval
 
-from ppdet_lite.metrics.detections import Detections
 from ppdet_lite.metrics.metric import DetectionMetric, Rows, text_table
 
 _LOGGER = logging.getLogger("ppdet_lite.metrics")
@@ -43,11 +42,10 @@ class COCOMetric(DetectionMetric):
 
     def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:
         keys = [f"bbox/{name}" for name, _ in STATISTICS]
-        if not self.detections.image_ids:
+        if not self.image_ids:
             return dict.fromkeys(keys, 0.0), []
-        evaluation = _BoxEvaluation(boxes, self.detections)
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output):
+        evaluation = _BoxEvaluation(boxes, self)
+        with contextlib.redirect_stdout(io.StringIO()) as output:
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
@@ -56,7 +54,7 @@ class COCOMetric(DetectionMetric):
         precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
         recall = evaluation.eval["recall"][:, :, 0, -1]  # IoU, class
         rows = []
-        for category, name in zip(self.detections.category_ids, self.detections.class_names):
+        for category, name in zip(self.category_ids, self.class_names):
             k = evaluation.params.catIds.index(category)
             averages = precision[:, :, k].mean(), precision[0, :, k].mean(), recall[:, k].mean()
             rows.append((name, evaluation.object_counts[category], *map(float, averages)))
@@ -74,11 +72,10 @@ class _BoxEvaluation(COCOeval):  # type: ignore[misc]  # pycocotools has no type
     the ground truth from 1, because pycocotools takes a match with an annotation of id 0 for none.
     """
 
-    def __init__(self, truth: list[dict[str, Any]], detections: Detections):
+    def __init__(self, truth: list[dict[str, Any]], found: DetectionMetric):
         super().__init__(iouType="bbox")
-        self._truth, self._detections = truth, detections
-        self.params.imgIds = sorted(detections.image_ids)
-        self.params.catIds = sorted(detections.category_ids)
+        self._truth, self._found = truth, found
+        self.params.imgIds, self.params.catIds = sorted(found.image_ids), sorted(found.category_ids)
         self.object_counts: dict[int, int] = defaultdict(int)
 
     def _prepare(self) -> None:
@@ -86,17 +83,13 @@ class _BoxEvaluation(COCOeval):  # type: ignore[misc]  # pycocotools has no type
         self.evalImgs: dict[Any, Any] = defaultdict(list)
         self.eval: dict[str, Any] = {}
         for number, item in enumerate(self._truth, start=1):
-            place, bbox, is_crowd = _place(item), item["bbox"], int(item.get("iscrowd", 0))
-            ignore = int(bool(is_crowd or item.get("ignore", 0)))
-            area = item.get("area")
-            box = {"id": number, "bbox": bbox, "iscrowd": is_crowd, "ignore": ignore}
-            self._gts[place].append({**box, "area": bbox[2] * bbox[3] if area is None else area})
-            self.object_counts[place[1]] += 1 - ignore
-        for number, item in enumerate(self._detections.coco_results(), start=1):
-            bbox = item["bbox"]
-            box = {"id": number, "bbox": bbox, "score": item["score"]}
-            self._dts[_place(item)].append({**box, "area": bbox[2] * bbox[3]})
-
-
-def _place(item: dict[str, Any]) -> tuple[int, int]:
-    return item["image_id"], item["category_id"]
+            place, (_, _, width, height) = (item["image_id"], item["category_id"]), item["bbox"]
+            is_crowd, area = int(item.get("iscrowd", 0)), item.get("area")
+            box = {"id": number, "bbox": item["bbox"], "iscrowd": is_crowd}
+            box["ignore"] = int(bool(is_crowd or item.get("ignore", 0)))
+            self._gts[place].append({**box, "area": width * height if area is None else area})
+            self.object_counts[place[1]] += 1 - box["ignore"]
+        for number, item in enumerate(self._found.coco_results(), start=1):
+            _, _, width, height = item["bbox"]
+            place = item["image_id"], item["category_id"]
+            self._dts[place].append({**item, "id": number, "area": width * height})

@@ -1,12 +1,12 @@
-"""The contract of a metric: what an evaluation asks of it."""
+"""The contract of a metric, and the detections it is computed from: arrays only, no images."""
 
+import json
 import logging
-from typing import Any, Protocol, Sequence, Union
+from typing import Any, Iterator, Protocol, Sequence, Union
 
 import numpy as np
 
-from ppdet_lite.metrics.detections import Detections
-from ppdet_lite.utils.files import PathLike
+from ppdet_lite.utils.files import PathLike, replacing
 
 _LOGGER = logging.getLogger("ppdet_lite.metrics")
 
@@ -50,23 +50,78 @@ class DetectionMetric:
     def __init__(self, truth: Truth, *, classwise: bool = False, bias: float = 0):
         if isinstance(truth, dict):
             ids, names = ([c[key] for c in truth["categories"]] for key in ("id", "name"))
-            self.detections = Detections(ids, names, bias)
         else:
-            self.detections = Detections(truth.category_ids, truth.class_names, bias)
+            ids, names = list(truth.category_ids), list(truth.class_names)
+        self.category_ids: list[int] = ids
+        self.class_names: list[str] = names
         self.classwise, self.bias = classwise, bias
         self._ground_truth = truth
         self.reset()
 
     def reset(self) -> None:
         """Forgets all detections."""
-        self.detections.clear()
+        self.image_ids: dict[int, None] = {}  # the images evaluated, in their order
+        self._owners, self._rows = [np.zeros(0, np.int64)], [np.zeros((0, 6), np.float32)]
         self._results: dict[str, float] = {}
         self._per_class: Rows = []
         self._message = ""
 
     def update(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
-        """Takes the detections of a batch; see `Detections.add`."""
-        self.detections.add(im_ids, bbox, bbox_num)
+        """Takes the detections of a batch.
+
+        Rows with class -1 (some operators mark "nothing found" so) are left out, and so are images
+        that were added before, so a padded last batch does no harm.
+
+        Args:
+            im_ids: int64 [B] or [B, 1].
+            bbox: float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels of the original image.
+            bbox_num: int32 [B], rows of each image; they follow each other in `bbox`.
+
+        Raises:
+            ValueError: the shapes do not fit, a class index is out of range, or a number is NaN.
+        """
+        im_ids, bbox_num = np.asarray(im_ids).reshape(-1), np.asarray(bbox_num).reshape(-1)
+        bbox = np.asarray(bbox, np.float32)
+        bbox = bbox.reshape(-1, 6) if bbox.size else np.zeros((0, 6), np.float32)
+        if len(im_ids) != len(bbox_num) or bbox_num.sum() != len(bbox):
+            raise ValueError(
+                f"{len(im_ids)} image ids, bbox_num {bbox_num.tolist()}, {len(bbox)} detections"
+            )
+        owners = np.repeat(im_ids.astype(np.int64), bbox_num)
+        is_new = np.array([int(number) not in self.image_ids for number in im_ids], bool)
+        keep = np.repeat(is_new, bbox_num) & (bbox[:, 0] >= 0)
+        self.image_ids.update((int(number), None) for number in im_ids)
+        bbox = bbox[keep]
+        if not np.isfinite(bbox).all():
+            raise ValueError(f"detections with NaN or infinite numbers, images {im_ids.tolist()}")
+        if len(bbox) and bbox[:, 0].max() >= len(self.class_names):
+            highest = int(bbox[:, 0].max())
+            raise ValueError(f"class {highest} detected, but {len(self.class_names)} classes exist")
+        self._owners.append(owners[keep])
+        self._rows.append(bbox)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Image id int64 [M] and row float32 [M, 6] of every detection."""
+        return np.concatenate(self._owners), np.concatenate(self._rows)
+
+    def coco_results(self) -> Iterator[dict[str, Any]]:
+        """Every detection as image_id, category_id, bbox (x, y, width, height), score."""
+        owners, rows = self.arrays()
+        rows = rows.astype(np.float64)
+        rows[:, 4:6] += self.bias - rows[:, 2:4]
+        # Fewer digits than float32 holds: file size without a change of any IoU or order.
+        boxes, scores = rows[:, 2:6].round(5).tolist(), rows[:, 1].round(8).tolist()
+        categories = np.array(self.category_ids, np.int64)[rows[:, 0].astype(int)].tolist()
+        for owner, category, box, score in zip(owners.tolist(), categories, boxes, scores):
+            yield {"image_id": owner, "category_id": category, "bbox": box, "score": score}
+
+    def save_json(self, path: PathLike) -> None:
+        """Writes the detections as a COCO results file; DataError if it cannot be written."""
+        with replacing(path) as stream:
+            stream.write(b"[")
+            for number, entry in enumerate(self.coco_results()):
+                stream.write(f"{',' if number else ''}\n{json.dumps(entry)}".encode())
+            stream.write(b"\n]\n")
 
     def results(self) -> dict[str, float]:
         """Name -> value of every number, 0 to 1; with `classwise` also `bbox/AP/<class>`, -1 for a
@@ -75,9 +130,8 @@ class DetectionMetric:
         Raises:
             ValueError: an evaluated image is not in the ground truth.
         """
-        source = self._ground_truth
+        source, evaluated = self._ground_truth, self.image_ids
         truth = source if isinstance(source, dict) else source.to_coco()
-        evaluated = self.detections.image_ids
         unknown = [*evaluated.keys() - {image["id"] for image in truth["images"]}]
         if unknown:
             raise ValueError(f"images {unknown[:5]} were evaluated but have no ground truth")
@@ -91,7 +145,7 @@ class DetectionMetric:
             self._message = "no image was evaluated: all numbers are 0"
         elif not any(count for _, count, *_ in self._per_class):
             self._message = "the evaluated images have no labeled object: nothing to measure"
-        elif not len(self.detections.arrays()[0]):
+        elif not any(map(len, self._owners)):
             self._message = "nothing was detected: all numbers are 0"
         if self._message:
             _LOGGER.warning(self._message)
@@ -100,22 +154,15 @@ class DetectionMetric:
     @property
     def primary(self) -> tuple[str, float]:
         """Name and value of the number that decides which model is best."""
-        return self.primary_key, self._computed()[self.primary_key]
+        return self.primary_key, (self._results or self.results())[self.primary_key]
 
     def table(self) -> str:
         """The numbers for printing."""
-        lines = self._lines(self._computed())
-        lines.insert(0, f"{self.title}, {len(self.detections.image_ids)} images")
+        lines = self._lines(self._results or self.results())
+        lines.insert(0, f"{self.title}, {len(self.image_ids)} images")
         if self.classwise and self._per_class:
             lines += ["", *text_table([self.columns, *self._per_class])]
         return "\n".join([*lines, self._message] if self._message else lines)
-
-    def save_json(self, path: PathLike) -> None:
-        """Writes the detections as a COCO results file."""
-        self.detections.save_json(path)
-
-    def _computed(self) -> dict[str, float]:
-        return self._results or self.results()
 
     def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:
         """The numbers by name, and the row of every class, of the `boxes` (COCO annotations) of

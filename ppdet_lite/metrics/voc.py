@@ -1,17 +1,15 @@
 """Pascal VOC's mean average precision."""
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.suggest import nearest_hint
+from ppdet_lite.core.annotations import checked
 from ppdet_lite.metrics.metric import DetectionMetric, Rows, Truth
 from ppdet_lite.ops.boxes_np import iou_matrix
 
-MAP_TYPES = ("11point", "integral")
-
+MapType = Literal["11point", "integral"]
 _Labels = dict[int, np.ndarray]
 """Image id -> rows [N, 5] of the objects of one class: x1, y1, x2, y2, 1 for those that count
 neither as found nor as missed."""
@@ -38,31 +36,27 @@ class VOCMetric(DetectionMetric):
     primary_key = "bbox/mAP"
     columns = ("class", "objects", "found", "AP")
 
+    @checked
     def __init__(
         self,
         truth: Truth,
         *,
         classwise: bool = False,
         overlap_thresh: float = 0.5,
-        map_type: str = "11point",
+        map_type: MapType = "11point",
         is_bbox_normalized: bool = False,
         evaluate_difficult: bool = False,
     ):
-        if map_type not in MAP_TYPES:
-            hint = nearest_hint(map_type, MAP_TYPES)
-            allowed = ", ".join(MAP_TYPES)
-            raise ConfigError(f"map_type: found '{map_type}', allowed: {allowed}{hint}")
         super().__init__(truth, classwise=classwise)
-        self.overlap_thresh = overlap_thresh
-        self.map_type = map_type
+        self.overlap_thresh, self.map_type = overlap_thresh, map_type
         self.evaluate_difficult = evaluate_difficult
         self._offset = 0.0 if is_bbox_normalized else 1.0
 
     def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:
         labeled = self._by_class(boxes)
-        owners, found = self.detections.arrays()
+        owners, found = self.arrays()
         rows = []
-        for index, name in enumerate(self.detections.class_names):
+        for index, name in enumerate(self.class_names):
             mine = found[:, 0] == index
             scores, is_right, count = self._match(labeled[index], owners[mine], found[mine])
             average = average_precision(scores, is_right, count, self.map_type) if count else -1.0
@@ -76,7 +70,7 @@ class VOCMetric(DetectionMetric):
 
     def _by_class(self, boxes: list[dict[str, Any]]) -> list[_Labels]:
         """The labels by class index and image id."""
-        index_of = {category: i for i, category in enumerate(self.detections.category_ids)}
+        index_of = {category: i for i, category in enumerate(self.category_ids)}
         grouped: list[dict[int, list[tuple[float, ...]]]] = [defaultdict(list) for _ in index_of]
         for item in boxes:
             x, y, width, height = item["bbox"]
@@ -88,14 +82,11 @@ class VOCMetric(DetectionMetric):
     def _match(
         self, labeled: _Labels, owners: np.ndarray, found: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Judges the detections of one class.
+        """Judges the detections of one class: scores [K] and right or wrong, bool [K], of all that
+        count, and the number of objects.
 
         Args:
-            labeled: by image id.
             owners, found: image id [M] and row [M, 6] of the detections.
-
-        Returns:
-            scores [K] and right or wrong, bool [K], of all that count; number of objects.
         """
         scores, is_right = [], []
         order = np.lexsort((-found[:, 1], owners))  # by image, best first
@@ -119,7 +110,7 @@ class VOCMetric(DetectionMetric):
 
 
 def average_precision(
-    scores: np.ndarray, is_right: np.ndarray, object_count: int, map_type: str
+    scores: np.ndarray, is_right: np.ndarray, object_count: int, map_type: MapType
 ) -> float:
     """Average precision of one class.
 

@@ -16,23 +16,16 @@ _NAMES_SHOWN = 4
 
 
 class LoadReport(NamedTuple):
-    """Outcome of loading a file into a model.
-
-    Attributes:
-        matched: model keys that were set.
-        missing: model keys the file has nothing for.
-        unexpected: file keys that no model key takes.
-        mismatched: (model key, shape in the file, shape in the model); these were not set.
-    """
+    """Outcome of loading a file into a model."""
 
     path: str
-    matched: list[str]
-    missing: list[str]
-    unexpected: list[str]
-    mismatched: list[tuple[str, list[int], list[int]]]
+    matched: list[str]  # model keys that were set
+    missing: list[str]  # model keys that the file has nothing for
+    unexpected: list[str]  # file keys that no model key takes
+    mismatched: list[tuple[str, list[int], list[int]]]  # model key, shape in the file, in the model
 
     def lines(self) -> list[str]:
-        """The report in words, one entry per line."""
+        """The report for people, one entry per line."""
         count, total = len(self.matched), len(self.matched + self.missing) + len(self.mismatched)
         lines = [f"Weights {self.path}: {count} of the model's {total} tensors loaded"]
         shapes = [f"{key} {was} in the file, {now} here" for key, was, now in self.mismatched]
@@ -97,7 +90,6 @@ def load_weights(
     keep their values. Printing the report is up to the caller.
 
     Args:
-        model: the network.
         path: the file, with or without suffix.
         allow_partial: accept a file that fits badly.
         part_of_model: the file may hold a part of the model only, such as a pretrained backbone:
@@ -117,21 +109,16 @@ def load_weights(
     matches = match_keys(targets, state, fits)
     matched = [key for key, source in matches.items() if fits(key, source)]
     used = set(matches.values())
-    report = LoadReport(
-        str(path),
-        matched,
-        missing=[key for key in targets if key not in matches],
-        unexpected=[key for key in state if key not in used],
-        mismatched=[
-            (key, list(state[source].shape), list(targets[key].shape))
-            for key, source in matches.items()
-            if not fits(key, source)
-        ],
-    )
-    left_over = len(report.missing)
-    if part_of_model:
-        left_over = min(left_over, len(report.unexpected))
-    enough = matched and len(matched) >= left_over + len(report.mismatched)
+    missing = [key for key in targets if key not in matches]
+    unexpected = [key for key in state if key not in used]
+    mismatched = [
+        (key, list(state[source].shape), list(targets[key].shape))
+        for key, source in matches.items()
+        if not fits(key, source)
+    ]
+    report = LoadReport(str(path), matched, missing, unexpected, mismatched)
+    left_over = min(len(missing), len(unexpected)) if part_of_model else len(missing)
+    enough = matched and len(matched) >= left_over + len(mismatched)
     if not enough and not allow_partial:
         raise CheckpointError(
             "\n".join(report.lines())

@@ -155,7 +155,7 @@ def test_batches_padding_and_reset():
     metric.update(np.array([[1], [2]]), rows, np.array([1, 1]))
     metric.update(np.array([2]), rows[1:], np.array([1]))  # the same image again
     metric.update(np.array([2]), np.array([[-1.0]]).repeat(6, axis=1), np.array([1]))
-    assert len(metric.detections.arrays()[0]) == 2
+    assert len(metric.arrays()[0]) == 2
     assert metric.results()["bbox/AP"] == pytest.approx(1)
     metric.reset()
     assert metric.results()["bbox/AP"] == 0

@@ -145,7 +145,7 @@ def test_only_evaluated_images_count():
 
 
 def test_unknown_map_type():
-    with pytest.raises(ConfigError, match="map_type: found '11points'.*did you mean '11point'"):
+    with pytest.raises(ConfigError, match="map_type: found '11points', allowed: '11point'"):
         VOCMetric(truth_of(), map_type="11points")
 
 
