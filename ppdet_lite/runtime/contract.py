@@ -1,4 +1,4 @@
-"""The folder of an exported model: which files there are, and what infer_cfg.yml says."""
+"""The folder of an exported model: its files and the content of infer_cfg.yml."""
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -7,22 +7,21 @@ from typing import Any, Optional, Sequence, Union
 import yaml
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
-from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess, ResizeStep
+from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess
 from ppdet_lite.utils.files import check_utf8
 
 FORMAT_VERSION = 1
-"""Highest format_version of infer_cfg.yml that this code knows, and the one that it writes."""
+"""format_version of infer_cfg.yml that is written, and the highest that is read."""
 
 STAGES = ("raw", "decoded", "nms")
 """Ends of the graph: raw head outputs per level; boxes [N, M, 4] in pixels of the original
 images and scores [N, C, M]; detections [D, 6] and counts [N]."""
 
 TARGETS = ("any", "cpu")
-"""Purposes of an export: any engine and device, or CPUs, where the same network is faster in
-another form (export/rewrite/cpu_forms.py)."""
+"""Purposes of an export: any engine and device, or CPUs (export/rewrite/cpu_forms.py)."""
 
 STRIDE = 32
-"""Largest stride of the networks: the sides of their inputs are multiples of it."""
+"""Largest stride of the networks; the sides of their inputs are multiples of it."""
 
 CONFIG_FILE = "infer_cfg.yml"
 MODEL_NAME = "model"
@@ -37,10 +36,10 @@ GRAPH_FILES = {
 """Graph files by engine, the first that exists is taken. A portable .onnx holds no deformable
 convolution, which OpenVINO cannot read."""
 
-_EXPORT_HINT = {
-    "paddle": "tools/export_model.py writes one",
-    "onnxruntime": "tools/export_model.py writes one in the format onnx",
-    "openvino": "tools/export_model.py writes one in the format onnx with portable-dcn",
+_FORMATS = {
+    "paddle": "",
+    "onnxruntime": " in the format onnx",
+    "openvino": " in the format onnx with portable-dcn",
 }
 
 
@@ -51,14 +50,13 @@ class InferConfig:
     Attributes:
         preprocess: `Preprocess`, the steps from an image to the network's input.
         class_names: `label_list`, by class index.
-        draw_threshold: lowest score to draw unless another is asked for.
-        use_dynamic_shape: False where the graph takes one input size only; counts where `input_hw`
-            is not known.
+        draw_threshold: default of the lowest score to draw.
+        use_dynamic_shape: False where the graph takes one input size only; used without `input_hw`.
         min_subgraph_size: TensorRT leaves smaller groups of operators to Paddle.
         stage, target: one of STAGES and one of TARGETS.
         input_hw: (height, width) of the network input; None where it is open, or not known.
         batch: the only number of images that the graph takes at once; None where it takes any.
-        category_ids: by class index, the category of the training data, which COCO results name.
+        category_ids: by class index, the category of the training data, for COCO results.
     """
 
     preprocess: list[dict[str, Any]]
@@ -85,7 +83,7 @@ class InferConfig:
         return self.input_hw is None and self.use_dynamic_shape
 
     def content(self) -> dict[str, Any]:
-        """Keys and values as they are written, in the order of the file; -1 where any is taken."""
+        """Keys and values in the order of the file; -1 stands for any."""
         content = {
             "mode": "paddle",
             "draw_threshold": self.draw_threshold,
@@ -118,11 +116,11 @@ class InferConfig:
 
     @classmethod
     def read(cls, path: Union[str, Path]) -> "InferConfig":
-        """The content of a file; keys that it lacks, as one of PaddleDetection may, get defaults.
+        """The content of a file. Keys that PaddleDetection does not write get defaults.
 
         Raises:
             DataError: it cannot be read.
-            ConfigError: it is no YAML, or a key is missing or holds what nothing here can use.
+            ConfigError: it is not YAML, or a key is missing or has a value that cannot be used.
         """
         try:
             settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -150,11 +148,7 @@ class InferConfig:
         return replace(self, preprocess=with_input_size(self.preprocess, height, width))
 
     def make_preprocess(self) -> Preprocess:
-        """Image to network input.
-
-        Raises:
-            ConfigError: steps that cannot be used, or a size that the graph does not take.
-        """
+        """Image to network input; a ConfigError for a size that the graph does not take."""
         preprocess = Preprocess(self.preprocess)
         check_size(preprocess, self.input_hw)
         return preprocess
@@ -215,15 +209,12 @@ class ModelFolder:
     """The files of an export that an engine reads.
 
     Args:
-        folder: written by tools/export_model.py.
-        engine: "paddle", "onnxruntime" or "openvino", which read different files of it.
         input_size: [height, width] of the network input, or [side], for exports that leave it open.
         graph: name of the file to run, in place of the first that exists for the engine.
 
     Attributes:
         graph, params: files of the network; `params` is None for an .onnx, which holds its own.
-        config: infer_cfg.yml.
-        preprocess: image to network input.
+        config, preprocess: infer_cfg.yml, and image to network input.
 
     Raises:
         DataError: the folder or one of its files is missing, or its name is not UTF-8.
@@ -262,7 +253,8 @@ class ModelFolder:
         )
         if own:
             return own[0]
-        missing, hint = " and no ".join(GRAPH_FILES[engine]), _EXPORT_HINT[engine]
+        missing = " and no ".join(GRAPH_FILES[engine])
+        hint = f"tools/export_model.py writes one{_FORMATS[engine]}"
         if others:
             hint += f"; it holds {others[0].name}, which `engine` {other} runs"
         raise DataError(f"`model_dir` {self.path}: no {missing} in this folder; {hint}")
@@ -288,8 +280,7 @@ class ModelFolder:
 
 def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> None:
     """Refuses, by key, another size than the only one that the graph takes, and for a graph that
-    takes any (`input_hw` is None) sides that are no multiples of STRIDE: it would fail deep inside.
-    """
+    takes any (`input_hw` is None) sides that are no multiples of STRIDE."""
     steps, size = preprocess.steps, preprocess.output_hw
     if input_hw is None:
         needed, reason = f"multiples of {STRIDE}", ", the network's largest stride"
@@ -298,7 +289,13 @@ def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> N
     else:
         needed = str(list(input_hw))
         reason = ", the size of the graph's input; for another size export the model again"
-        _check_padding(steps)
+        for step, behind in zip(steps, steps[1:]):
+            is_larger = any(side > most for side, most in zip(step.target_hw, behind.target_hw))
+            if isinstance(behind, PadStep) and is_larger:
+                raise ConfigError(
+                    f"Preprocess.{step.key}: found {list(step.target_hw)}, allowed: at most "
+                    f"{list(behind.target_hw)}, the size of the Pad behind it"
+                )
         if size == input_hw:
             return
     if not steps:
@@ -308,14 +305,3 @@ def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> N
     else:
         key, found = steps[-1].key, str(list(steps[-1].target_hw))
     raise ConfigError(f"Preprocess.{key}: found {found}, allowed: {needed}{reason}")
-
-
-def _check_padding(steps: Sequence[Union[PadStep, ResizeStep]]) -> None:
-    """Refuses images that are made larger than the padding behind."""
-    for step, behind in zip(steps, steps[1:]):
-        is_larger = any(side > most for side, most in zip(step.target_hw, behind.target_hw))
-        if isinstance(behind, PadStep) and is_larger:
-            raise ConfigError(
-                f"Preprocess.{step.key}: found {list(step.target_hw)}, allowed: at most "
-                f"{list(behind.target_hw)}, the size of the Pad behind it"
-            )

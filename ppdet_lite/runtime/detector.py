@@ -17,27 +17,25 @@ __all__ = ["Detector", "open_engine"]
 
 
 class Detector:
-    """An exported detector on one device. Threads may share it: their batches take turns.
+    """An exported detector on one device. It is safe to share between threads: calls of `predict`
+    and `run` take turns at the engine.
 
     Args:
         model_dir: folder written by tools/export_model.py.
-        device: "CPU", "GPU" or "XPU".
-        run_mode: "paddle", or for TensorRT "trt_fp32", "trt_fp16", "trt_int8".
-        batch_size: the largest number of images at once, as far as it is known; TensorRT builds
-            its engine for it unless `tensorrt` names another.
+        device, run_mode, options: see `EngineOptions`.
+        batch_size: the largest number of images at once; TensorRT builds its engine for it unless
+            `tensorrt` names another.
         own_process: run Paddle in a process of its own, so that other threads of this one work
             while it computes. Call `close` at the end.
         input_size: height and width of the network input, for an export that leaves them open.
-        options: further ones of `EngineOptions`: engine, cpu_threads, enable_mkldnn, tensorrt ...
 
     Attributes:
-        class_names: by class index.
-        category_ids: by class index, the category of the training data; None where none is known.
-        threshold: lowest score to draw, as infer_cfg.yml says.
+        class_names, category_ids: by class index; the categories of the training data, or None.
+        threshold: `draw_threshold` of infer_cfg.yml.
 
     Raises:
-        DataError, ConfigError: files that are missing or cannot be used, each named.
-        UserError: a device, run mode or package that is not there.
+        DataError, ConfigError: a file that is missing or cannot be used, by name.
+        UserError: a device, run mode or package that is not available.
     """
 
     def __init__(
@@ -53,16 +51,14 @@ class Detector:
     ):
         chosen = EngineOptions(device=device, run_mode=run_mode, **options)
         if chosen.tensorrt.batch_size is None:
-            tensorrt = replace(chosen.tensorrt, batch_size=batch_size)
-            chosen = replace(chosen, tensorrt=tensorrt)
+            chosen = replace(chosen, tensorrt=replace(chosen.tensorrt, batch_size=batch_size))
         self.files = ModelFolder(model_dir, chosen.engine, input_size)
-        stage = self.files.config.stage
-        if stage != "nms":
-            raise ConfigError(
-                f"`model_dir` {self.files.path}: exported up to the stage {stage}, so it gives no "
-                "detections; export it up to the stage nms"
-            )
         config = self.files.config
+        if config.stage != "nms":
+            raise ConfigError(
+                f"`model_dir` {self.files.path}: exported up to the stage {config.stage}, so it "
+                "gives no detections; export it up to the stage nms"
+            )
         self.class_names, self.category_ids = config.class_names, config.category_ids
         self.threshold = config.draw_threshold
         self.engine: Engine
@@ -73,7 +69,7 @@ class Detector:
             self.engine = open_engine(self.files, chosen)
 
     def close(self) -> None:
-        """Ends the engine's own process; without one there is nothing to do."""
+        """Ends the engine's own process, if there is one."""
         self.engine.close()
 
     def predict(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -81,7 +77,7 @@ class Detector:
 
         Returns:
             For each image float32 [M, 6]: class, score, x1, y1, x2, y2 in its pixels, the highest
-            score first (the network's own order is by class where its NMS is the greedy one).
+            score first.
         """
         return self.run([self.preprocess(image) for image in images])
 
@@ -93,20 +89,7 @@ class Detector:
         """The network on preprocessed images; see `predict` for the result."""
         if not samples:
             return []
-        bbox, bbox_num = self.engine.run(stack_samples(self._filled_up(samples)))[:2]
-        found = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])[: len(samples)]
-        return [rows[np.argsort(-rows[:, 1], kind="stable")] for rows in found]
-
-    @property
-    def fixed_batch(self) -> Optional[int]:
-        """The only number of images the network takes at once; fewer are filled up."""
-        return self.files.config.batch or self.engine.fixed_batch
-
-    def _filled_up(self, samples: list[Arrays]) -> list[Arrays]:
-        """A network for one batch size gets the last image again where some are missing."""
-        batch = self.fixed_batch
-        if batch is None or len(samples) == batch:
-            return samples
+        batch = self.fixed_batch or len(samples)
         if len(samples) > batch:
             is_exported = self.files.config.batch is not None
             reason = "was exported for" if is_exported else "has a TensorRT engine for"
@@ -114,4 +97,12 @@ class Detector:
                 f"{self.files.path}: {len(samples)} images at once, but this model {reason} "
                 f"{batch}; use `batch_size` {batch}"
             )
-        return samples + samples[-1:] * (batch - len(samples))
+        filled_up = samples + samples[-1:] * (batch - len(samples))
+        bbox, bbox_num = self.engine.run(stack_samples(filled_up))[:2]
+        found = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])[: len(samples)]
+        return [rows[np.argsort(-rows[:, 1], kind="stable")] for rows in found]
+
+    @property
+    def fixed_batch(self) -> Optional[int]:
+        """The only number of images the network takes at once; fewer are filled up."""
+        return self.files.config.batch or self.engine.fixed_batch

@@ -45,8 +45,8 @@ class EngineOptions:
         run_mode: "paddle", or for TensorRT "trt_fp32", "trt_fp16", "trt_int8".
         enable_mkldnn: oneDNN kernels on the CPU.
         enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.
-        is_strict: raise where oneDNN or bfloat16 cannot run the model; otherwise one line says so
-            and Paddle's own kernels, or float32, take over.
+        is_strict: raise where oneDNN or bfloat16 cannot run the model, in place of falling back to
+            Paddle's own kernels or float32 with one line.
 
     Raises:
         UserError: an unknown name, or options that do not go together.

@@ -1,8 +1,7 @@
 """An engine in a process of its own, so that this process can decode and draw meanwhile.
 
-Paddle's predictor keeps Python's global lock while it computes: no other thread of the process
-gets a step further, so decoding, inference and drawing would follow each other however many threads
-there are. ONNX Runtime and OpenVINO let go of the lock and do not need this.
+Paddle's predictor keeps Python's global lock while it computes, so no other thread of its process
+runs meanwhile. ONNX Runtime and OpenVINO release the lock and do not need this.
 """
 
 import contextlib
@@ -25,7 +24,7 @@ CLOSE_SECONDS = 5.0
 
 
 class EngineProcess(Engine):
-    """An engine in another process, `process`; opening it raises what was raised there.
+    """An engine in another process, `process`, whose errors are raised here.
 
     Args:
         batch: the largest number of images that go through shared memory, where the size of the
@@ -43,7 +42,7 @@ class EngineProcess(Engine):
         self.process = context.Process(
             target=serve, args=(far_end, shared, files, options), daemon=True
         )
-        with _interrupts_ignored():
+        with signals_handled(signal.SIG_IGN):  # the process inherits it from its first moment
             self.process.start()
         far_end.close()
         self._link = Link(files.path, pipe, self.process)
@@ -52,10 +51,8 @@ class EngineProcess(Engine):
         except BaseException:
             self._link.end_at_once("it could not be opened")
             raise
-        self.kernels, self.device = facts["kernels"], facts["device"]
-        self.fixed_batch, self.input_names = facts["fixed_batch"], facts["input_names"]
+        vars(self).update(facts)
         self._message: dict[str, Any] = {}
-        self._outputs: list[np.ndarray] = []
 
     def bind(self, inputs: Arrays) -> None:
         self._message = {name: inputs[name] for name in self.input_names}
@@ -66,9 +63,6 @@ class EngineProcess(Engine):
 
     def execute(self) -> None:
         self._outputs = self._link.answer(self._message)
-
-    def outputs(self) -> list[np.ndarray]:
-        return self._outputs
 
     def close(self) -> None:
         self._link.close()
@@ -84,8 +78,8 @@ class Link:
     def answer(self, message: Optional[dict[str, Any]] = None) -> Any:
         """The answer of the other process, to `message` if there is one; its errors are raised.
 
-        An exception from outside (Ctrl-C) ends the process: the answer that is still to come would
-        be taken for that of the next run.
+        Any other exception (Ctrl-C) ends the process, as its pending answer would be taken for
+        that of the next run.
         """
         if self._ended:
             raise UserError(f"{self.path}: the network cannot be run, {self._ended}; open it again")
@@ -116,7 +110,7 @@ class Link:
             self.end_at_once(self._ended)
 
     def end_at_once(self, reason: str) -> None:
-        """Ends the process without the call stack that Paddle prints when it is asked to end."""
+        """Kills the process; on SIGTERM Paddle would print its call stack."""
         self._ended = reason
         self.pipe.close()
         self.process.kill()
@@ -124,13 +118,12 @@ class Link:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A process started meanwhile ignores Ctrl-C from its first moment: it is the business of this
-    one."""
+def signals_handled(handler: Any) -> Iterator[None]:
+    """Context in which `handler` handles Ctrl-C; without effect outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are set in the main thread only
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
@@ -139,9 +132,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _termination_waits() -> Iterator[None]:
-    """Paddle prints its call stack when a process that imports it is asked to end (SIGTERM, which
-    service managers send to all processes of a service). Such a request waits until the imports are
-    done, and then ends this process without a word."""
+    """Context in which SIGTERM, which service managers send to all processes of a service, is held
+    back; at its end it ends the process in place of Paddle's handler, which prints a call stack."""
     block = getattr(signal, "pthread_sigmask", None)
     if block is None:  # Windows
         yield
@@ -150,12 +142,12 @@ def _termination_waits() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # in place of Paddle's
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         block(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) -> None:
-    """Work of the other process: opens the engine and answers until the pipe is closed."""
+    """Runs in the other process: opens the engine and answers until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it was not inherited
     memory = None if shared is None else np.frombuffer(shared, np.float32)
     with _termination_waits():
@@ -175,14 +167,12 @@ def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) ->
 
 
 def _result_or_error(work: Callable[[], Any]) -> Any:
-    """Errors of users as they are; others, which are defects, in words with their call stack, since
-    not all can be sent."""
+    """Returns the result or the error; one that is no `UserError`, and may not be sent, as text
+    with its call stack."""
     try:
         return work()
     except UserError as error:
         return error
     except Exception as error:
-        stack = traceback.format_exc()
-        return RuntimeError(
-            f"{type(error).__name__}: {error}\n\nin the network's process:\n{stack}"
-        )
+        where = f"in the network's process:\n{traceback.format_exc()}"
+        return RuntimeError(f"{type(error).__name__}: {error}\n\n{where}")

@@ -1,6 +1,7 @@
 """Files that are written whole: a reader never sees half of one."""
 
 import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -38,6 +39,15 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
         if not isinstance(error, OSError):
             raise
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def sha256_of(path: PathLike) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_image(path: PathLike, image_rgb: np.ndarray) -> None:

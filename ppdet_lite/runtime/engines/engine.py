@@ -18,7 +18,7 @@ class EngineError(UserError):
 
     Attributes:
         graph: the file.
-        problem: what the engine says, without the file's folder.
+        problem: the message without the path.
     """
 
     def __init__(self, graph: Path, problem: str):
@@ -32,12 +32,12 @@ class EngineError(UserError):
 class Engine(ABC):
     """An exported network that is loaded: arrays in, arrays out.
 
-    `run` does all; `bind`, `execute`, `synchronize` and `outputs` are its steps, for timing in one
-    thread.
+    `run` does all, in any number of threads, which take turns. `bind`, `execute`, `synchronize` and
+    `outputs` are its steps, for timing in one thread.
 
     Attributes:
         graph: the file that was loaded.
-        kernels: what computes, in words.
+        kernels: name of the kernels, for people.
         device: "CPU", "GPU" or "XPU".
         input_names: of the graph, in its order.
         fixed_batch: the only batch size that it takes; None where it takes any.
@@ -53,11 +53,11 @@ class Engine(ABC):
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
+        self._inputs: Arrays = {}
+        self._outputs: list[np.ndarray] = []
 
     def run(self, inputs: Arrays) -> list[np.ndarray]:
         """Arrays by input name, more than needed are allowed -> the outputs in their order.
-
-        Any number of threads may call this; they take turns.
 
         Raises:
             EngineError: the engine cannot run the graph on them.
@@ -71,9 +71,9 @@ class Engine(ABC):
             self.execute()
             return self.outputs()
 
-    @abstractmethod
     def bind(self, inputs: Arrays) -> None:
-        """Copies the inputs to the device."""
+        """Takes the inputs of the next run; on a device they are copied to it."""
+        self._inputs = {name: np.ascontiguousarray(inputs[name]) for name in self.input_names}
 
     @abstractmethod
     def execute(self) -> None:
@@ -82,12 +82,12 @@ class Engine(ABC):
     def synchronize(self) -> None:  # noqa: B027, most have nothing to wait for
         """Waits until all is computed, where `execute` does not."""
 
-    @abstractmethod
     def outputs(self) -> list[np.ndarray]:
         """Results of the last `execute`."""
+        return self._outputs
 
     def close(self) -> None:  # noqa: B027, most have nothing to end
-        """Gives back what the engine holds; it cannot run any more."""
+        """Frees the resources of the engine, which cannot run any more."""
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.runtime.contract import ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, Engine
+from ppdet_lite.runtime.engines.engine import Engine
 from ppdet_lite.runtime.options import EngineOptions
 
 FIRST_WITH_DEFORM_CONV = "1.25"
@@ -14,12 +12,7 @@ FIRST_WITH_DEFORM_CONV = "1.25"
 
 
 class OnnxRuntimeEngine(Engine):
-    """An .onnx in ONNX Runtime, on the CPU or, with onnxruntime-gpu, on a GPU.
-
-    Raises:
-        UserError: the package is missing, or does not have the device.
-        EngineError: it cannot load the file.
-    """
+    """An .onnx in ONNX Runtime, on the CPU or, with onnxruntime-gpu, on a GPU."""
 
     failures = (Exception,)  # they have no base class of their own
 
@@ -38,29 +31,16 @@ class OnnxRuntimeEngine(Engine):
                 str(self.graph), settings, providers=providers
             )
         self.input_names = [entry.name for entry in self._session.get_inputs()]
-        self._inputs: Arrays = {}
-        self._outputs: list[np.ndarray] = []
-
-    def bind(self, inputs: Arrays) -> None:
-        self._inputs = {name: np.ascontiguousarray(inputs[name]) for name in self.input_names}
 
     def execute(self) -> None:
         self._outputs = self._session.run(None, self._inputs)
 
-    def outputs(self) -> list[np.ndarray]:
-        return self._outputs
-
     def problem(self, reason: str) -> str:
-        text = super().problem(reason)
-        if "DeformConv" in reason:
-            text += (
-                f"; this is {self._version}, DeformConv is in {FIRST_WITH_DEFORM_CONV} and later"
-            )
-        return text
+        advice = f"; this is {self._version}, DeformConv is in {FIRST_WITH_DEFORM_CONV} and later"
+        return super().problem(reason) + (advice if "DeformConv" in reason else "")
 
 
 def _providers(onnxruntime: Any, device: str) -> list[str]:
-    """ONNX Runtime's names of what computes."""
     if device == "CPU":
         return ["CPUExecutionProvider"]
     if device == "GPU" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():

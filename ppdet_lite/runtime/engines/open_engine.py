@@ -21,14 +21,13 @@ def open_engine(files: ModelFolder, options: EngineOptions) -> Engine:
     """The network of `files` in an engine.
 
     Raises:
-        ConfigError: an export for CPUs, whose convolutions by Winograd's method half precision
-            would spoil, is to run on something else.
-        UserError: a device, run mode or package that is not there.
+        ConfigError: an export for CPUs on something else: its convolutions by Winograd's method
+            are not exact enough in half precision.
+        UserError: a device, run mode or package that is not available.
         EngineError: the engine cannot load the files.
     """
-    wanted = f"`device` {options.device}"
-    if options.enable_mkldnn_bfloat16:
-        wanted = "`enable_mkldnn_bfloat16`"
+    is_bfloat16 = options.enable_mkldnn_bfloat16
+    wanted = "`enable_mkldnn_bfloat16`" if is_bfloat16 else f"`device` {options.device}"
     if files.config.target == "cpu" and wanted != "`device` CPU":
         raise ConfigError(
             f"`model_dir` {files.path}: exported for the target cpu, that is for CPUs in float32; "

@@ -9,12 +9,7 @@ from ppdet_lite.runtime.options import EngineOptions
 
 
 class OpenVinoEngine(Engine):
-    """An .onnx in OpenVINO on the CPU, in float32.
-
-    Raises:
-        UserError: the package is missing, or another device than the CPU is asked for.
-        EngineError: it cannot load the file.
-    """
+    """An .onnx in OpenVINO on the CPU, in float32."""
 
     kernels, device, failures = "OpenVINO", "CPU", (RuntimeError,)
 
@@ -35,10 +30,9 @@ class OpenVinoEngine(Engine):
             self.input_names = [port.get_any_name() for port in model.inputs]
 
     def bind(self, inputs: Arrays) -> None:
-        for name in self.input_names:
-            array = np.ascontiguousarray(inputs[name])
-            tensor = self._openvino.Tensor(array, shared_memory=False)
-            self._request.set_tensor(name, tensor)
+        super().bind(inputs)
+        for name, array in self._inputs.items():
+            self._request.set_tensor(name, self._openvino.Tensor(array, shared_memory=False))
 
     def execute(self) -> None:
         self._request.infer()

@@ -27,12 +27,8 @@ BFLOAT16_SETS = ("avx512_bf16", "amx_bf16")
 class PaddleEngine(Engine):
     """An exported network in Paddle Inference.
 
-    Where oneDNN cannot run it, one line says so and Paddle's own kernels take over, unless
-    `options.is_strict`.
-
-    Raises:
-        UserError: this Paddle lacks the device or TensorRT.
-        EngineError: it cannot load the files.
+    Where oneDNN cannot run it, Paddle's own kernels take over with one line on standard error,
+    unless `options.is_strict`.
     """
 
     # Paddle's own kinds of errors in Python; "External", as of oneDNN, is an OSError.
@@ -91,8 +87,8 @@ class PaddleEngine(Engine):
         )
 
     def _or_without_onednn(self, work: Callable[[], Result]) -> Result:
-        """The result of `work` with a predictor; of a second attempt without oneDNN where the first
-        fails. An error that comes again is not oneDNN's and is passed on; oneDNN then stays."""
+        """The result of `work`, at the second attempt without oneDNN. An error that comes again is
+        not oneDNN's: it is raised, and oneDNN stays on."""
         try:
             return self._with_predictor(work)
         except EngineError as error:
@@ -115,7 +111,6 @@ class PaddleEngine(Engine):
             return work()
 
     def _build(self) -> Any:
-        """A predictor for the settings of this engine."""
         from paddle.inference import create_predictor
 
         if self.tensorrt:
@@ -133,7 +128,7 @@ class PaddleEngine(Engine):
 
 
 def _has_bfloat16(is_strict: bool) -> bool:
-    """True if this CPU has instructions for bfloat16; else one line, or an error, says so."""
+    """True if this CPU has instructions for bfloat16; otherwise a line or an error is given."""
     if cpu_has_any(BFLOAT16_SETS):
         return True
     reason = f"this CPU has no instructions for it ({', '.join(BFLOAT16_SETS)})"

@@ -13,21 +13,26 @@ from ppdet_lite.utils.cpu import prefer_fast_blas
 GPU_MEMORY_MIB = 200
 """Taken at the start; it grows when needed."""
 
+_WITH_TENSORRT = "a paddlepaddle-gpu with TensorRT (deploy/README.md says which)"
+
 
 def check_installed(device: str, run_mode: str) -> None:
     """Refuses a device or run mode that the installed Paddle does not have."""
     if run_mode != "paddle" and device != "GPU":
         raise UserError(
-            f"`run_mode` {run_mode} is TensorRT's: install a paddlepaddle-gpu with TensorRT "
-            "(deploy/README.md says which) and use `device` GPU, or `run_mode` paddle"
+            f"`run_mode` {run_mode} is TensorRT's: install {_WITH_TENSORRT} and use `device` GPU, "
+            "or `run_mode` paddle"
         )
     warnings.filterwarnings("ignore", message="No ccache found")  # only compilers need it
     prefer_fast_blas()
     try:
         import paddle
     except ImportError as error:
-        if _was_interrupted(error):
-            raise KeyboardInterrupt from error
+        cause: Optional[BaseException] = error
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):  # Ctrl-C in the middle of the import
+                raise KeyboardInterrupt from error
+            cause = cause.__cause__ or cause.__context__
         raise UserError(
             f"Paddle cannot be imported ({error}); install paddlepaddle, or paddlepaddle-gpu for "
             "`device` GPU (README.md says from where)"
@@ -41,8 +46,18 @@ def check_installed(device: str, run_mode: str) -> None:
         missing = "this Paddle was built without Kunlun support; install Paddle's paddlepaddle-xpu"
     if missing:
         raise UserError(f"`device` {device}: {missing}, or use `device` CPU")
-    if run_mode != "paddle":
-        _check_tensorrt(run_mode)
+    if run_mode == "paddle":
+        return
+    built_with, installed = tensorrt_versions()
+    if not any(built_with):
+        missing = f"this Paddle was built without TensorRT; install {_WITH_TENSORRT}"
+    elif not any(installed):
+        missing = (
+            "the library libnvinfer of TensorRT is not found; install TensorRT "
+            f"{'.'.join(map(str, built_with))} and name its folder in LD_LIBRARY_PATH"
+        )
+    if missing:
+        raise UserError(f"`run_mode` {run_mode}: {missing}, or use `run_mode` paddle")
 
 
 def tensorrt_versions() -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -51,31 +66,6 @@ def tensorrt_versions() -> tuple[tuple[int, ...], tuple[int, ...]]:
     from paddle.inference import get_trt_compile_version, get_trt_runtime_version
 
     return tuple(get_trt_compile_version()), tuple(get_trt_runtime_version())
-
-
-def _check_tensorrt(run_mode: str) -> None:
-    built_with, installed = tensorrt_versions()
-    missing = ""
-    if not any(built_with):
-        missing = (
-            "this Paddle was built without TensorRT; install a paddlepaddle-gpu with TensorRT "
-            "(deploy/README.md says which)"
-        )
-    elif not any(installed):
-        version = ".".join(map(str, built_with))
-        missing = (
-            f"the library libnvinfer of TensorRT is not found; install TensorRT {version} and "
-            "name its folder in LD_LIBRARY_PATH"
-        )
-    if missing:
-        raise UserError(f"`run_mode` {run_mode}: {missing}, or use `run_mode` paddle")
-
-
-def _was_interrupted(error: Optional[BaseException]) -> bool:
-    """True if Ctrl-C in the middle of an import is behind its error."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def check_graph(graph: Path) -> None:

@@ -16,17 +16,15 @@ from ppdet_lite.utils.file_lock import lock_file
 from ppdet_lite.utils.files import check_utf8, write_json
 
 MOST_FRAMES_OFF = 1
-"""So far the written video may be off the time of a live source, whose frames never come at quite
-equal intervals: without it frames would be doubled and left out all the time."""
+"""Allowed difference of the video to the time of a live source, whose intervals are uneven."""
 
 
 class VideoFile:
-    """A video that is written frame by frame; it is opened with the first one.
+    """A video that is written frame by frame; `stem` is its path without ending.
 
-    MPEG-4 in .mp4, which OpenCV's wheels can write without further libraries; Motion JPEG in .avi
-    where they cannot. Both know even sizes only in FFmpeg, so a video with an odd side is Motion
-    JPEG by OpenCV's own writer; that one knows whole frame rates only, and with a broken rate the
-    odd side gets one more pixel instead. `stem` is the path without ending.
+    MPEG-4 in .mp4, else Motion JPEG in .avi. FFmpeg writes even sizes only, so a video with an odd
+    side is Motion JPEG by OpenCV's own writer, which knows whole frame rates only; with a broken
+    rate the odd side gets one more pixel instead.
     """
 
     def __init__(self, stem: Path, fps: float):
@@ -54,7 +52,7 @@ class VideoFile:
         """Finishes the file; without this it cannot be played.
 
         Raises:
-            DataError: it cannot be played all the same: OpenCV says nothing when the disk is full.
+            DataError: it is not whole; OpenCV does not report a full disk.
         """
         if self._writer is None:
             return
@@ -86,11 +84,7 @@ class VideoFile:
 
 
 def open_alone(path: Path) -> TextIO:
-    """A text file that is written line by line, empty at the start, which no other process writes.
-
-    Raises:
-        DataError: another process is writing it.
-    """
+    """Opens an empty text file, written line by line; a DataError if another process writes it."""
     file = open(path, "a", 1, "utf-8", "backslashreplace")  # noqa: SIM115, the caller closes it
     if not lock_file(file, wait=False):
         file.close()
@@ -100,19 +94,17 @@ def open_alone(path: Path) -> TextIO:
 
 
 class FrameResults:
-    """Writes what was found on the frames of one source, in their order.
+    """Writes the detections of the frames of one source, in their order.
 
     `<output_dir>/<stem>.jsonl` gets a line per frame at once, so nothing is lost when a run ends
-    early; `<output_dir>/<stem>.mp4` is the video with its boxes, `bbox.json` the COCO results.
+    early; `<output_dir>/<stem>.mp4` is the video with its boxes, `bbox.json` the COCO results of
+    any score.
 
     Args:
-        class_names, threshold: as `draw_detections` takes them.
-        save_video: draw and write the video.
-        save_results: write bbox.json with all detections, whatever their score.
         category_ids: the category of each class index in bbox.json, None for the index itself.
 
     Attributes:
-        count, detections: how many were written.
+        count, detections: numbers of frames and of detections that were written.
     """
 
     def __init__(
@@ -155,27 +147,23 @@ class FrameResults:
             self._write_video(self.video, frame, bbox)
 
     def _write_video(self, video: VideoFile, frame: Frame, bbox: np.ndarray) -> None:
-        """Keeps the time of a live source: where frames are missing, the last one is shown again,
-        and where there are more than the rate of the video, they are left out of it."""
+        """Keeps the time of a live source: repeats the last frame where some are missing, and
+        leaves frames out where there are more than the rate of the video."""
         place = round(frame.time_s * self.source.fps)
-        late = 0 if self._drawn is None else place - self._next
-        if late < -MOST_FRAMES_OFF:
+        if self._drawn is None:
+            self._next = place
+        elif place - self._next < -MOST_FRAMES_OFF:
             return
-        if self._drawn is not None and late > MOST_FRAMES_OFF:
-            for _ in range(late):
+        elif place - self._next > MOST_FRAMES_OFF:
+            for _ in range(place - self._next):
                 video.write(self._drawn)
-        if self._drawn is None or late > MOST_FRAMES_OFF:
             self._next = place
         self._drawn = draw_detections(frame.image, bbox, self.class_names, self.threshold)
         video.write(self._drawn)
         self._next += 1
 
     def close(self) -> list[Path]:
-        """Finishes all files and returns those that were written.
-
-        Raises:
-            DataError: one of them is not whole; the others are finished nevertheless.
-        """
+        """Finishes all files, also where one of them raises, and returns those written."""
         written = [self.json_path]
         with contextlib.ExitStack() as steps:  # the last one is done first, and all of them
             if self.video is not None:

@@ -14,7 +14,7 @@ from ppdet_lite.core.errors import DataError
 from ppdet_lite.utils.files import check_utf8
 
 DEFAULT_FPS = 25.0
-"""Of the written video for sources that do not know their own, many cameras among them."""
+"""Rate of the written video for sources that do not report one, as many cameras."""
 
 OPEN_TIMEOUT_MS = 10_000
 
@@ -25,14 +25,8 @@ SECRET_PARAMETER = re.compile(
 
 
 class Frame(NamedTuple):
-    """One image of a source.
-
-    Attributes:
-        number: in the source, from 0; frames of a live source that were skipped count.
-        image: uint8 [H, W, 3] RGB.
-        time_s: since the first frame; of a live source by the clock: cameras seldom keep the rate
-            that they tell.
-    """
+    """One image of a source: its number from 0 (skipped ones count), uint8 [H, W, 3] RGB, and the
+    seconds since the first frame, by the clock for a live source."""
 
     number: int
     image: np.ndarray
@@ -43,11 +37,10 @@ class FrameSource:
     """Frames of a video, camera or stream, in order.
 
     Args:
-        capture: an open `cv2.VideoCapture`, or what behaves like one.
-        option, value: name of the parameter that chose the source, and what it was.
+        capture: an open `cv2.VideoCapture`, or an object that behaves like one.
+        option, value: name and value of the parameter that chose the source.
         stem: file name of its results, without ending.
         is_live: it goes on whether frames are taken or not, and has no end of its own.
-        clock: seconds, for the time of live frames.
 
     Attributes:
         length: number of frames, where it is known.
@@ -74,11 +67,8 @@ class FrameSource:
             self.length = min(int(frames), max_frames or int(frames))
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames; the source is closed at the end.
-
-        Raises:
-            DataError: a live source stopped, or a file has no frame that can be decoded.
-        """
+        """The frames; the source is closed at the end. A DataError if a live source stopped, or a
+        file has no frame that can be decoded."""
         number, start, name = 0, None, f"`{self.option}` {self.value}"
         try:
             while self.max_frames is None or number < self.max_frames:
@@ -102,13 +92,8 @@ class FrameSource:
 def open_source(
     option: str, value: Union[str, int], max_frames: Optional[int] = None
 ) -> FrameSource:
-    """Frames of what OpenCV can open.
-
-    Args:
-        option: "video_file", "camera_id" for a camera of this machine, or "rtsp" for a network
-            stream, which has to answer in 10 seconds.
-        value: path, number or address.
-    """
+    """Frames of a "video_file", a camera of this machine ("camera_id") or a network stream
+    ("rtsp"), which has to answer in 10 seconds; `value` is its path, number or address."""
     shown = without_password(str(value)) if option == "rtsp" else str(value)
     check_utf8(f"`{option}` {shown}", "OpenCV's reader of videos")
     settings: tuple[Any, ...] = ()
@@ -128,7 +113,7 @@ def open_source(
             limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
             limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, OPEN_TIMEOUT_MS]
             settings = (cv2.CAP_FFMPEG, limits)
-    # Their own lines on standard error say things twice, and the address with its password.
+    # FFmpeg's and OpenCV's own lines on standard error repeat the address with its password.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     quiet = getattr(getattr(cv2.utils, "logging", None), "setLogLevel", None)
     if quiet is not None:
@@ -141,8 +126,7 @@ def open_source(
 
 
 def without_password(url: str) -> str:
-    """The address as it may stand in messages and files: `user:***@` instead of the password, and
-    `password=***` among its parameters. User names (mail addresses, for instance) and passwords may
-    hold an @; what is in doubt is masked rather than shown."""
+    """The address for messages and files: `user:***@` instead of the password, and `password=***`
+    among its parameters. User names and passwords may hold an @; in doubt a part is masked."""
     url = re.sub(r"(://[^/:\[]*):(?!\d+(?:/|$))(?:[^/]*|.*)@", r"\1:***@", url)
     return re.sub(SECRET_PARAMETER, r"\1***", url)

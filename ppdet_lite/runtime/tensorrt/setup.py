@@ -1,15 +1,14 @@
 """TensorRT through Paddle: precision, shapes, calibration and the cache of engines.
 
-Paddle has two ways to TensorRT, one for each kind of model file:
-
-* model.pdmodel: `Config.enable_tensorrt_engine`; the engine is built while the predictor is created
-  (a pass over the graph, tensorrt_subgraph_pass.cc) and kept in the folder given to
-  `set_optim_cache_dir`.
+* model.pdmodel: `Config.enable_tensorrt_engine` builds the engine while the predictor is created
+  (tensorrt_subgraph_pass.cc) and keeps it in the folder given to `set_optim_cache_dir`.
 * model.json (Paddle 3): `paddle.tensorrt.convert` writes a second model whose sub-graphs are built
-  engines; the predictor loads that one like any other.
+  engines; the predictor loads it like any other.
 """
 
 import gc
+import hashlib
+import json
 import os
 import shutil
 import traceback
@@ -24,14 +23,17 @@ from ppdet_lite.runtime.contract import STRIDE, ModelFolder
 from ppdet_lite.runtime.engines.engine import Arrays, EngineError, stack_samples
 from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config, tensorrt_versions
 from ppdet_lite.runtime.options import EngineOptions
-from ppdet_lite.runtime.tensorrt.cache import digest_of_files, locked, make_folder
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
+from ppdet_lite.utils.file_lock import lock_file
+from ppdet_lite.utils.files import sha256_of
 from ppdet_lite.utils.image_files import list_images
 
 WORKSPACE_BYTES = 1 << 30
 """Memory that TensorRT may use while it looks for the fastest kernels."""
 
 CACHE_FOLDER = "trt_cache"
+ABOUT_FILE = "about.json"
+LOCK_FILE = "lock"
 SHAPES_FILE = "shapes.pbtxt"
 COMPLETE_FILE = "complete"
 CALIBRATION_FILES = "trt_calib_*"
@@ -40,13 +42,8 @@ MAX_CALIBRATION_IMAGES = 500
 
 
 class TensorRTSetup:
-    """Builds predictors with TensorRT.
-
-    Attributes:
-        precision: "fp32", "fp16" or "int8".
-        fixed_batch: the batch size of the engine; None with open shapes.
-        folder: cache of this model on this GPU in this precision.
-    """
+    """Builds predictors with TensorRT in `precision` ("fp32", "fp16", "int8"), for the batch size
+    `fixed_batch` (None with open shapes), cached in `folder`."""
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
         import paddle
@@ -63,7 +60,7 @@ class TensorRTSetup:
         self.batch = files.config.batch or self.options.batch_size or 1
         self.fixed_batch = None if is_open else self.batch
         self.built_with, self.installed = tensorrt_versions()
-        # TensorRT 10 and later know no implicit batch, so they are told fixed shapes as well.
+        # TensorRT 10 and later have no implicit batch, so they need fixed shapes as well.
         self._needs_shapes = is_open or self.built_with[0] >= 10
         self.min_subgraph_size = int(files.config.min_subgraph_size)
         names = ops_outside_tensorrt(self.precision, paddle.__version__, self.is_pir)
@@ -71,32 +68,35 @@ class TensorRTSetup:
         is_half = self.is_pir and self.precision != "fp32"
         self.in_float32 = ["pd_op.deformable_conv"] if is_half else []
         parent = Path(self.options.cache_dir or files.path / CACHE_FOLDER).absolute()
-        self.folder = make_folder(parent, self.precision, self._about(parent))
+        self.folder = self._make_folder(parent)
 
     def build(self) -> Any:
-        """A predictor that runs what it can in TensorRT.
-
-        Runs that start at the same time build one after the other, the second from the cache.
-        """
+        """A predictor that runs in TensorRT as far as possible. Of processes that start at the same
+        time one builds the engine and the others wait for it."""
         from paddle.inference import create_predictor
 
-        with locked(self.folder):
+        folder = self.folder
+        with open(folder / LOCK_FILE, "a") as file:  # closing it ends the lock
+            if not lock_file(file, wait=False):
+                print(f"TensorRT: waiting for another run that is building engines in {folder}")
+                lock_file(file)
             if self.is_pir:
                 return create_predictor(new_config(*self._converted(), "GPU"))
-            if self._needs_shapes and not (self.folder / SHAPES_FILE).is_file():
+            if self._needs_shapes and not (folder / SHAPES_FILE).is_file():
                 self._collect_shapes()
-            if self.precision == "int8" and not any(self.folder.glob(CALIBRATION_FILES)):
+            if self.precision == "int8" and not any(folder.glob(CALIBRATION_FILES)):
                 self._calibrate()
             config = self._plain_config()
             self._ask_for_tensorrt(config)
             return create_predictor(config)
 
-    def _about(self, parent: Path) -> dict[str, Any]:
-        """Everything that a built engine depends on: the key of the cache."""
+    def _make_folder(self, parent: Path) -> Path:
+        """`<parent>/<precision>-<hash>`, with everything that a built engine depends on, whose hash
+        it is, in a file."""
         import paddle
 
         about = {
-            "model": digest_of_files(self.files.graph, self.files.params),
+            "model": [sha256_of(path) for path in (self.files.graph, self.files.params) if path],
             "gpu": paddle.device.cuda.get_device_name(0),
             "precision": self.precision,
             "tensorrt": [list(self.built_with), list(self.installed)],
@@ -111,7 +111,16 @@ class TensorRTSetup:
             about["folder"] = str(parent)
         if self.precision == "int8":  # the value ranges are those of images so prepared
             about["preprocess"] = self.files.config.preprocess
-        return about
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        folder = parent / f"{self.precision}-{digest}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ABOUT_FILE).write_text(json.dumps(about, indent=1) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"`cache_dir` {parent}: cannot be written ({error.strerror}); give another folder"
+            ) from error
+        return folder
 
     def _plain_config(self) -> Any:
         """Config of the exported model without TensorRT."""
@@ -136,11 +145,8 @@ class TensorRTSetup:
         return {"image": images, "im_shape": pairs, "scale_factor": pairs}
 
     def _examples(self) -> list[Arrays]:
-        """Inputs of the smallest, usual and largest shape: gray images.
-
-        The usual one comes twice: Paddle tunes for the length that it sees most often in each
-        dimension, and of lengths that it sees equally often for the smallest.
-        """
+        """Gray images of the smallest, usual and largest shape. The usual one comes twice: Paddle
+        tunes for the most frequent length of each dimension, and among equals for the smallest."""
         smallest, usual, largest = zip(*self._shapes().values())
         return [
             {
@@ -152,10 +158,10 @@ class TensorRTSetup:
         ]
 
     def _collect_shapes(self) -> None:
-        """Runs the model without TensorRT and lets Paddle note the shapes of all its tensors.
+        """Runs the model without TensorRT and lets Paddle collect the shapes of all tensors.
 
         The file gets its name when all sizes were run: Paddle writes it after an error as well,
-        with the shapes until then, for which TensorRT would build too narrow an engine.
+        with too narrow shapes.
         """
         path = self.folder / SHAPES_FILE
         print(f"TensorRT: collecting shapes into {path}, once")
@@ -173,8 +179,7 @@ class TensorRTSetup:
 
     # ---------------------------------------------------------------------------- model.pdmodel
     def _ask_for_tensorrt(self, config: Any, keep_engine: bool = True) -> None:
-        """The TensorRT part of a Config for model.pdmodel; `keep_engine` writes the built engine
-        into the cache, and takes it from there."""
+        """The TensorRT part of a Config for model.pdmodel; `keep_engine` uses the cache."""
         from paddle.inference import PrecisionType
 
         precision = {"fp32": "Float32", "fp16": "Half", "int8": "Int8"}[self.precision]
@@ -192,7 +197,7 @@ class TensorRTSetup:
         config.exp_disable_tensorrt_ops(self.outside_tensorrt)
 
     def _calibrate(self) -> None:
-        """Shows images to TensorRT, which writes the value ranges into the cache."""
+        """Runs images, whose value ranges TensorRT writes into the cache."""
         if not self.options.calib_dir:
             raise UserError(
                 "`run_mode` trt_int8 needs `calib_dir` on its first run: a folder of some hundred "
@@ -205,8 +210,8 @@ class TensorRTSetup:
                 f"`batch_size` {self.batch}"
             )
         print(f"TensorRT: calibrating on {len(images)} images, once")
-        # Paddle writes the table into _opt_cache beside the graph, whatever set_optim_cache_dir
-        # says, but looks for it where that says: the graph is copied and the table moved.
+        # Paddle writes the table into _opt_cache beside the graph, but reads it from the folder of
+        # set_optim_cache_dir: the graph is copied and the table moved.
         place = self.folder / "calibration"
         shutil.rmtree(place, ignore_errors=True)  # of a run that was killed
         place.mkdir()
@@ -225,14 +230,13 @@ class TensorRTSetup:
             )
 
     def _batches(self, images: list[Path]) -> Iterable[Arrays]:
-        """The network's inputs for whole batches of images."""
         for start in range(0, len(images) - self.batch + 1, self.batch):
             batch = images[start : start + self.batch]
             yield stack_samples([self.files.preprocess(decode_image(path)) for path in batch])
 
     # ------------------------------------------------------------------------------- model.json
     def _converted(self) -> tuple[Path, Path]:
-        """Graph and parameters with built engines in them; built once, then from the cache."""
+        """Graph and parameters that hold the engines, built once."""
         complete, model = self.folder / COMPLETE_FILE, self.folder / "model"
         if not complete.is_file():
             print(f"TensorRT: building engines in {self.folder}, once; this takes minutes")
@@ -272,8 +276,7 @@ class TensorRTSetup:
 
 
 def _run_and_let_go(config: Any, batches: Iterable[Arrays]) -> None:
-    """Runs a predictor on inputs, after which it is gone, also after an error: only then Paddle
-    writes what it noted on the way."""
+    """Runs a predictor on inputs and deletes it, which makes Paddle write shapes and ranges."""
     from paddle.inference import create_predictor
 
     predictor = create_predictor(config)
