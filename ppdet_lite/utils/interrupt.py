@@ -1,8 +1,9 @@
 """Ctrl-C (and a scheduler's SIGTERM) at moments that leave nothing half-done.
 
-The first signal is held back until the running step is complete; a second one ends the step at
+The first signal is held back until the running step is complete; Ctrl-C again ends the step at
 once. Outside a step a signal acts immediately, unless several processes work together: then all
-must agree, which they do at the end of a step.
+must agree, which they do at the end of a step. While the work is stopping, and its state being
+saved, the next signal is only announced, and the one after it ends the process.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ class Interrupts:
             a process that works alone.
 
     Attributes:
-        forced: a second signal cut a step short, so the state is not worth saving.
+        forced: Ctrl-C cut a step short, so the state is not worth saving.
     """
 
     def __init__(self, agree: Optional[Callable[[bool], bool]] = None):
@@ -29,6 +30,8 @@ class Interrupts:
         self._agree = agree
         self._pending = False
         self._held = False
+        self._stopping = False
+        self._warned = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -48,16 +51,23 @@ class Interrupts:
         return self._pending
 
     def _on_signal(self, number: int, _frame: object) -> None:
-        if self._held or self._agree is not None:
-            if self._pending and number == signal.SIGINT:
-                self.forced = True
-                raise KeyboardInterrupt
-            if not self._pending:
-                # Not through the logger: the signal may have come in the middle of a line of its.
-                os.write(2, b"\nStopping after this step (Ctrl-C again: at once)\n")
+        if self._stopping and not self._warned:
+            self._warned = True
+            _say(b"Still stopping (once more: at once; what is being saved is lost)")
+        elif self._stopping:
+            raise KeyboardInterrupt
+        elif not (self._held or self._agree is not None):
+            self._pending = True  # for the next step, if a library drops the exception
+            self._stop()
+        elif not self._pending:
             self._pending = True
-            return
-        self._pending = True  # for the next step, if a library drops the exception
+            _say(b"Stopping after this step (Ctrl-C again: at once)")
+        elif number == signal.SIGINT:
+            self.forced = self._warned = True
+            self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
         raise KeyboardInterrupt
 
     @contextlib.contextmanager
@@ -70,4 +80,9 @@ class Interrupts:
         finally:
             self._held = False
         if self._agree(self._pending) if self._agree is not None else self._pending:
-            raise KeyboardInterrupt
+            self._stop()
+
+
+def _say(text: bytes) -> None:
+    """Not through the logger: the signal may have come in the middle of a line of its."""
+    os.write(2, b"\n" + text + b"\n")
