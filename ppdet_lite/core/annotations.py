@@ -50,7 +50,7 @@ def checked(init: Constructor) -> Constructor:
             value = value.tolist() if hasattr(value, "tolist") else value  # of numpy
             if not matches(value, annotations.get(name, Any)):
                 allowed = describe(annotations[name])
-                problems.append(f"{name}: found {value!r}, allowed: {allowed}")
+                problems.append(f"{name}: found {shown(value)}, allowed: {allowed}")
         if problems:
             raise ConfigError(problems)
         init(*args, **kwargs)
@@ -116,7 +116,13 @@ def found(value: Any) -> str:
     """A value with its type in words, for `found ...`."""
     names: dict[type, str] = {type(None): "null", str: "text", list: "list"}
     kind = "mapping" if isinstance(value, dict) else names.get(type(value), type(value).__name__)
-    return f"found {value!r} ({kind})"
+    return f"found {shown(value)} ({kind})"
+
+
+def shown(value: Any) -> str:
+    """`repr` of a value for a message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:160]}... ({len(text)} characters)"
 
 
 def _parts(annotation: Any) -> tuple[Any, list[Any]]:

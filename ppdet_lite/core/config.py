@@ -8,17 +8,28 @@ another.
 """
 
 import os
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Mapping, Optional, Union
 
+from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.core.suggest import nearest_hint
-from ppdet_lite.core.yaml import KeyPath, Origin, Tagged, dotted, parse_yaml
+from ppdet_lite.core.yaml import (
+    KeyPath,
+    Origin,
+    Tagged,
+    YamlDocument,
+    dotted,
+    parse_yaml,
+    read_yaml,
+)
 
 BASE_KEY = "_BASE_"
 Origins = dict[KeyPath, Origin]
+_MAX_BASES = 100
 
 
 class Config(dict[str, Any]):
@@ -81,7 +92,7 @@ def read_config(path: Path) -> Config:
         ConfigError: a file is missing or is not YAML, or bases lead back to themselves.
     """
     cfg = Config(path=path)
-    _merge_file(cfg, path, chain=())
+    _merge_file(cfg, path, (), {}, [])
     return cfg
 
 
@@ -92,13 +103,31 @@ def merge_config(cfg: Config, other: dict[str, Any], source: str = "merge_config
     return result
 
 
-def _merge_file(cfg: Config, path: Path, chain: tuple[Path, ...]) -> None:
-    resolved = path.expanduser().resolve()
+def _merge_file(
+    cfg: Config,
+    path: Path,
+    chain: tuple[Path, ...],
+    read: dict[Path, YamlDocument],
+    merged: list[Path],
+) -> None:
+    """Merges a file after its bases.
+
+    Args:
+        chain: the files that led here.
+        read: the files read before; each is read once, however many others name it.
+        merged: the files merged before, as often as they were.
+    """
+    path = Path(os.path.expanduser(path))
+    resolved = Path(os.path.realpath(path))
     if resolved in chain:
         loop = " -> ".join(str(p) for p in (*chain[chain.index(resolved) :], resolved))
         raise ConfigError(f"{path}: {BASE_KEY} leads back to itself: {loop}")
-    document = parse_yaml(_read_text(path), str(path))
-    values = {} if document.value is None else document.value
+    if resolved not in read:
+        if not os.path.exists(path):
+            raise ConfigError(f"no such config file: {path}{_nearest_file(path)}")
+        read[resolved] = read_yaml(path)
+    document = read[resolved]
+    values = {} if document.value is None else deepcopy(document.value)
     if not isinstance(values, dict) or isinstance(values, Tagged):
         raise ConfigError(
             f"{path}: found {type(values).__name__} at the top level, allowed: 'key: value' lines"
@@ -107,33 +136,29 @@ def _merge_file(cfg: Config, path: Path, chain: tuple[Path, ...]) -> None:
     bases = [bases] if isinstance(bases, str) else bases
     where = f"{path}:{document.lines.get((BASE_KEY,))}: {BASE_KEY}"
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ConfigError(f"{where}: found {bases!r}, allowed: a list of files")
+        raise ConfigError(f"{where}: found {shown(bases)}, allowed: a list of files")
+    merged.append(path)
+    if len(bases) + len(merged) > _MAX_BASES:
+        raise ConfigError(
+            f"{where}: found more than {_MAX_BASES} bases, those of bases counted, allowed: fewer"
+        )
     for base in bases:
-        base_path = Path(os.path.normpath(path.parent / Path(base).expanduser()))
-        if not base_path.is_file():
+        base_path = Path(os.path.normpath(path.parent / os.path.expanduser(base)))
+        if not os.path.isfile(base_path):
             raise ConfigError(
-                f"{where}: found '{base}', but there is no file {base_path}"
+                f"{where}: found {shown(base)}, but there is no file {shown(str(base_path))}"
                 f"{_nearest_file(base_path)}"
             )
-        _merge_file(cfg, base_path, (*chain, resolved))
+        _merge_file(cfg, base_path, (*chain, resolved), read, merged)
     origins = {key: Origin(str(path), line) for key, line in document.lines.items()}
     _merge(cfg, values, (), cfg.origins, origins)
-    cfg.notes.extend(document.notes)
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.expanduser().read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"no such config file: {path}{_nearest_file(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    cfg.notes.extend(note for note in document.notes if note not in cfg.notes)
 
 
 def _nearest_file(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" (there is no folder {path.parent} either)"
-    return nearest_hint(path.name, [entry.name for entry in path.parent.iterdir()])
+    if not os.path.isdir(path.parent):
+        return f" (there is no folder {shown(str(path.parent))} either)"
+    return nearest_hint(path.name, os.listdir(path.parent)) if len(path.name) < 256 else ""
 
 
 def _class_of(section: Any) -> Optional[str]:
@@ -188,7 +213,8 @@ def override(cfg: Config, assignment: str) -> None:
         ConfigError: it is not of that form, or leads to nothing that can be set.
     """
     key, equals, text = assignment.partition("=")
-    origin = Origin(f"-o {assignment}")
+    short = assignment if len(assignment) <= 100 else f"{assignment[:80]}..."
+    origin = Origin(f"-o {short}")
     if not equals or not key.strip():
         raise ConfigError(
             f"{origin}: found no KEY=VALUE, allowed: for instance TrainReader.batch_size=4"
@@ -206,7 +232,8 @@ def override(cfg: Config, assignment: str) -> None:
         container = container[path[-1]]
         if not isinstance(container, (dict, list)):
             raise ConfigError(
-                f"{origin}: {dotted(path)}: found {container!r} there, which has no keys below it"
+                f"{origin}: {dotted(path)}: found {shown(container)} there, which has no keys "
+                "below it"
             )
     container, path = _find(container, path, last, origin)
     name: Any = path[-1]
@@ -231,7 +258,7 @@ def _find(container: Any, path: KeyPath, part: str, origin: Origin) -> tuple[Any
 
 
 def _list_index(container: list[Any], path: KeyPath, part: str, origin: Origin) -> int:
-    if part.lstrip("-").isdigit():
+    if re.fullmatch("-?[0-9]{1,9}", part):
         index = int(part)
         if -len(container) <= index < len(container):
             return index % len(container)
@@ -243,7 +270,7 @@ def _list_index(container: list[Any], path: KeyPath, part: str, origin: Origin) 
         return names.index(part)
     allowed = ", ".join(f"{i} ({name})" if name else str(i) for i, name in enumerate(names))
     hint = nearest_hint(part, [name for name in names if name])
-    raise ConfigError(f"{origin}: {dotted(path)}: found '{part}', allowed: {allowed}{hint}")
+    raise ConfigError(f"{origin}: {dotted(path)}: found {shown(part)}, allowed: {allowed}{hint}")
 
 
 def _element_name(element: Any) -> Optional[str]:

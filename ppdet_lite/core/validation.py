@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
-from ppdet_lite.core.annotations import annotations_of, classes_in, describe, found, matches
+from ppdet_lite.core.annotations import annotations_of, classes_in, describe, found, matches, shown
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.registry import Spec, parse_spec, registered, unknown_key
@@ -35,19 +37,26 @@ def problems_of(cfg: Config) -> list[str]:
 def _import_custom_modules(cfg: Config) -> list[str]:
     problems = []
     modules = cfg.get("custom_modules") or []
-    for index, name in enumerate([modules] if isinstance(modules, str) else modules):
+    modules = [modules] if isinstance(modules, str) else modules
+    if not matches(modules, list[str]):
+        return []  # found with the other settings
+    for index, name in enumerate(modules):
         where = f"{cfg.origin('custom_modules', index)}: custom_modules.{index}"
         try:
-            if str(name).endswith(".py"):
-                _import_file(Path(str(name)).expanduser(), cfg)
+            if name.endswith(".py"):
+                _import_file(Path(os.path.expanduser(name)), cfg)
             else:
-                importlib.import_module(str(name))
+                importlib.import_module(name)
         except FileNotFoundError as error:
-            problems.append(f"{where}: found '{name}', but there is no file {error}")
+            problems.append(f"{where}: found {shown(name)}, but there is no file {error}")
         except ConfigError as error:
             problems.extend(f"{where}: {problem}" for problem in error.problems)
-        except (ImportError, SyntaxError) as error:
-            problems.append(f"{where}: found '{name}', which cannot be imported: {error}")
+        except Exception as error:  # the module's own, of any kind
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            if not isinstance(error, SyntaxError):  # which names its line
+                reason += f" ({frame.filename}:{frame.lineno})"
+            problems.append(f"{where}: found {shown(name)}, which cannot be imported: {reason}")
     return problems
 
 
@@ -56,7 +65,7 @@ def _import_file(path: Path, cfg: Config) -> None:
     here.
     """
     folders = ([cfg.path.parent] if cfg.path else []) + [Path()]
-    files = [folder / path for folder in folders if (folder / path).is_file()]
+    files = [folder / path for folder in folders if os.path.isfile(folder / path)]
     if not files:
         raise FileNotFoundError(folders[0] / path)
     name = f"ppdet_lite_custom_{files[0].resolve().as_posix().replace('/', '_')}"
@@ -131,7 +140,7 @@ class _Checker:
             return
         elif not (low is None or low <= value) or not (high is None or value <= high):
             allowed = f"{low} or more" if high is None else f"{low} to {high}"
-            self.report((key,), f"found {value!r}, allowed: {allowed}")
+            self.report((key,), f"found {shown(value)}, allowed: {allowed}")
 
     def check_injected(self, value: Any, annotation: Any, path: KeyPath) -> None:
         if spec := Spec(value, {}, ()) if isinstance(value, str) else parse_spec(value):
@@ -157,7 +166,7 @@ class _Checker:
         if name in self.classes or parse_spec(self.cfg.get(name)):
             return True
         hint = nearest_hint(name, self.classes)
-        self.report(path, f"found '{name}', which is not a registered class{hint}")
+        self.report(path, f"found {shown(name)}, which is not a registered class{hint}")
         return False
 
     def check_kind(self, name: str, annotation: Any, path: KeyPath) -> bool:

@@ -1,16 +1,20 @@
 """Reads YAML into plain values and remembers the line of every one of them.
 
 Differences from `yaml.safe_load`: a `!Name {...}` node becomes a `Tagged` dict (so nothing is
-executed while reading), `1e-3` is a number, and a key that stands twice in one mapping is noted
-instead of being dropped in silence.
+executed while reading), `1e-3` is a number, dates and keys such as `on` stay text, a key that
+stands twice in one mapping is noted instead of being dropped in silence, and size, depth and number
+of values are bounded.
 """
 
 import re
-from typing import Any, NamedTuple, Optional, Union
+from pathlib import Path
+from typing import Any, Collection, NamedTuple, Optional, Union
 
 import yaml
 
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, UserError
+
+MAX_BYTES, MAX_VALUES, MAX_DEPTH = 4 << 20, 100_000, 100
 
 KeyPath = tuple[Union[str, int], ...]
 """Where a value stands: ("TrainReader", "sample_transforms", 0, "Mixup", "alpha")."""
@@ -46,7 +50,29 @@ class Tagged(dict[str, Any]):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader whose floats include `1e-3` and `5E4`, which YAML 1.1 reads as text."""
+    """SafeLoader with bounds, whose floats include `1e-3` and `5E4`, which YAML 1.1 reads as text,
+    and whose dates stay text.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [entry for entry in entries if not entry[0].endswith(":timestamp")]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _refused(f"more than {MAX_DEPTH} levels inside one another", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:  # grows before PyYAML 6.0.4
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_VALUES:
+            raise _refused(f"`<<` makes more than {MAX_VALUES} keys", node.start_mark)
 
 
 _Loader.add_implicit_resolver(
@@ -54,6 +80,10 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
 )
+
+
+def _refused(problem: str, mark: Optional[yaml.Mark]) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 class YamlDocument(NamedTuple):
@@ -66,71 +96,132 @@ class YamlDocument(NamedTuple):
     notes: list[str]
 
 
-def parse_yaml(text: str, source: str) -> YamlDocument:
-    """Parses one YAML document.
+def read_yaml(
+    path: Path, error: type[UserError] = ConfigError, text_keys: Collection[str] = ()
+) -> YamlDocument:
+    """Reads a file with one YAML document; the arguments are those of `parse_yaml`.
+
+    Raises:
+        UserError: the file cannot be read or is not YAML within the bounds (of the kind `error`).
+    """
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(MAX_BYTES + 1)  # no more of a device or a wrong file
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as cause:
+        line = content[: cause.start].count(b"\n") + 1
+        raise error(f"{path}:{line}: cannot be read: not text in UTF-8") from cause
+    except (OSError, ValueError) as cause:  # ValueError: a NUL in the name
+        reason = getattr(cause, "strerror", None) or cause
+        raise error(f"{path}: cannot be read: {reason}") from cause
+    return parse_yaml(text, str(path), error, text_keys)
+
+
+def parse_yaml(
+    text: str,
+    source: str,
+    error: type[UserError] = ConfigError,
+    text_keys: Collection[str] = (),
+) -> YamlDocument:
+    """Parses one YAML document, within bounds of size, depth and number of values, so that aliases
+    of aliases cannot fill the memory.
 
     Args:
         text: the document.
         source: its name in error messages, usually the file path.
+        error: the kind of error.
+        text_keys: keys of the top level under which plain values stay text as written: class names
+            such as `no`, `007` and `1.0`.
 
     Raises:
-        ConfigError: the text is not YAML, or holds a tag that would run Python code.
+        UserError: the text is not YAML, is out of bounds, or holds a tag that would run Python
+            code (of the kind `error`).
     """
-    loader = _Loader(text)
-    builder = _Builder(loader, source)
+    if len(text) > MAX_BYTES:
+        raise error(
+            f"{source}: found more than {MAX_BYTES >> 20} MB, allowed: a YAML file up to it"
+        )
     try:
+        loader = _Loader(text)
+        builder = _Builder(loader, source, error, text_keys)
         node = loader.get_single_node()
         value = None if node is None else builder.build(node, ())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+    except yaml.YAMLError as cause:
+        mark = getattr(cause, "problem_mark", None)
         where = source if mark is None else f"{source}:{mark.line + 1}"
-        raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    finally:
-        loader.dispose()
+        problem = " ".join(str(getattr(cause, "problem", None) or cause).split())
+        raise error(f"{where}: not valid YAML: {problem}") from None
     return YamlDocument(value, builder.lines, builder.notes)
 
 
 class _Builder:
-    def __init__(self, loader: _Loader, source: str):
+    def __init__(
+        self,
+        loader: _Loader,
+        source: str,
+        error: type[UserError],
+        text_keys: Collection[str],
+    ):
         self.loader = loader
         self.source = source
+        self.error = error
+        self.text_keys = text_keys
         self.lines: dict[KeyPath, int] = {}
         self.notes: list[str] = []
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
         line = self.lines[path] = node.start_mark.line + 1
+        if len(self.lines) > MAX_VALUES or len(path) > MAX_DEPTH:
+            bounds = f"more than {MAX_VALUES} values or {MAX_DEPTH} levels"
+            raise _refused(f"{bounds}, counting every use of an alias", node.start_mark)
         if node.tag.startswith("tag:yaml.org,2002:python/"):  # would run or import code
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the tag {node.tag} is not allowed", node.start_mark
-            )
+            raise _refused(f"the tag {node.tag} is not allowed", node.start_mark)
         tag = node.tag[1:] if node.tag.startswith("!") else None
         value: Any = node.value
         if isinstance(node, yaml.MappingNode):
             value = self._mapping(node, path)
         elif isinstance(node, yaml.SequenceNode):
             value = [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
-        elif tag is None:
-            value = self.loader.construct_object(node)
+        elif tag is None and not (path and path[0] in self.text_keys):
+            value = self._scalar(node, path)
         if tag is None:
             return value
         if value != "" and not isinstance(value, dict):
-            raise ConfigError(
+            raise self.error(
                 f"{self.source}:{line}: {dotted(path)}: found !{tag} with "
                 f"{type(value).__name__} content, allowed: a mapping, as in !{tag} {{key: value}}"
             )
         return Tagged(tag, value or {})
+
+    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
+        allowed = f"a value of the tag {node.tag}"
+        try:
+            value = self.loader.construct_object(node)
+            if not isinstance(value, int) or abs(value) < 2**63:
+                return value
+            allowed = "an integer of at most 64 bits"
+        except (ValueError, KeyError, AttributeError):  # PyYAML's, for `!!int x` and `!!bool x`
+            pass
+        shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
+        raise self.error(
+            f"{self.source}:{node.start_mark.line + 1}: {dotted(path)}: found {shown}, "
+            f"allowed: {allowed}"
+        )
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[Any, Any]:
         self._note_doubles(node, path)
         self.loader.flatten_mapping(node)  # resolves `<<: *anchor`
         result = {}
         for key_node, value_node in node.value:
-            key = self.loader.construct_object(key_node)
             line = key_node.start_mark.line + 1
-            if not isinstance(key, (str, int)):
-                raise ConfigError(
-                    f"{self.source}:{line}: {dotted(path)}: found the key {key!r}, allowed: text"
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise self.error(
+                    f"{self.source}:{line}: {dotted(path)}: found a key that is a list or a "
+                    "mapping, allowed: text"
                 )
+            key: Any = key_node.value  # `on`, `yes` and `1.0` are text too
+            if key_node.tag == "tag:yaml.org,2002:int":
+                key = self._scalar(key_node, (*path, key))
             result[key] = self.build(value_node, (*path, key))
             self.lines[(*path, key)] = line
         return result
@@ -139,7 +230,7 @@ class _Builder:
         first_seen: dict[str, int] = {}
         for key_node, _ in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
-            if key in first_seen:
+            if key in first_seen and isinstance(key_node, yaml.ScalarNode) and key != "<<":
                 self.notes.append(
                     f"{self.source}:{line}: {dotted((*path, key))} stands here and in line "
                     f"{first_seen[key]}; the later one is used"

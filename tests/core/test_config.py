@@ -172,7 +172,7 @@ def test_files_that_are_not_there(write, tmp_path):
     assert read(tmp_path / "good.yml") == {}
     with pytest.raises(ConfigError, match="god.yml; did you mean 'good.yml'"):
         read(tmp_path / "god.yml")
-    with pytest.raises(ConfigError, match=f"there is no folder {tmp_path}/no"):
+    with pytest.raises(ConfigError, match=f"there is no folder .{tmp_path}/no"):
         read(tmp_path / "no" / "c.yml")
     with pytest.raises(ConfigError, match="did you mean 'good.yml'"):
         read(write("c.yml", "_BASE_: [god.yml]\n"))

@@ -44,7 +44,7 @@ class Trial:
 
     label: str
     run: Callable[[], Any]
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...]
 
 
 @dataclass
@@ -134,10 +134,12 @@ def _tried(trial: Trial) -> tuple[str, str]:
     try:
         trial.run()
     except UserError as error:
-        text = str(error)
-        named = not trial.names or any(name in text for name in trial.names)
-        one_line = "\n" not in text.strip() and len(text) < 2000
-        return ("clear" if named and one_line else "unclear"), text[:400]
+        problems = getattr(error, "problems", [str(error)])  # of a configuration, all at once
+        is_clear = all(
+            "\n" not in text and len(text) < 1000 and any(name in text for name in trial.names)
+            for text in problems
+        )
+        return ("clear" if is_clear else "unclear"), str(error)[:400]
     except MemoryError:
         return "memory", _place(sys.exc_info()[2])
     except Exception as error:

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Sequence
 
-import yaml
-
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.suggest import nearest_hint
+from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.sources.coco_json import read_coco
-from ppdet_lite.data.sources.files import error_at, not_allowed, read_lines, read_text
+from ppdet_lite.data.sources.files import error_at, not_allowed, read_lines
 
 
 class ClassList(NamedTuple):
@@ -57,16 +56,14 @@ def read_class_list(path: Path) -> ClassList:
 
 
 def _names_in_yaml(path: Path) -> list[str]:
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, DataError, text_keys=("names",)).value
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[index] for index in range(len(names))]
-    if not isinstance(names, list) or not names:
-        raise error_at(path, None, "names", not_allowed(names, "a list of class names"))
-    return [str(name) for name in names]
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        allowed = "a list of class names, or a mapping of 0, 1, 2, ... to them"
+        raise error_at(path, None, "names", not_allowed(names, allowed))
+    return names
 
 
 def compare_class_names(first: Sequence[str], second: Sequence[str]) -> str:

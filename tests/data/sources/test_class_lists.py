@@ -20,14 +20,18 @@ def test_label_lists(tmp_path):
 
 @pytest.mark.parametrize(
     "text, problem",
-    [("names: 5\n", "found 5"), ("names: [a, a]\n", "'a' stands already"), ("a: [", "not YAML")],
+    [
+        ("names: 5\n", "found '5'"),
+        ("names: [a, a]\n", "'a' stands already"),
+        ("a: [", "not valid YAML"),
+    ],
 )
 def test_unusable_yaml(tmp_path, text, problem):
     path = tmp_path / "data.yaml"
     path.write_text("names: {1: cat, 0: dog}\n")
     assert read_class_list(path) == (["dog", "cat"], [1, 2])
     path.write_text(text)
-    with pytest.raises(DataError, match=f"data.yaml: .*{problem}"):
+    with pytest.raises(DataError, match=f"data.yaml.*{problem}"):
         read_class_list(path)
 
 
