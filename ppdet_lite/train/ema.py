@@ -21,7 +21,7 @@ import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.train.arrays import misfit
+from ppdet_lite.train.optimizer import misfit
 
 KINDS = ("threshold", "exponential", "normal")
 

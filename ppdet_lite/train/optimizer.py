@@ -6,7 +6,7 @@ by their global norm, L2 x parameter is added, then momentum is applied.
 """
 
 import inspect
-from typing import Any, Optional, Union
+from typing import Any, Mapping, Optional, Union
 
 import numpy as np
 import paddle
@@ -20,7 +20,6 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data.kinds import Positive
-from ppdet_lite.train.arrays import misfit
 
 _OPTIMIZERS = {k: getattr(paddle.optimizer, k) for k in ("Momentum", "SGD", "Adam", "AdamW")}
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
@@ -116,6 +115,24 @@ def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarr
     own names count the layers of a process and mean nothing to another one.
     """
     return {key: tensor.numpy() for key, tensor in _live_accumulators(optimizer, model).items()}
+
+
+def misfit(arrays: Mapping[str, Any], tensors: Mapping[str, paddle.Tensor]) -> str:
+    """A text about arrays that cannot take the place of the tensors; "" if all can."""
+    odd = sorted({*map(str, arrays)} ^ {*tensors})
+    if not odd:
+        shapes = {key: list(getattr(array, "shape", ())) for key, array in arrays.items()}
+        odd = [key for key, tensor in tensors.items() if shapes[key] != list(tensor.shape)]
+    if odd:
+        return f"{len(odd)} tensors differ in name or shape, for instance {', '.join(odd[:3])}"
+    for key, array in arrays.items():
+        kinds = "f" if "float" in str(tensors[key].dtype) else "iub"
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds:
+            found = getattr(array, "dtype", type(array).__name__)
+            return f"{key} holds {found} instead of {str(tensors[key].dtype).split('.')[-1]}"
+        if not np.isfinite(array).all():
+            return f"{key} holds NaN or infinite numbers"
+    return ""
 
 
 @paddle.no_grad()

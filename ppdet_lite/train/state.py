@@ -12,10 +12,9 @@ from ppdet_lite.core.annotations import Rule, describe, matches
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.data.kinds import Count
 from ppdet_lite.device.ranks import SINGLE_PROCESS, Ranks
-from ppdet_lite.train.arrays import misfit
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.mixed_precision import Precision
-from ppdet_lite.train.optimizer import optimizer_state, restore_optimizer_state
+from ppdet_lite.train.optimizer import misfit, optimizer_state, restore_optimizer_state
 
 _PROGRESS = ("epoch", "step_in_epoch", "iteration", "best", "last_evaluation", "seed")
 
