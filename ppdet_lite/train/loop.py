@@ -68,6 +68,7 @@ class Trainer:
                 raise
             except Exception:  # a dead reader worker, another process that has gone, ...
                 if self.state.iteration > started_at and not self._is_moving:
+                    interrupts.begin_saving()
                     self._call("on_interrupt")
                 raise
             finally:

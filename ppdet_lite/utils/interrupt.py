@@ -50,7 +50,13 @@ class Interrupts:
         """True once this process was asked to stop, in a step or outside of one."""
         return self._pending
 
+    def begin_saving(self) -> None:
+        """Tells that the work ended otherwise and its state is being saved, as after a signal."""
+        self._stopping = True
+
     def _on_signal(self, number: int, _frame: object) -> None:
+        if self._stopping and self._agree is not None and number != signal.SIGINT:
+            return  # launchers of several processes repeat SIGTERM
         if self._stopping and not self._warned:
             self._warned = True
             _say(b"Still stopping (once more: at once; what is being saved is lost)")

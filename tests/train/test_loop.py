@@ -209,6 +209,23 @@ def test_ctrl_c_while_waiting_for_data_acts_at_once(toys, tmp_path):
     assert load_resume(str(tmp_path / "interrupted"))["progress"]["iteration"] == 4
 
 
+@pytest.mark.parametrize("signals, is_saved", [(1, True), (2, False)])
+def test_signals_while_the_state_is_saved(toys, tmp_path, monkeypatch, signals, is_saved):
+    replace = os.replace
+
+    def slow(*paths):
+        for _ in range(signals):
+            os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.setattr(os, "replace", replace)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", slow)
+    with pytest.raises(KeyboardInterrupt):
+        toys.trainer([StopAfter(3), saving(tmp_path)]).run()
+    assert ((tmp_path / "interrupted.pdopt").exists()) is is_saved
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_an_error_between_two_steps_saves_the_last_finished_one(toys, tmp_path):
     reader = toys.reader()
 

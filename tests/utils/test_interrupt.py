@@ -51,3 +51,16 @@ def test_several_processes_stop_at_the_end_of_a_step_that_all_agree_on():
             pass  # another process was asked
         send(signal.SIGTERM)  # to this one, while it saves
         assert not interrupts.forced
+        for _ in range(3):  # as launchers do
+            send(signal.SIGTERM)
+        send(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+
+
+def test_what_is_saved_after_an_error_is_protected_too():
+    with Interrupts() as interrupts:
+        interrupts.begin_saving()
+        send(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGTERM)
