@@ -304,9 +304,14 @@ def test_files_that_are_not_coco(tmp_path, text, expected):
     refuse(tmp_path, expected)
 
 
-def test_annotations_in_the_wrong_place(tmp_path):
-    write(tmp_path, [image(1, objects=[{"bbox": [1, 2, 3, 4], "image_id": 1, "category_id": 9}])])
-    refuse(tmp_path, ": 1 objects with 'image_id' or 'bbox' stand outside the list")
+def test_mappings_elsewhere_may_have_any_keys(tmp_path):
+    inner = {"track_id": 1, "bbox": [1, 2], "image_id": "cam-3"}
+    extra = {"image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 4]}
+    images, boxes = [image(1, **extra)], [box(1, 1, [0, 0, 9, 9], attributes=inner)]
+    content = {"info": {"example": inner, "annotations": [extra]}, "images": images}
+    content = {**content, "annotations": boxes, "categories": [*CATEGORIES], "extra": [extra]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert load(tmp_path).record(0)["gt_bbox"].tolist() == [[0, 0, 9, 9]]
 
 
 def test_not_text(tmp_path):
@@ -353,8 +358,7 @@ def test_coco128(shared_dir):
     assert len(without) == 126
 
 
-def test_a_line_that_cannot_be_found(tmp_path):
-    """Another list of the same name comes first and ends before the element."""
+def test_lists_of_the_same_name_elsewhere_do_not_move_the_line(tmp_path):
     content = {"info": {"images": [1]}, "images": [image(1), image(2), {"id": 3}]}
-    (tmp_path / "a.json").write_text(json.dumps({**content, "categories": CATEGORIES}))
-    refuse(tmp_path, ": images[2].width: missing")
+    (tmp_path / "a.json").write_text(json.dumps({**content, "categories": CATEGORIES}, indent=0))
+    refuse(tmp_path, " line 20: images[2].width: missing")
