@@ -197,8 +197,8 @@ def expected_bytes(settings: CacheSettings, paths: list[str]) -> tuple[int, int]
         try:
             if settings.kind == "encoded":
                 sizes.append(os.path.getsize(path))
-            elif (size_hw := read_header(read_file(path)).size_hw) is not None:
-                height, width = settings.kept_hw(size_hw)
+            elif not (header := read_header(read_file(path))).problem:
+                height, width = settings.kept_hw(header.size_hw)
                 sizes.append(height * width * 3 + _HEADER.size)
         except (OSError, ImageError):  # unreadable images are the reader's business
             continue

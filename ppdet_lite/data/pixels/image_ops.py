@@ -14,7 +14,14 @@ import numpy as np
 from ppdet_lite.core.annotations import checked
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.kinds import Color, Divisor, Fill, Interp, Size, Switch, height_width
-from ppdet_lite.data.pixels.headers import MAX_PIXELS, ImageHeader, SizeHW, read_header
+from ppdet_lite.data.pixels.headers import (
+    MAX_PIXELS,
+    ImageHeader,
+    SizeHW,
+    check_header,
+    check_scans,
+    read_header,
+)
 from ppdet_lite.data.pixels.memory import Scratch
 from ppdet_lite.data.pixels.resampling import resize, resized_size
 
@@ -26,6 +33,8 @@ _READ_RGB: Optional[int] = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 # IMREAD_REDUCED_GRAYSCALE_n without the color bits: read at 1/n of the size.
 _READ_REDUCED = {1: 0, 2: 16, 4: 32, 8: 64}
+
+_NOISES = bytes(range(85, 255)) * 4, bytes(range(254, 0, -3)) * 9
 
 FillValue = Union[float, Sequence[float]]
 """A color: one number or R, G, B in 0..255."""
@@ -56,7 +65,7 @@ def decode_image(
 
     Args:
         source: a path, or the content of an image file.
-        max_pixels: limit on width x height, checked in the file header where the format allows.
+        max_pixels: limit on width x height, checked in the file header.
         name: what to call the image in errors when `source` is bytes.
     Raises:
         ImageError: names a file that is missing, damaged, cut short, too large or not an image.
@@ -68,9 +77,7 @@ def decode_image(
         name, data = name or "image given as bytes", bytes(source)
     header = checked_header(data, name, max_pixels)
     orientation = header.orientation if header.is_jpeg else None
-    image = decode_bytes(data, name, orientation if apply_exif else 1)
-    check_pixels((image.shape[0], image.shape[1]), max_pixels, name)
-    return image
+    return decode_bytes(data, name, orientation if apply_exif else 1)
 
 
 def read_file(path: Union[str, os.PathLike[str]]) -> bytes:
@@ -86,16 +93,21 @@ def checked_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Imag
     """The header of an image file, before anything is decoded.
 
     Raises:
-        ImageError: the file is empty, has more than `max_pixels` pixels or is a JPEG cut short, of
-            which OpenCV would silently fill the rest with gray.
+        ImageError: the file is empty or no image, has more than `max_pixels` pixels, or is a JPEG
+            cut short, of which OpenCV would silently fill the rest with gray.
     """
     if not data:
         raise ImageError(f"{name}: the file is empty")
     header = read_header(data)
-    if header.size_hw is not None:
-        check_pixels(header.size_hw, max_pixels, name)
+    check_header(header, name, max_pixels)
+    if header.is_jpeg:
+        check_scans(data, name)
     if header.is_cut:
-        raise ImageError(f"{name}: the JPEG is cut short (its end marker is missing)")
+        # With all pixels there, what follows them changes nothing.
+        pixels = data.rstrip(b"\xff")  # half a marker
+        image, *others = (decode_bytes(pixels + more, name) for more in (b"", *_NOISES))
+        if not all(np.array_equal(image, other) for other in others):
+            raise ImageError(f"{name}: the JPEG is cut short (pixels and end marker are missing)")
     return header
 
 
@@ -113,6 +125,8 @@ def decode_bytes(
     Raises:
         ImageError: not an image, or a damaged one.
     """
+    if data[:2] == b"\xff\xd8":
+        data += b"\xff\xd9"  # an end marker that is missing is no reason to stop
     flags = (cv2.IMREAD_COLOR if _READ_RGB is None else _READ_RGB) | _READ_REDUCED[reduction]
     if orientation is not None:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
@@ -126,16 +140,6 @@ def decode_bytes(
     if image is None:
         raise ImageError(f"{name}: not an image that OpenCV can decode, or a damaged one")
     return _TURNS[orientation](image) if orientation in _TURNS else image
-
-
-def check_pixels(size_hw: SizeHW, max_pixels: int, name: str) -> None:
-    """Refuses decompression bombs with an ImageError."""
-    height, width = size_hw
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{name}: {width}x{height} = {height * width} pixels, more than the limit of "
-            f"{max_pixels}"
-        )
 
 
 def check_is_image(image: np.ndarray) -> None:

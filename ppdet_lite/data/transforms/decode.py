@@ -86,7 +86,7 @@ class Decode(Transform):
         """The pixels of an image file, upright or as stored."""
         header = checked_header(content, name, self.max_pixels)
         size_hw = header.upright_hw if apply_exif else header.size_hw
-        if header.is_jpeg and size_hw is not None and min(size_hw) > 0:
+        if header.is_jpeg:
             orientation = header.orientation if apply_exif else 1
             reducible = context.training if self.reduced is None else self.reduced
             return JpegPixels(content, name, size_hw, orientation, reducible, context.clock)
