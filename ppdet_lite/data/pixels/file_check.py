@@ -1,16 +1,17 @@
 """Image files that cannot be read, found before the work that needs them begins."""
 
+import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Iterable
 
 from ppdet_lite.core.errors import ImageError
-from ppdet_lite.data.pixels.headers import MAX_PIXELS, read_header
-from ppdet_lite.data.pixels.image_ops import check_pixels, decode_image
+from ppdet_lite.data.pixels.headers import ImageHeader, SizeHW, check_header, read_header
+from ppdet_lite.data.pixels.image_ops import decode_image
 
 _THREADS = 8  # most of the time goes into waiting for the disk
-_HEAD_BYTES, _TAIL_BYTES = 16384, 4096
+_WHOLE = ("JPEG", "PNG", "WebP", "AVIF")  # their headers tell if a file is whole
 
 
 def unreadable_images(paths: Iterable[str], check: str = "headers") -> dict[str, str]:
@@ -25,32 +26,43 @@ def image_problem(path: str, check: str = "headers") -> str:
     """The reason why an image file cannot be read, with its path; "" if it can.
 
     Args:
-        check: `none` looks only if there is a file; `headers` judges its first and last bytes, and
-            decodes it where these leave a doubt; `contents` decodes it.
+        check: `none` looks only if there is a file; `headers` reads the header, and decodes where
+            it does not tell if the file is whole; `contents` decodes every image.
     """
+    if check == "none":
+        return "" if os.path.isfile(path) else f"{path}: cannot be read (no such file)"
     try:
-        if check == "none":
-            return "" if os.path.isfile(path) else f"{path}: cannot be read (no such file)"
-        with open(path, "rb", buffering=0) as stream:
-            size, head = os.fstat(stream.fileno()).st_size, stream.read(_HEAD_BYTES)
-            stream.seek(max(size - _TAIL_BYTES, 0))
-            tail = stream.read()
-        size_hw = read_header(head).size_hw
-        if check == "contents" or size_hw is None or not _is_whole(head, tail, size):
+        header = image_header(path)
+        if header.is_cut or header.kind not in _WHOLE or check == "contents":
             decode_image(path)
-        else:
-            check_pixels(size_hw, MAX_PIXELS, path)
-    except OSError as error:
-        return f"{path}: cannot be read ({error.strerror})"
     except ImageError as error:
         return str(error)
     return ""
 
 
-def _is_whole(head: bytes, tail: bytes, size: int) -> bool:
-    """True if a JPEG, PNG or WebP file of `size` bytes has its end."""
-    if head[:2] == b"\xff\xd8":
-        return b"\xff\xd9" in tail
-    if head[:4] == b"RIFF":
-        return int.from_bytes(head[4:8], "little") + 8 <= size
-    return head[:4] == b"\x89PNG" and b"IEND" in tail
+def image_header(path: str) -> ImageHeader:
+    """The header of an image file, of which little is read; an ImageError with its path where it
+    forbids to decode the image.
+    """
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            if not os.fstat(stream.fileno()).st_size:
+                raise ImageError(f"{path}: the file is empty")
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                header = read_header(data)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path}: cannot be read ({reason})") from error
+    check_header(header, path)
+    return header
+
+
+def displayed_size(path: str) -> SizeHW:
+    """(height, width) of an image as it is shown, that is after its EXIF rotation; raises as
+    `image_header`.
+    """
+    header = image_header(path)
+    if header.orientation:
+        return header.upright_hw
+    height, width = decode_image(path).shape[:2]
+    return height, width

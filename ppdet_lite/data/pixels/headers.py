@@ -33,7 +33,8 @@ class ImageHeader(NamedTuple):
     Attributes:
         kind: format; "" for one that is not read here.
         size_hw: (height, width) as stored, before any rotation.
-        orientation: EXIF orientation 1 to 8; 1 is upright, or not given. Read in JPEG only.
+        orientation: EXIF orientation 1 to 8; 1 is upright, or not given; 0 where it is up to the
+            decoder (other formats than JPEG).
         is_cut: a JPEG without an end marker.
         is_deep: channels have more than 8 bits.
         problem: the reason why the file cannot be decoded, "" for none known.
@@ -179,21 +180,22 @@ def _tiff(data: Buffer) -> ImageHeader:
     """Tiles and strips are bounded as well: a decoder takes memory for a whole one."""
     width, height, bits, samples = 256, 257, 258, 277
     sides = (322, 323)
-    values = _tiff_values(data, (width, height, bits, samples, 278, *sides))
+    values = _tiff_values(data, (width, height, bits, samples, _ORIENTATION_TAG, *sides))
     _need(width in values and height in values, "the size is missing")
     size_hw = (values[height], values[width])
     tile = [values.get(tag, 1) for tag in sides]
     pixel_bytes = values.get(samples, 1) * values.get(bits, 1) / 8
     _need(pixel_bytes <= 32, f"{pixel_bytes:.0f} bytes per pixel")
     _need(tile[0] * tile[1] <= MAX_PIXELS, f"tiles of {tile[0]}x{tile[1]} pixels")
-    return ImageHeader("", size_hw, is_deep=values.get(bits, 1) > 8)
+    turned = values.get(_ORIENTATION_TAG, 1) != 1
+    return ImageHeader("", size_hw, 1 - turned, is_deep=values.get(bits, 1) > 8)
 
 
 def _png(data: Buffer) -> ImageHeader:
     """All chunks must lie inside the file, and the frames of an animation inside the image."""
     width, height, depth = struct.unpack(">IIB", data[16:25])
     _need(data[12:16] == b"IHDR", "IHDR must come first")
-    position = 8
+    position, orientation = 8, 1
     while position + 8 <= len(data):
         length, name = struct.unpack(">I4s", data[position : position + 8])
         text = name.decode("latin-1")
@@ -201,10 +203,12 @@ def _png(data: Buffer) -> ImageHeader:
         if name == b"fcTL":
             frame = struct.unpack(">II", data[position + 12 : position + 20])
             _need(frame[0] <= width and frame[1] <= height, "a frame larger than the image")
+        if name == b"eXIf":
+            orientation = 0
         if name == b"IEND":
             break
         position += 12 + length
-    return ImageHeader("", (height, width), is_deep=depth > 8)
+    return ImageHeader("", (height, width), orientation, is_deep=depth > 8)
 
 
 def _bmp(data: Buffer) -> ImageHeader:
@@ -222,10 +226,13 @@ def _gif(data: Buffer) -> ImageHeader:
 
 def _webp(data: Buffer) -> ImageHeader:
     kind = data[12:16]
-    _need(struct.unpack("<I", data[16:20])[0] + 20 <= len(data), "cut short")
+    _need(struct.unpack("<I", data[4:8])[0] + 8 <= len(data), "cut short")
     if kind == b"VP8X":
         width = 1 + int.from_bytes(data[24:27], "little")
-        return ImageHeader("", (1 + int.from_bytes(data[27:30], "little"), width))
+        has_exif = data[20] & 8
+        return ImageHeader(
+            "", (1 + int.from_bytes(data[27:30], "little"), width), 0 if has_exif else 1
+        )
     if kind == b"VP8 ":
         width, height = struct.unpack("<HH", data[26:30])
         return ImageHeader("", (height & 0x3FFF, width & 0x3FFF))
@@ -249,7 +256,7 @@ def _boxes(data: Buffer, start: int, end: int) -> Iterator[tuple[bytes, int, int
 
 def _avif(data: Buffer) -> ImageHeader:
     """The largest of the images inside (thumbnails, parts of a grid, frames)."""
-    sizes, depth, pending = [], 8, [(0, len(data))]
+    sizes, depth, orientation, pending = [], 8, 1, [(0, len(data))]
     while pending:
         for name, begin, end in _boxes(data, *pending.pop()):
             if name in (b"iprp", b"ipco", b"moov", b"trak"):
@@ -263,9 +270,11 @@ def _avif(data: Buffer) -> ImageHeader:
                 sizes[-1] = (sizes[-1][0] >> 16, sizes[-1][1] >> 16)
             elif name == b"pixi":
                 depth = max(depth, *data[begin + 5 : end])
+            elif name in (b"irot", b"imir"):
+                orientation = 0
     _need(bool(sizes), "the size is missing")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return ImageHeader("", (height, width), is_deep=depth > 8)
+    return ImageHeader("", (height, width), orientation, is_deep=depth > 8)
 
 
 def _jpeg_2000(data: Buffer) -> ImageHeader:

@@ -7,8 +7,7 @@ from typing import Iterator, Optional, Sequence
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.registry import register
-from ppdet_lite.data.pixels.headers import read_header
-from ppdet_lite.data.pixels.image_ops import decode_image
+from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
 from ppdet_lite.data.sources.class_lists import read_class_list
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
@@ -49,7 +48,7 @@ class YOLODataSet(DetectionDataset):
         classes = read_class_list(_name_file(join(self.dataset_dir), self.label_list))
         rows = AnnotationRows()
         for file in sorted(os.path.relpath(path, root) for path in list_images(root)):
-            height, width = _displayed_size(root / file)
+            height, width = displayed_size(str(root / file))
             rows.add_image(file, height, width)
             path = (labels / file).with_suffix(".txt")
             if path.is_file():
@@ -100,17 +99,3 @@ def _read_labels(path: Path, class_count: int) -> Iterator[tuple[int, Sequence[f
             allowed = "class cx cy w h, or class and the x y of at least three points"
             raise error_at(path, number, f"found {len(fields)} fields, allowed: {allowed}")
         yield int(first), box
-
-
-def _displayed_size(path: Path) -> tuple[int, int]:
-    """(height, width) of an image as it is shown, that is after its EXIF rotation."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    header = read_header(data)
-    has_exif = not header.is_jpeg and b"exif" in data[:65536].lower()
-    if header.upright_hw and not has_exif:
-        return header.upright_hw
-    height, width = decode_image(data, name=str(path)).shape[:2]
-    return height, width

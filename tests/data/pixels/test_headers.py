@@ -62,7 +62,7 @@ BOMBS = {
     "TIFF": tiff(60000, 60000),
     "big TIFF": b"II+\0\x08\0\0\0\x10" + bytes(7) + struct.pack("<Q", 2)
     + struct.pack("<HHQQ", 256, 4, 1, 60000) + struct.pack("<HHQQ", 257, 4, 1, 60000),
-    "WebP": b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x5f\xea\0\x5f\xea\0",
+    "WebP": b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x5f\xea\0\x5f\xea\0",
     "AVIF": avif(60000, 60000),
     "JPEG 2000": jpeg_2000(60000, 60000),
     "JP2": b"\0\0\0\x0cjP  \r\n\x87\n" + box(b"jp2c", jpeg_2000(60000, 60000)),
