@@ -28,10 +28,14 @@ def training_reader(cfg: Config, seed: int, ranks: Ranks) -> tuple[Reader, dict[
     dataset, accumulate_steps = reader.dataset, cfg.settings.accumulate_steps
     check_class_count(cfg, dataset)
     _check_objects(dataset)
-    for name in dataset.class_names:
+    for name in [*map(str, dataset.class_names), cfg.name]:
         if name.encode("utf-8", "replace").decode() != name:
-            problem = "cannot be written as UTF-8, so no checkpoint could hold it; rename it"
-            raise DataError(f"{dataset.name}: class name {name!r} {problem}")
+            what = f"the configuration's name {name!r}"
+            if name != cfg.name:
+                what = f"{dataset.name}: class name {name!r}"
+            raise DataError(
+                f"{what} cannot be written as UTF-8, so no checkpoint could hold it; rename it"
+            )
     setting = {
         "images": len(dataset),
         "batch_size": reader.batch_size,
@@ -58,12 +62,12 @@ def _check_objects(dataset: Dataset) -> None:
     count = 0
     for index in range(len(dataset)):
         boxes = np.reshape(dataset.record(index).get("gt_bbox", ()), (-1, 4))
-        if (boxes[:, 2:] - boxes[:, :2] >= 1).any():
+        if (boxes[:, 2:] - boxes[:, :2] > 1).any():
             return
         count += len(boxes)
     problem = "there is no object to train on"
     if count:
-        problem += f": all {count} boxes are smaller than a pixel; they must be given in pixels"
+        problem += f": none of {count} boxes is larger than a pixel; they must be given in pixels"
     lines = [f"{dataset.name}: {problem}", *dataset.report_lines]
     if any(" crowd" in line for line in lines):
         lines.append("TrainDataset.load_crowd=true takes crowd boxes as objects")

@@ -269,8 +269,19 @@ def test_an_interrupted_state_without_room_is_rescued(toys, tmp_path, monkeypatc
         trainer.run()
     (folder,) = tmp_path.glob("ppdet_lite_rescued_run_*")
     assert folder.stat().st_mode & 0o077 == 0
-    assert f"to go on, resume from {folder}/model_rescued" in caplog.text
-    assert load_resume(str(folder / "model_rescued"))["progress"]["iteration"] == 3
+    assert f"to go on, resume from {folder}/interrupted_rescued" in caplog.text
+    assert load_resume(str(folder / "interrupted_rescued"))["progress"]["iteration"] == 3
+
+
+def test_best_models_without_room_are_rescued_into_one_folder(toys, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "run").write_text("a file where the folder should be")
+    _, hooks = eval_hooks(str(tmp_path / "run"), [0.1, 0.3, 0.2])
+    with pytest.raises(CheckpointError, match="model_rescued.pdparams instead; to go on, resume"):
+        toys.trainer(hooks, epochs=3).run()
+    (folder,) = tmp_path.glob("ppdet_lite_rescued_run_*")
+    assert read_meta(str(folder / "best_model_rescued"))["best"]["value"] == 0.3
+    assert read_meta(str(folder / "model_rescued"))["iteration"] == 18
 
 
 def test_hooks_run_in_their_order(toys):

@@ -204,6 +204,7 @@ ANNOTATION = {"id": 1, "image_id": 1, "category_id": 3, "area": 4, "iscrowd": 0}
         ([5, 5, 20, 20], 1, "crowd"),
         ([500, 5, 20, 20], 0, "outside"),
         ([0.2, 0.3, 0.4, 0.4], 0, "pixel"),
+        ([0, 0, 1, 1], 0, "pixel"),
         (None, 0, "empty"),
     ],
 )

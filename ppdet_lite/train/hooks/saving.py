@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from typing import Optional
 
 from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.evaluate.evaluator import Evaluator
@@ -23,6 +24,7 @@ class CheckpointWriter:
 
     folder: str
     facts: dict
+    _rescued: Optional[str] = None  # the folder of earlier rescues
 
     def save(self, state: TrainState, name: str) -> None:
         """Saves everything a resume needs; a CheckpointError if it cannot be written."""
@@ -30,34 +32,36 @@ class CheckpointWriter:
             stem = save_checkpoint(self.folder, name, *self._for_use(state), state.state_dict())
             get_logger().info("Saved %s", stem)
 
-    def try_to_save(self, state: TrainState, name: str) -> bool:
-        """Same as `save`, but logs a checkpoint that cannot be written and returns False."""
+    def save_or_rescue(self, state: TrainState, name: str) -> bool:
+        """Same as `save`, but rescues a state that cannot be written, and returns False then."""
         try:
             self.save(state, name)
         except CheckpointError as error:
-            get_logger().error("%s The run goes on without %s.", error, name)
+            get_logger().error("%s %s", error, self.rescue(state, f"{name}_rescued"))
             return False
         return True
 
-    def rescue(self, state: TrainState) -> str:
+    def rescue(self, state: TrainState, name: str = "model_rescued") -> str:
         """Writes the state where there is room for it, or else the bare weights, and returns a
-        sentence about it. Folders of their own keep the files from other users.
+        sentence about it. A folder of its own keeps the files from other users.
         """
         prefix = f"ppdet_lite_rescued_{os.path.basename(os.path.normpath(self.folder))}_"
-        places = tempfile.gettempdir(), os.path.expanduser("~")
-        contents = self._for_use(state)
-        tries = [(place, state.state_dict()) for place in places]
+        own = [self.folder, *filter(None, [self._rescued])]
+        places = [*own[1:], tempfile.gettempdir(), os.path.expanduser("~")]
+        contents, whole = self._for_use(state), state.state_dict()
+        tries = [(place, whole) for place in places]
         # Another name than model_final: an earlier one stays whole, with its .pdopt.
         for place, resume in [*tries, *((place, None) for place in (self.folder, *places))]:
             folder = place
             try:
-                if place != self.folder:
+                if place not in own:
                     folder = tempfile.mkdtemp(prefix=prefix, dir=place)
-                stem = save_checkpoint(folder, "model_rescued", *contents, resume)
+                stem = save_checkpoint(folder, name, *contents, resume)
             except (OSError, CheckpointError):
                 if folder != place:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
+            self._rescued = folder
             use = "" if resume is None else f"; to go on, resume from {stem}"
             return f"The trained weights were written to {stem}.pdparams instead{use}."
         return (
@@ -104,7 +108,12 @@ class CheckpointHook(Hook):
             return
         is_last = run.state.epoch + 1 == run.epochs
         name = "model_final" if is_last else str(run.state.epoch)
-        if self.writer.try_to_save(run.state, name) and is_last:
+        try:
+            self.writer.save(run.state, name)
+        except CheckpointError as error:
+            get_logger().error("%s The run goes on without %s.", error, name)
+            return
+        if is_last:
             self._final = _version(run.state)
 
     def after_train(self, run: Run) -> None:
@@ -118,11 +127,7 @@ class CheckpointHook(Hook):
 
     def on_interrupt(self, run: Run) -> None:
         """Saves the state of the last finished step."""
-        try:
-            self.writer.save(run.state, "interrupted")
-        except CheckpointError as error:
-            get_logger().error("%s %s", error, self.writer.rescue(run.state))
-        else:
+        if self.writer.save_or_rescue(run.state, "interrupted"):
             text = "Stopped at iteration %d. To go on, resume from %s/interrupted"
             get_logger().info(text, run.state.iteration, self.writer.folder)
 
@@ -170,7 +175,7 @@ class BestModelHook(Hook):
         """The evaluation hook, called before, notes the best result in the state."""
         best = run.state.best
         if best is not None and best["iteration"] == run.state.iteration:
-            self.writer.try_to_save(run.state, "best_model")
+            self.writer.save_or_rescue(run.state, "best_model")
 
 
 def _version(state: TrainState) -> tuple:
