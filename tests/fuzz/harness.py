@@ -136,7 +136,7 @@ def _tried(trial: Trial) -> tuple[str, str]:
     except UserError as error:
         problems = getattr(error, "problems", [str(error)])  # of a configuration, all at once
         is_clear = all(
-            "\n" not in text and len(text) < 1000 and any(name in text for name in trial.names)
+            "\n" not in text and len(text) < 1500 and any(name in text for name in trial.names)
             for text in problems
         )
         return ("clear" if is_clear else "unclear"), str(error)[:400]

@@ -3,7 +3,7 @@
 import pytest
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.utils.image_files import list_images
+from ppdet_lite.utils.image_files import find_images, list_images
 
 
 def test_a_folder_is_walked_without_other_files_and_old_results(tmp_path):
@@ -35,3 +35,15 @@ def test_folders_that_cannot_be_used_are_named(tmp_path, name, reason):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=f"{name}: {reason}"):
         list_images(tmp_path / name)
+
+
+def test_other_endings_are_counted_and_named_but_for_labels(tmp_path):
+    for name in ("1.JFIF", "2.gif", "3.psd", "4.PSD", "5.heic", "1.txt", "a.json", ".DS_Store"):
+        (tmp_path / name).touch()
+    images, remark = find_images(tmp_path)
+    assert [path.name for path in images] == ["1.JFIF", "2.gif"]
+    assert remark.endswith(": 2 .psd, 1 .heic")
+    for path in images:
+        path.unlink()
+    with pytest.raises(DataError, match="2 .psd, 1 .heic"):
+        list_images(tmp_path)

@@ -14,6 +14,7 @@ DROPPED = {
     "zero_area": "of zero area",
     "outside": "outside the image",
     "crowd": "crowd",
+    "repeated": "repeated (same image, class and corners)",
 }
 REPAIRED = {"inverted": "inverted", "clipped": "clipped to the image"}
 
@@ -49,6 +50,18 @@ def clean_boxes(
     }
     rows = {reason: np.flatnonzero(mask) for reason, mask in masks.items()}
     return np.hstack([inside_low, inside_high]).astype(np.float32), keep, rows
+
+
+def repeated_rows(
+    image_rows: np.ndarray, classes: np.ndarray, boxes_xyxy: np.ndarray, keep: np.ndarray
+) -> np.ndarray:
+    """Rows, of those with `keep`, that an earlier row equals in image, class and corners."""
+    rows = np.flatnonzero(keep)
+    columns = np.column_stack([image_rows[rows], classes[rows], boxes_xyxy[rows].view(np.int32)])
+    order = np.lexsort(columns.T)
+    ordered = columns[order]  # lexsort is stable: the first of equal rows stays the first
+    equal = (ordered[1:] == ordered[:-1]).all(axis=1)
+    return np.sort(rows[order[1:][equal]])
 
 
 def describe(rows: dict[str, np.ndarray], name_of: Callable[[int], str]) -> str:

@@ -11,7 +11,7 @@ from ppdet_lite.core.annotations import Rule
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data import kinds
 from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable
-from ppdet_lite.data.sources.box_cleaning import clean_boxes, describe
+from ppdet_lite.data.sources.box_cleaning import clean_boxes, describe, repeated_rows
 from ppdet_lite.data.sources.class_lists import ClassList
 from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.ops.boxes_np import near_boxes
@@ -146,6 +146,10 @@ def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable,
     boxes, keep, reasons = clean_boxes(
         annotations.boxes_xyxy, images.widths[rows], images.heights[rows]
     )
+    distinct = keep & ~annotations.crowd  # a crowd may be listed in parts
+    repeated = repeated_rows(rows, annotations.classes, boxes, distinct)
+    reasons["repeated"] = repeated
+    keep[repeated] = False
     if not load_crowd:
         reasons["crowd"] = np.flatnonzero(keep & annotations.crowd)
         keep = keep & ~annotations.crowd

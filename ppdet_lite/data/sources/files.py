@@ -3,8 +3,9 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Sequence
 
+from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.utils.files import PathLike
 
@@ -67,4 +68,14 @@ def error_at(path: Path, line: Optional[int], *parts: str) -> DataError:
 
 def not_allowed(found: object, allowed: str) -> str:
     """The words about a value that cannot be used."""
-    return f"found {found!r}, allowed: {allowed}"
+    return f"found {shown(found)}, allowed: {allowed}"
+
+
+def raise_all(errors: Sequence[DataError], count: int, things: str) -> None:
+    """Raises the errors about some of `count` things as one, with the first five."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
+        texts = "; ".join(map(str, errors[:5]))
+        raise DataError(f"{len(errors)} of {count} {things} cannot be used: {texts}{more}")

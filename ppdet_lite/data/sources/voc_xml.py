@@ -1,13 +1,18 @@
 """Reading Pascal VOC annotation files, with exact complaints."""
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn, Optional
 from xml.parsers import expat
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.sources.files import error_at, not_allowed
 
+_DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)[\"']")
+_OF_EXPAT = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
+_LARGER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932"}
+"""Encodings that files declare with characters that only the larger one has."""
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -30,21 +35,30 @@ class VocFile:
     def __init__(self, path: Path):
         self.path = path
         self._lines: dict[ET.Element, int] = {}
-        builder, parser = ET.TreeBuilder(), expat.ParserCreate()
+        data, encoding = _readable(path)
+        builder, parser = ET.TreeBuilder(), expat.ParserCreate(encoding)
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             self._lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
 
+        def entity(name: str, *_: object) -> NoReturn:  # could expand to gigabytes
+            raise error_at(
+                path, parser.CurrentLineNumber, f"found the entity {name}, allowed: none"
+            )
+
         parser.StartElementHandler, parser.EndElementHandler = start, builder.end
-        parser.CharacterDataHandler = builder.data
+        parser.CharacterDataHandler, parser.EntityDeclHandler = builder.data, entity
         try:
-            parser.Parse(path.read_bytes(), True)
+            parser.Parse(data, True)
         except expat.ExpatError as error:
             where = f"{path} line {error.lineno}, column {error.offset + 1}"
             raise DataError(f"{where}: not XML: {expat.ErrorString(error.code)}") from None
-        except (OSError, ValueError) as error:  # ValueError: an encoding that is not known
-            raise DataError(f"{path}: cannot be read: {error}") from None
         self._root = builder.close()
+
+    def has_size(self) -> bool:
+        """False where width or height is missing, or 0 as some tools write for unknown endings."""
+        sides = [self._root.findtext(f"size/{tag}", "0").strip() for tag in ("width", "height")]
+        return not {"0", ""} & set(sides)
 
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
@@ -78,7 +92,7 @@ class VocFile:
 
     def _side(self, tag: str) -> int:
         value = self._number(self._root, "", "size", tag)
-        if value > 0 and value == int(value):
+        if value.is_integer() and 0 < value < 2**31:
             return int(value)
         element, key = self._find(self._root, "", "size", tag)
         raise self._error(element, key, not_allowed(element.text, "a positive integer"))
@@ -103,3 +117,21 @@ class VocFile:
 
     def _error(self, element: ET.Element, key: str, problem: str) -> DataError:
         return error_at(self.path, self._lines[element], key, problem)
+
+
+def _readable(path: Path) -> tuple[bytes, Optional[str]]:
+    """The content of a file in an encoding that expat reads, and its name where the file declares
+    another; a DataError where it cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    declared = _DECLARED.match(data.removeprefix(b"\xef\xbb\xbf"))
+    encoding = declared[1].decode().lower() if declared else "utf-8"
+    if encoding in _OF_EXPAT:
+        return data, None
+    try:
+        return data.decode(_LARGER.get(encoding, encoding)).encode("utf-8"), "utf-8"
+    except (LookupError, UnicodeError) as error:
+        reason = f"found the encoding {encoding}: {error}; save the file as UTF-8"
+        raise error_at(path, 1, reason) from None

@@ -19,7 +19,7 @@ from ppdet_lite.data.sources.files import (
     require_file,
     require_folder,
 )
-from ppdet_lite.utils.image_files import list_images
+from ppdet_lite.utils.image_files import find_images
 
 _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
 
@@ -47,14 +47,15 @@ class YOLODataSet(DetectionDataset):
         labels = _label_folder(root, self.dataset_dir, self.anno_path)
         classes = read_class_list(_name_file(join(self.dataset_dir), self.label_list))
         rows = AnnotationRows()
-        for file in sorted(os.path.relpath(path, root) for path in list_images(root)):
+        images, remark = find_images(root)
+        for file in sorted(os.path.relpath(path, root) for path in images):
             height, width = displayed_size(str(root / file))
             rows.add_image(file, height, width)
             path = (labels / file).with_suffix(".txt")
             if path.is_file():
                 for class_index, (x1, y1, x2, y2) in _read_labels(path, len(classes.names)):
                     rows.add_box(class_index, (x1 * width, y1 * height, x2 * width, y2 * height))
-        return Content(str(root), root, classes, rows.annotations())
+        return Content(str(root), root, classes, rows.annotations(), [remark] if remark else [])
 
 
 def _label_folder(root: Path, dataset_dir: Optional[str], anno_path: Optional[str]) -> Path:

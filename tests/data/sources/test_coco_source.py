@@ -84,13 +84,13 @@ def test_polygons_that_do_not_fit_their_boxes_are_left_out_and_counted(tmp_path)
         [[90, 70, 120, 70, 120, 95]],  # leaves the image with its box
         [[0, 0, 5, 0, 5, 9], [6, 0, 9, 0, 9, 9]],  # two parts
     ]
-    boxes = [[0, 0, 9, 9]] * 4 + [[90, 70, 30, 25], [0, 0, 9, 9]]
+    boxes = [[0, 0, 9, 9 + i] for i in range(4)] + [[90, 70, 30, 25], [0, 0, 9, 8]]
     rows = [box(i + 1, 1, xywh, segmentation=o) for i, (xywh, o) in enumerate(zip(boxes, outlines))]
     write(tmp_path, annotations=rows)
     dataset = load(tmp_path)
     record = dataset.record(0)
     assert [len(own) for own in record["gt_poly"]] == [1, 0, 0, 0, 1, 2]
-    assert record["gt_bbox"][:4].tolist() == [[0, 0, 9, 9]] * 4
+    assert record["gt_bbox"][:4].tolist() == [[0, 0, 9, 9 + i] for i in range(4)]
     (line,) = [line for line in dataset.report_lines if line.startswith("polygons: ")]
     assert line.startswith("polygons: those of 2 objects do not fit") and "1.jpg" in line
 
@@ -196,7 +196,7 @@ def test_polygons_are_kept_and_run_length_masks_ignored(tmp_path):
         annotations=[
             box(1, 1, [0, 0, 9, 9], segmentation={"counts": [1, 2], "size": [80, 100]}),
             box(2, 1, [0, 0, 0, 9], segmentation=[[9, 9, 9, 9, 9, 9]]),  # dropped with its box
-            box(3, 1, [0, 0, 9, 9], segmentation=[[0, 0, 9, 0, 9, 9], [1, 1, 2, 2], [5, 5] * 4]),
+            box(3, 1, [0, 0, 9, 8], segmentation=[[0, 0, 9, 0, 9, 9], [1, 1, 2, 2], [5, 5] * 4]),
         ],
     )
     polygons = load(tmp_path).record(0)["gt_poly"]

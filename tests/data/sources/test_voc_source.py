@@ -220,3 +220,25 @@ def test_bccd_zero_area_boxes(shared_dir):
     assert dataset.report_lines[1] == (
         "boxes: dropped 2 of zero area (first: BloodImage_00338.jpg)"
     )
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "1e30", "2147483648", "9" * 5000, "1e400"])
+def test_a_size_that_no_image_has(pairs, text):
+    path = pairs / "xml" / "a.xml"
+    path.write_text(path.read_text().replace("<width>100<", f"<width>{text}<"))
+    refuse("size.width: found", pairs, label_list="label_list.txt")
+
+
+def test_entities_are_refused(pairs):
+    entities = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+    (pairs / "xml" / "a.xml").write_text(entities + "<annotation>&b;</annotation>")
+    refuse("a.xml line 1: found the entity a", pairs, label_list="label_list.txt")
+
+
+def test_all_bad_files_are_told_at_once(ids):
+    files = sorted((ids / "Annotations").iterdir())
+    for path in files:
+        path.write_text("<annotation>")
+    with pytest.raises(DataError, match=f"{len(files)} annotation files") as caught:
+        VOCDataSet(str(ids), anno_path="ImageSets/Main/train.txt")
+    assert all(f"{path} line 1" in str(caught.value) for path in files)
