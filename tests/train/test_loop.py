@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 import weakref
 
 import numpy as np
@@ -12,41 +11,9 @@ import pytest
 from ppdet_lite.core.errors import CheckpointError, TrainingError
 from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
-from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter, EvalHook
+from ppdet_lite.train.hooks.saving import EvalHook
 from ppdet_lite.weights.checkpoint import load_resume, read_meta
-
-
-class StopAfter(Hook):
-    """Ctrl-C in the middle of step number `iteration`."""
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def before_update(self, run, record):
-        if run.state.iteration + 1 == self.iteration:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-class Recorder(Hook):
-    def __init__(self):
-        self.losses = []
-        self.rates = []
-
-    def after_step(self, run, record):
-        self.losses.append(record.mean_losses()["loss"])
-        self.rates.append(record.learning_rate)
-
-
-def saving(folder, snapshot_epoch=1):
-    return CheckpointHook(CheckpointWriter(str(folder), {}), snapshot_epoch)
-
-
-def flat(state):
-    """All numbers of a resume state in one dict."""
-    arrays = {f"model.{k}": v for k, v in state["model"].items()}
-    arrays.update({f"optimizer.{k}": v for k, v in state["optimizer"].items()})
-    arrays.update({f"ema.{k}": v for k, v in state["ema"]["shadow"].items()})
-    return arrays
+from tests.train.toy_hooks import Recorder, StopAfter, eval_hooks, flat, saving
 
 
 @pytest.mark.parametrize("accumulate_steps", [1, 2])
@@ -209,81 +176,6 @@ def test_ctrl_c_while_waiting_for_data_acts_at_once(toys, tmp_path):
     assert load_resume(str(tmp_path / "interrupted"))["progress"]["iteration"] == 4
 
 
-@pytest.mark.parametrize("signals, is_saved", [(1, True), (2, False)])
-def test_signals_while_the_state_is_saved(toys, tmp_path, monkeypatch, signals, is_saved):
-    replace = os.replace
-
-    def slow(*paths):
-        for _ in range(signals):
-            os.kill(os.getpid(), signal.SIGTERM)
-        monkeypatch.setattr(os, "replace", replace)
-        replace(*paths)
-
-    monkeypatch.setattr(os, "replace", slow)
-    with pytest.raises(KeyboardInterrupt):
-        toys.trainer([StopAfter(3), saving(tmp_path)]).run()
-    assert ((tmp_path / "interrupted.pdopt").exists()) is is_saved
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_an_error_between_two_steps_saves_the_last_finished_one(toys, tmp_path):
-    reader = toys.reader()
-
-    def die(epoch, index):
-        if (epoch, index) == (0, 4):
-            raise RuntimeError("a worker died")
-
-    reader.on_batch = die
-    straight = toys.trainer([StopAfter(4), saving(tmp_path / "straight")])
-    trainer = toys.trainer([saving(tmp_path / "died")], reader=reader)
-    with pytest.raises(RuntimeError, match="a worker died"):
-        trainer.run()
-    with pytest.raises(KeyboardInterrupt):
-        straight.run()
-    wanted, found = (
-        load_resume(str(tmp_path / name / "interrupted")) for name in ("straight", "died")
-    )
-    assert found["progress"] == wanted["progress"]
-    for key, value in flat(wanted).items():
-        np.testing.assert_array_equal(flat(found)[key], value, err_msg=key)
-
-
-def test_an_error_while_the_weights_move_saves_nothing(toys, tmp_path, monkeypatch):
-    trainer = toys.trainer([saving(tmp_path, 100)])
-
-    def fail():
-        if trainer.state.iteration == 3:
-            raise RuntimeError("half a step")
-
-    monkeypatch.setattr(trainer.state, "update_ema", fail)
-    with pytest.raises(RuntimeError, match="half a step"):
-        trainer.run()
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_interrupted_state_without_room_is_rescued(toys, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "run").write_text("a file where the folder should be")
-    trainer = toys.trainer([StopAfter(3), saving(tmp_path / "run")])
-    with pytest.raises(KeyboardInterrupt):
-        trainer.run()
-    (folder,) = tmp_path.glob("ppdet_lite_rescued_run_*")
-    assert folder.stat().st_mode & 0o077 == 0
-    assert f"to go on, resume from {folder}/interrupted_rescued" in caplog.text
-    assert load_resume(str(folder / "interrupted_rescued"))["progress"]["iteration"] == 3
-
-
-def test_best_models_without_room_are_rescued_into_one_folder(toys, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (tmp_path / "run").write_text("a file where the folder should be")
-    _, hooks = eval_hooks(str(tmp_path / "run"), [0.1, 0.3, 0.2])
-    with pytest.raises(CheckpointError, match="model_rescued.pdparams instead; to go on, resume"):
-        toys.trainer(hooks, epochs=3).run()
-    (folder,) = tmp_path.glob("ppdet_lite_rescued_run_*")
-    assert read_meta(str(folder / "best_model_rescued"))["best"]["value"] == 0.3
-    assert read_meta(str(folder / "model_rescued"))["iteration"] == 18
-
-
 def test_hooks_run_in_their_order(toys):
     calls = []
 
@@ -300,27 +192,6 @@ def test_hooks_run_in_their_order(toys):
     events = ["before_train", "before_epoch", "before_update", "after_step", "after_epoch"]
     events += ["after_train", "close"]
     assert calls == [(event, name) for event in events for name in "ab"]
-
-
-class FakeEvaluator:
-    """Scores from a list; remembers the weights it saw."""
-
-    def __init__(self, scores):
-        self.scores = list(scores)
-        self.seen = []
-        self.primary = None
-
-    def run(self, model):
-        self.seen.append({k: v.numpy() for k, v in model.state_dict().items()})
-        self.primary = ("bbox_map", self.scores.pop(0))
-        return {"bbox_map": self.primary[1], "bbox_map50": 0.5}
-
-
-def eval_hooks(folder, scores):
-    evaluator = FakeEvaluator(scores)
-    writer = CheckpointWriter(folder, {"class_names": ["cat", "dog"], "config": "toy"})
-    hooks = [CheckpointHook(writer, 1), EvalHook(evaluator, 1)]
-    return evaluator, [*hooks, BestModelHook(writer)]
 
 
 def test_best_model_is_kept_by_score_and_over_a_resume(toys, tmp_path):
