@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import re
 import sys
 import warnings
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Callable, NoReturn, Optional
 
 from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.suggest import nearest_hint
 
 if TYPE_CHECKING:
     from ppdet_lite.core.config import Config
@@ -75,6 +77,7 @@ def run_tool(
     for stream in (sys.stdout, sys.stderr):  # no name of a file may end the run by its letters
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    parser.error = functools.partial(_refuse_options, parser)  # type: ignore[method-assign]
     try:
         sys.exit(main(parser.parse_args()) or 0)
     except UserError as error:
@@ -95,6 +98,15 @@ def run_tool(
         sys.exit(141)
 
 
+def _refuse_options(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """One line instead of argparse's, below the usage of all options."""
+    hint = ""
+    unknown = message.partition("unrecognized arguments: ")[2].split()
+    if unknown and unknown[0].startswith("-"):
+        hint = nearest_hint(unknown[0].partition("=")[0], parser._option_string_actions)
+    _stop(f"error: {message}{hint} ({parser.prog} --help lists all options)", 2)
+
+
 def named_as_options(text: str, parser: argparse.ArgumentParser) -> str:
     """`text` with the options of `parser` for the parameters that it names in backquotes.
 
@@ -108,6 +120,6 @@ def named_as_options(text: str, parser: argparse.ArgumentParser) -> str:
     return re.sub(r"`(\w+)`", lambda name: options.get(name[1], name[0]), text)
 
 
-def _stop(message: str, code: int) -> None:
+def _stop(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     sys.exit(code)

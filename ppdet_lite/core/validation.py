@@ -53,7 +53,7 @@ def _import_custom_modules(cfg: Config) -> list[str]:
             problems.extend(f"{where}: {problem}" for problem in error.problems)
         except Exception as error:  # the module's own, of any kind
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             if not isinstance(error, SyntaxError):  # which names its line
                 reason += f" ({frame.filename}:{frame.lineno})"
             problems.append(f"{where}: found {shown(name)}, which cannot be imported: {reason}")

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, Union
 
@@ -25,20 +26,22 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     is_special = path.exists() and not path.is_file()
-    part = path if is_special else path.with_name(f"{path.name}.{os.getpid()}.part")  # see below
+    # Other processes and threads may write the same file: each has a part of its own.
+    own = f"{path.name}.{os.getpid()}-{threading.get_ident()}.part"
+    part = path if is_special else path.with_name(own)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as stream:
             yield stream
-        if part != path:  # another run may write it as well: each has a part of its own
+        if part != path:
             os.replace(part, path)
     except BaseException as error:
         if part != path:
             with contextlib.suppress(OSError):
                 part.unlink()
-        if not isinstance(error, OSError):
-            raise
-        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+        if isinstance(error, OSError) and str(part).startswith(str(error.filename or "")):
+            raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+        raise  # the caller's own
 
 
 def sha256_of(path: PathLike) -> str:
@@ -60,9 +63,11 @@ def write_image(path: PathLike, image_rgb: np.ndarray) -> None:
     path = Path(path)
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in (".jpg", ".jpeg") else []
     try:
-        _, data = cv2.imencode(path.suffix, image_rgb[:, :, ::-1], options)
+        done, data = cv2.imencode(path.suffix, image_rgb[:, :, ::-1], options)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be encoded ({' '.join(str(error).split())})") from error
+    if not done:
+        raise ImageError(f"{path}: cannot be encoded (an image of {image_rgb.shape})")
     with replacing(path) as stream:
         stream.write(data.tobytes())
 

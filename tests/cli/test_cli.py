@@ -55,6 +55,29 @@ def test_parameters_in_backquotes_become_options(parser):
     )
 
 
+@pytest.mark.parametrize(
+    "arguments, problem",
+    [
+        (
+            ["--input-size", "x"],
+            "error: argument --input-size/--input_size: invalid int value: 'x'",
+        ),
+        (
+            ["--enable-mkldnn"],
+            "error: unrecognized arguments: --enable-mkldnn; did you mean '--ena",
+        ),
+        (["a", "--config"], "error: argument -c/--config: expected one argument"),
+    ],
+)
+def test_wrong_options_are_one_line(parser, capsys, monkeypatch, arguments, problem):
+    monkeypatch.setattr(sys, "argv", ["tool", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        run_tool(lambda args: None, parser)
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(problem) and printed.count("\n") == 1 and "--help" in printed
+
+
 def test_an_error_of_the_user_names_the_option(parser, capsys):
     def main(args):
         raise UserError(f"`input_size`: found {args.input_size}, allowed: 1 or more")

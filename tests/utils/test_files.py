@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,21 @@ def test_two_runs_may_write_the_same_file(tmp_path, monkeypatch):
     write_json(path, "this run")
     assert json.loads(path.read_text()) == "this run"
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    path = tmp_path / "a.json"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: write_json(path, number), range(200)))
+    assert json.loads(path.read_text()) in range(200)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_an_error_about_another_file_is_not_blamed_on_the_one_written(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.json"):
+        (tmp_path / "b.json").read_text()
+
+
+def test_an_image_that_cannot_be_encoded(tmp_path):
+    with pytest.raises(ImageError, match="a.jpg: cannot be encoded"):
+        write_image(tmp_path / "a.jpg", np.zeros((0, 5, 3), np.uint8))
