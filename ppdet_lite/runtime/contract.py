@@ -1,14 +1,17 @@
 """The folder of an exported model: its files and the content of infer_cfg.yml."""
 
+import math
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 import yaml
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
+from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess
-from ppdet_lite.utils.files import check_utf8
+from ppdet_lite.utils.files import check_utf8, sha256_of
 
 FORMAT_VERSION = 1
 """format_version of infer_cfg.yml that is written, and the highest that is read."""
@@ -22,6 +25,9 @@ TARGETS = ("any", "cpu")
 
 STRIDE = 32
 """Largest stride of the networks; the sides of their inputs are multiples of it."""
+
+MOST_BATCH, MOST_SIDE = 1024, 8192
+"""Largest batch and side of a network input."""
 
 CONFIG_FILE = "infer_cfg.yml"
 MODEL_NAME = "model"
@@ -57,6 +63,8 @@ class InferConfig:
         input_hw: (height, width) of the network input; None where it is open, or not known.
         batch: the only number of images that the graph takes at once; None where it takes any.
         category_ids: by class index, the category of the training data, for COCO results.
+        files: by name, `size` in bytes and `sha256` of the files beside infer_cfg.yml; files that
+            are not listed (PaddleDetection's folders list none) are not compared.
     """
 
     preprocess: list[dict[str, Any]]
@@ -76,6 +84,7 @@ class InferConfig:
     paddle_version: Optional[str] = None
     category_ids: Optional[list[int]] = None
     onnx_opset: Optional[int] = None
+    files: Optional[dict[str, dict[str, Any]]] = None
 
     @property
     def takes_any_size(self) -> bool:
@@ -103,10 +112,33 @@ class InferConfig:
             "Decode": self.decode,
             "paddle_version": self.paddle_version,
         }
-        for key in ("category_ids", "onnx_opset"):
+        for key in ("category_ids", "onnx_opset", "files"):
             if getattr(self, key) is not None:
                 content[key] = getattr(self, key)
         return content
+
+    def with_files(self, folder: Union[str, Path]) -> "InferConfig":
+        """The same with the sizes and checksums of all files of a folder but infer_cfg.yml."""
+        paths = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
+        found = {path.name: file_facts(path) for path in paths if path.name != CONFIG_FILE}
+        return replace(self, files=found)
+
+    def check_file(self, path: Path) -> None:
+        """Refuses, with a DataError, a file that is not the one that `files` describes."""
+        expected = (self.files or {}).get(path.name)
+        if expected is None:
+            return
+        size = path.stat().st_size
+        if size != expected["size"]:
+            found, allowed = f"{size} bytes", f"{expected['size']} bytes"
+        elif (digest := sha256_of(path)) != expected["sha256"]:
+            found, allowed = f"SHA-256 {digest[:12]}...", f"{expected['sha256'][:12]}..."
+        else:
+            return
+        raise DataError(
+            f"{path}: found {found}, allowed: {allowed} ({CONFIG_FILE}, files.{path.name}); the "
+            "file is damaged or from another export: copy the whole folder or export again"
+        )
 
     def write(self, path: Union[str, Path]) -> None:
         text = yaml.safe_dump(
@@ -119,25 +151,19 @@ class InferConfig:
         """The content of a file. Keys that PaddleDetection does not write get defaults.
 
         Raises:
-            DataError: it cannot be read.
-            ConfigError: it is not YAML, or a key is missing or has a value that cannot be used.
+            ConfigError: it cannot be read, or a key is missing or has a value that cannot be used.
         """
-        try:
-            settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"{path}: not a YAML file ({reason})") from error
+        settings = read_yaml(Path(path), text_keys=["label_list"]).value
         problem = _problem(settings)
         if problem:
             raise ConfigError(f"{path}: {problem}")
+        height, width = (settings.get("image_shape") or [3, -1, -1])[1:]
         batch = settings.get("batch_size")
         return cls(
             preprocess=settings["Preprocess"],
-            class_names=[str(name) for name in settings["label_list"]],
-            input_hw=_input_hw(settings.get("image_shape")),
-            batch=batch if isinstance(batch, int) and batch > 0 else None,
+            class_names=settings["label_list"],
+            input_hw=(height, width) if min(height, width) > 0 else None,
+            batch=None if batch == -1 else batch,
             nms=settings.get("NMS") or {},
             decode=settings.get("Decode") or {},
             **{key: settings[key] for key in _SAME_KEYS if key in settings},
@@ -160,40 +186,99 @@ _SAME_KEYS = {field.name for field in fields(InferConfig)} - {
 """Keys of infer_cfg.yml that are named as the attributes are."""
 
 
+def _is_whole(value: Any, least: int = 1, most: float = math.inf) -> bool:
+    return type(value) is int and least <= value <= most
+
+
+def _is_threshold(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_mapping(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _is_shape(value: Any) -> bool:
+    is_shape = isinstance(value, list) and len(value) == 3 and value[0] == 3
+    return value is None or (
+        is_shape and all(_is_whole(side) or _is_whole(side, -1, -1) for side in value[1:])
+    )
+
+
+def _are_files(value: Any) -> bool:
+    """True for None or {name: {size: bytes, sha256: 64 digits}}."""
+    return value is None or (
+        isinstance(value, dict)
+        and all(
+            isinstance(facts, dict)
+            and _is_whole(facts.get("size"), 0)
+            and re.fullmatch("[0-9a-f]{64}", str(facts.get("sha256")))
+            for facts in value.values()
+        )
+    )
+
+
+_Rule = tuple[Callable[[Any], bool], str]
+_TEXT: _Rule = _is_text, "text"
+_MAPPING: _Rule = _is_mapping, "a mapping of keys and values"
+_RULES: dict[str, _Rule] = {
+    "format_version": (_is_whole, "a whole number from 1"),
+    "draw_threshold": (_is_threshold, "0 to 1"),
+    "min_subgraph_size": (lambda value: _is_whole(value, 1, 2**31 - 1), "a whole number from 1"),
+    "use_dynamic_shape": (lambda value: isinstance(value, bool), "true, false"),
+    "stage": (lambda value: value in STAGES, ", ".join(STAGES)),
+    "target": (lambda value: value in TARGETS, ", ".join(TARGETS)),
+    "image_shape": (_is_shape, "[3, height, width], whole numbers, -1 for any"),
+    "batch_size": (
+        lambda value: value in (None, -1) or _is_whole(value, 1, MOST_BATCH),
+        f"a whole number from 1 to {MOST_BATCH}, or -1 for any",
+    ),
+    "onnx_opset": (lambda value: value is None or _is_whole(value), "a whole number from 1"),
+    "files": (_are_files, "size (bytes) and sha256 (64 digits) by file name"),
+    **dict.fromkeys(("metric", "arch", "model_name", "paddle_version"), _TEXT),
+    **dict.fromkeys(("NMS", "Decode"), _MAPPING),
+}
+"""For keys that may be missing: whether a value can be used, and the values that can."""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
 def _problem(settings: Any) -> str:
     """A key of infer_cfg.yml and why it cannot be used; empty if all can."""
     for key in ("Preprocess", "label_list"):
         if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
             return f"the list '{key}' is missing; export the model again"
-    for key in ("format_version", "draw_threshold", "min_subgraph_size"):
-        if not isinstance(settings.get(key, 0), (int, float)):
-            return f"{key}: found {settings[key]!r}, allowed: a number"
-    if settings.get("format_version", 0) > FORMAT_VERSION:
+    for key, (is_usable, allowed) in _RULES.items():
+        if key in settings and not is_usable(settings[key]):
+            return f"{key}: found {_shown(settings[key])}, allowed: {allowed}"
+    if settings.get("format_version", 1) > FORMAT_VERSION:
         return (
             f"format_version {settings['format_version']}, but this script knows up to "
             f"{FORMAT_VERSION}; use the deploy/python/infer.py of the ppdet_lite that exported it"
         )
-    if not 0 <= settings.get("draw_threshold", 0) <= 1:
-        return f"draw_threshold: found {settings['draw_threshold']}, allowed: 0 to 1"
-    if settings.get("target", "any") not in TARGETS:
-        return f"target: found {settings['target']}, allowed: {', '.join(TARGETS)}"
+    for index, name in enumerate(settings["label_list"]):
+        if not isinstance(name, str):
+            return f"label_list.{index}: found {_shown(name)}, allowed: text"
     ids, count = settings.get("category_ids"), len(settings["label_list"])
     are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
     if ids is not None and (not are_ints or len(ids) != count):
         return (
-            f"category_ids: found {ids!r}, allowed: {count} whole numbers, one for each entry of "
-            "label_list"
+            f"category_ids: found {_shown(ids)}, allowed: {count} whole numbers, one for each "
+            "entry of label_list"
         )
     return ""
 
 
-def _input_hw(image_shape: Any) -> Optional[tuple[int, int]]:
-    """(height, width) of the key `image_shape`; None where it leaves one open."""
-    if not isinstance(image_shape, list) or len(image_shape) != 3:
-        return None
-    height, width = image_shape[1:]
-    is_fixed = all(isinstance(side, int) and side > 0 for side in (height, width))
-    return (height, width) if is_fixed else None
+def file_facts(path: Path) -> dict[str, Any]:
+    """Size in bytes and SHA-256 of a file, as `InferConfig.files` holds them."""
+    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def with_input_size(steps: list[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
@@ -238,12 +323,16 @@ class ModelFolder:
         self.graph = self._existing(graph) if graph else self._find_graph(engine)
         self.params = self._existing(PARAMS_FILE) if engine == "paddle" else None
         self.config = InferConfig.read(self._existing(CONFIG_FILE))
+        for path in filter(None, (self.graph, self.params)):
+            self.config.check_file(path)
         if input_size is not None:
             self.config = self._with_input_size(list(input_size))
         try:
             self.preprocess = self.config.make_preprocess()
         except ConfigError as error:
-            raise ConfigError(f"{self.path / CONFIG_FILE}: {error}") from error
+            text = " ".join(str(error).split())
+            text = text if len(text) <= 500 else f"{text[:500]}..."
+            raise ConfigError(f"{self.path / CONFIG_FILE}: {text}") from error
 
     def _find_graph(self, engine: str) -> Path:
         other = "onnxruntime" if engine == "paddle" else "paddle"
@@ -282,6 +371,16 @@ def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> N
     """Refuses, by key, another size than the only one that the graph takes, and for a graph that
     takes any (`input_hw` is None) sides that are no multiples of STRIDE."""
     steps, size = preprocess.steps, preprocess.output_hw
+    for step, behind in zip(steps, [*steps[1:], None]):
+        limit, reason = [MOST_SIDE, MOST_SIDE], ""
+        if isinstance(behind, PadStep):
+            limit = [min(side, MOST_SIDE) for side in behind.target_hw]
+            reason = ", the size of the Pad behind it"
+        if any(side > most for side, most in zip(step.target_hw, limit)):
+            raise ConfigError(
+                f"Preprocess.{step.key}: found {list(step.target_hw)}, allowed: at most "
+                f"{limit}{reason}"
+            )
     if input_hw is None:
         needed, reason = f"multiples of {STRIDE}", ", the network's largest stride"
         if not steps or (size is not None and not any(side % STRIDE for side in size)):
@@ -289,13 +388,6 @@ def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> N
     else:
         needed = str(list(input_hw))
         reason = ", the size of the graph's input; for another size export the model again"
-        for step, behind in zip(steps, steps[1:]):
-            is_larger = any(side > most for side, most in zip(step.target_hw, behind.target_hw))
-            if isinstance(behind, PadStep) and is_larger:
-                raise ConfigError(
-                    f"Preprocess.{step.key}: found {list(step.target_hw)}, allowed: at most "
-                    f"{list(behind.target_hw)}, the size of the Pad behind it"
-                )
         if size == input_hw:
             return
     if not steps:

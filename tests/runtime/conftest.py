@@ -1,6 +1,7 @@
 """Models to run, and a Paddle that only notes what is asked of it for TensorRT."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
 from ppdet_lite.runtime import detector as runtime
+from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig
 from ppdet_lite.weights.checkpoint import save_checkpoint
 from ppdet_lite.weights.files import load_state
 
@@ -56,6 +58,13 @@ def broken(exported, tmp_path):
     """A copy of the export that a test may damage."""
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
+    return folder
+
+
+def without_checksums(folder):
+    """Takes the sizes and checksums out of infer_cfg.yml, as in exports of PaddleDetection."""
+    config = InferConfig.read(folder / CONFIG_FILE)
+    replace(config, files=None).write(folder / CONFIG_FILE)
     return folder
 
 

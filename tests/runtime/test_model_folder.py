@@ -23,10 +23,10 @@ from ppdet_lite.runtime.contract import (
     ModelFolder,
 )
 from ppdet_lite.runtime.detector import Detector
-from ppdet_lite.runtime.engines.engine import EngineError
 from ppdet_lite.runtime.engines.open_engine import open_engine
 from ppdet_lite.runtime.engines.paddle_predictor import check_graph
 from ppdet_lite.runtime.options import EngineOptions
+from tests.runtime.conftest import without_checksums
 
 
 @pytest.mark.skipif(paddle.__version__[0] < "3", reason="there the other export is a model.pdmodel")
@@ -82,11 +82,12 @@ def test_a_file_other_than_the_first_may_be_named(broken):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("a: [", "not a YAML file"), ("just text", "the list 'Preprocess'")]
+    ("text", "reason"), [("a: [", ":1: not valid YAML"), ("just text", ": the list 'Preprocess'")]
 )
 def test_infer_cfg_that_is_none(broken, text, reason):
     (broken / CONFIG_FILE).write_text(text)
-    refused(broken, reason)
+    with pytest.raises(ConfigError, match=f"^{broken / CONFIG_FILE}{reason}"):
+        ModelFolder(broken)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,27 @@ def test_infer_cfg_that_is_none(broken, text, reason):
         ("draw_threshold", "high", "draw_threshold: found 'high'"),
         ("draw_threshold", 7, "draw_threshold: found 7"),
         ("min_subgraph_size", "few", "min_subgraph_size: found 'few'"),
-        ("target", "toaster", "target: found toaster, allowed: any, cpu"),
+        ("target", "toaster", "target: found 'toaster', allowed: any, cpu"),
+        ("target", [1], "target: found .1., allowed: any, cpu"),
+        ("stage", "foo", "stage: found 'foo', allowed: raw, decoded, nms"),
+        ("stage", [1], "stage: found .1., "),
+        ("draw_threshold", True, "draw_threshold: found True"),
+        ("draw_threshold", float("nan"), "draw_threshold: found nan"),
+        ("format_version", float("nan"), "format_version: found nan"),
+        ("min_subgraph_size", 2.5, "min_subgraph_size: found 2.5"),
+        ("min_subgraph_size", float("nan"), "min_subgraph_size: found nan"),
+        ("use_dynamic_shape", 5, "use_dynamic_shape: found 5, allowed: true, false"),
+        ("batch_size", True, "batch_size: found True"),
+        ("batch_size", 0, "batch_size: found 0, allowed: .* 1 to 1024, or -1"),
+        ("image_shape", [3, True, True], "image_shape: found .3, True, True."),
+        ("image_shape", "big", "image_shape: found 'big'"),
+        ("NMS", 3, "NMS: found 3, allowed: a mapping"),
+        ("Decode", [], "Decode: found .., allowed: a mapping"),
+        ("arch", 3, "arch: found 3, allowed: text"),
+        ("onnx_opset", True, "onnx_opset: found True"),
+        ("label_list", ["a", {"b": 1}], "label_list.1: found .'b': '1'., allowed: text"),
+        ("files", {"model.json": {"size": 3, "sha256": "x"}}, "files: found .*model.json"),
+        ("files", ["model.json"], "files: found "),
         (
             "image_shape",
             [3, 64, 64],
@@ -133,6 +154,7 @@ def test_what_is_written_is_read(tmp_path):
         paddle_version="3.0.0",
         category_ids=[3, 1],
         onnx_opset=19,
+        files={"model.json": {"size": 3, "sha256": "0" * 64}},
     )
     config.write(tmp_path / CONFIG_FILE)
     found = InferConfig.read(tmp_path / CONFIG_FILE)
@@ -239,14 +261,83 @@ def test_values_that_no_preprocessing_can_use(broken, steps, reason):
     refused(broken, reason)
 
 
-@pytest.mark.parametrize("kind", ["parameters", "graph"])
-def test_a_cut_file_or_a_mismatch_is_said(broken, kind, capsys):
-    graph = graph_of(broken)
-    path = graph if kind == "graph" else broken / "model.pdiparams"
-    path.write_bytes(path.read_bytes()[:20000])
-    with pytest.raises(EngineError, match="model.pdiparams do not belong") as caught:
+def test_class_names_stay_text(broken):
+    """As PaddleDetection writes them, without quotes."""
+    path = change(broken, label_list=["a", "b"], category_ids=None)
+    path.write_text(path.read_text().replace("- a\n- b\n", "- no\n- 007\n- 1e3\n- ~\n"))
+    assert ModelFolder(broken).config.class_names == ["no", "007", "1e3", "~"]
+
+
+def test_a_size_that_no_memory_holds(broken):
+    change(broken, Preprocess=[{**SIZE, "target_size": [9000, 9000]}], image_shape=None)
+    refused(broken, "Preprocess.Resize.target_size: found [9000, 9000], allowed: at most [8192")
+
+
+# --------------------------------------------------------------------------- damaged model files
+def with_checksums(folder):
+    """Writes the sizes and checksums of the folder's files into infer_cfg.yml."""
+    path = folder / CONFIG_FILE
+    InferConfig.read(path).with_files(folder).write(path)
+    return folder
+
+
+ENGINE_FILES = [
+    ("paddle", "graph"),
+    ("paddle", PARAMS_FILE),
+    ("onnxruntime", ONNX_FILE),
+    ("openvino", PORTABLE_FILE),
+]
+
+
+@pytest.mark.parametrize(("engine", "name"), ENGINE_FILES)
+@pytest.mark.parametrize("damage", ["cut", "longer", "flipped"])
+def test_checksums_find_every_damage(broken, engine, name, damage):
+    for file in (ONNX_FILE, PORTABLE_FILE):
+        (broken / file).write_bytes(bytes(5000))
+    path = graph_of(broken) if name == "graph" else broken / name
+    ModelFolder(with_checksums(broken), engine)
+    whole = path.read_bytes()
+    made = {"cut": [whole[:-1], whole[: len(whole) // 2], b""], "longer": [whole + b"\0"]}
+    made["flipped"] = [
+        whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
+        for at, bit in ((0, 0), (len(whole) // 3, 5), (len(whole) - 1, 7))
+    ]
+    for content in made[damage]:
+        path.write_bytes(content)
+        found = "SHA-256" if damage == "flipped" else f"{len(content)} bytes"
+        with pytest.raises(DataError, match=f"^{path}: found {found}.*allowed: .*{path.name}"):
+            Detector(broken, engine=engine)
+
+
+def test_files_that_are_not_listed_are_not_compared(broken):
+    """An .onnx that was made from the export later on, for instance."""
+    with_checksums(broken)
+    (broken / ONNX_FILE).write_bytes(b"made later")
+    assert ModelFolder(broken, "onnxruntime").graph.name == ONNX_FILE
+
+
+@pytest.mark.parametrize("kind", ["paddle", "paddle-legacy"])
+def test_parameters_of_another_size_without_checksums(small_config, tmp_path, kind):
+    """Exports of PaddleDetection have no checksums; both kinds of graphs name their shapes."""
+    options = ExportOptions([kind])
+    folder = without_checksums(export_model(load_config(small_config), tmp_path, options))
+    path = folder / PARAMS_FILE
+    whole = path.read_bytes()
+    Detector(folder).predict([built_in_image()])
+    for content in (whole[:-1], whole[:20000], whole[: len(whole) // 2], b"", whole + bytes(9)):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=f"^{path}: "):
+            Detector(folder)
+    first = int.from_bytes(whole[16:20], "little") + 20  # the header of the first tensor
+    path.write_bytes(whole[:first] + bytes([whole[first] ^ 1]) + whole[first + 1 :])
+    Detector(folder)  # a value cannot be told from another one
+
+
+def test_a_cut_graph_without_checksums(broken, capsys):
+    graph = graph_of(without_checksums(broken))
+    graph.write_bytes(graph.read_bytes()[:20000])
+    with pytest.raises(DataError, match=f"^{graph}: not a graph of Paddle"):
         Detector(broken)
-    assert caught.value.graph == graph
     assert "oneDNN is off" not in capsys.readouterr().err
 
 

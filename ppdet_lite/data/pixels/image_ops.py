@@ -313,6 +313,11 @@ class Preprocess:
         im_shape = image_rgb.shape[:2]
         for step in self.steps:
             if isinstance(step, PadStep):
+                height, width = image_rgb.shape[:2]
+                if height > step.target_hw[0] or width > step.target_hw[1]:
+                    found, allowed = list(step.target_hw), [height, width]
+                    text = f"found {found}, allowed for this image: at least {allowed}"
+                    raise ImageError(f"Preprocess.Pad.size: {text}")
                 image_rgb = pad(image_rgb, step.target_hw, step.fill_value)
                 continue
             image_rgb, (y, x) = resize(image_rgb, step.target_hw, step.keep_ratio, step.interp)

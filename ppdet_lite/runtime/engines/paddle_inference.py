@@ -8,6 +8,7 @@ import numpy as np
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.runtime.contract import PARAMS_FILE, ModelFolder
 from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError
+from ppdet_lite.runtime.engines.paddle_params import check_params
 from ppdet_lite.runtime.engines.paddle_predictor import (
     bind_inputs,
     check_graph,
@@ -40,6 +41,8 @@ class PaddleEngine(Engine):
         self.graph, self.device = files.graph, options.device
         check_installed(self.device, options.run_mode)
         check_graph(files.graph)
+        if files.params and files.graph.name not in (files.config.files or {}):
+            check_params(files.graph, files.params)
         self._onednn = options.enable_mkldnn and self.device == "CPU"
         self._bfloat16 = options.enable_mkldnn_bfloat16 and _has_bfloat16(options.is_strict)
         self.tensorrt = TensorRTSetup(files, options) if options.run_mode != "paddle" else None
