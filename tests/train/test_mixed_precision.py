@@ -97,3 +97,23 @@ def test_it_is_refused_where_it_has_no_effect(repo):
         Precision(RuntimeSettings(amp=True), "cpu")
     with pytest.raises(ConfigError, match="amp_level: found 'O3'.*'O1' or 'O2'"):
         load_config(repo / "configs/yolox/yolox_s_300e_coco.yml", ["amp_level=O3"])
+
+
+def test_the_scale_of_a_checkpoint_is_checked():
+    class Scaler:
+        loaded = None
+
+        def state_dict(self):
+            return {"scale": [1.0], "incr_count": 0}
+
+        def load_state_dict(self, state):
+            self.loaded = state
+
+    precision = Precision()
+    precision.scaler = Scaler()
+    precision.set_state_dict({})
+    assert precision.scaler.loaded is None
+    precision.set_state_dict({"scale": [2.0], "incr_count": 1})
+    assert precision.scaler.loaded == {"scale": [2.0], "incr_count": 1}
+    with pytest.raises(KeyError, match="scaler: incr_count"):
+        precision.set_state_dict({"scale": [2.0]})
