@@ -4,6 +4,7 @@ As Python objects the 860 thousand boxes of COCO train2017 would take over a gig
 worker process; flat arrays take some tens of megabytes and are shared by forked workers.
 """
 
+import os
 from array import array
 from typing import NamedTuple, Optional, Sequence, Union
 
@@ -88,6 +89,20 @@ class Annotations(NamedTuple):
     crowd: np.ndarray
     difficult: np.ndarray
     polygons: Optional[PolygonColumn] = None
+
+
+def merge_repeats(annotations: Annotations) -> Annotations:
+    """The same with one image per file, which gets the boxes of all entries of that file."""
+    images = annotations.images
+    files = [images.files[row] for row in range(len(images))]
+    first: dict[str, int] = {}
+    rows = [first.setdefault(os.path.normpath(file), row) for row, file in enumerate(files)]
+    if len(first) == len(files):
+        return annotations
+    kept, new_rows = np.unique(rows, return_inverse=True)
+    columns = (column[kept] for column in (images.ids, images.widths, images.heights))
+    table = ImageTable([files[row] for row in kept], *columns)
+    return annotations._replace(images=table, image_rows=new_rows[annotations.image_rows])
 
 
 class AnnotationRows:

@@ -4,6 +4,8 @@ from typing import Callable
 
 import numpy as np
 
+from ppdet_lite.core.errors import DataError
+
 MIN_SIDE_PX = 1e-3
 """A box with a shorter side counts as one of zero area."""
 CLIP_TOLERANCE_PX = 0.5
@@ -17,6 +19,17 @@ DROPPED = {
     "repeated": "repeated (same image, class and corners)",
 }
 REPAIRED = {"inverted": "inverted", "clipped": "clipped to the image"}
+
+
+def check_units(name: str, boxes_xyxy: np.ndarray, longest_side: int) -> None:
+    """A DataError where all boxes, [N, 4], are given as shares of the image."""
+    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
+    boxes = boxes_xyxy[np.isfinite(boxes_xyxy).all(axis=1) & (sides != 0).any(axis=1)]
+    if len(boxes) and longest_side > 2 and boxes.min() >= 0 and boxes.max() <= 1.01:
+        raise DataError(
+            f"{name}: all {len(boxes)} boxes lie between 0 and 1, as shares of the image do, "
+            "allowed: pixels; multiply them by width and height of the image"
+        )
 
 
 def clean_boxes(

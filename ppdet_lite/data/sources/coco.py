@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ppdet_lite.core.registry import register
+from ppdet_lite.data.sources.annotation_table import merge_repeats
 from ppdet_lite.data.sources.class_lists import of_categories
 from ppdet_lite.data.sources.coco_json import read_coco
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
@@ -18,7 +19,7 @@ class COCODataSet(DetectionDataset):
     """A COCO annotation file and a folder of images.
 
     Classes are numbered in the order of the file's `categories`, images go by id. `to_coco` gives
-    the ground truth as it stands in the file.
+    the ground truth as it stands in the file, repeated boxes included.
 
     Args:
         anno_path: the JSON file.
@@ -34,10 +35,15 @@ class COCODataSet(DetectionDataset):
     def read(self) -> Content:
         path = require_file("dataset_dir + anno_path", self.dataset_dir, self.anno_path)
         root = require_folder("dataset_dir + image_dir", self.dataset_dir, self.image_dir)
-        content = read_coco(path, self.use_polygons)
+        content = read_coco(path, self.use_polygons, root)
         rows = content.annotations._replace(boxes_xyxy=content.boxes_xywh, polygons=None)
         self._truth = content._replace(annotations=rows)  # without what records have of their own
-        return Content(str(path), root, of_categories(content.categories), content.annotations)
+        classes, remarks = of_categories(content.categories), content.remarks
+        return Content(str(path), root, classes, content.annotations, remarks)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._truth = self._truth._replace(annotations=merge_repeats(self._truth.annotations))
 
     def to_coco(self) -> dict[str, list[dict[str, Any]]]:
         """The ground truth of the selected images as it stands in the file: with crowds, areas,

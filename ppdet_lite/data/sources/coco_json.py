@@ -6,30 +6,35 @@ into arrays as soon as it is parsed: the text and the arrays are all that stays.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import os
 import re
 from array import array
 from pathlib import Path
-from typing import Any, Callable, Iterator, NamedTuple
+from types import MappingProxyType
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
 
 import numpy as np
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.errors import DataError, ImageError
+from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import Annotations, ImageTable, PolygonColumn
 from ppdet_lite.data.sources.files import error_at, not_allowed, read_text
 
-INTEGER, POSITIVE, NUMBER, TEXT = "an integer", "a positive integer", "a number", "text"
+INTEGER, NUMBER, TEXT = "an integer", "a number", "text"
+POSITIVE = "a positive integer below 2147483648"
 BOX = "four numbers x, y, width, height"
+CROWD = "0, 1, true or false"
 
 IMAGE = {"id": INTEGER, "width": POSITIVE, "height": POSITIVE, "file_name": TEXT}
 CATEGORY = {"id": INTEGER, "name": TEXT}
-ANNOTATION = {
-    "image_id": INTEGER,
-    "category_id": INTEGER,
-    "bbox": BOX,
-    "id": INTEGER,
-    "area": NUMBER,
-}
+ANNOTATION = {"image_id": INTEGER, "category_id": INTEGER, "bbox": BOX}
+OPTIONAL = {"id": INTEGER, "area": NUMBER, "iscrowd": CROWD}
+
+_CROWD = {None: 0, 0: 0, 1: 1, "0": 0, "1": 1, "": 0, "false": 0, "true": 1}
+"""Value of `iscrowd` -> the flag; tools write it as a number, a truth value or text."""
 
 _NO_ID = -(2**62)
 """Id of an annotation that has none."""
@@ -40,7 +45,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 class CocoFile(NamedTuple):
     """Categories (`id` and `name`) in the order of the file, annotations with the images sorted by
     id, and what records do not need: annotation ids int64 [N], boxes and areas (or width x height)
-    float64 as in the file. Run-length masks count as no polygons.
+    float64 as in the file. Run-length masks count as no polygons. `remarks` are for the user.
     """
 
     categories: list[dict[str, Any]]
@@ -48,6 +53,7 @@ class CocoFile(NamedTuple):
     ids: np.ndarray
     boxes_xywh: np.ndarray
     areas: np.ndarray
+    remarks: list[str]
 
 
 class BadField(Exception):
@@ -59,8 +65,11 @@ class BadField(Exception):
         self.text = f"{section}[{index}].{key}: {problem}"
 
 
-def read_coco(path: Path, use_polygons: bool = True) -> CocoFile:
+def read_coco(path: Path, use_polygons: bool = True, image_root: Optional[Path] = None) -> CocoFile:
     """Reads and checks an annotation file in COCO detection format.
+
+    Args:
+        image_root: folder of the images, which give the sizes that are 0 or missing in the file.
 
     Raises:
         DataError: not JSON, not COCO, or a field is missing or unusable; with file, line and key.
@@ -71,10 +80,15 @@ def read_coco(path: Path, use_polygons: bool = True) -> CocoFile:
     scanner, collector = _Scanner(text), _Collector(use_polygons)
     try:
         lists = _lists(scanner, path, collector)
-        images, categories = lists["images"], lists["categories"]
+        images, remarks = lists["images"], []
+        if image_root and (filled := sum(_fill_size(image, image_root) for image in images)):
+            remarks.append(f"sizes: {filled} are not in {path}, and are those of the image files")
         check_list("images", images, IMAGE, "id")
-        check_list("categories", categories, CATEGORY, "id", "name")
-        return _assemble(sorted(images, key=lambda image: image["id"]), categories, collector)
+        check_list("categories", lists["categories"], CATEGORY, "id")
+        categories = _without_roots(lists["categories"], {*collector.integers[1::3]}, remarks)
+        check_list("categories", categories, CATEGORY, "name")
+        images = sorted(images, key=lambda image: image["id"])
+        return _assemble(images, categories, collector)._replace(remarks=remarks)
     except BadField as field:
         line = text.count("\n", 0, scanner.starts[field.section][field.index]) + 1
         raise error_at(path, line, field.text) from None
@@ -83,6 +97,37 @@ def read_coco(path: Path, use_polygons: bool = True) -> CocoFile:
         raise DataError(f"{where}: not JSON: {error.msg}") from None
     except RecursionError:
         raise DataError(f"{path}: not a COCO annotation file: nested too deeply") from None
+    except ValueError:  # of int(): so many digits would take it long
+        line = text.count("\n", 0, scanner.at) + 1
+        raise error_at(path, line, "a number has too many digits") from None
+
+
+def _fill_size(image: Any, root: Path) -> bool:
+    """Gives an image without width or height those of its file, if there is one."""
+    if not isinstance(image, dict) or (image.get("width", 0) and image.get("height", 0)):
+        return False
+    with contextlib.suppress(ImageError):  # the fields are then named as missing
+        path = os.path.join(root, str(image.get("file_name")))
+        image["height"], image["width"] = displayed_size(path)
+        return True
+    return False
+
+
+def _without_roots(categories: list[Any], used: set[int], remarks: list[str]) -> list[Any]:
+    """Without categories that have the name of another and no boxes: exports of Roboflow have one
+    above the real ones.
+    """
+    kept = []
+    for item in categories:
+        same = [other for other in categories if other["name"] == item["name"]]
+        with_boxes = [other for other in same if other["id"] in used]
+        real = with_boxes or [other for other in same if other.get("supercategory") == item["name"]]
+        if len(same) == 1 or not real or item in real:
+            kept.append(item)
+        else:
+            text = f"categories: id {item['id']} has the name of another, '{item['name']}'"
+            remarks.append(f"{text}, and no boxes; it is left out")
+    return kept
 
 
 class _Scanner:
@@ -196,14 +241,14 @@ class _Collector:
     def add(self, item: Any) -> None:
         """Takes an annotation; raises BadField."""
         try:
-            integers, numbers = _values(item)
+            integers, numbers, crowd = _values(item)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            check_fields("annotations", len(self.crowd), item, ANNOTATION)
-            integers, numbers = _values(item)
+            check_fields("annotations", len(self.crowd), item, ANNOTATION, OPTIONAL)
+            integers, numbers, crowd = _values(item)
         self._add_polygons(item.get("segmentation"))
         self.integers.extend(integers)
         self.numbers.extend(numbers)
-        self.crowd.append(1 if item.get("iscrowd") else 0)
+        self.crowd.append(crowd)
 
     def _add_polygons(self, segmentation: Any) -> None:
         rings = segmentation if self.use_polygons and isinstance(segmentation, list) else []
@@ -211,20 +256,29 @@ class _Collector:
         for ring in rings:
             try:
                 self.coordinates.extend(ring)
-            except TypeError:
-                problem = "found a polygon with something that is no number"
-                raise BadField("annotations", len(self.crowd), "segmentation", problem) from None
+                is_finite = math.isfinite(sum(ring))
+            except (TypeError, OverflowError):
+                is_finite = False
+            if not is_finite:
+                problem = "found a polygon with something that is no number of pixels"
+                raise BadField("annotations", len(self.crowd), "segmentation", problem)
             self.ring_points.append(len(ring) // 2)
         self.box_rings.append(len(rings))
 
 
-def _values(item: dict[str, Any]) -> tuple[array[int], array[float]]:
-    """Image, category and own id, and x, y, width, height, area of an annotation."""
+def _values(item: dict[str, Any]) -> tuple[array[int], array[float], int]:
+    """Image, category and own id; x, y, width, height, area; and the crowd flag of an annotation.
+    Raises one of several errors where a value is not of the right type.
+    """
     x, y, width, height = item["bbox"]
     area = item.get("area")
-    area = width * height if area is None else area
-    integers = array("q", (item["image_id"], item["category_id"], item.get("id", _NO_ID)))
-    return integers, array("d", (x, y, width, height, area))
+    numbers = x, y, width, height, float(width) * float(height) if area is None else area
+    integers = item["image_id"], item["category_id"], item.get("id", _NO_ID)
+    if bool in map(type, (*integers, *numbers)):
+        raise TypeError
+    flag = item.get("iscrowd")
+    crowd = _CROWD[flag.strip().lower() if isinstance(flag, str) else flag]
+    return array("q", integers), array("d", numbers), crowd
 
 
 def check_list(section: str, items: list[Any], needed: dict[str, str], *unique: str) -> None:
@@ -240,21 +294,29 @@ def check_list(section: str, items: list[Any], needed: dict[str, str], *unique: 
                 raise BadField(section, index, key, problem)
 
 
-def check_fields(section: str, index: int, item: Any, needed: dict[str, str]) -> None:
-    """Checks one item; integers written as 640.0 are made integers.
+def check_fields(
+    section: str,
+    index: int,
+    item: Any,
+    needed: dict[str, str],
+    optional: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Checks one item; integers written as 640.0 are made integers, optional fields that are null
+    are removed.
 
     Args:
-        needed: key -> one of INTEGER, POSITIVE, NUMBER, TEXT, BOX.
+        needed, optional: key -> one of INTEGER, POSITIVE, NUMBER, TEXT, BOX, CROWD.
 
     Raises:
         BadField: names the first key that is missing or holds something else.
     """
     if not isinstance(item, dict):
         raise BadField(section, index, "id", not_allowed(item, "a mapping with an id"))
-    for key, allowed in needed.items():
+    for key, allowed in {**needed, **optional}.items():
+        if key in optional and item.get(key) is None:
+            item.pop(key, None)
+            continue
         if key not in item:
-            if section == "annotations" and key in ("id", "area"):
-                continue
             raise BadField(section, index, key, "missing")
         value = item[key]
         if allowed in (INTEGER, POSITIVE) and isinstance(value, float) and value.is_integer():
@@ -265,14 +327,18 @@ def check_fields(section: str, index: int, item: Any, needed: dict[str, str]) ->
 
 def _is(allowed: str, value: Any) -> bool:
     if allowed == TEXT:
-        return isinstance(value, str) and value != ""
+        return isinstance(value, str) and value != "" and "\0" not in value
     if allowed == BOX:
         return isinstance(value, list) and len(value) == 4 and all(_is(NUMBER, v) for v in value)
+    if allowed == CROWD:
+        text = value.strip().lower() if isinstance(value, str) else value
+        return isinstance(text, (str, int, float)) and text in _CROWD
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     if allowed == NUMBER:
         return not isinstance(value, int) or abs(value) < 2**1000
-    return isinstance(value, int) and (1 if allowed == POSITIVE else -(2**62)) <= value < 2**62
+    low, high = (1, 2**31) if allowed == POSITIVE else (-(2**62), 2**62)
+    return isinstance(value, int) and low <= value < high
 
 
 def _assemble(
@@ -292,7 +358,7 @@ def _assemble(
         PolygonColumn(collector.coordinates, collector.ring_points, collector.box_rings),
     )
     ids = np.arange(1, len(ids) + 1) if (ids == _NO_ID).any() else ids.copy()
-    return CocoFile(categories, annotations, ids, boxes_xywh, numbers[:, 4].copy())
+    return CocoFile(categories, annotations, ids, boxes_xywh, numbers[:, 4].copy(), [])
 
 
 def _rows_of(ids: np.ndarray, items: list[dict[str, Any]], key: str, of_what: str) -> np.ndarray:

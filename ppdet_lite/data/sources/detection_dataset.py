@@ -10,8 +10,8 @@ import numpy as np
 from ppdet_lite.core.annotations import Rule
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data import kinds
-from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable
-from ppdet_lite.data.sources.box_cleaning import clean_boxes, describe, repeated_rows
+from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable, merge_repeats
+from ppdet_lite.data.sources.box_cleaning import check_units, clean_boxes, describe, repeated_rows
 from ppdet_lite.data.sources.class_lists import ClassList
 from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.ops.boxes_np import near_boxes
@@ -68,8 +68,12 @@ class DetectionDataset(Dataset):
     repeat: kinds.Count = 1
 
     def __post_init__(self) -> None:
-        name, image_root, classes, annotations, remarks = self.read()
+        name, image_root, classes, found, remarks = self.read()
         super().__init__(name, *classes)
+        annotations = merge_repeats(found)
+        if merged := len(found.images) - len(annotations.images):
+            remarks = [*remarks, f"images: {merged} entries repeat a file, and are merged"]
+        check_units(name, found.boxes_xyxy, int(found.images.widths.max(initial=0)))
         self._image_root = os.fspath(image_root)
         self._images = images = annotations.images
         self._boxes, repairs = _usable_boxes(annotations, self.load_crowd)

@@ -51,8 +51,9 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not text in UTF-8 (byte {error.start})") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}") from error
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
@@ -72,10 +73,10 @@ def not_allowed(found: object, allowed: str) -> str:
 
 
 def raise_all(errors: Sequence[DataError], count: int, things: str) -> None:
-    """Raises the errors about some of `count` things as one, with the first five."""
+    """Raises the errors about some of `count` things as one, with the first ten."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
-        texts = "; ".join(map(str, errors[:5]))
+        more = f"; and {len(errors) - 10} more" if len(errors) > 10 else ""
+        texts = "; ".join(str(error)[-180:] for error in errors[:10])
         raise DataError(f"{len(errors)} of {count} {things} cannot be used: {texts}{more}")

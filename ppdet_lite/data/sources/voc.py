@@ -1,14 +1,16 @@
 """Data sets in the layout of Pascal VOC."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Iterator, NamedTuple, Optional
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.core.registry import register
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.data.pixels.file_check import displayed_size
+from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
 from ppdet_lite.data.sources.class_lists import ClassList, numbered, read_class_list
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
@@ -23,7 +25,7 @@ from ppdet_lite.data.sources.files import (
 from ppdet_lite.data.sources.voc_xml import VocFile
 from ppdet_lite.utils.image_files import is_image
 
-_ALLOWED = "'image xml' or one id in every line (a tab where names contain blanks)"
+_ALLOWED = "'image xml' in every line (a tab where names contain blanks), or an id in every line"
 
 
 class _Entry(NamedTuple):
@@ -66,35 +68,35 @@ class VOCDataSet(DetectionDataset):
         else:
             classes, source = _collect_names(entries)
             remarks.append(f"class names: collected from {source}, sorted")
-        if repeated := len(entries) - len(set(entries)):
-            remarks.append(f"{path}: {repeated} lines repeat an earlier one, and count")
         index_of = {name: index for index, name in enumerate(classes.names)}
-        rows, bad, unsized = AnnotationRows(), [], []
+        rows, problems, resized = AnnotationRows(), [], 0
         for entry in entries:
             try:
                 content = VocFile(entry.annotation)
-                image = image_root / entry.image
-                if content.has_size() or not os.path.isfile(image):
-                    size_hw = content.size_hw()
-                else:
-                    size_hw = displayed_size(str(image))
-                    unsized.append(entry.annotation.name)
-                objects = content.objects()
-                for index, item in enumerate(objects):
+                size_hw, is_given = _size(content, os.path.join(image_root, entry.image))
+                rows.add_image(entry.image, *size_hw)
+                resized += not is_given
+                for index, item in enumerate(content.objects()):
                     if item.name not in index_of:
                         hint = nearest_hint(item.name, index_of)
                         raise content.name_error(index, f"'{item.name}' is not in {source}{hint}")
+                    rows.add_box(index_of[item.name], item.box_xyxy, item.difficult)
             except DataError as error:
-                bad.append(error)
-                continue
-            rows.add_image(entry.image, *size_hw)
-            for item in objects:
-                rows.add_box(index_of[item.name], item.box_xyxy, item.difficult)
-        raise_all(bad, len(entries), "annotation files")
-        if unsized:
-            text = f"{len(unsized)} annotation files without a size: that of the image is used"
-            remarks.append(f"{text} (first: {unsized[0]})")
+                problems.append(error)
+        raise_all(problems, len(entries), "annotation files")
+        if resized:
+            remarks.append(f"sizes: {resized} are not usable, and are those of the image files")
         return Content(str(path), image_root, classes, rows.annotations(), remarks)
+
+
+def _size(content: VocFile, image: str) -> tuple[SizeHW, bool]:
+    """(height, width) of the annotation or else of the image file, and True for the former."""
+    try:
+        return content.size_hw(), True
+    except DataError:
+        with contextlib.suppress(ImageError):  # then the annotation is to blame
+            return displayed_size(image), False
+        raise
 
 
 def _read_list(
@@ -104,26 +106,31 @@ def _read_list(
     lines = read_lines(path)
     if not lines:
         raise DataError(f"{path}: the list is empty; each line is 'image xml' or an id")
-    base = _base_folder(path, join(dataset_dir))
-    if all(len(line.split()) == 1 or _is_id(line, base) for _, line in lines):
+    base, annotations = _base_of_ids(path, join(dataset_dir)), "Annotations"
+    are_ids = all(len(line.split()) == 1 for _, line in lines) or (
+        any(os.path.isfile(base / annotations / f"{_stem(line)}.xml") for _, line in lines)
+    )
+    if are_ids:
         root, entries = _entries_of_ids(base, lines, join(dataset_dir), image_dir)
     else:
         root = require_folder("dataset_dir + image_dir", dataset_dir, image_dir)
-        entries = []
-        for number, line in lines:
-            parts = line.split("\t" if "\t" in line else None)
-            if len(parts) != 2:
-                raise error_at(path, number, f"found {len(parts)} fields, allowed: {_ALLOWED}")
-            entries.append(_Entry(parts[0], root / parts[1]))
+        entries = [_Entry(image, root / xml) for image, xml in _pairs(path, lines)]
     missing = [
-        error_at(
-            path, number, f"annotation {str(entry.annotation)[:300]} does not exist{_hint(line)}"
-        )
+        error_at(path, number, f"annotation {entry.annotation} does not exist{_hint(line)}")
         for (number, line), entry in zip(lines, entries)
         if not os.path.isfile(entry.annotation)
     ]
     raise_all(missing, len(entries), "lines")
     return root, entries
+
+
+def _pairs(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, str]]:
+    """Image and annotation of every line; tabs separate names that contain blanks."""
+    for number, line in lines:
+        fields = line.split("\t" if "\t" in line else None)
+        if len(fields) != 2:
+            raise error_at(path, number, f"found {len(fields)} fields, allowed: {_ALLOWED}")
+        yield fields[0], fields[1]
 
 
 def _hint(line: str) -> str:
@@ -132,8 +139,8 @@ def _hint(line: str) -> str:
     )
 
 
-def _base_folder(path: Path, dataset_dir: Path) -> Path:
-    """The folder that holds `Annotations` and `JPEGImages` of a list of ids."""
+def _base_of_ids(path: Path, dataset_dir: Path) -> Path:
+    """The folder of `Annotations` and `JPEGImages` for a list of ids."""
     in_image_sets = path.parent.parent.name == "ImageSets"
     return path.parent.parent.parent if in_image_sets else dataset_dir
 
@@ -142,47 +149,38 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0] if is_image(name) else name
 
 
-def _is_id(line: str, base: Path) -> bool:
-    """True for a line that is one id with blanks in it."""
-    return "\t" not in line and os.path.isfile(base / "Annotations" / f"{_stem(line)}.xml")
-
-
 def _entries_of_ids(
     base: Path, lines: list[tuple[int, str]], dataset_dir: Path, image_dir: Optional[str]
 ) -> tuple[Path, list[_Entry]]:
-    """Image root and entries of a list of ids, which may name subfolders."""
+    """Image root and entries of a list of bare ids, which may have a folder."""
     annotations = require_folder("dataset_dir + Annotations", base, "Annotations")
     if image_dir:
         inside = (base / image_dir).is_dir() and not (dataset_dir / image_dir).is_dir()
         root = require_folder("dataset_dir + image_dir", base if inside else dataset_dir, image_dir)
     else:
         root = require_folder("dataset_dir + JPEGImages", base, "JPEGImages")
-    files: dict[str, dict[str, str]] = {}
-    entries = []
-    for stem in (_stem(line) for _, line in lines):
-        folder, name = os.path.split(stem)
-        if folder not in files:
-            inside_folder = os.path.join(root, folder)
-            names = os.listdir(inside_folder) if os.path.isdir(inside_folder) else []
-            images = sorted(filter(is_image, names), reverse=True)
-            files[folder] = {os.path.splitext(image)[0]: image for image in images}
-        image = os.path.join(folder, files[folder].get(name, f"{name}.jpg"))
-        entries.append(_Entry(image, annotations / f"{stem}.xml"))
-    return root, entries
+    stems = [_stem(line) for _, line in lines]
+    file_of: dict[str, str] = {}
+    for folder in {os.path.dirname(stem) for stem in stems}:
+        if os.path.isdir(root / folder):
+            for name in sorted(filter(is_image, os.listdir(root / folder)), reverse=True):
+                file_of[os.path.join(folder, _stem(name))] = os.path.join(folder, name)
+    return root, [
+        _Entry(file_of.get(stem, f"{stem}.jpg"), annotations / f"{stem}.xml") for stem in stems
+    ]
 
 
 def _collect_names(entries: list[_Entry]) -> tuple[ClassList, str]:
     """Sorted names of all objects in the annotation folders, and what to call the source."""
     folders = sorted({entry.annotation.parent for entry in entries})
     paths = [path for folder in folders for path in sorted(folder.glob("*.xml"))]
-    names: set[str] = set()
-    bad = []
+    names, problems = set[str](), []
     for path in paths:
         try:
             names.update(VocFile(path).names())
         except DataError as error:
-            bad.append(error)
-    raise_all(bad, len(paths), "annotation files")
+            problems.append(error)
+    raise_all(problems, len(paths), "annotation files")
     source = ", ".join(map(str, folders))
     if not names:
         raise DataError(f"{source}: no object in any annotation file; name classes in label_list")

@@ -3,17 +3,14 @@
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Optional
+from typing import NamedTuple
 from xml.parsers import expat
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.sources.files import error_at, not_allowed
 
-_DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)[\"']")
-_OF_EXPAT = ("utf-8", "utf-16", "iso-8859-1", "us-ascii")
-_LARGER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932"}
-"""Encodings that files declare with characters that only the larger one has."""
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"'>]{1,40})["']""")
 
 
 class VocObject(NamedTuple):
@@ -35,30 +32,23 @@ class VocFile:
     def __init__(self, path: Path):
         self.path = path
         self._lines: dict[ET.Element, int] = {}
-        data, encoding = _readable(path)
-        builder, parser = ET.TreeBuilder(), expat.ParserCreate(encoding)
+        builder, parser = ET.TreeBuilder(), expat.ParserCreate("utf-8")
 
         def start(tag: str, attributes: dict[str, str]) -> None:
             self._lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
 
-        def entity(name: str, *_: object) -> NoReturn:  # could expand to gigabytes
-            raise error_at(
-                path, parser.CurrentLineNumber, f"found the entity {name}, allowed: none"
-            )
+        def refuse_entity(name: str, *_: object) -> None:
+            line = parser.CurrentLineNumber
+            raise error_at(path, line, f"found the entity {name}, allowed: plain text")
 
         parser.StartElementHandler, parser.EndElementHandler = start, builder.end
-        parser.CharacterDataHandler, parser.EntityDeclHandler = builder.data, entity
+        parser.CharacterDataHandler, parser.EntityDeclHandler = builder.data, refuse_entity
         try:
-            parser.Parse(data, True)
+            parser.Parse(_in_utf8(path), True)
         except expat.ExpatError as error:
             where = f"{path} line {error.lineno}, column {error.offset + 1}"
             raise DataError(f"{where}: not XML: {expat.ErrorString(error.code)}") from None
         self._root = builder.close()
-
-    def has_size(self) -> bool:
-        """False where width or height is missing, or 0 as some tools write for unknown endings."""
-        sides = [self._root.findtext(f"size/{tag}", "0").strip() for tag in ("width", "height")]
-        return not {"0", ""} & set(sides)
 
     def size_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
@@ -92,10 +82,11 @@ class VocFile:
 
     def _side(self, tag: str) -> int:
         value = self._number(self._root, "", "size", tag)
-        if value.is_integer() and 0 < value < 2**31:
+        if 0 < value < 2**31 and value.is_integer():
             return int(value)
         element, key = self._find(self._root, "", "size", tag)
-        raise self._error(element, key, not_allowed(element.text, "a positive integer"))
+        allowed = "a positive integer below 2147483648"
+        raise self._error(element, key, not_allowed(element.text, allowed))
 
     def _number(self, parent: ET.Element, where: str, *tags: str) -> float:
         element, key = self._find(parent, where, *tags)
@@ -119,19 +110,26 @@ class VocFile:
         return error_at(self.path, self._lines[element], key, problem)
 
 
-def _readable(path: Path) -> tuple[bytes, Optional[str]]:
-    """The content of a file in an encoding that expat reads, and its name where the file declares
-    another; a DataError where it cannot be read."""
+def _in_utf8(path: Path) -> bytes:
+    """The content of an XML file, from whatever encoding it declares; Python knows more of them
+    than its XML parser.
+    """
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    declared = _DECLARED.match(data.removeprefix(b"\xef\xbb\xbf"))
-    encoding = declared[1].decode().lower() if declared else "utf-8"
-    if encoding in _OF_EXPAT:
-        return data, None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}") from None
+    declared = _ENCODING.match(data)
+    encoding = declared[1].decode("latin-1").lower() if declared else "utf-8-sig"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    known = {"utf-8": "utf-8-sig", "utf8": "utf-8-sig", "gb2312": "gb18030", "gbk": "gb18030"}
     try:
-        return data.decode(_LARGER.get(encoding, encoding)).encode("utf-8"), "utf-8"
-    except (LookupError, UnicodeError) as error:
-        reason = f"found the encoding {encoding}: {error}; save the file as UTF-8"
-        raise error_at(path, 1, reason) from None
+        return data.decode(known.get(encoding, encoding)).encode()
+    except LookupError:
+        problem = not_allowed(encoding, "one that Python can read, best UTF-8")
+        raise error_at(path, 1, "encoding", problem) from None
+    except ValueError as error:
+        line = data[: getattr(error, "start", 0)].count(b"\n") + 1
+        problem = f"this line is no text in {encoding}; save the file as UTF-8"
+        raise error_at(path, line, "encoding", problem) from None

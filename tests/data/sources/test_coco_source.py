@@ -1,43 +1,14 @@
-"""COCODataSet: records, repairs, ground truth and the texts of its complaints."""
+"""COCODataSet: records, repairs and ground truth."""
 
 import json
-import re
 
+import cv2
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.sources.coco import COCODataSet
-
-CATEGORIES = [{"id": 9, "name": "zebra"}, {"id": 2, "name": "ant"}]
-
-
-def image(number, **changes):
-    return {"id": number, "file_name": f"{number}.jpg", "width": 100, "height": 80, **changes}
-
-
-def box(number, image_id, bbox, category=9, **changes):
-    fields = {"id": number, "image_id": image_id, "category_id": category, "bbox": bbox}
-    return {**fields, "area": 7.5, "iscrowd": 0, **changes}
-
-
-def write(folder, images=None, annotations=None, categories=None, name="a.json", indent=None):
-    content = {
-        "images": [image(1)] if images is None else images,
-        "annotations": [] if annotations is None else annotations,
-        "categories": CATEGORIES if categories is None else categories,
-    }
-    (folder / name).write_text(json.dumps(content, indent=indent))
-
-
-def load(folder, **options):
-    return COCODataSet(str(folder), "", "a.json", **options)
-
-
-def refuse(folder, text, **options):
-    """The data set is refused with these words about its file."""
-    with pytest.raises(DataError, match=re.escape(f"{folder / 'a.json'}{text}")):
-        load(folder, **options)
+from tests.data.sources.coco_files import CATEGORIES, box, image, load, refuse, write
 
 
 def test_classes_are_numbered_in_file_order_and_images_go_by_id(tmp_path):
@@ -84,13 +55,13 @@ def test_polygons_that_do_not_fit_their_boxes_are_left_out_and_counted(tmp_path)
         [[90, 70, 120, 70, 120, 95]],  # leaves the image with its box
         [[0, 0, 5, 0, 5, 9], [6, 0, 9, 0, 9, 9]],  # two parts
     ]
-    boxes = [[0, 0, 9, 9 + i] for i in range(4)] + [[90, 70, 30, 25], [0, 0, 9, 8]]
+    boxes = [[0, 0, 9, 9 + i / 8] for i in range(4)] + [[90, 70, 30, 25], [0, 0, 9, 8.5]]
     rows = [box(i + 1, 1, xywh, segmentation=o) for i, (xywh, o) in enumerate(zip(boxes, outlines))]
     write(tmp_path, annotations=rows)
     dataset = load(tmp_path)
     record = dataset.record(0)
     assert [len(own) for own in record["gt_poly"]] == [1, 0, 0, 0, 1, 2]
-    assert record["gt_bbox"][:4].tolist() == [[0, 0, 9, 9 + i] for i in range(4)]
+    assert record["gt_bbox"][:4].tolist() == boxes[:4]
     (line,) = [line for line in dataset.report_lines if line.startswith("polygons: ")]
     assert line.startswith("polygons: those of 2 objects do not fit") and "1.jpg" in line
 
@@ -212,132 +183,6 @@ def test_a_file_without_annotations_holds_negatives_only(tmp_path):
     assert len(dataset) == 1 and dataset.record(0)["gt_bbox"].shape == (0, 4)
 
 
-@pytest.mark.parametrize(
-    "changes, expected",
-    [
-        ({"bbox": None}, "bbox: found None"),
-        ({"bbox": [1, 2, 3]}, "bbox: found [1, 2, 3], allowed: four numbers"),
-        ({"bbox": [1, 2, "3", 4]}, "bbox: found [1, 2, '3', 4]"),
-        ({"bbox": [1, 2, 10**400, 4]}, "bbox: found [1, 2, 1000"),
-        ({"area": "big"}, "area: found 'big', allowed: a number"),
-        ({"id": 2**70}, f"id: found {2**70}, allowed: an integer"),
-        ({"image_id": "1"}, "image_id: found '1', allowed: an integer"),
-        ({"category_id": 1.5}, "category_id: found 1.5"),
-        ({"category_id": 5}, "category_id: 5 is the id of no category"),
-        ({"image_id": 77}, "image_id: 77 is the id of no image"),
-        ({"segmentation": [["a"] * 6]}, "segmentation: found a polygon"),
-    ],
-)
-def test_unusable_annotations_are_named_with_line_and_key(tmp_path, changes, expected):
-    bad = {**box(2, 1, [0, 0, 5, 5]), **changes}
-    write(tmp_path, annotations=[box(1, 1, [0, 0, 5, 5]), bad], indent=0)
-    lines = (tmp_path / "a.json").read_text().split("\n")
-    line = [number for number, text in enumerate(lines, start=1) if text == "{"][3]
-    refuse(tmp_path, f" line {line}: annotations[1].{expected}")
-
-
-def test_whole_numbers_may_be_written_as_decimals(tmp_path):
-    write(tmp_path, [image(1.0, width=100.0)], [box(1.0, 1.0, [0, 0, 5, 5], category=2.0)])
-    record = load(tmp_path).record(0)
-    assert (record["w"], record["gt_class"].tolist()) == (100, [[1]])
-
-
-@pytest.mark.parametrize("key", ["image_id", "category_id", "bbox"])
-def test_missing_annotation_keys(tmp_path, key):
-    bad = box(1, 1, [0, 0, 5, 5])
-    del bad[key]
-    write(tmp_path, annotations=[bad])
-    refuse(tmp_path, f" line 1: annotations[0].{key}: missing")
-
-
-def test_an_annotation_that_is_none(tmp_path):
-    write(tmp_path, annotations=[{"id": 3}])
-    refuse(tmp_path, " line 1: annotations[0].image_id: missing")
-
-
-@pytest.mark.parametrize(
-    "images, expected",
-    [
-        ([image(1), image(1, file_name="b.jpg")], "images[1].id: 1 is already the id of images[0]"),
-        ([image("x")], "images[0].id: found 'x', allowed: an integer"),
-        ([image(1, width=0)], "images[0].width: found 0, allowed: a positive integer"),
-        ([image(1, height=None)], "images[0].height: found None"),
-        ([image(1, file_name=5)], "images[0].file_name: found 5, allowed: text"),
-        ([{"id": 1, "width": 3, "height": 3}], "images[0].file_name: missing"),
-        ([{"id": 1, "file_name": "a", "height": 3}], "images[0].width: missing"),
-        (["a.jpg"], "images[0].id: found 'a.jpg'"),
-    ],
-)
-def test_unusable_images(tmp_path, images, expected):
-    write(tmp_path, images)
-    refuse(tmp_path, f" line 1: {expected}")
-
-
-@pytest.mark.parametrize(
-    "categories, expected",
-    [
-        ([{"id": 1, "name": "a"}] * 2, "categories[1].id: 1 is already the id of categories[0]"),
-        ([{"id": 1, "name": "a"}, {"id": 2, "name": "a"}], "categories[1].name: 'a' is already"),
-        ([{"id": 1}], "categories[0].name: missing"),
-    ],
-)
-def test_unusable_categories(tmp_path, categories, expected):
-    write(tmp_path, categories=categories)
-    refuse(tmp_path, f" line 1: {expected}")
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("", ": the file is empty"),
-        ('{"images": [1,\n 2,,]}', " line 2, column 4: not JSON: Expecting value"),
-        ("[]", ": not a COCO annotation file: found a list at the top"),
-        ("3", ": not a COCO annotation file: found no mapping at the top"),
-        ('{"shapes": []}', ": not a COCO annotation file: 'images' is missing, found shapes;"),
-        ('{"images": {}, "categories": []}', ": images: found dict, allowed: a list"),
-        ('{"images": [], "categories": []}', ": the list 'images' is empty"),
-        ("[" * 100_000, ": not a COCO annotation file: nested too deeply"),
-    ],
-)
-def test_files_that_are_not_coco(tmp_path, text, expected):
-    (tmp_path / "a.json").write_text(text)
-    refuse(tmp_path, expected)
-
-
-def test_mappings_elsewhere_may_have_any_keys(tmp_path):
-    inner = {"track_id": 1, "bbox": [1, 2], "image_id": "cam-3"}
-    extra = {"image_id": 1, "category_id": 9, "bbox": [1, 2, 3, 4]}
-    images, boxes = [image(1, **extra)], [box(1, 1, [0, 0, 9, 9], attributes=inner)]
-    content = {"info": {"example": inner, "annotations": [extra]}, "images": images}
-    content = {**content, "annotations": boxes, "categories": [*CATEGORIES], "extra": [extra]}
-    (tmp_path / "a.json").write_text(json.dumps(content))
-    assert load(tmp_path).record(0)["gt_bbox"].tolist() == [[0, 0, 9, 9]]
-
-
-def test_not_text(tmp_path):
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
-    refuse(tmp_path, ": not text in UTF-8 (byte 0)")
-
-
-def test_missing_paths_name_the_key_and_the_nearest_folder(tmp_path):
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / "val.json").write_text("{}")
-    with pytest.raises(DataError) as caught:
-        COCODataSet(str(tmp_path), "images", "annotations/train.json")
-    assert str(caught.value) == (
-        f"file {tmp_path}/annotations/train.json does not exist (from dataset_dir + anno_path); "
-        f"the nearest folder that exists is {tmp_path}/annotations, which holds val.json"
-    )
-    with pytest.raises(DataError) as caught:
-        COCODataSet(str(tmp_path), "images/train", "annotations/val.json")
-    assert str(caught.value).startswith(
-        f"folder {tmp_path}/images/train does not exist (from dataset_dir + image_dir); "
-        f"the nearest folder that exists is {tmp_path}, which holds annotations"
-    )
-    with pytest.raises(DataError, match="is a folder, but dataset_dir . anno_path must name a fi"):
-        COCODataSet(str(tmp_path), "", "annotations")
-
-
 def test_tiny_set(tiny_coco):
     dataset = COCODataSet(str(tiny_coco), "images", "annotations/train.json")
     assert (len(dataset), dataset.class_names) == (8, ["square", "circle"])
@@ -358,7 +203,56 @@ def test_coco128(shared_dir):
     assert len(without) == 126
 
 
-def test_lists_of_the_same_name_elsewhere_do_not_move_the_line(tmp_path):
-    content = {"info": {"images": [1]}, "images": [image(1), image(2), {"id": 3}]}
-    (tmp_path / "a.json").write_text(json.dumps({**content, "categories": CATEGORIES}, indent=0))
-    refuse(tmp_path, " line 20: images[2].width: missing")
+def test_the_root_category_of_an_export_is_left_out(tmp_path):
+    root = {"id": 0, "name": "ant", "supercategory": "none"}
+    ant = {"id": 1, "name": "ant", "supercategory": "ant"}
+    line = "categories: id 0 has the name of another, 'ant', and no boxes; it is left out"
+    for boxes in ([box(1, 1, [0, 0, 9, 9], category=1)], []):
+        write(tmp_path, annotations=boxes, categories=[root, ant])
+        dataset = load(tmp_path)
+        assert (dataset.class_names, dataset.category_ids) == (["ant"], [1])
+        assert line in dataset.report_lines
+    both = [box(1, 1, [0, 0, 9, 9], category=1), box(2, 1, [0, 0, 9, 9], category=0)]
+    write(tmp_path, annotations=both, categories=[root, ant])
+    refuse(tmp_path, " line 1: categories[1].name: 'ant' is already the name of categories[0]")
+
+
+def test_one_file_under_several_ids_is_one_image(tmp_path):
+    images = [image(1, file_name="a.jpg"), image(2), image(3, file_name="./a.jpg")]
+    write(tmp_path, images, [box(1, 3, [0, 0, 9, 9]), box(2, 1, [5, 5, 9, 9]), box(3, 2, [1] * 4)])
+    dataset = load(tmp_path)
+    assert len(dataset) == 2 and dataset.record(0)["im_id"].tolist() == [1]
+    assert dataset.record(0)["gt_bbox"].tolist() == [[0, 0, 9, 9], [5, 5, 14, 14]]
+    assert "images: 1 entries repeat a file, and are merged" in dataset.report_lines
+    truth = dataset.to_coco()
+    assert [item["id"] for item in truth["images"]] == [1, 2]
+    assert [item["image_id"] for item in truth["annotations"]] == [1, 1, 2]
+
+
+def test_repeated_boxes_are_dropped_and_counted(tmp_path):
+    same = [box(n, 1, [0, 0, 9, 9]) for n in (1, 2, 3)]
+    others = [box(4, 1, [0, 0, 9, 9], category=2), box(5, 2, [0, 0, 9, 9]), box(6, 1, [0, 0, 9, 8])]
+    write(tmp_path, [image(1), image(2)], [*same, *others])
+    dataset = load(tmp_path)
+    assert [len(dataset.record(i)["gt_bbox"]) for i in (0, 1)] == [3, 1]
+    assert dataset.report_lines[1] == (
+        "boxes: dropped 2 repeated (same image, class and corners) (first: 1.jpg)"
+    )
+    assert len(dataset.to_coco()["annotations"]) == 6  # evaluated as the file has them
+
+
+def test_boxes_as_shares_of_the_image(tmp_path):
+    shares = [box(1, 1, [0.2, 0.2, 0.3, 0.4]), box(2, 1, [0, 0, 1, 1])]
+    write(tmp_path, annotations=shares)
+    refuse(tmp_path, ": all 2 boxes lie between 0 and 1, as shares of the image do")
+    write(tmp_path, annotations=[*shares, box(3, 1, [0, 0, 9, 9])])
+    assert load(tmp_path).box_count == 3
+
+
+def test_a_size_that_is_missing_is_that_of_the_file(tmp_path):
+    assert cv2.imwrite(str(tmp_path / "1.jpg"), np.zeros((30, 50, 3), np.uint8))
+    for changes in ({"width": 0}, {"height": None}, {"height": 0, "width": 0}):
+        write(tmp_path, [image(1, **changes)], [box(1, 1, [0, 0, 90, 90])])
+        dataset = load(tmp_path)
+        assert dataset.record(0)["gt_bbox"].tolist() == [[0, 0, 50, 30]]
+        assert any(line.startswith("sizes: 1 are not in ") for line in dataset.report_lines)

@@ -2,6 +2,7 @@
 
 import re
 
+import cv2
 import numpy as np
 import pytest
 
@@ -96,15 +97,6 @@ def test_pairs(pairs):
     (pairs / "train.txt").write_text("img/with blank.jpg\txml/with blank.xml\n")
     blank = VOCDataSet(str(pairs), anno_path="train.txt")
     assert blank.image_path(0) == str(pairs / "img" / "with blank.jpg")
-
-
-def test_repeated_lines_count_and_are_reported(pairs):
-    (pairs / "train.txt").write_text("img/a.jpg xml/a.xml\n" * 3)
-    dataset = VOCDataSet(str(pairs), anno_path="train.txt")
-    assert len(dataset) == 3
-    assert dataset.report_lines[-1] == (
-        f"{pairs}/train.txt: 2 lines repeat an earlier one, and count"
-    )
 
 
 def test_repairs(pairs):
@@ -229,12 +221,6 @@ def test_a_size_that_no_image_has(pairs, text):
     refuse("size.width: found", pairs, label_list="label_list.txt")
 
 
-def test_entities_are_refused(pairs):
-    entities = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
-    (pairs / "xml" / "a.xml").write_text(entities + "<annotation>&b;</annotation>")
-    refuse("a.xml line 1: found the entity a", pairs, label_list="label_list.txt")
-
-
 def test_all_bad_files_are_told_at_once(ids):
     files = sorted((ids / "Annotations").iterdir())
     for path in files:
@@ -242,3 +228,107 @@ def test_all_bad_files_are_told_at_once(ids):
     with pytest.raises(DataError, match=f"{len(files)} annotation files") as caught:
         VOCDataSet(str(ids), anno_path="ImageSets/Main/train.txt")
     assert all(f"{path} line 1" in str(caught.value) for path in files)
+
+
+def test_one_file_in_several_lines_is_one_image(pairs):
+    (pairs / "xml" / "b.xml").write_text(xml([("cat", (1, 1, 9, 9), 0), PLAIN[0]]))
+    (pairs / "train.txt").write_text("img/a.jpg xml/a.xml\n" * 2 + "./img/a.jpg xml/b.xml\n")
+    dataset = VOCDataSet(str(pairs), anno_path="train.txt", repeat=2)
+    assert len(dataset) == 2
+    assert dataset.record(0)["gt_bbox"].tolist() == [[10, 20, 30, 40], [1, 2, 50, 60], [1, 1, 9, 9]]
+    assert "images: 2 entries repeat a file, and are merged" in dataset.report_lines
+    assert (
+        "dropped 3 repeated (same image, class and corners) (first: img/a.jpg)"
+        in dataset.report_lines[1]
+    )
+    assert len(dataset.to_coco()["annotations"]) == 3
+
+
+@pytest.mark.parametrize("name", ["IMG 0001", "part 1/0001"])
+def test_ids_with_blanks_and_folders(ids, name):
+    for folder, ending in (("Annotations", "xml"), ("JPEGImages", "PNG")):
+        path = ids / folder / f"{name}.{ending}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(xml())
+    path = ids / "ImageSets" / "Main" / "train.txt"
+    path.write_text(f"a\n{name}\n{name}.png\n")
+    dataset = VOCDataSet(str(ids), anno_path="ImageSets/Main/train.txt")
+    assert dataset.image_path(1) == str(ids / "JPEGImages" / f"{name}.PNG")
+    path.write_text(f"a\n{name}\nIMG 0003 x\n")
+    refuse(f"train.txt line 3: annotation {ids}/Annotations/IMG 0003 x.xml", ids, str(path))
+    path.write_text("IMG 0003\nIMG 0003 x\n")
+    refuse("train.txt line 2: found 3 fields, allowed: 'image xml'", ids, str(path))
+
+
+ENCODINGS = [
+    "gb2312",
+    "GBK",
+    "shift_jis",
+    "euc-kr",
+    "iso-8859-1",
+    "utf-8",
+    "utf-16",
+    "windows-1251",
+]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_encodings(pairs, encoding):
+    name = {
+        "shift_jis": "\u732b",
+        "euc-kr": "\uace0",
+        "iso-8859-1": "\xe9",
+        "windows-1251": "\u044f",
+    }
+    name = name.get(encoding, "\u732b")
+    text = f'<?xml version="1.0" encoding="{encoding}"?>\n' + xml([(name, (1, 1, 9, 9), 0)])
+    (pairs / "xml" / "a.xml").write_bytes(text.encode(encoding))
+    assert VOCDataSet(str(pairs), anno_path="train.txt").class_names == [name]
+
+
+@pytest.mark.parametrize(
+    "head, problem",
+    [
+        ('<?xml version="1.0" encoding="foo-bar"?>', "line 1: encoding: found 'foo-bar'"),
+        ('<?xml version="1.0" encoding="zlib"?>', "line 1: encoding: found 'zlib'"),
+        (
+            '<?xml version="1.0" encoding="ascii"?>\n\xe9',
+            "line 2: encoding: this line is no text in",
+        ),
+        ('<!DOCTYPE a [<!ENTITY b "cc">]>', "line 1: found the entity b, allowed: plain text"),
+    ],
+)
+def test_unusable_encodings_and_entities(pairs, head, problem):
+    (pairs / "xml" / "a.xml").write_text(head + xml(), encoding="utf-8")
+    refuse(f"a.xml {problem}", pairs)
+
+
+@pytest.mark.parametrize("width", ["0", "inf", "1e30", "nan", "-5", "", "9" * 400, "12.5"])
+def test_a_size_that_cannot_be_is_that_of_the_image(pairs, width):
+    assert cv2.imwrite(str(pairs / "img" / "a.jpg"), np.zeros((80, 100, 3), np.uint8))
+    (pairs / "xml" / "a.xml").write_text(xml(width=width))
+    dataset = VOCDataSet(str(pairs), anno_path="train.txt")
+    assert (dataset.record(0)["h"], dataset.record(0)["w"]) == (80, 100)
+    assert "sizes: 1 are not usable, and are those of the image files" in dataset.report_lines
+    (pairs / "img" / "a.jpg").unlink()
+    refuse("a.xml line 3: size.width: found", pairs)
+
+
+def test_all_unusable_files_are_named_at_once(pairs):
+    for number in range(12):
+        (pairs / "xml" / f"{number}.xml").write_text("<annotation>")
+    lines = "".join(f"img/{number}.jpg xml/{number}.xml\n" for number in range(12))
+    (pairs / "train.txt").write_text(lines + "img/a.jpg xml/a.xml\n")
+    refuse("12 of 13 annotation files cannot be used: ", pairs, label_list="label_list.txt")
+    refuse("xml/7.xml line 1, column 13: not XML: no element found; and 2 more", pairs)
+    (pairs / "train.txt").write_text("img/a.jpg xml/y.xml\nimg/a.jpg xml/z.xml\n")
+    refuse("2 of 2 lines cannot be used: ", pairs)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b"])
+def test_names_that_no_file_has(ids, pairs, name):
+    path = ids / "ImageSets" / "Main" / "train.txt"
+    path.write_text(f"{name}\n")
+    refuse("train.txt line 1: annotation", ids, str(path))
+    (pairs / "train.txt").write_text(f"img/a.jpg {name}\n")
+    refuse("train.txt line 1: annotation", pairs)
