@@ -48,13 +48,13 @@ def run_training(
     use_vdl: bool = False,
     vdl_log_dir: Optional[str] = None,
 ) -> TrainState:
-    """Trains as the configuration says and returns the state at the end; checkpoints and
-    `train.log` go to `save_dir/<config name>`.
+    """Trains by a configuration and returns the state at the end; checkpoints and `train.log` go to
+    `save_dir/<config name>`.
 
     Args:
         evaluate: evaluate at every snapshot and keep `best_model`.
         resume: a checkpoint to go on from, with or without suffix.
-        amp: mixed precision; None = as `cfg.amp` says.
+        amp: mixed precision; None takes `cfg.amp`.
         use_vdl: write a VisualDL log.
         vdl_log_dir: its folder, `vdl` in the output folder by default.
 
@@ -64,7 +64,7 @@ def run_training(
     """
     if amp is not None:
         cfg = merge_config(cfg, {"amp": amp}, source="run_training")
-    # Paddle says so for every batch norm layer; it is what everybody expects.
+    # Paddle's warning for every batch norm layer, about what everybody expects.
     warnings.filterwarnings("ignore", message="When training, we now always track global mean")
     device = prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
     ranks = init_ranks()
@@ -195,7 +195,7 @@ def _scheduler(cfg: Config, setting: dict[str, int]) -> LRScheduler:
 
 
 def _go_on_from(saved: dict, stem: str, state: TrainState, epochs: int) -> None:
-    """Brings `state` to where a checkpoint left it, and says where that is."""
+    """Brings `state` to the position of a checkpoint, and logs it."""
     for remark in state.set_state_dict(saved, stem):
         get_logger().warning("Resuming %s: %s", stem, remark)
     best = f", best so far {state.best['value']:.4f}" if state.best else ""

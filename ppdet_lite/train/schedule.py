@@ -45,7 +45,7 @@ class PiecewiseDecay(Decay):
             ..., the same for its usual gamma of 0.1.)
         milestones: epochs at which the rate drops.
         values: absolute rates before, between and after the milestones, instead of gamma.
-        use_warmup: False leaves out the warm-up that stands beside it.
+        use_warmup: False leaves out the warm-up of the list.
     """
 
     gamma: Union[float, list[float]] = 0.1
@@ -86,7 +86,7 @@ class CosineDecay(Decay):
 
     Args:
         max_epochs: end of the cosine in epochs; None = the length of the training.
-        use_warmup: False leaves out the warm-up that stands beside it.
+        use_warmup: False leaves out the warm-up of the list.
         min_lr_ratio: final rate as a share of the base rate.
         last_plateau_epochs: so many epochs at the end stay at the final rate.
     """

@@ -62,7 +62,7 @@ class _LogFile(logging.FileHandler):
             get_logger().warning(text, self.baseFilename, error.strerror)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # said already
+        with contextlib.suppress(OSError):  # reported by handleError
             super().close()
 
 

@@ -94,8 +94,12 @@ def cache_settings(value: Any) -> Optional[CacheSettings]:
 class ImageCache:
     """The images of one data set; opened in the reader's process, used in its workers too.
 
-    `say` gets the expected size as a line, `where` is the key in messages; a ConfigError says that
-    the folder cannot be used.
+    Args:
+        say: called with lines for the log, the expected size among them.
+        where: the key in messages.
+
+    Raises:
+        ConfigError: the folder cannot be used.
     """
 
     def __init__(
@@ -162,7 +166,7 @@ class ImageCache:
             try:
                 stat = os.stat(path)
             except OSError:
-                return make()  # says why
+                return make()  # whose error names the reason
             # A later run must not find the pixels of a file that has changed since.
             key = f"{os.path.abspath(path)}|{variant}|{stat.st_size}|{stat.st_mtime_ns}"
             key += f"|{self.settings.max_side}"

@@ -25,7 +25,7 @@ def batch_slots(
     workers: int, slot_bytes: int, report: Callable[[str], None]
 ) -> list[list[np.ndarray]]:
     """Per worker the memory of its batches in flight: `SLOTS`, or one where these are too much, or
-    none: images then go through pipes. `report` is told.
+    none: images then go through pipes. `report` is called with a line if there are fewer.
     """
     reasons: list[str] = []
     slots: list[list[np.ndarray]] = [[] for _ in range(workers)]

@@ -61,8 +61,10 @@ class Store:
         raise NotImplementedError
 
     def put(self, key: str, parts: Sequence[Union[bytes, np.ndarray]]) -> bool:
-        """Stores the concatenated `parts`; False where the budget forbids it. An OSError says that
-        a file cannot be written.
+        """Stores the concatenated `parts`; False where the budget forbids it.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         raise NotImplementedError
 
@@ -80,7 +82,10 @@ class MemoryStore(Store):
     """Anonymous shared memory, one copy for a reader and all its workers.
 
     Pages cost nothing before they are written, so the budget may be larger than what is stored.
-    `entries` is the number of keys to expect; an OSError says that the system refuses the memory.
+    `entries` is the number of keys to expect.
+
+    Raises:
+        OSError: the system refuses so much memory.
     """
 
     def __init__(self, budget: int, entries: int):
@@ -134,7 +139,10 @@ class FolderStore(Store):
 
     A file begins with a checksum of the rest, is written under another name and renamed when it is
     complete. What is in the folder when it is opened counts against the budget; what other runs add
-    meanwhile does not. An OSError says that the folder cannot be made.
+    meanwhile does not.
+
+    Raises:
+        OSError: the folder cannot be made.
     """
 
     _SUFFIX = ".pixels"

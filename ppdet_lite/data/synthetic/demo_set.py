@@ -80,7 +80,10 @@ def make_demo_data(
 @contextmanager
 def _appearing_whole(folder: Path) -> Iterator[Path]:
     """An empty folder to write into, which takes the place of `folder` at the end; after an error
-    nothing of it stays. A DataError says that it cannot be written.
+    nothing of it stays.
+
+    Raises:
+        DataError: it cannot be written.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -76,7 +76,7 @@ class VisualDLHook(Hook):
 
     def __init__(self, folder: str, log_iter: int, batch_format: BatchFormat):
         visualdl = require("visualdl", "writing a VisualDL log", "visualdl", error=ConfigError)
-        try:  # VisualDL itself only mutters and writes nothing
+        try:  # VisualDL itself goes on without a log
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"`vdl_log_dir` {folder}: {error.strerror}") from None
