@@ -54,10 +54,10 @@ class PiecewiseDecay(Decay):
     use_warmup: bool = True
 
     def __post_init__(self) -> None:
-        self.epochs = [8, 11] if self.milestones is None else list(self.milestones)
-        count, gamma = len(self.epochs), self.gamma
-        if self.epochs != sorted(self.epochs):
-            raise ConfigError(f"PiecewiseDecay.milestones must ascend, found {self.epochs}")
+        self.drop_epochs = [8, 11] if self.milestones is None else list(self.milestones)
+        count, gamma = len(self.drop_epochs), self.gamma
+        if self.drop_epochs != sorted(self.drop_epochs):
+            raise ConfigError(f"PiecewiseDecay.milestones must ascend, found {self.drop_epochs}")
         if isinstance(gamma, (int, float)):
             gamma = [float(gamma) ** (i + 1) for i in range(count)]
         self.gammas = gamma
@@ -69,13 +69,13 @@ class PiecewiseDecay(Decay):
     def factor(
         self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
     ) -> float:
-        passed = bisect.bisect_right([m * steps_per_epoch for m in self.epochs], iteration)
+        passed = bisect.bisect_right([m * steps_per_epoch for m in self.drop_epochs], iteration)
         if self.values is not None:
             return self.values[passed] / base_lr
         return self.gammas[passed - 1] if passed else 1.0
 
     def mismatch(self, epochs: int) -> str:
-        late = [milestone for milestone in self.epochs if milestone >= epochs]
+        late = [milestone for milestone in self.drop_epochs if milestone >= epochs]
         return f"milestones {late} are never reached" if late else ""
 
 
