@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: demo test quick check coverage types format requirements fuzz
+.PHONY: demo test quick check coverage types format requirements fuzz matrix
 
 demo:            ## train, evaluate, export and deploy a small PP-YOLOv2 on a generated data set
 	$(PYTHON) tools/quickstart.py demo
@@ -29,3 +29,6 @@ requirements:    ## requirements.txt from pyproject.toml
 
 fuzz:            ## 20,000 damaged inputs of every kind (the tests run 300)
 	$(PYTHON) -m tests.fuzz --count 20000
+
+matrix:          ## versions of Python, Paddle, NumPy and OpenCV: docs/versions.md (hours)
+	$(PYTHON) -m nox

@@ -52,10 +52,8 @@ def main() -> int:
             run(python, "-m", "ruff", "format", "--check", ".")
             run(python, "-m", "mypy")
         coverage = ("--cov", "--cov-report=term:skip-covered") if args.command == "coverage" else ()
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        spread = (
-            () if "-n" in pytest_args else ("-n", str(min(cores or 1, 8)), "--dist", "loadfile")
-        )
+        processes = ("-n", str(min(test_processes(), 8)), "--dist", "loadfile")
+        spread = () if "-n" in pytest_args else processes
         run(python, "-m", "pytest", *spread, *coverage, *pytest_args)
     print(f"\ndone in {time.monotonic() - started:.0f} s", flush=True)
     return 0

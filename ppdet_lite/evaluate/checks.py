@@ -29,6 +29,17 @@ def check_input_sizes(reader: Any, model: Detector) -> None:
         )
 
 
+def tell_detection_limit(dataset: Dataset, model: Detector) -> None:
+    """Warns of images with more objects than the network may return."""
+    limit, most = model.post_process.nms.arguments.get("keep_top_k", -1), dataset.most_objects()
+    if 0 <= limit < most:
+        get_logger().warning(
+            "%s: up to %d objects in an image, but nms.keep_top_k keeps %d detections: the others "
+            "count as missed; set BBoxPostProcess.nms.keep_top_k=%d",
+            *(dataset.name, most, limit, most),
+        )
+
+
 def readable_part(dataset: Dataset, allowed_share: float, check: str) -> Dataset:
     """The data set without images that cannot be read, so that hours of work do not end at one of
     them. Up to the `allowed_share` of them there is a warning.

@@ -75,6 +75,7 @@ class Evaluator:
         if len(self.dataset) == 0:
             raise DataError(f"{self.dataset.name}: no images to evaluate")
         self.output_eval = output_eval or cfg.settings.output_eval
+        self._told_limit = False
         classwise = cfg.settings.classwise if classwise is None else classwise
         self.metric = build_metric(cfg, self.dataset, classwise)
 
@@ -97,6 +98,7 @@ class Evaluator:
                     f"`output_eval` {self.output_eval}: cannot be written ({error.strerror}); "
                     "choose another folder for the detections"
                 ) from error
+        self._tell_limit()
         self.metric.reset()
         started = time.time()
         kept = [_NOTHING_FOUND]
@@ -128,10 +130,22 @@ class Evaluator:
 
     def results_of_json(self, path: str) -> dict[str, float]:
         """The metric of detections that an earlier run has written to a COCO results file."""
+        self._tell_limit()
         self.metric.reset()
         for detections in read_results(path, self.dataset, self.metric.bias):
             self.metric.update(*detections)
         return self._finish(save=False)
+
+    def _tell_limit(self) -> None:
+        """Warns, once, of images with more objects than the metric counts detections."""
+        counted, most = self.metric.max_detections, self.dataset.most_objects()
+        if counted is not None and counted < most and not self._told_limit:
+            self._told_limit = True
+            get_logger().warning(
+                "%s: up to %d objects in an image, but the metric counts the best %d detections: "
+                "AP and AR are cut by its definition",
+                *(self.dataset.name, most, counted),
+            )
 
     def _detections(self, model: nn.Layer) -> Iterator[Detections]:
         """The detections of every batch."""

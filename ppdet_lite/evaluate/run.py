@@ -7,7 +7,7 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.workspace import create
 from ppdet_lite.device.ranks import init_ranks
 from ppdet_lite.device.select import prepare_device
-from ppdet_lite.evaluate.checks import check_input_sizes, readable_part
+from ppdet_lite.evaluate.checks import check_input_sizes, readable_part, tell_detection_limit
 from ppdet_lite.evaluate.classes import check_classes_of_weights
 from ppdet_lite.evaluate.evaluator import RESULTS_FILE, Evaluator
 from ppdet_lite.evaluate.trained_model import load_trained_model
@@ -48,4 +48,5 @@ def run_evaluation(
     options: dict = {"classwise": classwise, "output_eval": folder}
     evaluator = Evaluator(cfg, dataset=dataset, reader=reader, **options)
     check_input_sizes(evaluator.reader, model)
+    tell_detection_limit(dataset, model)
     return evaluator.run(model)

@@ -38,6 +38,7 @@ class COCOMetric(DetectionMetric):
 
     title = "COCO metric"
     primary_key = "bbox/AP"
+    max_detections = 100
     columns = ("class", "objects", "AP", "AP50", "AR100")
 
     def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:

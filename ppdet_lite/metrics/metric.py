@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import Any, Iterator, Protocol, Sequence, Union
+from typing import Any, Iterator, Optional, Protocol, Sequence, Union
 
 import numpy as np
 
@@ -46,6 +46,8 @@ class DetectionMetric:
     title = ""
     primary_key = ""
     columns: tuple[str, ...] = ()
+    max_detections: Optional[int] = None
+    """Detections per image that count, the best ones; None for all."""
 
     def __init__(self, truth: Truth, *, classwise: bool = False, bias: float = 0):
         if isinstance(truth, dict):

@@ -18,7 +18,7 @@ from ppdet_lite.data.reader.readers import Reader
 from ppdet_lite.data.transforms.transform import Transform
 from ppdet_lite.device.ranks import Ranks, barrier, init_ranks
 from ppdet_lite.device.select import prepare_device
-from ppdet_lite.evaluate.checks import check_input_sizes
+from ppdet_lite.evaluate.checks import check_input_sizes, tell_detection_limit
 from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.layers.norm import synchronize_norms
@@ -34,10 +34,9 @@ from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.seed import set_seed
 from ppdet_lite.train.state import TrainState, check_saved
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
-from ppdet_lite.weights.checkpoint import load_resume, newest_checkpoint
+from ppdet_lite.weights.checkpoint import load_resume, stem_of
 from ppdet_lite.weights.download import fetch_weights, is_url
 from ppdet_lite.weights.load import load_weights
-from ppdet_lite.weights.manifest import stem_of
 
 
 def run_training(
@@ -54,8 +53,7 @@ def run_training(
 
     Args:
         evaluate: evaluate at every snapshot and keep `best_model`.
-        resume: a checkpoint to go on from, with or without suffix; "auto" takes the newest whole
-            one in the output folder, and starts anew where there is none.
+        resume: a checkpoint to go on from, with or without suffix.
         amp: mixed precision; None takes `cfg.amp`.
         use_vdl: write a VisualDL log.
         vdl_log_dir: its folder, `vdl` in the output folder by default.
@@ -110,7 +108,10 @@ def build_trainer(
     vdl_folder: Optional[str] = None,
 ) -> Trainer:
     """Everything up to the first step; see `run_training` for arguments and errors."""
-    stem, saved = _saved_state(cfg, resume)  # before minutes of loading data
+    saved = None
+    if resume:  # before minutes of loading data
+        saved = load_resume(resume)
+        check_saved(saved, f"{stem_of(resume)}.pdopt")
     settings = cfg.settings
     precision = Precision(settings, device)
     seed = _seed(settings.seed, ranks, saved)
@@ -119,6 +120,8 @@ def build_trainer(
     model = build_detector(cfg)
     for each in [reader] + ([evaluator.reader] if evaluator else []):
         check_input_sizes(each, model)
+    if evaluator is not None:
+        tell_detection_limit(evaluator.dataset, model)
     steps = [step for step in reader.sample_transforms if isinstance(step, Transform)]
     mixes = any(step.switched_by == "mosaic_epoch" for step in steps)
     for line in model.remarks(settings.epoch, reader.mosaic_epoch if mixes else None):
@@ -136,7 +139,7 @@ def build_trainer(
         ema = ModelEMA(model, *average)
     state = TrainState(model, optimizer, scheduler, seed, batch_setting, ema, precision, ranks)
     if saved is not None:
-        _go_on_from(saved, stem, state, settings.epoch)
+        _go_on_from(saved, stem_of(str(resume)), state, settings.epoch)
     return Trainer(
         state,
         reader,
@@ -146,20 +149,6 @@ def build_trainer(
         accumulate_steps=settings.accumulate_steps,
         parallel=paddle.DataParallel(model) if ranks.world_size > 1 and device != "cpu" else None,
     )
-
-
-def _saved_state(cfg: Config, resume: Optional[str]) -> tuple[str, Optional[dict]]:
-    """Path without suffix and state of the checkpoint to go on from."""
-    if not resume:
-        return "", None
-    if resume != "auto":
-        stem, saved = stem_of(resume), load_resume(resume)
-        check_saved(saved, f"{stem}.pdopt")
-        return stem, saved
-    found = newest_checkpoint(cfg.output_folder, check_saved)
-    if found[1] is None:
-        get_logger().info("No checkpoint in %s to resume: starting anew.", cfg.output_folder)
-    return found
 
 
 def _seed(wanted: Optional[int], ranks: Ranks, saved: Optional[dict]) -> int:
@@ -229,8 +218,7 @@ def _hooks(
     """
     settings, dataset = cfg.settings, reader.dataset
     classes = {"class_names": dataset.class_names, "category_ids": dataset.category_ids}
-    facts = {**classes, "config": cfg.name}
-    writer = CheckpointWriter(cfg.output_folder, facts, settings.save_format == "safetensors")
+    writer = CheckpointWriter(cfg.output_folder, {**classes, "config": cfg.name})
     hooks: list[Hook] = [
         FiniteCheckHook(),
         LogHook(settings.log_iter, reader.worker_num, reader.data.cache_settings is not None),

@@ -1,6 +1,7 @@
 """Data that does not fit the configuration is found before any work."""
 
 import re
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.sources.dataset import Dataset
-from ppdet_lite.evaluate.checks import readable_part
+from ppdet_lite.evaluate.checks import readable_part, tell_detection_limit
 
 
 class Photos(Dataset):
@@ -63,3 +64,21 @@ def test_readable_images_are_the_data_set_itself(tmp_path):
     photos = Photos(tmp_path, 0)
     (tmp_path / "15.png").write_bytes((tmp_path / "1.png").read_bytes())
     assert readable_part(photos, 0.0, "contents") is photos
+
+
+class Crowded(Dataset):
+    """Two images, the second with 7 objects beside 5 crowds."""
+
+    def __len__(self):
+        return 2
+
+    def record(self, index):
+        return {"is_crowd": np.array([[0]] * 7 * index + [[1]] * 5)}
+
+
+@pytest.mark.parametrize("keep_top_k, told", [(6, True), (7, False), (-1, False)])
+def test_more_objects_than_the_network_returns_are_told(caplog, keep_top_k, told):
+    nms = SimpleNamespace(arguments={"keep_top_k": keep_top_k})
+    model = SimpleNamespace(post_process=SimpleNamespace(nms=nms))
+    tell_detection_limit(Crowded("a.json"), model)
+    assert ("keep_top_k=7" in caplog.text) == told

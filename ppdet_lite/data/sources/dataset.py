@@ -56,6 +56,11 @@ class Dataset:
         """Path -> reason of the images that cannot be read; `check` as in `image_problem`."""
         return unreadable_images(map(self.image_path, range(self._distinct())), check)
 
+    def most_objects(self) -> int:
+        """The largest number of objects in an image, crowds not counted."""
+        records = map(self.record, range(self._distinct()))
+        return max((int((r["is_crowd"] == 0).sum()) for r in records if "is_crowd" in r), default=0)
+
     def without(self, paths: Container[str]) -> "Dataset":
         """The same data set without the images at `paths`."""
         return _Part(self, [i for i in range(len(self)) if self.image_path(i) not in paths])
