@@ -55,8 +55,8 @@ class Scratch(threading.local):
 
 
 @dataclass(eq=False)
-class RecycledArrays:
-    """Hands out arrays, each in memory that nothing else refers to.
+class RecycledArrays(threading.local):
+    """Hands out arrays, each in memory that nothing else refers to; each thread has its own.
 
     A block is used again when its reference count says that every array made from it, views
     included, has been given up: whoever keeps an array keeps its memory.

@@ -13,6 +13,7 @@ from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.memory import RecycledArrays, Scratch
 from ppdet_lite.data.reader.plan import Plan
 from ppdet_lite.data.transforms.objects import Sample
+from ppdet_lite.data.transforms.transform import Transform
 
 # Fields that do not go into a batch: known by other names there, or needed only by transforms.
 _NOT_BATCHED = frozenset(("image", "im_file", "h", "w", "is_crowd", "difficult", "gt_poly"))
@@ -82,8 +83,9 @@ class Collator:
                     self._normalize(pixels, out)
             batch.update(raw.fields)
             for step in self.plan.deferred:
-                with self.clock(step.step_name):
-                    step.finish(batch, (height, width), memory)
+                if type(step).finish is not Transform.finish:  # others only change pixels
+                    with self.clock(step.step_name):
+                        step.finish(batch, (height, width), memory)
             return batch
 
     def _normalize(self, pixels: np.ndarray, out: np.ndarray) -> None:
@@ -93,9 +95,11 @@ class Collator:
     def _fields(self, samples: list[Sample]) -> dict[str, Any]:
         left_out = _NOT_BATCHED if self.training else _NOT_BATCHED | _GROUND_TRUTH
         fields: dict[str, Any] = {"im_file": [str(s.get("im_file", "")) for s in samples]}
-        for key in samples[0]:
+        for key in dict.fromkeys(key for sample in samples for key in sample):
             if key in left_out:
                 continue
+            if lacking := [s.get("im_file") for s in samples if key not in s]:
+                raise DataError(f"{lacking[0]}: found no {key}, which others of its batch have")
             fields[key] = values = [np.asarray(sample[key]) for sample in samples]
             if key in _GROUND_TRUTH and not (self.collate_batch or self.plan.pads_objects):
                 continue  # also where lengths happen to be equal: always one type
@@ -112,23 +116,23 @@ class Collator:
         self, samples: list[Sample], buffer: Optional[np.ndarray], memory: Optional[RecycledArrays]
     ) -> np.ndarray:
         """All images rendered into one array."""
-        if samples[0].get("image") is None:
+        if any(sample.get("image") is None for sample in samples):
             raise ConfigError("sample_transforms: Decode is missing; the samples have no images")
         images = [sample["image"] for sample in samples]
         if not self.plan.permuted_early:  # pixels that a transform left as an array
             images = [LazyImage(one) if _is_pixels(one) else one for one in images]
-        if not isinstance(images[0], LazyImage):
-            floats = np.stack([image.astype(np.float32, copy=False) for image in images])
-            if self.plan.permuted_early:
-                return floats
-            return np.ascontiguousarray(floats.transpose(0, 3, 1, 2))
-        sizes = sorted({image.size_hw for image in images})
+        sizes = sorted({o.size_hw if isinstance(o, LazyImage) else o.shape for o in images})
         if len(sizes) > 1:
             raise DataError(
                 f"images of different sizes in one batch, for instance {sizes[0]} and "
                 f"{sizes[-1]} (height, width); use Resize with keep_ratio: false, Resize and Pad, "
                 "BatchRandomResize, or batch_size 1"
             )
+        if not isinstance(images[0], LazyImage):
+            floats = np.stack([image.astype(np.float32, copy=False) for image in images])
+            if self.plan.permuted_early:
+                return floats
+            return np.ascontiguousarray(floats.transpose(0, 3, 1, 2))
         height, width = sizes[0]
         if memory is not None and not self.raw_pixels:
             # One image after the other goes all the way, while its pixels are in the CPU's cache.

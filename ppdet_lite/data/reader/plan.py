@@ -38,12 +38,19 @@ class Plan:
         ConfigError: an entry cannot work on what the one before it makes.
     """
 
-    def __init__(self, sample_transforms: Sequence[Any], batch_transforms: Sequence[Any]):
+    def __init__(
+        self, sample_transforms: Sequence[Any], batch_transforms: Sequence[Any], reader: str = ""
+    ):
         count = len(sample_transforms)
         self.entries: list[Transform] = [
             entry if isinstance(entry, Transform) else PlainTransform(entry, index >= count)
             for index, entry in enumerate([*sample_transforms, *batch_transforms])
         ]
+        self._keys: dict[int, str] = {}  # id of an entry -> where it stands, for messages
+        for index, entry in enumerate(self.entries):
+            group, place = ("sample", index) if index < count else ("batch", index - count)
+            self._keys[id(entry)] = f"{group}_transforms.{place}.{entry.step_name}"
+        self._reader = reader
         plain = [i for i, entry in enumerate(self.entries) if isinstance(entry, PlainTransform)]
         self.rendered_by = [self.entries[index].step_name for index in plain]
         self.sample_steps: list[Transform] = []
@@ -60,21 +67,19 @@ class Plan:
             self.normalizer = entry.normalizer or self.normalizer
         self.permuted_early = any(e.channels_first for e in self.sample_steps + self.batch_steps)
         self.pads_objects = any(entry.pads_objects for entry in self.entries)
-        self.sizes = self._final_sizes(count)
+        self.sizes = self._final_sizes()
 
-    def _final_sizes(self, count: int) -> Optional[ImageSizes]:
+    def _final_sizes(self) -> Optional[ImageSizes]:
         """The sizes of images after all entries, with the list's name in front of `set_by`."""
         sizes = None
-        for index, entry in enumerate(self.entries):
-            group, place = ("sample", index) if index < count else ("batch", index - count)
-            before = sizes
+        for entry in self.entries:
+            before, key = sizes, self._keys[id(entry)]
             try:
                 sizes = entry.output_sizes(before)
             except ConfigError as error:
-                key = f"{group}_transforms.{place}.{entry.step_name}"
                 raise ConfigError([f"{key}.{problem}" for problem in error.problems]) from error
             if sizes is not None and sizes is not before:
-                sizes = sizes._replace(set_by=f"{group}_transforms.{sizes.set_by}")
+                sizes = sizes._replace(set_by=f"{key.partition('.')[0]}.{sizes.set_by}")
         return sizes
 
     def largest_pixels(self) -> Optional[int]:
@@ -97,31 +102,34 @@ class Plan:
             is_on = step.switched_by is None or step.switched_by in mixing
             if make_partner is not None and step.needs_partner and is_on:
                 context.partner = functools.partial(make_partner, number)
-            sample = _run(step, sample, context)
+            sample = self._run(step, sample, context)
         return sample
 
     def run_batch(self, samples: list[Sample], context: Context) -> list[Sample]:
         """Runs the batch steps on a list of samples."""
         for step in self.batch_steps:
             if step.whole_batch:
-                samples = _run(step, samples, context)
+                samples = self._run(step, samples, context)
             else:
-                samples = [_run(step, sample, context) for sample in samples]
+                samples = [self._run(step, sample, context) for sample in samples]
         return samples
 
-
-def _run(step: Transform, samples: Any, context: Context) -> Any:
-    """One step on a sample or a list of samples; failures name the files."""
-    try:
-        with context.clock(step.step_name):
-            return step(samples, context)
-    except UserError:
-        raise
-    except Exception as error:
-        samples = [samples] if isinstance(samples, dict) else samples
-        names = ", ".join(str(sample.get("im_file", "?")) for sample in samples[:4])
-        more = f" and {len(samples) - 4} more" if len(samples) > 4 else ""
-        raise RuntimeError(f"{step.step_name} failed on {names}{more}") from error
+    def _run(self, step: Transform, samples: Any, context: Context) -> Any:
+        """One step on a sample or a list of samples; failures name the step and the files."""
+        is_one = isinstance(samples, dict)
+        try:
+            with context.clock(step.step_name, str(samples.get("im_file", "")) if is_one else ""):
+                return step(samples, context)
+        except ConfigError as error:
+            key = f"{self._reader}.{self._keys[id(step)]}".lstrip(".")
+            raise ConfigError([f"{key}: {problem}" for problem in error.problems]) from error
+        except UserError:
+            raise
+        except Exception as error:
+            names = [str(one.get("im_file", "?")) for one in ([samples] if is_one else samples)]
+            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+            key = f"{self._reader}.{self._keys[id(step)]}".lstrip(".")
+            raise RuntimeError(f"{key} failed on {', '.join(names[:4])}{more}") from error
 
 
 class PlainTransform(Transform):
@@ -181,6 +189,8 @@ class PlainTransform(Transform):
 
 def _lazy_again(sample: Sample, normalized: bool, context: Context) -> Sample:
     """The sample with its pixels lazy again; normalized images stay arrays."""
+    if not isinstance(sample, dict):
+        raise TypeError(f"returned {type(sample).__name__}, expected the sample, a dict")
     image = sample.get("image")
     if not isinstance(image, np.ndarray) or (normalized and image.dtype != np.uint8):
         return sample

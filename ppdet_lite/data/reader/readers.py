@@ -48,6 +48,7 @@ class Reader:
         mosaic_epoch: int = -1,
         inputs_def: Optional[dict[str, Any]] = None,
         max_bad_fraction: kinds.Probability = 0.1,
+        max_decode_seconds: kinds.Positive = 30.0,
         size_per_rank: bool = False,
         cache: Optional[dict[str, Any]] = None,
         seed: int = 0,
@@ -56,7 +57,7 @@ class Reader:
         name, training = type(self).__name__, self.training
         self.sample_transforms = create_list(sample_transforms, None, (name, "sample_transforms"))
         self.batch_transforms = create_list(batch_transforms, None, (name, "batch_transforms"))
-        self.plan = Plan(self.sample_transforms, self.batch_transforms)
+        self.plan = Plan(self.sample_transforms, self.batch_transforms, name)
         section, drop_empty = self.dataset_section or name, drop_empty and training
         self.data = ReaderData(dataset, name, section, cache_settings(cache), drop_empty)
         self.order = BatchOrder(batch_size, shuffle, drop_last, training, seed)
@@ -68,6 +69,7 @@ class Reader:
         self.mosaic_epoch = mosaic_epoch
         self.inputs_def = inputs_def or {}
         self.max_bad_fraction = max_bad_fraction
+        self.max_decode_seconds = max_decode_seconds
         self.size_per_rank = size_per_rank
         self._start()
 
@@ -222,8 +224,9 @@ class Reader:
         slot_bytes, largest = None, self.plan.largest_pixels()
         if self.use_shared_memory and largest is not None:
             slot_bytes = max(map(len, build.batches)) * largest * 3
-        settings = (slot_bytes, build.epoch, self.report.say_once, self.collator.raw_pixels)
-        self._pools.append(WorkerPool(build, numbers, self.worker_num, *settings))
+        settings = (slot_bytes, self.max_decode_seconds, self.report.say_once)
+        lends = self.collator.raw_pixels
+        self._pools.append(WorkerPool(build, numbers, self.worker_num, *settings, lends))
         return self._pools[-1]
 
 
@@ -245,6 +248,7 @@ class TrainReader(Reader):
             one later).
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
         max_bad_fraction: share of unreadable images above which training stops.
+        max_decode_seconds: a worker that reads and decodes a file for longer is an error.
         size_per_rank: each process of a distributed run draws its own sizes, as in PaddleDetection;
             otherwise all use one size per step, so that none waits.
         cache: keep images where they are read faster: {kind: encoded, decoded or disk, budget_mb:

@@ -12,26 +12,28 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 import traceback
 import warnings
+from dataclasses import replace
 from multiprocessing import connection
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Iterator, NamedTuple, Optional
 
 import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
-from ppdet_lite.data.cache.shared_memory import SLOTS, batch_slots
+from ppdet_lite.data.cache.shared_memory import SLOTS, batch_slots, shared_bytes
+from ppdet_lite.data.pixels.clock import Clock
 from ppdet_lite.data.pixels.memory import is_unused
+from ppdet_lite.data.reader.batch import BatchBuilder
 from ppdet_lite.data.reader.collate import RawBatch
 
-Build = Callable[..., RawBatch]
-"""build(number, buffer[, memory]), see `BatchBuilder`."""
-
-_LOOK_FOR_PARENT_S = 1.0
+_LOOK_S = 1.0
 _SLOW_S = 60.0
+_STOPPING = {signal.SIGINT, signal.SIGTERM}
 
 
 def can_fork() -> bool:
@@ -43,11 +45,52 @@ def nothing() -> None:
     """Gives back a batch whose memory gives itself back."""
 
 
+class Diary:
+    """The file that a worker works on, in memory shared with its parent: a `Clock` around the
+    reader's own.
+
+    Attributes:
+        finished: uint8 [1], 1 once the worker has sent all its batches.
+    """
+
+    def __init__(self) -> None:
+        self._began = shared_bytes(8).view(np.float64)
+        self.finished = shared_bytes(1)
+        self._path = shared_bytes(4096)
+        self.clock: Optional[Clock] = None
+
+    @contextlib.contextmanager
+    def __call__(self, step: str, path: str = "") -> Iterator[None]:
+        assert self.clock is not None
+        if path:
+            text = path.encode("utf-8", "surrogateescape")[: len(self._path) - 1] + b"\0"
+            self._path[: len(text)] = np.frombuffer(text, np.uint8)
+            if step.lower() == "decode":
+                self._began[0] = time.monotonic()
+        try:
+            with self.clock(step, path):
+                yield
+        finally:
+            if path:
+                self._began[0] = 0
+
+    @property
+    def path(self) -> str:
+        """The last file; "" before the first."""
+        return self._path.tobytes().partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+    @property
+    def began(self) -> float:
+        """A time that is new for every file that is read and decoded, 0 in between."""
+        return float(self._began[0])
+
+
 class WorkerPool:
     """Builds the batches `numbers` ahead of the loop that reads them.
 
     Args:
         slot_bytes: pixels of the largest batch in bytes; None sends images through the pipes.
+        max_decode_seconds: that a worker may take to read and decode one file.
         report: told when a batch takes very long or when there is too little memory.
         lends: hand out pixels where they lie in shared memory, which is used again when nobody
             refers to them any more; otherwise it is as soon as `get`'s function is called.
@@ -58,26 +101,29 @@ class WorkerPool:
 
     def __init__(
         self,
-        build: Build,
+        build: BatchBuilder,
         numbers: range,
         workers: int,
         slot_bytes: Optional[int],
-        epoch: int,
+        max_decode_seconds: float,
         report: Callable[[str], None],
         lends: bool = False,
     ):
         self.numbers = numbers
         self.lends = lends
         self._lent: list[tuple[int, int]] = []  # (worker, slot)
-        self.epoch = epoch
+        self.epoch = build.epoch
+        self.max_decode_seconds = max_decode_seconds
         self.report = report
         self.processes: list[BaseProcess] = []
         self.pipes: list[Pipe] = []
         count = min(workers, max(len(numbers), 1))
+        self.diaries = [Diary() for _ in range(count)]
         self.slots = batch_slots(count, slot_bytes, report) if slot_bytes else [[]] * count
         try:
             for worker in range(count):
-                self._start(worker, build, numbers[worker::count])
+                with _held_back(_STOPPING):  # until the worker is known, so that it is ended too
+                    self._start(worker, build, numbers[worker::count])
         except BaseException as error:
             self.close()
             if not isinstance(error, OSError):
@@ -87,12 +133,13 @@ class WorkerPool:
                 "smaller worker_num, or raise the system's limits"
             ) from error
 
-    def _start(self, worker: int, build: Build, numbers: range) -> None:
+    def _start(self, worker: int, build: BatchBuilder, numbers: range) -> None:
         method = multiprocessing.get_context("fork")
         slots = self.slots[worker]
         here, there = method.Pipe()
         self.pipes.append(here)
-        settings = (build, numbers, there, slots, os.getpid(), list(self.pipes))
+        diary = self.diaries[worker]
+        settings = (build, numbers, there, slots, diary, os.getpid(), list(self.pipes))
         name = f"reader worker {worker}"
         process = method.Process(target=_work, args=settings, name=name, daemon=True)
         with warnings.catch_warnings():  # forking beside other threads is meant here
@@ -163,18 +210,33 @@ class WorkerPool:
     def _receive(self, worker: int, number: int) -> "_Message":
         pipe = self.pipes[worker]
         sentinels: list[Any] = [process.sentinel for process in self.processes]
-        waited = 0.0
+        waited, seen, slow = 0.0, [(0.0, 0.0)] * len(self.processes), _SLOW_S
         while not pipe.poll():
-            ready = connection.wait([pipe, *sentinels], timeout=_SLOW_S)
-            if not ready:
-                waited += _SLOW_S
+            began = time.monotonic()
+            ready = connection.wait([pipe, *sentinels], timeout=_LOOK_S)
+            # The time that a stopped program sleeps does not count.
+            waited += min(time.monotonic() - began, 2 * _LOOK_S)
+            for other, diary in enumerate(self.diaries):
+                if diary.began != seen[other][0]:
+                    seen[other] = (diary.began, waited)
+                elif diary.began and waited - seen[other][1] > self.max_decode_seconds:
+                    raise DataError(
+                        f"{diary.path}: {self._name(other)} has been reading and decoding it for "
+                        f"{waited - seen[other][1]:.0f} s, more than max_decode_seconds "
+                        f"{self.max_decode_seconds:g}"
+                    )
+            if waited >= slow:
+                slow += _SLOW_S
                 self.report(
                     f"waiting for batch {number} of {self._name(worker)} for {waited:.0f} s"
+                    f"{self._last_file(worker)}"
                 )
             for other, process in enumerate(self.processes):
                 if process.sentinel in ready and not pipe.poll():
                     process.join(5)  # its pipes close a moment before its exit code is known
-                    if process.exitcode != 0 or other == worker:
+                    # The end of a process that was forked in a thread may fail after all its work.
+                    failed = process.exitcode != 0 and not self.diaries[other].finished.any()
+                    if failed or other == worker:
                         raise self._death(other, number)
                     sentinels.remove(process.sentinel)
         try:
@@ -182,6 +244,10 @@ class WorkerPool:
             return message
         except (EOFError, ConnectionResetError, pickle.UnpicklingError) as error:
             raise self._death(worker, number) from error
+
+    def _last_file(self, worker: int) -> str:
+        path = self.diaries[worker].path
+        return f"; the last file that it worked on: {path}" if path else ""
 
     def _death(self, worker: int, number: int) -> DataError:
         process = self.processes[worker]
@@ -194,7 +260,7 @@ class WorkerPool:
             hint = "; often the machine ran out of memory: use fewer workers or a smaller batch"
         return DataError(
             f"{self._name(worker)} {end} while batch {number} of epoch {self.epoch} was awaited"
-            f"{hint}"
+            f"{hint}{self._last_file(worker)}"
         )
 
 
@@ -210,28 +276,47 @@ class _Message(NamedTuple):
     traceback: str = ""
 
 
+@contextlib.contextmanager
+def _held_back(signals: set[signal.Signals]) -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(
-    build: Build, numbers: range, pipe: Pipe, slots: list[np.ndarray], parent: int, inherited: Any
+    build: BatchBuilder,
+    numbers: range,
+    pipe: Pipe,
+    slots: list[np.ndarray],
+    diary: Diary,
+    parent: int,
+    inherited: list[Pipe],
 ) -> None:
     """Life of a worker: wait for a free slot, build, send."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+    diary.clock = build.collator.clock
+    build = replace(build, collator=replace(build.collator, clock=diary))
     for other in inherited:  # so that only the parent holds them and its death is noticed
         other.close()
     cv2.setNumThreads(0)
     gc.freeze()  # a collection would write to all the parent's objects, and so copy their memory
     try:
         for number in numbers:
-            while not pipe.poll(_LOOK_FOR_PARENT_S):
+            while not pipe.poll(_LOOK_S):
                 if os.getppid() != parent:
                     return
             slot = pipe.recv()
             pipe.send(_attempt(build, number, slot, slots[slot] if slots else None))
+        diary.finished[0] = 1
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent has gone, or does not want more
 
 
-def _attempt(build: Build, number: int, slot: int, buffer: Optional[np.ndarray]) -> _Message:
+def _attempt(build: BatchBuilder, number: int, slot: int, buffer: Optional[np.ndarray]) -> _Message:
     try:
         raw = build(number, buffer)
     except Exception as error:

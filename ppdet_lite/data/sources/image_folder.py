@@ -12,7 +12,7 @@ from ppdet_lite.data.sources.annotation_table import StringColumn
 from ppdet_lite.data.sources.class_lists import ClassList, read_class_list
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.dataset import Dataset
-from ppdet_lite.data.sources.files import join, require_file
+from ppdet_lite.data.sources.files import join, not_allowed, require_file
 from ppdet_lite.utils.files import PathLike
 from ppdet_lite.utils.image_files import list_images
 
@@ -42,6 +42,8 @@ class ImageFolder(Dataset):
         sample_num: int = -1,
         use_default_label: Optional[bool] = None,
     ):
+        if sample_num < -1 or sample_num == 0:
+            raise DataError(f"sample_num: {not_allowed(sample_num, '-1 or 1 and up')}")
         classes, remark = ClassList([], []), ""
         if use_default_label:
             classes = ClassList(list(COCO_CATEGORIES.values()), list(COCO_CATEGORIES))
@@ -78,7 +80,7 @@ class ImageFolder(Dataset):
         found = dict.fromkeys(file for path in paths for file in _images_at(join(path)))
         if not found:
             raise DataError("no images given")
-        files = list(found)[: self.sample_num if self.sample_num >= 0 else None]
+        files = list(found)[: self.sample_num if self.sample_num > 0 else None]
         self._files = StringColumn(files)
         self.report_lines = [*self._remarks, f"images: {len(files)}"]
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
@@ -40,11 +39,14 @@ class Context:
     unreadable: dict[str, str] = field(default_factory=dict)
     partner: Optional[Callable[[], Sample]] = None
 
-    @cached_property
+    @property
     def rng(self) -> np.random.Generator:
         """The only source of randomness, seeded by (seed, epoch, sample or batch index)."""
-        made = self.make_rng
-        return made if isinstance(made, np.random.Generator) else made()
+        # Not a cached_property: its lock, up to Python 3.11 one for all contexts, may be held by
+        # another thread when a worker is forked, and would never be free there.
+        if not isinstance(self.make_rng, np.random.Generator):
+            self.make_rng = self.make_rng()
+        return self.make_rng
 
 
 class ImageSizes(NamedTuple):

@@ -11,6 +11,7 @@ import pytest
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
 from ppdet_lite.data.reader.readers import EvalReader, TestReader, TrainReader
 from ppdet_lite.data.transforms.decode import Decode
+from ppdet_lite.data.transforms.normalize import NormalizeImage
 from ppdet_lite.data.transforms.resize import Resize
 from tests.data import readers
 from tests.data.readers import assert_same_batches, eval_reader, train_reader
@@ -242,8 +243,39 @@ def test_images_of_different_sizes_are_refused(dataset):
     reader = EvalReader([Decode()], batch_size=4, dataset=dataset)
     with pytest.raises(DataError, match="images of different sizes in one batch"):
         list(reader)
+    floats = EvalReader([Decode(), NormalizeImage(), lambda s, c: s], batch_size=4, dataset=dataset)
+    with pytest.raises(DataError, match="images of different sizes in one batch"):
+        list(floats)
     single = EvalReader([Decode()], batch_size=1, dataset=dataset)
     assert [batch["image"].shape[2:] for batch in single] == [p[1:] for p in dataset.paths]
+
+
+@pytest.mark.parametrize("suffix", ["00.jpg", "01.jpg"])
+@pytest.mark.parametrize("key", ["gt_class", "depth"])
+def test_fields_that_not_all_samples_of_a_batch_have(dataset, suffix, key):
+    """Whichever comes first: nothing is left out in silence."""
+
+    def unlike(sample, context=None):
+        if key == "gt_class" and sample["im_file"].endswith(suffix):
+            del sample[key]
+        elif key == "depth" and not sample["im_file"].endswith(suffix):
+            sample[key] = 1.0
+        return sample
+
+    reader = TrainReader([Decode(), Resize(32), unlike], batch_size=2, dataset=dataset)
+    with pytest.raises(DataError, match=rf"{suffix}: found no {key}, which others"):
+        list(reader)
+
+
+def test_errors_in_transforms_name_their_place(dataset):
+    steps = [Decode(), Resize(32), lambda sample, context: None]
+    with pytest.raises(RuntimeError, match=r"^TrainReader\.sample_transforms\.2\.function failed"):
+        list(TrainReader(steps, dataset=dataset))
+    with pytest.raises(ConfigError, match=r"^EvalReader\.sample_transforms\.0\.Resize: .*Decode"):
+        list(EvalReader([Resize(32)], dataset=dataset))
+    settings = {"aspect_ratio": [2, 1]}
+    with pytest.raises(ConfigError, match=r"TrainReader\.sample_transforms\.1\.RandomCrop.*aspect"):
+        TrainReader([{"Decode": {}}, {"RandomCrop": settings}])
 
 
 def test_ground_truth_of_different_lengths(dataset):
@@ -304,6 +336,7 @@ def test_a_clock_sees_every_step_and_file(dataset):
     assert {"RandomCrop", "PadBox", "Gt2YoloTarget", "render", "thumbnail", "decode"} <= set(steps)
     assert steps["batch"] == steps["finish"] == steps["stack"] == len(batches) == 4
     assert steps["Mixup"] == steps["render"] == steps["normalize"] == 12
+    assert not {"NormalizeImage", "Permute"} & set(steps)  # settings of "normalize"
     files = {path for step, path in seen if step == "decode"}
     assert {name for batch in batches for name in batch["im_file"]} <= files
     assert_same_batches(batches, train_reader(dataset).batches(0))

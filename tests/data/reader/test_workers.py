@@ -1,16 +1,18 @@
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import DataError
-from tests.data.readers import train_reader
+from tests.data.readers import assert_same_batches, train_reader
 
 
 def worker_pids():
@@ -75,6 +77,7 @@ def test_killed_worker_ends_the_run_with_its_reason(dataset):
         f"reader worker 1 (process {pids[1]}) was killed by signal 9 (SIGKILL) while batch "
     )
     assert "of epoch 0" in str(error.value) and "out of memory" in str(error.value)
+    assert re.search(r"the last file that it worked on: .*\d\d\.jpg$", str(error.value))
     wait_until_gone(pids)
 
 
@@ -88,6 +91,24 @@ def test_worker_that_exits(dataset):
     step = ActInBatchOf("03.jpg", lambda: os._exit(7))
     with pytest.raises(DataError, match="reader worker 1 .* ended with exit code 7 while batch"):
         list(plain(dataset, [step], worker_num=2).batches(0))
+
+
+def test_a_file_that_takes_too_long_is_named(dataset):
+    """A pipe that nobody writes to stands for a file system that does not answer."""
+    path = dataset.paths[3][0]
+    os.remove(path)
+    os.mkfifo(path)
+    reader = plain(dataset, [], worker_num=2, max_decode_seconds=0.5)
+    with pytest.raises(DataError) as error:
+        list(reader.batches(0))
+    assert str(error.value).startswith(f"{path}: reader worker 1 (process ")
+    assert "more than max_decode_seconds 0.5" in str(error.value)
+    assert worker_pids() == []
+
+
+def test_slow_transforms_are_no_slow_files(dataset):
+    reader = plain(dataset, [Sleep(1.5)], worker_num=1, batch_size=1, max_decode_seconds=0.1)
+    assert len(next(reader.batches(0))["im_file"]) == 1
 
 
 def test_exception_comes_back_with_traceback_and_file(dataset):
@@ -154,6 +175,45 @@ def test_a_system_that_allows_too_few_processes(dataset, monkeypatch):
         next(plain(dataset, [], worker_num=4).batches(0))
     assert len(started) == 2
     wait_until_gone(started)
+
+
+def test_ctrl_c_while_workers_start_leaves_none(dataset, monkeypatch):
+    fork, started = os.fork, []
+
+    def interrupted():
+        pid = fork()
+        if pid:
+            started.append(pid)
+            os.kill(os.getpid(), signal.SIGINT)
+        return pid
+
+    monkeypatch.setattr(os, "fork", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(plain(dataset, [], worker_num=4).batches(0))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(started) == 1
+    wait_until_gone(started)
+
+
+def test_a_reader_in_threads(dataset):
+    """Each loop gets its own batches, with workers and without, also of one reader."""
+    expected = list(plain(dataset, []).batches(0))
+    shared = plain(dataset, [])
+    readers = [shared, shared, plain(dataset, [], worker_num=2), plain(dataset, [], worker_num=1)]
+    for _ in range(3):
+        with ThreadPoolExecutor() as threads:
+            found = list(threads.map(lambda reader: list(reader.batches(0)), readers))
+        for batches in found:
+            assert_same_batches(expected, batches)
+
+
+def test_two_readers_take_turns(dataset):
+    expected = list(plain(dataset, []).batches(0))
+    both = [plain(dataset, [], worker_num=2).batches(0) for _ in range(2)]
+    assert_same_batches(expected * 2, [b for pair in zip(*both) for b in pair][::2] * 2)
 
 
 def test_more_workers_than_batches(dataset):

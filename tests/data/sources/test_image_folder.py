@@ -29,6 +29,9 @@ def test_image_folder_walks_folders_in_order(tmp_path):
     assert record["im_id"].tolist() == [2] and record["im_id"].dtype == np.int64
     assert len(ImageFolder(str(tmp_path), "b")) == 2
     assert len(ImageFolder(str(tmp_path), "b", sample_num=1)) == 1
+    for number in (0, -2):
+        with pytest.raises(DataError, match=f"sample_num: found {number}"):
+            ImageFolder(str(tmp_path), "b", sample_num=number)
     (tmp_path / "z.jpg").unlink()
     assert list(folder.unreadable_files("none")) == [str(tmp_path / "z.jpg")]
 
