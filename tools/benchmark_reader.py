@@ -70,10 +70,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
     cfg = config_from_args(args)
-    from ppdet_lite.utils.json_file import check_json, write_json
+    from ppdet_lite.utils.files import check_writable, write_json
 
     if args.json:
-        check_json(args.json)
+        check_writable(args.json)
     if args.annotations is not None:
         sys.path.insert(0, str(Path(__file__).resolve().parent / "dev"))
         from benchmark_annotations import benchmark_annotations, report_annotations

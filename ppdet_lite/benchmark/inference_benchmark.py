@@ -27,9 +27,8 @@ from ppdet_lite.runtime.contract import STAGES, ModelFolder
 from ppdet_lite.runtime.detector import open_engine
 from ppdet_lite.runtime.options import EngineOptions, TensorRTOptions
 from ppdet_lite.utils.cpu import core_count, cpu_info
-from ppdet_lite.utils.files import write_image
+from ppdet_lite.utils.files import check_writable, write_image, write_json
 from ppdet_lite.utils.image_files import list_images
-from ppdet_lite.utils.json_file import check_json, write_json
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
@@ -93,7 +92,7 @@ def benchmark_inference(
     """
     options.check()
     if options.json:
-        check_json(options.json)
+        check_writable(options.json)
     names = options.engines or default_engines(has_gpu())
     with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
         images = find_jpegs(options.images)

@@ -12,7 +12,7 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.options import input_size as configured_size
 from ppdet_lite.modeling.build_detector import build_detector
-from ppdet_lite.utils.json_file import check_json, write_json
+from ppdet_lite.utils.files import check_writable, write_json
 
 FLOAT32_BYTES = 4
 
@@ -46,7 +46,7 @@ def run_model_info(
             "pixels, or one number for both"
         )
     if json:
-        check_json(json)
+        check_writable(json)
     paddle.set_device("cpu")
     size = input_size or configured_size(cfg)
     height, width = size[0], size[-1]

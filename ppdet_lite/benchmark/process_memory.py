@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from ppdet_lite.utils.peak_memory import peak_resident_bytes
+from ppdet_lite.utils.cpu import peak_resident_bytes
 
 
 class Memory(NamedTuple):

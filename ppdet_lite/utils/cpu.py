@@ -1,9 +1,15 @@
-"""Facts about the processor, and settings with which Paddle makes use of it."""
+"""Facts about the processor and the memory, and settings with which Paddle makes use of them."""
 
 import ctypes
 import functools
 import os
-from typing import Sequence
+import sys
+from typing import Optional, Sequence
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 
 def core_count() -> int:
@@ -53,3 +59,11 @@ def keep_freed_memory() -> None:
         return
     mallopt(m_mmap_max, 0)
     mallopt(m_trim_threshold, 2**31 - 1)
+
+
+def peak_resident_bytes() -> Optional[int]:
+    """Highest resident size of this process so far; None where the system does not tell."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,4 +1,4 @@
-"""Files that are written whole: a reader never sees half of one."""
+"""Files that are written whole, so that a reader never sees half of one; locks on files."""
 
 import contextlib
 import hashlib
@@ -13,35 +13,90 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError, ImageError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 PathLike = Union[str, "os.PathLike[str]"]
 
 
 @contextlib.contextmanager
 def replacing(path: PathLike) -> Iterator[BinaryIO]:
     """A stream whose content takes the place of `path`, and of an earlier file, at the end; after
-    an error or Ctrl-C nothing of it stays. A pipe or a device as /dev/stdout is written into.
+    an error or Ctrl-C nothing of it stays. A link stays a link, `~` is the home folder; a pipe or a
+    device as /dev/stdout is written into.
 
     Raises:
         DataError: the file cannot be written.
     """
-    path = Path(path)
-    is_special = path.exists() and not path.is_file()
+    file, is_special = _target(path)
     # Other processes and threads may write the same file: each has a part of its own.
-    own = f"{path.name}.{os.getpid()}-{threading.get_ident()}.part"
-    part = path if is_special else path.with_name(own)
+    own = f"{file.name}.{os.getpid()}-{threading.get_ident()}.part"
+    part = file if is_special else file.with_name(own)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as stream:
             yield stream
-        if part != path:
-            os.replace(part, path)
+        if part != file:
+            os.replace(part, file)
     except BaseException as error:
-        if part != path:
+        if part != file:
             with contextlib.suppress(OSError):
                 part.unlink()
         if isinstance(error, OSError) and str(part).startswith(str(error.filename or "")):
             raise DataError(f"{path}: cannot be written ({error.strerror})") from error
         raise  # the caller's own
+
+
+def _target(path: PathLike) -> tuple[Path, bool]:
+    """The file that `path` leads to; True if it is a folder, a pipe or a device."""
+    file = Path(os.path.expanduser(path))
+    is_special = os.path.exists(file) and not os.path.isfile(file)
+    if is_special or str(file.parent) in ("/dev", "/dev/fd"):  # /dev/stdout may lead to a file
+        return file, True
+    return Path(os.path.realpath(file)), False
+
+
+def check_writable(path: PathLike) -> None:
+    """Finds out, before minutes of work, that `path` can be written; makes nothing.
+
+    Raises:
+        DataError: it cannot.
+    """
+    file, is_special = _target(path)
+    folder = next(parent for parent in file.parents if parent.exists())
+    reason = ""
+    if file.is_dir():
+        reason = "it is a folder"
+    elif not folder.is_dir():
+        reason = f"{folder} is not a folder"
+    elif not os.access(file if is_special else folder, os.W_OK):
+        reason = "no permission"
+    if reason:
+        raise DataError(f"{path}: cannot be written ({reason})")
+
+
+def lock_file(file: Any, wait: bool = True, inherited: bool = True) -> bool:
+    """Locks an open file against other processes until it is closed.
+
+    Args:
+        inherited: forked processes hold the lock too; otherwise it ends with this process.
+
+    Returns:
+        False if another process has it and `wait` is off; True also where the system or the file
+        system has no locks.
+    """
+    if fcntl is None:
+        return True
+    lock = fcntl.flock if inherited else fcntl.lockf
+    try:
+        lock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
 
 
 def sha256_of(path: PathLike) -> str:

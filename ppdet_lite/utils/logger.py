@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Optional
 
 from tqdm import tqdm
 
-from ppdet_lite.utils.file_lock import lock_file
+from ppdet_lite.utils.files import lock_file
 
 _NAME = "ppdet_lite"
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"

@@ -18,8 +18,7 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any, Optional
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.utils.file_lock import lock_file
-from ppdet_lite.utils.files import sha256_of
+from ppdet_lite.utils.files import lock_file, sha256_of
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 _BLOCK = 1 << 18

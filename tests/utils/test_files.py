@@ -2,14 +2,15 @@
 
 import json
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import DataError, ImageError
-from ppdet_lite.utils.files import check_utf8, replacing, write_image, write_json
+from ppdet_lite.core.errors import DataError, ImageError, UserError
+from ppdet_lite.utils.files import check_utf8, check_writable, replacing, write_image, write_json
 
 
 def test_names_that_are_not_utf8(tmp_path):
@@ -79,3 +80,64 @@ def test_an_error_about_another_file_is_not_blamed_on_the_one_written(tmp_path):
 def test_an_image_that_cannot_be_encoded(tmp_path):
     with pytest.raises(ImageError, match="a.jpg: cannot be encoded"):
         write_image(tmp_path / "a.jpg", np.zeros((0, 5, 3), np.uint8))
+
+
+def test_folders_are_made_when_it_is_written_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for path in ("~/a/b/x.json", tmp_path / "c/x.json", "x.json"):
+        check_writable(path)
+    assert os.listdir(tmp_path) == []
+    for path in ("~/a/b/x.json", tmp_path / "c/x.json", "x.json"):
+        write_json(path, {"größe": [1, 2.5]})
+    for path in ("a/b/x.json", "c/x.json", "x.json"):
+        text = (tmp_path / path).read_text(encoding="utf-8")
+        assert json.loads(text) == {"größe": [1, 2.5]} and text.endswith("\n")
+    assert sorted(os.listdir(tmp_path)) == ["a", "c", "x.json"]
+
+
+def test_what_cannot_be_written_is_said_alike(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path, reason in (
+        (tmp_path, "it is a folder"),
+        (tmp_path / "file" / "x.json", f"{tmp_path / 'file'} is not a folder"),
+        (tmp_path / "file" / "new" / "x.json", f"{tmp_path / 'file'} is not a folder"),
+    ):
+        with pytest.raises(UserError) as caught:
+            check_writable(path)
+        assert str(caught.value) == f"{path}: cannot be written ({reason})"
+        with pytest.raises(UserError) as caught:
+            write_json(path, {})
+        assert str(caught.value).startswith(f"{path}: cannot be written (")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_without_permission(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UserError, match=r"x\.json: cannot be written \(no permission\)"):
+        check_writable(tmp_path / "new" / "x.json")
+
+
+def test_links_stay_and_pipes_take_it(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "x.json")
+    write_json(tmp_path / "link.json", 1)
+    assert (tmp_path / "link.json").is_symlink() and (tmp_path / "x.json").read_text() == "1\n"
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_text()), daemon=True)
+    reader.start()
+    check_writable(pipe)
+    write_json(pipe, [2])
+    reader.join(timeout=30)
+    assert found == ["[\n 2\n]\n"] and not pipe.is_file()
+
+
+def test_a_device_is_written_into(capfd):
+    if not os.path.exists("/dev/stdout"):
+        pytest.skip("this system has no /dev/stdout")
+    check_writable("/dev/stdout")
+    write_json("/dev/stdout", 1)
+    assert capfd.readouterr().out == "1\n"
+    assert not os.path.isfile("/dev/stdout") or os.path.islink("/dev/stdout")

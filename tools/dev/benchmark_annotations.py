@@ -26,7 +26,7 @@ from ppdet_lite.core.config import merge_config  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
 from ppdet_lite.data.reader.workers import can_fork  # noqa: E402
 from ppdet_lite.data.sources.coco import COCODataSet  # noqa: E402
-from ppdet_lite.utils.json_file import check_json, write_json  # noqa: E402
+from ppdet_lite.utils.files import check_writable, write_json  # noqa: E402
 
 EXAMPLES = """  python tools/dev/benchmark_annotations.py \\
       -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml
@@ -216,7 +216,7 @@ def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
     cfg = config_from_args(args)
     if args.json:
-        check_json(args.json)
+        check_writable(args.json)
     result = benchmark_annotations(cfg, args.annotations)
     print(report_annotations(result))
     if args.json:

@@ -12,8 +12,7 @@ from ppdet_lite.core.errors import DataError
 from ppdet_lite.runtime.frames.sources import Frame, FrameSource
 from ppdet_lite.utils.detection_rows import RESULTS_FILE, coco_records, detection_records
 from ppdet_lite.utils.drawing import draw_detections
-from ppdet_lite.utils.file_lock import lock_file
-from ppdet_lite.utils.files import check_utf8, write_json
+from ppdet_lite.utils.files import check_utf8, lock_file, write_json
 
 MOST_FRAMES_OFF = 1
 """Allowed difference of the video to the time of a live source, whose intervals are uneven."""

@@ -24,8 +24,7 @@ from ppdet_lite.runtime.engines.engine import Arrays, EngineError, stack_samples
 from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config, tensorrt_versions
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
-from ppdet_lite.utils.file_lock import lock_file
-from ppdet_lite.utils.files import sha256_of
+from ppdet_lite.utils.files import lock_file, sha256_of
 from ppdet_lite.utils.image_files import list_images
 
 WORKSPACE_BYTES = 1 << 30

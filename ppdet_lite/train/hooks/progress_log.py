@@ -10,9 +10,8 @@ import paddle
 from tqdm import tqdm
 
 from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
-from ppdet_lite.utils.cpu import core_count
+from ppdet_lite.utils.cpu import core_count, peak_resident_bytes
 from ppdet_lite.utils.logger import get_logger, progress_bar
-from ppdet_lite.utils.peak_memory import peak_resident_bytes
 
 _WAIT_SHARE = 0.2
 _WAIT_STEPS = 18
