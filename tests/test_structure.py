@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "device": {"core.errors", "utils"},
     "evaluate": BELOW,
     "train": BELOW | {"evaluate"},
-    "runtime": {"core.errors", "core.yaml", "data.pixels.image_ops", "utils"},
+    "runtime": {"core.annotations", "core.errors", "core.yaml", "data.pixels.image_ops", "utils"},
     "export": BELOW | {"evaluate", "runtime"},
     "benchmark": BELOW | {"evaluate", "export", "runtime"},
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},

@@ -1,13 +1,13 @@
 """The folder of an exported model: its files and the content of infer_cfg.yml."""
 
-import math
 import re
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Annotated, Any, Optional, Sequence, Union
 
 import yaml
 
+from ppdet_lite.core.annotations import Rule, describe, matches, shown
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess
@@ -93,35 +93,28 @@ class InferConfig:
 
     def content(self) -> dict[str, Any]:
         """Keys and values in the order of the file; -1 stands for any."""
-        content = {
+        given = {
             "mode": "paddle",
-            "draw_threshold": self.draw_threshold,
-            "metric": self.metric,
             "use_dynamic_shape": self.takes_any_size,
-            "arch": self.arch,
-            "min_subgraph_size": self.min_subgraph_size,
-            "Preprocess": self.preprocess,
-            "label_list": self.class_names,
             "format_version": FORMAT_VERSION,
-            "model_name": self.model_name,
-            "stage": self.stage,
-            "target": self.target,
             "image_shape": [3, *(self.input_hw or (-1, -1))],
             "batch_size": self.batch or -1,
-            "NMS": self.nms,
-            "Decode": self.decode,
-            "paddle_version": self.paddle_version,
         }
-        for key in ("category_ids", "onnx_opset", "files"):
-            if getattr(self, key) is not None:
-                content[key] = getattr(self, key)
-        return content
+        for key in _KEYS.keys() - given.keys():
+            given[key] = getattr(self, _NAMES.get(key, key))
+        optional = ("category_ids", "onnx_opset", "files")
+        return {key: given[key] for key in _KEYS if key not in optional or given[key] is not None}
 
     def with_files(self, folder: Union[str, Path]) -> "InferConfig":
         """The same with the sizes and checksums of all files of a folder but infer_cfg.yml."""
-        paths = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
-        found = {path.name: file_facts(path) for path in paths if path.name != CONFIG_FILE}
-        return replace(self, files=found)
+        return replace(
+            self,
+            files={
+                path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)}
+                for path in sorted(Path(folder).iterdir())
+                if path.is_file() and path.name != CONFIG_FILE
+            },
+        )
 
     def check_file(self, path: Path) -> None:
         """Refuses, with a DataError, a file that is not the one that `files` describes."""
@@ -154,20 +147,34 @@ class InferConfig:
             ConfigError: it cannot be read, or a key is missing or has a value that cannot be used.
         """
         settings = read_yaml(Path(path), text_keys=["label_list"]).value
-        problem = _problem(settings)
-        if problem:
-            raise ConfigError(f"{path}: {problem}")
-        height, width = (settings.get("image_shape") or [3, -1, -1])[1:]
-        batch = settings.get("batch_size")
-        return cls(
-            preprocess=settings["Preprocess"],
-            class_names=settings["label_list"],
-            input_hw=(height, width) if min(height, width) > 0 else None,
-            batch=None if batch == -1 else batch,
-            nms=settings.get("NMS") or {},
-            decode=settings.get("Decode") or {},
-            **{key: settings[key] for key in _SAME_KEYS if key in settings},
-        )
+        for key in ("Preprocess", "label_list"):
+            if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
+                raise ConfigError(f"{path}: the list '{key}' is missing; export the model again")
+        settings = {key: value for key, value in settings.items() if key in _KEYS}
+        for index, name in enumerate(names := settings["label_list"]):
+            if not isinstance(name, str):
+                found = f"found {shown(name)}, allowed: text"
+                raise ConfigError(f"{path}: label_list.{index}: {found}")
+        for key, value in settings.items():
+            allowed = describe(_KEYS[key])
+            is_right = matches(value, _KEYS[key])
+            if key == "category_ids" and value is not None:
+                allowed = f"{len(names)} whole numbers, one for each entry of label_list"
+                is_right = is_right and len(value) == len(names)
+            if not is_right:
+                raise ConfigError(f"{path}: {key}: found {shown(value)}, allowed: {allowed}")
+        height, width = (settings.pop("image_shape", None) or [3, -1, -1])[1:]
+        size = (height, width) if min(height, width) > 0 else None
+        batch = settings.pop("batch_size", None)
+        if (version := settings.pop("format_version", 1)) > FORMAT_VERSION:
+            raise ConfigError(
+                f"{path}: format_version {version}, but this script knows up to {FORMAT_VERSION}; "
+                "use the deploy/python/infer.py of the ppdet_lite that exported it"
+            )
+        settings.pop("mode", None)
+        given = {key: value for key, value in settings.items() if value is not None}
+        values = {_NAMES.get(key, key): value for key, value in given.items()}
+        return cls(**values, input_hw=size, batch=None if batch == -1 else batch)
 
     def with_input_size(self, height: int, width: int) -> "InferConfig":
         """The same for another size of the network input, of a graph that takes any."""
@@ -180,105 +187,54 @@ class InferConfig:
         return preprocess
 
 
-_SAME_KEYS = {field.name for field in fields(InferConfig)} - {
-    *("preprocess", "class_names", "input_hw", "batch", "nms", "decode")
-}
-"""Keys of infer_cfg.yml that are named as the attributes are."""
-
-
-def _is_whole(value: Any, least: int = 1, most: float = math.inf) -> bool:
-    return type(value) is int and least <= value <= most
-
-
-def _is_threshold(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= 1
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_mapping(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-def _is_shape(value: Any) -> bool:
-    is_shape = isinstance(value, list) and len(value) == 3 and value[0] == 3
-    return value is None or (
-        is_shape and all(_is_whole(side) or _is_whole(side, -1, -1) for side in value[1:])
+def _are_files(files: dict[str, Any]) -> bool:
+    return all(
+        isinstance(facts, dict)
+        and matches(facts.get("size"), int)
+        and re.fullmatch("[0-9a-f]{64}", str(facts.get("sha256")))
+        for facts in files.values()
     )
 
 
-def _are_files(value: Any) -> bool:
-    """True for None or {name: {size: bytes, sha256: 64 digits}}."""
-    return value is None or (
-        isinstance(value, dict)
-        and all(
-            isinstance(facts, dict)
-            and _is_whole(facts.get("size"), 0)
-            and re.fullmatch("[0-9a-f]{64}", str(facts.get("sha256")))
-            for facts in value.values()
-        )
-    )
+def _is_shape(shape: list[int]) -> bool:
+    return len(shape) == 3 and shape[0] == 3 and all(side > 0 or side == -1 for side in shape)
 
 
-_Rule = tuple[Callable[[Any], bool], str]
-_TEXT: _Rule = _is_text, "text"
-_MAPPING: _Rule = _is_mapping, "a mapping of keys and values"
-_RULES: dict[str, _Rule] = {
-    "format_version": (_is_whole, "a whole number from 1"),
-    "draw_threshold": (_is_threshold, "0 to 1"),
-    "min_subgraph_size": (lambda value: _is_whole(value, 1, 2**31 - 1), "a whole number from 1"),
-    "use_dynamic_shape": (lambda value: isinstance(value, bool), "true, false"),
-    "stage": (lambda value: value in STAGES, ", ".join(STAGES)),
-    "target": (lambda value: value in TARGETS, ", ".join(TARGETS)),
-    "image_shape": (_is_shape, "[3, height, width], whole numbers, -1 for any"),
-    "batch_size": (
-        lambda value: value in (None, -1) or _is_whole(value, 1, MOST_BATCH),
-        f"a whole number from 1 to {MOST_BATCH}, or -1 for any",
-    ),
-    "onnx_opset": (lambda value: value is None or _is_whole(value), "a whole number from 1"),
-    "files": (_are_files, "size (bytes) and sha256 (64 digits) by file name"),
-    **dict.fromkeys(("metric", "arch", "model_name", "paddle_version"), _TEXT),
-    **dict.fromkeys(("NMS", "Decode"), _MAPPING),
+_Text, _Count = Optional[str], Annotated[int, Rule(lambda value: value > 0, "1 or more")]
+_Batch = Rule(lambda n: n == -1 or 0 < n <= MOST_BATCH, f"1 to {MOST_BATCH}, or -1 for any")
+_KEYS: dict[str, Any] = {
+    "mode": Any,
+    "draw_threshold": Annotated[float, Rule(lambda value: 0 <= value <= 1, "0 to 1")],
+    "metric": _Text,
+    "use_dynamic_shape": bool,
+    "arch": _Text,
+    "min_subgraph_size": Annotated[_Count, Rule(lambda size: size < 1 << 31, "1 or more")],
+    "Preprocess": list,
+    "label_list": list,
+    "format_version": _Count,
+    "model_name": _Text,
+    "stage": Annotated[str, Rule(STAGES.__contains__, ", ".join(STAGES))],
+    "target": Annotated[str, Rule(TARGETS.__contains__, ", ".join(TARGETS))],
+    "image_shape": Optional[
+        Annotated[list[int], Rule(_is_shape, "[3, height, width], -1 for any")]
+    ],
+    "batch_size": Optional[Annotated[int, _Batch]],
+    "NMS": Optional[dict],
+    "Decode": Optional[dict],
+    "paddle_version": _Text,
+    "category_ids": Optional[list[int]],
+    "onnx_opset": Optional[_Count],
+    "files": Optional[Annotated[dict, Rule(_are_files, "size and sha256 (64 digits) of files")]],
 }
-"""For keys that may be missing: whether a value can be used, and the values that can."""
+"""Keys of infer_cfg.yml, in their order, and the types of their values."""
 
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}..."
-
-
-def _problem(settings: Any) -> str:
-    """A key of infer_cfg.yml and why it cannot be used; empty if all can."""
-    for key in ("Preprocess", "label_list"):
-        if not isinstance(settings, dict) or not isinstance(settings.get(key), list):
-            return f"the list '{key}' is missing; export the model again"
-    for key, (is_usable, allowed) in _RULES.items():
-        if key in settings and not is_usable(settings[key]):
-            return f"{key}: found {_shown(settings[key])}, allowed: {allowed}"
-    if settings.get("format_version", 1) > FORMAT_VERSION:
-        return (
-            f"format_version {settings['format_version']}, but this script knows up to "
-            f"{FORMAT_VERSION}; use the deploy/python/infer.py of the ppdet_lite that exported it"
-        )
-    for index, name in enumerate(settings["label_list"]):
-        if not isinstance(name, str):
-            return f"label_list.{index}: found {_shown(name)}, allowed: text"
-    ids, count = settings.get("category_ids"), len(settings["label_list"])
-    are_ints = isinstance(ids, list) and all(type(number) is int for number in ids)
-    if ids is not None and (not are_ints or len(ids) != count):
-        return (
-            f"category_ids: found {_shown(ids)}, allowed: {count} whole numbers, one for each "
-            "entry of label_list"
-        )
-    return ""
-
-
-def file_facts(path: Path) -> dict[str, Any]:
-    """Size in bytes and SHA-256 of a file, as `InferConfig.files` holds them."""
-    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
+_NAMES = {
+    "Preprocess": "preprocess",
+    "label_list": "class_names",
+    "NMS": "nms",
+    "Decode": "decode",
+}
+"""Attributes that are not named as their keys."""
 
 
 def with_input_size(steps: list[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
