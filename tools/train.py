@@ -17,13 +17,15 @@ EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_
   ... -o pretrain_weights=my.pdparams    start from a local file; null: from random weights
   ... -r output/ppyolov2_r50vd_dcn_365e_coco/interrupted
                                          go on after Ctrl-C, with the same -c and -o
+  ... -r auto                            go on from the newest whole checkpoint of this run
   ... --amp -o amp_level=O2              mixed precision
   ... --print-config                     show every value and where it comes from; do not train
   python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c ...     on 4 GPUs
 
 files in the output folder: model_final, best_model (with --eval), <epoch> every snapshot_epoch,
 interrupted after Ctrl-C; of each .pdparams (weights to use, averaged with EMA), .pdopt (what -r
-needs) and .meta.json (class names, metrics).
+needs) and .meta.json (class names, metrics, sums of the files); with -o save_format=safetensors
+also .safetensors, the weights to exchange with others.
 """
 
 
@@ -34,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
         "-r",
         "--resume",
         metavar="CHECKPOINT",
-        help="go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position",
+        help="go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position; "
+        "auto: from the newest whole one of this run, if there is one",
     )
     parser.add_argument(
         "--eval",

@@ -90,6 +90,8 @@ def _check(args: argparse.Namespace) -> None:
     has_images = bool(args.image_file or args.image_dir)
     if args.run_benchmark and not has_images:
         raise ConfigError("`run_benchmark` needs `image_file` or `image_dir`")
+    if args.anno_path is not None and not (has_images and args.save_results):
+        raise ConfigError("`anno_path` needs `save_results`, and `image_file` or `image_dir`")
     if args.max_frames is not None and has_images:
         raise ConfigError("`max_frames` needs `video_file`, `camera_id` or `rtsp`")
     if args.use_openvino and args.engine not in (None, "openvino"):
@@ -121,8 +123,14 @@ def _run_images(args: argparse.Namespace) -> None:
     from ppdet_lite.data.pixels.image_ops import decode_image
     from ppdet_lite.runtime.stage_times import benchmark
     from ppdet_lite.utils.detect_files import detect_and_save
+    from ppdet_lite.utils.image_ids import match_image_ids, read_image_ids
 
-    images = _images(args)
+    images, image_ids = _images(args), None
+    if args.anno_path is not None:
+        image_ids = match_image_ids(images, read_image_ids(args.anno_path), str(args.anno_path))
+        if image_ids is None:
+            text = f"found none of the {len(images)} images, allowed: annotations of them"
+            raise DataError(f"`anno_path` {args.anno_path}: {text}")
     detector = open_detector(args)
     if args.run_benchmark:
         print(benchmark(detector, images[0], args.repeats, args.batch_size))
@@ -139,6 +147,7 @@ def _run_images(args: argparse.Namespace) -> None:
         save_images=args.save_images,
         save_results=args.save_results,
         category_ids=detector.category_ids,
+        image_ids=image_ids,
     )
 
 
@@ -146,7 +155,7 @@ def _images(args: argparse.Namespace) -> list[Path]:
     from ppdet_lite.utils.image_files import list_images
 
     if args.image_dir:
-        return list_images(args.image_dir, skip=args.output_dir)
+        return list_images(args.image_dir, skip=args.output_dir, option="image_dir")
     images = [Path(path) for path in args.image_file]
     for image in images:
         if not image.is_file():
@@ -296,6 +305,12 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--save_results",
         **OFF,
         help="also write <output_dir>/bbox.json: all detections in the COCO results format",
+    )
+    add(
+        "--anno_path",
+        type=Path,
+        metavar="JSON",
+        help="COCO annotations whose image ids bbox.json names (default: it counts from 0)",
     )
     add(
         "--run_benchmark",

@@ -67,6 +67,9 @@ class RuntimeSettings:
     snapshot_epoch: int = _key(1, "epochs between checkpoints and evaluations", low=1)
     log_iter: int = _key(20, "iterations between log lines", low=1)
     save_dir: str = _key("output", "folder of checkpoints and logs")
+    save_format: Literal["pdparams", "safetensors"] = _key(
+        "pdparams", "safetensors: that file, the one to exchange, beside the .pdparams"
+    )
     weights: Optional[str] = _key(None, "weights of eval, infer and export")
     pretrain_weights: Optional[str] = _key(None, "weights that training starts from")
     allow_partial_weights: bool = _key(False, "accept weights that match less than half")

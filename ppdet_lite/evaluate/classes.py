@@ -15,7 +15,8 @@ from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.data.sources.files import join
 from ppdet_lite.data.sources.image_folder import ImageFolder
 from ppdet_lite.utils.logger import get_logger
-from ppdet_lite.weights.checkpoint import read_meta, stem_of
+from ppdet_lite.weights.checkpoint import read_meta
+from ppdet_lite.weights.manifest import stem_of
 
 
 class ModelClasses(NamedTuple):

@@ -9,7 +9,7 @@ import paddle
 from paddle import nn
 
 from ppdet_lite.core.config import Config
-from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.device.select import prepare_device
@@ -19,6 +19,8 @@ from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.detect_files import detect_and_save
 from ppdet_lite.utils.image_files import list_images
+from ppdet_lite.utils.image_ids import match_image_ids
+from ppdet_lite.utils.logger import get_logger
 
 PathLike = Union[str, Path]
 
@@ -62,7 +64,7 @@ def collect_images(
     if bool(infer_img) == bool(infer_dir):
         raise ConfigError("give either `infer_img` or `infer_dir`")
     if infer_dir:
-        return list_images(infer_dir, skip=output_dir)
+        return list_images(infer_dir, skip=output_dir, option="infer_dir")
     images = [Path(path) for path in infer_img]
     for image in (path for path in images if not path.is_file()):
         hint = "is a folder: use `infer_dir`" if image.is_dir() else "no such image"
@@ -85,7 +87,8 @@ def run_inference(
         infer_img: images.
         infer_dir: or a folder, walked with its sub-folders, which the results keep.
         draw_threshold: lowest score that is drawn and written.
-        save_results: also write all detections of the run into one COCO results file `bbox.json`.
+        save_results: also write all detections of the run into one COCO results file `bbox.json`,
+            with the image ids of EvalDataset for images that are in it.
 
     Returns:
         Detections [M, 6] (all scores) by image path.
@@ -106,4 +109,19 @@ def run_inference(
         threshold=draw_threshold,
         save_results=save_results,
         category_ids=predictor.classes.category_ids,
+        image_ids=ids_of_data(cfg, paths) if save_results else None,
     )
+
+
+def ids_of_data(cfg: Config, paths: Sequence[Path]) -> Optional[list[int]]:
+    """The ids that the evaluation data gives to images; None where it cannot be read here, as on a
+    machine without it, or has none of them."""
+    try:
+        images = create("EvalDataset", cfg).to_coco()["images"] if cfg.get("EvalDataset") else []
+    except UserError as error:
+        get_logger().info(
+            "bbox.json: image_id counts from 0, EvalDataset cannot be read: %s", error
+        )
+        return None
+    pairs = [(int(image["id"]), str(image["file_name"])) for image in images]
+    return match_image_ids(paths, pairs, "EvalDataset")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from os.path import basename
 from typing import Any, Iterator
 
 import numpy as np
@@ -24,14 +25,21 @@ def read_results(path: str, dataset: Dataset, bias: float = 0) -> Iterator[Detec
 
     Raises:
         DataError: no such file, not a results file, or an image or category that the data set does
-            not have.
+            not have or that is another file in it.
     """
-    rows_of: dict[int, list] = {int(image["id"]): [] for image in dataset.to_coco()["images"]}
+    names = {int(image["id"]): str(image["file_name"]) for image in dataset.to_coco()["images"]}
+    rows_of: dict[int, list] = {number: [] for number in names}
     class_of = {category: index for index, category in enumerate(dataset.category_ids)}
     for entry in _read_entries(path):
         for key, known in (("image_id", rows_of), ("category_id", class_of)):
             if entry[key] not in known:
                 raise DataError(f"{path}: {key} {entry[key]} is not in {dataset.name}")
+        name, expected = str(entry.get("file_name", "")), names[entry["image_id"]]
+        if name and basename(name) != basename(expected):
+            raise DataError(
+                f"{path}: image_id {entry['image_id']}: found {name[:200]}, allowed: {expected}, "
+                f"the image of that id in {dataset.name}"
+            )
         x, y, width, height = entry["bbox"]
         row = class_of[entry["category_id"]], entry["score"], x, y, x + width - bias
         rows_of[entry["image_id"]].append((*row, y + height - bias))

@@ -301,8 +301,8 @@ class ModelFolder:
         missing = " and no ".join(GRAPH_FILES[engine])
         hint = f"tools/export_model.py writes one{_FORMATS[engine]}"
         if others:
-            hint += f"; it holds {others[0].name}, which `engine` {other} runs"
-        raise DataError(f"`model_dir` {self.path}: no {missing} in this folder; {hint}")
+            hint = f"this folder holds {others[0].name}: use `engine` {other}"
+        raise DataError(f"`model_dir` {self.path}: no {missing} in it; {hint}")
 
     def _existing(self, name: str) -> Path:
         path = self.path / name

@@ -34,9 +34,10 @@ from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.seed import set_seed
 from ppdet_lite.train.state import TrainState, check_saved
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
-from ppdet_lite.weights.checkpoint import load_resume, stem_of
+from ppdet_lite.weights.checkpoint import load_resume, newest_checkpoint
 from ppdet_lite.weights.download import fetch_weights, is_url
 from ppdet_lite.weights.load import load_weights
+from ppdet_lite.weights.manifest import stem_of
 
 
 def run_training(
@@ -53,7 +54,8 @@ def run_training(
 
     Args:
         evaluate: evaluate at every snapshot and keep `best_model`.
-        resume: a checkpoint to go on from, with or without suffix.
+        resume: a checkpoint to go on from, with or without suffix; "auto" takes the newest whole
+            one in the output folder, and starts anew where there is none.
         amp: mixed precision; None takes `cfg.amp`.
         use_vdl: write a VisualDL log.
         vdl_log_dir: its folder, `vdl` in the output folder by default.
@@ -108,10 +110,7 @@ def build_trainer(
     vdl_folder: Optional[str] = None,
 ) -> Trainer:
     """Everything up to the first step; see `run_training` for arguments and errors."""
-    saved = None
-    if resume:  # before minutes of loading data
-        saved = load_resume(resume)
-        check_saved(saved, f"{stem_of(resume)}.pdopt")
+    stem, saved = _saved_state(cfg, resume)  # before minutes of loading data
     settings = cfg.settings
     precision = Precision(settings, device)
     seed = _seed(settings.seed, ranks, saved)
@@ -139,7 +138,7 @@ def build_trainer(
         ema = ModelEMA(model, *average)
     state = TrainState(model, optimizer, scheduler, seed, batch_setting, ema, precision, ranks)
     if saved is not None:
-        _go_on_from(saved, stem_of(str(resume)), state, settings.epoch)
+        _go_on_from(saved, stem, state, settings.epoch)
     return Trainer(
         state,
         reader,
@@ -149,6 +148,20 @@ def build_trainer(
         accumulate_steps=settings.accumulate_steps,
         parallel=paddle.DataParallel(model) if ranks.world_size > 1 and device != "cpu" else None,
     )
+
+
+def _saved_state(cfg: Config, resume: Optional[str]) -> tuple[str, Optional[dict]]:
+    """Path without suffix and state of the checkpoint to go on from."""
+    if not resume:
+        return "", None
+    if resume != "auto":
+        stem, saved = stem_of(resume), load_resume(resume)
+        check_saved(saved, f"{stem}.pdopt")
+        return stem, saved
+    found = newest_checkpoint(cfg.output_folder, check_saved)
+    if found[1] is None:
+        get_logger().info("No checkpoint in %s to resume: starting anew.", cfg.output_folder)
+    return found
 
 
 def _seed(wanted: Optional[int], ranks: Ranks, saved: Optional[dict]) -> int:
@@ -218,7 +231,8 @@ def _hooks(
     """
     settings, dataset = cfg.settings, reader.dataset
     classes = {"class_names": dataset.class_names, "category_ids": dataset.category_ids}
-    writer = CheckpointWriter(cfg.output_folder, {**classes, "config": cfg.name})
+    facts = {**classes, "config": cfg.name}
+    writer = CheckpointWriter(cfg.output_folder, facts, settings.save_format == "safetensors")
     hooks: list[Hook] = [
         FiniteCheckHook(),
         LogHook(settings.log_iter, reader.worker_num, reader.data.cache_settings is not None),

@@ -40,8 +40,9 @@ def detect_and_save(
     save_images: bool = True,
     save_results: bool = False,
     category_ids: Optional[Sequence[int]] = None,
+    image_ids: Optional[Sequence[int]] = None,
 ) -> dict[str, np.ndarray]:
-    """Detects on images and writes what was found.
+    """Detects on images and writes the results.
 
     Args:
         detect: uint8 RGB images, at most `batch_size`, to their detections [M, 6].
@@ -52,14 +53,12 @@ def detect_and_save(
         save_images: draw; without it only the JSON is written.
         save_results: also write all detections, whatever their score, into
             `<output_dir>/bbox.json`, COCO results format; after Ctrl-C or an error those so far.
-            The image_id is the place in `paths`, from 0.
         category_ids: see `coco_records`.
+        image_ids: of each path; by default its place in `paths`, from 0.
 
-    Returns:
-        All detections [M, 6] by image path.
+    Returns: all detections [M, 6] by image path.
 
     Raises:
-        ConfigError: a threshold that is not a score.
         ImageError: images that cannot be read, all named, after the others have been done.
     """
     if not 0 <= threshold <= 1:
@@ -76,7 +75,8 @@ def detect_and_save(
                     _save(item, bbox, class_names, threshold, save_images)
                     found[name := str(item.path)] = bbox
                     if save_results:
-                        records += coco_records(bbox, item.number, name, category_ids=category_ids)
+                        image_id = image_ids[item.number] if image_ids else item.number
+                        records += coco_records(bbox, image_id, name, category_ids=category_ids)
         is_whole = True
     finally:
         if save_results and (found or is_whole):

@@ -23,9 +23,15 @@ def is_image(name: Union[str, "os.PathLike[str]"]) -> bool:
     return os.path.splitext(os.fspath(name))[1].lower() in IMAGE_SUFFIXES
 
 
-def list_images(folder: Union[str, Path], skip: Optional[Union[str, Path]] = None) -> list[Path]:
-    """All images below `folder`, see `find_images`; a line of the log tells what is left out."""
-    images, remark = find_images(folder, skip)
+def list_images(
+    folder: Union[str, Path], skip: Optional[Union[str, Path]] = None, option: str = ""
+) -> list[Path]:
+    """All images below `folder`, see `find_images`; a line of the log tells what is left out.
+    Errors name the parameter `option`, if given."""
+    try:
+        images, remark = find_images(folder, skip)
+    except DataError as error:
+        raise DataError(f"`{option}` {error}" if option else str(error)) from error
     if remark:
         get_logger().info("%s: %s", folder, remark)
     return images

@@ -1,74 +1,106 @@
 """Checkpoints on disk: `<name>.pdparams`, `<name>.pdopt` and `<name>.meta.json`.
 
 * `.pdparams`: the weights to use (the averaged ones when EMA is on), readable by `paddle.load`.
+* `.safetensors`: with `save_format: safetensors` the same once more, the file to exchange with
+  others, because it cannot hold code.
 * `.pdopt`: everything a resume needs, the raw weights included, in one file.
-* `.meta.json`: class names, epoch, iteration and metrics, for people and for evaluation tools.
+* `.meta.json`: class names, epoch, iteration and metrics, for people and for evaluation tools;
+  sizes and sums of the others.
 
-Every file is written beside its final name, flushed to the disk and then renamed, and nothing is
-renamed before all files of the checkpoint are written. So a crash, a kill or a full disk leaves
-either the old checkpoint or the new one, never a piece of one.
+Every file is written under a temporary name and flushed to the disk; the rename of the side file
+replaces the checkpoint as a whole (see `manifest`).
 """
 
 import contextlib
-import json
+import hashlib
 import os
 import pickle
-import re
-from typing import Optional
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.weights.files import SUFFIXES, read_pickle
+from ppdet_lite.utils.logger import get_logger
+from ppdet_lite.weights.manifest import (
+    FILES,
+    META,
+    TEMPORARY,
+    WEIGHTS,
+    check_files,
+    find_file,
+    sealed,
+    side_file,
+    stem_of,
+)
+from ppdet_lite.weights.pickle_reader import read_pickle
+from ppdet_lite.weights.safetensors_file import write_safetensors
 
 _RESUME_FORMAT = "ppdet_lite resume 1"
-_TEMPORARY = re.compile(r"^\..+\.(\d+)\.tmp$")
-_META = ".meta.json"
 
 
-def stem_of(path: str) -> str:
-    """The path of a checkpoint without the suffix of one of its files."""
-    path = os.path.expanduser(str(path))
-    suffix = next((s for s in (*SUFFIXES, ".pdopt", _META, ".pdema") if path.endswith(s)), "")
-    return path[: len(path) - len(suffix)]
+class _Summed:
+    """A file that counts and sums what is written to it."""
+
+    def __init__(self, stream: Any):
+        self.stream, self.size, self.digest = stream, 0, hashlib.sha256()
+
+    def write(self, data: Any) -> None:
+        view = memoryview(data)
+        self.size += view.nbytes
+        self.digest.update(view)
+        self.stream.write(view)
 
 
 def save_checkpoint(
-    folder: str, name: str, weights: dict, meta: dict, resume: Optional[dict] = None
+    folder: str,
+    name: str,
+    weights: dict,
+    meta: dict,
+    resume: Optional[dict] = None,
+    *,
+    safetensors: bool = False,
 ) -> str:
     """Writes one checkpoint, in place of an existing one of that name, and returns its path without
     suffix.
 
     Args:
-        folder: made when missing.
         name: stem of the files, such as `model_final`.
         weights: key -> numpy array.
         meta: plain values for the side file.
         resume: state of the run; None writes no `.pdopt` and removes an old one.
+        safetensors: also write the weights as `.safetensors`.
 
     Raises:
         CheckpointError: it cannot be written; the files that were there before are untouched.
     """
     stem = os.path.join(folder, name)
-    contents = {".pdparams": weights}
+    writers: dict[str, Callable[[Any], object]] = {
+        ".pdparams": lambda stream: pickle.dump(weights, stream, protocol=4)
+    }
+    if safetensors:
+        arrays = {k: v for k, v in weights.items() if isinstance(v, np.ndarray)}
+        writers[".safetensors"] = lambda stream: write_safetensors(stream, arrays)
     if resume is not None:
-        contents[".pdopt"] = {"format": _RESUME_FORMAT, **resume}
-    contents[_META] = meta
-    staged: dict[str, str] = {}
+        state = {"format": _RESUME_FORMAT, **resume}
+        writers[".pdopt"] = lambda stream: pickle.dump(state, stream, protocol=4)
+    files: dict[str, dict] = {}
+    writers[META] = lambda stream: stream.write(sealed(meta, files))
+    staged = {s: os.path.join(folder, f".{name}{s}.{os.getpid()}.tmp") for s in writers}
+    is_in_place = False
     try:
         os.makedirs(folder, exist_ok=True)
-        for suffix, content in contents.items():
-            staged[suffix] = os.path.join(folder, f".{name}{suffix}.{os.getpid()}.tmp")
-            with open(staged[suffix], "wb") as stream:
-                if suffix == _META:
-                    stream.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
-                else:
-                    pickle.dump(content, stream, protocol=4)
-                stream.flush()
-                os.fsync(stream.fileno())
-        if resume is None:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(stem + ".pdopt")
-        for suffix, temporary in staged.items():
-            os.replace(temporary, stem + suffix)
+        for suffix, write in writers.items():
+            facts = _write(staged[suffix], write)
+            if suffix != META:
+                files[suffix] = facts
+        os.replace(staged[META], stem + META)
+        is_in_place = True  # the others are the checkpoint now, whatever their names
+        _flush_folder(folder)
+        for suffix in files:
+            os.replace(staged[suffix], stem + suffix)
+        for suffix in {*WEIGHTS, ".pdopt"} - {*files}:
+            Path(stem + suffix).unlink(missing_ok=True)
         _flush_folder(folder)
     except OSError as error:
         raise CheckpointError(
@@ -76,10 +108,20 @@ def save_checkpoint(
             f"in {folder} are untouched. Make room, or set save_dir=FOLDER."
         ) from None
     finally:
-        for temporary in staged.values():
-            with contextlib.suppress(FileNotFoundError):
+        for temporary in () if is_in_place else staged.values():
+            with contextlib.suppress(OSError):
                 os.remove(temporary)
     return stem
+
+
+def _write(path: str, write: Callable[[Any], object]) -> dict:
+    """Writes a file onto the disk; its size and SHA-256."""
+    with open(path, "wb") as stream:
+        summed = _Summed(stream)
+        write(summed)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return {"bytes": summed.size, "sha256": summed.digest.hexdigest()}
 
 
 def _flush_folder(folder: str) -> None:
@@ -92,13 +134,132 @@ def _flush_folder(folder: str) -> None:
             os.close(descriptor)
 
 
+def load_resume(path: str) -> dict:
+    """The state that `save_checkpoint` got as `resume`; `path` may have the suffix of any of the
+    checkpoint's files.
+
+    Raises:
+        CheckpointError: there is no `.pdopt`, it is damaged, another program wrote it, or it holds
+            NaN or infinite numbers.
+    """
+    stem = stem_of(path)
+    source = stem + ".pdopt"
+    place = find_file(source)
+    if place is None:
+        weights = next((stem + s for s in WEIGHTS if os.path.isfile(stem + s)), None)
+        if weights is None:
+            raise CheckpointError(f"nothing to resume at {stem}: no such checkpoint{_nearby(stem)}")
+        raise CheckpointError(
+            f"cannot resume from {stem}: {source} is missing, so optimizer, learning rate and "
+            f"epoch are unknown. Copy it beside {weights}, or start a new run from these weights "
+            f"with pretrain_weights={weights}{_nearby(stem)}"
+        )
+    state = read_pickle(place)
+    if not isinstance(state, dict) or state.get("format") != _RESUME_FORMAT:
+        raise CheckpointError(
+            f"{source} was not written by ppdet_lite, so the run cannot go on from it. Start a new "
+            f"run from its weights with pretrain_weights={stem}.pdparams"
+        )
+    if key := _first_not_finite(state):
+        raise CheckpointError(
+            f"{source}: {key} holds NaN or infinite numbers: the run had diverged. Resume from an "
+            "earlier checkpoint, with a lower learning rate"
+        )
+    return state
+
+
+def _first_not_finite(state: dict, prefix: str = "") -> str:
+    """Dotted key of the first array with NaN or infinite numbers; "" if there is none."""
+    for key, value in state.items():
+        if isinstance(value, dict):
+            if found := _first_not_finite(value, f"{prefix}{key}."):
+                return found
+        elif isinstance(value, np.ndarray) and not np.isfinite(value).all():
+            return f"{prefix}{key}"
+    return ""
+
+
+def newest_checkpoint(
+    folder: str, check: Callable[[dict, str], None]
+) -> tuple[str, Optional[dict]]:
+    """Path without suffix, and the state, of the newest whole checkpoint of a run, by the time it
+    was written; others are passed over with a warning. ("", None) if the folder holds none.
+
+    Args:
+        check: raises a CheckpointError for a state that cannot be used, and names the file.
+
+    Raises:
+        CheckpointError: the folder holds checkpoints, but no whole one.
+    """
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    paths = [os.path.join(folder, name) for name in names if name.endswith((".pdopt", META))]
+    stems = {stem_of(path) for path in paths if path.endswith(".pdopt") or _can_go_on(path)}
+    times = {stem: _time_of(stem) for stem in stems}
+    reasons = []
+    for stem in sorted(times, key=lambda stem: times[stem], reverse=True):
+        try:
+            check_files(stem)
+            state = load_resume(stem)
+            check(state, f"{stem}.pdopt")
+        except CheckpointError as error:
+            get_logger().warning("Passed over the checkpoint %s: %s", stem, error)
+            reasons.append(f"{stem}: {error}")
+            continue
+        return stem, state
+    if reasons:
+        raise CheckpointError("\n  - ".join([f"no whole checkpoint in {folder}:", *reasons]))
+    return "", None
+
+
+def _can_go_on(path: str) -> bool:
+    """True for the side file of a checkpoint with a state, wherever its file is."""
+    try:
+        return ".pdopt" in side_file(path).get(FILES, {})
+    except CheckpointError:
+        return False
+
+
+def _time_of(stem: str) -> float:
+    places = [stem + suffix for suffix in (META, ".pdopt") if os.path.isfile(stem + suffix)]
+    return os.path.getmtime(places[0]) if places else 0.0
+
+
+def read_meta(path: str) -> dict:
+    """The side file of a checkpoint (`class_names`, `category_ids`, `epoch`, `iteration`,
+    `metrics`, `config`); {} when there is none. `path` is any of the checkpoint's files.
+
+    Raises:
+        CheckpointError: the side file is no JSON, damaged, or another program's.
+    """
+    return {key: value for key, value in side_file(path).items() if key != FILES}
+
+
+def _nearby(stem: str) -> str:
+    folder = stem if os.path.isdir(stem) else os.path.dirname(stem) or "."
+    if not os.path.isdir(folder):
+        return f"; there is no folder {folder}"
+    names = sorted(n[: -len(".pdopt")] for n in os.listdir(folder) if n.endswith(".pdopt"))
+    return f"; {folder} can be resumed from: {', '.join(names)}" if names else ""
+
+
 def clean_temporaries(folder: str) -> list[str]:
-    """Removes what killed processes left half-written in `folder`; returns the names."""
+    """Removes what killed processes left half-written in `folder`, and renames what they left
+    unnamed; returns the names of what was removed.
+    """
     removed = []
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        match = _TEMPORARY.match(name)
-        if match and not _is_running(int(match.group(1))):
-            os.remove(os.path.join(folder, name))
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        match = TEMPORARY.match(name)
+        if not match or _is_running(int(match[3])):
+            continue
+        place, target = os.path.join(folder, name), os.path.join(folder, match[1] + match[2])
+        try:
+            belongs = find_file(target) == place
+        except CheckpointError:
+            belongs = False
+        if belongs:
+            os.replace(place, target)
+        else:
+            os.remove(place)
             removed.append(name)
     return removed
 
@@ -113,62 +274,3 @@ def _is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def load_resume(path: str) -> dict:
-    """The state that `save_checkpoint` got as `resume`; `path` may have the suffix of any of the
-    checkpoint's files.
-
-    Raises:
-        CheckpointError: there is no `.pdopt`, it is damaged, or another program wrote it.
-    """
-    stem = stem_of(path)
-    source = stem + ".pdopt"
-    if not os.path.isfile(source):
-        weights = next((stem + s for s in SUFFIXES if os.path.isfile(stem + s)), None)
-        if weights is None:
-            raise CheckpointError(f"nothing to resume at {stem}: no such checkpoint{_nearby(stem)}")
-        raise CheckpointError(
-            f"cannot resume from {stem}: {source} is missing, so optimizer, learning rate and "
-            f"epoch are unknown. Copy it beside {weights}, or start a new run from these weights "
-            f"with pretrain_weights={weights}{_nearby(stem)}"
-        )
-    state = read_pickle(source)
-    if not isinstance(state, dict) or state.get("format") != _RESUME_FORMAT:
-        raise CheckpointError(
-            f"{source} was not written by ppdet_lite, so the run cannot go on from it. Start a new "
-            f"run from its weights with pretrain_weights={stem}.pdparams"
-        )
-    return state
-
-
-def _nearby(stem: str) -> str:
-    folder = stem if os.path.isdir(stem) else os.path.dirname(stem) or "."
-    if not os.path.isdir(folder):
-        return f"; there is no folder {folder}"
-    names = sorted(n[: -len(".pdopt")] for n in os.listdir(folder) if n.endswith(".pdopt"))
-    return f"; {folder} can be resumed from: {', '.join(names)}" if names else ""
-
-
-def read_meta(weights_path: str) -> dict:
-    """The side file of a checkpoint (`class_names`, `category_ids`, `epoch`, `iteration`,
-    `metrics`, `config`); {} when there is none.
-
-    Raises:
-        CheckpointError: the side file is no JSON, or another program's.
-    """
-    path = stem_of(weights_path) + _META
-    try:
-        with open(path, encoding="utf-8") as stream:
-            meta = json.load(stream)
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    names = meta.get("class_names") or [] if isinstance(meta, dict) else None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CheckpointError(
-            f"{path}: found no 'class_names: [...]' in it; correct it, or remove the file to take "
-            "the names of the data set"
-        )
-    return meta

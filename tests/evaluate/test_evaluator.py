@@ -243,6 +243,7 @@ ENTRY = {"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1}
         (json.dumps([{**ENTRY, "score": float("nan")}]), "entry 0 is "),
         (json.dumps([{**ENTRY, "category_id": 5}]), "category_id 5 is not in "),
         (json.dumps([{**ENTRY, "image_id": 99}]), "image_id 99 is not in "),
+        (json.dumps([{**ENTRY, "file_name": "x/val_1.jpg"}]), "image_id 1: found x/val_1.jpg"),
     ],
 )
 def test_unusable_result_files_are_named(small_config, tmp_path, content, problem):

@@ -1,70 +1,83 @@
-"""Pascal VOC: damaged XML files and lists."""
+"""Pascal VOC: damaged fields, bytes and encodings of an XML file, and damaged lists."""
 
-import shutil
+import re
 
 from ppdet_lite.data.sources.voc import VOCDataSet
-from tests.cases.sets import voc_xml, write_text, write_voc
 from tests.fuzz.harness import Trial
+from tests.fuzz.images import encoded, use
 from tests.fuzz.mutations import damage_bytes
 
-TEXTS = ("", "0", "-1", "nan", "inf", "1e30", "1e400", "9" * 5000, "x", "é", "0x1", "1_0", " 7 ")
-INSERTS = (b"<object>", b"</object>", b"<!-- -->", b"<![CDATA[x]]>", b"&lt;", b"&x;", b"<size/>")
-ENTITIES = '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
-HEADS = (
-    "",
-    '<?xml version="1.0" encoding="utf-8"?>',
-    *(
-        f'<?xml version="1.0" encoding="{name}"?>'
-        for name in ("gb2312", "shift_jis", "utf-16", "foo-bar", "rot13", "latin-1", "idna", "mbcs")
-    ),
-    ENTITIES,
+OBJECT = (
+    "<object><name>cat</name><difficult>0</difficult><bndbox><xmin>10</xmin><ymin>12</ymin>"
+    "<xmax>40</xmax><ymax>30</ymax></bndbox></object>"
 )
-LISTS = (
-    "",
-    "1 2 3",
-    "1\n1",
-    "1 -1",
-    "a\0b",
-    "x" * 300,
-    "../1",
-    "/etc/passwd",
-    "1\tx.xml",
-    "é\ud800",
+XML = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<annotation><size><width>64</width>'
+    f"<height>48</height></size>{OBJECT}{OBJECT.replace('cat', 'dog')}</annotation>"
+)
+FIELD = re.compile(r"<(\w+)>([^<>]*)</\1>")
+TEXTS = (
+    *("", " ", "nan", "inf", "-inf", "1e999", "1e308", "-1", "0", "0.5", "9" * 400, "9" * 6000),
+    *("2147483648", "1e18", "abc", "1,5", "1_0", "0x10", "true", "a" * 5000, "<x/>", "\ud7ff"),
+    *("&#0;", "&#x1;", "&amp;", "&foo;", "<![CDATA[5]]>", "5<!-- c -->6", "\uff11"),
+)
+ENCODINGS = (
+    *("foo-bar", "utf-7", "idna", "zlib", "hex", "rot13", "cp037", "shift_jis", "utf-16", "gbk"),
+    *("punycode", "unicode_escape", "undefined", "raw_unicode_escape", "big5", "ascii", "utf-32"),
+)
+HEADS = (
+    '<!DOCTYPE l [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>',
+    '<!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+    '<!DOCTYPE l SYSTEM "http://127.0.0.1:9/a.dtd">',
+    '<!DOCTYPE l [<!ENTITY % p SYSTEM "file:///etc/passwd"> %p;]>',
+    "<!DOCTYPE annotation>",
+)
+LINES = (
+    *(b"", b"a\0\n", b"../../etc/passwd\n", b"a b c\n", b"a" * 300, b"\xed\xa0\x80\n", b"/\n"),
+    *(b".\n", b"a " + b"b" * 5000, b"a\tb\n", b"a\0 b\n", b"a\na\n", "a\u2028b\n".encode()),
+    *(b"JPEGImages/a.jpg Annotations/a.xml\n", b"a.jpg\n", b"x/a\n", "a\n".encode("utf-16")),
 )
 
 
 def prepare(folder):
-    """Writes three images with an object each."""
-    names = dict.fromkeys(("1", "2", "IMG 3"), voc_xml())
-    write_voc(folder / "base", names)
+    """Writes the image."""
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "JPEGImages" / "a.jpg").write_bytes(encoded(".jpg"))
 
 
 def trial(rnd, folder):
-    """One damaged file of a new copy of the data set."""
-    root = folder / "set"
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(folder / "base", root)
-    path = root / "Annotations/1.xml"
-    kind = rnd.choice(["bytes", "bytes", "value", "value", "head", "list"])
-    if kind == "bytes":
-        path = rnd.choice([path, root / "ImageSets/Main/train.txt"])
-        data, label = damage_bytes(rnd, path.read_bytes(), INSERTS)
-        path.write_bytes(data)
-    elif kind == "value":
-        key = rnd.choice(["width", "height", "name", "xmin", "ymax"])
-        before, _, rest = voc_xml().partition(f"<{key}>")
-        after, label = rest.partition("<")[2], f"{key} {rnd.choice(TEXTS)}"
-        write_text(path, f"{before}<{key}>{label.partition(' ')[2]}<{after}")
+    """A damaged `a.xml`, or a damaged list `train.txt`."""
+    text, data, line, label = XML, None, b"a\n", ""
+    kind = rnd.choice(["field"] * 8 + ["bytes"] * 5 + ["encoding", "head", "list", "list"])
+    if kind == "field":
+        for _ in range(rnd.choice([1, 1, 2])):
+            found = rnd.choice([*FIELD.finditer(text)])
+            tag, value = found[1], rnd.choice(TEXTS)
+            new = rnd.choice(
+                [f"<{tag}>{value}</{tag}>"] * 3 + ["", found[0] * 2, f"<z>{value}</z>"]
+            )
+            text = text[: found.start()] + new + text[found.end() :]
+            label += f"{tag}: {new[:40]} "
+    elif kind == "bytes":
+        data, label = damage_bytes(
+            rnd, XML.encode(), (b"<", b"]]>", b"<!DOCTYPE a>", b"<a>" * 1000)
+        )
+    elif kind == "encoding":
+        label = rnd.choice(ENCODINGS)
+        text = XML.replace("UTF-8", label)
+        data = text.encode(label, "replace") if label in ("utf-16", "gbk", "big5") else None
     elif kind == "head":
         label = rnd.choice(HEADS)
-        write_text(path, label + voc_xml(rnd.choice(["cat", "&b;", "é"])))
+        text = XML.replace("?>", "?>" + label).replace("cat", rnd.choice(["&b;", "&x;", "cat"]))
     else:
-        label = rnd.choice(LISTS)
-        data = label.encode("utf-8", "surrogatepass")
-        (root / "ImageSets/Main/train.txt").write_bytes(data)
+        line = rnd.choice(LINES)
+        label = repr(line[:40])
+    xml = folder / "Annotations" / "a.xml"
+    xml.write_bytes(text.encode("utf-8", "surrogatepass") if data is None else data)
+    (folder / "ImageSets" / "Main" / "train.txt").write_bytes(line)
 
-    def load():
-        dataset = VOCDataSet(dataset_dir=str(root), anno_path="ImageSets/Main/train.txt")
-        assert len([dataset.record(index) for index in range(len(dataset))]) and dataset.to_coco()
+    def run():
+        return use(VOCDataSet(str(folder), anno_path="ImageSets/Main/train.txt"))
 
-    return Trial(label, load, ("1.xml", "train.txt", "Annotations", "JPEGImages"))
+    return Trial(label, run, ("a.xml", "train.txt", "Annotations"))

@@ -55,10 +55,10 @@ def same_boxes():
 
 @pytest.fixture
 def broken(exported, tmp_path):
-    """A copy of the export that a test may damage."""
+    """A copy of the export, without checksums, that a test may damage."""
     folder = tmp_path / "model"
     shutil.copytree(exported, folder)
-    return folder
+    return without_checksums(folder)
 
 
 def without_checksums(folder):

@@ -12,7 +12,7 @@ from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.export.check import built_in_image
 from ppdet_lite.runtime.contract import GRAPH_FILES
 from ppdet_lite.runtime.detector import Detector
-from ppdet_lite.runtime.engines.engine import EngineError
+from ppdet_lite.runtime.engines.engine import EngineError, shortened
 from ppdet_lite.runtime.engines.open_engine import ENGINE_CLASSES
 from ppdet_lite.runtime.engines.paddle_inference import PaddleEngine
 from ppdet_lite.runtime.engines.paddle_predictor import check_installed
@@ -61,6 +61,14 @@ def test_an_error_that_is_not_onednns_leaves_it_on(exported, trained, same_boxes
     assert caught.value.graph == detector.files.graph
     assert detector.engine.kernels == "oneDNN" and capsys.readouterr().err == ""
     same_boxes(trained, detector, [built_in_image()])
+
+
+def test_long_reasons_are_cut_between_words():
+    text = "one two three"
+    assert shortened(text, 13) == text
+    assert shortened(text, 9) == "one two ..."
+    assert shortened(text, 9, keeps_end=True) == "... three"
+    assert shortened("x" * 9, 4) == "xxxx ..."
 
 
 @pytest.mark.parametrize("kind", [IndexError, TypeError, SystemError, NotImplementedError])

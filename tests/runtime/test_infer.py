@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from ppdet_lite.cli.deploy import main
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import decode_image
+from ppdet_lite.evaluate.predictor import run_inference
+from ppdet_lite.evaluate.run import run_evaluation
 from ppdet_lite.export.check import built_in_image
 from ppdet_lite.runtime import detector as deployed
 from ppdet_lite.runtime.detector import Detector
@@ -229,6 +232,8 @@ def test_options_that_would_be_ignored_are_refused():
         ([*images, "--use_openvino", "--engine", "paddle"], "use_openvino"),
         (["--model_dir", "x", "--video_file", "a.mp4", "--run_benchmark"], "run_benchmark"),
         ([*images, "--threshold", "7"], "threshold"),
+        ([*images, "--anno_path", "a.json"], "anno_path"),
+        (["--model_dir", "x", "--video_file", "a.mp4", "--anno_path", "a.json"], "anno_path"),
     ]
     for arguments, name in cases:
         with pytest.raises(ConfigError, match=f"^`{name}`"):
@@ -244,6 +249,33 @@ def test_a_broken_image_is_named_and_the_others_are_done(exported, tiny_coco, tm
     with pytest.raises(ImageError, match=r"in/z\.jpg: "):
         main([*arguments, "--output_dir", str(tmp_path / "out")])
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jpg", "a.json"]
+
+
+def test_image_ids_are_those_of_the_annotations(small_config, exported, tiny_coco, tmp_path):
+    """Of deploy, tools/infer.py and the evaluation, which takes both results."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("val_2.jpg", "val_0.jpg"):
+        shutil.copy(tiny_coco / "images" / name, photos / name)
+    annotations = str(tiny_coco / "annotations" / "val.json")
+    arguments = ["--model_dir", str(exported), "--image_dir", str(photos), "--save_results"]
+    main([*arguments, "--anno_path", annotations, "--output_dir", str(tmp_path / "deploy")])
+    cfg = load_config(small_config)
+    run_inference(cfg, infer_dir=photos, output_dir=tmp_path / "infer", save_results=True)
+    for folder in ("deploy", "infer"):
+        records = json.loads((tmp_path / folder / "bbox.json").read_text())
+        found = {Path(record["file_name"]).name: record["image_id"] for record in records}
+        assert found == {"val_0.jpg": 1, "val_2.jpg": 3}
+        run_evaluation(cfg, json_eval=True, output_eval=str(tmp_path / folder))
+    main([*arguments, "--output_dir", str(tmp_path / "deploy")])  # ids that count from 0
+    with pytest.raises(DataError, match="bbox.json: image_id [01]"):
+        run_evaluation(cfg, json_eval=True, output_eval=str(tmp_path / "deploy"))
+
+
+def test_errors_of_an_image_folder_name_the_option(exported, tmp_path):
+    for folder, reason in ((tmp_path / "gone", "no such folder"), (tmp_path, "no images")):
+        with pytest.raises(DataError, match=f"^`image_dir` {folder}: {reason}"):
+            main(["--model_dir", str(exported), "--image_dir", str(folder)])
 
 
 def test_categories_are_those_of_the_export(broken, tiny_coco, tmp_path):
@@ -314,6 +346,7 @@ print(*sorted(file for file in files if file.startswith(("deploy", "ppdet_lite")
         "ppdet_lite/cli/deploy.py",
         "ppdet_lite/cli/tool.py",
         "ppdet_lite/core/errors.py",
+        "ppdet_lite/core/suggest.py",
         "ppdet_lite/runtime/options.py",
         "ppdet_lite/utils/cpu.py",
     ]

@@ -84,9 +84,9 @@ runpy.run_path({str(repo / "deploy/python/infer.py")!r}, run_name="__main__")
 
 
 def test_the_other_engines_files_are_named(onnx_folder, exported):
-    with pytest.raises(DataError, match="no model.json and .*model.onnx, which `engine` onnxrunt"):
+    with pytest.raises(DataError, match="no model.json and .* model.onnx: use `engine` onnxru"):
         Detector(onnx_folder)
-    with pytest.raises(DataError, match="no model_portable.onnx and .*, which `engine` paddle"):
+    with pytest.raises(DataError, match="no model_portable.onnx and .*: use `engine` paddle$"):
         Detector(exported, engine="openvino")
 
 
@@ -154,7 +154,7 @@ def test_a_missing_package_is_said(broken_onnx, engine, monkeypatch):
     [
         ("onnxruntime", "GPU", "install onnxruntime-gpu, or use `device` CPU"),
         ("onnxruntime", "XPU", "use `device` CPU"),
-        ("openvino", "GPU", "use `device` CPU"),
+        ("openvino", "GPU", "for CPUs only; use `device` CPU"),
     ],
 )
 def test_devices_these_engines_lack(broken_onnx, engine, device, reason):

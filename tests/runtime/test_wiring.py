@@ -22,7 +22,7 @@ from ppdet_lite.runtime.frames import pipeline
 from ppdet_lite.runtime.frames.pipeline import FramePipeline
 from ppdet_lite.runtime.frames.sources import open_source
 from ppdet_lite.utils import cpu as cpu_module
-from tests.runtime.conftest import NotingDetector, without_checksums
+from tests.runtime.conftest import NotingDetector
 
 HAS_SWITCH = hasattr(inference.Config, "disable_mkldnn")
 
@@ -101,7 +101,7 @@ def test_files_of_two_exports_do_not_go_together(broken, tmp_path):
     paddle.jit.save(other, str(tmp_path / "other" / "model"), [spec])
     shutil.copy(tmp_path / "other" / "model.pdiparams", broken / "model.pdiparams")
     with pytest.raises(DataError, match="model.pdiparams: found .* tensors, .* of model"):
-        Detector(without_checksums(broken))
+        Detector(broken)
 
 
 # ------------------------------------------------------------------------------- the other engines

@@ -94,6 +94,19 @@ def test_a_resumed_run_is_the_uninterrupted_one(config, tmp_path):
             np.testing.assert_array_equal(found[part][key], value, err_msg=key)
 
 
+def test_resume_auto_takes_the_newest_whole_checkpoint(config, capsys):
+    cfg = config("epoch=2", "snapshot_epoch=1", "save_format=safetensors")
+    assert run_training(cfg, resume="auto").epoch == 2
+    assert "No checkpoint in " in capsys.readouterr().err
+    assert (config.folder / "model_final.safetensors").is_file()
+    path = config.folder / "model_final.pdparams"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert run_training(config("epoch=3"), resume="auto").epoch == 3
+    printed = capsys.readouterr().err
+    assert "model_final.pdparams: damaged" in printed
+    assert f"Resumed from {config.folder}/0: epoch 0, step 2" in printed
+
+
 def test_another_number_of_steps_goes_on_by_epochs_done(config):
     run_training(config("epoch=1"))
     state = run_training(

@@ -22,6 +22,9 @@ MAX_PIXELS = 178_956_970
 _MAX_SCANS = 100
 """JPEG files with more scans are refused: each costs a pass over the whole image."""
 
+_COSTS = {"GIF": 4}  # memory per pixel that the decoder takes, in comparison with others
+
+_PNM = re.compile(rb"P[1-6Ff]\s+(\d{1,9})\s+(\d{1,9})(?:\s+(\d{1,9}))?\s")
 _FILL = re.compile(rb"\xff+")
 _JPEG_END = b"\xff\xd9"
 _ORIENTATION_TAG = 0x0112
@@ -88,11 +91,10 @@ def check_header(header: ImageHeader, name: str, max_pixels: int = MAX_PIXELS) -
     if header.problem:
         raise ImageError(f"{name}: {header.problem}")
     height, width = header.size_hw
-    if height * width > max_pixels:
-        raise ImageError(
-            f"{name}: {width}x{height} = {height * width} pixels, more than the limit of "
-            f"{max_pixels}"
-        )
+    limit = max_pixels // _COSTS.get(header.kind, 1)
+    if height * width > limit:
+        found = f"{width}x{height} = {height * width} pixels"
+        raise ImageError(f"{name}: {found}, more than the limit of {limit}")
 
 
 def check_scans(data: bytes, name: str) -> None:
@@ -301,9 +303,11 @@ def _pnm(data: Buffer) -> ImageHeader:
         width, height, depth, top = (int(fields[name]) for name in names)
         _need(depth in (1, 3), f"{depth} channels, which OpenCV mixes up")
         return ImageHeader("", (height, width), is_deep=top > 255)
-    numbers = [int(number) for number in text[2:].split(None, 3)[:3] if number.isdigit()]
-    has_depth = text[:2] not in (b"P1", b"P4", b"PF", b"Pf") and len(numbers) > 2
-    return ImageHeader("", (numbers[1], numbers[0]), is_deep=has_depth and numbers[2] > 255)
+    found = _PNM.match(text)
+    _need(found is not None, "its header is no list of numbers")
+    assert found is not None
+    is_deep = text[:2] in (b"P2", b"P3", b"P5", b"P6") and int(found[3] or 0) > 255
+    return ImageHeader("", (int(found[2]), int(found[1])), is_deep=is_deep)
 
 
 def _hdr(data: Buffer) -> ImageHeader:

@@ -138,7 +138,7 @@ def decode_bytes(
         reason = " ".join(str(error).split())[:200]
         raise ImageError(f"{name}: cannot be decoded ({reason})") from error
     if image is None:
-        raise ImageError(f"{name}: not an image that OpenCV can decode, or a damaged one")
+        raise ImageError(f"{name}: not an image, or damaged")
     return _TURNS[orientation](image) if orientation in _TURNS else image
 
 

@@ -120,12 +120,17 @@ class AnnotationRows:
         self._widths.append(width)
         self._box_counts.append(0)
 
-    def add_box(self, class_index: int, box_xyxy: Sequence[float], difficult: bool = False) -> None:
-        """Appends a box in pixels."""
+    def add_box(self, class_index: int, box_xyxy: Sequence[float], difficult: bool = False) -> int:
+        """Appends a box in pixels; returns its row."""
         self._box_counts[-1] += 1
         self._classes.append(class_index)
         self._corners.extend(box_xyxy)
         self._difficult.append(difficult)
+        return len(self._classes) - 1
+
+    def move_box(self, row: int, box_xyxy: Sequence[float]) -> None:
+        """Gives a box other corners."""
+        self._corners[4 * row : 4 * row + 4] = array("d", box_xyxy)
 
     def annotations(self) -> Annotations:
         """Everything so far; the id of an image is its row."""

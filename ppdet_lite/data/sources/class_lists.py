@@ -63,6 +63,9 @@ def _names_in_yaml(path: Path) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         allowed = "a list of class names, or a mapping of 0, 1, 2, ... to them"
         raise error_at(path, None, "names", not_allowed(names, allowed))
+    if content.get("nc", len(names)) != len(names):
+        problem = not_allowed(content["nc"], f"{len(names)}, the number of names")
+        raise error_at(path, None, "nc", problem)
     return names
 
 

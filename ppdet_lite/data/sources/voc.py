@@ -116,7 +116,9 @@ def _read_list(
         root = require_folder("dataset_dir + image_dir", dataset_dir, image_dir)
         entries = [_Entry(image, root / xml) for image, xml in _pairs(path, lines)]
     missing = [
-        error_at(path, number, f"annotation {entry.annotation} does not exist{_hint(line)}")
+        error_at(
+            path, number, f"annotation {str(entry.annotation)[:300]} does not exist{_hint(line)}"
+        )
         for (number, line), entry in zip(lines, entries)
         if not os.path.isfile(entry.annotation)
     ]

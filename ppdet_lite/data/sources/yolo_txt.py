@@ -2,11 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from operator import mul
 from pathlib import Path
-from typing import Iterator, Optional, Sequence
+from typing import Optional, Sequence
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.annotations import matches
+from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.core.registry import register
+from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
 from ppdet_lite.data.sources.class_lists import read_class_list
@@ -15,10 +18,11 @@ from ppdet_lite.data.sources.files import (
     error_at,
     join,
     not_allowed,
-    read_lines,
+    raise_all,
     require_file,
     require_folder,
 )
+from ppdet_lite.data.sources.yolo_lines import LabelLines
 from ppdet_lite.utils.image_files import find_images
 
 _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
@@ -29,8 +33,7 @@ _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
 class YOLODataSet(DetectionDataset):
     """A folder of images and a folder of text files of the same names.
 
-    An image without a text file has no objects. A line may also hold a polygon (`class x1 y1 x2 y2
-    x3 y3 ...`), which counts as its bounds.
+    An image without a text file has no objects. For other lines than boxes see `LabelLines`.
 
     Args:
         anno_path: folder of the text files. By default the last `images` in the images' path
@@ -44,28 +47,63 @@ class YOLODataSet(DetectionDataset):
 
     def read(self) -> Content:
         root = require_folder("dataset_dir + image_dir", self.dataset_dir, self.image_dir)
-        labels = _label_folder(root, self.dataset_dir, self.anno_path)
-        classes = read_class_list(_name_file(join(self.dataset_dir), self.label_list))
-        rows = AnnotationRows()
+        labels, searched = _label_folder(root, self.dataset_dir, self.anno_path)
+        name_file = _name_file(join(self.dataset_dir), self.label_list)
+        classes = read_class_list(name_file)
+        lines = LabelLines(len(classes.names), _keypoints(name_file))
         images, remark = find_images(root)
-        for file in sorted(os.path.relpath(path, root) for path in images):
-            height, width = displayed_size(str(root / file))
+        files = sorted(os.path.relpath(path, root) for path in images)
+        rows, poses, unlabeled = AnnotationRows(), dict[int, Sequence[float]](), 0
+        unreadable, bad = [], []
+        for file in files:
+            try:
+                height, width = displayed_size(str(root / file))
+            except ImageError as error:  # left out or refused by its reader, as in other formats
+                height = width = 0
+                unreadable.append(error)
             rows.add_image(file, height, width)
             path = (labels / file).with_suffix(".txt")
-            if path.is_file():
-                for class_index, (x1, y1, x2, y2) in _read_labels(path, len(classes.names)):
-                    rows.add_box(class_index, (x1 * width, y1 * height, x2 * width, y2 * height))
-        return Content(str(root), root, classes, rows.annotations(), [remark] if remark else [])
+            if not os.path.isfile(path):
+                unlabeled += 1
+                continue
+            try:
+                boxes = lines.read(path)
+            except DataError as error:
+                bad.append(error)
+                continue
+            scale = (width, height, width, height)
+            for box in boxes if width else ():
+                index = rows.add_box(box.class_index, [*map(mul, box.shares, scale)])
+                if box.pose:
+                    poses[index] = [*map(mul, box.pose, scale)]
+        raise_all(bad, len(files), "text files")
+        for index, corners in poses.items() if lines.are_keypoints() else ():
+            rows.move_box(index, corners)
+        remarks = [remark] if remark else []
+        if unlabeled:
+            text = f"labels: {unlabeled} of {len(files)} images have no text file in {searched}"
+            remarks.append(f"{text}, and count as images without objects")
+        if unreadable:
+            remarks.append(
+                f"images that cannot be read: {len(unreadable)} (first: {unreadable[0]})"
+            )
+        return Content(str(root), root, classes, rows.annotations(), remarks)
 
 
-def _label_folder(root: Path, dataset_dir: Optional[str], anno_path: Optional[str]) -> Path:
+def _label_folder(
+    root: Path, dataset_dir: Optional[str], anno_path: Optional[str]
+) -> tuple[Path, str]:
+    """The folder of the text files, and what was searched for them."""
     if anno_path:
-        return require_folder("dataset_dir + anno_path", dataset_dir, anno_path)
+        folder = require_folder("dataset_dir + anno_path", dataset_dir, anno_path)
+        return folder, str(folder)
     for parent in (root, *root.parents):
         if parent.name == "images":
             folder = parent.with_name("labels") / root.relative_to(parent)
-            return folder if folder.is_dir() else root
-    return root
+            if folder.is_dir():
+                return folder, str(folder)
+            return root, f"{folder} (no such folder) and {root}"
+    return root, str(root)
 
 
 def _name_file(dataset_dir: Path, label_list: Optional[str]) -> Path:
@@ -80,23 +118,14 @@ def _name_file(dataset_dir: Path, label_list: Optional[str]) -> Path:
     )
 
 
-def _read_labels(path: Path, class_count: int) -> Iterator[tuple[int, Sequence[float]]]:
-    """Class index and box (x1, y1, x2, y2 as shares of the image) of every line."""
-    for number, line in read_lines(path):
-        fields = line.split()
-        try:
-            first, *values = map(float, fields)
-        except ValueError:
-            raise error_at(path, number, not_allowed(line, "numbers")) from None
-        if first not in range(class_count):
-            problem = f"found {fields[0]}, allowed: 0 to {class_count - 1}"
-            raise error_at(path, number, "class", problem)
-        if len(values) == 4:
-            cx, cy, width, height = values
-            box = (cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2)
-        elif len(values) >= 6 and len(values) % 2 == 0:
-            box = (min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
-        else:
-            allowed = "class cx cy w h, or class and the x y of at least three points"
-            raise error_at(path, number, f"found {len(fields)} fields, allowed: {allowed}")
-        yield int(first), box
+def _keypoints(name_file: Path) -> Optional[tuple[int, int]]:
+    """Number of keypoints and of values of each, where data.yaml gives them in `kpt_shape`."""
+    if name_file.suffix.lower() not in (".yaml", ".yml"):
+        return None
+    shape = read_yaml(name_file, DataError).value.get("kpt_shape")
+    if shape is None:
+        return None
+    if not matches(shape, list[int]) or len(shape) != 2 or shape[0] < 1 or shape[1] not in (2, 3):
+        problem = not_allowed(shape, "[number of keypoints, 2 or 3]")
+        raise error_at(name_file, None, "kpt_shape", problem)
+    return shape[0], shape[1]

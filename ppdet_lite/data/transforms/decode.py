@@ -16,6 +16,8 @@ from ppdet_lite.data.pixels.pixel_source import ArrayPixels, JpegPixels, PixelSo
 from ppdet_lite.data.transforms.objects import Sample
 from ppdet_lite.data.transforms.transform import Context, Transform
 
+_DARK_LEVEL = 32  # of 256: cameras give 10 to 12 of 16 bits, levels below 16
+
 
 @register
 @dataclass(eq=False)
@@ -91,4 +93,10 @@ class Decode(Transform):
             reducible = context.training if self.reduced is None else self.reduced
             return JpegPixels(content, name, size_hw, orientation, reducible, context.clock)
         with context.clock("decode", name):
-            return ArrayPixels(decode_image(content, self.max_pixels, name, apply_exif))
+            image = decode_image(content, self.max_pixels, name, apply_exif)
+        if header.is_deep and image.max() < _DARK_LEVEL:
+            text = (
+                "of which only the lower bits are used, so that the upper 8 show them nearly black"
+            )
+            context.notes[f"16-bit images {text}; scale their values to 16 bits"] += 1
+        return ArrayPixels(image)

@@ -99,7 +99,18 @@ class Engine(ABC):
 
     def problem(self, reason: str) -> str:
         """The text of an EngineError for a message of the library, given in one line."""
-        return f"{self.kernels} cannot run this model: {reason[:250]}"
+        return f"{self.kernels} cannot run this model: {shortened(reason)}"
+
+
+def shortened(reason: str, length: int = 250, keeps_end: bool = False) -> str:
+    """At most `length` characters of a line, in whole words, of its start or its end."""
+    if len(reason) <= length:
+        return reason
+    if keeps_end:
+        end = reason[-length:]
+        return f"... {end.partition(' ')[2] or end}"
+    start = reason[:length]
+    return f"{start.rpartition(' ')[0] or start} ..."
 
 
 def stack_samples(samples: list[Arrays]) -> Arrays:

@@ -11,12 +11,15 @@ from ppdet_lite.runtime.options import EngineOptions
 class OpenVinoEngine(Engine):
     """An .onnx in OpenVINO on the CPU, in float32."""
 
-    kernels, device, failures = "OpenVINO", "CPU", (RuntimeError,)
+    kernels, device, failures = "OpenVINO", "CPU", (RuntimeError, ValueError)
 
     def __init__(self, files: ModelFolder, options: EngineOptions):
         super().__init__()
         if options.device != "CPU":
-            raise UserError(f"`engine` openvino, `device` {options.device}: use `device` CPU")
+            raise UserError(
+                f"`engine` openvino, `device` {options.device}: this engine is for CPUs only; use "
+                "`device` CPU"
+            )
         self._openvino = openvino = require("openvino", "`engine` openvino")
         self.graph = files.graph
         settings = {

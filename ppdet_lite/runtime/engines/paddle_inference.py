@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.runtime.contract import PARAMS_FILE, ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError
+from ppdet_lite.runtime.engines.engine import Arrays, Engine, EngineError, shortened
 from ppdet_lite.runtime.engines.paddle_params import check_params
 from ppdet_lite.runtime.engines.paddle_predictor import (
     bind_inputs,
@@ -81,7 +81,7 @@ class PaddleEngine(Engine):
         return [self._predictor.get_output_handle(name).copy_to_cpu() for name in names]
 
     def problem(self, reason: str) -> str:
-        end = reason[-250:]  # what comes before is Paddle's call stack
+        end = shortened(reason, keeps_end=True)  # before it comes Paddle's call stack
         if self._onednn:
             return f"oneDNN cannot run this model: {end}"
         return (

@@ -98,7 +98,7 @@ def open_source(
     check_utf8(f"`{option}` {shown}", "OpenCV's reader of videos")
     settings: tuple[Any, ...] = ()
     if option == "video_file":
-        stem, reason = Path(str(value)).stem, "not a video that OpenCV can open, or a damaged one"
+        stem, reason = Path(str(value)).stem, "not a video, or damaged"
         if not Path(str(value)).is_file():
             is_folder = Path(str(value)).is_dir()
             reason = "is a folder: use `image_dir`" if is_folder else "no such file"

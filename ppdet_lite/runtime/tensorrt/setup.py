@@ -20,7 +20,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.contract import STRIDE, ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays, EngineError, stack_samples
+from ppdet_lite.runtime.engines.engine import Arrays, EngineError, shortened, stack_samples
 from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config, tensorrt_versions
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
@@ -202,7 +202,7 @@ class TensorRTSetup:
                 "`run_mode` trt_int8 needs `calib_dir` on its first run: a folder of some hundred "
                 f"images like those to come (no calibration table in {self.folder} yet)"
             )
-        images = list_images(self.options.calib_dir)[:MAX_CALIBRATION_IMAGES]
+        images = list_images(self.options.calib_dir, option="calib_dir")[:MAX_CALIBRATION_IMAGES]
         if len(images) < self.batch:
             raise DataError(
                 f"`calib_dir` {self.options.calib_dir}: {len(images)} images are fewer than "
@@ -269,9 +269,10 @@ class TensorRTSetup:
         try:
             convert(str(self.files.graph.with_suffix("")), config)
         except Exception as error:  # it is Python code that asserts and raises all kinds
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             problem = "Paddle cannot convert this model for TensorRT, use `run_mode` paddle: "
-            raise EngineError(self.files.graph, problem + reason) from error
+            end = shortened(reason, keeps_end=True)
+            raise EngineError(self.files.graph, problem + end) from error
 
 
 def _run_and_let_go(config: Any, batches: Iterable[Arrays]) -> None:

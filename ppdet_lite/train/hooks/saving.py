@@ -19,17 +19,19 @@ from ppdet_lite.weights.files import NAME_TABLE
 @dataclass
 class CheckpointWriter:
     """Writes the state of a run into its folder, on rank 0 only; `facts` (`class_names`,
-    `category_ids`, `config`) go into the side file.
+    `category_ids`, `config`) go into the side file. `safetensors`: see `save_checkpoint`.
     """
 
     folder: str
     facts: dict
+    safetensors: bool = False
     _rescued: Optional[str] = None  # the folder of earlier rescues
 
     def save(self, state: TrainState, name: str) -> None:
         """Saves everything a resume needs; a CheckpointError if it cannot be written."""
         if state.ranks.rank == 0:
-            stem = save_checkpoint(self.folder, name, *self._for_use(state), state.state_dict())
+            contents = *self._for_use(state), state.state_dict()
+            stem = save_checkpoint(self.folder, name, *contents, safetensors=self.safetensors)
             get_logger().info("Saved %s", stem)
 
     def save_or_rescue(self, state: TrainState, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.transform import Context
@@ -37,3 +38,13 @@ def test_decode_believes_the_annotated_size_about_rotation(tmp_path):
     assert Decode()({**record, "h": 99, "w": 98}, context)["image"].size_hw == (30, 20)
     (note,) = context.notes
     assert f"first: {path}, annotated 98x99, is 20x30" in note
+
+
+@pytest.mark.parametrize("bits, notes", [(10, 1), (12, 1), (16, 0)])
+def test_16_bit_images_that_use_fewer_bits_are_told(tmp_path, bits, notes):
+    path, context = tmp_path / "x.png", Context(np.random.default_rng(0))
+    cv2.imwrite(str(path), np.linspace(0, 2**bits - 1, 600).reshape(20, 30).astype(np.uint16))
+    Decode()({"im_file": str(path)}, context)
+    Decode()({"im_file": str(path)}, context)
+    assert [text.startswith("16-bit images") for text in context.notes] == [True] * notes
+    assert sum(context.notes.values()) == 2 * notes

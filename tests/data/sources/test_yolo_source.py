@@ -87,3 +87,122 @@ def test_yolo_needs_names_and_images(yolo):
     (yolo / "classes.txt").write_text("dog\ncat\n")
     with pytest.raises(DataError, match="none: no images"):
         YOLODataSet(str(yolo), "none")
+
+
+def labeled(folder, *texts, names="names: [dog, cat]"):
+    """A data set of images of 100 x 100 pixels with these label files."""
+    for number, text in enumerate(texts):
+        image(folder / "images" / f"{number}.png", 100, 100)
+        (folder / "labels").mkdir(exist_ok=True)
+        (folder / "labels" / f"{number}.txt").write_text(text)
+    (folder / "data.yaml").write_text(names)
+    return YOLODataSet(str(folder))
+
+
+BOX = "0 0.5 0.5 0.4 0.2"
+EXPECTED = [30, 40, 70, 60]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        f"{BOX} 0.4 0.5 2 0.6 0.45 1 0 0 0",  # three points with flags
+        f"{BOX} 0.4 0.5 2 0.6 0.45 1",  # two: also ten numbers, of which one is no share
+        f"{BOX} 0.5 0.5 0",
+        f"{BOX} 0.4 0.5 0\n{BOX} 0.5 0.5 1",
+    ],
+)
+def test_boxes_with_keypoints_are_told_by_their_numbers(tmp_path, lines):
+    dataset = labeled(tmp_path, lines)
+    np.testing.assert_allclose(dataset.record(0)["gt_bbox"][0], EXPECTED, atol=1e-4)
+
+
+def test_boxes_with_keypoints_are_told_by_data_yaml(tmp_path):
+    names = "names: [dog, cat]\nkpt_shape: [2, 2]"
+    dataset = labeled(tmp_path, f"{BOX} 0.9 0.9 0.1 0.1", BOX, names=names)
+    for index in (0, 1):
+        np.testing.assert_allclose(dataset.record(index)["gt_bbox"], [EXPECTED], atol=1e-4)
+    with pytest.raises(DataError, match="2.txt line 1: found 8 fields, allowed: 5, or 9 as kpt_s"):
+        labeled(tmp_path, BOX, BOX, f"{BOX} 0.1 0.1 2", names=names)
+    for shape in ("[2]", "17", "[0, 3]", "[2, 4]", "[a, b]"):
+        with pytest.raises(DataError, match="data.yaml: kpt_shape: found "):
+            labeled(tmp_path, BOX, names=f"names: [dog, cat]\nkpt_shape: {shape}")
+
+
+def test_polygons_and_oriented_boxes_count_by_their_bounds(tmp_path):
+    oriented = "1 0.5 0.4 0.7 0.5 0.5 0.6 0.3 0.5"
+    dataset = labeled(tmp_path, oriented, "0 0.5 0.5 0.1 0.1 0.5 0.52\n0 0.3 0.4 0.7 0.5 0.4 0.6")
+    np.testing.assert_allclose(dataset.record(0)["gt_bbox"], [EXPECTED], atol=1e-4)
+    expected = [[10, 10, 50, 52], EXPECTED]  # the first alone could be a box with a keypoint
+    np.testing.assert_allclose(dataset.record(1)["gt_bbox"], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "lines, problem",
+    [
+        ("0 0.5 0.5 0.2 0.2 0.5 0.5", "line 1: found 7 fields, which may be a polygon or a box"),
+        (f"0 0.3 0.4 0.7 0.5 0.4 0.6\n{BOX} 0.5 0.5 2", "line 2: found 8 fields, which may be a"),
+        (f"{BOX} 0.93", "line 1: found 6 fields, .*; a confidence is not read"),
+        ("0 50 50 40 20", "line 1: found 50.0, allowed: 0 to 1, shares of width and height"),
+        ("0 0.1 0.1 48 0.2 0.3 0.3", "line 1: found 48.0, allowed: 0 to 1"),
+        ("0 0.5 inf 0.1 0.1", "line 1: found inf, allowed: 0 to 1"),
+        ("0", "line 1: found 1 fields, allowed: class cx cy w h"),
+        ("nan 0.5 0.5 0.1 0.1", "line 1: class: found nan"),
+    ],
+)
+def test_lines_that_cannot_be_told_are_refused(tmp_path, lines, problem):
+    with pytest.raises(DataError, match=f"0.txt {problem}"):
+        labeled(tmp_path, lines)
+
+
+def test_all_unusable_label_files_are_named_at_once(tmp_path):
+    with pytest.raises(DataError, match="2 of 3 text files cannot be used: .*0.txt .*; .*2.txt "):
+        labeled(tmp_path, "0 x", BOX, "7 0.5 0.5 0.1 0.1")
+
+
+def test_repeated_lines_count_once(tmp_path):
+    dataset = labeled(tmp_path, f"{BOX}\n" * 3 + f"1{BOX[1:]}\n")
+    assert len(dataset.record(0)["gt_bbox"]) == len(dataset.to_coco()["annotations"]) == 2
+    assert "dropped 2 repeated" in dataset.report_lines[1]
+
+
+def test_unreadable_images_stay_and_are_named(yolo):
+    path = yolo / "images" / "train" / "b.png"
+    path.write_bytes(b"<html>404</html>")
+    dataset = YOLODataSet(str(yolo), "images/train")
+    assert len(dataset) == 3
+    (line,) = [line for line in dataset.report_lines if line.startswith("images that cannot be")]
+    assert str(path) in line and list(dataset.unreadable_files()) == [str(path)]
+
+
+def test_the_folder_of_missing_labels_is_named(yolo):
+    (yolo / "labels").rename(yolo / "label")
+    lines = YOLODataSet(str(yolo), "images/train").report_lines
+    searched = f"{yolo}/labels/train (no such folder) and {yolo}/images/train"
+    text = f"labels: 3 of 3 images have no text file in {searched}, and count as images without"
+    assert any(line.startswith(text) for line in lines)
+
+
+@pytest.mark.parametrize("ending", [".JPG", ".jpe", ".jfif", ".gif", ".dib", ".ppm"])
+def test_every_ending_that_can_be_read(yolo, ending):
+    folder = yolo / "images" / "train"
+    (folder / "a.jpg").rename(folder / f"a{ending}")
+    (folder / "d.heic").write_bytes(b"")
+    dataset = YOLODataSet(str(yolo), "images/train")
+    assert len(dataset.record(0)["gt_bbox"]) == 2
+    assert any("1 .heic" in line for line in dataset.report_lines)
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("names: [a, a]", "'a' stands already"),
+        ("names: {0: a, b: c}", "names: found {0: 'a', 'b': 'c'}"),
+        ("names: [a, b]\nnc: 3", "nc: found 3, allowed: 2, the number of names"),
+        ("nc: 3", "names: found None"),
+        ("names: [a, 2020-99-99, [b]]", "names: found "),
+    ],
+)
+def test_unusable_names(tmp_path, text, problem):
+    with pytest.raises(DataError, match=f"data.yaml.*: {problem}"):
+        labeled(tmp_path, BOX, names=text)
