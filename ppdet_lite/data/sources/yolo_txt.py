@@ -50,7 +50,7 @@ class YOLODataSet(DetectionDataset):
         labels, searched = _label_folder(root, self.dataset_dir, self.anno_path)
         name_file = _name_file(join(self.dataset_dir), self.label_list)
         classes = read_class_list(name_file)
-        lines = LabelLines(len(classes.names), _keypoints(name_file))
+        lines = LabelLines(len(classes.names), _keypoints(name_file, join(self.dataset_dir)))
         images, remark = find_images(root)
         files = sorted(os.path.relpath(path, root) for path in images)
         rows, poses, unlabeled = AnnotationRows(), dict[int, Sequence[float]](), 0
@@ -118,12 +118,14 @@ def _name_file(dataset_dir: Path, label_list: Optional[str]) -> Path:
     )
 
 
-def _keypoints(name_file: Path) -> Optional[tuple[int, int]]:
+def _keypoints(name_file: Path, dataset_dir: Path) -> Optional[tuple[int, int]]:
     """Number of keypoints and of values of each, where data.yaml gives them in `kpt_shape`."""
     if name_file.suffix.lower() not in (".yaml", ".yml"):
-        return None
-    shape = read_yaml(name_file, DataError).value.get("kpt_shape")
-    if shape is None:
+        name_file = dataset_dir / "data.yaml"
+        if not os.path.isfile(name_file):
+            return None
+    content = read_yaml(name_file, DataError).value
+    if not isinstance(content, dict) or (shape := content.get("kpt_shape")) is None:
         return None
     if not matches(shape, list[int]) or len(shape) != 2 or shape[0] < 1 or shape[1] not in (2, 3):
         problem = not_allowed(shape, "[number of keypoints, 2 or 3]")

@@ -95,8 +95,8 @@ class Decode(Transform):
         with context.clock("decode", name):
             image = decode_image(content, self.max_pixels, name, apply_exif)
         if header.is_deep and image.max() < _DARK_LEVEL:
-            text = (
-                "of which only the lower bits are used, so that the upper 8 show them nearly black"
-            )
-            context.notes[f"16-bit images {text}; scale their values to 16 bits"] += 1
+            text = "images of 16 bits (or more) whose upper 8 are nearly black; scale their values"
+            context.notes[
+                f"{text} to the whole range, of which cameras often use 10 to 12 bits"
+            ] += 1
         return ArrayPixels(image)

@@ -46,5 +46,5 @@ def test_16_bit_images_that_use_fewer_bits_are_told(tmp_path, bits, notes):
     cv2.imwrite(str(path), np.linspace(0, 2**bits - 1, 600).reshape(20, 30).astype(np.uint16))
     Decode()({"im_file": str(path)}, context)
     Decode()({"im_file": str(path)}, context)
-    assert [text.startswith("16-bit images") for text in context.notes] == [True] * notes
+    assert [text.startswith("images of 16 bits") for text in context.notes] == [True] * notes
     assert sum(context.notes.values()) == 2 * notes

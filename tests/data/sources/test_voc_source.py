@@ -332,3 +332,8 @@ def test_names_that_no_file_has(ids, pairs, name):
     refuse("train.txt line 1: annotation", ids, str(path))
     (pairs / "train.txt").write_text(f"img/a.jpg {name}\n")
     refuse("train.txt line 1: annotation", pairs)
+
+
+def test_boxes_as_shares_of_the_image(pairs):
+    (pairs / "xml" / "a.xml").write_text(xml([("dog", (0.1, 0.2, 0.5, 1), 0)]))
+    refuse("train.txt: all 1 boxes lie between 0 and 1, as shares of the image do", pairs)

@@ -122,6 +122,9 @@ def test_boxes_with_keypoints_are_told_by_data_yaml(tmp_path):
     dataset = labeled(tmp_path, f"{BOX} 0.9 0.9 0.1 0.1", BOX, names=names)
     for index in (0, 1):
         np.testing.assert_allclose(dataset.record(index)["gt_bbox"], [EXPECTED], atol=1e-4)
+    (tmp_path / "names.txt").write_text("dog\n")
+    dataset = YOLODataSet(str(tmp_path), label_list="names.txt")
+    np.testing.assert_allclose(dataset.record(0)["gt_bbox"], [EXPECTED], atol=1e-4)
     with pytest.raises(DataError, match="2.txt line 1: found 8 fields, allowed: 5, or 9 as kpt_s"):
         labeled(tmp_path, BOX, BOX, f"{BOX} 0.1 0.1 2", names=names)
     for shape in ("[2]", "17", "[0, 3]", "[2, 4]", "[a, b]"):
