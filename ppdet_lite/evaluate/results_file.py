@@ -1,7 +1,6 @@
 """Detections out of a COCO results file, as the metric takes them."""
 
 import json
-import math
 from os.path import basename
 from typing import Any, Iterator
 
@@ -10,6 +9,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.sources.dataset import Dataset
 
+_LARGEST = 1e9  # pixels
 _FORM = "a list of image_id and category_id (whole numbers), bbox (four numbers) and score"
 
 
@@ -55,7 +55,7 @@ def _read_entries(path: str) -> list[dict]:
     except OSError as error:
         reason = f"cannot be read ({error.strerror}); an evaluation without `json_eval` writes it"
         raise DataError(f"{path}: {reason}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(entries, list):
         raise DataError(f"{path}: not a COCO results file ({_FORM})")
@@ -70,9 +70,10 @@ def _is_detection(entry: Any) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("bbox"), list):
         return False
     numbers = [entry.get("score"), *entry["bbox"]]
+    ids: list[Any] = [entry.get("image_id"), entry.get("category_id")]
     return (
-        isinstance(entry.get("image_id"), int)
-        and isinstance(entry.get("category_id"), int)
-        and len(numbers) == 5
-        and all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
+        len(numbers) == 5
+        and all(type(number) in (int, float) for number in (*ids, *numbers))
+        and all(abs(number) < _LARGEST for number in numbers)
+        and all(number == number // 1 for number in ids)
     )

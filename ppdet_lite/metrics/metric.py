@@ -69,10 +69,10 @@ class DetectionMetric:
         self._message = ""
 
     def update(self, im_ids: np.ndarray, bbox: np.ndarray, bbox_num: np.ndarray) -> None:
-        """Takes the detections of a batch.
+        """Takes the detections of a batch; a batch with an error is not taken at all.
 
         Rows with class -1 (some operators mark "nothing found" so) are left out, and so are images
-        that were added before, so a padded last batch does no harm.
+        that were added before, in this batch or an earlier one: a padded last batch does no harm.
 
         Args:
             im_ids: int64 [B] or [B, 1].
@@ -80,7 +80,7 @@ class DetectionMetric:
             bbox_num: int32 [B], rows of each image; they follow each other in `bbox`.
 
         Raises:
-            ValueError: the shapes do not fit, a class index is out of range, or a number is NaN.
+            ValueError: the shapes do not fit, a class is none of the indices, or a number is NaN.
         """
         im_ids, bbox_num = np.asarray(im_ids).reshape(-1), np.asarray(bbox_num).reshape(-1)
         bbox = np.asarray(bbox, np.float32)
@@ -89,18 +89,21 @@ class DetectionMetric:
             raise ValueError(
                 f"{len(im_ids)} image ids, bbox_num {bbox_num.tolist()}, {len(bbox)} detections"
             )
-        owners = np.repeat(im_ids.astype(np.int64), bbox_num)
-        is_new = np.array([int(number) not in self.image_ids for number in im_ids], bool)
-        keep = np.repeat(is_new, bbox_num) & (bbox[:, 0] >= 0)
-        self.image_ids.update((int(number), None) for number in im_ids)
-        bbox = bbox[keep]
-        if not np.isfinite(bbox).all():
+        im_ids, is_new = im_ids.astype(np.int64), np.zeros(len(im_ids), bool)
+        is_new[np.unique(im_ids, return_index=True)[1]] = True
+        is_new &= np.array([number not in self.image_ids for number in im_ids.tolist()], bool)
+        is_row = bbox[:, 0] != -1
+        classes, owners = bbox[is_row, 0], np.repeat(im_ids, bbox_num)
+        if not np.isfinite(bbox[is_row]).all():
             raise ValueError(f"detections with NaN or infinite numbers, images {im_ids.tolist()}")
-        if len(bbox) and bbox[:, 0].max() >= len(self.class_names):
-            highest = int(bbox[:, 0].max())
-            raise ValueError(f"class {highest} detected, but {len(self.class_names)} classes exist")
+        known = np.arange(len(self.class_names))
+        if unknown := sorted({*classes.tolist()} - {*known.tolist()}):
+            raise ValueError(f"class {unknown[0]:g} detected, but {len(known)} classes exist")
+        keep = np.repeat(is_new, bbox_num) & is_row
+        self.image_ids.update(dict.fromkeys(im_ids.tolist()))
         self._owners.append(owners[keep])
-        self._rows.append(bbox)
+        self._rows.append(bbox[keep])
+        self._results = {}  # those of fewer images
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Image id int64 [M] and row float32 [M, 6] of every detection."""

@@ -20,9 +20,12 @@ def class_name(class_names: Sequence[str], class_id: int) -> str:
 
 
 def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
-    """A float64 copy of the rows with a score of at least `threshold`, the highest first."""
+    """A float64 copy of the rows with a score of at least `threshold`, the highest first. Rows of
+    class -1, the mark of some operators for "nothing found", are left out.
+    """
     rows = np.array(bbox, np.float64).reshape(-1, 6)
-    rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 1] >= threshold)]
+    is_found = np.isfinite(rows).all(axis=1) & (rows[:, 0] >= 0)
+    rows = rows[is_found & (rows[:, 1] >= threshold)]
     return rows[np.argsort(-rows[:, 1], kind="stable")]
 
 

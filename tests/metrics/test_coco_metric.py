@@ -168,13 +168,36 @@ def test_unusable_detections():
         metric.update(np.array([1]), row, np.array([2]))
     with pytest.raises(ValueError, match="class 2 detected, but 2 classes exist"):
         metric.update(np.array([1]), row + [2, 0, 0, 0, 0, 0], np.array([1]))
-    metric.reset()
-    with pytest.raises(ValueError, match=r"NaN or infinite numbers, images \[1\]"):
-        metric.update(np.array([1]), row * [1, np.nan, 1, 1, 1, 1], np.array([1]))
-    metric.reset()
+    for number, what in ((-2, "class -2"), (0.5, "class 0.5"), (2, "class 2")):
+        with pytest.raises(ValueError, match=f"{what} detected, but 2 classes exist"):
+            metric.update(np.array([1]), row + [number, 0, 0, 0, 0, 0], np.array([1]))
+    for place in range(6):
+        for value in (np.nan, np.inf, -np.inf):
+            bad = np.where(np.arange(6) == place, value, row)
+            with pytest.raises(ValueError, match=r"NaN or infinite numbers, images \[1\]"):
+                metric.update(np.array([1]), bad, np.array([1]))
+    # Nothing of a refused batch was taken: its images can still come.
+    metric.update(np.array([1]), row, np.array([1]))
+    assert metric.results()["bbox/AP"] == pytest.approx(1)
     metric.update(np.array([5]), row, np.array([1]))
     with pytest.raises(ValueError, match=r"images \[5\] were evaluated but have no ground truth"):
         metric.results()
+
+
+def test_an_image_repeated_in_its_batch_counts_once():
+    metric = COCOMetric(truth_of((1, 7, 0, 0, 20, 20)))
+    rows = np.array([[0, 0.9, 0, 0, 20, 20]] * 3, np.float32)
+    metric.update(np.array([1, 2, 1]), rows, np.array([1, 1, 1]))
+    owners, found = metric.arrays()
+    assert owners.tolist() == [1, 2] and len(found) == 2
+
+
+def test_numbers_are_computed_again_after_an_update():
+    metric = metric_of(truth_of((1, 7, 0, 0, 20, 20), (2, 7, 0, 0, 20, 20)), evaluated=(1,))
+    assert metric.results()["bbox/AP"] == 0
+    metric.update(np.array([2]), np.float32([[0, 0.9, 0, 0, 20, 20]]), np.array([1]))
+    assert metric.primary[1] == pytest.approx(51 / 101)
+    assert metric.table().startswith("COCO metric, 2 images") and "nothing" not in metric.table()
 
 
 def test_input_arrays_may_be_reused():

@@ -16,6 +16,12 @@ def test_records_hold_names_pixels_and_the_best_score_first():
     ]
 
 
+def test_rows_that_mark_nothing_found_are_left_out():
+    rows = np.array([[-1, 0.5, 0, 0, 1, 1], [-1, 0, 0, 0, 0, 0], [0, 0.4, 1, 2, 3, 4]])
+    assert [record["score"] for record in coco_records(rows, 5, "a.jpg")] == [0.4]
+    assert len(detection_records(rows, ["a"])) == 1
+
+
 def test_coco_records():
     first, *others = coco_records(ROWS, 5, "a.jpg", category_ids=[7, 8, 9])
     assert first == {
