@@ -18,11 +18,13 @@ SHARED = REPO.parent / "shared"
 SLOW_TESTS = {
     "": "configs every_config real_data recipes two_configs",
     "benchmark": "inference_benchmark model_info reader_benchmark",
+    "cases": "trainings",
     "data/cache": "image_cache",
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "raw_pixels reader workers yolox_reader",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_verify graph onnx_nms",
+    "fuzz": "fuzz",
     "golden": "augment model_forward model_loss",
     "modeling": "detector resnet yolox",
     "regression": "references",
