@@ -22,6 +22,7 @@ MAX_PIXELS = 178_956_970
 _MAX_SCANS = 100
 """JPEG files with more scans are refused: each costs a pass over the whole image."""
 
+_JPEG_PIXELS_PER_BYTE = 1024  # at least one bit for every 8 x 8 pixels, and some slack
 _COSTS = {"GIF": 4}  # memory per pixel that the decoder takes, in comparison with others
 
 _PNM = re.compile(rb"P[1-6Ff]\s+(\d{1,9})\s+(\d{1,9})(?:\s+(\d{1,9}))?\s")
@@ -88,13 +89,13 @@ def read_header(data: Buffer) -> ImageHeader:
 
 def check_header(header: ImageHeader, name: str, max_pixels: int = MAX_PIXELS) -> None:
     """An ImageError where the header forbids to decode the image."""
-    if header.problem:
-        raise ImageError(f"{name}: {header.problem}")
     height, width = header.size_hw
     limit = max_pixels // _COSTS.get(header.kind, 1)
     if height * width > limit:
         found = f"{width}x{height} = {height * width} pixels"
         raise ImageError(f"{name}: {found}, more than the limit of {limit}")
+    if header.problem:
+        raise ImageError(f"{name}: {header.problem}")
 
 
 def check_scans(data: bytes, name: str) -> None:
@@ -113,7 +114,7 @@ def _jpeg(data: Buffer) -> ImageHeader:
 
     The file is cut when no end marker follows there; an EXIF thumbnail before it has its own.
     """
-    size_hw, bits, orientation = None, 8, None
+    size_hw, bits, orientation, is_huffman = None, 8, None, True
     position, last = 2, len(data) - 4
     while position <= last and data[position] == 0xFF:
         marker = data[position + 1]
@@ -125,7 +126,12 @@ def _jpeg(data: Buffer) -> ImageHeader:
             _need(size_hw is not None, "the frame is missing")
             assert size_hw is not None
             is_cut = data.rfind(_JPEG_END) < position
-            return ImageHeader("", size_hw, orientation or 1, is_cut, bits > 8)
+            problem = ""
+            if is_huffman and size_hw[0] * size_hw[1] > _JPEG_PIXELS_PER_BYTE * len(data):
+                problem = (
+                    f"a damaged JPEG file ({len(data)} bytes hold no {size_hw[1]}x{size_hw[0]})"
+                )
+            return ImageHeader("", size_hw, orientation or 1, is_cut, bits > 8, problem)
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without content
             position += 2
             continue
@@ -133,7 +139,7 @@ def _jpeg(data: Buffer) -> ImageHeader:
         is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         if is_frame and size_hw is None:
             bits, *sides = struct.unpack(">BHH", data[position + 4 : position + 9])
-            size_hw = (sides[0], sides[1])
+            size_hw, is_huffman = (sides[0], sides[1]), marker < 0xC8
         elif marker == 0xE1 and orientation is None:
             orientation = _exif_orientation(bytes(data[position + 4 : position + 2 + length]))
         position += 2 + length

@@ -77,6 +77,11 @@ def raise_all(errors: Sequence[DataError], count: int, things: str) -> None:
     if len(errors) == 1:
         raise errors[0]
     if errors:
+        texts = [*map(str, errors)]
+        folder = os.path.commonprefix(texts).rpartition(os.sep)[0] + os.sep
+        shown = "; ".join(text[len(folder) :][:160] for text in texts[:10])
         more = f"; and {len(errors) - 10} more" if len(errors) > 10 else ""
-        texts = "; ".join(str(error)[-180:] for error in errors[:10])
-        raise DataError(f"{len(errors)} of {count} {things} cannot be used: {texts}{more}")
+        found = (
+            f"{len(errors)} of {count} {things} cannot be used, in {folder[:300]}: {shown}{more}"
+        )
+        raise DataError(found)

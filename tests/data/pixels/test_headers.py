@@ -106,6 +106,10 @@ FRAME = struct.pack(">I4s7I", 26, b"fcTL", 0, 60000, 60000, 0, 0, 0, 0)[:34] + b
         (tiff(9, 9, (277, 4, 1, 60000)), "a damaged TIFF file .60000 bytes per pixel"),
         (jpeg_2000(60, 60, tile=0), "a damaged JPEG 2000 file .empty tiles"),
         (jpeg_2000(9000, 9000, tile=9, channels=3), "JPEG 2000 file .1000000 tiles of 3 channels"),
+        (
+            b"\xff\xd8\xff\xc0\0\x11\x08\x0b\xb8\x0b\xb8" + bytes(10) + b"\xff\xda\0\0\xff\xd9",
+            "27 bytes hold no",
+        ),
         (encoded(".webp")[:60], "a damaged WebP file .cut short"),
         *(
             [(encoded(".avif")[:200], "a damaged AVIF file .cut short")]

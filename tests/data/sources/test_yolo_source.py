@@ -159,7 +159,9 @@ def test_lines_that_cannot_be_told_are_refused(tmp_path, lines, problem):
 
 
 def test_all_unusable_label_files_are_named_at_once(tmp_path):
-    with pytest.raises(DataError, match="2 of 3 text files cannot be used: .*0.txt .*; .*2.txt "):
+    with pytest.raises(
+        DataError, match="2 of 3 text files cannot be used, in .*0.txt .*; .*2.txt "
+    ):
         labeled(tmp_path, "0 x", BOX, "7 0.5 0.5 0.1 0.1")
 
 
