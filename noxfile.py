@@ -90,7 +90,7 @@ def install(python, paddle, numpy, opencv):
     # Paddle 2.6 imports setuptools, which Python 3.12 and newer do not bring.
     wanted = (f"paddlepaddle=={paddle}", NUMPYS[numpy], OPENCVS[opencv], "setuptools", "pytest")
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    code, output = run(*pip, *wanted, "-e", ".[polygons]")
+    code, output = run(*pip, *wanted, "-e", ".[polygons,vdl,safetensors]")
     if not code:
         return "ok"
     if "No matching distribution" in output:
@@ -117,5 +117,5 @@ def demo(python, folder):
 
 def quick_tests(python):
     """How many passed and failed."""
-    _, output = run(python, "-m", "pytest", "-q", "-m", "quick", "-p", "no:cacheprovider")
+    _, output = run(python, "-m", "pytest", "-m", "quick", "-p", "no:cacheprovider")
     return ", ".join(re.findall(r"\d+ (?:passed|failed|errors?|skipped)", output)) or "no result"

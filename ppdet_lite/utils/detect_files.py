@@ -73,7 +73,8 @@ def detect_and_save(
             for batch in batches:
                 for item, bbox in zip(batch, detect([item.image for item in batch])):
                     _save(item, bbox, class_names, threshold, save_images)
-                    found[name := str(item.path)] = bbox
+                    name = str(item.path)
+                    found[name] = bbox
                     if save_results:
                         image_id = image_ids[item.number] if image_ids else item.number
                         records += coco_records(bbox, image_id, name, category_ids=category_ids)

@@ -93,8 +93,8 @@ def test_the_legacy_format_is_for_paddle_where_there_is_no_other(folder, turn):
 @pytest.mark.parametrize(
     "content, kind, key",
     [
-        (None, DataError, r"infer_cfg\.yml"),
-        ("a: [", ConfigError, r"infer_cfg\.yml: not a YAML file"),
+        (None, ConfigError, r"infer_cfg\.yml"),
+        ("a: [", ConfigError, r"infer_cfg\.yml.*not valid YAML"),
         ("text", ConfigError, r"infer_cfg\.yml.*Preprocess"),
         ("{Preprocess: [], label_list: [], target: toaster}", ConfigError, "target.*toaster"),
     ],

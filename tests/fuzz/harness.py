@@ -3,7 +3,9 @@
 A kind is a file `tests/fuzz/kind_NAME.py` with
 
     prepare(folder)      writes the undamaged input, once;
-    trial(rnd, folder)   writes one damaged input, chosen by `rnd` alone, and returns a `Trial`.
+    trial(rnd, folder)   writes one damaged input, chosen by `rnd` alone, and returns a `Trial`;
+    LIMITS               (seconds, megabytes) of a trial, in place of the usual;
+    NEEDS                optional packages.
 
 Trials run in a process of their own, so a crash or a hang ends one trial and is reported like the
 others. Run one kind by hand: `python -m tests.fuzz coco --count 2000 --seed 7`.
@@ -65,6 +67,11 @@ class Report:
             self.faults.append(
                 f"{outcome['outcome']}: {outcome['label']}: {outcome['text']} ({place})"
             )
+
+
+def needed_packages(kind: str) -> tuple[str, ...]:
+    """The optional packages of a kind."""
+    return getattr(importlib.import_module(f"tests.fuzz.kind_{kind}"), "NEEDS", ())
 
 
 def run_kind(kind: str, count: int, seed: int = 0, first: int = 0) -> Report:

@@ -15,6 +15,7 @@ from ppdet_lite.runtime.options import EngineOptions
 from tests.fuzz.harness import Trial
 from tests.fuzz.mutations import damage_bytes
 
+NEEDS = ("onnx", "onnxruntime", "openvino")
 SIZE = 8, 8
 STEPS = [{"type": "Resize", "target_size": [8, 8], "keep_ratio": False}]
 PLAIN = InferConfig(STEPS, ["a"], input_hw=SIZE)

@@ -176,6 +176,7 @@ def test_visualdl_missing(monkeypatch, tmp_path):
 
 
 def test_visualdl_in_a_folder_that_cannot_be(tmp_path):
+    pytest.importorskip("visualdl")
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="`vdl_log_dir` .*file: File exists"):
         VisualDLHook(str(tmp_path / "file"), 20, BatchFormat())
