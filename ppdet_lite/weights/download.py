@@ -20,6 +20,7 @@ from typing import IO, Any, Optional
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.utils.files import lock_file, sha256_of
 from ppdet_lite.utils.logger import get_logger, progress_bar
+from ppdet_lite.weights.files import read_weights
 
 _BLOCK = 1 << 18
 _TIMEOUT_S = 30
@@ -202,6 +203,11 @@ class _Download:
             raise _Refused("the server answered with " + ("a page of HTML" if begin else "nothing"))
         if self.sha256 and (found := sha256_of(self.part)) != self.sha256:
             raise _Refused(f"SHA-256: found {found}, allowed: {self.sha256}")
+        try:
+            read_weights(self.part, self.part.endswith(".safetensors.part"))
+        except CheckpointError as error:
+            problem = str(error).replace(f"{self.part}: ", "")
+            raise _Refused(f"the server answered with no weight file: {problem}") from None
 
     def _remove(self) -> None:
         for path in (self.part, self.mark):

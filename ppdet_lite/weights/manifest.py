@@ -13,6 +13,7 @@ import re
 from typing import Any, Optional
 
 from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.utils.files import sha256_of
 
 META = ".meta.json"
 WEIGHTS = (".pdparams", ".safetensors")
@@ -125,11 +126,7 @@ def _misfit(place: str, facts: dict) -> str:
     size = os.path.getsize(place)
     if size != facts["bytes"]:
         return f"it has {size} bytes instead of {facts['bytes']}"
-    digest = hashlib.sha256()
-    with open(place, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return "" if digest.hexdigest() == facts["sha256"] else "its content does not fit its sha256"
+    return "" if sha256_of(place) == facts["sha256"] else "its content does not fit its sha256"
 
 
 def _waiting(stem: str, suffix: str) -> list[str]:

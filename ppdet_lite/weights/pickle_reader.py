@@ -70,7 +70,6 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """The value that the file describes."""
         if self.stream.peek(1)[:1] != b"\x80":  # type: ignore[attr-defined]
             raise ValueError("it does not begin like a pickle of protocol 2 to 5")
         while (code := self.read(1)) != b".":
@@ -108,14 +107,12 @@ class _Machine:
             raise Refused("more objects than a model has")
 
     def read(self, count: int) -> bytes:
-        """So many bytes, a few."""
         data = self.stream.read(count)
         if len(data) != count:
             raise EOFError("truncated")
         return data
 
     def number(self, form: str, width: int) -> Any:
-        """A number in the form of `struct`."""
         return unpack(form, self.read(width))[0]
 
     def data(self, count: int) -> np.ndarray:
@@ -130,7 +127,6 @@ class _Machine:
         return raw
 
     def push(self, value: Any) -> None:
-        """Puts a value on the stack."""
         self.stack.append(value)
 
     def pushed_text(self, count: int, encoding: str = "utf-8") -> None:
@@ -142,44 +138,37 @@ class _Machine:
         self.push(self.data(count).tobytes().decode(encoding))
 
     def pushed_number(self, count: int) -> None:
-        """A whole number of at most 64 bits."""
         if not 0 <= count <= 9:
             raise Refused(f"a number of {count} bytes")
         self.push(int.from_bytes(self.read(count), "little", signed=True))
 
     def pushed_container(self, value: Union[dict, list]) -> None:
-        """A new, empty container."""
         self.spend(_OBJECT)
         self.push(value)
 
     def pushed_tuple(self, count: int) -> None:
-        """The last values of the stack as a tuple."""
         if len(self.stack) < count:
             raise IndexError("its stack is empty")
         self.spend(_OBJECT)
         self.stack[len(self.stack) - count :] = [tuple(self.stack[len(self.stack) - count :])]
 
     def since_mark(self) -> list[Any]:
-        """The values since the last mark."""
         self.spend(_OBJECT)
         values, self.stack = self.stack, self.marked.pop()
         return values
 
     def mark(self) -> None:
-        """Begins the values of a container."""
         self.spend(_OBJECT)
         self.marked.append(self.stack)
         self.stack = []
 
     def append(self, values: list[Any]) -> None:
-        """Adds to the list on the stack."""
         target = self.stack[-1]
         if type(target) is not list:
             raise Refused("values added to something else than a list")
         target.extend(values)
 
     def set_items(self, values: list[Any]) -> None:
-        """Adds keys and values to the dict on the stack."""
         target = self.stack[-1]
         if type(target) is not dict or len(values) % 2:
             raise Refused("keys added to something else than a dict")
@@ -190,12 +179,10 @@ class _Machine:
             target[key] = value
 
     def remember(self, index: int) -> None:
-        """Notes the last value under a number."""
         self.spend(_OBJECT)
         self.memo[index] = self.stack[-1]
 
     def recall(self, index: int) -> None:
-        """Pushes a value noted before."""
         if index not in self.memo:
             raise ValueError("it refers to a value that is not there")
         value = self.memo[index]
@@ -213,7 +200,6 @@ class _Machine:
         self.push(Name(f"{home}.{name}"))
 
     def call(self) -> None:
-        """Makes the value that a name and its arguments stand for."""
         arguments, name = self.stack.pop(), self.stack.pop()
         make = NAMES.get(name.text) if isinstance(name, Name) else None
         if make is None or type(arguments) is not tuple:
@@ -223,7 +209,6 @@ class _Machine:
         self.push(make(*arguments))
 
     def build(self) -> None:
-        """Fills the array or the dtype on the stack."""
         state, target = self.stack.pop(), self.stack[-1]
         if type(state) is tuple and isinstance(target, NumberType):
             order, *parts = state[1:5]

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import pickle
 import subprocess
 import sys
 import threading
@@ -9,12 +10,14 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.weights.download import cache_folder, fetch_weights, is_url
 
-BODY = bytes(range(256)) * 400
+BODY = pickle.dumps({"w": np.arange(25_600, dtype=np.float32)})
+OTHER = pickle.dumps({"w": np.arange(25_600, dtype=np.float32)[::-1]})
 
 
 class Server:
@@ -42,6 +45,8 @@ class Server:
             return
         if "html" in path:
             body = b"  <!DOCTYPE html><html>login</html>"
+        if "json" in path:
+            body = b'{"error": "no such model"}'
         fits = "ignores" in path or request.headers.get("If-Range") == self.tag
         start = int(wanted[6:-1]) if wanted and fits and "noranges" not in path else 0
         if start > len(body):
@@ -105,7 +110,7 @@ def test_a_file_is_fetched_once_and_cached_by_its_full_address(server, tmp_path)
     assert Path(first).read_bytes() == BODY and names(tmp_path) == [Path(first).name]
     assert fetch_weights(f"{server.url}/v1/r50.pdparams", str(tmp_path)) == first
     assert len(server.log) == 1
-    server.body = b"other"
+    server.body = OTHER
     others = [f"{server.url}/v2/r50.pdparams", f"{server.url}/v1/r50.pdparams?x=1"]
     paths = {fetch_weights(url, str(tmp_path)) for url in others} | {first}
     assert len(paths) == 3 and all(path.endswith(".pdparams") for path in paths)
@@ -132,7 +137,7 @@ def test_a_download_that_was_cut_off(server, tmp_path, route, tag, ranges):
     refused(url, tmp_path, "start again to fetch the rest")
     server.tag = tag
     if tag != '"1"':
-        server.body = BODY[::-1]
+        server.body = OTHER
     answer, server.answer = server.answer, lambda request: answer(whole(request))
     assert Path(fetch_weights(url, str(tmp_path))).read_bytes() == server.body
     assert len(names(tmp_path)) == 1  # no part and no mark is left
@@ -155,6 +160,7 @@ def test_a_part_that_is_longer_than_the_file(server, tmp_path):
     [
         ("html", "HTML"),
         ("page", "HTML"),
+        ("json", "no weight file: damaged"),
         ("nolength", "length"),
         ("cut/nolength", "length"),
         ("redirect?to=http://example.com/w", "allowed: https"),
