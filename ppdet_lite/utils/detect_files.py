@@ -47,7 +47,6 @@ def detect_and_save(
     Args:
         detect: uint8 RGB images, at most `batch_size`, to their detections [M, 6].
         decode: a path to a uint8 RGB image.
-        paths: the images.
         threshold: lowest score that is drawn and written.
         root: the folder that the images lie in, whose sub-folders the results keep.
         save_images: draw; without it only the JSON is written.
