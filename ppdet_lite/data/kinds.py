@@ -27,6 +27,7 @@ Switch = Union[bool, Literal[0, 1]]
 Positive = Annotated[float, Rule(lambda value: value > 0, "a number above 0")]
 Count = Annotated[int, Rule(lambda value: value > 0, "1 or more")]
 Whole = Annotated[int, Rule(lambda value: value >= 0, "0 or more")]
+SampleCount = Annotated[int, Rule(lambda value: value > 0 or value == -1, "-1 or 1 and up")]
 Interval = Annotated[Sequence[float], Rule(_rises, "[lower, upper]")]
 PositiveInterval = Annotated[Interval, Rule(lambda v: v[0] > 0, "[lower, upper] above 0")]
 Draw = Annotated[

@@ -3,11 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
-from ppdet_lite.core.annotations import Rule
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data import kinds
 from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable, merge_repeats
@@ -60,9 +59,7 @@ class DetectionDataset(Dataset):
     dataset_dir: Optional[str] = None
     image_dir: Optional[str] = None
     anno_path: Optional[str] = None
-    sample_num: Annotated[
-        int, Rule(lambda number: number > 0 or number == -1, "-1 or 1 and up")
-    ] = -1
+    sample_num: kinds.SampleCount = -1
     allow_empty: bool = True
     empty_ratio: kinds.Probability = 1.0
     repeat: kinds.Count = 1

@@ -46,9 +46,13 @@ def _require(kind: str, key: str, path: Path) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The content of a text file; a DataError where it cannot be read or is not UTF-8."""
+    """The content of a text file in UTF-8, or in UTF-16 with its mark; a DataError where it cannot
+    be read.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not text in UTF-8 (byte {error.start})") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name

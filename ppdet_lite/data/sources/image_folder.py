@@ -1,6 +1,7 @@
 """Images without labels, for inference."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
@@ -8,16 +9,18 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.registry import register
+from ppdet_lite.data import kinds
 from ppdet_lite.data.sources.annotation_table import StringColumn
 from ppdet_lite.data.sources.class_lists import ClassList, read_class_list
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.dataset import Dataset
-from ppdet_lite.data.sources.files import join, not_allowed, require_file
+from ppdet_lite.data.sources.files import join, require_file
 from ppdet_lite.utils.files import PathLike
 from ppdet_lite.utils.image_files import list_images
 
 
 @register
+@dataclass(eq=False)
 class ImageFolder(Dataset):
     """The images to run inference on: given by `set_images`, or those of image_dir.
 
@@ -33,37 +36,32 @@ class ImageFolder(Dataset):
         use_default_label: take the 80 names of COCO instead of anno_path's.
     """
 
-    def __init__(
-        self,
-        dataset_dir: Optional[str] = None,
-        image_dir: Optional[str] = None,
-        anno_path: Optional[str] = None,
-        *,
-        sample_num: int = -1,
-        use_default_label: Optional[bool] = None,
-    ):
-        if sample_num < -1 or sample_num == 0:
-            raise DataError(f"sample_num: {not_allowed(sample_num, '-1 or 1 and up')}")
-        classes, remark = ClassList([], []), ""
-        if use_default_label:
+    __checked__ = True
+
+    dataset_dir: Optional[str] = None
+    image_dir: Optional[str] = None
+    anno_path: Optional[str] = None
+    sample_num: kinds.SampleCount = -1
+    use_default_label: Optional[bool] = None
+
+    def __post_init__(self) -> None:
+        classes, remarks = ClassList([], []), []
+        if self.use_default_label:
             classes = ClassList(list(COCO_CATEGORIES.values()), list(COCO_CATEGORIES))
-        elif anno_path:
-            below, plain = join(dataset_dir, anno_path), join(anno_path)
+        elif self.anno_path:
+            below, plain = join(self.dataset_dir, self.anno_path), join(self.anno_path)
             path = plain if plain.is_file() and not below.is_file() else below
             if path.is_file():
                 classes = read_class_list(path)
             else:
-                remark = (
-                    f"{path} does not exist (from dataset_dir + anno_path): the class names are "
-                    "those stored with the weights"
-                )
-        super().__init__(str(join(dataset_dir, image_dir)), *classes)
-        self.sample_num, self.anno_path = sample_num, anno_path
-        self._remarks = [remark] if remark else []
-        self.report_lines = self._remarks
+                where = f"{path} does not exist (from dataset_dir + anno_path)"
+                remarks.append(f"{where}: the class names are those stored with the weights")
+        folder = join(self.dataset_dir, self.image_dir)
+        super().__init__(str(folder), *classes)
+        self.report_lines = self._remarks = remarks
         self._files = StringColumn([])
-        if image_dir and join(dataset_dir, image_dir).exists():
-            self.set_images([join(dataset_dir, image_dir)])
+        if self.image_dir and folder.exists():
+            self.set_images([folder])
 
     def set_images(self, paths: Union[PathLike, Sequence[PathLike]]) -> None:
         """Chooses the images.

@@ -43,3 +43,13 @@ def test_class_name_comparison():
     assert "first: dog; only in the second: Dog; did you mean 'dog'?" in names
     many = compare_class_names([str(n) for n in range(14)], [])
     assert many.endswith("first: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 4 more; only in the second: none")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_of_text(tmp_path, encoding):
+    path = tmp_path / "names.txt"
+    path.write_text("caf\xe9\r\n\u732b\n", encoding=encoding)
+    assert read_class_list(path).names == ["caf\xe9", "\u732b"]
+    path.write_bytes("\u6c49".encode("gbk"))
+    with pytest.raises(DataError, match="names.txt: not text in UTF-8 .byte 0"):
+        read_class_list(path)

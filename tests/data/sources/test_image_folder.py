@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.data.sources.image_folder import ImageFolder
 
@@ -30,7 +30,7 @@ def test_image_folder_walks_folders_in_order(tmp_path):
     assert len(ImageFolder(str(tmp_path), "b")) == 2
     assert len(ImageFolder(str(tmp_path), "b", sample_num=1)) == 1
     for number in (0, -2):
-        with pytest.raises(DataError, match=f"sample_num: found {number}"):
+        with pytest.raises(ConfigError, match=f"sample_num: found {number}"):
             ImageFolder(str(tmp_path), "b", sample_num=number)
     (tmp_path / "z.jpg").unlink()
     assert list(folder.unreadable_files("none")) == [str(tmp_path / "z.jpg")]
