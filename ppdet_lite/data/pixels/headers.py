@@ -23,7 +23,7 @@ _MAX_SCANS = 100
 """JPEG files with more scans are refused: each costs a pass over the whole image."""
 
 _JPEG_PIXELS_PER_BYTE = 1024  # at least one bit for every 8 x 8 pixels, and some slack
-_COSTS = {"GIF": 4}  # memory per pixel that the decoder takes, in comparison with others
+_COSTS = {"AVIF": 3, "GIF": 4}  # memory that decoders take per pixel, compared with the others
 
 _PNM = re.compile(rb"P[1-6Ff]\s+(\d{1,9})\s+(\d{1,9})(?:\s+(\d{1,9}))?\s")
 _FILL = re.compile(rb"\xff+")
