@@ -12,7 +12,6 @@ replaces the checkpoint as a whole (see `manifest`).
 """
 
 import contextlib
-import hashlib
 import os
 import pickle
 from pathlib import Path
@@ -21,7 +20,9 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.utils.files import sha256_of
 from ppdet_lite.utils.logger import get_logger
+from ppdet_lite.weights.files import as_float32
 from ppdet_lite.weights.manifest import (
     FILES,
     META,
@@ -37,19 +38,6 @@ from ppdet_lite.weights.pickle_reader import read_pickle
 from ppdet_lite.weights.safetensors_file import write_safetensors
 
 _RESUME_FORMAT = "ppdet_lite resume 1"
-
-
-class _Summed:
-    """A file that counts and sums what is written to it."""
-
-    def __init__(self, stream: Any):
-        self.stream, self.size, self.digest = stream, 0, hashlib.sha256()
-
-    def write(self, data: Any) -> None:
-        view = memoryview(data)
-        self.size += view.nbytes
-        self.digest.update(view)
-        self.stream.write(view)
 
 
 def save_checkpoint(
@@ -75,12 +63,10 @@ def save_checkpoint(
         CheckpointError: it cannot be written; the files that were there before are untouched.
     """
     stem = os.path.join(folder, name)
-    writers: dict[str, Callable[[Any], object]] = {
-        ".pdparams": lambda stream: pickle.dump(weights, stream, protocol=4)
-    }
+    writers: dict[str, Callable[[Any], object]] = {}
+    writers[".pdparams"] = lambda stream: pickle.dump(weights, stream, protocol=4)
     if safetensors:
-        arrays = {k: v for k, v in weights.items() if isinstance(v, np.ndarray)}
-        writers[".safetensors"] = lambda stream: write_safetensors(stream, arrays)
+        writers[".safetensors"] = lambda stream: write_safetensors(stream, weights)
     if resume is not None:
         state = {"format": _RESUME_FORMAT, **resume}
         writers[".pdopt"] = lambda stream: pickle.dump(state, stream, protocol=4)
@@ -117,11 +103,10 @@ def save_checkpoint(
 def _write(path: str, write: Callable[[Any], object]) -> dict:
     """Writes a file onto the disk; its size and SHA-256."""
     with open(path, "wb") as stream:
-        summed = _Summed(stream)
-        write(summed)
+        write(stream)
         stream.flush()
         os.fsync(stream.fileno())
-    return {"bytes": summed.size, "sha256": summed.digest.hexdigest()}
+    return {"bytes": os.path.getsize(path), "sha256": sha256_of(path)}
 
 
 def _flush_folder(folder: str) -> None:
@@ -174,7 +159,7 @@ def _first_not_finite(state: dict, prefix: str = "") -> str:
         if isinstance(value, dict):
             if found := _first_not_finite(value, f"{prefix}{key}."):
                 return found
-        elif isinstance(value, np.ndarray) and not np.isfinite(value).all():
+        elif isinstance(value, np.ndarray) and not np.isfinite(as_float32(value)).all():
             return f"{prefix}{key}"
     return ""
 

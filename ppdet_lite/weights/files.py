@@ -72,6 +72,13 @@ def _as_array(value: Any) -> Optional[np.ndarray]:
     return None
 
 
+def as_float32(array: np.ndarray) -> np.ndarray:
+    """Half precision widened; Paddle stores bfloat16 as the uint16 with the same bits."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
+
+
 def _join_chunks(content: dict, path: str) -> dict:
     """Arrays above 1 GiB are stored in pieces by pickle protocols 2 and 3; puts them together."""
     table, left = content.pop(_CHUNK_TABLE, {}), os.path.getsize(path)

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.weights.files import load_state
+from ppdet_lite.weights.files import as_float32, load_state
 
 _NAMES_SHOWN = 4
 
@@ -125,7 +125,7 @@ def load_weights(
             + "\nThat is less than half of the model, so the file most likely belongs to another "
             "one. allow_partial_weights=true takes it all the same."
         )
-    arrays = {key: _as_float32(state[matches[key]]) for key in matched}
+    arrays = {key: as_float32(state[matches[key]]) for key in matched}
     # A network with such weights finds nothing or anything, without any other sign of it.
     if bad := [key for key, array in arrays.items() if not np.isfinite(array).all()]:
         raise CheckpointError(
@@ -136,10 +136,3 @@ def load_weights(
     for key, array in arrays.items():
         targets[key].set_value(paddle.to_tensor(array).astype(targets[key].dtype))
     return report
-
-
-def _as_float32(array: np.ndarray) -> np.ndarray:
-    """Half precision widened; Paddle stores bfloat16 as the uint16 with the same bits."""
-    if array.dtype == np.uint16:
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(np.float32) if array.dtype.kind == "f" else array

@@ -6,7 +6,7 @@ Format: https://huggingface.co/docs/safetensors. It cannot hold code and needs n
 import json
 import math
 import os
-from typing import BinaryIO, Mapping
+from typing import Any, BinaryIO, Mapping
 
 import numpy as np
 
@@ -18,8 +18,9 @@ _DTYPES.update({f"F{8 * n}": f"<f{n}" for n in (2, 4, 8)})
 _MAX_HEADER = 8 << 20
 
 
-def write_safetensors(stream: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays of plain numbers by their keys."""
+def write_safetensors(stream: BinaryIO, weights: Mapping[str, Any]) -> None:
+    """Writes the arrays among the weights by their keys."""
+    arrays = {key: value for key, value in weights.items() if isinstance(value, np.ndarray)}
     names = {np.dtype(code): name for name, code in _DTYPES.items() if name != "BF16"}
     header: dict = {"__metadata__": {"format": "pd"}}
     end = 0

@@ -306,9 +306,12 @@ def test_meta_absent_or_broken(tmp_path):
     assert read_meta(str(tmp_path / "x")) == {}
 
 
-@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize(
+    "value",
+    [np.float32(np.nan), np.float16(-np.inf), np.uint16(0x7FC0)],  # the last as bfloat16
+)
 def test_a_state_with_nan_is_refused(tmp_path, value):
-    state = {"model": {"a.w": np.float32([1, value])}}
+    state = {"model": {"a.w": np.array([1, value], value.dtype)}}
     save_checkpoint(str(tmp_path), "1", {"w": np.zeros(1)}, {}, state)
     with pytest.raises(CheckpointError, match=r"1\.pdopt: model\.a\.w holds NaN"):
         load_resume(str(tmp_path / "1"))
