@@ -78,6 +78,7 @@ def export_model(
                     # their code.
                     with interrupts.step():
                         form.write(network, part, options)
+                config.with_files(part).write(part / CONFIG_FILE)
             trials = [trial for form in formats for trial in form.trials(part)]
             verify_export(model, trials, config, images)
             with interrupts.step():

@@ -1,5 +1,6 @@
 """The exported model is the trained model, and a failed export leaves an earlier one alone."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -33,6 +34,11 @@ def test_folder_holds_the_model_and_what_deployment_must_know(exported):
     assert [p.name for p in exported.parent.iterdir()] == ["small"]
     settings = yaml.safe_load((exported / "infer_cfg.yml").read_text(encoding="utf-8"))
     settings.pop("paddle_version")
+    names = sorted(path.name for path in exported.iterdir() if path.name != "infer_cfg.yml")
+    assert sorted(files := settings.pop("files")) == names
+    for name, facts in files.items():
+        content = (exported / name).read_bytes()
+        assert facts == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     assert settings == {
         "mode": "paddle",
         "draw_threshold": 0.5,

@@ -280,6 +280,7 @@ def test_parameters_of_another_network(exported, trained, small_config, settings
     other = exported_network(create(cfg.architecture, cfg), ExportOptions())
     PaddleFormat().write(other, tmp_path, ExportOptions(input_size=(96, 128), stage="raw"))
     shutil.copy(tmp_path / "model.pdiparams", folder)
+    settings.with_files(folder).write(folder / "infer_cfg.yml")
     with pytest.raises(UserError, match=r"Paddle cannot run .+\. Nothing was written"):
         verify_export(trained, PaddleFormat().trials(folder), settings, load_images())
 
