@@ -241,7 +241,8 @@ def number(least: int, most: Optional[int] = None) -> Callable[[str], int]:
     return parse
 
 
-POSITIVE = number(1)
+COUNT: dict[str, Any] = {"type": number(1), "metavar": "N"}
+FOLDER: dict[str, Any] = {"type": Path, "metavar": "FOLDER"}
 OFF: dict[str, Any] = {"nargs": "?", "const": True, "type": true_or_false, "default": False}
 OFF["metavar"] = "true|false"
 ON = {**OFF, "default": True}
@@ -256,121 +257,62 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--model_dir", required=True, metavar="FOLDER", help="written by tools/export_model.py"
-    )
-    _add_sources(parser)
-    _add_results(parser)
+    text = "written by tools/export_model.py"
+    parser.add_argument("--model_dir", required=True, metavar="FOLDER", help=text)
+    _add_files(parser)
     _add_engines(parser)
-    _add_tensorrt(parser)
     return parser
 
 
-def _add_sources(parser: argparse.ArgumentParser) -> None:
+def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input, one of")
     add = group.add_mutually_exclusive_group(required=True).add_argument
     add("--image_file", nargs="+", metavar="IMAGE", help="one or more images")
     add("--image_dir", metavar="FOLDER", help="all images below a folder")
     add("--video_file", metavar="VIDEO", help="a video file")
-    add(
-        "--camera_id",
-        type=number(0),
-        metavar="N",
-        help="number of a camera here, from 0",
-    )
+    add("--camera_id", type=number(0), metavar="N", help="number of a camera here, from 0")
     add("--rtsp", metavar="URL", help="a stream: rtsp://..., or any other that OpenCV opens")
-    group.add_argument(
-        "--max_frames",
-        type=POSITIVE,
-        metavar="N",
-        help="stop after N frames of a video, camera or stream",
-    )
+    text = "stop after N frames of a video, camera or stream"
+    group.add_argument("--max_frames", **COUNT, help=text)
 
-
-def _add_results(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("results").add_argument
     add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
-    add(
-        "--threshold",
-        type=float,
-        metavar="SCORE",
-        help="lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml)",
-    )
-    add(
-        "--save_images",
-        **ON,
-        help="false: no images and no video, JSON only (default: true)",
-    )
-    add(
-        "--save_results",
-        **OFF,
-        help="also write <output_dir>/bbox.json: all detections in the COCO results format",
-    )
-    add(
-        "--anno_path",
-        type=Path,
-        metavar="JSON",
-        help="COCO annotations whose image ids bbox.json names (default: it counts from 0)",
-    )
-    add(
-        "--run_benchmark",
-        **OFF,
-        help="print the times of each stage for the first image instead of writing results",
-    )
-    add("--repeats", type=POSITIVE, default=20, metavar="N", help="runs of the benchmark")
+    text = "lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml)"
+    add("--threshold", type=float, metavar="SCORE", help=text)
+    add("--save_images", **ON, help="false: no images and no video, JSON only (default: true)")
+    text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
+    add("--save_results", **OFF, help=text)
+    text = "COCO annotations whose image ids bbox.json names (default: it counts from 0)"
+    add("--anno_path", type=Path, metavar="JSON", help=text)
+    text = "print the times of each stage for the first image instead of writing results"
+    add("--run_benchmark", **OFF, help=text)
+    add("--repeats", **COUNT, default=20, help="runs of the benchmark")
 
 
 def _add_engines(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("device and engine").add_argument
     add("--device", default="CPU", type=str.upper, choices=DEVICES, help="default: CPU")
-    add("--batch_size", type=POSITIVE, default=1, metavar="N", help="images per run (default: 1)")
-    add(
-        "--engine",
-        choices=ENGINES,
-        help="paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)",
-    )
-    add(
-        "--input_size",
-        "--input-size",
-        nargs="+",
-        type=POSITIVE,
-        metavar=("H", "W"),
-        help="network input, for exports of --input-size dynamic (one number: both; default: that "
-        "of infer_cfg.yml)",
-    )
+    add("--batch_size", **COUNT, default=1, help="images per run (default: 1)")
+    text = "paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)"
+    add("--engine", choices=ENGINES, help=text)
+    names, sides = ("--input_size", "--input-size"), {"nargs": "+", "metavar": ("H", "W")}
+    text = """network input, for exports of --input-size dynamic (one number: both; default: that of
+infer_cfg.yml)"""
+    add(*names, **{**COUNT, **sides}, help=text)
     add("--use_openvino", **OFF, help="the same as --engine openvino")
-    add(
-        "--cpu_threads",
-        type=number(1, MOST_THREADS),
-        default=DEFAULT_THREADS,
-        metavar="N",
-        help=f"CPU threads (default here: {DEFAULT_THREADS})",
-    )
+    threads = {**COUNT, "type": number(1, MOST_THREADS), "default": DEFAULT_THREADS}
+    add("--cpu_threads", **threads, help=f"CPU threads (default here: {DEFAULT_THREADS})")
     add("--enable_mkldnn", **ON, help="oneDNN kernels on the CPU (default: on)")
     add("--no-mkldnn", dest="enable_mkldnn", action="store_false", help="without oneDNN kernels")
-    add(
-        "--enable_mkldnn_bfloat16",
-        **OFF,
-        help="oneDNN in bfloat16, on CPUs with instructions for it (default: off)",
-    )
+    text = "oneDNN in bfloat16, on CPUs with instructions for it (default: off)"
+    add("--enable_mkldnn_bfloat16", **OFF, help=text)
 
-
-def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("TensorRT, with --device GPU").add_argument
     add("--run_mode", default="paddle", choices=RUN_MODES, help="default: paddle, no TensorRT")
-    add(
-        "--trt_cache_dir",
-        dest="cache_dir",
-        type=Path,
-        metavar="FOLDER",
-        help="built engines and calibration tables (default: trt_cache in the model folder)",
-    )
-    add(
-        "--calib_dir",
-        type=Path,
-        metavar="FOLDER",
-        help="images from which trt_int8 learns its value ranges on its first run",
-    )
+    text = "built engines and calibration tables (default: trt_cache in the model folder)"
+    add("--trt_cache_dir", dest="cache_dir", **FOLDER, help=text)
+    text = "images from which trt_int8 learns its value ranges on its first run"
+    add("--calib_dir", **FOLDER, help=text)
     for name, meaning in (
         ("min", "smallest side of a model whose input size is open"),
         ("opt", "side that such a model is tuned for"),
@@ -378,4 +320,4 @@ def _add_tensorrt(parser: argparse.ArgumentParser) -> None:
     ):
         side = {"dest": f"{name}_side", "default": getattr(TensorRTOptions, f"{name}_side")}
         text = f"{meaning} (default: {side['default']})"
-        add(f"--trt_{name}_shape", **side, type=POSITIVE, metavar="PX", help=text)
+        add(f"--trt_{name}_shape", **{**COUNT, "metavar": "PX"}, **side, help=text)
