@@ -39,6 +39,12 @@ class Rule(NamedTuple):
     allowed: str
 
 
+Probability = Annotated[float, Rule(lambda value: 0 <= value <= 1, "0 to 1")]
+Positive = Annotated[float, Rule(lambda value: value > 0, "a number above 0")]
+Count = Annotated[int, Rule(lambda value: value > 0, "1 or more")]
+Whole = Annotated[int, Rule(lambda value: value >= 0, "0 or more")]
+
+
 def checked(init: Constructor) -> Constructor:
     """Decorator of a constructor: arguments that do not fit their annotations are a ConfigError."""
     signature = inspect.signature(init)

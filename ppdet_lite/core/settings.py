@@ -1,18 +1,17 @@
 """The top-level keys of a configuration that are not sections of a class."""
 
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, Literal, Mapping, Optional, Union
+from dataclasses import Field, dataclass, fields
+from typing import Annotated, Any, Literal, Mapping, Optional, Union
 
+from ppdet_lite.core.annotations import Count, Probability, Rule, Whole
 
-def _key(default: Any, meaning: str, **facts: Any) -> Any:
-    """A field with what checks and messages need to know of its key.
+_Seed = Annotated[int, Rule(lambda seed: 0 <= seed <= 2**62, f"0 to {2**62}")]
 
-    Args:
-        **facts: `low` and `high`, the smallest and the largest number allowed; `class_default=True`
-            where the classes that read the key have defaults of their own, so that none is filled
-            into a configuration that is silent (`default` is then that of this package's classes).
-    """
-    return field(default=default, metadata={"meaning": meaning, **facts})
+CLASS_DEFAULTS = frozenset(
+    "num_classes norm_type data_format width_mult depth_mult act export".split()
+)
+"""Keys whose readers have defaults of their own, so that none is filled into a configuration that
+is silent; the defaults here are those of this package's classes."""
 
 
 @dataclass(frozen=True)
@@ -51,53 +50,49 @@ class RuntimeSettings:
         """.split()
     )
 
-    architecture: str = _key("YOLOv3", "registered class of the detector")
-    num_classes: int = _key(80, "number of object classes", low=1, class_default=True)
-    metric: Literal["COCO", "VOC"] = _key("COCO", "COCO or VOC")
-    map_type: Literal["11point", "integral"] = _key("11point", "VOC metric: 11point or integral")
-    classwise: bool = _key(False, "print AP per class")
-    bias: int = _key(0, "1 adds one pixel to widths and heights in COCO results")
-    output_eval: Optional[str] = _key(None, "folder of bbox.json")
-    TrainDataset: Optional[dict[str, Any]] = _key(None, "data set with `name:` or `!Class`")
-    EvalDataset: Optional[dict[str, Any]] = _key(None, "data set with `name:` or `!Class`")
-    TestDataset: Optional[dict[str, Any]] = _key(None, "data set with `name:` or `!Class`")
-    use_gpu: bool = _key(True, "use a GPU when Paddle has one")
-    cpu_threads: Optional[int] = _key(None, "threads of the CPU kernels; null: all cores")
-    epoch: int = _key(1, "number of epochs", low=1)
-    snapshot_epoch: int = _key(1, "epochs between checkpoints and evaluations", low=1)
-    log_iter: int = _key(20, "iterations between log lines", low=1)
-    save_dir: str = _key("output", "folder of checkpoints and logs")
-    save_format: Literal["pdparams", "safetensors"] = _key(
-        "pdparams", "safetensors: that file, the one to exchange, beside the .pdparams"
-    )
-    weights: Optional[str] = _key(None, "weights of eval, infer and export")
-    pretrain_weights: Optional[str] = _key(None, "weights that training starts from")
-    allow_partial_weights: bool = _key(False, "accept weights that match less than half")
-    worker_num: int = _key(2, "reader processes", low=0)
-    check_images: Literal["none", "headers", "contents"] = _key(
-        "headers", "check of the image files before a training or evaluation"
-    )
-    seed: Optional[int] = _key(None, "of everything random; null draws one", low=0, high=2**62)
-    norm_type: str = _key("bn", "bn or sync_bn", class_default=True)
-    data_format: str = _key("NCHW", "NCHW", class_default=True)
-    width_mult: float = _key(1.0, "factor on the channels of backbone and neck", class_default=True)
-    depth_mult: float = _key(1.0, "factor on the depth of backbone and neck", class_default=True)
-    act: Optional[str] = _key(
-        "silu", "activation of YOLOX's backbone, neck and head", class_default=True
-    )
-    use_ema: bool = _key(False, "keep an exponential moving average of the weights")
-    ema_decay: float = _key(0.9998, "decay of the average", low=0, high=1)
-    ema_decay_type: str = _key("threshold", "threshold or exponential")
-    ema_filter_no_grad: bool = _key(False, "leave frozen parameters out of the average")
-    amp: bool = _key(False, "mixed precision")
-    amp_level: Literal["O1", "O2"] = _key("O1", "O1 or O2")
-    init_loss_scaling: float = _key(1024, "first loss scale of mixed precision")
-    master_grad: bool = _key(False, "float32 gradients under O2")
-    custom_white_list: Optional[list[str]] = _key(None, "operators forced to half precision")
-    custom_black_list: Optional[list[str]] = _key(None, "operators forced to float32")
-    accumulate_steps: int = _key(1, "batches whose gradients make one optimizer step", low=1)
-    custom_modules: Union[str, list[str], None] = _key(None, "Python files with your own classes")
-    export: ExportSettings = _key(ExportSettings(), "end of exported graphs", class_default=True)
+    architecture: str = "YOLOv3"  # registered class of the detector
+    num_classes: Count = 80  # number of object classes
+    metric: Literal["COCO", "VOC"] = "COCO"
+    map_type: Literal["11point", "integral"] = "11point"  # of the VOC metric
+    classwise: bool = False  # print AP per class
+    bias: int = 0  # 1 adds one pixel to widths and heights in COCO results
+    output_eval: Optional[str] = None  # folder of bbox.json
+    TrainDataset: Optional[dict[str, Any]] = None  # data set with `name:` or `!Class`
+    EvalDataset: Optional[dict[str, Any]] = None  # data set with `name:` or `!Class`
+    TestDataset: Optional[dict[str, Any]] = None  # data set with `name:` or `!Class`
+    use_gpu: bool = True  # use a GPU when Paddle has one
+    cpu_threads: Optional[Count] = None  # threads of the CPU kernels; null: all cores
+    epoch: Count = 1  # number of epochs
+    snapshot_epoch: Count = 1  # epochs between checkpoints and evaluations
+    log_iter: Count = 20  # iterations between log lines
+    save_dir: str = "output"  # folder of checkpoints and logs
+    # safetensors: that file, the one to exchange, beside the .pdparams
+    save_format: Literal["pdparams", "safetensors"] = "pdparams"
+    weights: Optional[str] = None  # weights of eval, infer and export
+    pretrain_weights: Optional[str] = None  # weights that training starts from
+    allow_partial_weights: bool = False  # accept weights that match less than half
+    worker_num: Whole = 2  # reader processes
+    # check of the image files before a training or evaluation
+    check_images: Literal["none", "headers", "contents"] = "headers"
+    seed: Optional[_Seed] = None  # of everything random; null draws one
+    norm_type: str = "bn"  # bn or sync_bn
+    data_format: str = "NCHW"
+    width_mult: float = 1.0  # factor on the channels of backbone and neck
+    depth_mult: float = 1.0  # factor on the depth of backbone and neck
+    act: Optional[str] = "silu"  # activation of YOLOX's backbone, neck and head
+    use_ema: bool = False  # keep an exponential moving average of the weights
+    ema_decay: Probability = 0.9998  # decay of the average
+    ema_decay_type: str = "threshold"  # threshold or exponential
+    ema_filter_no_grad: bool = False  # leave frozen parameters out of the average
+    amp: bool = False  # mixed precision
+    amp_level: Literal["O1", "O2"] = "O1"
+    init_loss_scaling: float = 1024  # first loss scale of mixed precision
+    master_grad: bool = False  # float32 gradients under O2
+    custom_white_list: Optional[list[str]] = None  # operators forced to half precision
+    custom_black_list: Optional[list[str]] = None  # operators forced to float32
+    accumulate_steps: Count = 1  # batches whose gradients make one optimizer step
+    custom_modules: Union[str, list[str], None] = None  # Python files with your own classes
+    export: ExportSettings = ExportSettings()  # end of exported graphs
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "RuntimeSettings":
@@ -110,4 +105,4 @@ class RuntimeSettings:
 
 
 SETTINGS: dict[str, Field[Any]] = {key.name: key for key in fields(RuntimeSettings)}
-"""Key -> its field, with `type`, `default`, and in `metadata` its `meaning` and other facts."""
+"""Key -> its field, with `type` and `default`."""

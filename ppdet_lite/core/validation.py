@@ -51,7 +51,7 @@ def _import_custom_modules(cfg: Config) -> list[str]:
             problems.append(f"{where}: found {shown(name)}, but there is no file {error}")
         except ConfigError as error:
             problems.extend(f"{where}: {problem}" for problem in error.problems)
-        except Exception as error:  # the module's own, of any kind
+        except (Exception, SystemExit) as error:  # the module's own, of any kind
             frame = traceback.extract_tb(error.__traceback__)[-1]
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             if not isinstance(error, SyntaxError):  # which names its line
@@ -97,6 +97,10 @@ class _Checker:
             self.check_section(self.classes[key], value, (key,))
         elif key in SETTINGS or key in RuntimeSettings.__unused__:
             self.check_arguments(RuntimeSettings, {key: value}, ())
+            if key == "architecture" and isinstance(value, str):
+                self.check_class_name(value, (key,))
+            elif key == "export":
+                self.check_section(ExportSettings, value, (key,))
         else:
             hint = nearest_hint(key, [*self.classes, *SETTINGS])
             kind = "section" if str(key)[:1].isupper() else "key"
@@ -126,21 +130,6 @@ class _Checker:
                 self.report(here, f"{found(value)}, allowed: {describe(annotation)}")
             else:
                 self.check_nested(value, annotation, here)
-                if cls is RuntimeSettings:
-                    self.check_setting(key, value)
-
-    def check_setting(self, key: str, value: Any) -> None:
-        """Checks the limits of a runtime key, and keys that name a class or a section."""
-        low, high = (SETTINGS[key].metadata.get(bound) for bound in ("low", "high"))
-        if key == "architecture":
-            self.check_class_name(value, (key,))
-        elif key == "export":
-            self.check_section(ExportSettings, value, (key,))
-        elif value is None or (low is None and high is None):
-            return
-        elif not (low is None or low <= value) or not (high is None or value <= high):
-            allowed = f"{low} or more" if high is None else f"{low} to {high}"
-            self.report((key,), f"found {shown(value)}, allowed: {allowed}")
 
     def check_injected(self, value: Any, annotation: Any, path: KeyPath) -> None:
         if spec := Spec(value, {}, ()) if isinstance(value, str) else parse_spec(value):

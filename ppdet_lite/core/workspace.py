@@ -12,7 +12,7 @@ from ppdet_lite.core.build import create, create_list
 from ppdet_lite.core.config import Config, merge_config, override, read_config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.registry import get_class, register, serializable
-from ppdet_lite.core.settings import SETTINGS
+from ppdet_lite.core.settings import CLASS_DEFAULTS, SETTINGS
 from ppdet_lite.core.validation import problems_of
 
 __all__ = [
@@ -56,6 +56,6 @@ def load_config(
         raise ConfigError(problems)
     if validate:
         for key, setting in SETTINGS.items():
-            if not setting.metadata.get("class_default"):
+            if key not in CLASS_DEFAULTS:
                 cfg.setdefault(key, setting.default)
     return cfg

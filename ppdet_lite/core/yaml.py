@@ -15,6 +15,7 @@ import yaml
 from ppdet_lite.core.errors import ConfigError, UserError
 
 MAX_BYTES, MAX_VALUES, MAX_DEPTH = 4 << 20, 100_000, 100
+_INTEGER = "tag:yaml.org,2002:int"
 
 KeyPath = tuple[Union[str, int], ...]
 """Where a value stands: ("TrainReader", "sample_transforms", 0, "Mixup", "alpha")."""
@@ -49,43 +50,6 @@ class Tagged(dict[str, Any]):
         return not self == other
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with bounds, whose floats include `1e-3` and `5E4`, which YAML 1.1 reads as text,
-    and whose dates stay text.
-    """
-
-    yaml_implicit_resolvers = {
-        first: [entry for entry in entries if not entry[0].endswith(":timestamp")]
-        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    _depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _refused(f"more than {MAX_DEPTH} levels inside one another", mark)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:  # grows before PyYAML 6.0.4
-        super().flatten_mapping(node)
-        if len(node.value) > MAX_VALUES:
-            raise _refused(f"`<<` makes more than {MAX_VALUES} keys", node.start_mark)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
-
-
-def _refused(problem: str, mark: Optional[yaml.Mark]) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
 class YamlDocument(NamedTuple):
     """A parsed document: its value, the line (from 1) of every path in it, and remarks for the
     user.
@@ -118,10 +82,7 @@ def read_yaml(
 
 
 def parse_yaml(
-    text: str,
-    source: str,
-    error: type[UserError] = ConfigError,
-    text_keys: Collection[str] = (),
+    text: str, source: str, error: type[UserError] = ConfigError, text_keys: Collection[str] = ()
 ) -> YamlDocument:
     """Parses one YAML document, within bounds of size, depth and number of values, so that aliases
     of aliases cannot fill the memory.
@@ -138,39 +99,69 @@ def parse_yaml(
             code (of the kind `error`).
     """
     if len(text) > MAX_BYTES:
-        raise error(
-            f"{source}: found more than {MAX_BYTES >> 20} MB, allowed: a YAML file up to it"
-        )
+        raise error(f"{source}: found more than {MAX_BYTES >> 20} MB, allowed: less")
     try:
-        loader = _Loader(text)
-        builder = _Builder(loader, source, error, text_keys)
+        loader = _Loader(text, source, text_keys)
         node = loader.get_single_node()
-        value = None if node is None else builder.build(node, ())
+        value = None if node is None else loader.build(node, ())
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         where = source if mark is None else f"{source}:{mark.line + 1}"
         problem = " ".join(str(getattr(cause, "problem", None) or cause).split())
-        raise error(f"{where}: not valid YAML: {problem}") from None
-    return YamlDocument(value, builder.lines, builder.notes)
+        is_value = isinstance(cause, _ValueError)
+        raise error(f"{where}: {'' if is_value else 'not valid YAML: '}{problem}") from None
+    return YamlDocument(value, loader.lines, loader.notes)
 
 
-class _Builder:
-    def __init__(
-        self,
-        loader: _Loader,
-        source: str,
-        error: type[UserError],
-        text_keys: Collection[str],
-    ):
-        self.loader = loader
-        self.source = source
-        self.error = error
-        self.text_keys = text_keys
+class _ValueError(yaml.MarkedYAMLError):
+    """A value that is YAML, but cannot be used."""
+
+
+def _refused(problem: str, mark: Optional[yaml.Mark]) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _unusable(node: yaml.Node, path: KeyPath, found: str, allowed: str) -> _ValueError:
+    found = found if len(found) <= 100 else f"{found[:40]}... ({len(found)} characters)"
+    text = f"{dotted(path)}: found {found}, allowed: {allowed}"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return _ValueError(problem=text, problem_mark=node.start_mark)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with bounds, whose floats include `1e-3` and `5E4`, which YAML 1.1 reads as text,
+    and whose dates stay text.
+    """
+
+    yaml_implicit_resolvers = {
+        first: [entry for entry in entries if not entry[0].endswith(":timestamp")]
+        for first, entries in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _depth = 0
+
+    def __init__(self, text: str, source: str, text_keys: Collection[str]):
+        super().__init__(text)
+        self.source, self.text_keys = source, text_keys
         self.lines: dict[KeyPath, int] = {}
         self.notes: list[str] = []
 
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _refused(f"more than {MAX_DEPTH} levels inside one another", mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:  # grows before PyYAML 6.0.4
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_VALUES:
+            raise _refused(f"`<<` makes more than {MAX_VALUES} keys", node.start_mark)
+
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
-        line = self.lines[path] = node.start_mark.line + 1
+        """The plain value of a node."""
+        self.lines[path] = node.start_mark.line + 1
         if len(self.lines) > MAX_VALUES or len(path) > MAX_DEPTH:
             bounds = f"more than {MAX_VALUES} values or {MAX_DEPTH} levels"
             raise _refused(f"{bounds}, counting every use of an alias", node.start_mark)
@@ -182,48 +173,44 @@ class _Builder:
             value = self._mapping(node, path)
         elif isinstance(node, yaml.SequenceNode):
             value = [self.build(child, (*path, i)) for i, child in enumerate(node.value)]
-        elif tag is None and not (path and path[0] in self.text_keys):
-            value = self._scalar(node, path)
+        else:
+            is_text = tag is not None or bool(path) and path[0] in self.text_keys
+            value = self._scalar(node, path, is_text)
         if tag is None:
             return value
         if value != "" and not isinstance(value, dict):
-            raise self.error(
-                f"{self.source}:{line}: {dotted(path)}: found !{tag} with "
-                f"{type(value).__name__} content, allowed: a mapping, as in !{tag} {{key: value}}"
-            )
+            found = f"!{tag} with {type(value).__name__} content"
+            raise _unusable(node, path, found, f"a mapping, as in !{tag} {{key: value}}")
         return Tagged(tag, value or {})
 
-    def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
-        allowed = f"a value of the tag {node.tag}"
+    def _scalar(self, node: yaml.Node, path: KeyPath, is_text: bool) -> Any:
+        is_integer = node.tag == _INTEGER
+        allowed = (
+            "an integer of at most 64 bits" if is_integer else f"a value of the tag {node.tag}"
+        )
         try:
-            value = self.loader.construct_object(node)
+            node.value.encode()
+            value = node.value if is_text else self.construct_object(node)
             if not isinstance(value, int) or abs(value) < 2**63:
                 return value
-            allowed = "an integer of at most 64 bits"
+        except UnicodeEncodeError:  # half of a surrogate pair, which no file can hold
+            allowed = "text of whole characters"
         except (ValueError, KeyError, AttributeError):  # PyYAML's, for `!!int x` and `!!bool x`
             pass
-        shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
-        raise self.error(
-            f"{self.source}:{node.start_mark.line + 1}: {dotted(path)}: found {shown}, "
-            f"allowed: {allowed}"
-        )
+        raise _unusable(node, path, node.value, allowed)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[Any, Any]:
         self._note_doubles(node, path)
-        self.loader.flatten_mapping(node)  # resolves `<<: *anchor`
+        self.flatten_mapping(node)  # resolves `<<: *anchor`
         result = {}
         for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise self.error(
-                    f"{self.source}:{line}: {dotted(path)}: found a key that is a list or a "
-                    "mapping, allowed: text"
-                )
-            key: Any = key_node.value  # `on`, `yes` and `1.0` are text too
-            if key_node.tag == "tag:yaml.org,2002:int":
-                key = self._scalar(key_node, (*path, key))
+                raise _unusable(key_node, path, "a key that is a list or a mapping", "text")
+            # `on`, `yes` and `1.0` are text too
+            is_text = key_node.tag != _INTEGER
+            key = self._scalar(key_node, (*path, key_node.value), is_text)
             result[key] = self.build(value_node, (*path, key))
-            self.lines[(*path, key)] = line
+            self.lines[(*path, key)] = key_node.start_mark.line + 1
         return result
 
     def _note_doubles(self, node: yaml.MappingNode, path: KeyPath) -> None:
@@ -236,6 +223,13 @@ class _Builder:
                     f"{first_seen[key]}; the later one is used"
                 )
             first_seen[key] = line
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
 
 
 def dotted(path: KeyPath) -> str:

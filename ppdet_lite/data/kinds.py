@@ -2,7 +2,11 @@
 
 from typing import Annotated, Any, Literal, Sequence, Union
 
+from ppdet_lite.core.annotations import Count as Count
+from ppdet_lite.core.annotations import Positive as Positive
+from ppdet_lite.core.annotations import Probability as Probability
 from ppdet_lite.core.annotations import Rule
+from ppdet_lite.core.annotations import Whole as Whole
 from ppdet_lite.data.pixels.headers import MAX_PIXELS, SizeHW
 from ppdet_lite.data.pixels.resampling import INTERPOLATIONS
 
@@ -22,11 +26,7 @@ def _rises(values: Sequence[float]) -> bool:
     return len(values) == 2 and values[0] <= values[1]
 
 
-Probability = Annotated[float, Rule(lambda value: 0 <= value <= 1, "0 to 1")]
 Switch = Union[bool, Literal[0, 1]]
-Positive = Annotated[float, Rule(lambda value: value > 0, "a number above 0")]
-Count = Annotated[int, Rule(lambda value: value > 0, "1 or more")]
-Whole = Annotated[int, Rule(lambda value: value >= 0, "0 or more")]
 SampleCount = Annotated[int, Rule(lambda value: value > 0 or value == -1, "-1 or 1 and up")]
 Interval = Annotated[Sequence[float], Rule(_rises, "[lower, upper]")]
 PositiveInterval = Annotated[Interval, Rule(lambda v: v[0] > 0, "[lower, upper] above 0")]

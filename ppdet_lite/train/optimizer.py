@@ -15,11 +15,10 @@ from paddle import regularizer as paddle_regularizer
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
-from ppdet_lite.core.annotations import checked, describe, matches
+from ppdet_lite.core.annotations import Positive, checked, describe, matches
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import register
-from ppdet_lite.data.kinds import Positive
 
 _OPTIMIZERS = {k: getattr(paddle.optimizer, k) for k in ("Momentum", "SGD", "Adam", "AdamW")}
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}

@@ -12,10 +12,9 @@ from typing import Optional, Union
 
 from paddle.optimizer.lr import LambdaDecay
 
-from ppdet_lite.core.annotations import checked
+from ppdet_lite.core.annotations import Count, Positive, checked
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create_list, register
-from ppdet_lite.data.kinds import Count, Positive
 
 
 class Decay:

@@ -8,9 +8,8 @@ import paddle
 from paddle import distributed, nn
 from paddle.optimizer.lr import LRScheduler
 
-from ppdet_lite.core.annotations import Rule, describe, matches
+from ppdet_lite.core.annotations import Count, Rule, describe, matches
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.data.kinds import Count
 from ppdet_lite.device.ranks import SINGLE_PROCESS, Ranks
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.mixed_precision import Precision

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ppdet_lite.core.registry import parameters_of, registered
-from ppdet_lite.core.settings import SETTINGS, RuntimeSettings
+from ppdet_lite.core.settings import CLASS_DEFAULTS, SETTINGS, RuntimeSettings
 from ppdet_lite.core.workspace import Config, load_config
 
 
@@ -24,13 +24,12 @@ def test_a_file_that_says_nothing_gets_the_defaults(tmp_path):
     cfg = load_config(path)
     assert cfg.settings == RuntimeSettings(log_iter=5)
     assert cfg["worker_num"] == RuntimeSettings.worker_num
-    assert not {key for key in cfg if SETTINGS[key].metadata.get("class_default")}
+    assert not CLASS_DEFAULTS & set(cfg)
 
 
 def test_defaults_of_classes_stand_in_the_settings_as_well():
-    keys = [key for key, setting in SETTINGS.items() if setting.metadata.get("class_default")]
     for cls in (cls for cls in registered().values() if cls.__module__.startswith("ppdet_lite.")):
-        for key in set(keys) & set(getattr(cls, "__shared__", ())):
+        for key in CLASS_DEFAULTS & set(getattr(cls, "__shared__", ())):
             own = parameters_of(cls)[key].default
             assert own is None or own == SETTINGS[key].default, (cls, key)
 

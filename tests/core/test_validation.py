@@ -104,11 +104,11 @@ def test_custom_modules_register_classes(load, problems, tmp_path):
 def test_values_out_of_range(load, problems):
     overrides = ["epoch=0", "ema_decay=1.5", "seed=-1", "metric=coco", "worker_num=-1"]
     assert problems(BASE, *overrides) == [
-        "-o epoch=0: epoch: found 0",
-        "-o ema_decay=1.5: ema_decay: found 1.5",
-        "-o seed=-1: seed: found -1",
+        "-o epoch=0: epoch: found 0 (int)",
+        "-o ema_decay=1.5: ema_decay: found 1.5 (float)",
+        "-o seed=-1: seed: found -1 (int)",
         "-o metric=coco: metric: found 'coco' (text)",
-        "-o worker_num=-1: worker_num: found -1",
+        "-o worker_num=-1: worker_num: found -1 (int)",
     ]
     assert load(BASE, "seed=null", "ema_decay=1", "worker_num=0").seed is None
 

@@ -29,7 +29,9 @@ def test_dates_and_keys_are_text_and_numbers_are_numbers():
         ("a: !!int abc", "a: found abc"),
         ("a: !!bool abc", "a: found abc"),
         ("a: !!timestamp abc", "a: found abc"),
-        (f"a: {'1' * 5000}", "a: found 1111"),
+        (f"a: {'1' * 5000}", "a: found 1111.*at most 64 bits"),
+        ('a: "x\\ud800"', r"a: found x\\ud800, allowed: text"),
+        ('"x\\ud800": 1', r"x\\ud800: found x"),
         ("a: 0xffffffffffffffffffff", "at most 64 bits"),
         ("? [a]\n: 1", "a key that is a list"),
         ("[" * 3000, "levels"),
@@ -86,10 +88,11 @@ def test_files_that_are_not_text(tmp_path):
         read_yaml(tmp_path, DataError)
 
 
-@pytest.mark.parametrize("name", ["", ".x", "no_such_module", "raises.py", "exits.py"])
+@pytest.mark.parametrize("name", ["", ".x", "no_such_module", "raises.py", "broken.py", "exits.py"])
 def test_a_custom_module_that_cannot_be_imported(tmp_path, name):
     (tmp_path / "raises.py").write_text("x = 1\nraise KeyError('k')\n")
-    (tmp_path / "exits.py").write_text("def broken(:\n")
+    (tmp_path / "broken.py").write_text("def broken(:\n")
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(3)\n")
     (tmp_path / "c.yml").write_text(f"custom_modules: ['{name}']\n")
     with pytest.raises(ConfigError, match="custom_modules.0: found") as caught:
         load_config(tmp_path / "c.yml")
