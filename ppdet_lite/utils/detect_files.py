@@ -42,7 +42,7 @@ def detect_and_save(
     category_ids: Optional[Sequence[int]] = None,
     image_ids: Optional[Sequence[int]] = None,
 ) -> dict[str, np.ndarray]:
-    """Detects on images and writes the results.
+    """Detects on images and writes the results; returns all detections [M, 6] by image path.
 
     Args:
         detect: uint8 RGB images, at most `batch_size`, to their detections [M, 6].
@@ -54,8 +54,6 @@ def detect_and_save(
             `<output_dir>/bbox.json`, COCO results format; after Ctrl-C or an error those so far.
         category_ids: see `coco_records`.
         image_ids: of each path; by default its place in `paths`, from 0.
-
-    Returns: all detections [M, 6] by image path.
 
     Raises:
         ImageError: images that cannot be read, all named, after the others have been done.
