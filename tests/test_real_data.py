@@ -14,7 +14,7 @@ from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.coco_categories import COCO_CATEGORIES
 from ppdet_lite.evaluate.predictor import Predictor
 from ppdet_lite.evaluate.run import run_evaluation
-from ppdet_lite.export.check import compare_detections
+from ppdet_lite.export.compare import compare_detections
 from ppdet_lite.export.run import export_model
 from ppdet_lite.train.run import run_training
 from ppdet_lite.weights.checkpoint import read_meta

@@ -11,8 +11,8 @@ import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.data.pixels.image_ops import decode_image
-from ppdet_lite.export.compare import AGREE, Agreement, compare_detections, together
+from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
+from ppdet_lite.export.compare import AGREE, Agreement, together
 from ppdet_lite.export.formats.format import Runner, Trial
 from ppdet_lite.export.graph import DetectorUpTo
 from ppdet_lite.modeling.modes import evaluation_mode
@@ -20,14 +20,6 @@ from ppdet_lite.runtime.contract import STRIDE, InferConfig
 from ppdet_lite.runtime.engines.engine import EngineError
 from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.logger import get_logger
-
-__all__ = [
-    "ExportMismatch",
-    "built_in_image",
-    "compare_detections",
-    "load_images",
-    "verify_export",
-]
 
 MAX_IMAGES = 64
 """More images would only take longer, and they are all in memory at once."""
@@ -59,18 +51,13 @@ def built_in_image(height: int = 480, width: int = 640) -> np.ndarray:
 
 
 def load_images(images: Sequence[Union[str, Path]] = ()) -> dict[str, np.ndarray]:
-    """uint8 RGB images by name, from files and folders; the built-in one and its mirror image when
-    none are named.
-
-    Raises:
-        ImageError, DataError: an image or folder that cannot be used.
-    """
+    """uint8 RGB images by name, from files and folders; without any the built-in one and its mirror
+    image."""
     if not images:
         image = built_in_image()
         return {"built-in image": image, "its mirror image": image[:, ::-1].copy()}
-    paths = []
-    for path in map(Path, images):
-        paths += list_images(path) if path.is_dir() else [path]
+    named = map(Path, images)
+    paths = sum((list_images(path) if path.is_dir() else [path] for path in named), [])
     if len(paths) > MAX_IMAGES:
         get_logger().info("comparing on the first %d of %d images", MAX_IMAGES, len(paths))
     return {str(path): decode_image(path) for path in paths[:MAX_IMAGES]}
@@ -113,12 +100,8 @@ def outputs_by_image(stage: str, outputs: Sequence[np.ndarray]) -> list[Any]:
 
 
 def check_outputs(model: nn.Layer, config: InferConfig, images: dict[str, np.ndarray]) -> None:
-    """Makes sure that the model to be exported gives numbers, on the first image: NMS leaves out
-    what is none, so that a broken network would look like one that finds nothing.
-
-    Raises:
-        UserError: NaN or infinite values in its raw outputs.
-    """
+    """Raises a UserError for NaN or infinite values in the model's raw outputs of the first image:
+    NMS leaves them out, so that a broken network would look like one that finds nothing."""
     name, image = next(iter(images.items()))
     for i, output in enumerate(trained_outputs(model, config.make_preprocess()(image), "raw")):
         if bad := 1 - np.isfinite(output).mean():
@@ -143,16 +126,15 @@ def verify_export(
     for trial in trials:
         try:
             runner = trial.open()
-            agreements = [_compare(runner, trial.name, batch, config) for batch in batches]
+            agreements = sum((_compare(runner, trial.name, b, config) for b in batches), [])
         except EngineError as error:
             problem = f"{error.graph.name}: {error.problem}"
             if not trial.may_fail:
                 raise UserError(f"{problem}. Nothing was written.") from error
             get_logger().warning("on this machine %s", problem)
             continue
-        result = together(sum(agreements, []))
+        results.append(result := together(agreements))
         get_logger().info("export verified (%s): %d images, %s", trial.name, len(images), result)
-        results.append(result)
     if not results:
         get_logger().warning("no engine has run the export, so it was not compared")
     elif min(result.share for result in results) <= 0.5:
@@ -170,20 +152,21 @@ def make_batches(
     """The images that run together: each alone, the first two (of one image it and its mirror
     image), and the first in another size, as far as batch and input size are free; else batches of
     the size that was fixed."""
-    stage, count = config.stage, config.batch or 1
-    preprocess = config.make_preprocess()
-    samples = [Sample(name, preprocess(image), model, stage) for name, image in images.items()]
+    preprocess, count = config.make_preprocess(), config.batch or 1
+
+    def sample(name: str, image: np.ndarray, preprocess: Preprocess = preprocess) -> Sample:
+        return Sample(name, preprocess(image), model, config.stage)
+
+    samples = [sample(name, image) for name, image in images.items()]
     name, image = next(iter(images.items()))
     batches = [samples[i : i + count] for i in range(0, len(samples), count)]
     if config.batch is None:
-        mirrored = preprocess(np.ascontiguousarray(image[:, ::-1]))
-        twin = Sample(f"the mirror image of {name}", mirrored, model, stage)
+        twin = sample(f"the mirror image of {name}", np.ascontiguousarray(image[:, ::-1]))
         batches.append([*samples, twin][:2])
     if config.takes_any_size:
         height, width = samples[0].inputs["image"].shape[1:]
         other = config.with_input_size(height + STRIDE, max(width - STRIDE, STRIDE))
-        inputs = other.make_preprocess()(image)
-        batches.append([Sample(f"{name} in another size", inputs, model, stage)])
+        batches.append([sample(f"{name} in another size", image, other.make_preprocess())])
     return [batch + batch[-1:] * (count - len(batch)) for batch in batches]
 
 
@@ -192,15 +175,14 @@ def _compare(
 ) -> list[Agreement]:
     """An agreement per image; ExportMismatch naming the first image that differs."""
     inputs = {key: np.stack([s.inputs[key] for s in batch]) for key in batch[0].inputs}
-    found = outputs_by_image(batch[0].stage, runner.run(inputs))
+    found = outputs_by_image(config.stage, runner.run(inputs))
     if len(found) != len(batch):
         raise ExportMismatch(
             f"the exported model ({name}) gives outputs of {len(found)} images for {len(batch)}. "
             "Nothing was written."
         )
-    agreements = []
+    agree, agreements = AGREE[config.stage], []
     for sample, outputs in zip(batch, found):
-        agree = AGREE[sample.stage]
         agreements.append(agree(sample.expected, outputs, config, sample.candidates))
         if agreements[-1].complaint is not None:
             where = sample.name + (" in a batch" if len(batch) > 1 else "")

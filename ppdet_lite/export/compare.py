@@ -1,10 +1,12 @@
 """Comparing what an exported model gives with what the trained one gives."""
 
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from ppdet_lite.runtime.contract import InferConfig
+
+Arrays = Sequence[np.ndarray]
 
 SCORE_TOLERANCE = 1e-3
 BOX_TOLERANCE_PX = 0.1
@@ -15,27 +17,14 @@ RAW_TOLERANCE = 1e-3
 """Raw outputs may differ by this share of the largest of their map."""
 
 
-_AT_LIMIT = (
-    " (the others lie at the limit of keep_top_k or the score threshold, where near-ties fall "
-    "either way)"
-)
-
-
 class Agreement(NamedTuple):
-    """The result of comparing outputs.
+    """The result of comparing outputs with those of the trained model."""
 
-    Attributes:
-        things: what was compared, for instance "boxes".
-        matched, total: how many agree, of how many the trained model gives.
-        gaps: largest difference by unit, among those that agree.
-        complaint: what is wrong, None when the outputs are equal within the tolerances.
-    """
-
-    things: str
+    things: str  # for instance "boxes"
     matched: int
-    total: int
-    gaps: dict[str, float]
-    complaint: Optional[str] = None
+    total: int  # given by the trained model
+    gaps: dict[str, float]  # largest difference by unit, among those that agree
+    complaint: Optional[str] = None  # None when the outputs are equal within the tolerances
 
     @property
     def share(self) -> float:
@@ -44,44 +33,34 @@ class Agreement(NamedTuple):
 
     def __str__(self) -> str:
         """For instance: 12 of 13 boxes matched (...), largest difference 2e-05 px, 1e-07 score."""
-        rest = _AT_LIMIT if self.matched < self.total else ""
-        gaps = ", ".join(f"{gap:.2g} {unit}" for unit, gap in self.gaps.items())
         counts = f"{self.matched} of {self.total} {self.things} matched"
-        return f"{counts}{rest}, largest difference {gaps}"
+        if self.matched < self.total:
+            counts += " (the others lie at the limit of keep_top_k or the score threshold, where "
+            counts += "near-ties fall either way)"
+        gaps = ", ".join(f"{gap:.2g} {unit}" for unit, gap in self.gaps.items())
+        return f"{counts}, largest difference {gaps}"
 
 
 def together(agreements: Sequence[Agreement]) -> Agreement:
     """One for all images, of which none has a complaint."""
-    things, _, _, gaps, _ = agreements[0]
-    gaps = {unit: max(agreement.gaps[unit] for agreement in agreements) for unit in gaps}
-    matched, total = (sum(numbers) for numbers in zip(*(a[1:3] for a in agreements)))
-    return Agreement(things, matched, total, gaps)
+    gaps = {unit: max(a.gaps[unit] for a in agreements) for unit in agreements[0].gaps}
+    matched, total = sum(a.matched for a in agreements), sum(a.total for a in agreements)
+    return Agreement(agreements[0].things, matched, total, gaps)
 
 
 class Comparison(NamedTuple):
-    """Two sets of detections of one image, matched.
+    """Two sets of detections of one image, matched."""
 
-    Attributes:
-        matched: pairs of the same class whose score and corners agree within the tolerances.
-        max_box_px, max_score: largest differences within those pairs.
-        lost: rows of the reference without a partner.
-        extra: rows of the other set without a partner.
-        at_limit: rows of the other set without a partner that do not count.
-    """
-
-    matched: int
-    max_box_px: float
+    matched: int  # pairs of the same class whose score and corners agree within the tolerances
+    max_box_px: float  # largest differences within those pairs
     max_score: float
-    lost: np.ndarray
-    extra: np.ndarray
-    at_limit: np.ndarray
+    lost: np.ndarray  # rows of the reference without a partner
+    extra: np.ndarray  # rows of the other set without a partner
+    at_limit: np.ndarray  # rows of the other set without a partner that do not count
 
 
 def compare_detections(
-    reference: np.ndarray,
-    other: np.ndarray,
-    lowest_score: float = 0.0,
-    keep_top_k: Optional[int] = None,
+    reference: np.ndarray, other: np.ndarray, lowest_score: float = 0.0, keep_top_k: int = -1
 ) -> Comparison:
     """Matches detections [M, 6] (class, score, x1, y1, x2, y2), irrespective of their order.
 
@@ -108,7 +87,7 @@ def compare_detections(
         score_gaps.append(float(score_gap[partner]))
     lost, extra = np.array(without_partner).reshape(-1, 6), other[free]
     limit, other_limit = (
-        rows[:, 1].min() if keep_top_k is not None and 0 < keep_top_k <= len(rows) else lowest_score
+        rows[:, 1].min() if 0 < keep_top_k <= len(rows) else lowest_score
         for rows in (reference, other)
     )
     at_limit = np.zeros(len(extra), bool)
@@ -139,10 +118,7 @@ def invented(rows: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> np.ndar
 
 
 def detections_agree(
-    expected: np.ndarray,
-    found: np.ndarray,
-    config: InferConfig,
-    candidates: Optional[Callable] = None,
+    expected: np.ndarray, found: np.ndarray, config: InferConfig, candidates: Any = None
 ) -> Agreement:
     """Detections [M, 6] of one image; the limits of scores are those of infer_cfg.yml.
 
@@ -152,7 +128,7 @@ def detections_agree(
     """
     thresholds = [config.nms.get(key) for key in ("score_threshold", "post_threshold")]
     lowest = max(value or 0.0 for value in [*thresholds, config.decode["conf_thresh"]])
-    result = compare_detections(expected, found, lowest, config.nms.get("keep_top_k"))
+    result = compare_detections(expected, found, lowest, config.nms.get("keep_top_k", -1))
     complaint, wrong = f"of {len(expected)} boxes {result.matched} agree", result.lost
     if len(result.lost) or len(result.extra):
         wrong = np.concatenate([result.lost, result.extra])
@@ -168,17 +144,11 @@ def detections_agree(
         corners = [round(value, 1) for value in corners]
         complaint += f", for instance class {int(number)} score {score:.4f} at {corners}"
     gaps = {"px": result.max_box_px, "score": result.max_score}
-    return Agreement(
-        "boxes", result.matched, len(expected), gaps, complaint if len(wrong) else None
-    )
+    problem = complaint if len(wrong) else None
+    return Agreement("boxes", result.matched, len(expected), gaps, problem)
 
 
-def decoded_agree(
-    expected: Sequence[np.ndarray],
-    found: Sequence[np.ndarray],
-    config: InferConfig,
-    candidates: Optional[Callable] = None,
-) -> Agreement:
+def decoded_agree(expected: Arrays, found: Arrays, config: InferConfig, _: Any = None) -> Agreement:
     """Boxes [M, 4] and scores [C, M] of one image. A candidate below the decoder's threshold is all
     zeros; at the threshold either side may drop it."""
     arrays = (np.asarray(array, np.float64) for array in (*expected, *found))
@@ -204,12 +174,7 @@ def decoded_agree(
     return Agreement("candidates", int(close.sum()), len(boxes), gaps, complaint)
 
 
-def raw_agree(
-    expected: Sequence[np.ndarray],
-    found: Sequence[np.ndarray],
-    config: Optional[InferConfig] = None,
-    candidates: Optional[Callable] = None,
-) -> Agreement:
+def raw_agree(expected: Arrays, found: Arrays, *_: Any) -> Agreement:
     """Raw outputs of one image, level by level."""
     unit, complaint, largest = "of the largest value", None, 0.0
     for i, (level, other) in enumerate(zip(expected, found)):
@@ -225,9 +190,5 @@ def raw_agree(
     return Agreement("outputs", good, len(expected), {unit: largest}, complaint)
 
 
-AGREE: dict[str, Callable[..., Agreement]] = {
-    "nms": detections_agree,
-    "decoded": decoded_agree,
-    "raw": raw_agree,
-}
+AGREE: dict[str, Callable] = {"nms": detections_agree, "decoded": decoded_agree, "raw": raw_agree}
 """By stage: (expected, found, config, candidates) of one image -> `Agreement`."""

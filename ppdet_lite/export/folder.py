@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Callable, Iterator, Sequence, Union
+from typing import Callable, Iterator, Sequence
 
 import numpy as np
 from paddle import nn
@@ -25,24 +25,9 @@ GRAPH_BYTES = 4 * 2**20
 """Room for all of an export but its weights."""
 
 
-def target_folder(output_dir: Union[str, Path], name: str) -> Path:
-    """`<output_dir>/<name>`; where a link leads, if it is one.
-
-    Raises:
-        UserError: the place is taken by something else.
-    """
-    target = Path(output_dir) / name
-    if target.is_symlink():
-        target = Path(os.path.realpath(target))
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target}: cannot be written (it is not a folder)")
-    return target
-
-
 @contextlib.contextmanager
 def writing(target: Path) -> Iterator[None]:
-    """Context of steps that do nothing but write `target` or beside it; their OSError becomes the
-    error for the user."""
+    """Context of steps that only write to `target` or beside it; makes an OSError a UserError."""
     try:
         yield
     except OSError as error:
@@ -53,11 +38,7 @@ def writing(target: Path) -> Iterator[None]:
 def part_beside(target: Path, step: Callable) -> Iterator[Path]:
     """Context with a new hidden folder beside `target`, which is removed at its end unless it got
     the place of `target` before. Those of runs that were killed are removed, too. `step()` is a
-    context that holds signals back.
-
-    Raises:
-        UserError: nothing can be written there.
-    """
+    context that holds signals back. Raises a UserError if nothing can be written there."""
     stack = contextlib.ExitStack()
     try:
         with writing(target), step():
@@ -111,11 +92,8 @@ def _locked(folder: Path, wait: bool = True) -> Iterator[bool]:
 def check_room(
     network: nn.Layer, folder: Path, options: ExportOptions, formats: Sequence[Format]
 ) -> None:
-    """Asks the disk first: Paddle writes a cut file without a word when it gets full.
-
-    Raises:
-        UserError: says how much is needed and free.
-    """
+    """Raises a UserError where the disk has too little room: Paddle writes a cut file without a
+    word when it gets full."""
     tensors = network.state_dict().values()
     weights = sum(int(np.prod(tensor.shape)) * tensor.element_size() for tensor in tensors)
     copies = sum(form.copies(network, options) for form in formats)
@@ -152,23 +130,18 @@ def move_into_place(part: Path, target: Path) -> None:
                 os.rename(earlier, target)
             aside.rmdir()
             raise
-        _move_other_files(earlier, target)
+        # If this fails, the earlier folder stays, and the message names it: it is a hidden one.
+        where = f"your own files that were not moved lie in {earlier}"
+        try:
+            for path in earlier.iterdir():
+                if path.name not in exported_files():
+                    os.replace(path, target / path.name)
+        except OSError as error:
+            raise UserError(
+                f"{target}: holds the new export, but not all other files of the earlier folder "
+                f"could be moved into it ({error.strerror or error}); {where}"
+            ) from error
+        except KeyboardInterrupt:
+            get_logger().warning("%s: interrupted; %s", target, where)
+            raise
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _move_other_files(earlier: Path, target: Path) -> None:
-    """From the folder of the earlier export to that of the new one. If that fails, the earlier
-    folder stays with what is in it, and the message says where: its name is a hidden one."""
-    where = f"your own files that were not moved lie in {earlier}"
-    try:
-        for path in earlier.iterdir():
-            if path.name not in exported_files():
-                os.replace(path, target / path.name)
-    except OSError as error:
-        raise UserError(
-            f"{target}: holds the new export, but not all other files of the earlier folder "
-            f"could be moved into it ({error.strerror or error}); {where}"
-        ) from error
-    except KeyboardInterrupt:
-        get_logger().warning("%s: interrupted; %s", target, where)
-        raise

@@ -17,9 +17,8 @@ PADDLE_2 = paddle.__version__.startswith("2.")
 class DetectorUpTo(nn.Layer):
     """A detector up to a stage, with positional outputs, as an inference graph has them.
 
-    Args:
-        is_translated: let Paddle translate the Python code when it traces the layer. That takes
-            most of the time, and decisions and loops that depend on tensors need it.
+    With `is_translated` Paddle translates the Python code when it traces the layer: that takes most
+    of the time, and decisions and loops that depend on tensors need it.
     """
 
     def __init__(self, detector: nn.Layer, stage: str = "nms", is_translated: bool = True):
@@ -47,15 +46,11 @@ class DetectorUpTo(nn.Layer):
 
 
 def graph_inputs(detector: nn.Layer, options: ExportOptions) -> dict[str, list]:
-    """Shapes of the graph's inputs by name; None where a size is free.
-
-    Only what the stage computes with: Paddle cannot save a graph with an input that nothing
-    depends on.
-    """
-    shapes = {"image": [3, *(options.input_hw or (None, None))], "im_shape": [2]}
-    shapes["scale_factor"] = [2]
+    """Shapes of the graph's inputs by name, None where a size is free. Only what the stage computes
+    with: Paddle cannot save a graph with an input that nothing depends on."""
+    image = [3, *(options.input_hw or (None, None))]
     names = ("image",) if options.stage == "raw" else detector.inference_inputs
-    return {name: [options.fixed_batch, *shapes[name]] for name in names}
+    return {name: [options.fixed_batch, *(image if name == "image" else [2])] for name in names}
 
 
 def save_paddle_graph(detector: nn.Layer, folder: Path, options: ExportOptions) -> None:

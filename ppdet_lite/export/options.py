@@ -1,14 +1,34 @@
 """The options of an export, from the command line and the configuration."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Optional, Sequence, Union
+from typing import Any, NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, UserError
-from ppdet_lite.export.rewrite.limits import MEASURED, Limits
 from ppdet_lite.runtime.contract import STAGES, STRIDE, TARGETS
 
 DYNAMIC = "dynamic"
+
+
+class Limits(NamedTuple):
+    """Sizes from which another form of a layer pays on CPUs, measured by
+    tools/dev/benchmark_layers.py with oneDNN on two cores with AVX2.
+
+    Attributes:
+        channels, tiles, products: of Winograd's convolutions. With few channels moving tiles about
+            costs more than the multiplications saved: on 80 x 80 cells 1.5 times as fast with 128,
+            0.9 times with 64. With few tiles it is reading four times the weights: with 512
+            channels 1.5 times as fast on 20 x 20 cells (25 tiles), 0.6 times on 10 x 10 (9). Of
+            multiply-adds, 1.1 times as fast with 236 million, 0.6 times with 59.
+        deformable_products: multiply-adds of a deformable convolution. 1.4 to 1.7 times as fast
+            with 940 million (512 channels on 20 x 20 cells), 0.8 to 1.8 times with 59, 0.5 to 1.0
+            times with 15.
+    """
+
+    channels: int = 128
+    tiles: int = 25
+    products: int = 128_000_000
+    deformable_products: int = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -36,15 +56,17 @@ class ExportOptions:
     stage: str = ""
     portable_dcn: bool = False
     target: str = "any"
-    cpu_limits: Limits = MEASURED
+    cpu_limits: Limits = Limits()
 
     def __post_init__(self):
-        if self.stage not in ("", *STAGES):
-            raise UserError(f"`stage`: found {self.stage}, allowed: {', '.join(STAGES)}")
+        for key, value, allowed in (
+            ("stage", self.stage or STAGES[-1], STAGES),
+            ("target", self.target, TARGETS),
+        ):
+            if value not in allowed:
+                raise UserError(f"`{key}`: found {value}, allowed: {', '.join(allowed)}")
         if self.batch != DYNAMIC and (not isinstance(self.batch, int) or self.batch < 1):
             raise UserError(f"`batch`: found {self.batch}, allowed: 1 or more, or {DYNAMIC}")
-        if self.target not in TARGETS:
-            raise UserError(f"`target`: found {self.target}, allowed: {', '.join(TARGETS)}")
         if self.input_size in (DYNAMIC, [DYNAMIC]):
             object.__setattr__(self, "input_size", DYNAMIC)
         elif self.input_size is not None:
@@ -66,11 +88,8 @@ class ExportOptions:
         return self.batch if isinstance(self.batch, int) else None
 
     def for_config(self, cfg: Config) -> "ExportOptions":
-        """The same with what `cfg` says about input size and stage, where they were left open.
-
-        Raises:
-            ConfigError: `cfg` asks for something that cannot be exported.
-        """
+        """The same with the input size and stage of `cfg` where they were left open; a ConfigError
+        if they cannot be exported."""
         section, stage = cfg.settings.export, "nms"
         if section.benchmark or not section.post_process:
             stage = "raw"
@@ -84,36 +103,29 @@ PLAIN = ExportOptions()
 
 
 def as_size(size: Union[str, int, Sequence], further: str = "") -> tuple[int, int]:
-    """(height, width) of the network input, from both or from one number for both.
-
-    Raises:
-        UserError: a size that no network here takes; `further` is what else is allowed.
-    """
-    sides = list(size) if isinstance(size, (list, tuple)) else [size]
-    numbers = [n for n in sides if isinstance(n, int) and n > 0 and n % STRIDE == 0]
-    if len(sides) > 2 or len(numbers) < len(sides):
+    """(height, width) of the network input, from both or from one number for both; a UserError for
+    a size that no network here takes. `further` is what else is allowed."""
+    sides: list[Any] = list(size) if isinstance(size, (list, tuple)) else [size]
+    if len(sides) > 2 or not all(map(_is_side, sides)):
         raise UserError(
             f"`input_size`: found {' '.join(map(str, sides))}, allowed: height and width, both "
             f"multiples of {STRIDE}{further}"
         )
-    return numbers[0], numbers[-1]
+    return sides[0], sides[-1]
+
+
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and value > 0 and value % STRIDE == 0
 
 
 def input_size(cfg: Config) -> tuple[int, int]:
-    """(height, width) of the network input, from `TestReader.inputs_def.image_shape`.
-
-    Raises:
-        ConfigError: it is missing, not [3, H, W], or not a multiple of the largest stride, 32.
-    """
+    """(height, width) of the network input, from `TestReader.inputs_def.image_shape`; a ConfigError
+    if that is missing or no such size."""
     shape: Any = ((cfg.get("TestReader") or {}).get("inputs_def") or {}).get("image_shape")
-    is_list = isinstance(shape, (list, tuple)) and len(shape) == 3 and shape[0] == 3
-    if not is_list or not all(isinstance(n, int) and n > 0 for n in shape):
-        allowed = "[3, height, width]"
-    elif shape[1] % STRIDE or shape[2] % STRIDE:
-        allowed = f"height and width that are multiples of {STRIDE}"
-    else:
+    is_image = isinstance(shape, (list, tuple)) and len(shape) == 3 and shape[0] == 3
+    if is_image and all(map(_is_side, shape[1:])):
         return shape[1], shape[2]
     raise ConfigError(
-        f"TestReader.inputs_def.image_shape: found {shape!r}, allowed: {allowed}, for instance "
-        "[3, 640, 640]"
+        f"TestReader.inputs_def.image_shape: found {shape!r}, allowed: [3, height, width], both "
+        f"multiples of {STRIDE}, for instance [3, 640, 640]"
     )

@@ -10,29 +10,25 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterator, Sequence, Union
+from typing import Iterator, Optional, Sequence, Union
 
 import paddle
+from paddle import nn
 
 from ppdet_lite.core.config import Config
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.workspace import create
+from ppdet_lite.evaluate.classes import classes_of_model
 from ppdet_lite.evaluate.trained_model import load_trained_model
-from ppdet_lite.export.check import ExportMismatch, check_outputs, load_images, verify_export
-from ppdet_lite.export.describe import describe_export
-from ppdet_lite.export.folder import (
-    check_room,
-    move_into_place,
-    part_beside,
-    target_folder,
-    writing,
-)
-from ppdet_lite.export.formats.format import find_formats
+from ppdet_lite.export.check import check_outputs, load_images, verify_export
+from ppdet_lite.export.folder import check_room, move_into_place, part_beside, writing
+from ppdet_lite.export.formats.format import Format, find_formats
 from ppdet_lite.export.options import PLAIN, ExportOptions
-from ppdet_lite.export.rewrite.rewrites import exported_network, target_of
-from ppdet_lite.runtime.contract import CONFIG_FILE
+from ppdet_lite.export.rewrite.cpu_forms import target_of
+from ppdet_lite.export.rewrite.network import exported_network
+from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig, with_input_size
 from ppdet_lite.utils.interrupt import Interrupts
 from ppdet_lite.utils.logger import get_logger
-
-__all__ = ["ExportMismatch", "export_model"]
 
 
 def export_model(
@@ -60,10 +56,13 @@ def export_model(
     options = options.for_config(cfg)
     formats = find_formats(options)
     images = load_images(verify)  # before the model, so that a wrong path costs no time
-    name = cfg.name if options.stage == "nms" else f"{cfg.name}_{options.stage}"
-    folder = target_folder(output_dir, name)
+    folder = Path(output_dir, cfg.name if options.stage == "nms" else f"{cfg.name}_{options.stage}")
+    if folder.is_symlink():
+        folder = Path(os.path.realpath(folder))
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: cannot be written (it is not a folder)")
     # A GPU would gain nothing, and its convolutions differ more than is allowed here.
-    with _stoppable() as interrupts, on_cpu():
+    with _on_cpu() as interrupts:
         model, weights = load_trained_model(cfg)
         config = describe_export(cfg, model, weights, options, formats)
         check_outputs(model, config, images)
@@ -89,25 +88,65 @@ def export_model(
     return folder
 
 
+def describe_export(
+    cfg: Config,
+    model: nn.Layer,
+    weights: Optional[str],
+    options: ExportOptions,
+    formats: Sequence[Format] = (),
+) -> InferConfig:
+    """The content of infer_cfg.yml for a model with these weights; with the categories of COCO
+    results where they are known, see `classes_of_model`."""
+    nms, decode = model.post_process.nms, model.post_process.decode
+    class_names, category_ids = classes_of_model(cfg, weights)
+    preprocess = steps_of_all_releases(create("TestReader", cfg).preprocess_config())
+    if options.input_hw is not None:  # the list must not contradict the graph
+        preprocess = with_input_size(preprocess, *options.input_hw)
+    return InferConfig(
+        preprocess,
+        class_names,
+        metric=cfg.settings.metric,
+        arch=model.export_arch,
+        min_subgraph_size=model.min_subgraph_size,
+        model_name=cfg.name,
+        stage=options.stage,
+        target=options.target,
+        input_hw=options.input_hw,
+        batch=options.fixed_batch,
+        nms={"name": type(nms).__name__, **nms.arguments},
+        decode={"name": type(decode).__name__, "conf_thresh": decode.conf_thresh},
+        paddle_version=paddle.__version__,
+        category_ids=category_ids,
+        **{key: value for form in formats for key, value in form.described.items()},
+    )
+
+
+def steps_of_all_releases(preprocess: list[dict]) -> list[dict]:
+    """The same steps without the key `norm_type` of NormalizeImage.
+
+    PaddleDetection's deploy script passes the keys on as arguments, and its earlier releases know
+    no `norm_type`. Without one a script takes "mean_std"; "none" is a mean of 0 and a std of 1.
+    """
+    steps = [dict(step) for step in preprocess]
+    for step in steps:
+        if step.pop("norm_type", "mean_std") == "none":
+            step.update(mean=[0.0] * 3, std=[1.0] * 3)
+    return steps
+
+
 @contextlib.contextmanager
-def _stoppable() -> Iterator[Interrupts]:
-    """Context that ends with KeyboardInterrupt, and no other error, if this process is asked to
-    stop: Paddle's own code makes other errors of that exception."""
+def _on_cpu() -> Iterator[Interrupts]:
+    """Context in which Paddle computes on the CPU. It ends with KeyboardInterrupt, and no other
+    error, if this process is asked to stop: Paddle's own code makes other errors of that exception.
+    """
+    before = paddle.device.get_device()
     with Interrupts() as interrupts:
+        paddle.set_device("cpu")
         try:
             yield interrupts
         except Exception as error:
             if interrupts.asked:
                 raise KeyboardInterrupt from error
             raise
-
-
-@contextlib.contextmanager
-def on_cpu() -> Iterator[None]:
-    """Context in which Paddle computes on the CPU."""
-    before = paddle.device.get_device()
-    paddle.set_device("cpu")
-    try:
-        yield
-    finally:
-        paddle.set_device(before)
+        finally:
+            paddle.set_device(before)

@@ -15,8 +15,8 @@ from ppdet_lite.evaluate.classes import (
     classes_of_model,
 )
 from ppdet_lite.evaluate.predictor import run_inference
-from ppdet_lite.export.describe import describe_export
 from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.export.run import describe_export
 
 NAMES = ["square", "circle"]
 

@@ -7,7 +7,7 @@ from paddle import nn
 
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.export.options import PLAIN
-from ppdet_lite.export.rewrite.rewrites import exported_network
+from ppdet_lite.export.rewrite.network import exported_network
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 
 # Every backbone and neck among the shipped configurations.

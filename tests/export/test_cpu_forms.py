@@ -6,11 +6,10 @@ import pytest
 from paddle import nn
 
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.export.rewrite.cpu_forms import replace_layers
+from ppdet_lite.export.options import ExportOptions, Limits
+from ppdet_lite.export.rewrite.cpu_forms import replace_layers, target_of
 from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
-from ppdet_lite.export.rewrite.limits import Limits
-from ppdet_lite.export.rewrite.rewrites import exported_network, target_of
+from ppdet_lite.export.rewrite.network import exported_network
 from ppdet_lite.export.rewrite.winograd_conv import (
     WinogradConv2D,
     is_winograd_form,

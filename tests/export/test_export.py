@@ -12,16 +12,12 @@ from ppdet_lite.core.errors import CheckpointError, ImageError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.evaluate.trained_model import load_trained_model
-from ppdet_lite.export.check import (
-    built_in_image,
-    compare_detections,
-    outputs_by_image,
-    trained_outputs,
-)
+from ppdet_lite.export.check import built_in_image, outputs_by_image, trained_outputs
+from ppdet_lite.export.compare import compare_detections
 from ppdet_lite.export.formats.format import open_strictly
 from ppdet_lite.export.graph import save_paddle_graph
 from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.export.rewrite.rewrites import exported_network
+from ppdet_lite.export.rewrite.network import exported_network
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import ModelFolder
 

@@ -12,16 +12,16 @@ import yaml
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.export.check import (
+    ExportMismatch,
     built_in_image,
-    compare_detections,
     outputs_by_image,
     trained_outputs,
 )
+from ppdet_lite.export.compare import compare_detections
 from ppdet_lite.export.formats.format import open_strictly
 from ppdet_lite.export.formats.onnx_format import PACKAGES, OnnxFormat
-from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.export.rewrite.limits import Limits
-from ppdet_lite.export.run import ExportMismatch, export_model
+from ppdet_lite.export.options import ExportOptions, Limits
+from ppdet_lite.export.run import export_model
 
 for package in PACKAGES:
     pytest.importorskip(package, reason=f"needs the package {package}")

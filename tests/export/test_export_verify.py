@@ -16,7 +16,7 @@ from ppdet_lite.export.check import ExportMismatch, built_in_image, load_images,
 from ppdet_lite.export.formats.format import Trial
 from ppdet_lite.export.formats.paddle_format import PaddleFormat
 from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.export.rewrite.rewrites import exported_network
+from ppdet_lite.export.rewrite.network import exported_network
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import InferConfig
 from ppdet_lite.runtime.engines.engine import EngineError

@@ -9,6 +9,7 @@ import pytest
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import load_config
+from ppdet_lite.export.check import ExportMismatch
 from ppdet_lite.export.formats import onnx_format
 from ppdet_lite.export.formats.format import (
     Format,
@@ -19,7 +20,7 @@ from ppdet_lite.export.formats.format import (
 from ppdet_lite.export.formats.legacy_format import LegacyFormat
 from ppdet_lite.export.formats.onnx_format import OnnxFormat
 from ppdet_lite.export.options import ExportOptions
-from ppdet_lite.export.run import ExportMismatch, export_model
+from ppdet_lite.export.run import export_model
 
 BUILT_IN = ["paddle", "paddle-legacy", "onnx"]
 

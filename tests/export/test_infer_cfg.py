@@ -13,7 +13,7 @@ import yaml
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.check import built_in_image
-from ppdet_lite.export.describe import steps_of_all_releases
+from ppdet_lite.export.run import steps_of_all_releases
 from ppdet_lite.runtime.contract import with_input_size
 
 ARGUMENTS = {

@@ -40,7 +40,7 @@ def mild_config(small_config, tmp_path_factory):
 @pytest.fixture(scope="session")
 def same_boxes():
     """Fails unless a deployed detector finds on images what the trained model finds."""
-    from ppdet_lite.export.check import compare_detections
+    from ppdet_lite.export.compare import compare_detections
 
     def check(trained, detector, images):
         for image, found in zip(images, detector.predict(images)):

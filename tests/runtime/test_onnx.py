@@ -14,7 +14,8 @@ import yaml
 from ppdet_lite.cli.deploy import main
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.evaluate.predictor import Predictor
-from ppdet_lite.export.check import built_in_image, compare_detections
+from ppdet_lite.export.check import built_in_image
+from ppdet_lite.export.compare import compare_detections
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE, ModelFolder

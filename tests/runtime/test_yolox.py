@@ -7,7 +7,8 @@ import pytest
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.evaluate.predictor import Predictor
-from ppdet_lite.export.check import built_in_image, compare_detections
+from ppdet_lite.export.check import built_in_image
+from ppdet_lite.export.compare import compare_detections
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.detectors.yolox import NORM_EPSILON
 from ppdet_lite.modeling.layers.norm import set_norm_constants

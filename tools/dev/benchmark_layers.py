@@ -26,8 +26,8 @@ from ppdet_lite.benchmark.tables import markdown_table  # noqa: E402
 from ppdet_lite.cli.tool import run_tool  # noqa: E402
 from ppdet_lite.core.errors import ConfigError  # noqa: E402
 from ppdet_lite.export.graph import DetectorUpTo, save_graph  # noqa: E402
+from ppdet_lite.export.options import Limits  # noqa: E402
 from ppdet_lite.export.rewrite.cpu_forms import replace_layers  # noqa: E402
-from ppdet_lite.export.rewrite.limits import MEASURED, Limits  # noqa: E402
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2  # noqa: E402
 from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig, ModelFolder  # noqa: E402
 from ppdet_lite.runtime.engines.open_engine import open_engine  # noqa: E402
@@ -207,7 +207,7 @@ def benchmark_layers(
                 without, *others = stopwatch(versions, side, repeats)
                 # Only by chance are the blocks without the layer as slow as those with it.
                 plain, other = (max(value - without, 1e-3 * value) / BLOCKS for value in others)
-                chosen = any(replace_layers(versions[1], (side, side), MEASURED))
+                chosen = any(replace_layers(versions[1], (side, side), Limits()))
                 cases[kind].append(Case(width, side, plain, other, chosen))
                 say(f"{kind}, {width} channels, {side} x {side}: {cases[kind][-1]}")
     return cases

@@ -6,6 +6,7 @@ those in a user's own module that the configuration names in `custom_modules`.
 
 import importlib
 import pkgutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Mapping, NamedTuple, Protocol, Sequence
 
@@ -28,17 +29,11 @@ class Runner(Protocol):
 
 
 class Trial(NamedTuple):
-    """One way in which the files of an export are run.
+    """One way in which the files of an export are run."""
 
-    Attributes:
-        name: of the engine, for messages.
-        open: makes the engine; it may raise an EngineError, as its `run` may.
-        may_fail: that the engine cannot run the files is reported, and the export stands.
-    """
-
-    name: str
-    open: Callable[[], Runner]
-    may_fail: bool = False
+    name: str  # of the engine, for messages
+    open: Callable[[], Runner]  # may raise an EngineError, as the engine's `run` may
+    may_fail: bool = False  # if the engine cannot run the files, that is reported, no error
 
 
 def open_strictly(folder: Path, engine: str, graph: str = "", **options: Any) -> Runner:
@@ -49,19 +44,12 @@ def open_strictly(folder: Path, engine: str, graph: str = "", **options: Any) ->
 
 
 class Format:
-    """Files that a network is written as.
+    """Files that a network is written as."""
 
-    Attributes:
-        name: as users ask for it.
-        files: every file that it may write into the folder of an export.
-        has_portable_form: True if it heeds `ExportOptions.portable_dcn`.
-        described: what it adds to infer_cfg.yml.
-    """
-
-    name: ClassVar[str] = ""
-    files: ClassVar[Sequence[str]] = ()
-    has_portable_form: ClassVar[bool] = False
-    described: ClassVar[Mapping[str, Any]] = {}
+    name: ClassVar[str] = ""  # as users ask for it
+    files: ClassVar[Sequence[str]] = ()  # every file that it may write
+    has_portable_form: ClassVar[bool] = False  # True if it heeds `ExportOptions.portable_dcn`
+    described: ClassVar[Mapping[str, Any]] = {}  # fields of `InferConfig` that it sets
 
     def requirements(self) -> None:
         """Raises a UserError if a package or a version of Paddle is missing."""
@@ -74,13 +62,8 @@ class Format:
         return 1
 
     def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:
-        """Writes the files of `network`, the detector in the form in which it is exported.
-
-        Temporary files go to `folder` as well; there is room.
-
-        Raises:
-            UserError: the network has no form in this format.
-        """
+        """Writes the files of `network`, the detector in the form in which it is exported, or
+        raises a UserError if it has none in this format. Temporary files go to `folder` as well."""
         raise NotImplementedError
 
     def trials(self, folder: Path) -> list[Trial]:
@@ -101,25 +84,19 @@ def known_formats() -> dict[str, type[Format]]:
 
 
 def find_formats(options: ExportOptions) -> list[Format]:
-    """The formats that `options` ask for; they can be written here.
-
-    Raises:
-        UserError: unknown formats, or some that do not go together or lack something.
-    """
+    """The formats of `options`, or a UserError if they are unknown, do not go together or cannot be
+    written here."""
     known = known_formats()
     for name in options.formats:
         if name not in known:
             raise UserError(f"`formats`: found {name}, allowed: {', '.join(known)}")
     chosen = [known[name]() for name in dict.fromkeys(options.formats)]
-    writers: dict[str, str] = {}
-    for form in chosen:
-        for file in form.files:
-            if file in writers:
-                raise UserError(
-                    f"`formats`: {writers[file]} and {form.name} both write {file}; write them "
-                    "into two folders with `output_dir`"
-                )
-            writers[file] = form.name
+    for one, other in combinations(chosen, 2):
+        if both := set(one.files) & set(other.files):
+            raise UserError(
+                f"`formats`: {one.name} and {other.name} both write {min(both)}; write them into "
+                "two folders with `output_dir`"
+            )
     if options.portable_dcn and not any(form.has_portable_form for form in chosen):
         portable = [name for name, kind in known.items() if kind.has_portable_form]
         raise UserError(f"`portable_dcn` needs one of the `formats` {', '.join(portable)}")

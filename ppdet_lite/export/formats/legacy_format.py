@@ -59,24 +59,19 @@ def legacy_graphs() -> Iterator[None]:
     if guard is None:  # Paddle 2 knows no other kind
         yield
         return
-    with guard(), _operators_given_back():
-        yield
-
-
-@contextlib.contextmanager
-def _operators_given_back() -> Iterator[None]:
     places = [(owner, name) for name in OPERATORS for owner in (_C_ops, Variable)]
-    before = [getattr(owner, name, None) for owner, name in places]
-    for (owner, name), function in zip(places, before):
-        setattr(owner, name, _for_variables(name, function))
+    before = {place: getattr(*place, None) for place in places}
+    for place, function in before.items():
+        setattr(*place, _for_variables(place[1], function))
     try:
-        yield
+        with guard():
+            yield
     finally:
-        for (owner, name), function in zip(places, before):
+        for place, function in before.items():
             if function is None:
-                delattr(owner, name)
+                delattr(*place)
             else:
-                setattr(owner, name, function)
+                setattr(*place, function)
 
 
 def _for_variables(name: str, otherwise: Any) -> Callable:
@@ -88,23 +83,16 @@ def _for_variables(name: str, otherwise: Any) -> Callable:
         helper = LayerHelper(name)
         dtype = "bool" if name in PREDICATES else x.dtype
         out = helper.create_variable_for_type_inference(dtype)
-        attributes: dict[str, Any] = {}
-        inputs, rest = {"X": x}, list(others)
+        attrs: dict[str, Any] = {}
         if name == "sum":
-            attributes = {
-                "dim": [settings.pop("axis")],
-                "keep_dim": settings.pop("keepdim", False),
-                "reduce_all": False,
-            }
-        elif rest:
-            inputs["Y"] = rest.pop(0)
-        if name == "matmul":
-            attributes = {"trans_x": False, "trans_y": settings.pop("transpose_y", False)}
-        if rest or settings:
-            raise TypeError(f"{name}: {rest} {settings} have no form in a graph of Paddle 2 here")
-        helper.append_op(
-            type=OPERATORS[name], inputs=inputs, outputs={"Out": out}, attrs=attributes
-        )
+            attrs = {"dim": [settings.pop("axis")], "keep_dim": settings.pop("keepdim", False)}
+            attrs["reduce_all"] = False
+        elif name == "matmul":
+            attrs = {"trans_x": False, "trans_y": settings.pop("transpose_y", False)}
+        if len(others) > (name != "sum") or settings:
+            raise TypeError(f"{name}: {others} {settings} have no form in a graph of Paddle 2 here")
+        inputs = dict(zip("XY", (x, *others)))
+        helper.append_op(type=OPERATORS[name], inputs=inputs, outputs={"Out": out}, attrs=attrs)
         return out
 
     return paddle.jit.not_to_static(call)

@@ -1,6 +1,7 @@
 """The format onnx: files that ONNX Runtime, OpenVINO and others run."""
 
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import paddle
@@ -9,7 +10,7 @@ from paddle import nn
 from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.export.formats.format import Format, Trial, open_strictly
 from ppdet_lite.export.graph import PADDLE_2
-from ppdet_lite.export.onnx.opset import OPSET
+from ppdet_lite.export.onnx import OPSET
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
 from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE
@@ -46,33 +47,19 @@ class OnnxFormat(Format):
         write_onnx(network, folder, options)
 
     def trials(self, folder: Path) -> list[Trial]:
-        files = [folder / name for name in self.files if (folder / name).is_file()]
-        found = []
-        for path in files:
-            # Beside a portable file the other may be for a newer ONNX Runtime than this one.
-            name, has_other = f"ONNX Runtime, {path.name}", path != files[-1]
-            open_it = partial(open_strictly, folder, "onnxruntime", path.name)
-            found.append(Trial(name, open_it, has_other))
-        path = files[-1]  # the portable one, or all that is needed is in the other
-        if not _openvino_is_here():
-            get_logger().info("OpenVINO is not installed, so it has not tried %s", path.name)
-        elif _is_portable(path):
-            open_it = partial(open_strictly, folder, "openvino", path.name)
-            found.append(Trial(f"OpenVINO, {path.name}", open_it, may_fail=True))
+        import onnx
+
+        from ppdet_lite.export.onnx.deform_conv import has_deform_conv
+
+        def trial(title: str, engine: str, name: str, may_fail: bool) -> Trial:
+            return Trial(f"{title}, {name}", partial(open_strictly, folder, engine, name), may_fail)
+
+        names = [name for name in self.files if (folder / name).is_file()]
+        last = names[-1]  # the portable one, or all that is needed is in the other
+        # Beside a portable file the other may be for a newer ONNX Runtime than this one.
+        found = [trial("ONNX Runtime", "onnxruntime", name, name != last) for name in names]
+        if find_spec("openvino") is None:
+            get_logger().info("OpenVINO is not installed, so it has not tried %s", last)
+        elif not has_deform_conv(onnx.load(str(folder / last))):
+            found.append(trial("OpenVINO", "openvino", last, True))
         return found
-
-
-def _openvino_is_here() -> bool:
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def _is_portable(path: Path) -> bool:
-    import onnx
-
-    from ppdet_lite.export.onnx.deform_conv import has_deform_conv
-
-    return not has_deform_conv(onnx.load(str(path)))

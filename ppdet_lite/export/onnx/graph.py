@@ -18,7 +18,7 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
-from ppdet_lite.export.onnx.opset import IR_VERSION, OPSET
+from ppdet_lite.export.onnx import IR_VERSION, OPSET
 
 
 def _operator(kind: str, is_reversed: bool = False) -> Callable[..., Value]:

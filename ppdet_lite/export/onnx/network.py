@@ -10,7 +10,7 @@ from onnx.numpy_helper import from_array, to_array
 from onnx.reference import ReferenceEvaluator
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.onnx.opset import OPSET
+from ppdet_lite.export.onnx import OPSET
 
 Arrays = dict[str, np.ndarray]
 

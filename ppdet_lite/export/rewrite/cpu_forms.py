@@ -6,9 +6,8 @@ from typing import NamedTuple, Sequence
 import paddle
 from paddle import nn
 
-from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.export.options import Limits
 from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
-from ppdet_lite.export.rewrite.limits import Limits
 from ppdet_lite.export.rewrite.winograd_conv import TILE, WinogradConv2D, is_winograd_form
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.utils.logger import get_logger
@@ -25,15 +24,10 @@ NOT_RUN = (0, 0)
 """Size of the maps of a layer that runs in training only."""
 
 
-def use_cpu_forms(network: nn.Layer, options: ExportOptions) -> nn.Layer:
-    """`network` with layers in the form that is fastest on CPUs, for the target "cpu".
-
-    The maps stay the same but for rounding. Batch norms have to be folded before.
-    """
-    if options.target != "cpu" or options.input_hw is None:
-        return network
-    replaced = replace_layers(network, options.input_hw, options.cpu_limits)
-    if any(replaced):
+def use_cpu_forms(network: nn.Layer, input_hw: Sequence[int], limits: Limits) -> None:
+    """Gives layers the form that is fastest on CPUs, in place; the maps stay the same but for
+    rounding. Batch norms have to be folded before."""
+    if any(replaced := replace_layers(network, input_hw, limits)):
         get_logger().info(
             "for CPUs: %d convolutions by Winograd's method, %d deformable ones by gathered rows",
             *replaced,
@@ -43,17 +37,17 @@ def use_cpu_forms(network: nn.Layer, options: ExportOptions) -> nn.Layer:
             "target cpu: no layer of this network is large enough to gain by another form; the "
             "export is that of target any, for every device"
         )
-    return network
+
+
+def target_of(network: nn.Layer) -> str:
+    """One of TARGETS: "cpu" for a network with layers in a form for CPUs."""
+    forms = (WinogradConv2D, GatheredDeformConv2D)
+    return "cpu" if any(isinstance(layer, forms) for layer in network.sublayers()) else "any"
 
 
 def replace_layers(network: nn.Layer, input_hw: Sequence[int], limits: Limits) -> Replaced:
     """Replaces 3x3 convolutions, in place, by `WinogradConv2D` and deformable ones by
-    `GatheredDeformConv2D`.
-
-    Args:
-        input_hw: height and width of the network input; for other sizes the result is not made.
-        limits: smaller layers stay as they are.
-    """
+    `GatheredDeformConv2D`, for inputs of `input_hw` only. Layers below the limits stay."""
     sizes = _map_sizes(network, input_hw)
     winograd = gathered = 0
     for layer in network.sublayers(include_self=True):
@@ -65,8 +59,9 @@ def replace_layers(network: nn.Layer, input_hw: Sequence[int], limits: Limits) -
         for name, child in list(layer.named_children()):
             if not is_winograd_form(child) or min(child.weight.shape[:2]) < limits.channels:
                 continue
-            cells = sizes.get(id(child), NOT_RUN)
-            if _tiles(*cells) >= limits.tiles and _products(child, cells) > limits.products:
+            height, width = cells = sizes.get(id(child), NOT_RUN)
+            tiles = math.ceil(height / TILE) * math.ceil(width / TILE)
+            if tiles >= limits.tiles and _products(child, cells) > limits.products:
                 setattr(layer, name, WinogradConv2D(child))
                 winograd += 1
     return Replaced(winograd, gathered)
@@ -77,10 +72,6 @@ def _products(conv: nn.Layer, cells: Sequence[int]) -> int:
     return math.prod(cells) * math.prod(conv.weight.shape)
 
 
-def _tiles(height: int, width: int) -> int:
-    return -(-height // TILE) * -(-width // TILE)
-
-
 def _map_sizes(network: nn.Layer, input_hw: Sequence[int]) -> dict[int, tuple[int, int]]:
     """Height and width of the output of every plain convolution, by the layer's id."""
     sizes = {}
@@ -88,11 +79,8 @@ def _map_sizes(network: nn.Layer, input_hw: Sequence[int]) -> dict[int, tuple[in
     def note(layer, inputs, output):
         sizes[id(layer)] = tuple(output.shape[2:])
 
-    handles = [
-        layer.register_forward_post_hook(note)
-        for layer in network.sublayers()
-        if isinstance(layer, nn.Conv2D)
-    ]
+    convolutions = (layer for layer in network.sublayers() if isinstance(layer, nn.Conv2D))
+    handles = [layer.register_forward_post_hook(note) for layer in convolutions]
     try:
         with paddle.no_grad():
             network.raw_outputs(paddle.zeros([1, 3, *input_hw]))
