@@ -41,6 +41,7 @@ class PolygonColumn:
         self._points = np.array(coordinates, np.float32).reshape(-1, 2)
         self._first_point = _offsets(ring_points)
         self._first_ring = _offsets(box_rings)
+        self._last_ring = self._first_ring[1:].copy()
 
     def __len__(self) -> int:
         return len(self._points)
@@ -55,9 +56,13 @@ class PolygonColumn:
             bounds[filled, 2:] = np.maximum.reduceat(self._points, first[filled])
         return bounds
 
+    def drop(self, rows: np.ndarray) -> None:
+        """Forgets the polygons of these boxes."""
+        self._last_ring[rows] = self._first_ring[:-1][rows]
+
     def of(self, row: int) -> list[np.ndarray]:
         """The polygons of a box: a list of float32 [K, 2], new arrays."""
-        rings = range(self._first_ring[row], self._first_ring[row + 1])
+        rings = range(self._first_ring[row], self._last_ring[row])
         return [self._points[self._first_point[k] : self._first_point[k + 1]].copy() for k in rings]
 
 
@@ -152,16 +157,9 @@ class BoxTable:
         annotations: all boxes.
         boxes_xyxy: float32 [N, 4], the same repaired.
         keep: bool [N], False for those that are left out.
-        with_polygons: bool [N], False for those whose polygons are left out.
     """
 
-    def __init__(
-        self,
-        annotations: Annotations,
-        boxes_xyxy: np.ndarray,
-        keep: np.ndarray,
-        with_polygons: np.ndarray,
-    ):
+    def __init__(self, annotations: Annotations, boxes_xyxy: np.ndarray, keep: np.ndarray):
         rows = np.flatnonzero(keep)
         rows = rows[np.argsort(annotations.image_rows[rows], kind="stable")]
         self.boxes_xyxy = np.ascontiguousarray(boxes_xyxy[rows], np.float32)
@@ -173,7 +171,6 @@ class BoxTable:
         )  # int64 [I], boxes per image
         self._first_box, self._source_rows = _offsets(self.counts), rows
         self._polygons = annotations.polygons or None  # None as well when there are none
-        self._with_polygons = with_polygons
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -185,7 +182,4 @@ class BoxTable:
     def polygons(self, span: slice) -> Optional[list[list[np.ndarray]]]:
         """The polygons of every box of a span; None in data without polygons."""
         column = self._polygons
-        if column is None:
-            return None
-        rows = self._source_rows[span]
-        return [column.of(row) if self._with_polygons[row] else [] for row in rows]
+        return column and [column.of(row) for row in self._source_rows[span]]

@@ -154,17 +154,17 @@ def _usable_boxes(annotations: Annotations, load_crowd: bool) -> tuple[BoxTable,
     if not load_crowd:
         reasons["crowd"] = np.flatnonzero(keep & annotations.crowd)
         keep = keep & ~annotations.crowd
-    fitting = np.ones(len(keep), bool)
     lines = [describe(reasons, lambda row: images.files[int(rows[row])])]
     if annotations.polygons:
         size = np.stack([images.widths[rows], images.heights[rows]] * 2, axis=1)
         bounds = np.clip(annotations.polygons.bounds(), 0, size)
-        fitting = np.isnan(bounds[:, 0]) | near_boxes(bounds, boxes)
-        if len(misfits := np.flatnonzero(keep & ~fitting)):
+        misfits = np.flatnonzero(keep & ~np.isnan(bounds[:, 0]) & ~near_boxes(bounds, boxes))
+        annotations.polygons.drop(misfits)
+        if len(misfits):
             first = images.files[int(rows[misfits[0]])]
             text = "do not fit their boxes and are left out; the boxes stay"
             lines.append(f"polygons: those of {len(misfits)} objects {text} (first: {first})")
-    return BoxTable(annotations, boxes, keep, fitting), [line for line in lines if line]
+    return BoxTable(annotations, boxes, keep), [line for line in lines if line]
 
 
 def _limit_negatives(is_empty: np.ndarray, ratio: float) -> np.ndarray:

@@ -76,10 +76,10 @@ class VOCDataSet(DetectionDataset):
                 size_hw, is_given = _size(content, os.path.join(image_root, entry.image))
                 rows.add_image(entry.image, *size_hw)
                 resized += not is_given
-                for index, item in enumerate(content.objects()):
+                for item in content.objects():
                     if item.name not in index_of:
                         hint = nearest_hint(item.name, index_of)
-                        raise content.name_error(index, f"'{item.name}' is not in {source}{hint}")
+                        raise item.name_error(f"'{item.name}' is not in {source}{hint}")
                     rows.add_box(index_of[item.name], item.box_xyxy, item.difficult)
             except DataError as error:
                 problems.append(error)

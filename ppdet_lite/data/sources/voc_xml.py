@@ -2,8 +2,9 @@
 
 import re
 import xml.etree.ElementTree as ET
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, Iterator, NamedTuple
 from xml.parsers import expat
 
 from ppdet_lite.core.errors import DataError
@@ -14,11 +15,12 @@ _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([^"'>]{1,40})[
 
 
 class VocObject(NamedTuple):
-    """One `object` of a file; corners in pixels."""
+    """One `object` of a file; corners in pixels. `name_error` makes the error about its name."""
 
     name: str
     box_xyxy: tuple[float, ...]
     difficult: bool
+    name_error: Callable[[str], DataError]
 
 
 class VocFile:
@@ -56,29 +58,27 @@ class VocFile:
 
     def names(self) -> list[str]:
         """Name of every object."""
-        names = []
-        for index, item in enumerate(self._root.iterfind("object")):
-            element, key = self._find(item, f"object[{index}]", "name")
-            names.append((element.text or "").strip())
-            if not names[-1]:
-                raise self._error(element, key, "empty")
-        return names
+        return [name for _, name, _ in self._named()]
 
     def objects(self) -> list[VocObject]:
         """All objects."""
         objects = []
-        for index, (item, name) in enumerate(zip(self._root.iterfind("object"), self.names())):
-            where = f"object[{index}]"
+        for where, name, item in self._named():
             corners = tuple(self._number(item, where, "bndbox", key) for key in _CORNERS)
             has_flag = item.find("difficult") is not None
             difficult = has_flag and self._number(item, where, "difficult") != 0
-            objects.append(VocObject(name, corners, difficult))
+            error = partial(self._error, *self._find(item, where, "name"))
+            objects.append(VocObject(name, corners, difficult, error))
         return objects
 
-    def name_error(self, index: int, problem: str) -> DataError:
-        """The error about the name of an object."""
-        item = self._root.findall("object")[index]
-        return self._error(*self._find(item, f"object[{index}]", "name"), problem)
+    def _named(self) -> Iterator[tuple[str, str, ET.Element]]:
+        """Key, name and element of every object."""
+        for index, item in enumerate(self._root.iterfind("object")):
+            element, key = self._find(item, f"object[{index}]", "name")
+            name = (element.text or "").strip()
+            if not name:
+                raise self._error(element, key, "empty")
+            yield f"object[{index}]", name, item
 
     def _side(self, tag: str) -> int:
         value = self._number(self._root, "", "size", tag)
