@@ -50,10 +50,8 @@ EXAMPLES = """examples:
 
 
 def command_line() -> None:
-    """Runs infer.py and ends the process.
-
-    A request to end (SIGTERM, from service managers) counts as Ctrl-C, so that a video that is
-    being written can be played. Paddle, where this process loads it, handles it on its own.
+    """Runs infer.py and ends the process. SIGTERM counts as Ctrl-C, so that a video that is being
+    written can be played.
     """
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     run_tool(run, build_parser())
@@ -123,9 +121,18 @@ def _run_images(args: argparse.Namespace) -> None:
     from ppdet_lite.data.pixels.image_ops import decode_image
     from ppdet_lite.runtime.stage_times import benchmark
     from ppdet_lite.utils.detect_files import detect_and_save
+    from ppdet_lite.utils.image_files import list_images
     from ppdet_lite.utils.image_ids import match_image_ids, read_image_ids
 
-    images, image_ids = _images(args), None
+    if args.image_dir:
+        images = list_images(args.image_dir, skip=args.output_dir, option="image_dir")
+    else:
+        images = [Path(path) for path in args.image_file]
+    for image in images:
+        if not image.is_file():
+            reason = "is a folder: use `image_dir`" if image.is_dir() else "no such image"
+            raise DataError(f"`image_file` {image}: {reason}")
+    image_ids = None
     if args.anno_path is not None:
         image_ids = match_image_ids(images, read_image_ids(args.anno_path), str(args.anno_path))
         if image_ids is None:
@@ -149,19 +156,6 @@ def _run_images(args: argparse.Namespace) -> None:
         category_ids=detector.category_ids,
         image_ids=image_ids,
     )
-
-
-def _images(args: argparse.Namespace) -> list[Path]:
-    from ppdet_lite.utils.image_files import list_images
-
-    if args.image_dir:
-        return list_images(args.image_dir, skip=args.output_dir, option="image_dir")
-    images = [Path(path) for path in args.image_file]
-    for image in images:
-        if not image.is_file():
-            reason = "is a folder: use `image_dir`" if image.is_dir() else "no such image"
-            raise DataError(f"`image_file` {image}: {reason}")
-    return images
 
 
 def _open_source(args: argparse.Namespace) -> FrameSource:
@@ -188,14 +182,9 @@ def _run_frames(args: argparse.Namespace, detector: Detector, source: FrameSourc
         save_results=args.save_results,
         category_ids=detector.category_ids,
     )
-    pipeline = FramePipeline(
-        source,
-        detector.preprocess,
-        detector.run,
-        results.write,
-        batch_size=args.batch_size,
-        is_live=source.is_live,
-    )
+    stages = (detector.preprocess, detector.run, results.write)
+    size, is_live = args.batch_size, source.is_live
+    pipeline = FramePipeline(source, *stages, batch_size=size, is_live=is_live)
     start, is_over = time.perf_counter(), False
     try:
         pipeline.run()

@@ -3,6 +3,7 @@
 import argparse
 
 from ppdet_lite import __version__
+from ppdet_lite.cli.tool import run_tool
 
 
 def main() -> None:
@@ -14,5 +15,4 @@ def main() -> None:
         "repository, deployment is deploy/python/infer.py; each explains itself with --help.",
     )
     parser.add_argument("--version", action="version", version=f"ppdet_lite {__version__}")
-    parser.parse_args()
-    parser.print_help()
+    run_tool(lambda _: parser.print_help(), parser)

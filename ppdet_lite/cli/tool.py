@@ -86,11 +86,9 @@ def run_tool(
         package = (error.name or "").partition(".")[0]
         if package in ("", "ppdet_lite"):
             raise
-        _stop(
-            f"error: the Python package '{package}' is missing in {sys.executable}; install what "
-            "is needed with: pip install -r requirements.txt (README.md: Paddle for a GPU)",
-            2,
-        )
+        cure = "install what is needed with: pip install -r requirements.txt"
+        text = f"the Python package '{package}' is missing in {sys.executable}; {cure}"
+        _stop(f"error: {text} (README.md: Paddle for a GPU)", 2)
     except KeyboardInterrupt:
         _stop("interrupted", 130)
     except BrokenPipeError:
@@ -100,6 +98,12 @@ def run_tool(
 
 def _refuse_options(parser: argparse.ArgumentParser, message: str) -> NoReturn:
     """One line instead of argparse's, below the usage of all options."""
+    for wording, ours in (
+        ("^argument ", ""),
+        (r"invalid choice: (.+) \(choose from (.+)\)", r"found \1, allowed: \2"),
+        ("invalid (?:int|float) value: (.+)", r"found \1, allowed: a number"),
+    ):
+        message = re.sub(wording, ours, message)
     hint = ""
     unknown = message.partition("unrecognized arguments: ")[2].split()
     if unknown and unknown[0].startswith("-"):

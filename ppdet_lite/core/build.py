@@ -5,13 +5,7 @@ from typing import Any, Iterable, NamedTuple, Optional
 
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.registry import (
-    get_class,
-    parameters_of,
-    parse_spec,
-    registered,
-    unknown_key,
-)
+from ppdet_lite.core.registry import get_class, parameters_of, parse_spec, registered, unknown_key
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml import KeyPath, Origin, dotted
 
@@ -43,28 +37,18 @@ def create(spec: Any, cfg: Optional[Config] = None, **context: Any) -> Any:
 
     Args:
         spec: see `resolve`; usually `cfg.architecture` or `"TrainReader"`.
-        cfg: the configuration; None stands for an empty one.
         **context: facts known only while building (`input_shape=...`): handed to `from_config` and,
             where the constructor has such a parameter, to the constructor.
 
     Raises:
-        ConfigError: unknown class or argument, missing argument, or what the constructor itself
-            refuses.
+        ConfigError: an unknown class or argument, a missing one, or one that the class refuses.
     """
     return _build(spec, Config() if cfg is None else cfg, (), context)
 
 
 def create_list(specs: Optional[Iterable[Any]], cfg: Optional[Config], path: KeyPath) -> list[Any]:
-    """Builds the parts that a list of the configuration describes.
-
-    Args:
-        specs: what `create` takes, or objects, which stay as they are; None stands for no list.
-        cfg: the configuration; None stands for an empty one.
-        path: where the list stands in it, so that messages can name the element:
-            `("TrainReader", "sample_transforms")`.
-
-    Raises:
-        ConfigError: as `create`.
+    """Builds the parts that a list of the configuration at `path` describes, as `create` does;
+    objects stay as they are.
     """
     cfg = Config() if cfg is None else cfg
     return [
@@ -79,7 +63,7 @@ def resolve(spec: Any, cfg: Config, path: KeyPath = ()) -> Component:
     Args:
         spec: a class, a class name, a section name (`TrainDataset`), `{name: Class, ...}`, `{Class:
             {...}}` or a `!Class {...}` node.
-        path: where the spec stands in the configuration, for messages.
+        path: its place in the configuration, for messages.
 
     Raises:
         ConfigError: there is no such class, or it is none of these.
@@ -103,10 +87,7 @@ def resolve(spec: Any, cfg: Config, path: KeyPath = ()) -> Component:
 
 def value_of(cfg: Config, class_name: str, parameter: str) -> Any:
     """The value that a parameter of a registered class has under this configuration: that of its
-    section, of the shared key, or the default.
-
-    Raises:
-        ConfigError: no such class or parameter, or it has neither value nor default.
+    section, of the shared key, or the default. Without any of them it is a ConfigError.
     """
     cls, arguments, path = resolve(class_name, cfg)
     parameters = parameters_of(cls)
@@ -117,9 +98,8 @@ def value_of(cfg: Config, class_name: str, parameter: str) -> Any:
         hint = nearest_hint(parameter, parameters)
         raise ConfigError(f"{cls.__name__} has no parameter '{parameter}'{hint}")
     if parameters[parameter].default is inspect.Parameter.empty:
-        raise ConfigError(
-            f"{cfg.origin(*path)}: {class_name}.{parameter}: missing; it has no default"
-        )
+        key = f"{class_name}.{parameter}"
+        raise ConfigError(f"{cfg.origin(*path)}: {key}: missing; it has no default")
     return parameters[parameter].default
 
 
@@ -141,9 +121,8 @@ def _build(spec: Any, cfg: Config, path: KeyPath, context: dict[str, Any]) -> An
 
 
 def _origin_of(problem: str, cls: type, cfg: Config, path: KeyPath) -> Origin:
-    """Origin of the argument that a constructor's complaint begins with: the place of the part,
-    the section of its class or the top level; else the part itself. A dotted key leads further
-    into the argument.
+    """Origin of the argument (or the dotted key inside it) that a constructor's complaint begins
+    with, else of the part itself.
     """
     name = problem.partition(":")[0]
     if "." in name:
@@ -187,8 +166,8 @@ def _call_from_config(cls: Any, section: Section, context: dict[str, Any]) -> di
     try:
         signature.bind(section, **context)
     except TypeError as error:  # for instance "missing a required argument: 'input_shape'"
-        place = "cannot stand where the config puts it"
-        raise ConfigError(f"{cls.__name__} {place}: {error}") from error
+        text = f"{cls.__name__} cannot stand where the config puts it: {error}"
+        raise ConfigError(text) from error
     arguments: dict[str, Any] = cls.from_config(section, **context)
     return arguments
 

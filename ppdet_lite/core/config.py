@@ -13,19 +13,12 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Mapping, Optional, Union
 
+from ppdet_lite.core import yaml
 from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.core.suggest import nearest_hint
-from ppdet_lite.core.yaml import (
-    KeyPath,
-    Origin,
-    Tagged,
-    YamlDocument,
-    dotted,
-    parse_yaml,
-    read_yaml,
-)
+from ppdet_lite.core.yaml import KeyPath, Origin, Tagged, YamlDocument, dotted
 
 BASE_KEY = "_BASE_"
 Origins = dict[KeyPath, Origin]
@@ -125,7 +118,7 @@ def _merge_file(
     if resolved not in read:
         if not os.path.exists(path):
             raise ConfigError(f"no such config file: {path}{_nearest_file(path)}")
-        read[resolved] = read_yaml(path)
+        read[resolved] = yaml.read_yaml(path)
     document = read[resolved]
     values = {} if document.value is None else deepcopy(document.value)
     if not isinstance(values, dict) or isinstance(values, Tagged):
@@ -219,7 +212,7 @@ def override(cfg: Config, assignment: str) -> None:
         raise ConfigError(
             f"{origin}: found no KEY=VALUE, allowed: for instance TrainReader.batch_size=4"
         )
-    value = parse_yaml(text, str(origin)).value
+    value = yaml.parse_yaml(text, str(origin)).value
     *sections, last = key.strip().split(".")
     container: Any = cfg
     path: KeyPath = ()
