@@ -39,12 +39,6 @@ def current_ranks() -> Ranks:
     return Ranks(distributed.get_rank(), distributed.get_world_size())
 
 
-def barrier(ranks: Ranks) -> None:
-    """Waits until every process is here."""
-    if ranks.world_size > 1:
-        distributed.barrier()
-
-
 @contextlib.contextmanager
 def all_processes() -> Iterator[None]:
     """Context of an exchange between the processes; a UserError if one of them has gone."""

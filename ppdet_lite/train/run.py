@@ -16,7 +16,7 @@ from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.core.workspace import create, merge_config
 from ppdet_lite.data.reader.readers import Reader
 from ppdet_lite.data.transforms.transform import Transform
-from ppdet_lite.device.ranks import Ranks, barrier, init_ranks
+from ppdet_lite.device.ranks import Ranks, init_ranks
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.checks import check_input_sizes, tell_detection_limit
 from ppdet_lite.evaluate.evaluator import Evaluator
@@ -126,7 +126,7 @@ def build_trainer(
     for line in model.remarks(settings.epoch, reader.mosaic_epoch if mixes else None):
         get_logger().warning(line)
     if saved is None:
-        _load_pretrained(model, settings, ranks)
+        _load_pretrained(model, settings)
     if synchronizes_norms(settings.norm_type, device, ranks):
         synchronize_norms(model)
     scheduler = _scheduler(cfg, batch_setting)
@@ -174,16 +174,13 @@ def _seed(wanted: Optional[int], ranks: Ranks, saved: Optional[dict]) -> int:
     return set_seed(seed, ranks)
 
 
-def _load_pretrained(model: nn.Layer, settings: RuntimeSettings, ranks: Ranks) -> None:
+def _load_pretrained(model: nn.Layer, settings: RuntimeSettings) -> None:
     path = settings.pretrain_weights
     if not path:
         get_logger().info("No pretrain_weights: training starts from random weights.")
         return
     if is_url(path):
-        if ranks.rank == 0:
-            fetch_weights(path)
-        barrier(ranks)
-        path = fetch_weights(path)
+        path = fetch_weights(path)  # the processes of a machine share one download
     partial = settings.allow_partial_weights
     for line in load_weights(model, path, allow_partial=partial, part_of_model=True).lines():
         get_logger().info(line)
