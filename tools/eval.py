@@ -22,23 +22,15 @@ EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_c
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
-    parser.add_argument("--classwise", action="store_true", help="also print AP class by class")
-    parser.add_argument(
-        "--output_eval",
-        metavar="FOLDER",
-        help="where bbox.json is written or, with --json_eval, read "
-        "(default: <save_dir>/<config name>)",
-    )
-    parser.add_argument(
-        "--json_eval",
-        action="store_true",
-        help="compute the metric of an existing bbox.json instead of running the network",
-    )
-    parser.add_argument(
-        "--bias",
-        action="store_true",
-        help="add one pixel to widths and heights of detections (same as -o bias=1)",
-    )
+    add = parser.add_argument
+    add("--classwise", action="store_true", help="also print AP class by class")
+    text = """where bbox.json is written or, with --json_eval, read (default: <save_dir>/<config
+name>)"""
+    add("--output_eval", metavar="FOLDER", help=text)
+    text = "compute the metric of an existing bbox.json instead of running the network"
+    add("--json_eval", action="store_true", help=text)
+    text = "add one pixel to widths and heights of detections (same as -o bias=1)"
+    add("--bias", action="store_true", help=text)
     return parser
 
 

@@ -23,27 +23,16 @@ score and box [x1, y1, x2, y2] in pixels). The class names come from the weights
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
-    source.add_argument(
-        "--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders"
-    )
-    parser.add_argument(
-        "--output_dir", default="output", metavar="FOLDER", help="results (default: output)"
-    )
-    parser.add_argument(
-        "--draw_threshold",
-        dest="threshold",  # as errors name it
-        type=float,
-        default=0.5,
-        metavar="SCORE",
-        help="lowest score that is drawn and written (default: 0.5)",
-    )
-    parser.add_argument(
-        "--save_results",
-        action="store_true",
-        help="also write <output_dir>/bbox.json: all detections in the COCO results format",
-    )
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
+    add("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
+    add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")
+    add = parser.add_argument
+    add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
+    score = {"dest": "threshold", "type": float, "default": 0.5, "metavar": "SCORE"}
+    text = "lowest score that is drawn and written (default: 0.5)"
+    add("--draw_threshold", **score, help=text)  # `threshold`, as errors name it
+    text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
+    add("--save_results", action="store_true", help=text)
     return parser
 
 

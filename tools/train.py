@@ -32,34 +32,18 @@ also .safetensors, the weights to exchange with others.
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
-    parser.add_argument(
-        "-r",
-        "--resume",
-        metavar="CHECKPOINT",
-        help="go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position; "
-        "auto: from the newest whole one of this run, if there is one",
-    )
-    parser.add_argument(
-        "--eval",
-        dest="evaluate",
-        action="store_true",
-        help="evaluate on EvalDataset every snapshot_epoch and keep best_model",
-    )
-    parser.add_argument(
-        "--amp",
-        action="store_true",
-        help="mixed precision (keys amp_level, init_loss_scaling, master_grad)",
-    )
-    parser.add_argument(
-        "--use_vdl",
-        action="store_true",
-        help="write losses, metrics and a few training images for VisualDL",
-    )
-    parser.add_argument(
-        "--vdl_log_dir",
-        metavar="FOLDER",
-        help="of the VisualDL log (default: vdl beside train.log)",
-    )
+    add = parser.add_argument
+    text = """go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position; auto:
+from the newest whole one of this run, if there is one"""
+    add("-r", "--resume", metavar="CHECKPOINT", help=text)
+    text = "evaluate on EvalDataset every snapshot_epoch and keep best_model"
+    add("--eval", dest="evaluate", action="store_true", help=text)
+    text = "mixed precision (keys amp_level, init_loss_scaling, master_grad)"
+    add("--amp", action="store_true", help=text)
+    text = "write losses, metrics and a few training images for VisualDL"
+    add("--use_vdl", action="store_true", help=text)
+    text = "of the VisualDL log (default: vdl beside train.log)"
+    add("--vdl_log_dir", metavar="FOLDER", help=text)
     return parser
 
 

@@ -5,21 +5,11 @@ import functools
 import inspect
 import sys
 import typing
-from typing import (
-    Annotated,
-    Any,
-    Callable,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, Callable, Literal, NamedTuple, Union, get_args, get_origin
 
 from ppdet_lite.core.errors import ConfigError
 
-Constructor = TypeVar("Constructor", bound=Callable[..., None])
+Constructor = typing.TypeVar("Constructor", bound=Callable[..., None])
 
 _SEQUENCES = (list, tuple, abc.Sequence, abc.Iterable, abc.Collection)
 _PLAIN: dict[type, tuple[Any, str]] = {  # the type of values, and its name in messages

@@ -58,17 +58,16 @@ def require(
     advice: str = "",
     error: type[UserError] = UserError,
 ) -> ModuleType:
-    """An optional package, imported where it is first needed.
+    """An optional package (or a module inside it), imported where it is first needed.
 
     Args:
-        module: its name; a dotted name gives the module inside the package.
         needed_for: "reading .safetensors files": what cannot be done without it.
-        extra: the extra of this package that installs it; none by default.
+        extra: the extra of this package that installs it.
         install: the requirement for pip; the package's name by default.
         advice: what else the user can do: "or set RandomCrop.is_mask_crop: false".
 
     Raises:
-        UserError: it cannot be imported (of the kind `error`); says what to install.
+        UserError: it cannot be imported (of the kind `error`); tells how to install it.
     """
     try:
         return import_module(module)

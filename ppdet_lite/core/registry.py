@@ -30,9 +30,6 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml import KeyPath, Tagged
 
-_COMPONENT_PACKAGES = tuple(
-    f"ppdet_lite.{name}" for name in ("modeling", "data", "metrics", "train")
-)
 _REGISTRY: dict[str, type] = {}
 
 Class = TypeVar("Class", bound=type)
@@ -46,10 +43,9 @@ def register(cls: Class) -> Class:
     """
     known = _REGISTRY.setdefault(cls.__name__, cls)
     if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-        raise ConfigError(
-            f"two classes are registered as '{cls.__name__}': {known.__module__} and "
-            f"{cls.__module__}; rename one and use its new name in the config"
-        )
+        both = f"{known.__module__} and {cls.__module__}"
+        text = f"two classes are registered as '{cls.__name__}': {both}"
+        raise ConfigError(f"{text}; rename one and use its new name in the config")
     _REGISTRY[cls.__name__] = cls
     if getattr(cls, "__checked__", False):
         cls.__init__ = checked(cls.__init__)  # type: ignore[misc]
@@ -57,10 +53,7 @@ def register(cls: Class) -> Class:
 
 
 def serializable(cls: Class) -> Class:
-    """Class decorator kept for files written for PaddleDetection: returns the class as it is.
-
-    Every `!Name` node is data here, so nothing has to be done.
-    """
+    """Class decorator kept for files written for PaddleDetection: returns the class as it is."""
     return cls
 
 
@@ -73,7 +66,8 @@ def registered() -> dict[str, type]:
 @cache
 def _import_components() -> None:
     """Imports the modules that register classes: a new file needs no list to be entered in."""
-    for package in _COMPONENT_PACKAGES:
+    for room in ("modeling", "data", "metrics", "train"):
+        package = f"ppdet_lite.{room}"
         root = importlib.import_module(package)
         for module in pkgutil.walk_packages(root.__path__, package + "."):
             importlib.import_module(module.name)

@@ -51,9 +51,7 @@ class Tagged(dict[str, Any]):
 
 
 class YamlDocument(NamedTuple):
-    """A parsed document: its value, the line (from 1) of every path in it, and remarks for the
-    user.
-    """
+    """A document: its value, the line (from 1) of every path in it, and remarks for the user."""
 
     value: Any
     lines: dict[KeyPath, int]

@@ -45,17 +45,10 @@ def detection_records(
 
 
 def coco_records(
-    bbox: np.ndarray,
-    image_id: int,
-    file_name: str,
-    *,
-    category_ids: Optional[Sequence[int]] = None,
+    bbox: np.ndarray, image_id: int, file_name: str, *, category_ids: Optional[Sequence[int]] = None
 ) -> list[dict[str, Any]]:
     """All detections in the COCO results format (bbox = x, y, width, height), with the file name
-    beside.
-
-    Args:
-        category_ids: by class index; None for the class index itself.
+    beside. `category_ids` are by class index; None for the class index itself.
 
     Raises:
         ConfigError: a class index beyond `category_ids`.
@@ -68,13 +61,7 @@ def coco_records(
                 found = f"{len(category_ids)} entries, but the network found class {category}"
                 raise ConfigError(f"category_ids: {found}")
             category = int(category_ids[category])
-        records.append(
-            {
-                "image_id": image_id,
-                "file_name": file_name,
-                "category_id": category,
-                "bbox": [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)],
-                "score": round(score, 6),
-            }
-        )
+        box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+        record = {"image_id": image_id, "file_name": file_name, "category_id": category}
+        records.append({**record, "bbox": box, "score": round(score, 6)})
     return records

@@ -18,20 +18,15 @@ class Interrupts:
 
     Args:
         agree: for several processes, each of which calls it at the end of every step: takes True
-            from a process that was asked to stop, returns True to all if one of them was. None for
-            a process that works alone.
+            from a process that was asked to stop, returns True to all if one of them was.
 
     Attributes:
         forced: Ctrl-C cut a step short, so the state is not worth saving.
     """
 
     def __init__(self, agree: Optional[Callable[[bool], bool]] = None):
-        self.forced = False
         self._agree = agree
-        self._pending = False
-        self._held = False
-        self._stopping = False
-        self._warned = False
+        self.forced = self._pending = self._held = self._stopping = self._warned = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
