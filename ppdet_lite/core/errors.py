@@ -54,7 +54,6 @@ def require(
     needed_for: str,
     extra: Optional[str] = None,
     *,
-    install: Optional[str] = None,
     advice: str = "",
     error: type[UserError] = UserError,
 ) -> ModuleType:
@@ -63,7 +62,6 @@ def require(
     Args:
         needed_for: "reading .safetensors files": what cannot be done without it.
         extra: the extra of this package that installs it.
-        install: the requirement for pip; the package's name by default.
         advice: what else the user can do: "or set RandomCrop.is_mask_crop: false".
 
     Raises:
@@ -73,7 +71,7 @@ def require(
         return import_module(module)
     except ImportError as cause:
         package = module.partition(".")[0]
-        commands = [f"pip install {install or package}"]
+        commands = [f"pip install {package}"]
         if extra:
             commands.append(f"pip install -e '.[{extra}]'")
         text = f"{needed_for} needs the package {package} ({cause}): {' or '.join(commands)}"
