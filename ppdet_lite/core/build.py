@@ -3,6 +3,7 @@
 import inspect
 from typing import Any, Iterable, NamedTuple, Optional
 
+from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.registry import get_class, parameters_of, parse_spec, registered, unknown_key
@@ -75,7 +76,8 @@ def resolve(spec: Any, cfg: Config, path: KeyPath = ()) -> Component:
         return Component(get_class(parsed.name), arguments, (*path, *parsed.path))
     if not isinstance(spec, str):
         allowed = "a class name, {name: Class, ...}, {Class: {...}} or !Class {...}"
-        raise ConfigError(f"{cfg.origin(*path)}: found {spec!r}, allowed: {allowed}")
+        where = f"{cfg.origin(*path)}: {dotted(path)}" if path else cfg.origin()
+        raise ConfigError(f"{where}: found {shown(spec)}, allowed: {allowed}")
     section = cfg.get(spec)
     if spec not in registered() and parse_spec(section):
         return resolve(section, cfg, (spec,))

@@ -47,8 +47,9 @@ def register(cls: Class) -> Class:
         text = f"two classes are registered as '{cls.__name__}': {both}"
         raise ConfigError(f"{text}; rename one and use its new name in the config")
     _REGISTRY[cls.__name__] = cls
-    if getattr(cls, "__checked__", False):
-        cls.__init__ = checked(cls.__init__)  # type: ignore[misc]
+    init = cls.__init__  # type: ignore[misc]
+    if getattr(cls, "__checked__", False) and init is not object.__init__:
+        cls.__init__ = checked(init)  # type: ignore[misc]
     return cls
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Sequence, Union
 
-from ppdet_lite.core.annotations import Count as Count
+from ppdet_lite.core.annotations import Count as AnyCount
 from ppdet_lite.core.annotations import Positive as Positive
 from ppdet_lite.core.annotations import Probability as Probability
 from ppdet_lite.core.annotations import Rule
@@ -28,13 +28,17 @@ def _rises(values: Sequence[float]) -> bool:
 
 Switch = Union[bool, Literal[0, 1]]
 SampleCount = Annotated[int, Rule(lambda value: value > 0 or value == -1, "-1 or 1 and up")]
+Pixels = AnyCount
+Count = Annotated[AnyCount, Rule(lambda value: value <= 10**5, "1 or more, at most 100000")]
 Interval = Annotated[Sequence[float], Rule(_rises, "[lower, upper]")]
-PositiveInterval = Annotated[Interval, Rule(lambda v: v[0] > 0, "[lower, upper] above 0")]
+PositiveInterval = Annotated[
+    Interval, Rule(lambda v: v[0] > 0 and v[1] <= 100, "[lower, upper] above 0, up to 100")
+]
 Draw = Annotated[
     Sequence[float],
     Rule(lambda v: len(v) == 3 and v[0] <= v[1] and 0 <= v[2] <= 1, "[lower, upper, prob]"),
 ]
-Ratio = Annotated[float, Rule(lambda ratio: ratio > 1.01, "a number above 1.01")]
+Ratio = Annotated[float, Rule(lambda ratio: 1.01 < ratio <= 100, "a number above 1.01, up to 100")]
 Interp = Annotated[
     int, Rule(INTERPOLATIONS.__contains__, "0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos")
 ]
@@ -45,6 +49,11 @@ Offsets = Annotated[Sequence[int], Rule(lambda offsets: len(offsets) == 2, "[x, 
 Anchor = Annotated[
     Sequence[float], Rule(lambda size: len(size) == 2 and min(size) > 0, "[width, height]")
 ]
-Color = Annotated[Sequence[float], Rule(lambda color: len(color) == 3, "three numbers (R, G, B)")]
-Divisor = Annotated[Color, Rule(all, "three numbers (R, G, B) other than 0")]
+Color = Annotated[
+    Sequence[float],
+    Rule(lambda v: len(v) == 3 and max(map(abs, v)) <= 1e6, "three numbers (R, G, B) up to 1e6"),
+]
+Divisor = Annotated[
+    Color, Rule(lambda v: min(map(abs, v)) >= 1e-6, "three numbers (R, G, B) other than 0")
+]
 Fill = Annotated[Union[float, Color], Rule(lambda fill: True, "one number or three (R, G, B)")]

@@ -90,10 +90,10 @@ class Report:
                 self.unreadable[path] = reason
                 logger.warning("skipped: %s (%d so far)", reason, len(self.unreadable))
         if len(self.unreadable) > self.max_bad_fraction * images:
-            some = "\n  ".join(list(self.unreadable.values())[:5])
+            some = "; ".join(list(self.unreadable.values())[:5])
             raise DataError(
                 f"{len(self.unreadable)} of {images} images cannot be read, more than "
-                f"max_bad_fraction {self.max_bad_fraction:g} allows:\n  {some}"
+                f"max_bad_fraction {self.max_bad_fraction:g} allows: {some}"
             )
 
     def say_once(self, text: str, key: str = "") -> None:

@@ -21,6 +21,8 @@ from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform
 Partner = Callable[[int], Sample]
 """Makes another sample with the first n steps of a list."""
 
+_OPPOSITE = {"fractions": "pixels", "centers": "corners", "targets": "padded"}
+
 
 class Plan:
     """See the module.
@@ -68,6 +70,32 @@ class Plan:
         self.permuted_early = any(e.channels_first for e in self.sample_steps + self.batch_steps)
         self.pads_objects = any(entry.pads_objects for entry in self.entries)
         self.sizes = self._final_sizes()
+        self._check_order()
+
+    def _check_order(self) -> None:
+        """Refuses an entry in the wrong list, or one that works on another form of boxes than the
+        entries before it leave.
+        """
+        for entry in self.sample_steps:
+            if entry.whole_batch:
+                key = self._keys[id(entry)]
+                raise ConfigError(f"{key}: found in sample_transforms, allowed: batch_transforms")
+        for entry in self.batch_steps:
+            if entry.switched_by and not entry.whole_batch:
+                key = self._keys[id(entry)]
+                raise ConfigError(f"{key}: found in batch_transforms, allowed: sample_transforms")
+        form, by = {"pixels", "corners"}, "at first"
+        for entry in self.entries:
+            if lacking := [word for word in entry.takes_boxes if word not in form]:
+                found = ", ".join(sorted(form))
+                raise ConfigError(
+                    f"{self._keys[id(entry)]}: found boxes that are {found} ({by}), allowed: boxes "
+                    f"that are {' and '.join(lacking)}; change the order or add the step that "
+                    "makes them so (NormalizeBox, PadBox, BboxXYXY2XYWH)"
+                )
+            if entry.makes_boxes:
+                form -= {_OPPOSITE.get(entry.makes_boxes, "")}
+                form, by = form | {entry.makes_boxes}, f"after {entry.step_name}"
 
     def _final_sizes(self) -> Optional[ImageSizes]:
         """The sizes of images after all entries, with the list's name in front of `set_by`."""

@@ -51,7 +51,7 @@ class Reader:
         max_decode_seconds: kinds.Positive = 30.0,
         size_per_rank: bool = False,
         cache: Optional[dict[str, Any]] = None,
-        seed: int = 0,
+        seed: kinds.Whole = 0,
         dataset: Any = None,
     ):
         name, training = type(self).__name__, self.training

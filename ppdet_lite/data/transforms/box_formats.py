@@ -16,6 +16,8 @@ class NormalizeBox(Transform):
     """Boxes from pixels to fractions of the image's width and height."""
 
     keeps_size = True
+    takes_boxes = ("pixels",)
+    makes_boxes = "fractions"
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         height, width = image_size(sample)
@@ -30,6 +32,7 @@ class PadBox(Transform):
 
     keeps_size = True
     pads_objects = True
+    makes_boxes = "padded"
 
     num_max_boxes: kinds.Count = 50
 
@@ -51,6 +54,8 @@ class BboxXYXY2XYWH(Transform):
     """Boxes from corners to center and size."""
 
     keeps_size = True
+    takes_boxes = ("corners",)
+    makes_boxes = "centers"
 
     def apply(self, sample: Sample, context: Context) -> Sample:
         return {**sample, "gt_bbox": xyxy_to_cxcywh(sample["gt_bbox"])}

@@ -8,7 +8,7 @@ import numpy as np
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, clip_polygons, moved_objects, select_objects
-from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
+from ppdet_lite.data.transforms.transform import CORNERS, Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes, coverage_matrix, iou_matrix, near_boxes
 
 
@@ -32,6 +32,8 @@ class RandomCrop(Transform):
             with such as do not fit their box, keep the cut box.
         ioumode: "iou", or "iof" for overlap / area of the object.
     """
+
+    takes_boxes = CORNERS
 
     aspect_ratio: Optional[kinds.PositiveInterval] = (0.5, 2.0)
     thresholds: Sequence[float] = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)

@@ -35,7 +35,7 @@ class Decode(Transform):
             training and not in evaluation, whose results it would change a little.
     """
 
-    max_pixels: kinds.Count = MAX_PIXELS
+    max_pixels: kinds.Pixels = MAX_PIXELS
     reduced: Optional[bool] = None
 
     def apply(self, sample: Sample, context: Context) -> Sample:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, moved_objects
-from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
+from ppdet_lite.data.transforms.transform import CORNERS, Context, Transform, lazy_image
 
 
 @register
@@ -18,6 +18,8 @@ class RandomExpand(Transform):
             files mean 4 by leaving it out; those of its first release said 2.
         fill_value: color of the canvas, one number or R, G, B in 0..255.
     """
+
+    takes_boxes = CORNERS
 
     ratio: kinds.Ratio = 4.0
     prob: kinds.Probability = 0.5
@@ -44,6 +46,7 @@ class RandomExpand(Transform):
 class RandomFlip(Transform):
     """Mirror the image left-right with probability `prob`."""
 
+    takes_boxes = CORNERS
     keeps_size = True
 
     prob: kinds.Probability = 0.5

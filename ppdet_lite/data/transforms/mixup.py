@@ -7,7 +7,7 @@ import numpy as np
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, joined_objects
-from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
+from ppdet_lite.data.transforms.transform import CORNERS, Context, Transform, lazy_image
 
 
 @register
@@ -19,6 +19,7 @@ class Mixup(Transform):
     both stay, with `gt_score` = their image's share; the share is drawn from Beta(alpha, beta).
     """
 
+    takes_boxes = CORNERS
     needs_partner = True
     switched_by = "mixup_epoch"
 

@@ -17,7 +17,7 @@ from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.placement import Rect
 from ppdet_lite.data.transforms.objects import Sample, joined_objects, object_array
-from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
+from ppdet_lite.data.transforms.transform import CORNERS, Context, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes
 
 _FILL = 114
@@ -62,6 +62,7 @@ class Mosaic(Transform):
         mixup_scale: [lower, upper] of the fifth image's scale, relative to the fitted size.
     """
 
+    takes_boxes = CORNERS
     needs_partner = True
     switched_by = "mosaic_epoch"
 

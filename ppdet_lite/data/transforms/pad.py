@@ -10,7 +10,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.data import kinds
 from ppdet_lite.data.transforms.objects import Sample, moved_objects, select_objects
 from ppdet_lite.data.transforms.resize import with_new_size
-from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform, lazy_image
+from ppdet_lite.data.transforms.transform import CORNERS, Context, ImageSizes, Transform, lazy_image
 
 # Share of the free space that goes left of and above the image, per pad_mode.
 _SHARES = {0: 0.0, 1: 0.5, 2: 1.0}
@@ -32,6 +32,8 @@ class Pad(Transform):
         offsets: [x, y] of the image's top-left corner on the sheet, for pad_mode -1.
         fill_value: color of the sheet, one number or R, G, B in 0..255.
     """
+
+    takes_boxes = CORNERS
 
     size: Optional[kinds.Size] = None
     size_divisor: kinds.Count = 32
@@ -121,6 +123,8 @@ class PadResize(Transform):
         target_size: [height, width], or one side of a square.
         fill_value: color of the padding, one number or R, G, B in 0..255.
     """
+
+    takes_boxes = CORNERS
 
     target_size: kinds.Size
     fill_value: kinds.Fill = 114

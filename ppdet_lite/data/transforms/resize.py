@@ -13,7 +13,7 @@ from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.pixels.resampling import resized_size
 from ppdet_lite.data.transforms.objects import Sample, moved_objects
-from ppdet_lite.data.transforms.transform import Context, ImageSizes, Transform, lazy_image
+from ppdet_lite.data.transforms.transform import CORNERS, Context, ImageSizes, Transform, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes
 
 
@@ -29,6 +29,8 @@ class Resize(Transform):
         keep_ratio: the largest size inside the target with the shape of the image.
         interp: 0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos.
     """
+
+    takes_boxes = CORNERS
 
     target_size: kinds.Size
     keep_ratio: bool = False
@@ -62,6 +64,7 @@ class BatchRandomResize(Transform):
         random_interp: draw one of the five interpolations for each batch.
     """
 
+    takes_boxes = CORNERS
     whole_batch = True
 
     target_size: Union[kinds.Size, kinds.Sizes]

@@ -67,6 +67,10 @@ class ImageSizes(NamedTuple):
         return [height * width for height, width in self.all_hw]
 
 
+CORNERS = ("pixels", "corners")
+"""`Transform.takes_boxes` of steps that move boxes."""
+
+
 class Transform:
     """Base of the transforms that leave images unrendered.
 
@@ -79,6 +83,9 @@ class Transform:
         switched_by: the reader's setting (mixup_epoch, mosaic_epoch) that says until which epoch
             partners are handed out; None: always.
         keeps_size: images keep their size; for other sizes override `output_sizes`.
+        takes_boxes: the form of boxes that it works on, of "pixels" or "fractions", "corners" or
+            "centers", "padded"; at first they are corners in pixels.
+        makes_boxes: the part of the form that is another afterwards.
         pads_objects: all samples have the same number of objects afterwards.
         channels_first: brings normalized images from [H, W, 3] to [3, H, W].
         normalizer: turns uint8 pixels into the numbers the network takes, None without.
@@ -90,6 +97,8 @@ class Transform:
     needs_partner = False
     switched_by: Optional[str] = None
     keeps_size = False
+    takes_boxes: tuple[str, ...] = ()
+    makes_boxes = ""
     pads_objects = False
     channels_first = False
     normalizer: Optional[Normalizer] = None

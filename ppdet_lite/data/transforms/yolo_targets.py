@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.build import value_of
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
@@ -54,6 +55,8 @@ class Gt2YoloTarget(Transform):
 
     keeps_size = True
     whole_batch = True
+    takes_boxes = ("fractions", "centers", "padded")
+    makes_boxes = "targets"
     __shared__ = ("num_classes",)
 
     def __init__(
@@ -68,6 +71,12 @@ class Gt2YoloTarget(Transform):
             raise ConfigError("anchors and anchor_masks are needed outside of a configuration")
         self.anchors = np.asarray(anchors, np.float64).reshape(-1, 2)
         self.anchor_masks = tuple(tuple(int(i) for i in mask) for mask in anchor_masks)
+        wrong = [i for i in _flat(self.anchor_masks) if not 0 <= i < len(self.anchors)]
+        if wrong or not self.anchor_masks or not all(self.anchor_masks):
+            raise ConfigError(
+                f"anchor_masks: found {shown(anchor_masks)}, allowed: per level the indices of "
+                f"some of the {len(self.anchors)} anchors"
+            )
         if downsample_ratios is None:
             downsample_ratios = [32 >> level for level in range(len(self.anchor_masks))]
         self.downsample_ratios = tuple(int(ratio) for ratio in downsample_ratios)
@@ -88,10 +97,11 @@ class Gt2YoloTarget(Transform):
         for key in ("anchors", "anchor_masks"):
             own, of_head = section.get(key), value_of(cfg, head, key)
             settled[key] = of_head if own is None else own
-            if own is not None and np.ravel(own).tolist() != np.ravel(of_head).tolist():
+            if own is not None and _flat(own) != _flat(of_head):
                 problems.append(
-                    f"{key}: found {own}, but {head}.{key} is {np.asarray(of_head).tolist()}; "
-                    f"leave it out here (it is taken from {head}) or make both equal"
+                    f"{key}: found {shown(own)}, but {head}.{key} is "
+                    f"{np.asarray(of_head).tolist()}; leave it out here (it is taken from {head}) "
+                    "or make both equal"
                 )
         own, of_model = section.get("num_classes"), cfg.get("num_classes")
         if own is not None and of_model is not None and own != of_model:
@@ -139,6 +149,11 @@ class Gt2YoloTarget(Transform):
             size_hw: size of the network input in pixels.
         """
         memory = memory or RecycledArrays()
+        if min(size_hw) < max(self.downsample_ratios):
+            raise ConfigError(
+                f"Gt2YoloTarget.downsample_ratios: found {list(self.downsample_ratios)}, allowed: "
+                f"none above the sides of the images, here {list(size_hw)}"
+            )
         batch, count = gt_bbox.shape[:2]
         boxes_cxcywh = gt_bbox.astype(np.float64)
         truth = boxes_cxcywh, gt_class.reshape(batch, count), gt_score.reshape(batch, count)
@@ -211,3 +226,9 @@ class Gt2YoloTarget(Transform):
             np.concatenate([box_channels.ravel(), class_channels]),
             np.concatenate([values[last].ravel(), np.ones(len(class_channels))]),
         )
+
+
+def _flat(values: Any) -> list[Any]:
+    """The numbers of nested lists."""
+    nested = isinstance(values, (list, tuple))
+    return [number for part in values for number in _flat(part)] if nested else [values]

@@ -6,12 +6,16 @@ import pytest
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.reader.readers import EvalReader, TrainReader
+from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox, PadBox
 from ppdet_lite.data.transforms.crop import RandomCrop
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.expand_flip import RandomFlip
+from ppdet_lite.data.transforms.mixup import Mixup
+from ppdet_lite.data.transforms.mosaic import Mosaic
 from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
 from ppdet_lite.data.transforms.pad import Pad, PadResize
 from ppdet_lite.data.transforms.resize import BatchRandomResize, Resize
+from ppdet_lite.data.transforms.yolo_targets import Gt2YoloTarget
 
 YOLOX = "configs/yolox/yolox_tiny_300e_coco.yml"
 
@@ -88,3 +92,61 @@ def test_a_resize_changed_without_its_pad_is_named_with_the_line_of_the_pad(repo
     )
     both = [override, "EvalReader.sample_transforms.Pad.size=[640, 640]"]
     assert create("EvalReader", load_config(repo / YOLOX, both)).input_sizes()[1] == ((640, 640),)
+
+
+TARGET = Gt2YoloTarget([[10, 10]], [[0]])
+
+
+@pytest.mark.parametrize(
+    ("steps", "key", "lacking"),
+    [
+        ([NormalizeBox(), Resize(64)], "1.Resize", "pixels"),
+        ([BboxXYXY2XYWH(), RandomFlip()], "1.RandomFlip", "corners"),
+        ([NormalizeBox(), NormalizeBox()], "1.NormalizeBox", "pixels"),
+        ([NormalizeBox(), BboxXYXY2XYWH(), Mixup()], "2.Mixup", "pixels and corners"),
+        ([BboxXYXY2XYWH(), PadBox(), TARGET], "2.Gt2YoloTarget", "fractions"),
+        ([NormalizeBox(), PadBox(), TARGET], "2.Gt2YoloTarget", "centers"),
+        ([NormalizeBox(), BboxXYXY2XYWH(), TARGET], "2.Gt2YoloTarget", "padded"),
+        ([NormalizeBox(), BboxXYXY2XYWH(), PadBox(), TARGET, TARGET], "4.Gt2Y", "padded"),
+    ],
+)
+def test_orders_that_would_give_wrong_boxes(steps, key, lacking):
+    with pytest.raises(ConfigError, match=rf"{key}\w*: found boxes .* that are {lacking};"):
+        TrainReader(steps)
+
+
+def test_transforms_in_the_wrong_list():
+    with pytest.raises(ConfigError, match=r"^sample_transforms\.1\.BatchRandomResize: found"):
+        TrainReader([Decode(), BatchRandomResize([32])])
+    for mixing in (Mixup(), Mosaic()):
+        with pytest.raises(ConfigError, match=r"^batch_transforms\.0\.M\w+: found in batch"):
+            TrainReader([Decode()], [mixing])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "bad"),
+    [
+        ("BatchRandomResize", "target_size", [[320.0], 320.5, [0], [-32], [10**9], [], ["320"]]),
+        ("Resize", "target_size", [float("nan"), True, "64", [64, 64, 64], [64], 10**6]),
+        ("RandomExpand", "ratio", [float("inf"), 1e9, "4", 1.0, None]),
+        ("RandomCrop", "aspect_ratio", [[2, 1], [0, 1], [0.5], [float("nan"), 1], 2]),
+        ("RandomCrop", "num_attempts", [0, -1, 1.5, 10**9]),
+        ("Mixup", "alpha", [0, -1, float("nan"), "1"]),
+        ("NormalizeImage", "std", [[0, 1, 1], [1e-320, 1, 1], [1, 1], "abc"]),
+        ("RandomDistort", "hue", [[1, 0, 0.5], [0, 1, 2], [0, 1], [0, float("inf"), 1]]),
+        ("Mosaic", "mixup_scale", [[0, 1], [1, 1e6], [2, 1]]),
+        ("PadBox", "num_max_boxes", [0, 10**9, 50.0, None]),
+        ("Pad", "fill_value", [[1, 2], "red", float("nan")]),
+        ("Gt2YoloTarget", "anchor_masks", [[], [[]], [[0], [99]], [[-1]], [[0.5]], 3]),
+    ],
+)
+def test_settings_are_checked_where_they_stand(name, key, bad):
+    """By key and place, whether they come from a configuration or from a program."""
+    group = "batch" if name.startswith("Batch") else "sample"
+    for value in bad:
+        settings = {"target_size": 64} if name == "Resize" else {}
+        spec = {name: {**settings, key: value}}
+        with pytest.raises(
+            ConfigError, match=rf"TrainReader\.{group}_transforms\.0\.{name}: {key}:"
+        ):
+            TrainReader(**{f"{group}_transforms": [spec]})

@@ -78,3 +78,6 @@ def test_errors():
         Gt2YoloTarget()
     with pytest.raises(ConfigError, match="downsample_ratios: found 2 values"):
         Gt2YoloTarget([[1, 1]], [[0]], [32, 16])
+    small = Gt2YoloTarget([[1, 1]], [[0]], [32])
+    with pytest.raises(ConfigError, match=r"downsample_ratios: found \[32\], .*here \[31, 64\]"):
+        small.targets(np.zeros((1, 1, 4)), np.zeros((1, 1)), np.zeros((1, 1)), (31, 64))
