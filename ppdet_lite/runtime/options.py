@@ -71,12 +71,9 @@ class EngineOptions:
             raise UserError(
                 f"`cpu_threads`: found {self.cpu_threads}, allowed: 1 to {MOST_THREADS}"
             )
-        needs = {
-            "`engine` paddle": self.engine == "paddle",
-            "`device` CPU": self.device == "CPU",
-            "`enable_mkldnn`": self.enable_mkldnn,
-        }
-        missing = [option for option, is_given in needs.items() if not is_given]
+        missing = ["`engine` paddle"] * (self.engine != "paddle")
+        missing += ["`device` CPU"] * (self.device != "CPU")
+        missing += ["`enable_mkldnn`"] * (not self.enable_mkldnn)
         if self.enable_mkldnn_bfloat16 and missing:
             raise UserError(f"`enable_mkldnn_bfloat16` needs {', '.join(missing)}")
         if self.engine != "paddle" and self.run_mode != "paddle":

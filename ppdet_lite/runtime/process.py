@@ -21,6 +21,8 @@ from ppdet_lite.runtime.engines.open_engine import open_engine
 from ppdet_lite.runtime.options import EngineOptions
 
 CLOSE_SECONDS = 5.0
+MOST_SHARED = 1 << 28
+"""Largest number of float32 values in shared memory (1 GiB); more go through the pipe."""
 
 
 class EngineProcess(Engine):
@@ -36,8 +38,9 @@ class EngineProcess(Engine):
         self.graph = files.graph
         context = multiprocessing.get_context("spawn")
         pipe, far_end = context.Pipe()
-        size = files.config.input_hw
-        shared = context.RawArray("f", batch * 3 * size[0] * size[1]) if size else None
+        height, width = files.config.input_hw or (0, 0)
+        count = batch * 3 * height * width
+        shared = context.RawArray("f", count) if 0 < count <= MOST_SHARED else None
         self._memory = None if shared is None else np.frombuffer(shared, np.float32)
         self.process = context.Process(
             target=serve, args=(far_end, shared, files, options), daemon=True

@@ -12,9 +12,9 @@ import yaml
 from ppdet_lite.cli.deploy import build_parser, open_detector
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.runtime.detector import Detector
+from ppdet_lite.runtime.engines import tensorrt as setup
+from ppdet_lite.runtime.engines.tensorrt import ops_outside_tensorrt
 from ppdet_lite.runtime.options import TensorRTOptions
-from ppdet_lite.runtime.tensorrt import setup
-from ppdet_lite.runtime.tensorrt.operators import ops_outside_tensorrt
 
 GPU = "NVIDIA Test GPU"
 NMS = ["multiclass_nms", "multiclass_nms3", "top_k_v2", "topk"]

@@ -15,8 +15,8 @@ from ppdet_lite.runtime.engines.paddle_predictor import (
     check_installed,
     new_config,
 )
+from ppdet_lite.runtime.engines.tensorrt import TensorRTSetup
 from ppdet_lite.runtime.options import EngineOptions
-from ppdet_lite.runtime.tensorrt.setup import TensorRTSetup
 from ppdet_lite.utils.cpu import cpu_has_any, keep_freed_memory
 
 Result = TypeVar("Result")

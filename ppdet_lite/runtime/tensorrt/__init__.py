@@ -1,1 +1,0 @@
-"""TensorRT inside Paddle Inference: settings, cache, versions."""
