@@ -142,8 +142,8 @@ class Evaluator:
         if counted is not None and counted < most and not self._told_limit:
             self._told_limit = True
             get_logger().warning(
-                "%s: up to %d objects in an image, but the metric counts the best %d detections: "
-                "AP and AR are cut by its definition",
+                "%s: images with more objects (up to %d) than the metric counts detections (the "
+                "best %d): AP and AR are cut by its definition",
                 *(self.dataset.name, most, counted),
             )
 

@@ -229,6 +229,25 @@ def test_images_that_the_file_does_not_mention_count_as_misses(small_config, tmp
     assert 0.1 < evaluator.primary[1] < 0.6
 
 
+def test_more_objects_than_the_metric_counts_are_told_once(
+    small_config, tiny_coco, tmp_path, capsys
+):
+    content = json.loads((tiny_coco / "annotations" / "val.json").read_text())
+    first = content["annotations"][0]
+    content["annotations"] = [
+        {**first, "id": number, "bbox": [number % 40, number // 40, 9, 9], "area": 81}
+        for number in range(101)
+    ]
+    (tmp_path / "many.json").write_text(json.dumps(content))
+    evaluator = Evaluator(load(small_config, f"EvalDataset.anno_path={tmp_path / 'many.json'}"))
+    for _ in range(2):
+        evaluator.run(Oracle(evaluator.dataset))
+    printed = capsys.readouterr().err
+    assert (
+        printed.count("more objects (up to 101) than the metric counts detections (the best") == 1
+    )
+
+
 ENTRY = {"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1], "score": 1}
 
 
