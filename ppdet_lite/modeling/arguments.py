@@ -1,9 +1,21 @@
-"""Checks of constructor arguments; all problems are reported together."""
+"""Types of constructor arguments with limits, and checks of arguments that depend on others."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, Optional, Union
 
+from ppdet_lite.core.annotations import Positive, Rule
 from ppdet_lite.core.errors import ConfigError
+
+Odd = Annotated[int, Rule(lambda n: n > 0 and n % 2 == 1, "an odd number above 0")]
+Kept = Annotated[float, Rule(lambda x: 0 < x <= 1, "above 0, at most 1")]
+Limit = Annotated[int, Rule(lambda n: n >= 1 or n == -1, "1 or more, or -1 for no limit")]
+PerLevel = Union[Positive, Sequence[Positive]]
+"""A number for all levels, or one for each."""
+Layout = Literal["NCHW"]
+NormType = Literal["bn", "sync_bn"]
+"""Both build the ordinary layer; the trainer makes a whole model synchronize its norms."""
+Act = Optional[Literal["relu", "relu6", "leaky", "mish", "silu", "swish", "hardswish", "linear"]]
+"""Name of an activation; None for none."""
 
 Check = tuple[str, Any, bool, str]
 """Name of an argument, its value, True if the value is valid, and the allowed values."""
@@ -12,35 +24,10 @@ Check = tuple[str, Any, bool, str]
 def check_arguments(*checks: Check) -> None:
     """Raises a `ConfigError` with one line per failed check."""
     problems = [
-        f"{name}: found {_as_yaml(value)}, allowed: {allowed}"
-        for name, value, valid, allowed in checks
-        if not valid
+        f"{name}: found {v!r}, allowed: {text}" for name, v, valid, text in checks if not valid
     ]
     if problems:
         raise ConfigError(problems)
-
-
-def _as_yaml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(list(value) if isinstance(value, tuple) else value)
-
-
-def one_of(name: str, value: Any, choices: Sequence) -> Check:
-    return name, value, value in choices, ", ".join(map(str, choices))
-
-
-def above_zero(name: str, value: float) -> Check:
-    return name, value, value > 0, "a number above 0"
-
-
-def between(name: str, value: float, low: float, high: float) -> Check:
-    """Checks `low` <= `value` <= `high`."""
-    return name, value, low <= value <= high, f"{low} to {high}"
-
-
-def at_least(name: str, value: float, low: float) -> Check:
-    return name, value, value >= low, f"{low} or more"
 
 
 def rising(name: str, indices: Sequence[int], first: int, last: int) -> Check:
@@ -48,8 +35,3 @@ def rising(name: str, indices: Sequence[int], first: int, last: int) -> Check:
     found = list(indices)
     valid = bool(found) and found == sorted(set(found)) and first <= found[0] <= found[-1] <= last
     return name, found, valid, f"numbers {first} to {last}, rising, without repeats"
-
-
-def nchw(data_format: str) -> Check:
-    """Checks the data layout: every layer of this package expects NCHW."""
-    return one_of("data_format", data_format, ["NCHW"])

@@ -5,7 +5,7 @@ and methods of their class here; deriving from it lets configurations check wher
 used. Constructors raise `ConfigError` for invalid arguments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Optional
 
 import paddle
@@ -26,6 +26,8 @@ class ShapeSpec(NamedTuple):
 class Backbone(nn.Layer):
     """Images [B, 3, H, W] to a list of feature maps, finest first, described by `out_shape`."""
 
+    __checked__ = True
+
     out_shape: Sequence[ShapeSpec]
 
 
@@ -39,12 +41,21 @@ def chain(x: Tensor, layers: Sequence[nn.Layer], returned: Sequence[int]) -> lis
     return maps
 
 
+def freeze(layers: Iterable[nn.Layer]) -> None:
+    """Excludes the parameters of the layers from training."""
+    for layer in layers:
+        for parameter in layer.parameters():
+            parameter.trainable = False
+
+
 class Neck(nn.Layer):
     """Feature maps of a backbone to those of the head, described by `out_shape`.
 
     `from_config` gets the `out_shape` of the backbone as `input_shape`. The order of the returned
     maps is the one that the detector's head expects.
     """
+
+    __checked__ = True
 
     out_shape: Sequence[ShapeSpec]
 
@@ -59,6 +70,8 @@ class Head(nn.Layer):
         levels: description of each output map for loss and decoder, with at least a `stride` in
             input pixels.
     """
+
+    __checked__ = True
 
     num_classes: int
     levels: Sequence[Any]
@@ -82,6 +95,8 @@ class PostProcess(nn.Layer):
         nms: layer from boxes and scores to bbox, bbox_num and index as in `ops.nms`, with its
             settings by name in `arguments`.
     """
+
+    __checked__ = True
 
     def __init__(self, decode: nn.Layer, nms: nn.Layer):
         super().__init__()
@@ -122,6 +137,8 @@ class Detector(nn.Layer):
         export_arch, min_subgraph_size: `arch` and `min_subgraph_size` of infer_cfg.yml, which
             PaddleDetection's deployment code reads.
     """
+
+    __checked__ = True
 
     backbone: nn.Layer
     neck: nn.Layer

@@ -14,12 +14,6 @@ EPS = 1e-9
 """Added to denominators. Boxes are fractions of the image here, so areas down to 1e-6 matter."""
 
 
-def xyxy_to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
-    """Corners [..., 4] to center and size [..., 4]."""
-    top_left, bottom_right = boxes_xyxy[..., :2], boxes_xyxy[..., 2:]
-    return paddle.concat([(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1)
-
-
 def cxcywh_to_xyxy(boxes_cxcywh: Tensor) -> Tensor:
     """Center and size [..., 4] to corners [..., 4]."""
     center, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:] / 2

@@ -14,12 +14,6 @@ def xyxy_to_cxcywh(boxes_xyxy: np.ndarray) -> np.ndarray:
     return np.concatenate([(top_left + bottom_right) / 2, bottom_right - top_left], axis=-1)
 
 
-def cxcywh_to_xyxy(boxes_cxcywh: np.ndarray) -> np.ndarray:
-    """Center and size [..., 4] to corners [..., 4]."""
-    center, half = boxes_cxcywh[..., :2], boxes_cxcywh[..., 2:4] / 2
-    return np.concatenate([center - half, center + half], axis=-1)
-
-
 def box_area(boxes_xyxy: np.ndarray, offset: float = 0.0) -> np.ndarray:
     """Area of corner boxes, shape [...]; 0 for inverted ones.
 

@@ -12,10 +12,9 @@ from ppdet_lite.modeling.detectors.yolov3 import YOLOv3
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.losses.iou_loss import IouAwareLoss, IouLoss
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
-from ppdet_lite.modeling.necks.ppyolo_fpn import PPYOLOFPN
+from ppdet_lite.modeling.necks.fpn import PPYOLOFPN
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
-from ppdet_lite.modeling.post_process.bbox_post_process import BBoxPostProcess
-from ppdet_lite.modeling.post_process.box_decoders import YOLOBox
+from ppdet_lite.modeling.post_process.box_decoders import BBoxPostProcess, YOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 
 CLASSES = 3

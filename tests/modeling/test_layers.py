@@ -5,16 +5,18 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.layers.activation import activation
-from ppdet_lite.modeling.layers.channels import scale_channels
-from ppdet_lite.modeling.layers.conv import ConvBNLayer
-from ppdet_lite.modeling.layers.coord_conv import CoordConv, append_coordinates
+from ppdet_lite.modeling.layers.activation import ACTIVATIONS
+from ppdet_lite.modeling.layers.conv import (
+    ConvBNLayer,
+    CoordConv,
+    append_coordinates,
+    scale_channels,
+)
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.norm import batch_norm, synchronize_norms
 from ppdet_lite.modeling.layers.spp import SPP
-from ppdet_lite.modeling.layers.upsample import upsample_x2
+from ppdet_lite.modeling.necks.pyramid import upsample_x2
 
 
 def _noise(*shape, seed=0):
@@ -27,16 +29,14 @@ def test_scale_channels():
     assert scale_channels(64, 0.25) == 16
     assert scale_channels(64, 0.01) == 8
     assert scale_channels(100, 0.5) == 48
-    with pytest.raises(ConfigError, match=r"width_mult: found 0, allowed: a number above 0"):
-        scale_channels(64, 0)
 
 
 def test_silu_of_a_graph_is_the_operator_that_onednn_fuses():
     x = paddle.linspace(-9, 9, 37)
     expected = x.numpy() / (1 + np.exp(-x.numpy()))
-    np.testing.assert_allclose(activation("silu")(x).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(ACTIVATIONS["silu"](x).numpy(), expected, atol=1e-6)
     spec = [paddle.static.InputSpec([37], "float32", "x")]
-    graph = paddle.jit.to_static(activation("silu"), input_spec=spec, full_graph=True)
+    graph = paddle.jit.to_static(ACTIVATIONS["silu"], input_spec=spec, full_graph=True)
     np.testing.assert_allclose(graph(x).numpy(), expected, atol=1e-6)
     program = str(graph.concrete_program.main_program)
     assert "swish" in program and "silu" not in program
@@ -44,23 +44,19 @@ def test_silu_of_a_graph_is_the_operator_that_onednn_fuses():
 
 def test_activations():
     x = paddle.to_tensor([-2.0, 0.0, 3.0])
-    np.testing.assert_allclose(activation("leaky")(x).numpy(), [-0.2, 0, 3], rtol=1e-6)
+    np.testing.assert_allclose(ACTIVATIONS["leaky"](x).numpy(), [-0.2, 0, 3], rtol=1e-6)
     mish = x.numpy() * np.tanh(np.log1p(np.exp(x.numpy())))
-    np.testing.assert_allclose(activation("mish")(x).numpy(), mish, rtol=1e-5)
-    assert activation(None) is None
-    assert activation("linear") is None
-    with pytest.raises(ConfigError, match="act: found 'mesh', allowed: relu, "):
-        activation("mesh")
+    np.testing.assert_allclose(ACTIVATIONS["mish"](x).numpy(), mish, rtol=1e-5)
+    assert ACTIVATIONS[None] is None
+    assert ACTIVATIONS["linear"] is None
 
 
-def test_norm_attributes_and_errors():
-    norm = batch_norm(4, "sync_bn", norm_decay=0.0, learning_rate=0.5)
+def test_norm_attributes():
+    norm = batch_norm(4, norm_decay=0.0, learning_rate=0.5)
     assert type(norm) is paddle.nn.BatchNorm2D
     for parameter in (norm.weight, norm.bias):
         assert parameter.regularizer._coeff == 0
         assert parameter.optimize_attr["learning_rate"] == 0.5
-    with pytest.raises(ConfigError, match="norm_type: found 'gn', allowed: bn, sync_bn"):
-        batch_norm(4, "gn")
 
 
 def test_frozen_norm_does_not_move():
@@ -150,19 +146,6 @@ def test_drop_block_that_drops_everything_stays_finite():
     layer = DropBlock(1, 1e-9)
     layer.train()
     np.testing.assert_array_equal(layer(paddle.ones([1, 1, 2, 2])).numpy(), np.zeros((1, 1, 2, 2)))
-
-
-@pytest.mark.parametrize(
-    "arguments, text",
-    [
-        ({"block_size": 4}, "block_size: found 4, allowed: an odd number above 0"),
-        ({"keep_prob": 0.0}, "keep_prob: found 0.0, allowed: above 0, at most 1"),
-        ({"keep_prob": 1.5}, "keep_prob: found 1.5, allowed: above 0, at most 1"),
-    ],
-)
-def test_drop_block_errors(arguments, text):
-    with pytest.raises(ConfigError, match=text):
-        DropBlock(**arguments)
 
 
 @pytest.mark.parametrize("pool_sizes", [(5, 9, 13), (3, 7)])

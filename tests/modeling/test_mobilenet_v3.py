@@ -4,7 +4,9 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.backbones.mobilenet_v3 import MobileNetV3, round_channels
 
 # Parameters of the networks as torchvision counts them, less the last convolution and the
@@ -83,15 +85,15 @@ def test_frozen_norms_keep_their_statistics():
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        ({"model_name": "medium"}, "model_name: found 'medium', allowed: large, small"),
+        ({"model_name": "medium"}, "model_name: found 'medium', allowed: 'large' or 'small'"),
         ({"feature_maps": [17]}, r"feature_maps: found \[17\], allowed: numbers 1 to 16, rising"),
         ({"feature_maps": []}, r"feature_maps: found \[\]"),
         ({"feature_maps": [5, 3]}, r"feature_maps: found \[5, 3\]"),
         ({"scale": 0.0}, "scale: found 0.0, allowed"),
-        ({"with_extra_blocks": True}, "with_extra_blocks: found true, allowed: false"),
+        ({"with_extra_blocks": True}, "with_extra_blocks: found True, allowed: False"),
         ({"lr_mult_list": []}, r"lr_mult_list: found \[\]"),
     ],
 )
 def test_errors(arguments, text):
     with pytest.raises(ConfigError, match=text):
-        MobileNetV3(**arguments)
+        create("MobileNetV3", Config({"MobileNetV3": arguments}))

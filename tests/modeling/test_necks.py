@@ -3,14 +3,20 @@
 import paddle
 import pytest
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.layers.coord_conv import CoordConv
+from ppdet_lite.core.workspace import create
+from ppdet_lite.modeling.contracts import ShapeSpec
+from ppdet_lite.modeling.layers.conv import CoordConv
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
-from ppdet_lite.modeling.necks.ppyolo_fpn import PPYOLOFPN
+from ppdet_lite.modeling.necks.fpn import PPYOLOFPN, PPYOLOTinyFPN, YOLOv3FPN
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
-from ppdet_lite.modeling.necks.ppyolo_tiny_fpn import PPYOLOTinyFPN
-from ppdet_lite.modeling.necks.yolov3_fpn import YOLOv3FPN
+
+
+def _create(neck, in_channels=(8, 16, 24), **arguments):
+    shapes = [ShapeSpec(channels, 8) for channels in in_channels]
+    return create(neck.__name__, Config({neck.__name__: arguments}), input_shape=shapes)
 
 
 def _maps(channels, size=(8, 12)):
@@ -61,19 +67,15 @@ def test_pan_with_two_levels_and_other_strides():
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        (
-            {"conv_block_num": 0},
-            "conv_block_num: found 0, allowed: at least 1, with",
-        ),
+        ({"conv_block_num": 0}, "conv_block_num: found 0, allowed: 1 or more"),
         ({"conv_block_num": 1, "spp": True}, "conv_block_num: found 1, allowed"),
-        ({"in_channels": []}, "in_channels: found \\[\\]"),
         ({"act": "mesh"}, "act: found 'mesh'"),
         ({"data_format": "NHWC"}, "data_format: found 'NHWC'"),
     ],
 )
 def test_pan_errors(arguments, text):
     with pytest.raises(ConfigError, match=text):
-        PPYOLOPAN(**{"in_channels": [8, 16], "width_mult": 0.0625, **arguments})
+        _create(PPYOLOPAN, **{"width_mult": 0.0625, **arguments})
 
 
 def test_flat_fpn():
@@ -101,13 +103,15 @@ def test_deep_fpn_extras_sit_where_they_should():
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        ({"conv_block_num": 1}, "conv_block_num: found 1, allowed: 0, 2"),
-        ({"in_channels": []}, "in_channels: found"),
+        ({"conv_block_num": 1}, "conv_block_num: found 1, allowed: 0 or 2"),
+        ({"block_size": 4, "drop_block": True}, "block_size: found 4, allowed: an odd number"),
+        ({"keep_prob": 0.0}, "keep_prob: found 0.0, allowed: above 0, at most 1"),
+        ({"keep_prob": 1.5}, "keep_prob: found 1.5, allowed: above 0, at most 1"),
     ],
 )
 def test_fpn_errors(arguments, text):
     with pytest.raises(ConfigError, match=text):
-        PPYOLOFPN(**arguments)
+        _create(PPYOLOFPN, **arguments)
 
 
 def test_tiny_fpn():
@@ -165,10 +169,15 @@ def test_the_route_of_a_coarser_level_stands_before_the_lateral_map():
     [
         (PPYOLOTinyFPN, {"in_channels": [8, 16]}, "detection_block_channels: found"),
         (PPYOLOTinyFPN, {"data_format": "NHWC"}, "data_format: found 'NHWC'"),
-        (YOLOv3FPN, {"in_channels": []}, "in_channels: found"),
         (YOLOv3FPN, {"width_mult": -1.0}, "width_mult: found -1.0"),
     ],
 )
 def test_errors_of_the_other_necks(neck, arguments, text):
     with pytest.raises(ConfigError, match=text):
-        neck(**arguments)
+        _create(neck, **arguments)
+
+
+@pytest.mark.parametrize("neck", [PPYOLOPAN, PPYOLOFPN, YOLOv3FPN])
+def test_a_neck_without_maps(neck):
+    with pytest.raises(ConfigError, match=r"in_channels: found \[\]"):
+        neck([])

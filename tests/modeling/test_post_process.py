@@ -6,10 +6,11 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
-from ppdet_lite.modeling.post_process.bbox_post_process import BBoxPostProcess
-from ppdet_lite.modeling.post_process.box_decoders import YOLOBox
+from ppdet_lite.modeling.post_process.box_decoders import BBoxPostProcess, YOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 
 LEVEL = AnchorLevel(anchors=((16, 8),), stride=32, scale_x_y=1.0)
@@ -143,4 +144,4 @@ def test_matrix_nms_class_passes_its_arguments():
 )
 def test_limits_that_would_hide_everything_are_refused(cls, key, value, allowed):
     with pytest.raises(ConfigError, match=f"{key}: found {value}, allowed: {allowed}"):
-        cls(**{key: value})
+        create(cls, Config({cls.__name__: {key: value}}))

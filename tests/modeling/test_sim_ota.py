@@ -4,7 +4,9 @@ import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.assigners.ground_truth import GroundTruth, pad_ground_truth, rows_at
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
 
@@ -236,11 +238,11 @@ def test_rows_at_takes_each_images_own_rows():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"use_vfl": True}, "use_vfl: found true, allowed: false"),
+        ({"use_vfl": True}, "use_vfl: found True, allowed: False"),
         ({"candidate_topk": 0}, "candidate_topk: found 0, allowed: 1 or more"),
         ({"center_radius": 0}, "center_radius: found 0, allowed: a number above 0"),
     ],
 )
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ConfigError, match=message):
-        SimOTAAssigner(**arguments)
+        create("SimOTAAssigner", Config({"SimOTAAssigner": arguments}))

@@ -2,7 +2,9 @@
 
 import pytest
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.geometry.anchor_levels import agreed_value, level_anchors
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
@@ -53,7 +55,7 @@ def test_scale_per_level():
             {"strides": [32, 16, 8], "loss": YOLOv3Loss(3, downsample=[8, 16, 32])},
             r"YOLOv3Loss.downsample is \[8, 16, 32\] but YOLOv3Head.strides is \[32, 16, 8\]",
         ),
-        ({"strides": [32, 16]}, r"found \[32, 16\], needed: one number, or one per level \(3\)"),
+        ({"strides": [32, 16]}, r"found \[32, 16\], allowed: one number, or one per level \(3\)"),
         (
             {"anchor_masks": [[0, 1, 2], [3, 4, 5]]},
             r"anchor_masks: found \[\[0, 1, 2\], \[3, 4, 5\]\], allowed: 3 masks",
@@ -69,7 +71,7 @@ def test_scale_per_level():
 )
 def test_errors(arguments, text):
     with pytest.raises(ConfigError, match=text):
-        _head(**arguments)
+        create("YOLOv3Head", Config({"YOLOv3Head": arguments}))
 
 
 @pytest.mark.parametrize("anchor", [[10], [10, 0], [10, -3], [10, 2.5], "10", 10, [10, "a"]])
@@ -84,7 +86,7 @@ def test_all_anchor_problems_at_once():
     assert len(error.value.problems) == 3
 
 
-def test_agreed_value_falls_back_to_the_default():
-    assert agreed_value("x", {"a": None, "b": None}, 2, default=1.0) == (1.0, 1.0)
-    assert agreed_value("x", {"a": None, "b": 3}, 2, default=1.0) == (3, 3)
-    assert agreed_value("x", {"a": [3, 3], "b": 3}, 2, default=1.0) == (3, 3)
+def test_agreed_value_of_silent_sections():
+    assert agreed_value("x", {"a": None, "b": None}, 2) is None
+    assert agreed_value("x", {"a": None, "b": 3}, 2) == (3, 3)
+    assert agreed_value("x", {"a": [3, 3], "b": 3}, 2) == (3, 3)

@@ -308,7 +308,7 @@ def test_another_number_of_levels():
 @pytest.mark.parametrize(
     "section, arguments, message",
     [
-        ("CSPDarkNet", {"arch": "Y"}, "arch: found 'Y', allowed: X, P5"),
+        ("CSPDarkNet", {"arch": "Y"}, "arch: found 'Y', allowed: 'X' or 'P5'"),
         ("CSPDarkNet", {"return_idx": [0, 5]}, r"return_idx: found \[0, 5\], allowed: numbers 1"),
         ("CSPDarkNet", {"return_idx": [3, 2]}, r"return_idx: found \[3, 2\]"),
         ("CSPDarkNet", {"width_mult": 0.01}, "width_mult: found 0.01, allowed: 0.03125 or more"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import ppdet_lite.data.transforms.expand_flip as geometry
-import ppdet_lite.modeling.layers.coord_conv as coord_conv
+import ppdet_lite.modeling.layers.conv as coord_conv
 from ppdet_lite.modeling.losses import yolov3_loss
 
 SCRIPT = Path(__file__).with_name("make_references.py")

@@ -4,11 +4,13 @@ A shortened form of optimal transport assignment (OTA, arXiv:2103.14259): instea
 transport problem, each object takes the cheapest cells, as many as it is overlapped well by.
 """
 
+from typing import Literal
+
 import paddle
 from paddle import Tensor, nn
 
+from ppdet_lite.core.annotations import Count, Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import above_zero, at_least, check_arguments
 from ppdet_lite.modeling.assigners.ground_truth import GroundTruth, rows_at
 from ppdet_lite.ops import boxes as box_ops
 
@@ -44,29 +46,24 @@ class SimOTAAssigner(nn.Layer):
         center_radius: half the side of the square, in cells of the level.
         candidate_topk: most cells an object can take.
         iou_weight, cls_weight: of the cost's terms.
-        use_vfl: PaddleDetection's switch for another cost (PicoDet's); must be false.
+        use_vfl: PaddleDetection's switch for another cost (PicoDet's).
     """
+
+    __checked__ = True
 
     __unused__ = ("num_classes",)
 
     def __init__(
         self,
-        center_radius: float = 2.5,
-        candidate_topk: int = 10,
+        center_radius: Positive = 2.5,
+        candidate_topk: Count = 10,
         iou_weight: float = 3.0,
         cls_weight: float = 1.0,
-        use_vfl: bool = False,
+        use_vfl: Literal[False] = False,
     ):
         super().__init__()
-        check_arguments(
-            ("use_vfl", use_vfl, not use_vfl, "false (the cost of YOLOX)"),
-            at_least("candidate_topk", candidate_topk, 1),
-            above_zero("center_radius", center_radius),
-        )
-        self.center_radius = center_radius
-        self.candidate_topk = candidate_topk
-        self.iou_weight = iou_weight
-        self.cls_weight = cls_weight
+        self.center_radius, self.candidate_topk = center_radius, candidate_topk
+        self.iou_weight, self.cls_weight = iou_weight, cls_weight
 
     @paddle.no_grad()
     def forward(
@@ -86,30 +83,24 @@ class SimOTAAssigner(nn.Layer):
             strides: pixels per cell, [A].
             truth: the objects, P places.
         """
-        near, both = self._regions(centers_px, strides, truth)
+        points = centers_px.unsqueeze([0, 1])
+        boxes = truth.boxes_xyxy_px.unsqueeze(2)
+        inside = paddle.logical_and(points > boxes[..., :2], points < boxes[..., 2:]).all(axis=-1)
+        offset = (points - (boxes[..., :2] + boxes[..., 2:]) / 2).abs().max(axis=-1)
+        central = offset < self.center_radius * strides
+        valid = truth.valid.unsqueeze(2)
+        takes_part = paddle.logical_and(paddle.logical_or(inside, central), valid).any(axis=1)
         iou = box_ops.iou_matrix(truth.boxes_xyxy_px, boxes_xyxy_px)
         cost = self.cls_weight * _class_cost(scores, truth.labels)
         cost -= self.iou_weight * paddle.log(iou + EPS)
-        cost += OUTSIDE * (1 - both.astype("float32"))
-        open_pairs = paddle.logical_and(near.unsqueeze(1), truth.valid.unsqueeze(2))
+        cost += OUTSIDE * (1 - paddle.logical_and(inside, central).astype("float32"))
+        open_pairs = paddle.logical_and(takes_part.unsqueeze(1), valid)
         cost = paddle.where(open_pairs, cost, paddle.full_like(cost, float("inf")))
         iou = paddle.where(open_pairs, iou, paddle.zeros_like(iou))
         taken = self._cheapest(cost, iou)
         takers = taken.sum(axis=1)
         owner = paddle.where(takers > 1, cost.argmin(axis=1), taken.argmax(axis=1))
         return paddle.where(takers > 0, owner, paddle.full_like(owner, -1))
-
-    def _regions(
-        self, centers_px: Tensor, strides: Tensor, truth: GroundTruth
-    ) -> tuple[Tensor, Tensor]:
-        """Cells that take part [B, A], and those inside both object and square [B, P, A]."""
-        points = centers_px.unsqueeze([0, 1])
-        boxes = truth.boxes_xyxy_px.unsqueeze(2)
-        inside = paddle.logical_and(points > boxes[..., :2], points < boxes[..., 2:]).all(axis=-1)
-        offset = (points - (boxes[..., :2] + boxes[..., 2:]) / 2).abs().max(axis=-1)
-        central = offset < self.center_radius * strides
-        either = paddle.logical_and(paddle.logical_or(inside, central), truth.valid.unsqueeze(2))
-        return either.any(axis=1), paddle.logical_and(inside, central)
 
     def _cheapest(self, cost: Tensor, iou: Tensor) -> Tensor:
         """1 where an object takes a cell, else 0: [B, P, A] int64."""

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple, Optional
 
 from paddle import Tensor, nn
 
+from ppdet_lite.core.annotations import Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import above_zero, check_arguments, one_of, rising
+from ppdet_lite.modeling.arguments import Act, check_arguments, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
 from ppdet_lite.modeling.layers.csp import (
     BaseConv,
@@ -64,17 +65,15 @@ class CSPDarkNet(Backbone):
     def __init__(
         self,
         arch: Literal["X", "P5"] = "X",
-        depth_mult: float = 1.0,
+        depth_mult: Positive = 1.0,
         width_mult: float = 1.0,
         depthwise: bool = False,
-        act: Optional[str] = "silu",
+        act: Act = "silu",
         return_idx: Sequence[int] = (2, 3, 4),
     ):
         super().__init__()
         channels = int(STEM_CHANNELS * width_mult)
         check_arguments(
-            one_of("arch", arch, list(PLANS)),
-            above_zero("depth_mult", depth_mult),
             ("width_mult", width_mult, channels >= 2, f"{2 / STEM_CHANNELS} or more"),
             rising("return_idx", return_idx, 1, 4),
         )

@@ -11,8 +11,9 @@ import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
+from ppdet_lite.core.annotations import Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import above_zero, check_arguments, one_of, rising
+from ppdet_lite.modeling.arguments import NormType, check_arguments, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
 from ppdet_lite.modeling.layers.conv import ConvNorm
 
@@ -74,31 +75,14 @@ class ConvBN(ConvNorm):
     norm_name = "bn"
 
 
-class _Training(NamedTuple):
-    """Factor on the learning rate, L2 of convolutions and arguments of `batch_norm` in a block."""
-
-    rate: float
-    conv_decay: float
-    norm: dict
-
-    def attr(self) -> ParamAttr:
-        """Returns the attribute of the weight or bias of a convolution."""
-        return ParamAttr(learning_rate=self.rate, regularizer=L2Decay(self.conv_decay))
-
-    def conv(self, *size: int, **more: Any) -> ConvBN:
-        more = {**more, **self.norm, "learning_rate": self.rate}
-        return ConvBN(*size, weight_attr=self.attr(), **more)
-
-
 class SqueezeExcitation(nn.Layer):
     """Squeeze-and-excitation with a hard sigmoid (arXiv:1709.01507)."""
 
-    def __init__(self, channels: int, training: _Training, reduction: int = 4):
+    def __init__(self, channels: int, attr: ParamAttr):
         super().__init__()
-        hidden = channels // reduction
-        attr = training.attr
-        self.conv1 = nn.Conv2D(channels, hidden, 1, weight_attr=attr(), bias_attr=attr())
-        self.conv2 = nn.Conv2D(hidden, channels, 1, weight_attr=attr(), bias_attr=attr())
+        hidden = channels // 4
+        self.conv1 = nn.Conv2D(channels, hidden, 1, weight_attr=attr, bias_attr=attr)
+        self.conv2 = nn.Conv2D(hidden, channels, 1, weight_attr=attr, bias_attr=attr)
 
     def forward(self, x: Tensor) -> Tensor:
         weight = F.adaptive_avg_pool2d(x, 1)
@@ -108,17 +92,20 @@ class SqueezeExcitation(nn.Layer):
 
 
 class InvertedResidual(nn.Layer):
-    """1x1 expansion, depthwise filter, linear 1x1, with a shortcut where shapes allow it."""
+    """1x1 expansion, depthwise filter, linear 1x1, with a shortcut where shapes allow it.
 
-    def __init__(self, ch_in: int, inner: int, ch_out: int, plan: BlockPlan, training: _Training):
+    `options` are arguments of `ConvBN`, of which `weight_attr` serves all convolutions.
+    """
+
+    def __init__(self, ch_in: int, inner: int, ch_out: int, plan: BlockPlan, **options: Any):
         super().__init__()
         self._shortcut = plan.stride == 1 and ch_in == ch_out
-        self.expand_conv = training.conv(ch_in, inner, 1, act=plan.act)
-        self.bottleneck_conv = training.conv(
-            inner, inner, plan.filter_size, plan.stride, groups=inner, act=plan.act
-        )
-        self.mid_se = SqueezeExcitation(inner, training) if plan.squeeze else None
-        self.linear_conv = training.conv(inner, ch_out, 1)
+        self.expand_conv = ConvBN(ch_in, inner, 1, act=plan.act, **options)
+        size = inner, inner, plan.filter_size, plan.stride
+        self.bottleneck_conv = ConvBN(*size, groups=inner, act=plan.act, **options)
+        attr = options["weight_attr"]
+        self.mid_se = SqueezeExcitation(inner, attr) if plan.squeeze else None
+        self.linear_conv = ConvBN(inner, ch_out, 1, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.bottleneck_conv(self.expand_conv(x))
@@ -147,43 +134,40 @@ class MobileNetV3(Backbone):
 
     def __init__(
         self,
-        scale: float = 1.0,
+        scale: Positive = 1.0,
         model_name: Literal["large", "small"] = "large",
         feature_maps: Sequence[int] = (6, 12, 15),
-        with_extra_blocks: bool = False,
+        with_extra_blocks: Literal[False] = False,
         lr_mult_list: Sequence[float] = (1.0, 1.0, 1.0, 1.0, 1.0),
         conv_decay: float = 0.0,
-        norm_type: str = "bn",
+        norm_type: NormType = "bn",
         norm_decay: float = 0.0,
         freeze_norm: bool = False,
-        width_mult: float = 1.0,
+        width_mult: Positive = 1.0,
     ):
         super().__init__()
         check_arguments(
-            above_zero("scale", scale * width_mult),
-            one_of("model_name", model_name, list(PLANS)),
-            rising("feature_maps", feature_maps, 1, len(PLANS.get(model_name, ())) + 1),
-            ("with_extra_blocks", with_extra_blocks, not with_extra_blocks, "false (SSD's blocks)"),
+            rising("feature_maps", feature_maps, 1, len(PLANS[model_name]) + 1),
             ("lr_mult_list", list(lr_mult_list), len(lr_mult_list) > 0, "at least one factor"),
         )
-        norm = {"norm_type": norm_type, "norm_decay": norm_decay, "freeze_norm": freeze_norm}
 
-        def training(group: int) -> _Training:
+        def options(group: int) -> dict[str, Any]:
             rate = float(lr_mult_list[min(group, len(lr_mult_list) - 1)])
-            return _Training(rate, conv_decay, norm)
+            attr = ParamAttr(learning_rate=rate, regularizer=L2Decay(conv_decay))
+            norm = {"norm_decay": norm_decay, "freeze_norm": freeze_norm}
+            return {"weight_attr": attr, "learning_rate": rate, **norm}
 
         def width(channels: int) -> int:
             return round_channels(channels * scale * width_mult)
 
         channels, stride = width(STEM_WIDTH), 2
-        self.conv1 = training(0).conv(3, channels, 3, 2, act="hardswish")
+        self.conv1 = ConvBN(3, channels, 3, 2, act="hardswish", **options(0))
         self._layers = [self.conv1]
         shapes = [ShapeSpec(channels, stride)]
         # Blocks after the last returned map are not built.
         for i, plan in enumerate(PLANS[model_name][: max(feature_maps) - 1]):
-            block = InvertedResidual(
-                channels, width(plan.inner), width(plan.out), plan, training(i // BLOCKS_PER_RATE)
-            )
+            size = channels, width(plan.inner), width(plan.out)
+            block = InvertedResidual(*size, plan, **options(i // BLOCKS_PER_RATE))
             self._layers.append(self.add_sublayer(f"conv{i + 2}", block))
             channels, stride = width(plan.out), stride * plan.stride
             shapes.append(ShapeSpec(channels, stride))

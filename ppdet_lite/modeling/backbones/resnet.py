@@ -7,18 +7,17 @@ convolution of strided shortcuts. Parameters have the names of PaddleDetection's
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, Optional, Union
+from typing import Any, Literal, NamedTuple, Optional
 
 import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
 
+from ppdet_lite.core.annotations import Count, Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import between, check_arguments, nchw, one_of, rising
-from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
-from ppdet_lite.modeling.layers.channels import scale_channels
-from ppdet_lite.modeling.layers.conv import ConvNorm
+from ppdet_lite.modeling.arguments import Layout, NormType, check_arguments, rising
+from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain, freeze
+from ppdet_lite.modeling.layers.conv import ConvNorm, scale_channels
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
-from ppdet_lite.modeling.layers.freeze import freeze
 
 BLOCKS = {
     18: (2, 2, 2, 2),
@@ -31,7 +30,9 @@ BLOCKS = {
 
 
 class Style(NamedTuple):
-    """Variant, learning rate factor, arguments of `batch_norm` and kind of 3x3 convolutions."""
+    """Builder of a stage: variant, learning rate factor, arguments of `batch_norm`, and True if its
+    3x3 convolutions are deformable.
+    """
 
     variant: str
     rate: float
@@ -52,40 +53,39 @@ class Style(NamedTuple):
         pool = nn.AvgPool2D(2, stride=2, ceil_mode=True)
         return nn.Sequential(("pool", pool), ("conv", self.conv(ch_in, ch_out, 1, act=None)))
 
+    def basic(self, ch_in: int, width: int, stride: int, project: bool) -> "ResidualBlock":
+        """Returns a block of ResNet 18 and 34."""
+        return ResidualBlock(
+            short=self.shortcut(ch_in, width, stride) if project else None,
+            branch2a=self.conv(ch_in, width, 3, stride),
+            branch2b=self.conv(width, width, 3, act=None, deformable=self.deformable),
+        )
 
-class BasicBlock(nn.Layer):
-    """Two 3x3 convolutions and a shortcut (ResNet 18 and 34)."""
+    def bottleneck(self, ch_in: int, width: int, stride: int, project: bool) -> "ResidualBlock":
+        """Returns a block of ResNet 50 and deeper, with 4 x `width` channels."""
+        stride_1x1, stride_3x3 = (stride, 1) if self.variant == "a" else (1, stride)
+        return ResidualBlock(
+            branch2a=self.conv(ch_in, width, 1, stride_1x1),
+            branch2b=self.conv(width, width, 3, stride_3x3, deformable=self.deformable),
+            branch2c=self.conv(width, width * 4, 1, act=None),
+            short=self.shortcut(ch_in, width * 4, stride) if project else None,
+        )
 
-    expansion = 1
 
-    def __init__(self, ch_in: int, width: int, stride: int, project: bool, style: Style):
+class ResidualBlock(nn.Layer):
+    """Convolutions in a row, and a shortcut past them unless `short` is None."""
+
+    def __init__(self, **layers: Optional[nn.Layer]):
         super().__init__()
-        self.short = style.shortcut(ch_in, width, stride) if project else None
-        self.branch2a = style.conv(ch_in, width, 3, stride)
-        self.branch2b = style.conv(width, width, 3, act=None, deformable=style.deformable)
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+        self._branch = [v for k, v in sorted(layers.items()) if v is not None and k != "short"]
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.short is None else self.short(x)
-        return F.relu(self.branch2b(self.branch2a(x)) + shortcut)
-
-
-class Bottleneck(nn.Layer):
-    """1x1, 3x3 and 1x1 convolution and a shortcut (ResNet 50 and deeper)."""
-
-    expansion = 4
-
-    def __init__(self, ch_in: int, width: int, stride: int, project: bool, style: Style):
-        super().__init__()
-        ch_out = width * self.expansion
-        stride_1x1, stride_3x3 = (stride, 1) if style.variant == "a" else (1, stride)
-        self.branch2a = style.conv(ch_in, width, 1, stride_1x1)
-        self.branch2b = style.conv(width, width, 3, stride_3x3, deformable=style.deformable)
-        self.branch2c = style.conv(width, ch_out, 1, act=None)
-        self.short = style.shortcut(ch_in, ch_out, stride) if project else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.short is None else self.short(x)
-        return F.relu(self.branch2c(self.branch2b(self.branch2a(x))) + shortcut)
+        for layer in self._branch:
+            x = layer(x)
+        return F.relu(x + shortcut)
 
 
 def _block_name(stage: int, index: int, count: int) -> str:
@@ -117,52 +117,45 @@ class ResNet(Backbone):
     def __init__(
         self,
         depth: Literal[18, 34, 50, 101, 152] = 50,
-        ch_in: int = 64,
+        ch_in: Count = 64,
         variant: Literal["a", "b", "c", "d"] = "b",
         lr_mult_list: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
-        groups: int = 1,
-        base_width: int = 64,
-        norm_type: str = "bn",
+        groups: Literal[1] = 1,
+        base_width: Literal[64] = 64,
+        norm_type: NormType = "bn",
         norm_decay: float = 0.0,
         freeze_norm: bool = True,
         freeze_at: int = 0,
         return_idx: Sequence[int] = (0, 1, 2, 3),
         dcn_v2_stages: Sequence[int] = (-1,),
-        num_stages: int = 4,
-        std_senet: bool = False,
+        num_stages: Literal[1, 2, 3, 4] = 4,
+        std_senet: Literal[False] = False,
         freeze_stem_only: bool = False,
-        width_mult: float = 1.0,
-        data_format: str = "NCHW",
+        width_mult: Positive = 1.0,
+        data_format: Layout = "NCHW",
     ):
         super().__init__()
         stages, rates, last = list(dcn_v2_stages), list(lr_mult_list), num_stages - 1
         dcn_fits = all(-1 <= i <= last for i in stages)
         check_arguments(
-            one_of("depth", depth, list(BLOCKS)),
-            one_of("variant", variant, "abcd"),
-            between("num_stages", num_stages, 1, 4),
             ("lr_mult_list", rates, len(rates) > last, f"{num_stages} factors, one per stage"),
             rising("return_idx", return_idx, 0, last),
             ("dcn_v2_stages", stages, dcn_fits, f"stages 0 to {last}, or [-1] for none"),
-            ("groups", groups, groups == 1, "1 (no ResNeXt)"),
-            ("base_width", base_width, base_width == 64, "64 (no ResNeXt)"),
-            ("std_senet", std_senet, not std_senet, "false (no squeeze-and-excitation)"),
-            nchw(data_format),
         )
-        norm = {"norm_type": norm_type, "norm_decay": norm_decay, "freeze_norm": freeze_norm}
+        norm = {"norm_decay": norm_decay, "freeze_norm": freeze_norm}
         channels = scale_channels(ch_in, width_mult)
         self.conv1 = _stem(channels, Style(variant, 1.0, norm))
-        block: type[Union[BasicBlock, Bottleneck]] = BasicBlock if depth < 50 else Bottleneck
         self._stages, shapes = [], []
         for i, count in enumerate(BLOCKS[depth][:num_stages]):
             width = scale_channels(ch_in * 2**i, width_mult)
             style = Style(variant, float(rates[i]), norm, i in stages)
+            block = style.basic if depth < 50 else style.bottleneck
             stage = nn.Sequential()
             for j in range(count):
                 stride = 2 if j == 0 and i > 0 else 1
-                part = block(channels, width, stride, project=j == 0, style=style)
+                part = block(channels, width, stride, project=j == 0)
                 stage.add_sublayer(_block_name(i + 2, j, count), part)
-                channels = width * block.expansion
+                channels = width if depth < 50 else width * 4
             self._stages.append(self.add_sublayer(f"res{i + 2}", stage))
             shapes.append(ShapeSpec(channels, 4 * 2**i))
         self._returned, self.out_shape = list(return_idx), [shapes[i] for i in return_idx]

@@ -11,7 +11,7 @@ from ppdet_lite.modeling.contracts import Backbone, Detector, Neck
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN
-from ppdet_lite.modeling.post_process.bbox_post_process import BBoxPostProcess
+from ppdet_lite.modeling.post_process.box_decoders import BBoxPostProcess
 
 
 @register

@@ -67,7 +67,7 @@ class YOLOX(Detector):
         name, needed = type(self.head).__name__, "an anchor-free head, for instance YOLOXHead"
         check_arguments(("head", name, is_free, needed))
         self.post_process = PostProcess(CellBox(), self.head.nms)
-        stride, sizes = self.largest_stride, None if size_range is None else tuple(size_range)
+        stride, sizes = self.largest_stride, None if size_range is None else list(size_range)
         fits = size_stride >= 1 and size_stride % stride == 0
         in_order = sizes is None or (len(sizes) == 2 and 1 <= sizes[0] <= sizes[1])
         check_arguments(

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional
 
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.modeling.arguments import Check, check_arguments
+from ppdet_lite.modeling.arguments import Check, PerLevel, check_arguments
 
 
 class AnchorLevel(NamedTuple):
@@ -52,22 +52,11 @@ def _is_size(anchor: Any) -> bool:
     )
 
 
-PerLevel = Union[float, Sequence[float]]
-"""A number for all levels, or one for each."""
-
-
-def _per_level(value: PerLevel, levels: int) -> tuple:
-    if not isinstance(value, Sequence):
-        return (value,) * levels
-    if len(value) != levels:
-        raise ConfigError(f"found {list(value)}, needed: one number, or one per level ({levels})")
-    return tuple(value)
-
-
 def agreed_value(
-    name: str, stated: Mapping[str, Optional[PerLevel]], levels: int, default: PerLevel
-) -> tuple:
-    """Returns, per level, a property that several sections of a configuration may state.
+    name: str, stated: Mapping[str, Optional[PerLevel]], levels: int
+) -> Optional[tuple]:
+    """Returns, per level, a property that several sections of a configuration may state; None if
+    none does.
 
     Args:
         name: description of the property for messages.
@@ -76,18 +65,23 @@ def agreed_value(
     Raises:
         ConfigError: two sections state different values.
     """
-    values = {key: _per_level(v, levels) for key, v in stated.items() if v is not None}
-    if not values:
-        return _per_level(default, levels)
-    first, agreed = next(iter(values.items()))
-    for key, value in values.items():
-        if value != agreed:
+    found: dict[str, tuple] = {}
+    for key, value in stated.items():
+        if value is None:
+            continue
+        found[key] = tuple(value) if isinstance(value, Sequence) else (value,) * levels
+        if len(found[key]) != levels:
             raise ConfigError(
-                f"{key} is {_short(value)} but {first} is {_short(agreed)}: {name} is a property "
+                f"{key}: found {value}, allowed: one number, or one per level ({levels})"
+            )
+    if not found:
+        return None
+    first, agreed = next(iter(found.items()))
+    for key, values in found.items():
+        if values != agreed:
+            shown = [v[0] if len(set(v)) == 1 else list(v) for v in (values, agreed)]
+            raise ConfigError(
+                f"{key} is {shown[0]} but {first} is {shown[1]}: {name} is a property "
                 "of the network and must be the same everywhere; state it once"
             )
     return agreed
-
-
-def _short(values: tuple) -> Any:
-    return values[0] if len(set(values)) == 1 else list(values)

@@ -1,14 +1,15 @@
 """The head of YOLOv3 (arXiv:1804.02767) with PP-YOLO's IoU prediction (arXiv:1912.05992)."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Optional
 
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
+from ppdet_lite.core.annotations import Count, Probability
 from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import create, register
-from ppdet_lite.modeling.arguments import at_least, between, check_arguments, nchw
+from ppdet_lite.modeling.arguments import Layout, PerLevel
 from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_value, level_anchors
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
@@ -42,44 +43,33 @@ class YOLOv3Head(Head):
 
     def __init__(
         self,
-        in_channels: Sequence[int] = (1024, 512, 256),
+        in_channels: Sequence[Count] = (1024, 512, 256),
         anchors: Sequence[Sequence[int]] = COCO_ANCHORS,
         anchor_masks: Sequence[Sequence[int]] = ((6, 7, 8), (3, 4, 5), (0, 1, 2)),
-        num_classes: int = 80,
+        num_classes: Count = 80,
         loss: Optional[YOLOv3Loss] = None,
         iou_aware: bool = False,
-        iou_aware_factor: float = 0.4,
-        data_format: str = "NCHW",
-        scale_x_y: Union[float, Sequence[float], None] = None,
-        strides: Optional[Sequence[int]] = None,
+        iou_aware_factor: Probability = 0.4,
+        data_format: Layout = "NCHW",
+        scale_x_y: Optional[PerLevel] = None,
+        strides: Optional[Sequence[Count]] = None,
     ):
         super().__init__()
-        check_arguments(
-            between("iou_aware_factor", iou_aware_factor, 0, 1),
-            at_least("num_classes", num_classes, 1),
-            nchw(data_format),
-        )
         self.loss = loss or YOLOv3Loss(num_classes)
         self.num_classes, self.iou_aware = num_classes, iou_aware
-        count = len(in_channels)
+        count, factor = len(in_channels), iou_aware_factor if iou_aware else None
         # Other loss classes may lack the attributes.
-        stated_scales = {
-            "YOLOv3Head.scale_x_y": scale_x_y,
-            "YOLOv3Loss.scale_x_y": getattr(self.loss, "scale_x_y", None),
-        }
-        stated_strides = {
-            "YOLOv3Head.strides": strides,
-            "YOLOv3Loss.downsample": getattr(self.loss, "downsample", None),
-        }
+        loss_scales = getattr(self.loss, "scale_x_y", None)
+        scales = {"YOLOv3Head.scale_x_y": scale_x_y, "YOLOv3Loss.scale_x_y": loss_scales}
+        loss_strides = getattr(self.loss, "downsample", None)
+        stated = {"YOLOv3Head.strides": strides, "YOLOv3Loss.downsample": loss_strides}
         halved = [32 // 2**i for i in range(count)]
         facts = zip(
             level_anchors(anchors, anchor_masks, count),
-            agreed_value("the stride of each level", stated_strides, count, default=halved),
-            agreed_value("grid sensitivity", stated_scales, count, default=1.0),
+            agreed_value("the stride of each level", stated, count) or halved,
+            agreed_value("grid sensitivity", scales, count) or [1.0] * count,
         )
-        self.levels = [
-            AnchorLevel(*fact, iou_aware_factor if iou_aware else None) for fact in facts
-        ]
+        self.levels = [AnchorLevel(*fact, factor) for fact in facts]
         self.yolo_output = nn.LayerList()
         for channels, level in zip(in_channels, self.levels):
             outputs = len(level.anchors) * (5 + num_classes + iou_aware)

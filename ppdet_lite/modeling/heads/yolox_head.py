@@ -9,9 +9,10 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Assign, Constant
 from paddle.regularizer import L2Decay
 
+from ppdet_lite.core.annotations import Count, Positive
 from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import at_least, check_arguments
+from ppdet_lite.modeling.arguments import Act, check_arguments
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
 from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
@@ -44,14 +45,14 @@ class YOLOXHead(Head):
 
     def __init__(
         self,
-        num_classes: int = 80,
-        width_mult: float = 1.0,
+        num_classes: Count = 80,
+        width_mult: Positive = 1.0,
         depthwise: bool = False,
-        in_channels: Sequence[int] = (256, 512, 1024),
-        feat_channels: int = 256,
-        fpn_strides: Sequence[int] = (8, 16, 32),
+        in_channels: Sequence[Count] = (256, 512, 1024),
+        feat_channels: Count = 256,
+        fpn_strides: Sequence[Count] = (8, 16, 32),
         l1_epoch: int = 285,
-        act: Optional[str] = "silu",
+        act: Act = "silu",
         assigner: Optional[SimOTAAssigner] = None,
         nms: Optional[NMSLayer] = None,
         loss_weight: Optional[dict[str, float]] = None,
@@ -59,8 +60,7 @@ class YOLOXHead(Head):
         super().__init__()
         fits = 0 < len(in_channels) == len(fpn_strides)
         needed = f"one per level, as many as fpn_strides ({len(fpn_strides)})"
-        channel_check = ("in_channels", list(in_channels), fits, needed)
-        check_arguments(at_least("num_classes", num_classes, 1), channel_check)
+        check_arguments(("in_channels", list(in_channels), fits, needed))
         self.num_classes = num_classes
         self.levels = [CellLevel(stride) for stride in fpn_strides]
         self.loss = YOLOXLoss(assigner, loss_weight, l1_epoch)
@@ -87,11 +87,9 @@ class YOLOXHead(Head):
         return dict(zip(("in_channels", "fpn_strides"), map(list, zip(*input_shape))))
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        outputs = []
         stems = [stem(feature) for stem, feature in zip(self.stem_conv, features)]
-        for x, box, classes in zip(stems, self.conv_reg, self.conv_cls):
-            outputs.append(paddle.concat([box(x), classes(x)], axis=1))
-        return outputs
+        branches = zip(stems, self.conv_reg, self.conv_cls)
+        return [paddle.concat([box(x), classes(x)], axis=1) for x, box, classes in branches]
 
     def get_loss(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
         return self.loss(outputs, batch, [level.stride for level in self.levels])

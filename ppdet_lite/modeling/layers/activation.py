@@ -1,12 +1,10 @@
-"""Activations by the names that configurations use."""
+"""Activations by the names that configurations use, see `arguments.Act`."""
 
 from typing import Callable, Optional
 
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor
-
-from ppdet_lite.modeling.arguments import check_arguments, one_of
 
 
 def _leaky(x: Tensor) -> Tensor:
@@ -24,13 +22,12 @@ def _leaky(x: Tensor) -> Tensor:
 def _silu(x: Tensor) -> Tensor:
     """SiLU, x * sigmoid(x), arXiv:1702.03118.
 
-    A graph gets it as Paddle's operator swish, which is the same function: oneDNN makes that one a
-    part of the convolution before it, but not the operator silu.
+    A graph gets Paddle's operator swish, the same function, which oneDNN joins to a convolution.
     """
     return F.silu(x) if paddle.in_dynamic_mode() else F.swish(x)
 
 
-_ACTIVATIONS = {
+ACTIVATIONS: dict[Optional[str], Optional[Callable[[Tensor], Tensor]]] = {
     "relu": F.relu,
     "relu6": F.relu6,
     "leaky": _leaky,
@@ -39,11 +36,5 @@ _ACTIVATIONS = {
     "swish": _silu,
     "hardswish": F.hardswish,
     "linear": None,
+    None: None,
 }
-
-
-def activation(name: Optional[str]) -> Optional[Callable[[Tensor], Tensor]]:
-    """The function called `name`; None for None or `linear`. `leaky` has slope 0.1."""
-    name = "linear" if name is None else name
-    check_arguments(one_of("act", name, list(_ACTIVATIONS)))
-    return _ACTIVATIONS[name]

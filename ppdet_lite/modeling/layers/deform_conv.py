@@ -7,7 +7,7 @@ from paddle.nn.functional import sigmoid
 from paddle.nn.initializer import Constant
 from paddle.vision.ops import DeformConv2D, deform_conv2d
 
-from ppdet_lite.modeling.layers.activation import activation
+from ppdet_lite.modeling.layers.activation import ACTIVATIONS
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.layers.norm import batch_norm
 
@@ -59,13 +59,14 @@ class DeformableConvV2(nn.Layer):
         taps = filter_size**2
         self._offset_channels = 2 * taps
         size = {"kernel_size": filter_size, "stride": stride, "padding": (filter_size - 1) // 2}
-        weight, bias = (ParamAttr(initializer=Constant(0.0)) for _ in range(2))
-        self.conv_offset = nn.Conv2D(ch_in, 3 * taps, weight_attr=weight, bias_attr=bias, **size)
-        rate: dict[str, Any] = {"learning_rate": learning_rate}
-        weight = ParamAttr(**rate)
+        zero = ParamAttr(initializer=Constant(0.0))
+        self.conv_offset = nn.Conv2D(ch_in, 3 * taps, weight_attr=zero, bias_attr=zero, **size)
+        weight = ParamAttr(learning_rate=learning_rate)
         self.conv = SampledConv2D(ch_in, ch_out, weight_attr=weight, bias_attr=False, **size)
-        self.norm = None if norm is None else batch_norm(ch_out, **norm, **rate)
-        self._activation = activation(act)
+        self.norm = (
+            None if norm is None else batch_norm(ch_out, learning_rate=learning_rate, **norm)
+        )
+        self._activation = ACTIVATIONS[act]
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W] to [B, ch_out, H / stride, W / stride]."""

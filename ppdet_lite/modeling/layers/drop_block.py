@@ -4,7 +4,6 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 
 
@@ -22,26 +21,19 @@ class DropBlock(nn.Layer):
 
     def __init__(self, block_size: int = 3, keep_prob: float = 0.9):
         super().__init__()
-        is_odd = block_size > 0 and block_size % 2 == 1
-        check_arguments(
-            ("block_size", block_size, is_odd, "an odd number above 0"),
-            ("keep_prob", keep_prob, 0 < keep_prob <= 1, "above 0, at most 1"),
-        )
-        self.block_size = block_size
-        self.keep_prob = keep_prob
+        self.block_size, self.keep_prob = block_size, keep_prob
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to the same shape."""
         if not self.training or self.keep_prob == 1:
             return x
-        height, width = x.shape[2], x.shape[3]
+        height, width = x.shape[2:]
         side = min(self.block_size, height - 1 + height % 2, width - 1 + width % 2)
         # The rate at which centers are drawn, so that the squares together cover 1 - keep_prob.
         room = (height - side + 1) * (width - side + 1)
         rate = (1 - self.keep_prob) / side**2 * (height * width) / room
         with full_precision():
             centers = (paddle.rand(x.shape, dtype="float32") < rate).astype("float32")
-            dropped = F.max_pool2d(centers, side, stride=1, padding=side // 2)
-            kept = 1 - dropped
+            kept = 1 - F.max_pool2d(centers, side, stride=1, padding=side // 2)
             factor = kept.size / kept.sum().clip(min=1.0)
             return (to_float32(x) * kept * factor).astype(x.dtype)

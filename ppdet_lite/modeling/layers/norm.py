@@ -3,39 +3,25 @@
 from paddle import ParamAttr, nn
 from paddle.regularizer import L2Decay
 
-from ppdet_lite.modeling.arguments import check_arguments, one_of
-
 
 def batch_norm(
-    channels: int,
-    norm_type: str = "bn",
-    norm_decay: float = 0.0,
-    freeze_norm: bool = False,
-    learning_rate: float = 1.0,
+    channels: int, norm_decay: float = 0.0, freeze_norm: bool = False, learning_rate: float = 1.0
 ) -> nn.BatchNorm2D:
     """BatchNorm2D (momentum 0.9, epsilon 1e-5) whose parameters carry their own L2 and rate.
 
     Args:
-        norm_type: `bn` or `sync_bn`. Both build the ordinary layer; the trainer turns a whole model
-            into synchronized layers when several devices train it.
         norm_decay: L2 coefficient of scale and shift, in place of the optimizer's.
         freeze_norm: use the stored statistics in training too, and do not train scale and shift.
         learning_rate: factor on the learning rate of scale and shift.
     """
-    check_arguments(one_of("norm_type", norm_type, ["bn", "sync_bn"]))
-    weight_attr, bias_attr = (
-        ParamAttr(
-            learning_rate=0.0 if freeze_norm else learning_rate,
-            regularizer=L2Decay(norm_decay),
-            trainable=not freeze_norm,
-        )
-        for _ in range(2)
+    attr = ParamAttr(
+        learning_rate=0.0 if freeze_norm else learning_rate,
+        regularizer=L2Decay(norm_decay),
+        trainable=not freeze_norm,
     )
+    use_global_stats = True if freeze_norm else None
     return nn.BatchNorm2D(
-        channels,
-        weight_attr=weight_attr,
-        bias_attr=bias_attr,
-        use_global_stats=True if freeze_norm else None,
+        channels, weight_attr=attr, bias_attr=attr, use_global_stats=use_global_stats
     )
 
 

@@ -1,7 +1,7 @@
 """Spatial pyramid pooling as YOLO uses it (arXiv:1406.4729)."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -16,21 +16,15 @@ class SPP(nn.Layer):
     Args:
         ch_in, ch_out: channels before and after; the convolution takes (1 + pools) * ch_in.
         pool_sizes: odd and rising.
-        norm_type, act: of the convolution block.
+        **more: arguments of the convolution block.
     """
 
     def __init__(
-        self,
-        ch_in: int,
-        ch_out: int,
-        pool_sizes: Sequence[int] = (5, 9, 13),
-        norm_type: str = "bn",
-        act: Optional[str] = "leaky",
+        self, ch_in: int, ch_out: int, pool_sizes: Sequence[int] = (5, 9, 13), **more: Any
     ):
         super().__init__()
         self._pool_sizes = tuple(pool_sizes)
-        channels = ch_in * (1 + len(pool_sizes))
-        self.conv = ConvBNLayer(channels, ch_out, 1, norm_type=norm_type, act=act)
+        self.conv = ConvBNLayer(ch_in * (1 + len(pool_sizes)), ch_out, 1, **more)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, ch_in, H, W] to [B, ch_out, H, W]."""

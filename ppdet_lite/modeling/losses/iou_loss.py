@@ -27,6 +27,8 @@ class IouLoss(nn.Layer):
     far apart; the square keeps the sign, so that the loss decreases as the boxes approach.
     """
 
+    __checked__ = True
+
     def __init__(
         self,
         loss_weight: float = 2.5,
@@ -51,6 +53,8 @@ class IouLoss(nn.Layer):
 class IouAwareLoss(nn.Layer):
     """Cross entropy of the predicted IoU, with the actual IoU as label (PP-YOLOv2, section 3.2)."""
 
+    __checked__ = True
+
     def __init__(
         self, loss_weight: float = 1.0, giou: bool = False, diou: bool = False, ciou: bool = False
     ):
@@ -71,6 +75,8 @@ class SoftWeightIouAwareLoss(nn.Layer):
     Its gradient never decreases the prediction. PP-YOLOv2 (section 3.2) replaced this "soft weight"
     by the "soft label" of `IouAwareLoss`, which is minimal where the prediction equals the IoU.
     """
+
+    __checked__ = True
 
     def __init__(self, loss_weight: float = 1.0):
         super().__init__()

@@ -7,8 +7,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from ppdet_lite.core.annotations import Count, Probability
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import PerLevel
 from ppdet_lite.modeling.geometry import target_layout as layout
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.target_layout import Prediction, Target, cell_offset, grid_boxes
@@ -34,16 +36,18 @@ class YOLOv3Loss(nn.Layer):
         iou_aware_loss: adds the term `loss_iou_aware`, for heads that predict IoU.
     """
 
+    __checked__ = True
+
     __shared__ = ("num_classes",)
     __inject__ = ("iou_loss", "iou_aware_loss")
 
     def __init__(
         self,
-        num_classes: int = 80,
-        ignore_thresh: float = 0.7,
+        num_classes: Count = 80,
+        ignore_thresh: Probability = 0.7,
         label_smooth: bool = False,
-        downsample: Optional[Sequence[int]] = None,
-        scale_x_y: Union[float, Sequence[float], None] = None,
+        downsample: Optional[Sequence[Count]] = None,
+        scale_x_y: Optional[PerLevel] = None,
         iou_loss: Optional[IouLoss] = None,
         iou_aware_loss: Union[IouAwareLoss, SoftWeightIouAwareLoss, None] = None,
     ):

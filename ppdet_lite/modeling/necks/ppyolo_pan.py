@@ -1,21 +1,20 @@
 """The path aggregation neck of PP-YOLOv2 (arXiv:2104.10419, after arXiv:1803.01534)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Optional
+from typing import Optional
 
 import paddle
 from paddle import Tensor, nn
 
+from ppdet_lite.core.annotations import Count, Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import check_arguments
+from ppdet_lite.modeling.arguments import Act, Kept, Layout, NormType, Odd, check_arguments
 from ppdet_lite.modeling.contracts import ShapeSpec
-from ppdet_lite.modeling.layers.channels import scale_channels
-from ppdet_lite.modeling.layers.conv import ConvBNLayer
+from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
 from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
-from ppdet_lite.modeling.layers.upsample import upsample_x2
-from ppdet_lite.modeling.necks.pyramid import PyramidNeck
+from ppdet_lite.modeling.necks.pyramid import PyramidNeck, upsample_x2
 
 
 class PPYOLODetBlockCSP(nn.Layer):
@@ -24,7 +23,7 @@ class PPYOLODetBlockCSP(nn.Layer):
     Args:
         pairs: pairs of 1x1 and 3x3 in the deep branch; `SPP` replaces the second 3x3 if `spp`.
         drop: arguments of the `DropBlock` after the second pair; None for none.
-        options: arguments of the `ConvBNLayer`s.
+        act: of the convolutions.
     """
 
     def __init__(
@@ -33,17 +32,17 @@ class PPYOLODetBlockCSP(nn.Layer):
         width: int,
         pairs: int,
         drop: Optional[tuple],
+        act: Optional[str],
         spp: bool = False,
-        **options: Any,
     ):
         super().__init__()
-        conv = partial(ConvBNLayer, **options)
+        conv = partial(ConvBNLayer, act=act)
         deep: list[tuple[str, nn.Layer]] = []
         for i in range(pairs):
             squeeze = conv(width, width, 1)
             if spp and i == 1:
                 deep.append((str(i), nn.Sequential(squeeze)))
-                deep.append(("spp", SPP(width, width, **options)))
+                deep.append(("spp", SPP(width, width, act=act)))
             else:
                 deep.append((str(i), nn.Sequential(squeeze, conv(width, width, 3))))
             if drop and i == min(1, pairs - 1):
@@ -73,35 +72,32 @@ class PPYOLOPAN(PyramidNeck):
 
     def __init__(
         self,
-        in_channels: Sequence[int] = (512, 1024, 2048),
-        norm_type: str = "bn",
-        act: str = "mish",
-        conv_block_num: int = 3,
+        in_channels: Sequence[Count] = (512, 1024, 2048),
+        norm_type: NormType = "bn",
+        act: Act = "mish",
+        conv_block_num: Count = 3,
         drop_block: bool = False,
-        block_size: int = 3,
-        keep_prob: float = 0.9,
+        block_size: Odd = 3,
+        keep_prob: Kept = 0.9,
         spp: bool = False,
-        width_mult: float = 1.0,
-        data_format: str = "NCHW",
-        in_strides: Optional[Sequence[int]] = None,
+        width_mult: Positive = 1.0,
+        data_format: Layout = "NCHW",
+        in_strides: Optional[Sequence[Count]] = None,
     ):
-        super().__init__(in_channels, in_strides, data_format)
-        levels, deep_enough = len(self.shapes), conv_block_num >= (2 if spp else 1)
+        super().__init__(in_channels, in_strides)
+        levels, deep_enough = len(self.shapes), conv_block_num > spp
         check_arguments(
-            ("conv_block_num", conv_block_num, deep_enough, "at least 1, with spp at least 2"),
+            ("conv_block_num", conv_block_num, deep_enough, "2 or more with spp"),
             ("in_channels", list(in_channels), levels <= 6, "1 to 6 levels"),
         )
-        options: dict[str, Any] = {"norm_type": norm_type, "act": act}
         drop = (block_size, keep_prob) if drop_block else None
-        csp: Callable[..., nn.Layer] = partial(
-            PPYOLODetBlockCSP, pairs=conv_block_num, drop=drop, **options
-        )
+        csp = partial(PPYOLODetBlockCSP, pairs=conv_block_num, drop=drop, act=act)
         widths = [scale_channels(512 // 2**i, width_mult) for i in range(levels)]
         self.fpn, self.fpn_transition = nn.LayerList(), nn.LayerList()
         for i, (width, shape) in enumerate(zip(widths, self.shapes[::-1])):
             ch_in = shape.channels
             if i > 0:
-                transition = ConvBNLayer(2 * widths[i - 1], 2 * width, 1, **options)
+                transition = ConvBNLayer(2 * widths[i - 1], 2 * width, 1, act=act)
                 self.fpn_transition.append(transition)
                 ch_in += 2 * width
             self.fpn.append(csp(ch_in, width, spp=spp and i == 0))
@@ -110,7 +106,7 @@ class PPYOLOPAN(PyramidNeck):
         self.pan_transition, self.pan = nn.LayerDict(), nn.LayerDict()
         for i in reversed(range(levels - 1)):
             finer, width = 2 * widths[i + 1], widths[i]
-            self.pan_transition[str(i)] = ConvBNLayer(finer, finer, 3, 2, **options)
+            self.pan_transition[str(i)] = ConvBNLayer(finer, finer, 3, 2, act=act)
             self.pan[str(i)] = csp(finer + 2 * width, width)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:

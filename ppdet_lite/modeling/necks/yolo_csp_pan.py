@@ -6,10 +6,11 @@ from typing import Optional
 import paddle
 from paddle import Tensor, nn
 
+from ppdet_lite.core.annotations import Count, Positive
 from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.arguments import Act
 from ppdet_lite.modeling.layers.csp import BaseConv, CSPLayer, conv_class, scaled_depth
-from ppdet_lite.modeling.layers.upsample import upsample_x2
-from ppdet_lite.modeling.necks.pyramid import PyramidNeck
+from ppdet_lite.modeling.necks.pyramid import PyramidNeck, upsample_x2
 
 BLOCKS = 3
 """Bottlenecks of each CSP layer at full depth."""
@@ -28,11 +29,11 @@ class YOLOCSPPAN(PyramidNeck):
 
     def __init__(
         self,
-        depth_mult: float = 1.0,
-        in_channels: Sequence[int] = (256, 512, 1024),
+        depth_mult: Positive = 1.0,
+        in_channels: Sequence[Count] = (256, 512, 1024),
         depthwise: bool = False,
-        act: Optional[str] = "silu",
-        in_strides: Optional[Sequence[int]] = None,
+        act: Act = "silu",
+        in_strides: Optional[Sequence[Count]] = None,
     ):
         super().__init__(in_channels, in_strides)
         self.out_shape = self.shapes

@@ -1,18 +1,21 @@
 """Raw outputs to boxes in pixels of the original images and scores."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Optional
 
 import paddle
 from paddle import Tensor, nn
 from paddle.vision.ops import yolo_box
 
+from ppdet_lite.core.annotations import Count, Probability
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import check_arguments
+from ppdet_lite.modeling.arguments import PerLevel
+from ppdet_lite.modeling.contracts import PostProcess
 from ppdet_lite.modeling.geometry import cell_grid as grid
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_value
 from ppdet_lite.modeling.layers.full_precision import to_float32
-from ppdet_lite.modeling.post_process.nms_layers import limit_checks
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, NMSLayer
 
 
 @register
@@ -30,23 +33,21 @@ class YOLOBox(nn.Layer):
         scale_x_y: grid sensitivity; None: as the head says.
     """
 
+    __checked__ = True
+
     __shared__ = ("num_classes",)
 
     def __init__(
         self,
-        num_classes: int = 80,
-        conf_thresh: float = 0.005,
-        downsample_ratio: Optional[int] = None,
+        num_classes: Count = 80,
+        conf_thresh: Probability = 0.005,
+        downsample_ratio: Optional[Count] = None,
         clip_bbox: bool = True,
-        scale_x_y: Union[float, Sequence[float], None] = None,
+        scale_x_y: Optional[PerLevel] = None,
     ):
         super().__init__()
-        check_arguments(*limit_checks({"conf_thresh": conf_thresh}))
-        self.num_classes = num_classes
-        self.conf_thresh = conf_thresh
-        self.downsample_ratio = downsample_ratio
-        self.clip_bbox = clip_bbox
-        self.scale_x_y = scale_x_y
+        self.num_classes, self.conf_thresh, self.clip_bbox = num_classes, conf_thresh, clip_bbox
+        self.downsample_ratio, self.scale_x_y = downsample_ratio, scale_x_y
 
     def check_levels(self, levels: Sequence[AnchorLevel]) -> None:
         """Refuses a stride or grid sensitivity stated here that is not the head's."""
@@ -54,12 +55,12 @@ class YOLOBox(nn.Layer):
             "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
             "YOLOBox.scale_x_y": self.scale_x_y,
         }
-        agreed_value("grid sensitivity", scales, len(levels), default=1.0)
+        agreed_value("grid sensitivity", scales, len(levels))
         strides = {
             "YOLOv3Head.strides": levels[0].stride,
             "YOLOBox.downsample_ratio": self.downsample_ratio,
         }
-        agreed_value("the stride of the first level", strides, 1, default=32)
+        agreed_value("the stride of the first level", strides, 1)
 
     def forward(
         self,
@@ -95,6 +96,28 @@ class YOLOBox(nn.Layer):
             boxes.append(level_boxes)
             scores.append(level_scores.transpose([0, 2, 1]))
         return paddle.concat(boxes, axis=1), paddle.concat(scores, axis=2)
+
+
+@register
+class BBoxPostProcess(PostProcess):
+    """`PostProcess` of a head with anchors; None stands for `YOLOBox` and `MatrixNMS`."""
+
+    __shared__ = ("num_classes",)
+    __inject__ = ("decode", "nms")
+    __unused__ = ("export_onnx", "export_eb")
+
+    def __init__(
+        self,
+        num_classes: Count = 80,
+        decode: Optional[YOLOBox] = None,
+        nms: Optional[NMSLayer] = None,
+    ):
+        super().__init__(decode or YOLOBox(num_classes), nms or MatrixNMS())
+        stated = getattr(decode, "num_classes", num_classes)  # a user's own may not say
+        if stated != num_classes:
+            raise ConfigError(
+                f"num_classes of the decoder is {stated}, that of BBoxPostProcess {num_classes}"
+            )
 
 
 class CellBox(nn.Layer):
