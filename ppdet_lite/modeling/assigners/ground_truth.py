@@ -30,26 +30,23 @@ def pad_ground_truth(gt_bbox: Any, gt_class: Any) -> GroundTruth:
     if isinstance(gt_bbox, (list, tuple)):
         counts = [len(boxes) for boxes in gt_bbox]
         places = max(1, *counts)
-        boxes = _pad_rows([b.reshape([-1, 4]) for b in gt_bbox], counts, places, "float32")
-        labels = _pad_rows([c.reshape([-1, 1]) for c in gt_class], counts, places, "int64")
+        boxes = _pad_rows(gt_bbox, 4, counts, places, "float32")
+        labels = _pad_rows(gt_class, 1, counts, places, "int64")
+    elif gt_bbox.shape[1] == 0:  # one empty place, so that nothing below is without elements
+        boxes = paddle.zeros([gt_bbox.shape[0], 1, 4])
+        labels = paddle.zeros([gt_bbox.shape[0], 1, 1], dtype="int64")
     else:
         boxes = gt_bbox.astype("float32")
         labels = gt_class.astype("int64").reshape([*boxes.shape[:2], 1])
-        if boxes.shape[1] == 0:  # one empty place, so that nothing below is without elements
-            boxes = paddle.zeros([boxes.shape[0], 1, 4])
-            labels = paddle.zeros([boxes.shape[0], 1, 1], dtype="int64")
     size = boxes[..., 2:] - boxes[..., :2]
     return GroundTruth(boxes, labels.squeeze(-1), (size > 0).all(axis=-1))
 
 
-def _pad_rows(rows: list[Tensor], counts: list[int], places: int, dtype: str) -> Tensor:
-    """B tensors [N_i, D] to one [B, P, D] with zeros after the rows of each image."""
-    table = paddle.concat(
-        [
-            *(entry.astype(dtype) for entry, count in zip(rows, counts) if count),
-            paddle.zeros([1, rows[0].shape[1]], dtype=dtype),
-        ]
-    )
+def _pad_rows(rows: Any, width: int, counts: list[int], places: int, dtype: str) -> Tensor:
+    """B tensors of N_i rows to one [B, P, width] with zeros after the rows of each image. Those
+    without rows are left out first: Paddle 2.6 cannot reshape them."""
+    filled = [entry.reshape([-1, width]).astype(dtype) for entry, n in zip(rows, counts) if n]
+    table = paddle.concat([*filled, paddle.zeros([1, width], dtype=dtype)])
     index = np.full((len(rows), places), len(table) - 1, np.int64)
     taken = np.arange(places) < np.array(counts)[:, None]
     index[taken] = np.arange(len(table) - 1)

@@ -1,7 +1,7 @@
 """YOLOX (arXiv:2107.08430): the anchor-free detector with a decoupled head."""
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 import paddle
@@ -126,7 +126,11 @@ class YOLOX(Detector):
             return batch
         image = F.interpolate(batch["image"], size, mode="bilinear", align_corners=False)
         factors = paddle.to_tensor([size[1] / width, size[0] / height] * 2, dtype="float32")
+
+        def resized(boxes: Any) -> Any:
+            return boxes * factors if 0 not in boxes.shape else boxes  # Paddle 2.6 refuses these
+
         boxes = batch["gt_bbox"]
         is_list = isinstance(boxes, (list, tuple))
-        boxes = [entry * factors for entry in boxes] if is_list else boxes * factors
+        boxes = [resized(entry) for entry in boxes] if is_list else resized(boxes)
         return {**batch, "image": image, "gt_bbox": boxes}
