@@ -100,16 +100,17 @@ def outputs_by_image(stage: str, outputs: Sequence[np.ndarray]) -> list[Any]:
 
 
 def check_outputs(model: nn.Layer, config: InferConfig, images: dict[str, np.ndarray]) -> None:
-    """Raises a UserError for NaN or infinite values in the model's raw outputs of the first image:
-    NMS leaves them out, so that a broken network would look like one that finds nothing."""
-    name, image = next(iter(images.items()))
-    for i, output in enumerate(trained_outputs(model, config.make_preprocess()(image), "raw")):
-        if bad := 1 - np.isfinite(output).mean():
-            raise UserError(
-                f"{100 * bad:.3g} % of raw output {i} of the trained model on {name} are NaN or "
-                "infinite; the training that wrote these weights had diverged, use an earlier "
-                "checkpoint"
-            )
+    """Raises a UserError for NaN or infinite values in the model's raw outputs: NMS leaves them
+    out, so that a broken network would look like one that finds nothing."""
+    preprocess = config.make_preprocess()
+    for name, image in images.items():
+        for i, output in enumerate(trained_outputs(model, preprocess(image), "raw")):
+            if bad := 1 - np.isfinite(output).mean():
+                raise UserError(
+                    f"{100 * bad:.3g} % of raw output {i} of the trained model on {name} are NaN "
+                    "or infinite; the training that wrote these weights had diverged, use an "
+                    "earlier checkpoint"
+                )
 
 
 def verify_export(

@@ -177,6 +177,8 @@ def decoded_agree(expected: Arrays, found: Arrays, config: InferConfig, _: Any =
 def raw_agree(expected: Arrays, found: Arrays, *_: Any) -> Agreement:
     """Raw outputs of one image, level by level."""
     unit, complaint, largest = "of the largest value", None, 0.0
+    if len(expected) != len(found):
+        complaint = f"{len(found)} outputs, not {len(expected)}"
     for i, (level, other) in enumerate(zip(expected, found)):
         if level.shape != other.shape:
             complaint = f"output {i} is {other.shape}, not {level.shape}"

@@ -1,12 +1,15 @@
 """Models, exports and a quick format that the tests of exports share."""
 
 import functools
+import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pytest
 
+from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.evaluate.trained_model import load_trained_model
@@ -16,6 +19,7 @@ from ppdet_lite.export.graph import DetectorUpTo
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.modes import evaluation_mode
+from ppdet_lite.runtime.contract import ModelFolder
 from ppdet_lite.weights.checkpoint import save_checkpoint
 
 CLASS_NAMES = {"class_names": ["square", "circle"]}
@@ -75,6 +79,23 @@ def changed_config(small_config, tmp_path):
         return load_config(small_config, [weights, *overrides])
 
     return make
+
+
+def assert_damage_is_refused(exported, name, engine, tmp_path):
+    """A copy of an export is refused, by the name of the file, for each of 20 bit flips and 20
+    truncations of one file, and loads again once the file is whole."""
+    folder = tmp_path / "copy"
+    shutil.copytree(exported, folder)
+    content, rng = (exported / name).read_bytes(), np.random.default_rng(0)
+    for place in rng.integers(0, len(content), 20):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(0, 8))
+        for damaged in (flipped, content[:place]):
+            (folder / name).write_bytes(damaged)
+            with pytest.raises(DataError, match=f"{re.escape(name)}: found .*, allowed: "):
+                ModelFolder(folder, engine, graph=None if name.endswith("params") else name)
+    (folder / name).write_bytes(content)
+    assert ModelFolder(folder, engine).config.files.keys() >= {name}
 
 
 def run_network(network, stage, inputs):

@@ -19,7 +19,9 @@ from ppdet_lite.export.graph import save_paddle_graph
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.rewrite.network import exported_network
 from ppdet_lite.export.run import export_model
-from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.contract import GRAPH_FILES, InferConfig, ModelFolder
+from ppdet_lite.utils.files import sha256_of
+from tests.export.conftest import assert_damage_is_refused
 
 
 # ----------------------------------------------------------------------------- what is written
@@ -73,6 +75,24 @@ def test_folder_holds_the_model_and_what_deployment_must_know(exported):
         },
         "Decode": {"name": "YOLOBox", "conf_thresh": 0.01},
     }
+
+
+@pytest.mark.parametrize("kind", ["graph", "parameters"])
+def test_damaged_files_of_an_export_are_refused_by_name(exported, kind, tmp_path):
+    graph = next(name for name in GRAPH_FILES["paddle"] if (exported / name).is_file())
+    name = graph if kind == "graph" else "model.pdiparams"
+    assert_damage_is_refused(exported, name, "paddle", tmp_path)
+
+
+def test_another_export_leaves_no_sums_of_the_earlier_one(quick_export, tmp_path):
+    def sums(folder):
+        return InferConfig.read(folder / "infer_cfg.yml").files
+
+    first = sums(quick_export(lambda _, folder: (folder / "quick.txt").write_text("first")))
+    (tmp_path / "small" / "notes.txt").write_text("mine")
+    second = sums(quick_export(lambda _, folder: (folder / "quick.txt").write_text("second")))
+    assert set(first) == set(second) == {"quick.txt"} and first != second
+    assert second["quick.txt"]["sha256"] == sha256_of(tmp_path / "small" / "quick.txt")
 
 
 # --------------------------------------------------------------------- equal to the trained model

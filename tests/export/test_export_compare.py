@@ -53,6 +53,12 @@ def test_raw_outputs_of_another_shape():
     assert agreement.complaint == "output 0 is (6, 4, 6), not (6, 2, 3)"
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_export_that_leaves_out_a_raw_output(count):
+    agreement = raw_agree(maps(), maps()[:count], SETTINGS)
+    assert agreement.complaint == f"{count} outputs, not 2" and agreement.matched == 0
+
+
 def candidates():
     """Boxes [5, 4] and scores [2, 5]; the last candidate is below the decoder's threshold."""
     rng = np.random.default_rng(1)

@@ -22,6 +22,7 @@ from ppdet_lite.export.formats.format import open_strictly
 from ppdet_lite.export.formats.onnx_format import PACKAGES, OnnxFormat
 from ppdet_lite.export.options import ExportOptions, Limits
 from ppdet_lite.export.run import export_model
+from tests.export.conftest import assert_damage_is_refused
 
 for package in PACKAGES:
     pytest.importorskip(package, reason=f"needs the package {package}")
@@ -98,6 +99,11 @@ def assert_same_detections(trained, sample, rows):
 
 
 # ------------------------------------------------------------------------------------ the files
+@pytest.mark.parametrize("name", ["model.onnx", "model_portable.onnx"])
+def test_damaged_onnx_files_are_refused_by_name(free_size, name, tmp_path):
+    assert_damage_is_refused(free_size, name, "onnxruntime", tmp_path)
+
+
 def test_every_file_is_there_and_described(free_size):
     names = {path.name for path in free_size.iterdir()}
     assert names - {"model.pdiparams.info"} == {

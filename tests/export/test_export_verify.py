@@ -12,7 +12,13 @@ import pytest
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.export.check import ExportMismatch, built_in_image, load_images, verify_export
+from ppdet_lite.export.check import (
+    ExportMismatch,
+    built_in_image,
+    check_outputs,
+    load_images,
+    verify_export,
+)
 from ppdet_lite.export.formats.format import Trial
 from ppdet_lite.export.formats.paddle_format import PaddleFormat
 from ppdet_lite.export.options import ExportOptions
@@ -183,6 +189,19 @@ def test_a_network_that_gives_no_numbers(changed_config, quick_export, tmp_path)
     with pytest.raises(UserError, match="100 % of raw output 1 .* on built-in image are NaN or"):
         quick_export(parent=tmp_path / "out", cfg=changed_config(diverged))
     assert not (tmp_path / "out").exists()
+
+
+def test_one_image_of_many_may_show_that_a_network_gives_no_numbers(trained, settings):
+    """Of two images the second alone."""
+
+    class Overflows(paddle.nn.Layer):
+        def raw_outputs(self, image):
+            return [paddle.exp(image * 1000 - 500)]
+
+    images = {"dark.jpg": np.zeros((96, 128, 3), np.uint8), "light.jpg": built_in_image()}
+    with pytest.raises(UserError, match="raw output 0 .* on light.jpg are NaN or"):
+        check_outputs(Overflows(), settings, images)
+    check_outputs(trained, settings, images)
 
 
 def other_candidates(trained, inputs):
