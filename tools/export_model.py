@@ -34,75 +34,32 @@ is 1 and nothing is left behind.
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
-    add = parser.add_argument
-    add(
-        "--output_dir",
-        default="output_inference",
-        metavar="FOLDER",
-        help="parent of the folder that is written (default: output_inference)",
-    )
-    add(
-        "--format",
-        dest="formats",
-        nargs="+",
-        default=["paddle"],
-        metavar="FORMAT",
-        help="one or more of paddle, paddle-legacy, onnx and those of your custom_modules "
-        "(default: paddle)",
-    )
-    _add_graph_options(parser)
-    add(
-        "--verify",
-        nargs="+",
-        default=[],
-        metavar="IMAGE",
-        help="images or folders to compare on (default: a built-in image)",
-    )
+    add, size = parser.add_argument, {"type": number_or_dynamic}
+    text = "parent of the folder that is written (default: output_inference)"
+    add("--output_dir", default="output_inference", metavar="FOLDER", help=text)
+    text = "one or more of paddle, paddle-legacy, onnx and those of your custom_modules (default: "
+    text += "paddle)"
+    formats = {"dest": "formats", "nargs": "+", "metavar": "FORMAT"}
+    add("--format", default=["paddle"], help=text, **formats)
+    text = "height and width of the network input (one number: both), or 'dynamic' (default: "
+    text += "TestReader.inputs_def.image_shape of the configuration)"
+    add("--input-size", "--input_size", nargs="+", metavar=("H", "W"), help=text, **size)
+    text = "images per run, or 'dynamic' (default)"
+    add("--batch", default=DYNAMIC, metavar="N", help=text, **size)
+    text = "where the graph ends: raw outputs of the head, decoded boxes and scores, or detections "
+    text += "after NMS (default: nms, or what the section `export` of the configuration says); "
+    text += "other stages than nms go to <config name>_<stage>"
+    add("--stage", choices=STAGES, default="", help=text)
+    text = "with --format onnx: also model_portable.onnx, whose deformable convolutions are "
+    text += "written as GridSample and Conv"
+    add("--portable-dcn", "--portable_dcn", action="store_true", help=text)
+    text = "cpu: convolutions written in the form that is fastest on CPUs, for one input size; the "
+    text += "same boxes, larger files, not for GPUs; a network in which no layer gains is written "
+    text += "as with any; deploy/README.md says what it gains (default: any)"
+    add("--target", choices=TARGETS, default="any", help=text)
+    text = "images or folders to compare on (default: a built-in image)"
+    add("--verify", nargs="+", default=[], metavar="IMAGE", help=text)
     return parser
-
-
-def _add_graph_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what the graph takes, where it ends and how it is written."""
-    add = parser.add_argument
-    add(
-        "--input-size",
-        "--input_size",
-        nargs="+",
-        type=number_or_dynamic,
-        metavar=("H", "W"),
-        help="height and width of the network input (one number: both), or 'dynamic' (default: "
-        "TestReader.inputs_def.image_shape of the configuration)",
-    )
-    add(
-        "--batch",
-        type=number_or_dynamic,
-        default=DYNAMIC,
-        metavar="N",
-        help="images per run, or 'dynamic' (default)",
-    )
-    add(
-        "--stage",
-        choices=STAGES,
-        default="",
-        help="where the graph ends: raw outputs of the head, decoded boxes and scores, or "
-        "detections after NMS (default: nms, or what the section `export` of the configuration "
-        "says); other stages than nms go to <config name>_<stage>",
-    )
-    add(
-        "--portable-dcn",
-        "--portable_dcn",
-        action="store_true",
-        help="with --format onnx: also model_portable.onnx, whose deformable convolutions are "
-        "written as GridSample and Conv",
-    )
-    add(
-        "--target",
-        choices=TARGETS,
-        default="any",
-        help="cpu: convolutions written in the form that is fastest on CPUs, for one input size; "
-        "the same boxes, larger files, not for GPUs; a network in which no layer gains is written "
-        "as with any; deploy/README.md says what it gains (default: any)",
-    )
 
 
 def number_or_dynamic(text: str) -> Union[int, str]:
@@ -119,14 +76,8 @@ def main(args: argparse.Namespace) -> None:
     cfg = config_from_args(args)
     from ppdet_lite.export.run import export_model
 
-    options = ExportOptions(
-        formats=args.formats,
-        input_size=args.input_size,
-        batch=args.batch,
-        stage=args.stage,
-        portable_dcn=args.portable_dcn,
-        target=args.target,
-    )
+    names = ("formats", "input_size", "batch", "stage", "portable_dcn", "target")
+    options = ExportOptions(**{name: getattr(args, name) for name in names})
     export_model(cfg, args.output_dir, options, verify=args.verify)
 
 

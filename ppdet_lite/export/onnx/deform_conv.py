@@ -17,11 +17,8 @@ def has_deform_conv(model: onnx.ModelProto) -> bool:
 
 
 def without_deform_conv(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model with DeformConv written as GridSample and Conv.
-
-    Raises:
-        UserError: a form of the operator that no network here has (groups).
-    """
+    """A copy of a model with DeformConv written as GridSample and Conv; a UserError for one with
+    groups, which no network here has."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     nodes = list(copy.graph.node)

@@ -87,12 +87,8 @@ Operand = Union[Value, float, int, Sequence, np.ndarray]
 
 
 class OnnxGraph:
-    """A graph under construction, empty or on top of an existing model.
-
-    Args:
-        model: an onnx ModelProto to go on from; its nodes, inputs and outputs are kept.
-        prefix: of the names given to new tensors; one that no other graph for this model has.
-    """
+    """A graph under construction, empty or on top of `model`, which keeps its nodes, inputs and
+    outputs; names of new tensors start with `prefix`, which must be new to the model."""
 
     def __init__(self, model: Optional[onnx.ModelProto] = None, prefix: str = "detector"):
         if model is None:

@@ -19,11 +19,8 @@ CONVOLUTION_BIAS_INPUT = {"Conv": 2, "DeformConv": 3}
 
 
 def convert_network(graph: Path, params: Path) -> onnx.ModelProto:
-    """A Paddle 3 graph (model.json) and its parameters as a tidy model.
-
-    Raises:
-        UserError: paddle2onnx cannot convert the graph.
-    """
+    """A Paddle 3 graph (model.json) and its parameters as a tidy model, or a UserError if
+    paddle2onnx cannot convert it."""
     try:
         content = paddle2onnx.export(
             str(graph), str(params), opset_version=OPSET, auto_upgrade_opset=False
@@ -96,13 +93,9 @@ def _evaluate(node: onnx.NodeProto, constants: Arrays) -> Arrays:
 def _merge_bias(
     node: onnx.NodeProto, makers: dict[str, onnx.NodeProto], constants: Arrays, uses: Counter
 ) -> bool:
-    """Puts an addition of a constant per channel into the convolution before it, if it is one.
-
-    Args:
-        makers: the node behind each name.
-        constants: arrays by name; the bias is added.
-        uses: how many inputs each name feeds.
-    """
+    """Puts an addition of a constant per channel into the convolution before it, if it is one; the
+    bias is added to `constants`. `makers` are the nodes behind each name, `uses` how many inputs
+    each name feeds."""
     if node.op_type != "Add":
         return False
     summand, bias = node.input if node.input[0] in makers else reversed(node.input)

@@ -76,10 +76,8 @@ def _decay_group(
 
 
 def decay_factors(g: OnnxGraph, boxes_xyxy: Value, width: Value, arguments: dict) -> Value:
-    """Factors of the scores [R, K] for boxes [R, K, 4], best first.
-
-    The least over all better boxes j of f(overlap with j) / f(largest overlap of j with a better
-    one), and at most 1. `width` is K.
+    """Factors of the scores [R, K] for boxes [R, K, 4], best first, K being `width`: the least over
+    all better boxes j of f(overlap with j) / f(largest overlap of j with a better one), at most 1.
     """
     rank = g.range(width)
     is_better = rank.unsqueeze(1) > rank.unsqueeze(0)  # row i, column j
@@ -97,11 +95,8 @@ def decay_factors(g: OnnxGraph, boxes_xyxy: Value, width: Value, arguments: dict
 
 
 def multiclass_nms(given: Decoded) -> tuple[Value, Value]:
-    """`ops.nms.multiclass_nms`: bbox [N, 6] and counts [B].
-
-    Raises:
-        ConfigError: a threshold that changes on the way, which ONNX cannot express.
-    """
+    """`ops.nms.multiclass_nms`: bbox [N, 6] and counts [B]; a ConfigError for a threshold that
+    changes on the way, which ONNX cannot express."""
     g, arguments = given.g, given.arguments
     if arguments["nms_eta"] != 1:
         raise ConfigError(
@@ -133,12 +128,8 @@ def multiclass_nms(given: Decoded) -> tuple[Value, Value]:
 
 
 def gather_candidates(given: Decoded, limit: Optional[int] = None) -> Candidates:
-    """The best `nms_top_k` candidates of every class of every image that has any; `limit` is of the
-    candidates of an image, all classes together.
-
-    As with `ops.nms.drop_non_finite`, a score that is no number and a box that is not finite are
-    left out.
-    """
+    """The best `nms_top_k` candidates of every class of every image that has any, without NaN
+    scores and boxes that are not finite; `limit` is that of an image, all classes together."""
     g, boxes, scores, classes, arguments = given
     cells, total_rows = scores.size(2), scores.size(0) * classes
     total = boxes.sum(2)
@@ -209,15 +200,9 @@ def pairwise_iou(g: OnnxGraph, boxes_xyxy: Value, normalized: bool) -> Value:
 def _best_of_image(
     given: Decoded, found: Candidates, kept: Value, by_class: bool
 ) -> tuple[Value, Value]:
-    """The `keep_top_k` best of each image as rows class, score, corners.
-
-    Args:
-        kept: [R, K] final scores, 0 for what NMS dropped.
-        by_class: rows by class, then score; else by score.
-
-    Returns:
-        bbox [N, 6], the images one after the other, and counts int32 [B].
-    """
+    """The `keep_top_k` best of each image as rows class, score, corners, with final scores `kept`
+    [R, K], 0 for what NMS dropped; rows by class, then score, or by score alone. Gives bbox [N, 6],
+    the images one after the other, and counts int32 [B]."""
     g, width, keep = given.g, found.width, given.arguments["keep_top_k"]
 
     def spread(values: Value, blank: float) -> Value:

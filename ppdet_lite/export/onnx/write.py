@@ -33,12 +33,8 @@ FREE_SIZES = {
 
 
 def write_onnx(network: nn.Layer, folder: Path, options: ExportOptions) -> None:
-    """Writes model.onnx, and model_portable.onnx if asked for and there is something to replace.
-
-    Raises:
-        UserError: a network that cannot be converted.
-        ConfigError: a decoder or NMS that has no ONNX form.
-    """
+    """Writes model.onnx, and model_portable.onnx if asked for and there is something to replace; a
+    UserError or ConfigError for a network, decoder or NMS that has no ONNX form."""
     with tempfile.TemporaryDirectory(dir=folder) as temporary:  # where there is room
         traced = Path(temporary)
         save_paddle_graph(network, traced, replace(options, stage="raw"))

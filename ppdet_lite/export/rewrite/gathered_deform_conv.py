@@ -14,12 +14,8 @@ from paddle.vision.ops import DeformConv2D
 
 
 class GatheredDeformConv2D(nn.Layer):
-    """The same maps as a `DeformConv2D` without groups and dilation, on maps of a fixed size.
-
-    Args:
-        conv: the convolution, with its bias if a batch norm was folded into it.
-        output_hw: height and width of the maps it gives.
-    """
+    """The same maps as a `DeformConv2D` without groups and dilation, on maps of a fixed size:
+    `output_hw` are height and width of those it gives."""
 
     def __init__(self, conv: DeformConv2D, output_hw: Sequence[int]):
         super().__init__()

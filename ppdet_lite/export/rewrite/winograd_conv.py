@@ -47,10 +47,8 @@ def winograd_matrices(
 
 
 def is_winograd_form(layer: nn.Layer) -> bool:
-    """True if `WinogradConv2D` can stand for `layer`.
-
-    Not for a subclass: it may do something else with its weight.
-    """
+    """True if `WinogradConv2D` can replace `layer`; not a subclass, which may use its weight in
+    another way."""
     return (
         type(layer) is nn.Conv2D
         and layer._padding_mode == "zeros"
@@ -66,9 +64,6 @@ class WinogradConv2D(nn.Layer):
 
     The transform of the input is a convolution of every channel by itself with 36 filters of 6x6
     and stride 4; those of the products and of the output are matrix products.
-
-    Args:
-        conv: a convolution that `is_winograd_form` accepts.
     """
 
     def __init__(self, conv: nn.Conv2D):
