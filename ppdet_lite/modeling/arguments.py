@@ -6,6 +6,11 @@ from typing import Annotated, Any, Literal, Optional, Union
 from ppdet_lite.core.annotations import Positive, Rule
 from ppdet_lite.core.errors import ConfigError
 
+# The upper limits are far above any network; beyond them memory or time runs out.
+Classes = Annotated[int, Rule(lambda n: 1 <= n <= 100_000, "1 to 100000")]
+Repeats = Annotated[int, Rule(lambda n: 1 <= n <= 100, "1 to 100")]
+Channels = Annotated[int, Rule(lambda n: 1 <= n <= 16384, "1 to 16384")]
+Multiple = Annotated[float, Rule(lambda x: 0 < x <= 16, "a number above 0, at most 16")]
 Odd = Annotated[int, Rule(lambda n: n > 0 and n % 2 == 1, "an odd number above 0")]
 Kept = Annotated[float, Rule(lambda x: 0 < x <= 1, "above 0, at most 1")]
 Limit = Annotated[int, Rule(lambda n: n >= 1 or n == -1, "1 or more, or -1 for no limit")]

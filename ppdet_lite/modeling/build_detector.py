@@ -25,6 +25,11 @@ def build_detector(cfg: Config) -> Detector:
             raise
         missing = f"{cfg.path}: architecture: missing, so it was taken for {cfg.architecture}"
         raise ConfigError([missing, *error.problems]) from error
+    except MemoryError as error:
+        raise ConfigError(
+            f"{cfg.origin('architecture')}: architecture: {cfg.architecture} does not fit into "
+            "memory with these settings; check num_classes and the numbers of channels"
+        ) from error
     if not isinstance(model, Detector):
         raise ConfigError(
             f"{cfg.origin('architecture')}: architecture: found {cfg.architecture!r}, which is no "

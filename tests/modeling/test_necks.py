@@ -67,7 +67,7 @@ def test_pan_with_two_levels_and_other_strides():
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        ({"conv_block_num": 0}, "conv_block_num: found 0, allowed: 1 or more"),
+        ({"conv_block_num": 0}, "conv_block_num: found 0, allowed: 1 to 100"),
         ({"conv_block_num": 1, "spp": True}, "conv_block_num: found 1, allowed"),
         ({"act": "mesh"}, "act: found 'mesh'"),
         ({"data_format": "NHWC"}, "data_format: found 'NHWC'"),

@@ -66,7 +66,7 @@ def test_scale_per_level():
         ),
         ({"anchor_masks": [[], [3], [0]]}, r"anchor_masks.0: found \[\], allowed: indices 0 to 8"),
         ({"iou_aware_factor": 1.5}, r"iou_aware_factor: found 1.5, allowed: 0 to 1"),
-        ({"num_classes": 0}, r"num_classes: found 0, allowed: 1 or more"),
+        ({"num_classes": 0}, r"num_classes: found 0, allowed: 1 to 100000"),
     ],
 )
 def test_errors(arguments, text):

@@ -10,9 +10,8 @@ from typing import Literal, NamedTuple, Optional
 
 from paddle import Tensor, nn
 
-from ppdet_lite.core.annotations import Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Act, check_arguments, rising
+from ppdet_lite.modeling.arguments import Act, Multiple, check_arguments, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
 from ppdet_lite.modeling.layers.csp import (
     BaseConv,
@@ -65,8 +64,8 @@ class CSPDarkNet(Backbone):
     def __init__(
         self,
         arch: Literal["X", "P5"] = "X",
-        depth_mult: Positive = 1.0,
-        width_mult: float = 1.0,
+        depth_mult: Multiple = 1.0,
+        width_mult: Multiple = 1.0,
         depthwise: bool = False,
         act: Act = "silu",
         return_idx: Sequence[int] = (2, 3, 4),

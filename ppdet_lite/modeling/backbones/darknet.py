@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from paddle import Tensor, nn
 
-from ppdet_lite.core.annotations import Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Layout, NormType, check_arguments, rising
+from ppdet_lite.modeling.arguments import Layout, Multiple, NormType, check_arguments, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain, freeze
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
 
@@ -55,7 +54,7 @@ class DarkNet(Backbone):
         norm_type: NormType = "bn",
         norm_decay: float = 0.0,
         freeze_norm: bool = False,
-        width_mult: Positive = 1.0,
+        width_mult: Multiple = 1.0,
         data_format: Layout = "NCHW",
     ):
         super().__init__()

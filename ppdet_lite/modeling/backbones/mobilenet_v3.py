@@ -11,9 +11,8 @@ import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
 from paddle.regularizer import L2Decay
 
-from ppdet_lite.core.annotations import Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import NormType, check_arguments, rising
+from ppdet_lite.modeling.arguments import Multiple, NormType, check_arguments, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain
 from ppdet_lite.modeling.layers.conv import ConvNorm
 
@@ -134,7 +133,7 @@ class MobileNetV3(Backbone):
 
     def __init__(
         self,
-        scale: Positive = 1.0,
+        scale: Multiple = 1.0,
         model_name: Literal["large", "small"] = "large",
         feature_maps: Sequence[int] = (6, 12, 15),
         with_extra_blocks: Literal[False] = False,
@@ -143,7 +142,7 @@ class MobileNetV3(Backbone):
         norm_type: NormType = "bn",
         norm_decay: float = 0.0,
         freeze_norm: bool = False,
-        width_mult: Positive = 1.0,
+        width_mult: Multiple = 1.0,
     ):
         super().__init__()
         check_arguments(

@@ -12,9 +12,15 @@ from typing import Any, Literal, NamedTuple, Optional
 import paddle.nn.functional as F
 from paddle import ParamAttr, Tensor, nn
 
-from ppdet_lite.core.annotations import Count, Positive
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Layout, NormType, check_arguments, rising
+from ppdet_lite.modeling.arguments import (
+    Channels,
+    Layout,
+    Multiple,
+    NormType,
+    check_arguments,
+    rising,
+)
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain, freeze
 from ppdet_lite.modeling.layers.conv import ConvNorm, scale_channels
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
@@ -117,7 +123,7 @@ class ResNet(Backbone):
     def __init__(
         self,
         depth: Literal[18, 34, 50, 101, 152] = 50,
-        ch_in: Count = 64,
+        ch_in: Channels = 64,
         variant: Literal["a", "b", "c", "d"] = "b",
         lr_mult_list: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
         groups: Literal[1] = 1,
@@ -131,7 +137,7 @@ class ResNet(Backbone):
         num_stages: Literal[1, 2, 3, 4] = 4,
         std_senet: Literal[False] = False,
         freeze_stem_only: bool = False,
-        width_mult: Positive = 1.0,
+        width_mult: Multiple = 1.0,
         data_format: Layout = "NCHW",
     ):
         super().__init__()

@@ -9,7 +9,7 @@ from paddle.regularizer import L2Decay
 from ppdet_lite.core.annotations import Count, Probability
 from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import create, register
-from ppdet_lite.modeling.arguments import Layout, PerLevel
+from ppdet_lite.modeling.arguments import Channels, Classes, Layout, PerLevel
 from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_value, level_anchors
 from ppdet_lite.modeling.losses.yolov3_loss import YOLOv3Loss
@@ -43,10 +43,10 @@ class YOLOv3Head(Head):
 
     def __init__(
         self,
-        in_channels: Sequence[Count] = (1024, 512, 256),
+        in_channels: Sequence[Channels] = (1024, 512, 256),
         anchors: Sequence[Sequence[int]] = COCO_ANCHORS,
         anchor_masks: Sequence[Sequence[int]] = ((6, 7, 8), (3, 4, 5), (0, 1, 2)),
-        num_classes: Count = 80,
+        num_classes: Classes = 80,
         loss: Optional[YOLOv3Loss] = None,
         iou_aware: bool = False,
         iou_aware_factor: Probability = 0.4,

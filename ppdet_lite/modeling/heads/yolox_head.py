@@ -9,10 +9,10 @@ from paddle import ParamAttr, Tensor, nn
 from paddle.nn.initializer import Assign, Constant
 from paddle.regularizer import L2Decay
 
-from ppdet_lite.core.annotations import Count, Positive
+from ppdet_lite.core.annotations import Count
 from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Act, check_arguments
+from ppdet_lite.modeling.arguments import Act, Channels, Classes, Multiple, check_arguments
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
 from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
@@ -45,11 +45,11 @@ class YOLOXHead(Head):
 
     def __init__(
         self,
-        num_classes: Count = 80,
-        width_mult: Positive = 1.0,
+        num_classes: Classes = 80,
+        width_mult: Multiple = 1.0,
         depthwise: bool = False,
-        in_channels: Sequence[Count] = (256, 512, 1024),
-        feat_channels: Count = 256,
+        in_channels: Sequence[Channels] = (256, 512, 1024),
+        feat_channels: Channels = 256,
         fpn_strides: Sequence[Count] = (8, 16, 32),
         l1_epoch: int = 285,
         act: Act = "silu",

@@ -10,7 +10,7 @@ from paddle import Tensor, nn
 from ppdet_lite.core.annotations import Count, Probability
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import PerLevel
+from ppdet_lite.modeling.arguments import Classes, PerLevel
 from ppdet_lite.modeling.geometry import target_layout as layout
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.target_layout import Prediction, Target, cell_offset, grid_boxes
@@ -43,7 +43,7 @@ class YOLOv3Loss(nn.Layer):
 
     def __init__(
         self,
-        num_classes: Count = 80,
+        num_classes: Classes = 80,
         ignore_thresh: Probability = 0.7,
         label_smooth: bool = False,
         downsample: Optional[Sequence[Count]] = None,

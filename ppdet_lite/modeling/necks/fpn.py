@@ -9,9 +9,17 @@ from typing import Any, Literal, Optional
 import paddle
 from paddle import Tensor, nn
 
-from ppdet_lite.core.annotations import Count, Positive
+from ppdet_lite.core.annotations import Count
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Kept, Layout, NormType, Odd, check_arguments
+from ppdet_lite.modeling.arguments import (
+    Channels,
+    Kept,
+    Layout,
+    Multiple,
+    NormType,
+    Odd,
+    check_arguments,
+)
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, CoordConv, scale_channels
 from ppdet_lite.modeling.layers.drop_block import DropBlock
@@ -88,7 +96,7 @@ class PPYOLOFPN(TopDownNeck):
 
     def __init__(
         self,
-        in_channels: Sequence[Count] = (512, 1024, 2048),
+        in_channels: Sequence[Channels] = (512, 1024, 2048),
         norm_type: NormType = "bn",
         freeze_norm: bool = False,
         data_format: Layout = "NCHW",
@@ -98,7 +106,7 @@ class PPYOLOFPN(TopDownNeck):
         block_size: Odd = 3,
         keep_prob: Kept = 0.9,
         spp: bool = False,
-        width_mult: Positive = 1.0,
+        width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
     ):
         super().__init__(in_channels, in_strides)
@@ -137,11 +145,11 @@ class YOLOv3FPN(PPYOLOFPN):
 
     def __init__(
         self,
-        in_channels: Sequence[Count] = (256, 512, 1024),
+        in_channels: Sequence[Channels] = (256, 512, 1024),
         norm_type: NormType = "bn",
         freeze_norm: bool = False,
         data_format: Layout = "NCHW",
-        width_mult: Positive = 1.0,
+        width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
     ):
         more: dict[str, Any] = {"freeze_norm": freeze_norm, "width_mult": width_mult}
@@ -164,15 +172,15 @@ class PPYOLOTinyFPN(TopDownNeck):
 
     def __init__(
         self,
-        in_channels: Sequence[Count] = (80, 56, 34),
-        detection_block_channels: Sequence[Count] = (160, 128, 96),
+        in_channels: Sequence[Channels] = (80, 56, 34),
+        detection_block_channels: Sequence[Channels] = (160, 128, 96),
         norm_type: NormType = "bn",
         data_format: Layout = "NCHW",
         drop_block: bool = False,
         block_size: Odd = 3,
         keep_prob: Kept = 0.9,
         spp: bool = False,
-        width_mult: Positive = 1.0,
+        width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
     ):
         super().__init__(in_channels, in_strides)

@@ -7,9 +7,19 @@ from typing import Optional
 import paddle
 from paddle import Tensor, nn
 
-from ppdet_lite.core.annotations import Count, Positive
+from ppdet_lite.core.annotations import Count
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Act, Kept, Layout, NormType, Odd, check_arguments
+from ppdet_lite.modeling.arguments import (
+    Act,
+    Channels,
+    Kept,
+    Layout,
+    Multiple,
+    NormType,
+    Odd,
+    Repeats,
+    check_arguments,
+)
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
 from ppdet_lite.modeling.layers.drop_block import DropBlock
@@ -72,15 +82,15 @@ class PPYOLOPAN(PyramidNeck):
 
     def __init__(
         self,
-        in_channels: Sequence[Count] = (512, 1024, 2048),
+        in_channels: Sequence[Channels] = (512, 1024, 2048),
         norm_type: NormType = "bn",
         act: Act = "mish",
-        conv_block_num: Count = 3,
+        conv_block_num: Repeats = 3,
         drop_block: bool = False,
         block_size: Odd = 3,
         keep_prob: Kept = 0.9,
         spp: bool = False,
-        width_mult: Positive = 1.0,
+        width_mult: Multiple = 1.0,
         data_format: Layout = "NCHW",
         in_strides: Optional[Sequence[Count]] = None,
     ):

@@ -6,9 +6,9 @@ from typing import Optional
 import paddle
 from paddle import Tensor, nn
 
-from ppdet_lite.core.annotations import Count, Positive
+from ppdet_lite.core.annotations import Count
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Act
+from ppdet_lite.modeling.arguments import Act, Channels, Multiple
 from ppdet_lite.modeling.layers.csp import BaseConv, CSPLayer, conv_class, scaled_depth
 from ppdet_lite.modeling.necks.pyramid import PyramidNeck, upsample_x2
 
@@ -29,8 +29,8 @@ class YOLOCSPPAN(PyramidNeck):
 
     def __init__(
         self,
-        depth_mult: Positive = 1.0,
-        in_channels: Sequence[Count] = (256, 512, 1024),
+        depth_mult: Multiple = 1.0,
+        in_channels: Sequence[Channels] = (256, 512, 1024),
         depthwise: bool = False,
         act: Act = "silu",
         in_strides: Optional[Sequence[Count]] = None,

@@ -10,7 +10,7 @@ from paddle.vision.ops import yolo_box
 from ppdet_lite.core.annotations import Count, Probability
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import PerLevel
+from ppdet_lite.modeling.arguments import Classes, PerLevel
 from ppdet_lite.modeling.contracts import PostProcess
 from ppdet_lite.modeling.geometry import cell_grid as grid
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel, agreed_value
@@ -39,7 +39,7 @@ class YOLOBox(nn.Layer):
 
     def __init__(
         self,
-        num_classes: Count = 80,
+        num_classes: Classes = 80,
         conf_thresh: Probability = 0.005,
         downsample_ratio: Optional[Count] = None,
         clip_bbox: bool = True,
@@ -108,7 +108,7 @@ class BBoxPostProcess(PostProcess):
 
     def __init__(
         self,
-        num_classes: Count = 80,
+        num_classes: Classes = 80,
         decode: Optional[YOLOBox] = None,
         nms: Optional[NMSLayer] = None,
     ):
