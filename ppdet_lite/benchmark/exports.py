@@ -116,8 +116,8 @@ def find_exports(model_dir: Sequence[str], stages: Sequence[str]) -> Exports:
     """Sorts folders that were exported before, as their infer_cfg.yml and files say.
 
     Raises:
-        DataError: a folder without infer_cfg.yml.
-        ConfigError: a damaged one, folders of different models, or two for one stage and kind.
+        ConfigError: a folder without infer_cfg.yml or with a damaged one, folders of different
+            models, or two for one stage and kind.
     """
     folders: dict[tuple[str, Kind], Path] = {}
     named: Optional[tuple[str, Path]] = None  # the first model with a name, and its folder
