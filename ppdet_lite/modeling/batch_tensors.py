@@ -6,6 +6,8 @@ import numpy as np
 import paddle
 from paddle import Tensor
 
+from ppdet_lite.core.errors import DataError
+
 POSITION_KEYS = ("epoch_id", "iteration", "seed")
 """Position of a batch in the training, int64 [1] each, added by `Trainer`.
 
@@ -21,7 +23,16 @@ def as_tensors(batch: dict[str, Any]) -> dict[str, Any]:
 
     With a `PIXEL_MAP`, `image` is normalized on the device and transposed to [B, 3, H, W]. Values
     that are neither (file names) are dropped.
+
+    Raises:
+        DataError: a box in `gt_bbox` is not finite: the loss would take it for one of any size.
     """
+    boxes = batch.get("gt_bbox", ())
+    for entry in [boxes] if _is_array(boxes) else boxes:
+        if isinstance(entry, np.ndarray) and not np.isfinite(entry).all():
+            rows = entry.reshape(-1, entry.shape[-1])
+            wrong = rows[~np.isfinite(rows).all(axis=1)][0].tolist()
+            raise DataError(f"gt_bbox of the batch: found {wrong}, allowed: finite numbers")
     converted: dict[str, Any] = {}
     for key, value in batch.items():
         if key in POSITION_KEYS:

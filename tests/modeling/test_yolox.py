@@ -7,9 +7,10 @@ import paddle
 import pytest
 
 from ppdet_lite.core.config import Config
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
+from ppdet_lite.modeling.batch_tensors import as_tensors
 from ppdet_lite.modeling.detectors.yolox import YOLOX
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
@@ -327,3 +328,23 @@ def test_wrong_settings_are_named(section, arguments, message):
 def test_a_head_for_other_levels():
     with pytest.raises(ConfigError, match=r"in_channels: found \[32, 64\], allowed: one per level"):
         YOLOXHead(in_channels=[32, 64])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("is_list", [True, False])
+def test_boxes_that_are_not_finite_are_refused(value, is_list):
+    boxes = np.float32([[[0, 0, 8, 8], [1, 2, value, 4]]])
+    with pytest.raises(DataError, match=r"gt_bbox of the batch: found \[1.0, 2.0, (nan|-?inf), 4"):
+        as_tensors({"gt_bbox": list(boxes) if is_list else boxes})
+
+
+@pytest.mark.parametrize("boxes", [[], [[3, 3, 3, 9]], [[3, 3, 9, 3], [5, 5, 5, 5]]])
+def test_objects_without_area_train_as_background(boxes):
+    model = create("YOLOX", Config({"width_mult": 0.0625, "depth_mult": 0.33, "num_classes": 3}))
+    model.train()
+    boxes = np.float32(boxes).reshape(-1, 4)
+    batch = {"image": np.zeros((1, 3, 64, 96), np.float32), "gt_class": [np.zeros((len(boxes), 1))]}
+    losses = model({**batch, "gt_bbox": [boxes]})
+    losses["loss"].backward()
+    assert losses["loss_cls"].item() == losses["loss_iou"].item() == 0 < losses["loss_obj"].item()
+    assert all(np.isfinite(p.grad.numpy()).all() for p in model.parameters() if p.grad is not None)
