@@ -154,7 +154,13 @@ class Evaluator:
             for index, batch in enumerate(self.reader):
                 outputs = model(as_tensors({k: batch[k] for k in _MODEL_KEYS if k in batch}))
                 im_ids = np.asarray(batch["im_id"]).reshape(-1)
-                yield im_ids, outputs["bbox"].numpy(), outputs["bbox_num"].numpy()
+                bbox = outputs["bbox"].numpy()
+                if not np.isfinite(bbox).all():
+                    raise UserError(
+                        "the network detects boxes with NaN or infinite numbers in the images of "
+                        f"ids {im_ids[:10].tolist()}: its weights have diverged; use others"
+                    )
+                yield im_ids, bbox, outputs["bbox_num"].numpy()
                 bar.update(1)
                 if bar.disable and time.time() - reported > _SECONDS_BETWEEN_LINES:
                     reported = time.time()

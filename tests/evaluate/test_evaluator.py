@@ -78,6 +78,16 @@ def test_a_detector_that_finds_nothing_has_ap_0(small_config):
     assert evaluator.primary[1] == 0
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_detections_that_are_no_numbers_are_told_with_their_images(small_config, value):
+    evaluator = Evaluator(load(small_config))
+    oracle = Oracle(evaluator.dataset)
+    for record in oracle.truth.values():
+        record["gt_bbox"][0, 2] = value
+    with pytest.raises(UserError, match="NaN or infinite numbers.*ids .1, 2, 3.*diverged"):
+        evaluator.run(oracle)
+
+
 def test_images_are_let_go_batch_by_batch(small_config):
     """What an evaluation keeps are detections: the memory for images does not grow with them."""
     cfg = load(small_config, "EvalReader.batch_size=1")

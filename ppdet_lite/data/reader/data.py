@@ -83,8 +83,9 @@ class Report:
         where too many are unreadable.
         """
         for text, count in raw.notes.items():
-            self.say_once(f"{text} ({count} in this batch; further ones are only counted)", text)
-            self.notes[text] += count
+            kind = text.partition(" (first: ")[0]  # notes of one kind may name different files
+            self.say_once(f"{text} ({count} in this batch; further ones are only counted)", kind)
+            self.notes[kind] += count
         for path, reason in raw.unreadable.items():
             if path not in self.unreadable:
                 self.unreadable[path] = reason

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
+from ppdet_lite.data.reader.collate import RawBatch
+from ppdet_lite.data.reader.data import Report
 from ppdet_lite.data.reader.readers import EvalReader, TestReader, TrainReader
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.normalize import NormalizeImage
@@ -173,6 +175,16 @@ def test_objects_beyond_the_limit_are_counted_and_said_once(dataset, caplog):
     said = [r.message for r in caplog.records if "num_max_boxes 1" in r.message]
     assert len(said) == 1
     assert list(reader.report.notes.values())[0] > 3
+
+
+def test_notes_that_name_different_files_are_of_one_kind(caplog):
+    report = Report(0.1)
+    with caplog.at_level(logging.WARNING):
+        for name in ("a.jpg", "b.jpg"):
+            notes = Counter({f"images of another size (first: {name}, 3x4)": 2})
+            report.add(RawBatch({}, None, notes, {}), 10)
+    assert len(caplog.records) == 1 and "a.jpg" in caplog.text
+    assert report.notes == {"images of another size": 4}
 
 
 # Unreadable images -------------------------------------------------------------------------
