@@ -93,7 +93,8 @@ def describe(annotation: Any) -> str:
     if kind is Union:
         return " or ".join(map(describe, options))
     if kind is Literal:
-        return " or ".join(map(repr, options))
+        names = (str(o).lower() if isinstance(o, bool) else repr(o) for o in options)
+        return " or ".join(names)
     if kind in _SEQUENCES:
         is_uniform = len(options) == 1 and options[0] is not Any
         return f"a list, each element {describe(options[0])}" if is_uniform else "a list"

@@ -151,7 +151,7 @@ def test_learning_rates_and_decay():
         ({"lr_mult_list": [1.0]}, r"lr_mult_list: found \[1.0\], allowed: 4 factors"),
         ({"num_stages": 5}, r"num_stages: found 5, allowed: 1 or 2 or 3 or 4"),
         ({"groups": 32}, r"groups: found 32, allowed: 1"),
-        ({"std_senet": True}, r"std_senet: found True, allowed: False"),
+        ({"std_senet": True}, r"std_senet: found True, allowed: false"),
         ({"data_format": "NHWC"}, r"data_format: found 'NHWC', allowed: 'NCHW'"),
     ],
 )
