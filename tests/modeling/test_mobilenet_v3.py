@@ -90,7 +90,7 @@ def test_frozen_norms_keep_their_statistics():
         ({"feature_maps": []}, r"feature_maps: found \[\]"),
         ({"feature_maps": [5, 3]}, r"feature_maps: found \[5, 3\]"),
         ({"scale": 0.0}, "scale: found 0.0, allowed"),
-        ({"with_extra_blocks": True}, "with_extra_blocks: found True, allowed: False"),
+        ({"with_extra_blocks": True}, "with_extra_blocks: found True, allowed: false"),
         ({"lr_mult_list": []}, r"lr_mult_list: found \[\]"),
     ],
 )

@@ -238,7 +238,7 @@ def test_rows_at_takes_each_images_own_rows():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"use_vfl": True}, "use_vfl: found True, allowed: False"),
+        ({"use_vfl": True}, "use_vfl: found True, allowed: false"),
         ({"candidate_topk": 0}, "candidate_topk: found 0, allowed: 1 or more"),
         ({"center_radius": 0}, "center_radius: found 0, allowed: a number above 0"),
     ],
