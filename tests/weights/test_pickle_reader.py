@@ -212,6 +212,7 @@ print((of("VmHWM") - before) << 10)
         named("numpy dtype") + text("f4") + b"\x85R" + b"0" * 0 + (b"C\x08" + bytes(8)) * 500_000,
         pickle.dumps({"w": np.zeros(2_000_000)}, protocol=2)[2:-1],
     ],
+    ids="lists dicts marks memo far_memo texts wide_texts dtypes array".split(),
 )  # fmt: skip
 def test_memory_is_bounded_by_the_size_of_the_file(tmp_path, repo, body):
     path = tmp_path / "m.pdparams"
