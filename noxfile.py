@@ -19,6 +19,7 @@ PYTHONS = ("3.9", "3.11", "3.13")
 PADDLES = ("2.6.2", "3.0.0", "3.3.1")
 NUMPYS = {"1.26": "numpy==1.26.*", "2": "numpy>=2"}
 OPENCVS = {"4": "opencv-python-headless==4.*", "5": "opencv-python-headless==5.*"}
+TOOLS = ("setuptools", "pytest", "safetensors", "pillow")
 RESULTS, PAGE = Path(".nox/matrix"), Path("docs/versions.md")
 CONFIG = "configs/ppyolo/ppyolov2_r18vd_dcn_demo.yml"
 INTRODUCTION = """# Versions
@@ -88,9 +89,9 @@ def run(*command):
 def install(python, paddle, numpy, opencv):
     """ "ok", or the reason why pip finds no set of wheels."""
     # Paddle 2.6 imports setuptools, which Python 3.12 and newer do not bring.
-    wanted = (f"paddlepaddle=={paddle}", NUMPYS[numpy], OPENCVS[opencv], "setuptools", "pytest")
+    wanted = (f"paddlepaddle=={paddle}", NUMPYS[numpy], OPENCVS[opencv], *TOOLS)
     pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    code, output = run(*pip, *wanted, "-e", ".[polygons,vdl,safetensors]")
+    code, output = run(*pip, *wanted, "-e", ".[polygons,vdl]")
     if not code:
         return "ok"
     if "No matching distribution" in output:

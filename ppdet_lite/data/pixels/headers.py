@@ -30,7 +30,7 @@ _COSTS = {"AVIF": 3, "GIF": 4}  # memory that decoders take per pixel, compared 
 _PNM = re.compile(rb"P[1-6Ff]\s+(\d{1,9})\s+(\d{1,9})(?:\s+(\d{1,9}))?\s")
 _FILL = re.compile(rb"\xff+")
 _JPEG_END = b"\xff\xd9"
-_ORIENTATION_TAG = 0x0112
+_ORIENTATION_TAG, _EXIF = 0x0112, b"Exif\x00\x00"
 
 
 class ImageHeader(NamedTuple):
@@ -40,7 +40,7 @@ class ImageHeader(NamedTuple):
         kind: format; "" for one that is not read here.
         size_hw: (height, width) as stored, before any rotation.
         orientation: EXIF orientation 1 to 8; 1 is upright, or not given; 0 where it is up to the
-            decoder (other formats than JPEG).
+            decoder (other formats than JPEG and WebP).
         is_cut: a JPEG without an end marker.
         is_deep: channels have more than 8 bits.
         problem: the reason why the file cannot be decoded, "" for none known.
@@ -152,7 +152,7 @@ def _jpeg(data: Buffer) -> ImageHeader:
 
 def _exif_orientation(content: bytes) -> Optional[int]:
     """The orientation in an APP1 segment, None without (CIPA DC-008, TIFF 6.0)."""
-    if content[:6] != b"Exif\x00\x00" or len(content) < 14:
+    if content[:6] != _EXIF or len(content) < 14:
         return None
     try:
         values = _tiff_values(content[6:], (_ORIENTATION_TAG,))
@@ -241,16 +241,31 @@ def _webp(data: Buffer) -> ImageHeader:
     _need(struct.unpack("<I", data[4:8])[0] + 8 <= len(data), "cut short")
     if kind == b"VP8X":
         width = 1 + int.from_bytes(data[24:27], "little")
-        has_exif = data[20] & 8
-        return ImageHeader(
-            "", (1 + int.from_bytes(data[27:30], "little"), width), 0 if has_exif else 1
-        )
+        orientation = _webp_orientation(data) if data[20] & 8 else 1
+        height = 1 + int.from_bytes(data[27:30], "little")
+        return ImageHeader("", (height, width), orientation)
     if kind == b"VP8 ":
         width, height = struct.unpack("<HH", data[26:30])
         return ImageHeader("", (height & 0x3FFF, width & 0x3FFF))
     _need(kind == b"VP8L", f"unknown part {bytes(kind)!r}")
     bits = int.from_bytes(data[21:25], "little")
     return ImageHeader("", (1 + ((bits >> 14) & 0x3FFF), 1 + (bits & 0x3FFF)))
+
+
+def _webp_orientation(data: Buffer) -> int:
+    """That of the EXIF chunk, which OpenCV up to 4.11 does not know; 1 without."""
+    position = 12
+    while position + 8 <= len(data):
+        name, (length,) = (
+            data[position : position + 4],
+            struct.unpack_from("<I", data, position + 4),
+        )
+        if name == b"EXIF":
+            content = bytes(data[position + 8 : position + 8 + length])
+            prefix = b"" if content[:6] == _EXIF else _EXIF
+            return _exif_orientation(prefix + content) or 1
+        position += 8 + length + length % 2
+    return 1
 
 
 def _boxes(data: Buffer, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:

@@ -76,7 +76,7 @@ def decode_image(
     else:
         name, data = name or "image given as bytes", bytes(source)
     header = checked_header(data, name, max_pixels)
-    orientation = header.orientation if header.is_jpeg else None
+    orientation = header.orientation if header.kind in ("JPEG", "WebP") else None
     return decode_bytes(data, name, orientation if apply_exif else 1)
 
 
