@@ -27,7 +27,9 @@ def in_graph(num_boxes):
     ]
 
     def function(boxes, scores):
-        return nms.multiclass_nms(boxes, scores, **ARGUMENTS)
+        # Paddle 3.0 loses defaults of keyword-only arguments in a graph.
+        defaults = {"nms_eta": 1.0, "background_label": -1, "normalized": True}
+        return nms.multiclass_nms(boxes, scores, **{**defaults, **ARGUMENTS})
 
     return paddle.jit.to_static(function, input_spec=spec, full_graph=True)
 
