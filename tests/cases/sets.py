@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Optional
 
@@ -99,7 +100,13 @@ def open_set(root: Path, section: str) -> Any:
 
 
 def report(dataset: Any) -> str:
-    return "\n".join(dataset.report_lines)
+    """The lines about a data set, without the folder of the test."""
+    return without_folder("\n".join(dataset.report_lines))
+
+
+def without_folder(text: str) -> str:
+    """A text without the folders of tests, whose names hold words that are looked for."""
+    return re.sub(r"/\S*pytest-of-[^/\s]+/pytest-\d+/(popen-\w+/)?test_\w+", "", text)
 
 
 _STEPS = """

@@ -1,6 +1,5 @@
 """Data sets of public bug reports: every one loads as it is meant, or the reason is told."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -140,25 +139,13 @@ def test_yolo_repeated_lines_count_once(tmp_path):
     lines = "0 0.3 0.5 0.2 0.2\n0 0.7 0.5 0.2 0.2\n" * 2
     dataset = open_set(tmp_path, write_yolo(tmp_path, {f"{i}.jpg": lines for i in range(4)}))
     assert len(dataset.to_coco()["annotations"]) == 8
-    assert any("4" in line or "8" in line for line in dataset.report_lines[1:])
+    assert "dropped 8 repeated" in report(dataset)
 
 
 def test_yolo_two_classes_of_one_name(tmp_path):
-    with pytest.raises(DataError, match="cat"):
+    with pytest.raises(DataError, match="'cat' stands already"):
         section = write_yolo(tmp_path, {"0.jpg": "1 0.5 0.5 0.3 0.3\n"}, "names: [cat, cat]\n")
         open_set(tmp_path, section)
-
-
-def test_16_bit_images_that_use_12_bits_are_not_black(tmp_path):
-    pixels = np.random.default_rng(0).integers(300, 900, (64, 96), np.uint16)
-    pixels[10:30, 20:40] = 4000
-    cv2.imwrite(str(tmp_path / "1.png"), pixels)
-    brightest = decode_image(tmp_path / "1.png").max()
-    content = coco_content(1, tmp_path / "img")
-    (tmp_path / "img/1.png").write_bytes((tmp_path / "1.png").read_bytes())
-    content["images"][0]["file_name"] = "1.png"
-    text = report(open_set(tmp_path, write_coco(tmp_path, content)))
-    assert brightest > 100 or "16" in text
 
 
 def test_image_formats_as_they_look(tmp_path):
