@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Optional, Union
 
-from ppdet_lite.core.annotations import Positive, Rule
+from ppdet_lite.core.annotations import Positive, Rule, shown
 from ppdet_lite.core.errors import ConfigError
 
 # The upper limits are far above any network; beyond them memory or time runs out.
@@ -29,7 +29,7 @@ Check = tuple[str, Any, bool, str]
 def check_arguments(*checks: Check) -> None:
     """Raises a `ConfigError` with one line per failed check."""
     problems = [
-        f"{name}: found {v!r}, allowed: {text}" for name, v, valid, text in checks if not valid
+        f"{name}: found {shown(v)}, allowed: {text}" for name, v, valid, text in checks if not valid
     ]
     if problems:
         raise ConfigError(problems)

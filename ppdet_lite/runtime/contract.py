@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional, Sequence, Union
 
 import yaml
 
-from ppdet_lite.core.annotations import Rule, describe, matches, shown
+from ppdet_lite.core.annotations import Count, Probability, Rule, describe, matches, shown
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess
@@ -200,18 +200,18 @@ def _is_shape(shape: list[int]) -> bool:
     return len(shape) == 3 and shape[0] == 3 and all(side > 0 or side == -1 for side in shape)
 
 
-_Text, _Count = Optional[str], Annotated[int, Rule(lambda value: value > 0, "1 or more")]
+_Text = Optional[str]
 _Batch = Rule(lambda n: n == -1 or 0 < n <= MOST_BATCH, f"1 to {MOST_BATCH}, or -1 for any")
 _KEYS: dict[str, Any] = {
     "mode": Any,
-    "draw_threshold": Annotated[float, Rule(lambda value: 0 <= value <= 1, "0 to 1")],
+    "draw_threshold": Probability,
     "metric": _Text,
     "use_dynamic_shape": bool,
     "arch": _Text,
-    "min_subgraph_size": Annotated[_Count, Rule(lambda size: size < 1 << 31, "1 or more")],
+    "min_subgraph_size": Annotated[Count, Rule(lambda size: size < 1 << 31, "1 or more")],
     "Preprocess": list,
     "label_list": list,
-    "format_version": _Count,
+    "format_version": Count,
     "model_name": _Text,
     "stage": Annotated[str, Rule(STAGES.__contains__, ", ".join(STAGES))],
     "target": Annotated[str, Rule(TARGETS.__contains__, ", ".join(TARGETS))],
@@ -223,7 +223,7 @@ _KEYS: dict[str, Any] = {
     "Decode": Optional[dict],
     "paddle_version": _Text,
     "category_ids": Optional[list[int]],
-    "onnx_opset": Optional[_Count],
+    "onnx_opset": Optional[Count],
     "files": Optional[Annotated[dict, Rule(_are_files, "size and sha256 (64 digits) of files")]],
 }
 """Keys of infer_cfg.yml, in their order, and the types of their values."""

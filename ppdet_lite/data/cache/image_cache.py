@@ -19,7 +19,7 @@ from typing import Annotated, Any, Callable, NamedTuple, Optional
 import cv2
 import numpy as np
 
-from ppdet_lite.core.annotations import Rule, annotations_of, describe, matches
+from ppdet_lite.core.annotations import Count, Rule, annotations_of, describe, matches
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.cache.shared_memory import available_bytes
 from ppdet_lite.data.cache.stores import FolderStore, MemoryStore, Store
@@ -40,22 +40,18 @@ _SHARE_OF_FREE = 0.8  # of free memory or disk that the cache may take
 _HEADER = struct.Struct("<III")  # height and width of the whole image, reduction
 
 
-def _is_side(side: Optional[int]) -> bool:
-    return side is None or side > 0
-
-
 class CacheSettings(NamedTuple):
     """The reader's key `cache`.
 
     Attributes:
         budget_mb: megabytes of content (of each process of a distributed run).
-        max_side: longest side of kept pixels; not for encoded.
+        max_side: longest side of kept pixels, null for any; not for encoded.
         folder: of kind disk.
     """
 
     kind: Annotated[str, Rule(KINDS.__contains__, ", ".join(KINDS))]
-    budget_mb: Annotated[int, Rule(lambda number: number > 0, "1 or more")] = 2048
-    max_side: Annotated[Optional[int], Rule(_is_side, "1 or more, or null for any size")] = 1024
+    budget_mb: Count = 2048
+    max_side: Optional[Count] = 1024
     folder: str = ""
 
     def kept_hw(self, size_hw: SizeHW) -> SizeHW:

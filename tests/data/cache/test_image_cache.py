@@ -44,7 +44,7 @@ class TestSettings:
             ({"kind": "decoded", "budget_mb": None}, "cache.budget_mb: found None, allowed: 1 or"),
             (
                 {"kind": "decoded", "max_side": True},
-                "cache.max_side: found True, allowed: 1 or more, or null for any size",
+                "cache.max_side: found True, allowed: 1 or more or null",
             ),
             ({"kind": "disk"}, "cache.folder: needed with kind disk, a folder on a fast disk"),
             ({"kind": "encoded", "max_side": 9}, "cache.max_side: has no effect with kind encoded"),
