@@ -50,11 +50,14 @@ EXAMPLES = """examples:
 
 
 def command_line() -> None:
-    """Runs infer.py and ends the process. SIGTERM counts as Ctrl-C, so that a video that is being
-    written can be played.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    """Runs infer.py and ends the process."""
+    sigterm_is_interrupt()
     run_tool(run, build_parser())
+
+
+def sigterm_is_interrupt() -> None:
+    """SIGTERM counts as Ctrl-C, so that a video that is being written can be played."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from ppdet_lite import __version__
-from ppdet_lite.cli.main import main as ppdet
 from ppdet_lite.cli.tool import named_as_options, run_tool
+from ppdet_lite.commands.main import main as ppdet
 from ppdet_lite.core.errors import UserError
 
 
@@ -100,8 +100,10 @@ def test_the_way_to_the_options_is_light():
     "arguments, code, printed",
     [
         (["--version"], 0, f"ppdet_lite {__version__}\n"),
-        ([], 0, "tools/"),
-        (["train"], 2, "error: unrecognized arguments: train (ppdet --help"),
+        ([], 0, "  export "),
+        (["trian"], 2, "error: COMMAND: found 'trian', allowed: "),
+        (["eval", "--help"], 0, "usage: ppdet eval [-h] -c FILE"),
+        (["model-info"], 2, "-c/--config (ppdet model-info --help"),
     ],
 )
 def test_the_command_ppdet_answers(monkeypatch, capsys, arguments, code, printed):

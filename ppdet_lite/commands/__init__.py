@@ -1,0 +1,1 @@
+"""The commands of `ppdet`, a file each with `build_parser()` and `main(args)`."""

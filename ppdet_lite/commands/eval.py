@@ -1,0 +1,44 @@
+"""Evaluates a trained model: COCO AP (or VOC mAP) on the configuration's EvalDataset."""
+
+import argparse
+
+from ppdet_lite.cli.tool import config_from_args, config_parser
+
+EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+      -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model
+  ... --classwise                      one line per class
+  ... --output_eval results            write the detections to results/bbox.json (COCO format)
+  ... --output_eval results --json_eval    evaluate results/bbox.json again, without the network
+  ... --bias                           for the released PP-YOLO weights that need it (not v2)
+  python -m paddle.distributed.launch --gpus 0,1 tools/eval.py -c ...    images shared by 2 GPUs
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
+    parser = config_parser(__doc__, EXAMPLES)
+    add = parser.add_argument
+    add("--classwise", action="store_true", help="also print AP class by class")
+    text = """where bbox.json is written or, with --json_eval, read (default: <save_dir>/<config
+name>)"""
+    add("--output_eval", metavar="FOLDER", help=text)
+    text = "compute the metric of an existing bbox.json instead of running the network"
+    add("--json_eval", action="store_true", help=text)
+    text = "add one pixel to widths and heights of detections (same as -o bias=1)"
+    add("--bias", action="store_true", help=text)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
+    if args.bias:
+        args.opt.append("bias=1")
+    cfg = config_from_args(args)
+    from ppdet_lite.evaluate.run import run_evaluation
+
+    run_evaluation(
+        cfg,
+        classwise=True if args.classwise else None,
+        json_eval=args.json_eval,
+        output_eval=args.output_eval,
+    )

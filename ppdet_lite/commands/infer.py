@@ -1,0 +1,45 @@
+"""Detects objects on images with a trained model and draws them; a JSON lies beside each."""
+
+import argparse
+
+from ppdet_lite.cli.tool import config_from_args, config_parser
+
+EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+      -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
+  ... --infer_dir photos --output_dir output/photos    a folder with its sub-folders
+  ... --draw_threshold 0.3                             show less certain detections, too
+  ... --save_results                                   all detections in output/photos/bbox.json
+
+For photos/trip/a.jpg this writes output/photos/trip/a.jpg (with boxes) and trip/a.json (class,
+score and box [x1, y1, x2, y2] in pixels). The class names come from the weights.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
+    parser = config_parser(__doc__, EXAMPLES)
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
+    add("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
+    add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")
+    add = parser.add_argument
+    add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
+    text = "lowest score that is drawn and written (default: 0.5)"
+    add("--draw_threshold", dest="threshold", type=float, default=0.5, metavar="SCORE", help=text)
+    text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
+    add("--save_results", action="store_true", help=text)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
+    cfg = config_from_args(args)
+    from ppdet_lite.evaluate.predictor import run_inference
+
+    run_inference(
+        cfg,
+        infer_img=args.infer_img or (),
+        infer_dir=args.infer_dir,
+        output_dir=args.output_dir,
+        draw_threshold=args.threshold,
+        save_results=args.save_results,
+    )

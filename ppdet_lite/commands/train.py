@@ -1,0 +1,57 @@
+"""Trains a detector. Checkpoints and train.log go to output/<name of the config file>/."""
+
+import argparse
+
+from ppdet_lite.cli.tool import config_from_args, config_parser
+
+EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml --eval
+  ... -o TrainReader.batch_size=4        fits a smaller GPU; the learning rate follows the batch
+  ... -o accumulate_steps=3              three batches make one step: the memory of one, the
+                                         gradient of three
+  ... -o seed=0                          repeat a run exactly (on a CPU: bit by bit)
+  ... -o pretrain_weights=my.pdparams    start from a local file; null: from random weights
+  ... -r output/ppyolov2_r50vd_dcn_365e_coco/interrupted
+                                         go on after Ctrl-C, with the same -c and -o
+  ... -r auto                            go on from the newest whole checkpoint of this run
+  ... --amp -o amp_level=O2              mixed precision
+  ... --print-config                     show every value and where it comes from; do not train
+  python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c ...     on 4 GPUs
+
+files in the output folder: model_final, best_model (with --eval), <epoch> every snapshot_epoch,
+interrupted after Ctrl-C; of each .pdparams (weights to use, averaged with EMA), .pdopt (what -r
+needs) and .meta.json (class names, metrics, sums of the files); with -o save_format=safetensors
+also .safetensors, the weights to exchange with others.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
+    parser = config_parser(__doc__, EXAMPLES)
+    add = parser.add_argument
+    text = """go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position; auto:
+from the newest whole one of this run, if there is one"""
+    add("-r", "--resume", metavar="CHECKPOINT", help=text)
+    text = "evaluate on EvalDataset every snapshot_epoch and keep best_model"
+    add("--eval", dest="evaluate", action="store_true", help=text)
+    text = "mixed precision (keys amp_level, init_loss_scaling, master_grad)"
+    add("--amp", action="store_true", help=text)
+    text = "write losses, metrics and a few training images for VisualDL"
+    add("--use_vdl", action="store_true", help=text)
+    text = "of the VisualDL log (default: vdl beside train.log)"
+    add("--vdl_log_dir", metavar="FOLDER", help=text)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
+    cfg = config_from_args(args)
+    from ppdet_lite.train.run import run_training
+
+    run_training(
+        cfg,
+        evaluate=args.evaluate,
+        resume=args.resume,
+        amp=True if args.amp else None,
+        use_vdl=args.use_vdl,
+        vdl_log_dir=args.vdl_log_dir,
+    )
