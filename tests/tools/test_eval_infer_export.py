@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from ppdet_lite.cli.tool import named_as_options
+from ppdet_lite.commands import infer
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export import run as export
 from ppdet_lite.export.options import ExportOptions
 from tests.tools.in_process import run_tool
-from tools import infer
 
 
 def test_eval_options_reach_the_evaluation(small_config, tmp_path, capsys):
