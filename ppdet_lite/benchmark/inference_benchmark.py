@@ -207,7 +207,8 @@ def open_engines(
             exports.left_out[name] = str(error)
             continue
         if stages:
-            engines.append(MeasuredEngine(name, stages, wanted.device, wanted.kind.target))
+            runs_on = ", ".join(dict.fromkeys(engine.runs_on for engine in stages.values()))
+            engines.append(MeasuredEngine(name, stages, wanted.device, wanted.kind.target, runs_on))
         else:
             exports.left_out[name] = f"no folder that is given holds files for it ({wanted.kind})"
     if not engines or first is None:

@@ -108,7 +108,7 @@ def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -
 def _row(entry: MeasuredEngine, times: InferenceTimes, network: Network) -> list[str]:
     """The cells of one engine; empty where something was not measured."""
     raw, *others = (entry.summary(column) for column in COLUMNS)
-    cells = [entry.name, "", ""]
+    cells = [entry.label, "", ""]
     if raw:
         rate = 1000 / raw.median  # with three digits
         cells[1] = f"{raw.median:.1f} ({raw.p5:.1f}-{raw.p95:.1f})"
@@ -244,6 +244,7 @@ def as_dict(times: InferenceTimes, network: Network, machine: dict[str, str]) ->
             {
                 "name": entry.name,
                 "device": entry.device,
+                "runs_on": entry.runs_on,
                 "target": entry.target,
                 "times_ms": entry.times,
                 "parts_ms": entry.parts,

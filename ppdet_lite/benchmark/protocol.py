@@ -62,6 +62,7 @@ class MeasuredEngine:
     Attributes:
         stages: stage -> an engine of `runtime`.
         target: what its exports were made for: "any", or "cpu".
+        runs_on: what computes, see `runtime.engines.engine.Engine`; empty for unknown.
         times: stage or `END_TO_END` -> milliseconds of each round.
         parts: milliseconds of each of `PARTS`, round by round.
         operators: milliseconds of the network by kind of operator, where that is known.
@@ -71,9 +72,15 @@ class MeasuredEngine:
     stages: dict[str, Engine]
     device: str = "CPU"
     target: str = "any"
+    runs_on: str = ""
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     operators: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name, and what ran."""
+        return f"{self.name} ({self.runs_on})" if self.runs_on else self.name
 
     def summary(self, column: str) -> Optional[Summary]:
         """Summary of one key of `times`; None if it was not measured."""

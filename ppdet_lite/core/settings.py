@@ -60,7 +60,7 @@ class RuntimeSettings:
     TrainDataset: Optional[dict[str, Any]] = None  # data set with `name:` or `!Class`
     EvalDataset: Optional[dict[str, Any]] = None  # data set with `name:` or `!Class`
     TestDataset: Optional[dict[str, Any]] = None  # data set with `name:` or `!Class`
-    use_gpu: bool = True  # use a GPU when Paddle has one
+    use_gpu: Optional[bool] = None  # null: a GPU where there is one; true: an error without one
     cpu_threads: Optional[Count] = None  # threads of the CPU kernels; null: all cores
     epoch: Count = 1  # number of epochs
     snapshot_epoch: Count = 1  # epochs between checkpoints and evaluations

@@ -7,30 +7,51 @@ from typing import Optional
 import paddle
 from paddle import distributed
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.device.ranks import launched_processes
 from ppdet_lite.utils.cpu import core_count, prefer_fast_blas
 from ppdet_lite.utils.logger import get_logger
 
 
-def prepare_device(use_gpu: bool, cpu_threads: Optional[int] = None) -> str:
+def prepare_device(use_gpu: Optional[bool], cpu_threads: Optional[int] = None) -> str:
     """Selects the device and returns its name (`gpu:0` or `cpu`).
 
     Args:
-        use_gpu: take the GPU of this process; without one the CPU is used, and a line says why.
+        use_gpu: True takes the GPU of this process; None takes the CPU where there is no GPU, and
+            a line says why.
         cpu_threads: threads of the CPU kernels; None = this process' share of the cores.
+
+    Raises:
+        ConfigError: a GPU is asked for that Paddle cannot use.
     """
-    built_for_gpu = paddle.is_compiled_with_cuda()
-    if use_gpu and built_for_gpu and paddle.device.cuda.device_count() > 0:
+    check_gpu(use_gpu)
+    reason = no_gpu_reason()
+    if use_gpu is not False and not reason:
         device = f"gpu:{distributed.ParallelEnv().device_id}"
     else:
         device = "cpu"
-        if use_gpu:
-            reason = "no GPU is visible" if built_for_gpu else "this Paddle was built without CUDA"
+        if use_gpu is None:
             get_logger().info("Running on the CPU: %s.", reason)
         prefer_fast_blas()
         use_cpu_cores(cpu_threads or max(1, core_count() // launched_processes()))
     paddle.set_device(device)
     return device
+
+
+def no_gpu_reason() -> str:
+    """Returns the reason why Paddle cannot use a GPU here; empty if it can."""
+    if not paddle.is_compiled_with_cuda():
+        return "this Paddle was built without CUDA"
+    return "" if paddle.device.cuda.device_count() > 0 else "no GPU is visible"
+
+
+def check_gpu(use_gpu: Optional[bool]) -> None:
+    """Raises a ConfigError if `use_gpu` is True and Paddle cannot use a GPU here."""
+    if use_gpu and (reason := no_gpu_reason()):
+        raise ConfigError(
+            f"use_gpu: found true, allowed here: false, null ({reason}; README.md says which "
+            "paddlepaddle-gpu to install)"
+        )
 
 
 def normalizes_on_device() -> bool:

@@ -18,6 +18,7 @@ from paddle import nn
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import create
+from ppdet_lite.device.select import check_gpu
 from ppdet_lite.evaluate.classes import classes_of_model
 from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.export.check import check_outputs, load_images, verify_export
@@ -53,6 +54,7 @@ def export_model(
         UserError: settings, weights, input size or images that cannot be used, a missing
             package, or no room to write.
     """
+    check_gpu(cfg.settings.use_gpu)  # as training and evaluation do
     options = options.for_config(cfg)
     formats = find_formats(options)
     images = load_images(verify)  # before the model, so that a wrong path costs no time

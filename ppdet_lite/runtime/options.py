@@ -7,7 +7,7 @@ from typing import Optional
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.utils.cpu import core_count
 
-DEVICES = ("CPU", "GPU", "XPU")
+DEVICES = ("CPU", "GPU", "NPU", "XPU")
 ENGINES = ("paddle", "onnxruntime", "openvino")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
 
@@ -41,7 +41,7 @@ class EngineOptions:
 
     Attributes:
         engine: "paddle", or for an .onnx "onnxruntime" or "openvino".
-        device: "CPU", "GPU" or "XPU", in any case.
+        device: "CPU", "GPU", "NPU" (OpenVINO) or "XPU" (Paddle), in any case.
         run_mode: "paddle", or for TensorRT "trt_fp32", "trt_fp16", "trt_int8".
         enable_mkldnn: oneDNN kernels on the CPU.
         enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.

@@ -158,7 +158,7 @@ def serve(pipe: Any, shared: Any, files: ModelFolder, options: EngineOptions) ->
     if isinstance(engine, Exception):
         pipe.send(engine)
         return
-    names = ("kernels", "device", "fixed_batch", "input_names")
+    names = ("kernels", "device", "runs_on", "fixed_batch", "input_names")
     pipe.send({name: getattr(engine, name) for name in names})
     with contextlib.suppress(EOFError, OSError):  # closed, perhaps without taking an answer
         while True:

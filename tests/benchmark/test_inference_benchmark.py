@@ -145,11 +145,11 @@ def test_engines_that_fell_back_or_have_no_folder_are_left_out(raw_export):
 
     def opener(files, options):
         seen.append((options.engine, options.device, options.enable_mkldnn, options.cpu_threads))
-        return SimpleNamespace(kernels="paddle")
+        return SimpleNamespace(kernels="paddle", runs_on="cpu")
 
     names = ("onednn", "paddle", "onnxruntime", "openvino")
     engines, preprocess = open_engines(names, exports, InferenceOptions(threads=3), opener)
-    assert [entry.name for entry in engines] == ["paddle"] and preprocess is not None
+    assert [entry.label for entry in engines] == ["paddle (cpu)"] and preprocess is not None
     assert seen == [("paddle", "CPU", True, 3), ("paddle", "CPU", False, 3)]
     assert set(exports.left_out) == {"onednn", "onnxruntime", "openvino"}
     assert exports.left_out["onednn"].endswith("runs it as paddle")
@@ -223,7 +223,7 @@ def test_a_configuration_and_a_report_that_outlives_its_file(small_config, tmp_p
     with pytest.raises(UserError, match="/dev/full") if full else nullcontext():
         lines.append(benchmark_inference(load_config(small_config), options, lines.append))
     assert lines[0].startswith("exporting raw as paddle")
-    assert "M parameters" in lines[-1] and "| paddle | " in lines[-1]
+    assert "M parameters" in lines[-1] and "| paddle (cpu) | " in lines[-1]
     (path,) = kept.rglob("infer_cfg.yml")
     config = InferConfig.read(path)
     assert (config.stage, config.batch, config.input_hw) == ("raw", 1, (96, 128))

@@ -76,7 +76,10 @@ def test_report_of_a_cpu_by_hand():
         report.markdown(result, NETWORK, {})
     )
     assert "TensorRT" not in text and "target_cpu" not in text and "target cpu" not in text
+    slower.runs_on = "CPUExecutionProvider"
+    assert "\n| onnxruntime (CPUExecutionProvider) | " in report.markdown(result, NETWORK, {})
     content = report.as_dict(result, NETWORK, {"CPU": "test"})
+    assert [entry["runs_on"] for entry in content["engines"]] == ["", "CPUExecutionProvider"]
     assert content["onednn_over_onnxruntime"] == 1.8
     assert content["judged_by_targets"] == "onednn" and content["target_cpu_over_any"] == {}
     assert content["onednn_target_cpu_over_onnxruntime"] is None

@@ -68,6 +68,24 @@ def without_checksums(folder):
     return folder
 
 
+@pytest.fixture
+def tiny_onnx(broken):
+    """An export whose .onnx is a convolution: `image` [1, 3, 96, 128] -> `maps` [1, 4, 94, 126]."""
+    onnx = pytest.importorskip("onnx")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    values = np.random.default_rng(0).normal(0, 0.1, (4, 3, 3, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "w"], ["maps"], "the_conv")],
+        "tiny",
+        [helper.make_tensor_value_info("image", floats, [1, 3, 96, 128])],
+        [helper.make_tensor_value_info("maps", floats, [1, 4, 94, 126])],
+        [onnx.numpy_helper.from_array(values, "w")],
+    )
+    opset = [helper.make_opsetid("", 19)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), broken / "model.onnx")
+    return broken
+
+
 class NotingDetector:
     """A detector that finds nothing and notes how many images it gets at once."""
 
@@ -131,6 +149,12 @@ class RecordingConfig:
         if not hasattr(REAL_CONFIG, name):
             raise AttributeError(name)
         return lambda *args, **kwargs: self._note(name, args, kwargs)
+
+    def use_gpu(self):
+        return any(name == "enable_use_gpu" for name, *_ in self.calls)
+
+    def use_xpu(self):
+        return any(name == "enable_xpu" for name, *_ in self.calls)
 
     def _note(self, name, args, kwargs):
         signature = getattr(REAL_CONFIG, name).__doc__

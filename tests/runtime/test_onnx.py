@@ -150,20 +150,6 @@ def test_a_missing_package_is_said(broken_onnx, engine, monkeypatch):
         Detector(broken_onnx, engine=engine)
 
 
-@pytest.mark.parametrize(
-    ("engine", "device", "reason"),
-    [
-        ("onnxruntime", "GPU", "install onnxruntime-gpu, or use `device` CPU"),
-        ("onnxruntime", "XPU", "use `device` CPU"),
-        ("openvino", "GPU", "for CPUs only; use `device` CPU"),
-    ],
-)
-def test_devices_these_engines_lack(broken_onnx, engine, device, reason):
-    pytest.importorskip(engine)
-    with pytest.raises(UserError, match=f"^`engine` {engine}, `device` {device}: .*{reason}"):
-        Detector(broken_onnx, device, engine=engine)
-
-
 def test_tensorrt_is_paddles():
     with pytest.raises(UserError, match="^`run_mode` trt_fp16 needs `engine` paddle"):
         EngineOptions("openvino", run_mode="trt_fp16")

@@ -117,13 +117,17 @@ def onnxruntime(monkeypatch):
     """An onnxruntime-gpu, as far as its answers go."""
     sessions = []
 
-    def session(path, options, providers):
+    def session(path, options, providers, enable_fallback):
         sessions.append((options, providers))
-        return SimpleNamespace(get_inputs=list)
+        assert enable_fallback == 0
+        return SimpleNamespace(
+            get_inputs=list, get_providers=lambda: providers, disable_fallback=lambda: None
+        )
 
     names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     module = SimpleNamespace(
         __version__="1.99",
+        __file__="nowhere/__init__.py",
         SessionOptions=SimpleNamespace,
         InferenceSession=session,
         get_available_providers=lambda: names,
@@ -146,7 +150,8 @@ def test_device_and_threads_reach_onnx_runtime(
     engine = open_engine(*options, folder=onnx_folder)
     (settings, found) = onnxruntime[0]
     assert found == providers and settings.intra_op_num_threads == 3
-    assert engine.kernels == ("ONNX Runtime" if device == "CPU" else "ONNX Runtime on GPU")
+    assert engine.kernels == ("ONNX Runtime" if device == "CPU" else "ONNX Runtime CUDA")
+    assert engine.runs_on == providers[0]
 
 
 @pytest.mark.parametrize("choice", [["--use_openvino"], ["--engine", "openvino"]])
@@ -157,16 +162,24 @@ def test_precision_and_threads_reach_openvino(open_engine, onnx_folder, monkeypa
 
     def compile_model(*arguments):
         compiled.append(arguments)
-        return SimpleNamespace(create_infer_request=SimpleNamespace)
+        return SimpleNamespace(
+            create_infer_request=SimpleNamespace, get_property=lambda key: ["CPU"]
+        )
 
-    core = SimpleNamespace(read_model=lambda path: model)
-    module = SimpleNamespace(Core=lambda: core, compile_model=compile_model)
+    names = ("INFERENCE_NUM_THREADS", "INFERENCE_PRECISION_HINT")
+    core = SimpleNamespace(
+        available_devices=["CPU"],
+        read_model=lambda path: model,
+        compile_model=compile_model,
+        get_property=lambda device, key: dict.fromkeys(names, "RW"),
+    )
+    module = SimpleNamespace(Core=lambda: core)
     monkeypatch.setitem(sys.modules, "openvino", module)
     open_engine(*choice, "--cpu_threads", "3", folder=onnx_folder)
     ((graph, device, settings),) = compiled
     assert graph is model and device == "CPU"
     assert settings["INFERENCE_PRECISION_HINT"] == "f32"
-    assert settings["INFERENCE_NUM_THREADS"] == 3
+    assert settings["INFERENCE_NUM_THREADS"] == 3 and "PERFORMANCE_HINT" not in settings
 
 
 # ------------------------------------------------------------------------------ images and frames

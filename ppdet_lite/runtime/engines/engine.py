@@ -38,7 +38,9 @@ class Engine(ABC):
     Attributes:
         graph: the file that was loaded.
         kernels: name of the kernels, for people.
-        device: "CPU", "GPU" or "XPU".
+        device: that was asked for, one of `options.DEVICES`.
+        runs_on: what computes once the network is loaded, as the engine's library names it:
+            "CUDAExecutionProvider", "GPU.0", "gpu:0".
         input_names: of the graph, in its order.
         fixed_batch: the only batch size that it takes; None where it takes any.
         failures: the kinds of errors of the engine's library.
@@ -47,6 +49,7 @@ class Engine(ABC):
     graph: Path
     kernels: str
     device: str
+    runs_on: str
     input_names: list[str]
     fixed_batch: Optional[int] = None
     failures: ClassVar[tuple[type[Exception], ...]] = ()

@@ -1,10 +1,9 @@
 """Runs an exported .onnx with ONNX Runtime."""
 
-from typing import Any
-
-from ppdet_lite.core.errors import UserError, require
+from ppdet_lite.core.errors import require
 from ppdet_lite.runtime.contract import ModelFolder
 from ppdet_lite.runtime.engines.engine import Engine
+from ppdet_lite.runtime.engines.onnx_providers import CPU, check_running, find_provider
 from ppdet_lite.runtime.options import EngineOptions
 
 FIRST_WITH_DEFORM_CONV = "1.25"
@@ -20,16 +19,20 @@ class OnnxRuntimeEngine(Engine):
         super().__init__()
         onnxruntime = require("onnxruntime", "`engine` onnxruntime")
         self.graph, self.device = files.graph, options.device
-        self.kernels = "ONNX Runtime" + ("" if self.device == "CPU" else f" on {self.device}")
+        provider = find_provider(self.device, onnxruntime)
+        self.kernels = "ONNX Runtime" + ("" if self.device == "CPU" else f" {provider.title}")
         self._version = onnxruntime.__version__
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.cpu_threads
         settings.log_severity_level = 3  # errors; its warnings are about unused constants
-        providers = _providers(onnxruntime, self.device)
+        providers = list(dict.fromkeys([provider.name, CPU]))
         with self.errors():
             self._session = onnxruntime.InferenceSession(
-                str(self.graph), settings, providers=providers
+                str(self.graph), settings, providers=providers, enable_fallback=0
             )
+            self._session.disable_fallback()  # in releases that do not know the argument
+        check_running(self._session, provider, self.device)
+        self.runs_on = provider.name
         self.input_names = [entry.name for entry in self._session.get_inputs()]
 
     def execute(self) -> None:
@@ -38,15 +41,3 @@ class OnnxRuntimeEngine(Engine):
     def problem(self, reason: str) -> str:
         advice = f"; this is {self._version}, DeformConv is in {FIRST_WITH_DEFORM_CONV} and later"
         return super().problem(reason) + (advice if "DeformConv" in reason else "")
-
-
-def _providers(onnxruntime: Any, device: str) -> list[str]:
-    if device == "CPU":
-        return ["CPUExecutionProvider"]
-    if device == "GPU" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    advice = "install onnxruntime-gpu, or " if device == "GPU" else ""
-    raise UserError(
-        f"`engine` onnxruntime, `device` {device}: this ONNX Runtime does not have it; {advice}use "
-        "`device` CPU"
-    )

@@ -39,6 +39,7 @@ class PaddleEngine(Engine):
         super().__init__()
         self._files, self._options = files, options
         self.graph, self.device = files.graph, options.device
+        self.runs_on = self.device.lower() + ":0" * (self.device != "CPU")
         check_installed(self.device, options.run_mode)
         check_graph(files.graph)
         if files.params and files.graph.name not in (files.config.files or {}):

@@ -42,6 +42,8 @@ def check_installed(device: str, run_mode: str) -> None:
         missing = "this Paddle was built without CUDA; install paddlepaddle-gpu (see README.md)"
     elif device == "GPU" and paddle.device.cuda.device_count() == 0:
         missing = "no GPU is visible; check its driver"
+    elif device == "NPU":
+        missing = "`engine` paddle does not have it; use `engine` openvino"
     elif device == "XPU" and not paddle.is_compiled_with_xpu():
         missing = "this Paddle was built without Kunlun support; install Paddle's paddlepaddle-xpu"
     if missing:
@@ -92,6 +94,9 @@ def new_config(graph: Path, params: Optional[Path], device: str) -> Any:
         config.enable_xpu()
     else:
         config.disable_gpu()
+    if (device == "GPU") != config.use_gpu() or (device == "XPU") != config.use_xpu():
+        # Paddle only logs that it has no such device, and computes on the CPU.
+        raise UserError(f"`device` {device}: this Paddle does not take it; use `device` CPU")
     return config
 
 
