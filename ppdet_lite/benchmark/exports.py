@@ -47,6 +47,7 @@ def write_exports(
     stages: Sequence[str],
     *,
     input_size: Sequence[int] = (),
+    batch: int = 1,
     random_weights: bool = False,
     say: Callable[[str], None] = print,
     export: Callable[..., Path] = export_model,
@@ -78,7 +79,7 @@ def write_exports(
             say(f"exporting {stage} as {', '.join(formats)}, target {target}")
             name = "-".join([stage, *formats, *(["target_cpu"] if target == "cpu" else [])])
             with_onnx = "onnx" in formats
-            wanted = ExportOptions(formats, input_hw, 1, stage, with_onnx, target)
+            wanted = ExportOptions(formats, input_hw, batch, stage, with_onnx, target)
             try:
                 folder = export(cfg, output_dir / name, wanted)
             except (CheckpointError, ConfigError):

@@ -8,11 +8,12 @@ import importlib
 import platform
 import tempfile
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Callable, Iterable, NamedTuple, Optional, Sequence
 
 import paddle
 
-from ppdet_lite.benchmark.engines import DEFAULT_ENGINES, ENGINES, GPU_ENGINES
+from ppdet_lite.benchmark.against import OtherModel, fill_inputs, other_models
+from ppdet_lite.benchmark.engines import DEFAULT_ENGINES, ENGINES, GPU_ENGINES, Kind
 from ppdet_lite.benchmark.exports import Exports, find_exports, model_name, write_exports
 from ppdet_lite.benchmark.inference_report import Network, as_dict, markdown
 from ppdet_lite.benchmark.model_info import measure
@@ -41,6 +42,8 @@ class InferenceOptions(NamedTuple):
             exported, with `input_size`, `random_weights` or else `weights`, into `output_dir`.
         engines: names in `engines.ENGINES`; none: all that are worth measuring here.
         images: JPEG files or folders; none: a built-in image.
+        batch_size: images at once; exported folders have to take so many.
+        against: .onnx files of other detectors, for the engines that read .onnx.
     """
 
     model_dir: Sequence[str] = ()
@@ -50,6 +53,8 @@ class InferenceOptions(NamedTuple):
     random_weights: bool = False
     output_dir: Optional[str] = None
     images: Sequence[str] = ()
+    batch_size: int = 1
+    against: Sequence[str] = ()
     calib_dir: Optional[str] = None
     repeats: int = 20
     warmup: int = 3
@@ -61,7 +66,7 @@ class InferenceOptions(NamedTuple):
         for name in self.engines:
             if name not in ENGINES:
                 raise ConfigError(f"`engines`: found {name}, allowed: {', '.join(ENGINES)}")
-        for name in ("repeats", "warmup", "threads"):
+        for name in ("repeats", "warmup", "threads", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"`{name}`: found {getattr(self, name)}, allowed: 1 or more")
         of_exporting = ("random_weights", "input_size", "output_dir")
@@ -73,6 +78,10 @@ class InferenceOptions(NamedTuple):
             )
         if "raw" not in self.stages:
             raise ConfigError("`stages`: raw is needed, for the others are compared with it")
+        if self.against and self.engines and not _readers_of_onnx(self.engines):
+            raise ConfigError(
+                f"`against` needs one of `engines` {', '.join(_readers_of_onnx(ENGINES))}"
+            )
 
 
 def benchmark_inference(
@@ -94,6 +103,7 @@ def benchmark_inference(
     if options.json:
         check_writable(options.json)
     names = options.engines or default_engines(has_gpu())
+    others = other_models(options.against)
     with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
         images = find_jpegs(options.images)
         if not images:
@@ -109,14 +119,16 @@ def benchmark_inference(
                 names,
                 options.stages,
                 input_size=options.input_size,
+                batch=options.batch_size,
                 random_weights=options.random_weights,
                 say=say,
             )
-        opened = open_engines(names, exports, options)
-        protocol = Protocol(options.repeats, options.warmup, say)
-        times = protocol.run(*opened, images, exports.left_out)
+        engines, preprocess = open_engines(names, exports, options)
+        engines += open_others(names, others, preprocess, options, exports.left_out)
+        protocol = Protocol(options.repeats, options.warmup, say, batch=options.batch_size)
+        times = protocol.run(engines, preprocess, images, exports.left_out)
         for entry in times.engines:
-            if ENGINES[entry.name].tells_operators and "raw" in entry.stages:
+            if not entry.model and ENGINES[entry.name].tells_operators and "raw" in entry.stages:
                 entry.operators = operator_times(entry.stages["raw"].execute)
         if cfg:
             network = describe_network(cfg, times.input_hw, exports.note)
@@ -177,26 +189,20 @@ def open_engines(
         ConfigError: folders that cannot be compared.
         NoEngine: none can be opened.
     """
-    calib_dir = Path(options.calib_dir) if options.calib_dir else None
     engines: list[MeasuredEngine] = []
     first: Optional[ModelFolder] = None  # other folders are held against it
     for name in names:
         if name in exports.left_out:
             continue
         wanted, stages = ENGINES[name], {}
-        engine_options = EngineOptions(
-            device=wanted.device,
-            cpu_threads=options.threads,
-            tensorrt=TensorRTOptions(calib_dir=calib_dir),
-            **wanted.options,
-        )
+        engine_options = _engine_options(name, options)
         try:
             for stage in options.stages:
                 folder = exports.folders.get((stage, wanted.kind))
                 if folder is not None:
                     files = ModelFolder(folder, engine_options.engine)
                     first = first or files
-                    _check_comparable(files, first)
+                    _check_comparable(files, first, options.batch_size)
                     stages[stage] = opener(files, engine_options)
                     kernels = stages[stage].kernels
                     if wanted.kernels not in (None, kernels):
@@ -216,12 +222,58 @@ def open_engines(
     return engines, first.preprocess
 
 
-def _check_comparable(files: ModelFolder, first: ModelFolder) -> None:
-    """Refuses several images at once, and images prepared in another way than for `first`."""
-    if files.config.batch not in (None, 1):
+def _engine_options(name: str, options: InferenceOptions) -> EngineOptions:
+    calib_dir = Path(options.calib_dir) if options.calib_dir else None
+    return EngineOptions(
+        device=ENGINES[name].device,
+        cpu_threads=options.threads,
+        tensorrt=TensorRTOptions(calib_dir=calib_dir, batch_size=options.batch_size),
+        **ENGINES[name].options,
+    )
+
+
+def _readers_of_onnx(names: Iterable[str]) -> list[str]:
+    """Those of the engines that run any .onnx; exports for CPUs are this project's own."""
+    return [name for name in names if ENGINES[name].kind == Kind("onnx")]
+
+
+def open_others(
+    names: Sequence[str],
+    others: dict[str, OtherModel],
+    preprocess: Preprocess,
+    options: InferenceOptions,
+    left_out: dict[str, str],
+    opener: Callable = open_engine,
+) -> list[MeasuredEngine]:
+    """Other detectors in every engine that reads .onnx; reasons of those that cannot be opened go
+    to `left_out`.
+
+    Args:
+        others: by name.
+        preprocess: of the network, whose input size the others get where they take any.
+    """
+    engines: list[MeasuredEngine] = []
+    for model, files in others.items():
+        for name in _readers_of_onnx(names):
+            entry = MeasuredEngine(name, {}, ENGINES[name].device, model=model)
+            try:
+                size = preprocess(built_in_image())["image"].shape[1:]
+                entry.inputs = fill_inputs(files.inputs, size, options.batch_size)
+                entry.stages["raw"] = engine = opener(files, _engine_options(name, options))
+                entry.runs_on = engine.runs_on
+            except UserError as error:
+                left_out[entry.title] = str(error)
+            else:
+                engines.append(entry)
+    return engines
+
+
+def _check_comparable(files: ModelFolder, first: ModelFolder, batch: int) -> None:
+    """Refuses other batches, and images prepared in another way than for `first`."""
+    if files.config.batch not in (None, batch):
         raise ConfigError(
-            f"`model_dir` {files.path}: exported for batches of {files.config.batch}, but the "
-            "benchmark measures one image at a time"
+            f"`model_dir` {files.path}: exported for batches of {files.config.batch}, but "
+            f"`batch_size` is {batch}"
         )
     steps, expected = files.config.preprocess, first.config.preprocess
     if steps != expected:

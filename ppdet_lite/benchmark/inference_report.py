@@ -26,6 +26,10 @@ COUNTED_AS = (
     "Names with _target_cpu run exports for CPUs (target cpu); their share of the peak is counted "
     "as plain convolutions, but they need fewer multiplications."
 )
+OTHER_MODELS = (
+    "Rows of other detectors run all of their .onnx, on noise: an NMS in it takes another time on "
+    "photos."
+)
 UNREST = 0.2
 """Rounds that differ by more than this share were not measured on a quiet machine."""
 MOST_OPERATORS = 4
@@ -74,7 +78,7 @@ class Network(NamedTuple):
 def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -> str:
     """Everything as text that a page can hold."""
     height, width = times.input_hw
-    facts = [f"{network.name}, batch 1, input {height} x {width} (height x width)"]
+    facts = [f"{network.name}, batch {times.batch}, input {height} x {width} (height x width)"]
     if network.parameters is not None and network.multiply_adds is not None:
         facts.append(f"{network.parameters / 1e6:.2f} M parameters")
         facts.append(f"{network.multiply_adds / 1e9:.2f} GFLOPs (a multiply-add counts once)")
@@ -85,6 +89,7 @@ def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -
     lines += ["", *markdown_table([*header[:2], "FPS", *header[2:]], rows), ""]
     counts = [len(values) for entry in times.engines for values in entry.times.values()]
     lines.append(LEGEND.format(rounds=max(counts, default=0)))
+    lines += [OTHER_MODELS] if any(entry.model for entry in times.engines) else []
     lines += [COUNTED_AS] if any(entry.target == "cpu" for entry in times.engines) else []
     if times.unrest > UNREST:
         lines.append(
@@ -95,6 +100,7 @@ def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -
     lines += [f"left out: {name}: {why}" for name, why in times.left_out.items()]
     lines += [line for entry in times.engines for line in _beside_the_network(entry)]
     lines += [line for entry in times.engines for line in _operators(entry)]
+    lines += _against(times, network)
     lines += _paper_ratio(times, network)
     lines += _targets(times, network)
     if gains := gains_of_target_cpu(times):
@@ -110,7 +116,7 @@ def _row(entry: MeasuredEngine, times: InferenceTimes, network: Network) -> list
     raw, *others = (entry.summary(column) for column in COLUMNS)
     cells = [entry.label, "", ""]
     if raw:
-        rate = 1000 / raw.median  # with three digits
+        rate = 1000 * times.batch / raw.median  # with three digits
         cells[1] = f"{raw.median:.1f} ({raw.p5:.1f}-{raw.p95:.1f})"
         cells[2] = f"{rate:.{2 if rate < 10 else 1 if rate < 100 else 0}f}"
     cells += [f"{value.median:.1f}" if value else "" for value in others]
@@ -149,9 +155,10 @@ def peak_share(entry: MeasuredEngine, times: InferenceTimes, network: Network) -
     """The network's rate (two operations per multiply-add) in shares of the matrix-product peak;
     fastest rounds of both."""
     raw = entry.best("raw")
-    if entry.device != "CPU" or not raw or not times.peak or not network.multiply_adds:
+    of_other = entry.device != "CPU" or entry.model
+    if of_other or not raw or not times.peak or not network.multiply_adds:
         return None
-    return 2 * network.multiply_adds / (raw / 1000) / 1e9 / times.peak
+    return 2 * times.batch * network.multiply_adds / (raw / 1000) / 1e9 / times.peak
 
 
 def factor_between(times: InferenceTimes, fast: str, slow: str) -> Optional[float]:
@@ -159,6 +166,16 @@ def factor_between(times: InferenceTimes, fast: str, slow: str) -> Optional[floa
     entries = times.find(fast), times.find(slow)
     first, second = (entry.best("raw") if entry else None for entry in entries)
     return second / first if first and second else None
+
+
+def _against(times: InferenceTimes, network: Network) -> list[str]:
+    """The network beside each other detector in the same engine."""
+    lines = []
+    for other in times.engines:
+        factor = factor_between(times, other.name, other.title) if other.model else None
+        if factor is not None:
+            lines.append(f"{network.name} is {factor:.2f} times as fast as {other.title}")
+    return lines
 
 
 def _paper_ratio(times: InferenceTimes, network: Network) -> list[str]:
@@ -238,11 +255,13 @@ def as_dict(times: InferenceTimes, network: Network, machine: dict[str, str]) ->
         "network": network._asdict(),
         "machine": machine,
         "input_hw": list(times.input_hw),
+        "batch_size": times.batch,
         "matrix_product_gflops": times.peaks,
         "left_out": times.left_out,
         "engines": [
             {
-                "name": entry.name,
+                "name": entry.title,
+                "model": entry.model or network.name,
                 "device": entry.device,
                 "runs_on": entry.runs_on,
                 "target": entry.target,

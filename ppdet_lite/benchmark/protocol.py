@@ -2,9 +2,9 @@
 
 The protocol of Tables 1 and 2 of the PP-YOLOv2 paper (arXiv:2104.10419): one image at a time,
 warm-up first, the network without decoding its boxes and without NMS. Beside that: with decoding,
-with NMS, and from the JPEG file to the boxes. The engines take turns, round by round, so that
-whatever else the machine does hits them alike; every round also measures the machine's peak in
-float32 matrix products, the roof for any network on this processor.
+with NMS, and from the JPEG file to the boxes; several images at once; other detectors. The engines
+take turns, round by round, so that whatever else the machine does hits them alike; every round also
+measures the machine's peak in float32 matrix products, the roof for any network on this processor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
-from ppdet_lite.runtime.engines.engine import Engine
+from ppdet_lite.runtime.engines.engine import Arrays, Engine, stack_samples
 
 END_TO_END = "end to end"
 """Beside the stages: from the JPEG file to boxes."""
@@ -63,6 +63,8 @@ class MeasuredEngine:
         stages: stage -> an engine of `runtime`.
         target: what its exports were made for: "any", or "cpu".
         runs_on: what computes, see `runtime.engines.engine.Engine`; empty for unknown.
+        model: another detector, beside which the network is measured; empty for the network.
+        inputs: of another detector; None for the images.
         times: stage or `END_TO_END` -> milliseconds of each round.
         parts: milliseconds of each of `PARTS`, round by round.
         operators: milliseconds of the network by kind of operator, where that is known.
@@ -73,14 +75,21 @@ class MeasuredEngine:
     device: str = "CPU"
     target: str = "any"
     runs_on: str = ""
+    model: str = ""
+    inputs: Optional[Arrays] = None
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     operators: dict[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        """The name, and what ran."""
-        return f"{self.name} ({self.runs_on})" if self.runs_on else self.name
+        """The title, and what ran."""
+        return f"{self.title} ({self.runs_on})" if self.runs_on else self.title
+
+    @property
+    def title(self) -> str:
+        """The name, unlike that of any other row."""
+        return f"{self.model} in {self.name}" if self.model else self.name
 
     def summary(self, column: str) -> Optional[Summary]:
         """Summary of one key of `times`; None if it was not measured."""
@@ -118,14 +127,16 @@ class InferenceTimes:
     """All that one run of the benchmark measured.
 
     Attributes:
-        left_out: name of an engine -> why it did not run.
+        left_out: title of an engine -> why it did not run.
         peaks: GFLOP/s of matrix products, round by round; empty without a CPU engine.
+        batch: images at once; all times are those of a batch.
     """
 
     engines: list[MeasuredEngine]
     left_out: dict[str, str]
     input_hw: tuple[int, int]
     peaks: list[float] = field(default_factory=list)
+    batch: int = 1
 
     @property
     def peak(self) -> Optional[float]:
@@ -138,8 +149,8 @@ class InferenceTimes:
         return max((entry.unrest for entry in self.engines), default=0.0)
 
     def find(self, name: str) -> Optional[MeasuredEngine]:
-        """The engine of that name, if it ran."""
-        return next((entry for entry in self.engines if entry.name == name), None)
+        """The engine of that title, if it ran."""
+        return next((entry for entry in self.engines if entry.title == name), None)
 
 
 def matrix_peak(sizes: Sequence[int] = PEAK_SIZES, repeats: int = 2) -> float:
@@ -173,6 +184,7 @@ class Protocol:
         clock: seconds.
         pause: waits between engines.
         peak: GFLOP/s of the machine.
+        batch: images at once; a batch holds one image so many times.
     """
 
     repeats: int = 20
@@ -181,6 +193,7 @@ class Protocol:
     clock: Callable[[], float] = time.perf_counter
     pause: Callable[[], None] = lambda: time.sleep(PAUSE_SECONDS)
     peak: Callable[[], float] = matrix_peak
+    batch: int = 1
 
     def run(
         self,
@@ -193,18 +206,19 @@ class Protocol:
 
         Args:
             images: JPEG files; round i takes number i, all engines the same one.
-            left_out: name of an engine -> why it does not run; more are added while warming up.
+            left_out: title of an engine -> why it does not run; more are added while warming up.
 
         Raises:
             NoEngine: none ran.
             ImageError: an image that cannot be read.
         """
         images = images[: self.repeats]  # no more are ever looked at
-        samples = [_batch(preprocess(decode_image(path))) for path in images]
+        samples = [stack_samples([preprocess(decode_image(path))] * self.batch) for path in images]
         engines = [entry for entry in engines if self._runs(entry, samples[0], left_out)]
         if not engines:
             raise NoEngine(left_out)
-        result = InferenceTimes(engines, left_out, samples[0]["image"].shape[2:])
+        input_hw = samples[0]["image"].shape[2:]
+        result = InferenceTimes(engines, left_out, input_hw, batch=self.batch)
         for index in range(self.repeats):
             self.say(f"round {index + 1} of {self.repeats}")
             if any(entry.device == "CPU" for entry in engines):
@@ -219,13 +233,13 @@ class Protocol:
 
     def _runs(self, entry: MeasuredEngine, sample: dict, left_out: dict[str, str]) -> bool:
         """Warms the engine up; if it cannot run the network, the reason goes to `left_out`."""
-        self.say(f"warming up {entry.name}")
+        self.say(f"warming up {entry.title}")
         try:
             for engine in entry.stages.values():
                 for _ in range(self.warmup):
-                    self._time_network(engine, sample)
+                    self._time_network(engine, entry.inputs or sample)
         except Exception as error:  # the errors of the engines have no common base class
-            left_out[entry.name] = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
+            left_out[entry.title] = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
             return False
         return True
 
@@ -233,7 +247,7 @@ class Protocol:
         self, entry: MeasuredEngine, sample: dict, image: Path, preprocess: Preprocess
     ) -> None:
         for stage, engine in entry.stages.items():
-            entry.times[stage].append(self._time_network(engine, sample))
+            entry.times[stage].append(self._time_network(engine, entry.inputs or sample))
         if "nms" in entry.stages:
             parts = self._time_end_to_end(entry.stages["nms"], image, preprocess)
             for name, value in zip(PARTS, parts):
@@ -252,9 +266,9 @@ class Protocol:
     def _time_end_to_end(self, engine: Engine, path: Path, preprocess: Preprocess) -> list[float]:
         """Milliseconds of each of `PARTS`, from the JPEG file to detections in memory."""
         times = [self.clock()]
-        image = decode_image(path)
+        images = [decode_image(path) for _ in range(self.batch)]
         times.append(self.clock())
-        sample = _batch(preprocess(image))
+        sample = stack_samples([preprocess(image) for image in images])
         times.append(self.clock())
         engine.bind(sample)
         times.append(self.clock())
@@ -264,7 +278,3 @@ class Protocol:
         engine.outputs()
         times.append(self.clock())
         return (1000 * np.diff(times)).tolist()
-
-
-def _batch(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {key: value[None] for key, value in sample.items()}

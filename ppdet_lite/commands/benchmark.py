@@ -15,6 +15,8 @@ EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_3
   ... --engines onednn onednn_target_cpu    some of the engines below
   ... --input-size 320 --threads 4          another size of the network input, more threads
   ... --images photos --calib_dir photos    your own JPEGs; trt_int8 learns its ranges from them
+  ... --against yolox_l.onnx rtdetr.onnx    other detectors, in every engine that reads .onnx; their
+                                            inputs are filled by name and shape
   python tools/benchmark.py --model_dir output_inference/raw output_inference/nms
                                             folders of tools/export_model.py instead; what their
                                             --target was decides which engines run them
@@ -24,9 +26,10 @@ Engines, of which * run without being asked for:
   onednn_target_cpu*  onnxruntime_target_cpu  openvino_target_cpu*  exports with --target cpu
   gpu*  trt_fp32*  trt_fp16*  trt_int8*                             where there is a GPU
 
-One image at a time. The network alone is the figure of the papers' tables; decoding, NMS and the
-way from the JPEG file come beside it. The engines take turns, so all stages of all engines are in
-memory at once, each with about twice the size of its export; --stages raw nms takes a third less.
+One image at a time, or --batch-size. The network alone is the figure of the papers' tables;
+decoding, NMS and the way from the JPEG file come beside it. The engines take turns, so all stages
+of all engines are in memory at once, each with about twice the size of its export; --stages raw nms
+takes a third less.
 """
 
 
@@ -40,6 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--stages", nargs="+", default=list(STAGES), choices=STAGES)
     add("--input-size", nargs="+", type=int, default=[], metavar="PX", help="a side, or H W")
     add("--images", nargs="+", default=[], metavar="JPEG", help="files or folders")
+    add("--batch-size", type=int, default=1, metavar="N", help="images at once (default: 1)")
+    add("--against", nargs="+", default=[], metavar="ONNX", help="files of other detectors")
     add("--calib_dir", metavar="FOLDER", help="images for trt_int8")
     add("--repeats", type=int, default=20, metavar="N", help="rounds that count (default: 20)")
     add("--warmup", type=int, default=3, metavar="N", help="runs before (default: 3)")

@@ -112,7 +112,7 @@ def test_the_help_lists_every_engine():
     assert options == InferenceOptions()._replace(
         **{
             name: list(getattr(options, name))
-            for name in ("model_dir", "engines", "stages", "input_size", "images")
+            for name in ("model_dir", "engines", "stages", "input_size", "images", "against")
         }
     )
 

@@ -1,0 +1,147 @@
+"""Other detectors in the benchmark: any .onnx file, its inputs filled by name and shape."""
+
+from pathlib import Path
+from typing import Any, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError, DataError, UserError, require
+from ppdet_lite.data.pixels.image_ops import Preprocess
+from ppdet_lite.runtime.contract import InferConfig, ModelFolder
+from ppdet_lite.runtime.engines.engine import Arrays
+
+MARKER_SIZE = 2
+"""Values per image in inputs such as `im_shape` and `scale_factor`: height and width."""
+
+
+class GraphInput(NamedTuple):
+    """An input of a graph.
+
+    Attributes:
+        shape: None for an axis whose length is open.
+        dtype: numpy's name of it.
+    """
+
+    name: str
+    shape: tuple[Optional[int], ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        sides = ", ".join("any" if side is None else str(side) for side in self.shape)
+        return f"{self.name} [{sides}] {self.dtype}"
+
+
+class OtherModel(ModelFolder):
+    """An .onnx file of another detector, in the place of an exported folder.
+
+    Raises:
+        DataError: the file is missing or is no ONNX graph.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.graph, self.params = path, path, None
+        self.config = InferConfig(preprocess=[], class_names=[], stage="raw")
+        self.preprocess = Preprocess([])
+        self.inputs = read_inputs(path)
+
+
+def read_inputs(path: Path) -> list[GraphInput]:
+    """The inputs of an .onnx file that have to be fed.
+
+    Raises:
+        DataError: the file is missing or is no ONNX graph.
+    """
+    if not path.is_file():
+        raise DataError(f"`against` {path}: no such file")
+    onnx = require("onnx", "`against`")
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except Exception as error:  # of protobuf, which has several implementations
+        raise DataError(f"`against` {path}: found no ONNX graph ({error})") from error
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [_graph_input(onnx, entry) for entry in graph.input if entry.name not in constants]
+    if not inputs:
+        raise DataError(f"`against` {path}: found a graph without inputs")
+    return inputs
+
+
+def _graph_input(onnx: Any, entry: Any) -> GraphInput:
+    kind = entry.type.tensor_type
+    shape = tuple(axis.dim_value if axis.dim_value > 0 else None for axis in kind.shape.dim)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    return GraphInput(entry.name, shape, np.dtype(dtype).name)
+
+
+def fill_inputs(inputs: Sequence[GraphInput], input_hw: tuple[int, int], batch: int = 1) -> Arrays:
+    """Arrays for the inputs of a detector.
+
+    The images are noise, as normalized pixels (or bytes) are; the time of a network does not depend
+    on them. Inputs of one pair per image are scales (1) or sizes, inputs of one plane are masks
+    (all of the image counts).
+
+    Args:
+        input_hw: height and width where the graph leaves them open.
+        batch: images where the graph leaves their number open.
+
+    Raises:
+        UserError: an input that is none of these, or another number of images.
+    """
+    images = [entry for entry in inputs if len(entry.shape) == 4]
+    if len(images) != 1:
+        listed = ", ".join(map(str, inputs))
+        raise UserError(f"found the inputs {listed}, allowed: one of them with four axes (images)")
+    image_shape, (height, width) = _image_shape(images[0], input_hw, batch)
+    if image_shape[0] != batch:
+        raise UserError(f"input {images[0]}: takes {image_shape[0]} images, not {batch}")
+    rng, filled = np.random.default_rng(0), {}
+    for entry in inputs:
+        if entry is images[0]:
+            array = _noise(rng, image_shape, entry.dtype)
+        elif len(entry.shape) == 2 and entry.shape[1] in (MARKER_SIZE, None):
+            is_scale = "scale" in entry.name.lower()
+            array = np.array([[1, 1] if is_scale else [height, width]] * batch, entry.dtype)
+        elif len(entry.shape) == 3:
+            array = np.ones((batch, height, width), entry.dtype)
+        else:
+            raise UserError(
+                f"input {entry}: allowed: images, sizes or scales [N, 2], masks [N, H, W]"
+            )
+        filled[entry.name] = array
+    return filled
+
+
+def _image_shape(
+    entry: GraphInput, input_hw: tuple[int, int], batch: int
+) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """The shape of the images with all axes closed, and their height and width."""
+    count, *axes = entry.shape
+    is_last = axes[2] in (1, 3) and axes[0] not in (1, 3)  # channels
+    sides = axes[:2] if is_last else axes[1:]
+    height, width = (side or default for side, default in zip(sides, input_hw))
+    channels = (axes[2] if is_last else axes[0]) or 3
+    shape = (height, width, channels) if is_last else (channels, height, width)
+    return (count or batch, *shape), (height, width)
+
+
+def _noise(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if np.issubdtype(np.dtype(dtype), np.integer):
+        return rng.integers(0, 256, shape).astype(dtype)
+    return rng.standard_normal(shape, np.float32).astype(dtype)
+
+
+def other_models(against: Sequence[str]) -> dict[str, OtherModel]:
+    """The files of `against` by their names without the ending.
+
+    Raises:
+        DataError: a file is missing or is no ONNX graph.
+        ConfigError: two files of one name.
+    """
+    models: dict[str, OtherModel] = {}
+    for path in map(Path, against):
+        if path.stem in models:
+            raise ConfigError(
+                f"`against` {path}: found the name {path.stem} twice, allowed: a name for each, "
+                "for it labels the rows"
+            )
+        models[path.stem] = OtherModel(path)
+    return models
