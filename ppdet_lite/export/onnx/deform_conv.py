@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.export.onnx.graph import OnnxGraph
+from ppdet_lite.export.onnx.graph import DEFORM_PREFIX, OnnxGraph
 
 DEFORMABLE = "DeformConv"
 
@@ -23,7 +23,7 @@ def without_deform_conv(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     nodes = list(copy.graph.node)
     del copy.graph.node[:]
-    g = OnnxGraph(copy, prefix="deform")
+    g = OnnxGraph(copy, prefix=DEFORM_PREFIX)
     for node in nodes:
         if node.op_type == DEFORMABLE:
             _append_samples_and_conv(g, node)
@@ -70,4 +70,5 @@ def _append_samples_and_conv(g: OnnxGraph, node: onnx.NodeProto) -> None:
     flat = filters.reshape(len(filters), channels * taps, 1, 1)
     inputs = [samples, flat, *([g.value(bias)] if bias else [])]
     g.op("Conv", *inputs, kernel_shape=[1, 1])
-    g.graph.node[-1].output[0] = node.output[0]
+    conv = g.graph.node[-1]
+    conv.name, conv.output[0] = node.name, node.output[0]

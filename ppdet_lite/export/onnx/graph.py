@@ -20,6 +20,9 @@ import onnx.numpy_helper
 
 from ppdet_lite.export.onnx import IR_VERSION, OPSET
 
+DETECTOR_PREFIX, DEFORM_PREFIX = "detector", "deform"
+"""Beginnings of names: decoding and NMS, and the portable form of deformable convolutions."""
+
 
 def _operator(kind: str, is_reversed: bool = False) -> Callable[..., Value]:
     def append(self: Value, other: Operand) -> Value:
@@ -90,7 +93,7 @@ class OnnxGraph:
     """A graph under construction, empty or on top of `model`, which keeps its nodes, inputs and
     outputs; names of new tensors start with `prefix`, which must be new to the model."""
 
-    def __init__(self, model: Optional[onnx.ModelProto] = None, prefix: str = "detector"):
+    def __init__(self, model: Optional[onnx.ModelProto] = None, prefix: str = DETECTOR_PREFIX):
         if model is None:
             opset = onnx.helper.make_opsetid("", OPSET)
             empty = onnx.helper.make_graph([], "detector", [], [])
