@@ -200,7 +200,9 @@ def open_engines(
             for stage in options.stages:
                 folder = exports.folders.get((stage, wanted.kind))
                 if folder is not None:
-                    files = ModelFolder(folder, engine_options.engine)
+                    files = ModelFolder(
+                        folder, engine_options.engine, precision=engine_options.precision
+                    )
                     first = first or files
                     _check_comparable(files, first, options.batch_size)
                     stages[stage] = opener(files, engine_options)

@@ -21,6 +21,7 @@ from ppdet_lite.runtime.options import (
     DEVICES,
     ENGINES,
     MOST_THREADS,
+    PRECISIONS,
     RUN_MODES,
     EngineOptions,
     TensorRTOptions,
@@ -287,6 +288,8 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     add("--batch_size", **COUNT, default=1, help="images per run (default: 1)")
     text = "paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)"
     add("--engine", choices=ENGINES, help=text)
+    text = "of an .onnx: fp16 runs the file that export --precision fp16 wrote (default: fp32)"
+    add("--precision", default=PRECISIONS[0], choices=PRECISIONS, help=text)
     names, sides = ("--input_size", "--input-size"), {"nargs": "+", "metavar": ("H", "W")}
     text = """network input, for exports of --input-size dynamic (one number: both; default: that of
 infer_cfg.yml)"""

@@ -11,6 +11,7 @@ from ppdet_lite.core.annotations import Count, Probability, Rule, describe, matc
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess
+from ppdet_lite.runtime.options import PRECISIONS
 from ppdet_lite.utils.files import check_utf8, sha256_of
 
 FORMAT_VERSION = 1
@@ -34,6 +35,12 @@ MODEL_NAME = "model"
 GRAPH_FILE, LEGACY_GRAPH_FILE = f"{MODEL_NAME}.json", f"{MODEL_NAME}.pdmodel"
 PARAMS_FILE = f"{MODEL_NAME}.pdiparams"
 ONNX_FILE, PORTABLE_FILE = "model.onnx", "model_portable.onnx"
+HALF_FILES = {
+    ONNX_FILE: "model_fp16.onnx",
+    PORTABLE_FILE: "model_portable_fp16.onnx",
+}
+"""The float16 file beside a file of float32, with the same inputs and outputs."""
+
 GRAPH_FILES = {
     "paddle": (GRAPH_FILE, LEGACY_GRAPH_FILE),
     "onnxruntime": (ONNX_FILE, PORTABLE_FILE),
@@ -65,6 +72,8 @@ class InferConfig:
         category_ids: by class index, the category of the training data, for COCO results.
         files: by name, `size` in bytes and `sha256` of the files beside infer_cfg.yml; files that
             are not listed (PaddleDetection's folders list none) are not compared.
+        fp16: of the files in float16, `calibration`, the images on which overflow was looked for,
+            and `float32_layers`, the layers that stay in float32 for their values, with the reason.
     """
 
     preprocess: list[dict[str, Any]]
@@ -84,6 +93,7 @@ class InferConfig:
     paddle_version: Optional[str] = None
     category_ids: Optional[list[int]] = None
     onnx_opset: Optional[int] = None
+    fp16: Optional[dict[str, Any]] = None
     files: Optional[dict[str, dict[str, Any]]] = None
 
     @property
@@ -102,7 +112,7 @@ class InferConfig:
         }
         for key in _KEYS.keys() - given.keys():
             given[key] = getattr(self, _NAMES.get(key, key))
-        optional = ("category_ids", "onnx_opset", "files")
+        optional = ("category_ids", "onnx_opset", "fp16", "files")
         return {key: given[key] for key in _KEYS if key not in optional or given[key] is not None}
 
     def with_files(self, folder: Union[str, Path]) -> "InferConfig":
@@ -224,6 +234,7 @@ _KEYS: dict[str, Any] = {
     "paddle_version": _Text,
     "category_ids": Optional[list[int]],
     "onnx_opset": Optional[Count],
+    "fp16": Optional[dict],
     "files": Optional[Annotated[dict, Rule(_are_files, "size and sha256 (64 digits) of files")]],
 }
 """Keys of infer_cfg.yml, in their order, and the types of their values."""
@@ -246,12 +257,21 @@ def with_input_size(steps: list[dict[str, Any]], height: int, width: int) -> lis
     return sized
 
 
+def graph_files(engine: str, precision: str = PRECISIONS[0]) -> tuple[str, ...]:
+    """Names of the graphs that an engine reads, the first that exists is taken; none where it has
+    no files of that precision."""
+    if precision == "fp32":
+        return GRAPH_FILES[engine]
+    return tuple(HALF_FILES[name] for name in GRAPH_FILES[engine] if name in HALF_FILES)
+
+
 class ModelFolder:
     """The files of an export that an engine reads.
 
     Args:
         input_size: [height, width] of the network input, or [side], for exports that leave it open.
         graph: name of the file to run, in place of the first that exists for the engine.
+        precision: one of PRECISIONS, for engines that read .onnx files.
 
     Attributes:
         graph, params: files of the network; `params` is None for an .onnx, which holds its own.
@@ -268,6 +288,7 @@ class ModelFolder:
         engine: str = "paddle",
         input_size: Optional[Sequence[int]] = None,
         graph: Optional[str] = None,
+        precision: str = PRECISIONS[0],
     ):
         if engine not in GRAPH_FILES:
             raise UserError(f"`engine`: found {engine}, allowed: {', '.join(GRAPH_FILES)}")
@@ -276,7 +297,7 @@ class ModelFolder:
         if not self.path.is_dir():
             reason = "is a file, not a folder" if self.path.exists() else "no such folder"
             raise DataError(f"`model_dir` {self.path}: {reason}")
-        self.graph = self._existing(graph) if graph else self._find_graph(engine)
+        self.graph = self._existing(graph) if graph else self._find_graph(engine, precision)
         self.params = self._existing(PARAMS_FILE) if engine == "paddle" else None
         self.config = InferConfig.read(self._existing(CONFIG_FILE))
         for path in filter(None, (self.graph, self.params)):
@@ -290,17 +311,20 @@ class ModelFolder:
             text = text if len(text) <= 500 else f"{text[:500]}..."
             raise ConfigError(f"{self.path / CONFIG_FILE}: {text}") from error
 
-    def _find_graph(self, engine: str) -> Path:
+    def _find_graph(self, engine: str, precision: str) -> Path:
         other = "onnxruntime" if engine == "paddle" else "paddle"
+        names = graph_files(engine, precision)
         own, others = (
-            [self.path / name for name in GRAPH_FILES[kind] if (self.path / name).is_file()]
-            for kind in (engine, other)
+            [self.path / name for name in kind if (self.path / name).is_file()]
+            for kind in (names, GRAPH_FILES[other])
         )
         if own:
             return own[0]
-        missing = " and no ".join(GRAPH_FILES[engine])
+        missing = " and no ".join(names)
         hint = f"tools/export_model.py writes one{_FORMATS[engine]}"
-        if others:
+        if precision == "fp16":
+            hint += ", with `precision` fp16"
+        elif others:
             hint = f"this folder holds {others[0].name}: use `engine` {other}"
         raise DataError(f"`model_dir` {self.path}: no {missing} in it; {hint}")
 

@@ -10,6 +10,8 @@ from ppdet_lite.utils.cpu import core_count
 DEVICES = ("CPU", "GPU", "NPU", "XPU")
 ENGINES = ("paddle", "onnxruntime", "openvino")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
+PRECISIONS = ("fp32", "fp16")
+"""Numbers inside of an .onnx file; its inputs and outputs are float32 in both."""
 
 DEFAULT_THREADS = min(core_count(), 8)
 """More threads seldom help a single image."""
@@ -45,6 +47,7 @@ class EngineOptions:
         run_mode: "paddle", or for TensorRT "trt_fp32", "trt_fp16", "trt_int8".
         enable_mkldnn: oneDNN kernels on the CPU.
         enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.
+        precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx.
         is_strict: raise where oneDNN or bfloat16 cannot run the model, in place of falling back to
             Paddle's own kernels or float32 with one line.
 
@@ -59,11 +62,17 @@ class EngineOptions:
     enable_mkldnn: bool = True
     enable_mkldnn_bfloat16: bool = False
     tensorrt: TensorRTOptions = TensorRTOptions()
+    precision: str = PRECISIONS[0]
     is_strict: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", self.device.upper())
-        for name, allowed in (("engine", ENGINES), ("device", DEVICES), ("run_mode", RUN_MODES)):
+        for name, allowed in (
+            ("engine", ENGINES),
+            ("device", DEVICES),
+            ("run_mode", RUN_MODES),
+            ("precision", PRECISIONS),
+        ):
             found = getattr(self, name)
             if found not in allowed:
                 raise UserError(f"`{name}`: found {found}, allowed: {', '.join(allowed)}")
@@ -76,5 +85,10 @@ class EngineOptions:
         missing += ["`enable_mkldnn`"] * (not self.enable_mkldnn)
         if self.enable_mkldnn_bfloat16 and missing:
             raise UserError(f"`enable_mkldnn_bfloat16` needs {', '.join(missing)}")
+        if self.engine == "paddle" and self.precision != PRECISIONS[0]:
+            raise UserError(
+                f"`precision` {self.precision} is of .onnx files: it needs `engine` onnxruntime or "
+                f"openvino; `engine` paddle has `run_mode` trt_{self.precision}"
+            )
         if self.engine != "paddle" and self.run_mode != "paddle":
             raise UserError(f"`run_mode` {self.run_mode} needs `engine` paddle")

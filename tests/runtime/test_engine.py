@@ -129,6 +129,7 @@ def test_bfloat16_that_would_be_ignored_is_refused(options, needed):
         ("engine", "tflite"),
         ("device", "TPU"),
         ("run_mode", "fast"),
+        ("precision", "fp8"),
         ("cpu_threads", 0),
         ("cpu_threads", 9999),
     ],
@@ -136,6 +137,12 @@ def test_bfloat16_that_would_be_ignored_is_refused(options, needed):
 def test_options_that_do_not_exist(name, found):
     with pytest.raises(UserError, match=f"^`{name}`: found {found}, allowed: "):
         EngineOptions(**{name: found})
+
+
+def test_files_in_float16_are_no_paddle_files():
+    with pytest.raises(UserError, match="^`precision` fp16 .* `engine` paddle has .* trt_fp16$"):
+        EngineOptions(precision="fp16")
+    assert EngineOptions("onnxruntime", precision="fp16").precision == "fp16"
 
 
 def test_every_engine_has_its_files_and_its_class():

@@ -16,6 +16,7 @@ from ppdet_lite.runtime.contract import (
     CONFIG_FILE,
     FORMAT_VERSION,
     GRAPH_FILES,
+    HALF_FILES,
     ONNX_FILE,
     PARAMS_FILE,
     PORTABLE_FILE,
@@ -84,6 +85,19 @@ def test_a_file_other_than_the_first_may_be_named(broken):
             assert ModelFolder(broken, engine, graph=name).graph == broken / name
 
 
+def test_files_in_float16_are_asked_for(broken):
+    for name in (ONNX_FILE, PORTABLE_FILE):
+        (broken / name).write_bytes(b"")
+    missing = "no model_fp16.onnx and no model_portable_fp16.onnx in it; .* with `precision` fp16$"
+    with pytest.raises(DataError, match=missing):
+        ModelFolder(broken, "onnxruntime", precision="fp16")
+    for name in (ONNX_FILE, PORTABLE_FILE):
+        (broken / HALF_FILES[name]).write_bytes(b"")
+    for engine, first in (("onnxruntime", ONNX_FILE), ("openvino", PORTABLE_FILE)):
+        assert ModelFolder(broken, engine).graph == broken / first
+        assert ModelFolder(broken, engine, precision="fp16").graph == broken / HALF_FILES[first]
+
+
 @pytest.mark.parametrize(
     ("text", "reason"), [("a: [", ":1: not valid YAML"), ("just text", ": the list 'Preprocess'")]
 )
@@ -123,6 +137,7 @@ def test_infer_cfg_that_is_none(broken, text, reason):
         ("label_list", ["a", {"b": 1}], "label_list.1: found .'b': '1'., allowed: text"),
         ("files", {"model.json": {"size": 3, "sha256": "x"}}, "files: found .*model.json"),
         ("files", ["model.json"], "files: found "),
+        ("fp16", "yes", "fp16: found 'yes', allowed: a mapping"),
         (
             "image_shape",
             [3, 64, 64],
