@@ -25,7 +25,7 @@ SLOW_TESTS = {
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_verify graph onnx_nms",
     "fuzz": "fuzz",
-    "golden": "augment model_forward model_loss",
+    "golden": "augment model_forward model_loss yolov4_forward",
     "modeling": "detector resnet yolox",
     "regression": "references",
     "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",

@@ -150,13 +150,17 @@ def networks() -> dict:
 each_network = pytest.mark.parametrize("path", networks().values(), ids=lambda path: path.stem)
 
 # Millions of trainable parameters with 80 classes: as in the reference state dicts and, for the
-# other sizes of YOLOX, as published to one or two decimals. R101 is as counted here.
+# other sizes of YOLOX, as published to one or two decimals; of YOLOv4 as darknet has them. R101 is
+# as counted here.
 FULL_SIZE = {
     "ppyolo/ppyolov2_r50vd_dcn_365e_coco": 54.58,
     "ppyolo/ppyolov2_r101vd_dcn_365e_coco": 73.57,
     "ppyolo/ppyolo_r18vd_coco": 13.136,
     "ppyolo/ppyolo_tiny_650e_coco": 1.086,
     "yolov3/yolov3_darknet53_270e_coco": 61.949,
+    "yolov4/yolov4_cspdarknet53_coco": 64.363101,
+    "yolov4/yolov4_csp_coco": 52.921437,
+    "yolov4/yolov4_tiny_coco": 6.056606,
     "yolox/yolox_nano_300e_coco": 0.912,
     "yolox/yolox_tiny_300e_coco": 5.056,
     "yolox/yolox_s_300e_coco": 8.968,

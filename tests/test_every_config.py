@@ -56,6 +56,7 @@ def small_config(path: Path, data: Path, folder: Path):
         "worker_num=0",
         "seed=3",
         "epoch=1",
+        "accumulate_steps=1",
         "pretrain_weights=null",
         f"save_dir={folder}",
         f"width_mult={min(0.125, own.get('width_mult', 1.0))}",
@@ -113,6 +114,8 @@ def expected_terms(cfg) -> set:
     """The loss terms of the recipe."""
     if cfg.architecture == "YOLOX":
         return {"loss", "loss_cls", "loss_obj", "loss_iou", "loss_l1"}
+    if cfg.architecture == "YOLOv4":
+        return {"loss", "loss_box", "loss_obj", "loss_cls"}
     terms = {"loss", "loss_xy", "loss_wh", "loss_obj", "loss_cls"}
     extra = {name: cfg.YOLOv3Loss.get(name) for name in ("iou_loss", "iou_aware_loss")}
     return terms | {f"loss_{name[:-5]}" for name, value in extra.items() if value}

@@ -39,6 +39,9 @@ NETWORKS = (
     "ppyolo/ppyolo_mbv3_small_coco",
     "ppyolo/ppyolo_tiny_650e_coco",
     "yolov3/yolov3_darknet53_270e_coco",
+    "yolov4/yolov4_cspdarknet53_coco",
+    "yolov4/yolov4_csp_coco",
+    "yolov4/yolov4_tiny_coco",
     "yolox/yolox_tiny_300e_coco",
     "yolox/yolox_nano_300e_coco",
     "yolox/yolox_cdn_tiny_300e_coco",
@@ -118,8 +121,9 @@ def test_export_equals_the_network(name, tmp_path, capsys, monkeypatch):
         "TestReader.inputs_def.image_shape=[3, 64, 96]",
         "TestReader.sample_transforms.Resize.target_size=[64, 96]",
     )
-    if cfg.architecture == "YOLOX":
-        cfg["TestReader"]["sample_transforms"][2]["Pad"]["size"] = [64, 96]
+    for step in cfg["TestReader"]["sample_transforms"]:
+        if "Pad" in step:
+            step["Pad"]["size"] = [64, 96]
     meta = {"class_names": ["ring", "cross", "star"]}
     save_checkpoint(str(tmp_path), "random", random_weights(cfg), meta)
 

@@ -51,3 +51,12 @@ def load(model, state):
 def reload_state():
     """Puts numpy values into a model."""
     return load
+
+
+@pytest.fixture(scope="session")
+def golden_yolov4(golden):
+    """The reference set of darknet's YOLOv4."""
+    folder = golden.parent / "golden_yolov4"
+    if not folder.is_dir():
+        pytest.skip("needs the reference outputs in ../shared/golden_yolov4")
+    return folder

@@ -1,10 +1,11 @@
 """Decoding of raw head outputs in standard ONNX operators.
 
-`yolo_box` and `cell_box` compute what `detector.decode` does, from the head's raw outputs and the
-inputs of the graph by name: boxes_xyxy_px [B, M, 4] of the original images, scores [B, C, M].
+`yolo_box`, `scaled_yolo_box` and `cell_box` compute what `detector.decode` does, from the head's
+raw outputs and the inputs of the graph by name: boxes_xyxy_px [B, M, 4] of the original images,
+scores [B, C, M].
 """
 
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
 
@@ -13,11 +14,28 @@ Boxes = tuple[Value, Value]
 
 def yolo_box(g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]) -> Boxes:
     """`modeling.post_process.box_decoders.YOLOBox`."""
+    return _join_levels(g, detector, raw, inputs, _yolo_level)
+
+
+def scaled_yolo_box(
+    g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]
+) -> Boxes:
+    """`modeling.post_process.scaled_yolo_box.ScaledYOLOBox`."""
+    return _join_levels(g, detector, raw, inputs, _scaled_level)
+
+
+def _join_levels(
+    g: OnnxGraph,
+    detector: Any,
+    raw: Sequence[Value],
+    inputs: dict[str, Value],
+    decode_level: Callable[..., Boxes],
+) -> Boxes:
     original = g.op("Floor", inputs["im_shape"] / inputs["scale_factor"] + 0.5)
     image_wh = original.gather([1, 0], axis=1).reshape(-1, 1, 2, 1)
     decoder = detector.post_process.decode
     found = [
-        _yolo_level(g, output, level, decoder, image_wh)
+        decode_level(g, output, level, decoder, image_wh)
         for output, level in zip(raw, detector.head.levels)
     ]
     boxes, scores = zip(*found)
@@ -48,12 +66,36 @@ def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh:
     if factor is not None:
         iou = g.op("Sigmoid", iou_logit.reshape(0, anchors, 1, -1))
         confidence = confidence ** (1.0 - factor) * iou ** float(factor)
+    corners = g.concat([low, high], axis=2)
+    return _confident(g, corners, confidence, g.op("Sigmoid", class_logits), decoder)
+
+
+def _scaled_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:
+    """As `_yolo_level`, of outputs that are sigmoids."""
+    anchors, classes = len(level.anchors), decoder.num_classes
+    cells, grid_wh = _cells(g, output)
+    output = output.reshape(0, anchors, 5 + classes, -1)
+    xy, wh, confidence, probabilities = output.split(2, 2, 1, classes, axis=2)
+    scale, shift = float(level.scale_x_y), -0.5 * (level.scale_x_y - 1)
+    anchor_wh = g.constant(level.anchors).cast("float32").reshape(1, anchors, 2, 1)
+    center = (cells + xy * scale + shift) * image_wh / grid_wh
+    half = wh * wh * 4.0 * anchor_wh * image_wh / (grid_wh * float(level.stride)) / 2.0
+    low, high = center - half, center + half
+    if decoder.clip_bbox:
+        low, high = g.op("Max", low, 0.0), g.op("Min", high, image_wh)
+    return _confident(g, g.concat([low, high], axis=2), confidence, probabilities, decoder)
+
+
+def _confident(
+    g: OnnxGraph, corners: Value, confidence: Value, classes: Value, decoder: Any
+) -> Boxes:
+    """Boxes [B, A HW, 4] and scores [B, C, A HW] of [B, A, ?, HW], zeros below the threshold."""
     too_low = confidence < float(decoder.conf_thresh)
-    boxes = g.where(too_low, 0.0, g.concat([low, high], axis=2))
-    scores = g.where(too_low, 0.0, confidence * g.op("Sigmoid", class_logits))
+    boxes = g.where(too_low, 0.0, corners)
+    scores = g.where(too_low, 0.0, confidence * classes)
     return (
         boxes.transpose(0, 1, 3, 2).reshape(0, -1, 4),
-        scores.transpose(0, 2, 1, 3).reshape(0, classes, -1),
+        scores.transpose(0, 2, 1, 3).reshape(0, decoder.num_classes, -1),
     )
 
 

@@ -10,7 +10,7 @@ from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.graph import graph_inputs, save_paddle_graph
-from ppdet_lite.export.onnx.decode import cell_box, yolo_box
+from ppdet_lite.export.onnx.decode import cell_box, scaled_yolo_box, yolo_box
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
@@ -18,9 +18,14 @@ from ppdet_lite.export.onnx.nms import Decoded, matrix_nms, multiclass_nms
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
+from ppdet_lite.modeling.post_process.scaled_yolo_box import ScaledYOLOBox
 from ppdet_lite.runtime.contract import GRAPH_FILE, ONNX_FILE, PARAMS_FILE, PORTABLE_FILE
 
-DECODERS: dict[type, Callable] = {YOLOBox: yolo_box, CellBox: cell_box}
+DECODERS: dict[type, Callable] = {
+    YOLOBox: yolo_box,
+    ScaledYOLOBox: scaled_yolo_box,
+    CellBox: cell_box,
+}
 NMS: dict[type, Callable] = {MatrixNMS: matrix_nms, MultiClassNMS: multiclass_nms}
 """The ONNX form of each decoder and NMS; a subclass has that of its base class."""
 

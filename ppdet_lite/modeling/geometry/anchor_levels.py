@@ -15,12 +15,15 @@ class AnchorLevel(NamedTuple):
     stride: input pixels per cell.
     scale_x_y: grid sensitivity s of the center s * sigmoid(x) - (s - 1) / 2.
     iou_aware_factor: f of score = objectness^(1 - f) * IoU^f * class; None without IoU logits.
+    new_coords: outputs are sigmoids already, and a side is anchor * (2 * output)^2 instead of
+        anchor * exp(output) (scaled YOLOv4, arXiv:2011.08036).
     """
 
     anchors: tuple
     stride: int
     scale_x_y: float
     iou_aware_factor: Optional[float] = None
+    new_coords: bool = False
 
 
 def level_anchors(

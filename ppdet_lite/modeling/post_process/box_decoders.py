@@ -37,6 +37,9 @@ class YOLOBox(nn.Layer):
 
     __shared__ = ("num_classes",)
 
+    new_coords = False
+    """What `AnchorLevel.new_coords` must be."""
+
     def __init__(
         self,
         num_classes: Classes = 80,
@@ -50,7 +53,14 @@ class YOLOBox(nn.Layer):
         self.downsample_ratio, self.scale_x_y = downsample_ratio, scale_x_y
 
     def check_levels(self, levels: Sequence[AnchorLevel]) -> None:
-        """Refuses a stride or grid sensitivity stated here that is not the head's."""
+        """Refuses outputs of another form, and a stride or grid sensitivity stated here that is not
+        the head's."""
+        if any(level.new_coords != self.new_coords for level in levels):
+            raise ConfigError(
+                f"post_process.decode: found {type(self).__name__}, which is for "
+                f"YOLOv4Head.new_coords {str(self.new_coords).lower()}; allowed: YOLOBox without "
+                "new_coords, ScaledYOLOBox with it"
+            )
         scales = {
             "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
             "YOLOBox.scale_x_y": self.scale_x_y,
