@@ -16,7 +16,7 @@ SHARED = REPO.parent / "shared"
 
 
 SLOW_TESTS = {
-    "": "configs every_config real_data recipes two_configs",
+    "": "configs every_config real_data recipes two_configs yolox_real_weights",
     "benchmark": "against inference_benchmark model_info reader_benchmark",
     "cases": "trainings",
     "data/cache": "image_cache",
@@ -25,7 +25,7 @@ SLOW_TESTS = {
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_verify graph onnx_nms",
     "fuzz": "fuzz",
-    "golden": "augment model_forward model_loss yolov4_forward",
+    "golden": "augment model_forward model_loss yolov4_forward yolox_upstream",
     "modeling": "detector resnet yolox",
     "regression": "references",
     "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",

@@ -250,7 +250,8 @@ _NAMES = {
 
 def with_input_size(steps: list[dict[str, Any]], height: int, width: int) -> list[dict[str, Any]]:
     """The steps of `Preprocess` for another size of the network input."""
-    keys, sized = {"Resize": "target_size", "Pad": "size"}, []
+    keys = {"Resize": "target_size", "Pad": "size", "CornerLetterbox": "target_size"}
+    sized = []
     for step in steps:
         key = keys.get(step.get("type", "")) if isinstance(step, dict) else None
         sized.append({**step, key: [height, width]} if key else step)

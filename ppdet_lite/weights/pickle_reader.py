@@ -6,10 +6,11 @@ the names that go with them; anything else is refused. No name is looked up: a n
 without abilities, and arrays are made from plain number types and the bytes that the file holds.
 """
 
+import contextlib
 import os
 import pickletools
 from struct import unpack
-from typing import Any, BinaryIO, Callable, Union
+from typing import Any, BinaryIO, Callable, Iterator, Mapping, Optional, Union
 
 import numpy as np
 
@@ -38,29 +39,39 @@ def read_pickle(path: str) -> Any:
     Raises:
         CheckpointError: no such file, not a pickle, cut short, or it asks for anything else.
     """
+    with refusals(path, lambda: machine.at), open(path, "rb") as stream:
+        machine = Machine(stream, os.fstat(stream.fileno()).st_size)
+        return machine.run()
+
+
+@contextlib.contextmanager
+def refusals(path: str, place: Callable[[], int]) -> Iterator[None]:
+    """Raises what goes wrong with a weight file inside as a `CheckpointError`; `place` tells the
+    byte of the pickle."""
     try:
-        with open(path, "rb") as stream:
-            machine = _Machine(stream, os.fstat(stream.fileno()).st_size)
-            return machine.run()
+        yield
     except FileNotFoundError:
         raise CheckpointError(f"no such file: {path}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     except Refused as error:
         raise CheckpointError(
-            f"{path}: refused: it holds {error} where only arrays belong (byte {machine.at}). "
+            f"{path}: refused: it holds {error} where only arrays belong (byte {place()}). "
             "Weights are read without running code; convert the file to .safetensors if you trust "
             "where it comes from."
         ) from None
     except _DAMAGE as error:
         raise CheckpointError(
             f"{path}: damaged or not a weight file ({error or type(error).__name__}, byte "
-            f"{machine.at}). If it was downloaded or copied, fetch it again."
+            f"{place()}). If it was downloaded or copied, fetch it again."
         ) from None
 
 
-class _Machine:
+class Machine:
     """The stack machine of one file; `at` is the place of the current opcode."""
+
+    steps: Mapping[bytes, Callable[[Any], None]]
+    names: Mapping[str, Optional[Callable[..., Any]]] = NAMES
 
     def __init__(self, stream: BinaryIO, size: int):
         self.stream, self.size, self.at = stream, size, 0
@@ -74,10 +85,10 @@ class _Machine:
             raise ValueError("it does not begin like a pickle of protocol 2 to 5")
         while (code := self.read(1)) != b".":
             self.spend(_STEP)
-            if code not in _STEPS:
+            if code not in self.steps:
                 names = {item.code: item.name for item in pickletools.opcodes}
                 raise Refused(f"the pickle opcode {names.get(code.decode('latin-1'), code[0])}")
-            _STEPS[code](self)
+            self.steps[code](self)
             self.at = self.stream.tell()
         if len(self.stack) != 1 or self.marked:
             raise ValueError("it ends before its content does")
@@ -195,13 +206,13 @@ class _Machine:
             raise Refused("a name that is no text")
         home = module.replace("__builtin__", "builtins")  # Python 2
         home = home.replace("numpy.core", "numpy._core")  # numpy 1
-        if f"{home}.{name}" not in NAMES:
+        if f"{home}.{name}" not in self.names:
             raise Refused(f"the name {f'{module}.{name}'[:200]!a}")
         self.push(Name(f"{home}.{name}"))
 
     def call(self) -> None:
         arguments, name = self.stack.pop(), self.stack.pop()
-        make = NAMES.get(name.text) if isinstance(name, Name) else None
+        make = self.names.get(name.text) if isinstance(name, Name) else None
         if make is None or type(arguments) is not tuple:
             raise Refused(f"a call of {name.text if isinstance(name, Name) else 'a value'}")
         items = arguments[0] if arguments else ()
@@ -222,34 +233,34 @@ class _Machine:
             raise Refused("a state for something else than an array")
 
 
-def _protocol(m: _Machine) -> None:
+def _protocol(m: Machine) -> None:
     if not 2 <= (protocol := m.read(1)[0]) <= 5:
         raise ValueError(f"a pickle of protocol {protocol}")
 
 
-def _frame(m: _Machine) -> None:
+def _frame(m: Machine) -> None:
     if m.number("<Q", 8) > m.size - m.stream.tell():
         raise EOFError("truncated")
 
 
-def _global(m: _Machine) -> None:
+def _global(m: Machine) -> None:
     m.name(*(m.stream.readline(200).rstrip(b"\n").decode("utf-8") for _ in range(2)))
 
 
-def _stack_global(m: _Machine) -> None:
+def _stack_global(m: Machine) -> None:
     name, module = m.stack.pop(), m.stack.pop()
     m.name(module, name)
 
 
-def _pair(m: _Machine) -> list[Any]:
+def _pair(m: Machine) -> list[Any]:
     value, key = m.stack.pop(), m.stack.pop()
     return [key, value]
 
 
-_STEPS: dict[bytes, Callable[[_Machine], None]] = {
+STEPS: dict[bytes, Callable[[Machine], None]] = {
     b"\x80": _protocol,
     b"\x95": _frame,
-    b"(": _Machine.mark,
+    b"(": Machine.mark,
     b"N": lambda m: m.push(None),
     b"\x88": lambda m: m.push(True),
     b"\x89": lambda m: m.push(False),
@@ -286,7 +297,8 @@ _STEPS: dict[bytes, Callable[[_Machine], None]] = {
     b"j": lambda m: m.recall(m.number("<I", 4)),
     b"c": _global,
     b"\x93": _stack_global,
-    b"R": _Machine.call,
-    b"b": _Machine.build,
+    b"R": Machine.call,
+    b"b": Machine.build,
 }
 """Opcode -> step: what Paddle 2 and 3 write, with numpy 1 and 2."""
+Machine.steps = STEPS

@@ -30,6 +30,10 @@ NETWORKS = {
     "yolov3": Network("yolov3/yolov3_darknet53_270e_coco", ("width_mult=0.125",)),
     "yolox": Network("yolox/yolox_s_300e_coco", ("width_mult=0.125",)),
     "yolox_nano": Network("yolox/yolox_nano_300e_coco", ("width_mult=0.125",)),
+    "yolox_upstream": Network("yolox/upstream/yolox_s_upstream_coco", ("width_mult=0.125",)),
+    "yolox_darknet53": Network(
+        "yolox/upstream/yolox_darknet53_upstream_coco", ("width_mult=0.125",)
+    ),
 }
 
 COMMON = ("num_classes=3", "use_gpu=false")

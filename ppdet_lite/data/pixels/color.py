@@ -81,6 +81,13 @@ class ChannelOrder(NamedTuple):
         image[:] = image[..., list(self.order)]
 
 
+class ReversedChannels(NamedTuple):
+    """R, G, B become B, G, R."""
+
+    def apply(self, image: np.ndarray) -> None:
+        image[:] = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+
+
 def apply_changes(image: np.ndarray, changes: Sequence[ColorChange]) -> None:
     """Applies one change after the other, in place."""
     for change in changes:

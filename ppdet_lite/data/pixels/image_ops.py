@@ -23,7 +23,7 @@ from ppdet_lite.data.pixels.headers import (
     read_header,
 )
 from ppdet_lite.data.pixels.memory import Scratch
-from ppdet_lite.data.pixels.resampling import resize, resized_size
+from ppdet_lite.data.pixels.resampling import letterbox_size, resize, resize_exact, resized_size
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -242,6 +242,24 @@ class PadStep:
         return self.target_hw
 
 
+class LetterboxStep:
+    """CornerLetterbox of `Preprocess`."""
+
+    key = "CornerLetterbox.target_size"
+
+    @checked
+    def __init__(self, target_size: Size, fill_value: Fill = 114.0):
+        self.target_hw, self.fill_value = height_width(target_size), fill_to_uint8(fill_value)
+
+    def output_hw(self, input_hw: Optional[SizeHW]) -> Optional[SizeHW]:
+        """See `ResizeStep`."""
+        return self.target_hw
+
+
+class _ToBGRStep:
+    """ToBGR of `Preprocess`, which has no settings."""
+
+
 class _PermuteStep:
     """Permute of `Preprocess`, which has no settings."""
 
@@ -249,8 +267,10 @@ class _PermuteStep:
 _STEPS: dict[str, tuple[int, type]] = {
     "Resize": (0, ResizeStep),
     "Pad": (0, PadStep),
-    "NormalizeImage": (1, Normalizer),
-    "Permute": (2, _PermuteStep),
+    "CornerLetterbox": (0, LetterboxStep),
+    "ToBGR": (1, _ToBGRStep),
+    "NormalizeImage": (2, Normalizer),
+    "Permute": (3, _PermuteStep),
 }
 """Place in the order, and class, of the entries of `Preprocess`."""
 
@@ -259,11 +279,13 @@ class Preprocess:
     """The `Preprocess` list of an exported model's infer_cfg.yml: steps that run in their order.
 
     Known entries (`type` and PaddleDetection's keys): Resize {target_size, keep_ratio, interp} and
-    Pad {size, fill_value}, as many as there are; then NormalizeImage {mean, std, is_scale,
-    norm_type} and Permute {}, each once at most. Channels come first also without Permute.
+    Pad {size, fill_value}, and CornerLetterbox {target_size, fill_value} (this project's own), as
+    many as there are; then ToBGR {} (our own), NormalizeImage {mean, std, is_scale, norm_type} and
+    Permute {}, each once at most. Channels come first also without Permute.
 
     Attributes:
         steps: those that change the size.
+        to_bgr: the channels change to B, G, R.
         output_hw: (height, width) of the result; None where it follows the shape of the image.
 
     Raises:
@@ -272,7 +294,8 @@ class Preprocess:
     """
 
     def __init__(self, ops: Sequence[dict[str, Any]]):
-        self.steps: list[Union[ResizeStep, PadStep]] = []
+        self.steps: list[Union[ResizeStep, PadStep, LetterboxStep]] = []
+        self.to_bgr = False
         self.normalizer = Normalizer.identity()
         self.output_hw: Optional[SizeHW] = None
         previous = "Resize"
@@ -284,7 +307,10 @@ class Preprocess:
                 raise ConfigError(text)
             where, (place, cls) = f"Preprocess.{position} ({kind})", _STEPS[kind]
             if place < _STEPS[previous][0] or (place and kind == previous):
-                order = "Resize and Pad in any order, then NormalizeImage, then Permute"
+                order = (
+                    "Resize, Pad and CornerLetterbox in any order, then ToBGR, then "
+                    "NormalizeImage, then Permute"
+                )
                 raise ConfigError(f"{where}: found after {previous}, allowed: {order}")
             keys = inspect.signature(cls).parameters
             arguments = {key: value for key, value in entry.items() if key != "type"}
@@ -301,7 +327,9 @@ class Preprocess:
                 raise ConfigError(f"{where}: {error}") from None
             if isinstance(step, Normalizer):
                 self.normalizer = step
-            elif isinstance(step, (ResizeStep, PadStep)):
+            elif isinstance(step, _ToBGRStep):
+                self.to_bgr = True
+            elif isinstance(step, (ResizeStep, PadStep, LetterboxStep)):
                 self.steps.append(step)
                 self.output_hw = step.output_hw(self.output_hw)
             previous = kind
@@ -320,8 +348,16 @@ class Preprocess:
                     raise ImageError(f"Preprocess.Pad.size: {text}")
                 image_rgb = pad(image_rgb, step.target_hw, step.fill_value)
                 continue
+            if isinstance(step, LetterboxStep):
+                size_hw, ratio = letterbox_size(image_rgb.shape[:2], step.target_hw)
+                image_rgb, im_shape = resize_exact(image_rgb, size_hw, 1), size_hw
+                image_rgb = pad(image_rgb, step.target_hw, step.fill_value)
+                scale_y, scale_x = scale_y * ratio, scale_x * ratio
+                continue
             image_rgb, (y, x) = resize(image_rgb, step.target_hw, step.keep_ratio, step.interp)
             im_shape, scale_y, scale_x = image_rgb.shape[:2], scale_y * y, scale_x * x
+        if self.to_bgr:
+            image_rgb = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR)
         return {
             "image": self.normalizer(image_rgb),
             "im_shape": np.array(im_shape, np.float32),

@@ -33,6 +33,15 @@ def resized_size(size_hw: SizeHW, target_size_hw: SizeHW, keep_ratio: bool) -> S
     return max(int(scale * height + 0.5), 1), max(int(scale * width + 0.5), 1)
 
 
+def letterbox_size(size_hw: SizeHW, target_size_hw: SizeHW) -> tuple[SizeHW, float]:
+    """(height, width) of the largest image of the same shape inside the target, fractions cut off,
+    and the factor that both sides are meant to have been multiplied by (YOLOX).
+    """
+    height, width = size_hw
+    ratio = min(target_size_hw[0] / height, target_size_hw[1] / width)
+    return (max(int(height * ratio), 1), max(int(width * ratio), 1)), ratio
+
+
 def resize_exact(
     image: np.ndarray, size_hw: SizeHW, interp: int, out: Optional[np.ndarray] = None
 ) -> np.ndarray:

@@ -118,12 +118,18 @@ class Mosaic(Transform):
         """Affine map [2, 3] from the canvas to the result."""
         angle = np.radians(_uniform(rng, self.degrees))
         scale = _uniform(rng, self.scale)
-        shear = np.tan(np.radians(_uniform(rng, self.shear)))
-        translation = _uniform(rng, self.translate) * np.array(self.input_hw[::-1], np.float64)
+        shear_xy = np.tan(np.radians(self._draw_axes(rng, self.shear)))
+        share_xy = self._draw_axes(rng, self.translate)
+        translation = share_xy * np.array(self.input_hw[::-1], np.float64)
         turn = scale * np.array(
             [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float64
         )
-        return np.hstack([np.array([[1, shear], [shear, 1]]) @ turn, translation[:, None]])
+        shear_x, shear_y = shear_xy
+        return np.hstack([np.array([[1, shear_y], [shear_x, 1]]) @ turn, translation[:, None]])
+
+    def _draw_axes(self, rng: np.random.Generator, interval: Sequence[float]) -> np.ndarray:
+        """A number for each axis, float64 [2]."""
+        return np.full(2, _uniform(rng, interval))
 
     def _mixup(
         self, image: np.ndarray, partner: Sample, rng: np.random.Generator
@@ -157,6 +163,14 @@ class Mosaic(Transform):
             boxes_xyxy[:, [0, 2]] = sheet_w - boxes_xyxy[:, [2, 0]]
         boxes_xyxy -= np.array([left, top, left, top], np.float32)
         return blend, {**partner, "gt_bbox": clip_boxes(boxes_xyxy, height, width)}
+
+
+@register
+class UpstreamMosaic(Mosaic):
+    """`Mosaic` as YOLOX's authors draw it: each axis has its own shear and translation."""
+
+    def _draw_axes(self, rng: np.random.Generator, interval: Sequence[float]) -> np.ndarray:
+        return rng.uniform(interval[0], interval[1], 2)
 
 
 def place_tile(corner: int, size_hw: SizeHW, input_hw: SizeHW, center_xy: tuple[int, int]) -> Tile:

@@ -1,8 +1,9 @@
-"""NormalizeImage and Permute: from uint8 pixels to the numbers the network takes.
+"""NormalizeImage, ToBGR and Permute: from uint8 pixels to the numbers the network takes.
 
-In a reader both are only settings: the finished batch is normalized and brought to [B, 3, H, W] in
-one pass over its uint8 pixels, or on a GPU. They act on an array at once when they are called by
-hand, or when a transform that derives from nothing follows them in the list.
+In a reader NormalizeImage and Permute are only settings: the finished batch is normalized and
+brought to [B, 3, H, W] in one pass over its uint8 pixels, or on a GPU. They act on an array at once
+when they are called by hand, or when a transform that derives from nothing follows them in the
+list.
 """
 
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import numpy as np
 
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data import kinds
+from ppdet_lite.data.pixels.color import ReversedChannels
 from ppdet_lite.data.pixels.image_ops import IMAGENET_MEAN, IMAGENET_STD, Normalizer
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.objects import Sample
-from ppdet_lite.data.transforms.transform import Context, Transform
+from ppdet_lite.data.transforms.transform import Context, Transform, lazy_image
 
 
 def _pixels(sample: Sample) -> np.ndarray:
@@ -59,6 +61,21 @@ class NormalizeImage(Transform):
 
     def export_step(self) -> dict[str, Any]:
         return {"type": "NormalizeImage", **self.settings}
+
+
+@register
+class ToBGR(Transform):
+    """Channels in the order B, G, R, for networks that were trained so; after all other changes of
+    color, which take images as R, G, B.
+    """
+
+    keeps_size = True
+
+    def apply(self, sample: Sample, context: Context) -> Sample:
+        return {**sample, "image": lazy_image(sample).recolor(ReversedChannels())}
+
+    def export_step(self) -> dict[str, Any]:
+        return {"type": "ToBGR"}
 
 
 @register

@@ -1,4 +1,4 @@
-"""Pad and PadResize: images of any shape on a sheet of one size."""
+"""Pad, PadResize and CornerLetterbox: images of any shape on a sheet of one size."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Optional
@@ -8,6 +8,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data import kinds
+from ppdet_lite.data.pixels.resampling import letterbox_size
 from ppdet_lite.data.transforms.objects import Sample, moved_objects, select_objects
 from ppdet_lite.data.transforms.resize import with_new_size
 from ppdet_lite.data.transforms.transform import CORNERS, Context, ImageSizes, Transform, lazy_image
@@ -152,3 +153,51 @@ class PadResize(Transform):
 
     def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
         return ImageSizes((self.target_hw,), "PadResize.target_size")
+
+
+@register
+@dataclass(eq=False)
+class CornerLetterbox(Transform):
+    """Fit the image into `target_size` in its top-left corner, as YOLOX's authors do.
+
+    The factor is min(target height / height, target width / width); sides are cut off to whole
+    pixels. `scale_factor` (y, x) is multiplied by the factor itself, not by the quotients of the
+    cut sides, so that detections are divided by one number. `im_shape` becomes the size before
+    padding. Boxes are multiplied by the factor.
+
+    Args:
+        target_size: [height, width], or one side of a square.
+        fill_value: color of the padding, one number or R, G, B in 0..255.
+    """
+
+    takes_boxes = CORNERS
+
+    target_size: kinds.Size
+    fill_value: kinds.Fill = 114
+
+    def __post_init__(self) -> None:
+        self.target_hw = kinds.height_width(self.target_size)
+
+    def apply(self, sample: Sample, context: Context) -> Sample:
+        image = lazy_image(sample)
+        new_hw, ratio = letterbox_size(image.size_hw, self.target_hw)
+        if new_hw != image.size_hw:
+            image = image.resize(*new_hw, 1)
+        if new_hw != self.target_hw:
+            image = image.expand(self.target_hw[1], self.target_hw[0], 0, 0, self.fill_value)
+        scale = np.asarray(sample.get("scale_factor", (1.0, 1.0)), np.float64) * ratio
+        return {
+            **sample,
+            **moved_objects(sample, (ratio, ratio)),
+            "image": image,
+            "im_shape": np.array(new_hw, np.float32),
+            "scale_factor": scale.astype(np.float32),
+        }
+
+    def output_sizes(self, sizes: Optional[ImageSizes]) -> ImageSizes:
+        return ImageSizes((self.target_hw,), "CornerLetterbox.target_size")
+
+    def export_step(self) -> dict[str, Any]:
+        values = np.broadcast_to(np.asarray(self.fill_value, np.float64), (3,))
+        size = list(self.target_hw)
+        return {"type": "CornerLetterbox", "target_size": size, "fill_value": values.tolist()}

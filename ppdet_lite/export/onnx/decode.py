@@ -109,6 +109,14 @@ def _cells(g: OnnxGraph, output: Value) -> tuple[Value, Value]:
 
 def cell_box(g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]) -> Boxes:
     """`modeling.post_process.box_decoders.CellBox`."""
+    boxes, products = product_cell_box(g, detector, raw, inputs)
+    return boxes, g.op("Sqrt", products)
+
+
+def product_cell_box(
+    g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]
+) -> Boxes:
+    """`modeling.post_process.product_cell_box.ProductCellBox`."""
     classes, boxes, scores = detector.head.num_classes, [], []
     for output, level in zip(raw, detector.head.levels):
         flat = output.reshape(0, 5 + classes, -1)
@@ -116,6 +124,6 @@ def cell_box(g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str
         center = (center + _cells(g, output)[0]) * float(level.stride)
         half = g.op("Exp", size) * (level.stride / 2)
         boxes.append(g.concat([center - half, center + half], axis=1))
-        scores.append(g.op("Sqrt", g.op("Sigmoid", objectness) * g.op("Sigmoid", class_logits)))
+        scores.append(g.op("Sigmoid", objectness) * g.op("Sigmoid", class_logits))
     scale_xyxy = inputs["scale_factor"].gather([1, 0, 1, 0], axis=1).unsqueeze(1)
     return g.concat(boxes, axis=2).transpose(0, 2, 1) / scale_xyxy, g.concat(scores, axis=2)

@@ -10,14 +10,17 @@ from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.graph import graph_inputs, save_paddle_graph
-from ppdet_lite.export.onnx.decode import cell_box, scaled_yolo_box, yolo_box
+from ppdet_lite.export.onnx.best_class_nms import best_class_nms
+from ppdet_lite.export.onnx.decode import cell_box, product_cell_box, scaled_yolo_box, yolo_box
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
 from ppdet_lite.export.onnx.nms import Decoded, matrix_nms, multiclass_nms
 from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.modeling.post_process.best_class_nms import BestClassNMS
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
+from ppdet_lite.modeling.post_process.product_cell_box import ProductCellBox
 from ppdet_lite.modeling.post_process.scaled_yolo_box import ScaledYOLOBox
 from ppdet_lite.runtime.contract import GRAPH_FILE, ONNX_FILE, PARAMS_FILE, PORTABLE_FILE
 
@@ -25,8 +28,13 @@ DECODERS: dict[type, Callable] = {
     YOLOBox: yolo_box,
     ScaledYOLOBox: scaled_yolo_box,
     CellBox: cell_box,
+    ProductCellBox: product_cell_box,
 }
-NMS: dict[type, Callable] = {MatrixNMS: matrix_nms, MultiClassNMS: multiclass_nms}
+NMS: dict[type, Callable] = {
+    MatrixNMS: matrix_nms,
+    MultiClassNMS: multiclass_nms,
+    BestClassNMS: best_class_nms,
+}
 """The ONNX form of each decoder and NMS; a subclass has that of its base class."""
 
 FREE_SIZES = {

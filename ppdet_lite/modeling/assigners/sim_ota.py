@@ -53,6 +53,8 @@ class SimOTAAssigner(nn.Layer):
 
     __unused__ = ("num_classes",)
 
+    least_iou, outside = EPS, OUTSIDE
+
     def __init__(
         self,
         center_radius: Positive = 2.5,
@@ -88,12 +90,13 @@ class SimOTAAssigner(nn.Layer):
         inside = paddle.logical_and(points > boxes[..., :2], points < boxes[..., 2:]).all(axis=-1)
         offset = (points - (boxes[..., :2] + boxes[..., 2:]) / 2).abs().max(axis=-1)
         central = offset < self.center_radius * strides
+        near, preferred = self.candidates(inside, central)
         valid = truth.valid.unsqueeze(2)
-        takes_part = paddle.logical_and(paddle.logical_or(inside, central), valid).any(axis=1)
+        takes_part = paddle.logical_and(near, valid).any(axis=1)
         iou = box_ops.iou_matrix(truth.boxes_xyxy_px, boxes_xyxy_px)
         cost = self.cls_weight * _class_cost(scores, truth.labels)
-        cost -= self.iou_weight * paddle.log(iou + EPS)
-        cost += OUTSIDE * (1 - paddle.logical_and(inside, central).astype("float32"))
+        cost -= self.iou_weight * paddle.log(iou + self.least_iou)
+        cost += self.outside * (1 - preferred.astype("float32"))
         open_pairs = paddle.logical_and(takes_part.unsqueeze(1), valid)
         cost = paddle.where(open_pairs, cost, paddle.full_like(cost, float("inf")))
         iou = paddle.where(open_pairs, iou, paddle.zeros_like(iou))
@@ -101,6 +104,14 @@ class SimOTAAssigner(nn.Layer):
         takers = taken.sum(axis=1)
         owner = paddle.where(takers > 1, cost.argmin(axis=1), taken.argmax(axis=1))
         return paddle.where(takers > 0, owner, paddle.full_like(owner, -1))
+
+    def candidates(self, inside: Tensor, central: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns which pairs let a cell take part, and those without the cost `outside`.
+
+        Args:
+            inside, central: the cell's center lies in the object, and in the square, [B, P, A].
+        """
+        return paddle.logical_or(inside, central), paddle.logical_and(inside, central)
 
     def _cheapest(self, cost: Tensor, iou: Tensor) -> Tensor:
         """1 where an object takes a cell, else 0: [B, P, A] int64."""

@@ -66,7 +66,8 @@ class YOLOX(Detector):
         is_free = all(isinstance(level, CellLevel) for level in self.head.levels)
         name, needed = type(self.head).__name__, "an anchor-free head, for instance YOLOXHead"
         check_arguments(("head", name, is_free, needed))
-        self.post_process = PostProcess(CellBox(), self.head.nms)
+        decoder_class = getattr(self.head, "decoder_class", CellBox)  # a user's own may lack it
+        self.post_process = PostProcess(decoder_class(), self.head.nms)
         stride, sizes = self.largest_stride, None if size_range is None else list(size_range)
         fits = size_stride >= 1 and size_stride % stride == 0
         in_order = sizes is None or (len(sizes) == 2 and 1 <= sizes[0] <= sizes[1])
@@ -101,8 +102,8 @@ class YOLOX(Detector):
         else:
             return []
         return [
-            f"TrainReader.mosaic_epoch is {mosaic_epoch}, YOLOXHead.l1_epoch is {l1_epoch} and "
-            f"epoch is {epochs}: {advice}."
+            f"TrainReader.mosaic_epoch is {mosaic_epoch}, {type(self.head).__name__}.l1_epoch is "
+            f"{l1_epoch} and epoch is {epochs}: {advice}."
         ]
 
     def training_size(self, height: int, width: int, seed: int, iteration: int) -> tuple[int, int]:

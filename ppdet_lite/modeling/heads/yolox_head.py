@@ -18,10 +18,13 @@ from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
+from ppdet_lite.modeling.post_process.box_decoders import CellBox
 from ppdet_lite.modeling.post_process.nms_layers import MultiClassNMS, NMSLayer
 
 PRIOR, PRIOR_CELLS = 0.01, 5
 """Objectness and class scores of an untrained network, and the sides of its boxes in cells."""
+
+PRIOR_LOGIT = math.log(PRIOR / (1 - PRIOR))
 
 
 @register
@@ -43,6 +46,9 @@ class YOLOXHead(Head):
     __inject__ = ("assigner", "nms")
     __unused__ = ("trt", "exclude_nms", "exclude_post_process")
 
+    loss_class: type[YOLOXLoss] = YOLOXLoss
+    decoder_class: type[CellBox] = CellBox
+
     def __init__(
         self,
         num_classes: Classes = 80,
@@ -63,23 +69,32 @@ class YOLOXHead(Head):
         check_arguments(("in_channels", list(in_channels), fits, needed))
         self.num_classes = num_classes
         self.levels = [CellLevel(stride) for stride in fpn_strides]
-        self.loss = YOLOXLoss(assigner, loss_weight, l1_epoch)
-        self.nms = nms or MultiClassNMS(0.001, 10000, 1000, nms_threshold=0.65)
+        self.loss = self.loss_class(assigner, loss_weight, l1_epoch)
+        self.nms = nms or self.default_nms()
         channels = max(1, int(feat_channels * width_mult))
         conv = conv_class(depthwise)
 
-        def branch(bias: list[float]) -> nn.Sequential:
+        def branch(sides: int, logits: int) -> nn.Sequential:
             convs = [conv(channels, channels, 3, act=act) for _ in range(2)]
-            zero = ParamAttr(initializer=Constant(0.0))  # the initial output is the bias
-            start = ParamAttr(initializer=Assign(bias), regularizer=L2Decay(0.0))
-            output = nn.Conv2D(channels, len(bias), 1, weight_attr=zero, bias_attr=start)
-            return nn.Sequential(*convs, output)
+            return nn.Sequential(*convs, self.output_layer(channels, sides, logits))
 
-        prior_logit, prior_side = math.log(PRIOR / (1 - PRIOR)), math.log(PRIOR_CELLS)
-        box_bias = [0.0, 0.0, prior_side, prior_side, prior_logit]
         self.stem_conv = nn.LayerList(BaseConv(c, channels, 1, act=act) for c in in_channels)
-        self.conv_cls = nn.LayerList(branch([prior_logit] * num_classes) for _ in in_channels)
-        self.conv_reg = nn.LayerList(branch(box_bias) for _ in in_channels)
+        self.conv_cls = nn.LayerList(branch(0, num_classes) for _ in in_channels)
+        self.conv_reg = nn.LayerList(branch(4, 1) for _ in in_channels)
+
+    def default_nms(self) -> NMSLayer:
+        """Returns the NMS of a head that is given none."""
+        return MultiClassNMS(0.001, 10000, 1000, nms_threshold=0.65)
+
+    def output_layer(self, channels: int, sides: int, logits: int) -> nn.Conv2D:
+        """Returns the last convolution of a branch, for the four numbers of a box (`sides` is 4 or
+        0) and `logits` scores. Its weights start at 0, so the first output is the bias.
+        """
+        prior_side = math.log(PRIOR_CELLS)
+        bias = [0.0, 0.0, prior_side, prior_side][:sides] + [PRIOR_LOGIT] * logits
+        zero = ParamAttr(initializer=Constant(0.0))
+        start = ParamAttr(initializer=Assign(bias), regularizer=L2Decay(0.0))
+        return nn.Conv2D(channels, len(bias), 1, weight_attr=zero, bias_attr=start)
 
     @classmethod
     def from_config(cls, section: Section, input_shape: Sequence[ShapeSpec] = ()) -> dict:

@@ -97,10 +97,22 @@ class YOLOXLoss(nn.Layer):
         is_class = classes == rows_at(truth.labels, owner).unsqueeze(1)
         labels = is_class.astype("float32") * iou.detach().unsqueeze(1)
         class_loss = binary_cross_entropy(flat[:, 5:], labels).sum(axis=1)
-        distance = ((boxes - target) / sides.unsqueeze(1)).abs().sum(axis=2)
+        distance = self.l1_distance(regression, boxes, target, cells, sides)
         return {
             "loss_cls": (class_loss * mask).sum() / count,
             "loss_obj": binary_cross_entropy(flat[:, 4], mask).sum() / count,
             "loss_iou": ((1 - iou.square()) * mask).sum() / count,
             "loss_l1": (distance * mask).sum() / count,
         }
+
+    def l1_distance(
+        self, regression: Tensor, boxes: Tensor, target: Tensor, cells: Tensor, sides: Tensor
+    ) -> Tensor:
+        """Returns the L1 distance in every cell, [B, A].
+
+        Args:
+            regression: raw x, y, w, h [B, 4, A], zeros in cells without an object.
+            boxes, target: predicted boxes and the objects' [B, A, 4], corners in pixels.
+            cells, sides: see `cell_grid`.
+        """
+        return ((boxes - target) / sides.unsqueeze(1)).abs().sum(axis=2)

@@ -154,4 +154,8 @@ class CellBox(nn.Layer):
         scale_xy = paddle.concat([scale_factor[:, 1:], scale_factor[:, :1]], axis=1)
         scale_xy = scale_xy.reshape([-1, 1, 1, 2])
         boxes = (boxes.reshape([0, -1, 2, 2]) / scale_xy).reshape([0, -1, 4])
-        return boxes, grid.joint_scores(flat[:, 4:5], flat[:, 5:])
+        return boxes, self.scores(flat)
+
+    def scores(self, flat: Tensor) -> Tensor:
+        """Raw outputs [B, 5 + C, A] to scores [B, C, A]."""
+        return grid.joint_scores(flat[:, 4:5], flat[:, 5:])

@@ -1,1 +1,1 @@
-"""Weight files of other programs under the names that networks have here."""
+"""Weights of other projects as state dicts of models here, one project per file."""

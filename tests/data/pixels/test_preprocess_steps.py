@@ -26,7 +26,8 @@ def test_preprocess_errors():
     with pytest.raises(ConfigError) as error:
         Preprocess([{"type": "Warp"}])
     assert str(error.value) == (
-        "Preprocess.0.type: found 'Warp'; this project knows NormalizeImage, Pad, Permute, Resize"
+        "Preprocess.0.type: found 'Warp'; this project knows CornerLetterbox, NormalizeImage, Pad, "
+        "Permute, Resize, ToBGR"
     )
     with pytest.raises(ConfigError) as error:
         Preprocess([{"type": "Resize", "target_size": 32, "size": 3}])

@@ -5,7 +5,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.pixels.lazy_image import LazyImage
 from ppdet_lite.data.transforms.distort import RandomDistort
 from ppdet_lite.data.transforms.expand_flip import RandomExpand, RandomFlip
-from ppdet_lite.data.transforms.mosaic import Mosaic, place_tile, warp_boxes
+from ppdet_lite.data.transforms.mosaic import Mosaic, UpstreamMosaic, place_tile, warp_boxes
 from ppdet_lite.data.transforms.transform import Context
 
 GRAY = 114
@@ -301,3 +301,16 @@ def test_bad_probabilities(transform):
     for value in (-0.5, 1.5):
         with pytest.raises(ConfigError, match=rf"^prob: found {value}, allowed: 0 to 1$"):
             transform(prob=value)
+
+
+def test_the_authors_draw_each_axis_apart():
+    """Of the map x, y -> out: with no rotation and scale 1 its off-diagonals are the two shears."""
+    settings = {**STILL, "shear": (-2, 2), "translate": (-0.1, 0.1), "input_dim": [64, 64]}
+    one, apart = (
+        np.array([kind(**settings)._draw_matrix(np.random.default_rng(s)) for s in range(300)])
+        for kind in (Mosaic, UpstreamMosaic)
+    )
+    for first, second in ((np.s_[:, 0, 1], np.s_[:, 1, 0]), (np.s_[:, 0, 2], np.s_[:, 1, 2])):
+        assert np.corrcoef(one[first], one[second])[0, 1] == pytest.approx(1)
+        assert abs(np.corrcoef(apart[first], apart[second])[0, 1]) < 0.2
+        np.testing.assert_allclose(apart[first].std(), one[first].std(), rtol=0.15)

@@ -9,8 +9,8 @@ from ppdet_lite.data.reader.readers import EvalReader
 from ppdet_lite.data.transforms.decode import Decode
 from ppdet_lite.data.transforms.distort import AugmentHSV
 from ppdet_lite.data.transforms.expand_flip import RandomFlip
-from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute
-from ppdet_lite.data.transforms.pad import Pad, PadResize
+from ppdet_lite.data.transforms.normalize import NormalizeImage, Permute, ToBGR
+from ppdet_lite.data.transforms.pad import CornerLetterbox, Pad, PadResize
 from ppdet_lite.data.transforms.resize import Resize
 
 
@@ -169,3 +169,40 @@ def test_the_size_of_the_network_input():
     unknown = EvalReader([Decode(), Resize([48, 64], keep_ratio=True), Pad(), Permute()])
     assert unknown.input_sizes() == ("", ())
     assert unknown.plan.largest_pixels() is None
+
+
+def letterboxed(height, width, target, **settings):
+    sample = make_sample(height, width, boxes=[(6, 3, 30, 15)])
+    return sample, CornerLetterbox(target, **settings)(sample)
+
+
+def test_corner_letterbox_cuts_sides_off_and_keeps_one_factor():
+    before, after = letterboxed(31, 60, [32, 50], fill_value=7)
+    ratio = 50 / 60  # 31 * 50 / 60 = 25.83
+    np.testing.assert_array_equal(after["im_shape"], [25, 50])
+    np.testing.assert_allclose(after["scale_factor"], [ratio, ratio])
+    np.testing.assert_allclose(after["gt_bbox"], [[5, 2.5, 25, 12.5]], rtol=1e-6)
+    pixels = after["image"].render()
+    assert pixels.shape == (32, 50, 3) and (pixels[25:] == 7).all()
+    expected = cv2.resize(before["image"].render(), (50, 25), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(pixels[:25], expected)
+
+
+def test_corner_letterbox_and_bgr_are_deployed_as_they_are_evaluated():
+    steps = [Decode(), CornerLetterbox([32, 64]), ToBGR(), Permute()]
+    for height, width in ((31, 60), (90, 33), (5, 400), (32, 64)):
+        sample = make_sample(height, width)
+        deployed = Preprocess([step.export_step() for step in steps[1:]])
+        assert deployed.output_hw == (32, 64)
+        found = deployed(sample["image"].render())
+        for step in steps[1:]:
+            sample = step(sample)
+        np.testing.assert_array_equal(found["image"], sample["image"])
+        np.testing.assert_array_equal(found["im_shape"], sample["im_shape"])
+        np.testing.assert_array_equal(found["scale_factor"], sample["scale_factor"])
+
+
+def test_channels_are_turned_round():
+    sample = make_sample()
+    pixels = sample["image"].render()
+    np.testing.assert_array_equal(ToBGR()(sample)["image"].render(), pixels[..., ::-1])

@@ -1,0 +1,46 @@
+"""Works on weight files: `convert` makes those of other projects into weights of this one."""
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """  ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams
+  ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams \\
+      -c configs/yolox/upstream/yolox_nano_upstream_coco.yml    also check that they fit
+
+Nothing that a file holds is executed.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"examples:\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("action", choices=["convert"])
+    add("file", metavar="FILE", help="weights of another project")
+    add("--output", required=True, metavar="FILE", help="where to write, a .pdparams")
+    text = "the project that FILE comes from; default: found by its ending and its tensors"
+    add("--from", dest="source", metavar="NAME", help=text)
+    add("-c", "--config", metavar="FILE", help="configuration whose network the weights must fill")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
+    from ppdet_lite.weights.checkpoint import save_checkpoint
+    from ppdet_lite.weights.convert.converter import convert_file
+
+    name, state = convert_file(Path(args.file), args.source)
+    output = Path(args.output)
+    stem = output.stem if output.suffix == ".pdparams" else output.name
+    meta = {"converted_from": Path(args.file).name, "converter": name}
+    path = save_checkpoint(str(output.parent), stem, state, meta)
+    print(f"{path}.pdparams: {len(state)} tensors of {args.file} ({name})")
+    if args.config:
+        from ppdet_lite.core.workspace import load_config
+        from ppdet_lite.evaluate.trained_model import load_trained_model
+
+        load_trained_model(load_config(args.config, [f"weights={path}"]))

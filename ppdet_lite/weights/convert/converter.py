@@ -1,0 +1,77 @@
+"""The contract of weight converters, and the converters by name."""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Optional
+
+import numpy as np
+
+from ppdet_lite.core.errors import CheckpointError, UserError
+from ppdet_lite.weights import convert
+
+
+class Converter:
+    """Weight files of another project.
+
+    Every subclass with a name, in a file of this folder, can be asked for.
+    """
+
+    name: ClassVar[str] = ""  # as users ask for it
+    endings: ClassVar[Sequence[str]] = ()  # of the files that it reads, with the dot
+    project: ClassVar[str] = ""  # for messages
+
+    def read(self, path: Path) -> dict[str, np.ndarray]:
+        """The tensors of a file by their names there, in the file's order; a CheckpointError for a
+        file that cannot be read."""
+        raise NotImplementedError
+
+    def fits(self, state: Mapping[str, np.ndarray]) -> bool:
+        """True if the names are those of this project."""
+        return True
+
+    def convert(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The state dict of the model here; a CheckpointError that names a tensor without place."""
+        raise NotImplementedError
+
+
+def known_converters() -> dict[str, type[Converter]]:
+    """All converters by name."""
+    for module in pkgutil.iter_modules(convert.__path__):
+        importlib.import_module(f"{convert.__name__}.{module.name}")
+    found, classes = {}, [Converter]
+    for kind in classes:
+        classes += kind.__subclasses__()
+        if kind.name:
+            found[kind.name] = kind
+    return found
+
+
+def convert_file(path: Path, name: Optional[str] = None) -> tuple[str, dict[str, np.ndarray]]:
+    """The name of the converter and the state dict of a weight file of another project.
+
+    Args:
+        name: of the converter; None for the first that reads files with this ending and knows the
+            names of the tensors.
+
+    Raises:
+        UserError: no converter has this name or reads such files.
+        CheckpointError: the file cannot be read, or holds tensors of another network.
+    """
+    known = known_converters()
+    if name is not None:
+        if name not in known:
+            raise UserError(f"`source`: found {name}, allowed: {', '.join(known)}")
+        converter = known[name]()
+        return name, converter.convert(converter.read(path))
+    endings = sorted({ending for kind in known.values() for ending in kind.endings})
+    fitting = [kind() for kind in known.values() if path.name.endswith(tuple(kind.endings))]
+    if not fitting:
+        raise UserError(f"{path}: found the ending {path.suffix!r}, allowed: {', '.join(endings)}")
+    for converter in fitting:
+        state = converter.read(path)
+        if converter.fits(state):
+            return converter.name, converter.convert(state)
+    projects = ", ".join(converter.project for converter in fitting)
+    raise CheckpointError(f"{path}: its tensors are not those of a network of {projects}")

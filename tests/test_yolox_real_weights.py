@@ -1,0 +1,66 @@
+"""YOLOX-nano as its authors trained it, on real photos: convert, evaluate, export, deploy."""
+
+import importlib.util
+
+import pytest
+
+from ppdet_lite.commands import weights as command
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.evaluate.run import run_evaluation
+from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.export.run import export_model
+
+AP, AP50, AP75 = 0.3300, 0.5075, 0.3268
+"""Of the authors' own export with their pre- and post-processing, by pycocotools."""
+
+
+@pytest.fixture(scope="module")
+def converted(shared_dir, tmp_path_factory):
+    """Overrides with the converted weights and the photos."""
+    source = shared_dir / "weights" / "yolox_nano_coco_upstream_layout.npz"
+    if not source.is_file():
+        pytest.skip("needs the weights in ../shared/weights, which are not part of a clone")
+    folder = tmp_path_factory.mktemp("nano")
+    output = folder / "nano.pdparams"
+    options = ["convert", str(source), "--output", str(output)]
+    command.main(command.build_parser().parse_args(options))
+    data = shared_dir / "data" / "coco128"
+    return [
+        f"weights={output}",
+        f"save_dir={folder}",
+        "use_gpu=false",
+        "worker_num=0",
+        f"EvalDataset={{dataset_dir: {data}, image_dir: train2017, "
+        "anno_path: annotations/instances_train2017.json}",
+        f"TestDataset={{dataset_dir: {data}, anno_path: annotations/instances_train2017.json}}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def config(repo, converted):
+    path = repo / "configs" / "yolox" / "upstream" / "yolox_nano_upstream_coco.yml"
+    return lambda *more: load_config(path, [*converted, *more])
+
+
+def test_average_precision_is_that_of_the_authors(config):
+    metrics = run_evaluation(config())
+    assert metrics["bbox/AP"] == pytest.approx(AP, abs=0.002)
+    assert metrics["bbox/AP50"] == pytest.approx(AP50, abs=0.002)
+    assert metrics["bbox/AP75"] == pytest.approx(AP75, abs=0.002)
+
+
+def test_the_order_of_the_channels_matters(config):
+    steps = "[{Decode: {}}, {CornerLetterbox: {target_size: [416, 416]}}, {Permute: {}}]"
+    metrics = run_evaluation(config(f"EvalReader.sample_transforms={steps}"))
+    assert metrics["bbox/AP"] == pytest.approx(0.2780, abs=0.002)
+
+
+def test_the_export_finds_the_same(config, shared_dir, tmp_path, capsys):
+    has_onnx = all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "paddle2onnx")))
+    photos = sorted((shared_dir / "data" / "coco128" / "train2017").iterdir())[:6]
+    options = ExportOptions(["paddle", "onnx"] if has_onnx else ["paddle"])
+    folder = export_model(config(), tmp_path, options, photos)
+    said = "".join(capsys.readouterr())
+    assert said.count("export verified") >= (3 if has_onnx else 2)
+    steps = (folder / "infer_cfg.yml").read_text()
+    assert "CornerLetterbox" in steps and "ToBGR" in steps and "BestClassNMS" in steps

@@ -1,0 +1,267 @@
+"""Weights of other projects: checkpoints of PyTorch are read without PyTorch, names are mapped."""
+
+import pickle
+import struct
+import sys
+import types
+import zipfile
+
+import numpy as np
+import pytest
+
+from ppdet_lite.commands import weights as command
+from ppdet_lite.core.errors import CheckpointError, UserError
+from ppdet_lite.weights.convert.converter import convert_file
+from ppdet_lite.weights.convert.yolox import YOLOXConverter, csp_key, darknet_key
+from ppdet_lite.weights.files import load_state
+from ppdet_lite.weights.torch_file import read_torch_or_numpy
+
+KINDS = {"f4": "Float", "f2": "Half", "f8": "Double", "i8": "Long", "b1": "Bool"}
+
+
+def stub(module, name):
+    """A function that a pickle can name as `module.name`."""
+    made = types.new_class(name)
+    made.__module__, made.__qualname__ = module, name
+    owner = sys.modules.setdefault(module, types.ModuleType(module))
+    setattr(owner, name, made)
+    return made
+
+
+@pytest.fixture
+def torch_names(monkeypatch):
+    """Modules with PyTorch's names, as far as its pickles hold them."""
+    for module in ("torch", "torch._utils"):
+        monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+    return {
+        "rebuild": stub("torch._utils", "_rebuild_tensor_v2"),
+        **{code: stub("torch", f"{name}Storage") for code, name in KINDS.items()},
+    }
+
+
+class Tensor:
+    """What PyTorch would save of an array; the tensors of one base share its storage."""
+
+    def __init__(self, base, shape, strides, offset=0):
+        self.base, self.shape, self.strides, self.offset = base, shape, strides, offset
+
+    @classmethod
+    def of(cls, array):
+        array = np.ascontiguousarray(array)
+        steps = tuple(step // array.itemsize for step in array.strides)
+        return cls(array.reshape(-1), array.shape, steps)
+
+
+@pytest.fixture
+def write_torch(torch_names, tmp_path):
+    """Writes a checkpoint as PyTorch does since 1.6."""
+
+    def write(content, name="weights.pth", extra=(), compression=zipfile.ZIP_STORED):
+        storages = {}
+
+        class Pickler(pickle._Pickler):
+            def reducer_override(self, value):
+                return NotImplemented
+
+            def persistent_id(self, value):
+                if isinstance(value, np.ndarray):
+                    key = storages.setdefault(id(value), (str(len(storages)), value))[0]
+                    kind = torch_names[value.dtype.str[1:]]
+                    return ("storage", kind, key, "cpu", value.size)
+                return None
+
+            def save(self, value, save_persistent_id=True):
+                if isinstance(value, Tensor):
+                    arguments = (value.base, value.offset, value.shape, value.strides, False, {})
+                    return self.save_reduce(torch_names["rebuild"], arguments, obj=value)
+                return super().save(value, save_persistent_id)
+
+        path = tmp_path / name
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            with archive.open("archive/data.pkl", "w") as stream:
+                Pickler(stream, protocol=2).dump(content)
+            for key, array in storages.values():
+                archive.writestr(f"archive/data/{key}", array.tobytes())
+            for member, data in extra:
+                archive.writestr(f"archive/{member}", data)
+        return path
+
+    return write
+
+
+def test_tensors_of_every_type_and_layout(write_torch):
+    base = np.arange(12, dtype=np.float32)
+    content = {
+        "model": {
+            **{code: Tensor.of(np.arange(6).reshape(2, 3).astype(code)) for code in KINDS},
+            "rows": Tensor(base, (2, 3), (3, 1), 6),
+            "turned": Tensor(base, (3, 4), (1, 3)),
+            "number": Tensor(base, (), (), 5),
+            "none": Tensor(base, (0, 3), (3, 1)),
+        },
+        "optimizer": {"state": {0: {"momentum": Tensor.of(np.ones(3, np.float32))}}},
+        "start_epoch": 300,
+    }
+    state = read_torch_or_numpy(write_torch(content, extra=[("byteorder", "little")]))
+    for code in KINDS:
+        np.testing.assert_array_equal(state[code], np.arange(6).reshape(2, 3).astype(code))
+    np.testing.assert_array_equal(state["rows"], base[6:].reshape(2, 3))
+    np.testing.assert_array_equal(state["turned"], base.reshape(4, 3).T)
+    assert state["number"] == 5 and state["none"].shape == (0, 3)
+
+
+def test_the_versions_beside_a_state_dict_are_passed_over(write_torch):
+    class OrderedDict(dict):
+        def __reduce_ex__(self, protocol):
+            import collections
+
+            return (
+                collections.OrderedDict,
+                (),
+                {"_metadata": {"": {"version": 1}}},
+                None,
+                iter(self.items()),
+            )
+
+    path = write_torch(OrderedDict(weight=Tensor.of(np.float32([1, 2]))))
+    assert read_torch_or_numpy(path)["weight"].tolist() == [1, 2]
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("called",)
+
+
+@pytest.mark.parametrize(
+    "content, text",
+    [
+        ({"model": Evil()}, "refused.*builtin.*print"),
+        ({"w": Tensor(np.zeros(4, np.float32), (5,), (1,))}, r"tensor \[5\] beyond the 4"),
+        ({"w": Tensor(np.zeros(4, np.float32), (2,), (4,))}, "beyond the 4"),
+        ({"w": Tensor(np.zeros(4, np.float32), (9, 9), (0, 0))}, "beyond the 4"),
+        ({"w": Tensor(np.zeros(4, np.float32), (2,), (-1,))}, "no counts"),
+        ({"epoch": 3}, "holds no tensors"),
+    ],
+)
+def test_what_is_refused(write_torch, content, text, capsys):
+    with pytest.raises(CheckpointError, match=text):
+        read_torch_or_numpy(write_torch(content))
+    assert capsys.readouterr().out == ""
+
+
+def test_damaged_files(write_torch, tmp_path):
+    path = write_torch({"w": Tensor.of(np.ones(1000, np.float32))})
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match=r"weights\.pth: damaged"):
+        read_torch_or_numpy(path)
+    path.write_bytes(pickle.dumps({"w": 1}))
+    with pytest.raises(CheckpointError, match="no zip archive"):
+        read_torch_or_numpy(path)
+    with pytest.raises(CheckpointError, match="no such file"):
+        read_torch_or_numpy(tmp_path / "missing.pth")
+    content = {"w": Tensor.of(np.ones(9999, np.float32))}
+    packed = write_torch(content, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="compressed"):
+        read_torch_or_numpy(packed)
+    objects = tmp_path / "objects.npz"
+    np.savez(objects, w=np.array([{}], dtype=object))
+    with pytest.raises(CheckpointError, match="objects.npz"):
+        read_torch_or_numpy(objects)
+
+
+# YOLOX
+
+
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        ("backbone.backbone.stem.conv.conv.weight", "backbone.stem.conv.conv.weight"),
+        (
+            "backbone.backbone.dark3.1.m.2.conv2.dconv.bn.running_var",
+            "backbone.layers4.stage2.csp_layer.bottlenecks.2.conv2.dw_conv.bn._variance",
+        ),
+        (
+            "backbone.backbone.dark5.0.pconv.conv.weight",
+            "backbone.layers7.stage4.conv_layer.pw_conv.conv.weight",
+        ),
+        ("backbone.C3_n4.conv3.bn.bias", "neck.pan_blocks.1.conv3.bn.bias"),
+        ("head.cls_preds.2.weight", "head.conv_cls.2.2.weight"),
+        ("backbone.backbone.dark6.0.conv.weight", None),
+        ("neck.conv.weight", None),
+    ],
+)
+def test_names_of_csp_networks(theirs, ours):
+    assert csp_key(theirs) == ours
+
+
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [
+        (
+            "backbone.backbone.dark2.0.bn.running_mean",
+            "backbone.stage.0.downsample.conv_bn_layer.batch_norm._mean",
+        ),
+        (
+            "backbone.backbone.stem.2.layer2.conv.weight",
+            "backbone.stage.0.basicblock0.conv2.conv.weight",
+        ),
+        (
+            "backbone.backbone.dark4.8.layer1.conv.weight",
+            "backbone.stage.3.stage.3.7.conv1.conv.weight",
+        ),
+        ("backbone.out2.4.conv.weight", "neck.yolo_block.2.conv_module.route.conv.weight"),
+        ("backbone.backbone.dark5.7.conv2.conv.weight",
+         "neck.yolo_block.0.conv_module.spp.conv.conv.weight"),
+    ],
+)  # fmt: skip
+def test_names_of_darknet(theirs, ours):
+    assert darknet_key(theirs) == ours
+
+
+def test_box_and_objectness_become_one_layer():
+    state = {
+        "head.reg_preds.0.bias": np.arange(4.0),
+        "head.obj_preds.0.bias": np.float64([7]),
+        "head.stems.0.bn.num_batches_tracked": np.int64(3),
+    }
+    converted = YOLOXConverter().convert(state)
+    assert list(converted) == ["head.conv_reg.0.2.bias"]
+    assert converted["head.conv_reg.0.2.bias"].tolist() == [0, 1, 2, 3, 7]
+    with pytest.raises(CheckpointError, match="head.reg_preds.0.bias, but no head.obj_preds"):
+        YOLOXConverter().convert({"head.reg_preds.0.bias": np.arange(4.0)})
+    with pytest.raises(CheckpointError, match="the tensor other.weight"):
+        YOLOXConverter().convert({"other.weight": np.zeros(1)})
+
+
+THEIRS = {
+    "backbone.backbone.stem.conv.conv.weight": np.ones((2, 12, 3, 3), np.float32),
+    "head.reg_preds.0.bias": np.arange(4, dtype=np.float32),
+    "head.obj_preds.0.bias": np.float32([7]),
+}
+
+
+def test_the_converter_is_found(tmp_path, write_torch):
+    np.savez(tmp_path / "nano.npz", **THEIRS)
+    name, state = convert_file(tmp_path / "nano.npz")
+    assert name == "yolox" and len(state) == 2
+    wrapped = {f"module.{key}": Tensor.of(array) for key, array in THEIRS.items()}
+    assert convert_file(write_torch({"model": wrapped}, "a.pth.tar"))[1].keys() == state.keys()
+    np.savez(tmp_path / "other.npz", weight=np.zeros(3))
+    with pytest.raises(CheckpointError, match=r"other\.npz: its tensors are not"):
+        convert_file(tmp_path / "other.npz")
+    with pytest.raises(UserError, match=r"found the ending '\.txt'"):
+        convert_file(tmp_path / "a.txt")
+    with pytest.raises(UserError, match="`source`: found caffe, allowed: .*yolox"):
+        convert_file(tmp_path / "nano.npz", "caffe")
+
+
+def test_the_command_writes_a_checkpoint(tmp_path, capsys):
+    np.savez(tmp_path / "nano.npz", **THEIRS)
+    output = tmp_path / "out" / "nano.pdparams"
+    options = ["convert", str(tmp_path / "nano.npz"), "--output", str(output)]
+    command.main(command.build_parser().parse_args(options))
+    assert "2 tensors" in capsys.readouterr().out
+    found = load_state(str(output))
+    assert found["head.conv_reg.0.2.bias"].tolist() == [0, 1, 2, 3, 7]
+    assert struct.calcsize("f") * found["backbone.stem.conv.conv.weight"].size == 864
