@@ -17,7 +17,7 @@ SHARED = REPO.parent / "shared"
 
 SLOW_TESTS = {
     "": "configs every_config real_data recipes two_configs yolox_real_weights",
-    "benchmark": "against inference_benchmark model_info reader_benchmark",
+    "benchmark": "against inference_benchmark model_info reader_benchmark stream_eval",
     "cases": "trainings",
     "data/cache": "image_cache",
     "data/pixels": "damaged_images pixel_source",

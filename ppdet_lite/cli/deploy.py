@@ -253,7 +253,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "written by tools/export_model.py"
     parser.add_argument("--model_dir", required=True, metavar="FOLDER", help=text)
     _add_files(parser)
-    _add_engines(parser)
+    add_engines(parser)
     return parser
 
 
@@ -282,7 +282,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--repeats", **COUNT, default=20, help="runs of the benchmark")
 
 
-def _add_engines(parser: argparse.ArgumentParser) -> None:
+def add_engines(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `open_detector` but for the model."""
     add = parser.add_argument_group("device and engine").add_argument
     add("--device", default="CPU", type=str.upper, choices=DEVICES, help="default: CPU")
     add("--batch_size", **COUNT, default=1, help="images per run (default: 1)")

@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "write a trained model for deployment, and check it",
     "deploy": "detect with an exported model: images, videos, cameras",
     "benchmark": "speed of a network in every engine of this machine",
+    "stream-eval": "AP of an exported model on a video that does not wait for it",
     "weights": "convert weights of other projects",
     "model-info": "parameters and GFLOPs of a network",
 }
