@@ -201,7 +201,7 @@ def open_engines(
                 folder = exports.folders.get((stage, wanted.kind))
                 if folder is not None:
                     files = ModelFolder(
-                        folder, engine_options.engine, precision=engine_options.precision
+                        folder, engine_options.reads, precision=engine_options.precision
                     )
                     first = first or files
                     _check_comparable(files, first, options.batch_size)

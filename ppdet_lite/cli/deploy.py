@@ -22,6 +22,7 @@ from ppdet_lite.runtime.options import (
     ENGINES,
     MOST_THREADS,
     PRECISIONS,
+    PROVIDERS,
     RUN_MODES,
     EngineOptions,
     TensorRTOptions,
@@ -46,6 +47,7 @@ EXAMPLES = """examples:
   ... --threshold 0.3 --save_results                   more detections; all of them in bbox.json
   ... --device GPU --run_mode trt_fp16 --batch_size 8  TensorRT; its engine is built once
   ... --engine onnxruntime                             the .onnx of --format onnx
+  ... --engine onnxruntime --device GPU --provider tensorrt --cuda_graph
   ... --image_file demo.jpg --run_benchmark            times of each stage
 """
 
@@ -106,7 +108,7 @@ def open_detector(args: argparse.Namespace, own_process: bool = False) -> Detect
 
     options = _values(args, EngineOptions)
     options["engine"] = "openvino" if args.use_openvino else args.engine or "paddle"
-    return Detector(
+    detector = Detector(
         args.model_dir,
         batch_size=args.batch_size,
         own_process=own_process,
@@ -114,6 +116,9 @@ def open_detector(args: argparse.Namespace, own_process: bool = False) -> Detect
         tensorrt=TensorRTOptions(**_values(args, TensorRTOptions)),
         **options,
     )
+    if args.device != "CPU":
+        print(f"running on {detector.engine.runs_on}", file=sys.stderr)
+    return detector
 
 
 def _values(args: argparse.Namespace, kind: type) -> dict[str, Any]:
@@ -287,7 +292,8 @@ def add_engines(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("device and engine").add_argument
     add("--device", default="CPU", type=str.upper, choices=DEVICES, help="default: CPU")
     add("--batch_size", **COUNT, default=1, help="images per run (default: 1)")
-    text = "paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle)"
+    text = """paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle);
+tensorrt and tensorrt_rtx are the packages of these names, with --device GPU"""
     add("--engine", choices=ENGINES, help=text)
     text = "of an .onnx: fp16 runs the file that export --precision fp16 wrote (default: fp32)"
     add("--precision", default=PRECISIONS[0], choices=PRECISIONS, help=text)
@@ -295,6 +301,12 @@ def add_engines(parser: argparse.ArgumentParser) -> None:
     text = """network input, for exports of --input-size dynamic (one number: both; default: that of
 infer_cfg.yml)"""
     add(*names, **{**COUNT, **sides}, help=text)
+    text = "of ONNX Runtime, with --engine onnxruntime --device GPU (default: cuda)"
+    add("--provider", choices=PROVIDERS, help=text)
+    text = "one CUDA graph for the whole network, for exports of fixed sizes; engines of .onnx"
+    add("--cuda_graph", **OFF, help=f"{text} (default: off)")
+    text = "TensorFloat-32: float32 products on GPUs with factors of 10 bits; engines of .onnx"
+    add("--tf32", **OFF, help=f"{text} (default: off)")
     add("--use_openvino", **OFF, help="the same as --engine openvino")
     threads = {**COUNT, "type": number(1, MOST_THREADS), "default": DEFAULT_THREADS}
     add("--cpu_threads", **threads, help=f"CPU threads (default here: {DEFAULT_THREADS})")

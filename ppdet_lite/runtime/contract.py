@@ -45,14 +45,18 @@ GRAPH_FILES = {
     "paddle": (GRAPH_FILE, LEGACY_GRAPH_FILE),
     "onnxruntime": (ONNX_FILE, PORTABLE_FILE),
     "openvino": (PORTABLE_FILE, ONNX_FILE),
+    "tensorrt": (PORTABLE_FILE, ONNX_FILE),
+    "tensorrt_rtx": (PORTABLE_FILE, ONNX_FILE),
 }
 """Graph files by engine, the first that exists is taken. A portable .onnx holds no deformable
-convolution, which OpenVINO cannot read."""
+convolution, which OpenVINO and TensorRT cannot read."""
 
 _FORMATS = {
     "paddle": "",
     "onnxruntime": " in the format onnx",
     "openvino": " in the format onnx with portable-dcn",
+    "tensorrt": " in the format onnx with portable-dcn",
+    "tensorrt_rtx": " in the format onnx with portable-dcn",
 }
 
 

@@ -52,7 +52,7 @@ class Detector:
         chosen = EngineOptions(device=device, run_mode=run_mode, **options)
         if chosen.tensorrt.batch_size is None:
             chosen = replace(chosen, tensorrt=replace(chosen.tensorrt, batch_size=batch_size))
-        self.files = ModelFolder(model_dir, chosen.engine, input_size, precision=chosen.precision)
+        self.files = ModelFolder(model_dir, chosen.reads, input_size, precision=chosen.precision)
         config = self.files.config
         if config.stage != "nms":
             raise ConfigError(

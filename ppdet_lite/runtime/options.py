@@ -8,10 +8,13 @@ from ppdet_lite.core.errors import UserError
 from ppdet_lite.utils.cpu import core_count
 
 DEVICES = ("CPU", "GPU", "NPU", "XPU")
-ENGINES = ("paddle", "onnxruntime", "openvino")
+ENGINES = ("paddle", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
+GPU_ENGINES = ("tensorrt", "tensorrt_rtx")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
 PRECISIONS = ("fp32", "fp16")
 """Numbers inside of an .onnx file; its inputs and outputs are float32 in both."""
+
+PROVIDERS = ("cuda", "tensorrt", "tensorrt_rtx")
 
 DEFAULT_THREADS = min(core_count(), 8)
 """More threads seldom help a single image."""
@@ -42,9 +45,14 @@ class EngineOptions:
     """The engine of a network, and its settings.
 
     Attributes:
-        engine: "paddle", or for an .onnx "onnxruntime" or "openvino".
+        engine: "paddle", or for an .onnx "onnxruntime", "openvino", and on GPUs "tensorrt" or
+            "tensorrt_rtx" (TensorRT for RTX).
         device: "CPU", "GPU", "NPU" (OpenVINO) or "XPU" (Paddle), in any case.
         run_mode: "paddle", or for TensorRT "trt_fp32", "trt_fp16", "trt_int8".
+        provider: of ONNX Runtime on a GPU, one of PROVIDERS; None is "cuda".
+        cuda_graph: launch the network as one CUDA graph, for exports in which all sizes are fixed.
+        tf32: let GPUs round the factors of float32 products to 10 bits (TensorFloat-32): faster,
+            and less exact. Engines with this option have it off by default.
         enable_mkldnn: oneDNN kernels on the CPU.
         enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.
         precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx.
@@ -58,6 +66,9 @@ class EngineOptions:
     engine: str = "paddle"
     device: str = "CPU"
     run_mode: str = "paddle"
+    provider: Optional[str] = None
+    cuda_graph: bool = False
+    tf32: bool = False
     cpu_threads: int = DEFAULT_THREADS
     enable_mkldnn: bool = True
     enable_mkldnn_bfloat16: bool = False
@@ -67,12 +78,14 @@ class EngineOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device", self.device.upper())
-        for name, allowed in (
+        choices: list[tuple[str, tuple[str, ...]]] = [
             ("engine", ENGINES),
             ("device", DEVICES),
             ("run_mode", RUN_MODES),
             ("precision", PRECISIONS),
-        ):
+        ]
+        choices += [("provider", PROVIDERS)] * (self.provider is not None)
+        for name, allowed in choices:
             found = getattr(self, name)
             if found not in allowed:
                 raise UserError(f"`{name}`: found {found}, allowed: {', '.join(allowed)}")
@@ -80,6 +93,7 @@ class EngineOptions:
             raise UserError(
                 f"`cpu_threads`: found {self.cpu_threads}, allowed: 1 to {MOST_THREADS}"
             )
+        self._check_gpu_options()
         missing = ["`engine` paddle"] * (self.engine != "paddle")
         missing += ["`device` CPU"] * (self.device != "CPU")
         missing += ["`enable_mkldnn`"] * (not self.enable_mkldnn)
@@ -87,8 +101,27 @@ class EngineOptions:
             raise UserError(f"`enable_mkldnn_bfloat16` needs {', '.join(missing)}")
         if self.engine == "paddle" and self.precision != PRECISIONS[0]:
             raise UserError(
-                f"`precision` {self.precision} is of .onnx files: it needs `engine` onnxruntime or "
-                f"openvino; `engine` paddle has `run_mode` trt_{self.precision}"
+                f"`precision` {self.precision} is of .onnx files, which `engine` paddle does not "
+                f"read; it has `run_mode` trt_{self.precision}"
             )
         if self.engine != "paddle" and self.run_mode != "paddle":
             raise UserError(f"`run_mode` {self.run_mode} needs `engine` paddle")
+
+    @property
+    def reads(self) -> str:
+        """The engine whose graph files are read: TensorRT's by the provider of that name, too."""
+        return self.provider if self.provider in GPU_ENGINES else self.engine
+
+    def _check_gpu_options(self) -> None:
+        """Refuses options that would be without effect."""
+        on_gpu = self.device == "GPU"
+        if self.engine in GPU_ENGINES and not on_gpu:
+            raise UserError(f"`engine` {self.engine} needs `device` GPU, found {self.device}")
+        has_options = on_gpu and self.engine in ("onnxruntime", *GPU_ENGINES)
+        for name, is_given, is_right, engines in (
+            ("provider", self.provider, on_gpu and self.engine == "onnxruntime", "onnxruntime"),
+            ("cuda_graph", self.cuda_graph, has_options, "onnxruntime, tensorrt or tensorrt_rtx"),
+            ("tf32", self.tf32, has_options, "onnxruntime, tensorrt or tensorrt_rtx"),
+        ):
+            if is_given and not is_right:
+                raise UserError(f"`{name}` needs `device` GPU and `engine` {engines}")

@@ -10,13 +10,13 @@ from ppdet_lite.core.errors import UserError
 from ppdet_lite.runtime.contract import ModelFolder
 from ppdet_lite.runtime.detector import Detector, open_engine
 from ppdet_lite.runtime.engines.engine import EngineError
-from ppdet_lite.runtime.engines.onnx_providers import PROVIDERS
+from ppdet_lite.runtime.engines.onnx_providers import Cuda
 from ppdet_lite.runtime.engines.openvino import check_device, device_settings
 from ppdet_lite.runtime.engines.paddle_predictor import new_config
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.process import EngineProcess
 
-CUDA = PROVIDERS["GPU"].name
+CUDA = Cuda.name
 
 
 @pytest.fixture
@@ -32,13 +32,17 @@ def onnxruntime(monkeypatch, tmp_path):
 
     def session(path, settings, providers, enable_fallback):
         return SimpleNamespace(
-            get_inputs=list, get_providers=lambda: module.running, disable_fallback=lambda: None
+            get_inputs=list,
+            get_outputs=list,
+            get_providers=lambda: module.running,
+            disable_fallback=lambda: None,
+            io_binding=lambda: None,
         )
 
     module = SimpleNamespace(
         __version__="1.99",
         __file__=str(tmp_path / "__init__.py"),
-        SessionOptions=SimpleNamespace,
+        SessionOptions=lambda: SimpleNamespace(add_session_config_entry=lambda *pair: None),
         InferenceSession=session,
         available=[CUDA, "CPUExecutionProvider"],
         running=[CUDA, "CPUExecutionProvider"],
@@ -57,7 +61,8 @@ def refused(folder, match, device="GPU", engine="onnxruntime"):
 
 
 def test_a_provider_that_runs(onnx_file, onnxruntime, capsys):
-    assert Detector(onnx_file, "GPU", engine="onnxruntime").engine.runs_on == CUDA
+    engine = Detector(onnx_file, "GPU", engine="onnxruntime").engine
+    assert engine.runs_on == f"{CUDA}, TF32 off"
     assert capsys.readouterr().out == ""
 
 

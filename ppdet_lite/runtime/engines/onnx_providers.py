@@ -1,19 +1,27 @@
-"""Execution providers of ONNX Runtime: asked for, and found to be there or missing."""
+"""Execution providers of ONNX Runtime: their libraries, their options, and what they really run."""
 
 import contextlib
 import ctypes
+import importlib
 import io
+from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import UserError, require
+from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.engines.built_engines import EngineCache, Shapes, input_shapes
+from ppdet_lite.runtime.engines.cuda_driver import CudaDevice
+from ppdet_lite.runtime.engines.tf32 import turn_tf32_off
+from ppdet_lite.runtime.options import EngineOptions
 
 CPU = "CPUExecutionProvider"
 LIBRARY_NAMES = ("libonnxruntime_providers_{}.so", "onnxruntime_providers_{}.dll")
+MOST_NAMED = 5
 
 
-class Provider(NamedTuple):
-    """An execution provider.
+class Provider:
+    """ONNX Runtime's own kernels for CPUs, and what the other providers have in common with them.
 
     Attributes:
         name: ONNX Runtime's.
@@ -22,53 +30,216 @@ class Provider(NamedTuple):
         install: what to install for it.
     """
 
-    name: str
-    title: str
-    library: str = ""
-    install: str = ""
+    name: ClassVar[str] = CPU
+    title: ClassVar[str] = "CPU"
+    library: ClassVar[str] = ""
+    install: ClassVar[str] = ""
+
+    def __init__(self, options: EngineOptions):
+        self.options = options
+        chosen = f"`provider` {options.provider}" if options.provider else "`engine` onnxruntime"
+        self.asked = f"{chosen}, `device` {options.device}"
+
+    def load(self, onnxruntime: Any) -> None:
+        """Loads what the provider needs.
+
+        Raises:
+            UserError: this ONNX Runtime lacks it, or a library is not found.
+        """
+        if self.name not in onnxruntime.get_available_providers():
+            raise self.missing(f"found no {self.name} in onnxruntime {onnxruntime.__version__}")
+        if self.library and (reason := _missing_library(onnxruntime, self.library)):
+            raise self.missing(reason)
+
+    def settings(self, files: ModelFolder) -> dict[str, str]:
+        """Options of the provider for an export."""
+        return {}
+
+    def open(self, onnxruntime: Any, files: ModelFolder, options: Any) -> Any:
+        """A session that never changes over to other providers by itself."""
+        providers: list[Any] = [(self.name, self.settings(files))]
+        providers += [CPU] * (self.name != CPU)
+        session = onnxruntime.InferenceSession(
+            str(files.graph), options, providers=providers, enable_fallback=0
+        )
+        session.disable_fallback()  # in releases that do not know the argument
+        return session
+
+    def check_running(self, session: Any) -> None:
+        """Refuses a session in which another provider took the place of this one: ONNX Runtime
+        leaves out providers that fail, and computes on the CPU."""
+        found = session.get_providers()
+        if self.name not in found:
+            raise self.missing(f"{self.name} failed to start, found {', '.join(found)}")
+
+    def missing(self, reason: str) -> UserError:
+        """The error that says what to install."""
+        return UserError(f"{self.asked}: {reason}; {self.install}, or use `device` CPU")
 
 
-PROVIDERS = {
-    "CPU": Provider(CPU, "CPU"),
-    "GPU": Provider(
-        "CUDAExecutionProvider",
-        "CUDA",
-        "cuda",
-        "pip install 'onnxruntime-gpu[cuda,cudnn]' (in place of onnxruntime), and NVIDIA's driver",
-    ),
+class Cuda(Provider):
+    """ONNX Runtime's kernels for NVIDIA's GPUs."""
+
+    name, title, library = "CUDAExecutionProvider", "CUDA", "cuda"
+    install = (
+        "pip install 'onnxruntime-gpu[cuda,cudnn]' (in place of onnxruntime), and NVIDIA's driver"
+    )
+
+    def settings(self, files: ModelFolder) -> dict[str, str]:
+        return {
+            "use_tf32": str(int(self.options.tf32)),
+            "enable_cuda_graph": str(int(self.options.cuda_graph)),
+        }
+
+
+class TensorRT(Provider):
+    """TensorRT for the parts of the graph that it takes, in the number types of the file.
+
+    Without a precision of its own, the provider builds networks in which the file's types hold.
+    """
+
+    name, title, library = "TensorrtExecutionProvider", "TensorRT", "tensorrt"
+    install = (
+        "pip install 'onnxruntime-gpu[cuda,cudnn]' (in place of onnxruntime) and the tensorrt of "
+        "the release that the library names, and NVIDIA's driver"
+    )
+
+    def load(self, onnxruntime: Any) -> None:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("tensorrt")  # loads its libraries, which no path leads to
+        super().load(onnxruntime)
+        if not self.options.tf32:
+            turn_tf32_off()  # it has no option for it
+
+    def settings(self, files: ModelFolder) -> dict[str, str]:
+        about = {"onnxruntime": importlib.import_module("onnxruntime").__version__}
+        cache, shapes = _cache(files, self.options, about)
+        folder, profiles = str(cache.folder), {}
+        if files.config.input_hw is None:
+            profiles = _profiles(shapes, "trt_profile_{}_shapes")
+        return {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": folder,
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": folder,
+            "trt_cuda_graph_enable": str(int(self.options.cuda_graph)),
+            **profiles,
+        }
+
+
+class TensorRTRTX(Provider):
+    """TensorRT for RTX, a plugin in a package of its own."""
+
+    name, title = "NvTensorRTRTXExecutionProvider", "TensorRT for RTX"
+    package: ClassVar[str] = "onnxruntime_ep_nv_tensorrt_rtx"
+    install = (
+        "pip install 'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx, and NVIDIA's driver for "
+        "an RTX GPU (compute capability 7.5 to 8.9, 12.0 or 12.1)"
+    )
+
+    def load(self, onnxruntime: Any) -> None:
+        plugin = require(self.package, self.asked, advice="with onnxruntime 1.24 or later")
+        if not hasattr(onnxruntime, "register_execution_provider_library"):
+            raise self.missing(f"found no plugins in onnxruntime {onnxruntime.__version__}")
+        if not self.options.tf32:
+            turn_tf32_off()  # it has no option for it
+        if not self._devices(onnxruntime):
+            try:
+                onnxruntime.register_execution_provider_library(
+                    plugin.get_ep_name(), plugin.get_library_path()
+                )
+            except Exception as error:  # they have no base class of their own
+                reason = " ".join(str(error).split()).rpartition("with error: ")[2]
+                raise self.missing(f"{self.name} cannot be loaded, {reason}") from error
+        if not self._devices(onnxruntime):
+            raise self.missing(f"{self.name} finds no GPU that it knows")
+
+    def settings(self, files: ModelFolder) -> dict[str, str]:
+        about = {"plugin": importlib.import_module(self.package).__version__}
+        cache, shapes = _cache(files, self.options, about)
+        profiles = {}
+        if files.config.input_hw is None:
+            profiles = _profiles(shapes, "nv_profile_{}_shapes")
+        return {
+            "nv_runtime_cache_path": str(cache.folder),
+            "enable_cuda_graph": str(int(self.options.cuda_graph)),
+            **profiles,
+        }
+
+    def open(self, onnxruntime: Any, files: ModelFolder, options: Any) -> Any:
+        devices = self._devices(onnxruntime)[:1]
+        options.add_provider_for_devices(devices, self.settings(files))
+        session = onnxruntime.InferenceSession(str(files.graph), options, enable_fallback=0)
+        session.disable_fallback()
+        return session
+
+    def _devices(self, onnxruntime: Any) -> list[Any]:
+        return [found for found in onnxruntime.get_ep_devices() if found.ep_name == self.name]
+
+
+GPU_PROVIDERS: dict[str, type[Provider]] = {
+    "cuda": Cuda,
+    "tensorrt": TensorRT,
+    "tensorrt_rtx": TensorRTRTX,
 }
-"""By device."""
+"""By `EngineOptions.provider`."""
 
 
-def find_provider(device: str, onnxruntime: Any) -> Provider:
-    """The provider for a device, whose libraries are loaded.
+def find_provider(options: EngineOptions) -> Provider:
+    """The provider for the device and the choice of `options`.
 
     Raises:
-        UserError: this ONNX Runtime lacks it, or a library that it needs is not found.
+        UserError: ONNX Runtime has no provider for the device.
     """
-    where = f"`engine` onnxruntime, `device` {device}"
-    if device not in PROVIDERS:
-        raise UserError(f"{where}: found {device}, allowed: {', '.join(PROVIDERS)}")
-    provider = PROVIDERS[device]
-    if provider.name not in onnxruntime.get_available_providers():
-        raise UserError(
-            f"{where}: found no {provider.name} in this onnxruntime {onnxruntime.__version__}; "
-            f"{provider.install}, or use `device` CPU"
-        )
-    if provider.library and (missing := _missing_library(onnxruntime, provider.library)):
-        raise UserError(f"{where}: {missing}; {provider.install}, or use `device` CPU")
-    return provider
+    if options.device == "CPU":
+        return Provider(options)
+    if options.device == "GPU":
+        return GPU_PROVIDERS[options.provider or "cuda"](options)
+    where = f"`engine` onnxruntime, `device` {options.device}"
+    raise UserError(f"{where}: found {options.device}, allowed: CPU, GPU")
 
 
-def check_running(session: Any, provider: Provider, device: str) -> None:
-    """Refuses a session in which another provider took the place of `provider`: ONNX Runtime leaves
-    out providers that fail, and computes on the CPU."""
-    found = session.get_providers()
-    if provider.name not in found:
-        raise UserError(
-            f"`engine` onnxruntime, `device` {device}: {provider.name} failed to start, found "
-            f"{', '.join(found)}; its messages are above. {provider.install}, or use `device` CPU"
-        )
+def nodes_on_the_cpu(session: Any) -> str:
+    """Number and kinds of the nodes that another provider left to the CPU; empty for none, and for
+    releases that do not tell. The session must have recorded them."""
+    tell = getattr(session, "get_provider_graph_assignment_info", None)
+    if tell is None:
+        return ""
+    counts: Counter[str] = Counter()
+    total = 0
+    for part in tell():
+        nodes = part.get_nodes()
+        total += len(nodes)
+        if part.ep_name == CPU:
+            counts.update(node.op_type for node in nodes)
+    named = [f"{kind} {count}" for kind, count in counts.most_common(MOST_NAMED)]
+    named += ["others"] * (len(counts) > MOST_NAMED)
+    return f"{sum(counts.values())} of {total} nodes ({', '.join(named)})" if counts else ""
+
+
+def _cache(
+    files: ModelFolder, options: EngineOptions, about: dict[str, Any]
+) -> tuple[EngineCache, Shapes]:
+    shapes, gpu = input_shapes(files.config, options.tensorrt), CudaDevice()
+    about = {
+        "gpu": [gpu.name, gpu.capability],
+        "driver": gpu.driver_version,
+        "tf32": options.tf32,
+        "shapes": shapes,
+        **about,
+    }
+    gpu.close()
+    title = f"onnxruntime_{options.provider}"
+    return EngineCache(files, options.tensorrt, title, about), shapes
+
+
+def _profiles(shapes: Shapes, option: str) -> dict[str, str]:
+    """The three options that tell a provider about sizes, "image:1x3x320x320,..."."""
+    found = {}
+    for index, bound in enumerate(("min", "opt", "max")):
+        sizes = (f"{name}:{'x'.join(map(str, of[index]))}" for name, of in shapes.items())
+        found[option.format(bound)] = ",".join(sizes)
+    return found
 
 
 def _missing_library(onnxruntime: Any, library: str) -> str:
@@ -83,8 +254,7 @@ def _missing_library(onnxruntime: Any, library: str) -> str:
             try:
                 ctypes.CDLL(str(path))
             except OSError as error:
-                # Without a "cannot open" all was found: its symbols are in the library that ONNX
-                # Runtime loads before it.
+                # Otherwise all was found: its symbols are in a library that ONNX Runtime loads.
                 if "undefined symbol" not in str(error):
                     return f"{path.name} cannot be loaded, {error}"
     return ""

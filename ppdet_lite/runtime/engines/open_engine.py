@@ -8,12 +8,15 @@ from ppdet_lite.runtime.engines.engine import Engine
 from ppdet_lite.runtime.engines.onnx_runtime import OnnxRuntimeEngine
 from ppdet_lite.runtime.engines.openvino import OpenVinoEngine
 from ppdet_lite.runtime.engines.paddle_inference import PaddleEngine
+from ppdet_lite.runtime.engines.tensorrt_engine import TensorRTEngine, TensorRTRTXEngine
 from ppdet_lite.runtime.options import EngineOptions
 
 ENGINE_CLASSES: dict[str, Callable[[ModelFolder, EngineOptions], Engine]] = {
     "paddle": PaddleEngine,
     "onnxruntime": OnnxRuntimeEngine,
     "openvino": OpenVinoEngine,
+    "tensorrt": TensorRTEngine,
+    "tensorrt_rtx": TensorRTRTXEngine,
 }
 
 

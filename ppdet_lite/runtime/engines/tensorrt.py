@@ -18,8 +18,6 @@ Operators that stay out of TensorRT, or in float32 inside it:
 """
 
 import gc
-import hashlib
-import json
 import os
 import shutil
 import traceback
@@ -30,19 +28,16 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
-from ppdet_lite.runtime.contract import STRIDE, ModelFolder
+from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.engines.built_engines import EngineCache, batch_of_engine, input_shapes
 from ppdet_lite.runtime.engines.engine import Arrays, EngineError, shortened, stack_samples
 from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config, tensorrt_versions
 from ppdet_lite.runtime.options import EngineOptions
-from ppdet_lite.utils.files import lock_file, sha256_of
 from ppdet_lite.utils.image_files import list_images
 
 WORKSPACE_BYTES = 1 << 30
 """Memory that TensorRT may use while it looks for the fastest kernels."""
 
-CACHE_FOLDER = "trt_cache"
-ABOUT_FILE = "about.json"
-LOCK_FILE = "lock"
 SHAPES_FILE = "shapes.pbtxt"
 COMPLETE_FILE = "complete"
 CALIBRATION_FILES = "trt_calib_*"
@@ -75,7 +70,7 @@ class TensorRTSetup:
                 f"{files.graph}; export it in the format paddle-legacy, or use `run_mode` trt_fp16"
             )
         is_open = files.config.input_hw is None
-        self.batch = files.config.batch or self.options.batch_size or 1
+        self.batch = batch_of_engine(files.config, self.options)
         self.fixed_batch = None if is_open else self.batch
         self.built_with, self.installed = tensorrt_versions()
         # TensorRT 10 and later have no implicit batch, so they need fixed shapes as well.
@@ -85,8 +80,10 @@ class TensorRTSetup:
         self.outside_tensorrt = [f"pd_op.{name}" for name in names] if self.is_pir else names
         is_half = self.is_pir and self.precision != "fp32"
         self.in_float32 = ["pd_op.deformable_conv"] if is_half else []
-        parent = Path(self.options.cache_dir or files.path / CACHE_FOLDER).absolute()
-        self.folder = self._make_folder(parent)
+        self.shapes = input_shapes(files.config, self.options)
+        # The converted model of Paddle 3 holds the paths of its engines.
+        self._cache = EngineCache(files, self.options, self.precision, self._about(), self.is_pir)
+        self.folder = self._cache.folder
 
     def build(self) -> Any:
         """A predictor that runs in TensorRT as far as possible. Of processes that start at the same
@@ -94,10 +91,7 @@ class TensorRTSetup:
         from paddle.inference import create_predictor
 
         folder = self.folder
-        with open(folder / LOCK_FILE, "a") as file:  # closing it ends the lock
-            if not lock_file(file, wait=False):
-                print(f"TensorRT: waiting for another run that is building engines in {folder}")
-                lock_file(file)
+        with self._cache.building():
             if self.is_pir:
                 return create_predictor(new_config(*self._converted(), "GPU"))
             if self._needs_shapes and not (folder / SHAPES_FILE).is_file():
@@ -108,13 +102,11 @@ class TensorRTSetup:
             self._ask_for_tensorrt(config)
             return create_predictor(config)
 
-    def _make_folder(self, parent: Path) -> Path:
-        """`<parent>/<precision>-<hash>`, with everything that a built engine depends on, whose hash
-        it is, in a file."""
+    def _about(self) -> dict[str, Any]:
+        """What a built engine depends on beside the model."""
         import paddle
 
-        about = {
-            "model": [sha256_of(path) for path in (self.files.graph, self.files.params) if path],
+        about: dict[str, Any] = {
             "gpu": paddle.device.cuda.get_device_name(0),
             "precision": self.precision,
             "tensorrt": [list(self.built_with), list(self.installed)],
@@ -123,49 +115,21 @@ class TensorRTSetup:
             "outside_tensorrt": self.outside_tensorrt,
             "in_float32": self.in_float32,
             "workspace_bytes": WORKSPACE_BYTES,
-            "shapes": {name: [list(s) for s in shapes] for name, shapes in self._shapes().items()},
+            "shapes": self.shapes,
         }
-        if self.is_pir:  # the converted model holds the paths of its engines
-            about["folder"] = str(parent)
         if self.precision == "int8":  # the value ranges are those of images so prepared
             about["preprocess"] = self.files.config.preprocess
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-        folder = parent / f"{self.precision}-{digest}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ABOUT_FILE).write_text(json.dumps(about, indent=1) + "\n")
-        except OSError as error:
-            raise UserError(
-                f"`cache_dir` {parent}: cannot be written ({error.strerror}); give another folder"
-            ) from error
-        return folder
+        return about
 
     def _plain_config(self) -> Any:
         """Config of the exported model without TensorRT."""
         return new_config(self.files.graph, self.files.params, "GPU")
 
     # ------------------------------------------------------------------------------------- shapes
-    def _shapes(self) -> dict[str, list[tuple[int, ...]]]:
-        """Smallest, usual and largest shape of each input; all equal for a fixed input size."""
-        config, batch = self.files.config, self.batch
-        if config.input_hw is not None:
-            batches, sizes = [batch] * 3, [config.input_hw] * 3
-        else:
-            sides = (self.options.min_side, self.options.opt_side, self.options.max_side)
-            if list(sides) != sorted(sides) or any(side % STRIDE for side in sides):
-                raise UserError(
-                    f"`min_side`, `opt_side`, `max_side`: found {sides}, allowed: multiples of "
-                    f"{STRIDE} in rising order"
-                )
-            batches, sizes = [config.batch or 1, batch, batch], [(side, side) for side in sides]
-        pairs: list[tuple[int, ...]] = [(count, 2) for count in batches]
-        images: list[tuple[int, ...]] = [(count, 3, *size) for count, size in zip(batches, sizes)]
-        return {"image": images, "im_shape": pairs, "scale_factor": pairs}
-
     def _examples(self) -> list[Arrays]:
         """Gray images of the smallest, usual and largest shape. The usual one comes twice: Paddle
         tunes for the most frequent length of each dimension, and among equals for the smallest."""
-        smallest, usual, largest = zip(*self._shapes().values())
+        smallest, usual, largest = zip(*self.shapes.values())
         return [
             {
                 "image": np.zeros(image, np.float32),
