@@ -23,9 +23,9 @@ SLOW_TESTS = {
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "raw_pixels reader workers yolox_reader",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
-    "export_verify graph onnx_nms",
+    "export_verify graph onnx_diou_nms onnx_nms",
     "fuzz": "fuzz",
-    "golden": "augment model_forward model_loss yolov4_forward yolox_upstream",
+    "golden": "augment model_forward model_loss yolov4_forward yolov4_nms yolox_upstream",
     "modeling": "detector resnet yolox",
     "regression": "references",
     "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",

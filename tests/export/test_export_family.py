@@ -55,8 +55,8 @@ LAYER_ATTRIBUTES = set(vars(paddle.nn.Layer()))
 # Their NMS takes the best candidates of a crowded image only, as it does with all classes.
 CROWDED = ("yolox/yolox_tiny_300e_coco", "yolox/yolox_nano_300e_coco")
 
-# These become a model.pdmodel: greedy NMS and activations that other tests of that format lack.
-LEGACY = ("yolox/yolox_tiny_300e_coco",)
+# These become a model.pdmodel: NMS and activations that other tests of that format lack.
+LEGACY = ("yolov4/yolov4_tiny_coco", "yolox/yolox_tiny_300e_coco")
 
 # Exported for exactly so many images per run.
 FIXED_BATCH = {"yolox/yolox_cdn_tiny_300e_coco": 2, "ppyolo/ppyolov2_r18vd_dcn_demo": 1}

@@ -13,12 +13,14 @@ from ppdet_lite.export.graph import graph_inputs, save_paddle_graph
 from ppdet_lite.export.onnx.best_class_nms import best_class_nms
 from ppdet_lite.export.onnx.decode import cell_box, product_cell_box, scaled_yolo_box, yolo_box
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
+from ppdet_lite.export.onnx.diou_nms import diou_nms
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
 from ppdet_lite.export.onnx.nms import Decoded, matrix_nms, multiclass_nms
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.post_process.best_class_nms import BestClassNMS
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
+from ppdet_lite.modeling.post_process.diou_nms_layer import DIoUNMS
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 from ppdet_lite.modeling.post_process.product_cell_box import ProductCellBox
 from ppdet_lite.modeling.post_process.scaled_yolo_box import ScaledYOLOBox
@@ -34,6 +36,7 @@ NMS: dict[type, Callable] = {
     MatrixNMS: matrix_nms,
     MultiClassNMS: multiclass_nms,
     BestClassNMS: best_class_nms,
+    DIoUNMS: diou_nms,
 }
 """The ONNX form of each decoder and NMS; a subclass has that of its base class."""
 
