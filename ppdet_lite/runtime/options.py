@@ -101,8 +101,8 @@ class EngineOptions:
             raise UserError(f"`enable_mkldnn_bfloat16` needs {', '.join(missing)}")
         if self.engine == "paddle" and self.precision != PRECISIONS[0]:
             raise UserError(
-                f"`precision` {self.precision} is of .onnx files, which `engine` paddle does not "
-                f"read; it has `run_mode` trt_{self.precision}"
+                f"`precision` {self.precision} is of .onnx files; `engine` paddle has `run_mode` "
+                f"trt_{self.precision}"
             )
         if self.engine != "paddle" and self.run_mode != "paddle":
             raise UserError(f"`run_mode` {self.run_mode} needs `engine` paddle")

@@ -3,6 +3,7 @@ an "engine" adds up its inputs. Files of graphs are JSON here: inputs and output
 
 import ctypes
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,150 +105,158 @@ class FakeDriver:
         del self.graphs[graph.value]
 
 
-def fake_tensorrt(driver, version="10.9.0"):
-    """A package `tensorrt` whose engines run in the memory of `driver`. `made` of it notes what is
-    asked of builders; `refused` holds (operator, node, reason) that its parser cannot take."""
-    made = []
+class Logger:
+    ERROR, INTERNAL_ERROR, WARNING = "error", "internal", "warning"
 
-    class Logger:
-        ERROR, INTERNAL_ERROR, WARNING = "error", "internal", "warning"
 
-    class Config(SimpleNamespace):
-        def set_flag(self, flag):
-            self.flags = self.flags | {flag}
+class Config(SimpleNamespace):
+    def set_flag(self, flag):
+        self.flags = self.flags | {flag}
 
-        def clear_flag(self, flag):
-            self.flags = self.flags - {flag}
+    def clear_flag(self, flag):
+        self.flags = self.flags - {flag}
 
-        def add_optimization_profile(self, profile):
-            self.profiles = [profile]
+    def add_optimization_profile(self, profile):
+        self.profiles = [profile]
 
-    class Profile(dict):
-        def set_shape(self, name, *shapes):
-            self[name] = shapes
 
-    class Builder:
-        def __init__(self, logger):
-            self.logger = logger
+class Profile(dict):
+    def set_shape(self, name, *shapes):
+        self[name] = shapes
 
-        def create_network(self, flags):
-            return SimpleNamespace(flags=flags)
 
-        def create_builder_config(self):
-            return Config(flags={"TF32"}, profiles=[])
+class Builder:
+    def __init__(self, package, logger):
+        self.package, self.logger = package, logger
 
-        def create_optimization_profile(self):
-            return Profile()
+    def create_network(self, flags):
+        return SimpleNamespace(flags=flags)
 
-        def build_serialized_network(self, network, config):
-            made.append(SimpleNamespace(network=network, config=config))
-            if module.broken:
-                self.logger.log(Logger.WARNING, "slow")
-                self.logger.log(Logger.ERROR, f"no kernel\nfor {module.broken}")
-                return None
-            return json.dumps(network.content).encode()
+    def create_builder_config(self):
+        return Config(flags={"TF32"}, profiles=[])
 
-    class Parser:
-        def __init__(self, network, logger):
-            self.network = network
+    def create_optimization_profile(self):
+        return Profile()
 
-        @property
-        def num_errors(self):
-            return len(module.refused)
+    def build_serialized_network(self, network, config):
+        self.package.made.append(SimpleNamespace(network=network, config=config))
+        if self.package.broken:
+            self.logger.log(Logger.WARNING, "slow")
+            self.logger.log(Logger.ERROR, f"no kernel\nfor {self.package.broken}")
+            return None
+        return json.dumps(network.content).encode()
 
-        def get_error(self, index):
-            operator, node, reason = module.refused[index]
-            return SimpleNamespace(
-                node_operator=lambda: operator,
-                node_name=lambda: node,
-                node=lambda: 7,
-                desc=lambda: reason,
-            )
 
-        def parse_from_file(self, path):
-            if module.refused:
-                return False
-            with open(path) as file:
-                self.network.content = content = json.load(file)
-            for kind in ("inputs", "outputs"):
-                tensors = [SimpleNamespace(name=n, shape=s) for n, s in content[kind].items()]
-                setattr(self.network, f"num_{kind}", len(tensors))
-                setattr(self.network, f"get_{kind[:-1]}", tensors.__getitem__)
-            return True
+class Parser:
+    def __init__(self, package, network, logger):
+        self.package, self.network = package, network
 
-    class Engine:
-        def __init__(self, content):
-            self.content = content
-            # another order than the file's
-            self.names = [*reversed(content["outputs"]), *content["inputs"]]
-            self.num_io_tensors = len(self.names)
+    @property
+    def num_errors(self):
+        return len(self.package.refused)
 
-        def get_tensor_name(self, index):
-            return self.names[index]
+    def get_error(self, index):
+        operator, node, reason = self.package.refused[index]
+        return SimpleNamespace(
+            node_operator=lambda: operator,
+            node_name=lambda: node,
+            node=lambda: 7,
+            desc=lambda: reason,
+        )
 
-        def get_tensor_dtype(self, name):
-            return "float32"
+    def parse_from_file(self, path):
+        if self.package.refused:
+            return False
+        with open(path) as file:
+            self.network.content = content = json.load(file)
+        for kind in ("inputs", "outputs"):
+            tensors = [SimpleNamespace(name=n, shape=s) for n, s in content[kind].items()]
+            setattr(self.network, f"num_{kind}", len(tensors))
+            setattr(self.network, f"get_{kind[:-1]}", tensors.__getitem__)
+        return True
 
-        def create_execution_context(self):
-            return Context(self)
 
-    class Context:
-        """Every output is the sum of all inputs, by image, added to its place in the file."""
+class Engine:
+    def __init__(self, package, content):
+        self.package, self.content = package, content
+        # another order than the file's
+        self.names = [*reversed(content["outputs"]), *content["inputs"]]
+        self.num_io_tensors = len(self.names)
 
-        def __init__(self, engine):
-            self.content, self.shapes, self.addresses = engine.content, {}, {}
+    def get_tensor_name(self, index):
+        return self.names[index]
 
-        def set_input_shape(self, name, shape):
-            self.shapes[name] = shape
-            return len(shape) == len(self.content["inputs"][name])
+    def get_tensor_dtype(self, name):
+        return "float32"
 
-        def get_tensor_shape(self, name):
-            batch = self.shapes["image"][0]
-            shape = self.shapes.get(name) or self.content["outputs"][name]
-            return tuple(batch if side == "N" else side for side in shape)
+    def create_execution_context(self):
+        return Context(self.package, self.content)
 
-        def set_tensor_address(self, name, address):
-            self.addresses[name] = address
 
-        def execute_async_v3(self, stream):
-            assert stream == STREAM
-            if driver.recording is not None:
-                driver.recording.append(self.compute)
-            else:
-                self.compute()
-            return module.runs
+class Context:
+    """Every output is the sum of all inputs, added to its place in the file."""
 
-        def compute(self):
-            total = sum(self.view(name).sum() for name in self.content["inputs"])
-            for index, name in enumerate(self.content["outputs"]):
-                self.view(name)[:] = total + index
+    def __init__(self, package, content):
+        self.package, self.content, self.shapes, self.addresses = package, content, {}, {}
 
-        def view(self, name):
-            shape = self.get_tensor_shape(name)
-            size = int(np.prod(shape)) * 4
-            memory = (ctypes.c_ubyte * size).from_address(self.addresses[name])
-            return np.frombuffer(memory, np.float32).reshape(shape)
+    def set_input_shape(self, name, shape):
+        self.shapes[name] = shape
+        return len(shape) == len(self.content["inputs"][name])
 
-    class Runtime:
-        def __init__(self, logger):
-            self.logger = logger
+    def get_tensor_shape(self, name):
+        batch = self.shapes["image"][0]
+        shape = self.shapes.get(name) or self.content["outputs"][name]
+        return tuple(batch if side == "N" else side for side in shape)
 
-        def deserialize_cuda_engine(self, plan):
-            return Engine(json.loads(plan))
+    def set_tensor_address(self, name, address):
+        self.addresses[name] = address
 
-    module = SimpleNamespace(
+    def execute_async_v3(self, stream):
+        assert stream == STREAM
+        recording = self.package.driver.recording
+        if recording is None:
+            self.compute()
+        else:
+            recording.append(self.compute)
+        return self.package.runs
+
+    def compute(self):
+        total = sum(self.view(name).sum() for name in self.content["inputs"])
+        for index, name in enumerate(self.content["outputs"]):
+            self.view(name)[:] = total + index
+
+    def view(self, name):
+        shape = self.get_tensor_shape(name)
+        memory = (ctypes.c_ubyte * (int(np.prod(shape)) * 4)).from_address(self.addresses[name])
+        return np.frombuffer(memory, np.float32).reshape(shape)
+
+
+class Runtime:
+    def __init__(self, package, logger):
+        self.package = package
+
+    def deserialize_cuda_engine(self, plan):
+        return Engine(self.package, json.loads(plan))
+
+
+def fake_tensorrt(driver):
+    """A package `tensorrt` whose engines run in the memory of `driver`. Its `made` notes what is
+    asked of builders; `refused` holds (operator, node, reason) that its parser cannot take;
+    `broken` is why a build fails; `runs` is False for engines that fail."""
+    package = SimpleNamespace(
         __name__="tensorrt",
-        __version__=version,
+        __version__="10.9.0",
         ILogger=Logger,
-        Builder=Builder,
-        OnnxParser=Parser,
-        Runtime=Runtime,
         BuilderFlag=SimpleNamespace(TF32="TF32"),
         NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
         nptype=lambda name: np.dtype(name).type,
-        made=made,
+        driver=driver,
+        made=[],
         refused=[],
         broken="",
         runs=True,
     )
-    return module
+    package.Builder = partial(Builder, package)
+    package.OnnxParser = partial(Parser, package)
+    package.Runtime = partial(Runtime, package)
+    return package
