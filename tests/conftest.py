@@ -25,13 +25,15 @@ SLOW_TESTS = {
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_verify graph onnx_diou_nms onnx_nms",
     "fuzz": "fuzz",
-    "golden": "augment model_forward model_loss yolov4_forward yolov4_nms yolox_upstream",
+    "golden": "augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
+    "yolox_upstream",
     "modeling": "detector resnet yolox",
     "regression": "references",
     "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers",
     "train": "data distributed overfit run yolox_run",
+    "weights": "convert_darknet",
 }
 """Folder -> files test_*.py that take more than about a second; `-m quick` leaves them out."""
 

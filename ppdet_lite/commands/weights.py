@@ -6,6 +6,7 @@ from pathlib import Path
 EXAMPLES = """  ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams
   ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams \\
       -c configs/yolox/upstream/yolox_nano_upstream_coco.yml    also check that they fit
+  ppdet weights convert yolov4.weights --cfg yolov4.cfg --output weights/yolov4.pdparams
 
 Nothing that a file holds is executed.
 """
@@ -24,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", required=True, metavar="FILE", help="where to write, a .pdparams")
     text = "the project that FILE comes from; default: found by its ending and its tensors"
     add("--from", dest="source", metavar="NAME", help=text)
+    text = "darknet's file of the network; default: the network whose numbers fill FILE"
+    add("--cfg", metavar="FILE", help=text)
     add("-c", "--config", metavar="FILE", help="configuration whose network the weights must fill")
     return parser
 
@@ -33,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
     from ppdet_lite.weights.checkpoint import save_checkpoint
     from ppdet_lite.weights.convert.converter import convert_file
 
-    name, state = convert_file(Path(args.file), args.source)
+    name, state = convert_file(Path(args.file), args.source, Path(args.cfg) if args.cfg else None)
     output = Path(args.output)
     stem = output.stem if output.suffix == ".pdparams" else output.name
     meta = {"converted_from": Path(args.file).name, "converter": name}

@@ -16,11 +16,20 @@ class Converter:
     """Weight files of another project.
 
     Every subclass with a name, in a file of this folder, can be asked for.
+
+    Args:
+        description: the project's file that describes the network, for those that take one.
     """
 
     name: ClassVar[str] = ""  # as users ask for it
     endings: ClassVar[Sequence[str]] = ()  # of the files that it reads, with the dot
     project: ClassVar[str] = ""  # for messages
+    takes_description: ClassVar[bool] = False
+
+    def __init__(self, description: Optional[Path] = None):
+        if description is not None and not self.takes_description:
+            raise UserError(f"`cfg`: found {description}, allowed: none with files of {self.name}")
+        self.description = description
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
         """The tensors of a file by their names there, in the file's order; a CheckpointError for a
@@ -48,12 +57,15 @@ def known_converters() -> dict[str, type[Converter]]:
     return found
 
 
-def convert_file(path: Path, name: Optional[str] = None) -> tuple[str, dict[str, np.ndarray]]:
+def convert_file(
+    path: Path, name: Optional[str] = None, description: Optional[Path] = None
+) -> tuple[str, dict[str, np.ndarray]]:
     """The name of the converter and the state dict of a weight file of another project.
 
     Args:
         name: of the converter; None for the first that reads files with this ending and knows the
             names of the tensors.
+        description: see `Converter`.
 
     Raises:
         UserError: no converter has this name or reads such files.
@@ -63,10 +75,11 @@ def convert_file(path: Path, name: Optional[str] = None) -> tuple[str, dict[str,
     if name is not None:
         if name not in known:
             raise UserError(f"`source`: found {name}, allowed: {', '.join(known)}")
-        converter = known[name]()
+        converter = known[name](description)
         return name, converter.convert(converter.read(path))
     endings = sorted({ending for kind in known.values() for ending in kind.endings})
-    fitting = [kind() for kind in known.values() if path.name.endswith(tuple(kind.endings))]
+    kinds = [kind for kind in known.values() if path.name.endswith(tuple(kind.endings))]
+    fitting = [kind(description) for kind in kinds]
     if not fitting:
         raise UserError(f"{path}: found the ending {path.suffix!r}, allowed: {', '.join(endings)}")
     for converter in fitting:
