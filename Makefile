@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: demo test quick check coverage types format requirements fuzz matrix
+.PHONY: demo test quick check coverage types format requirements fuzz matrix gpu-check
 
 demo:            ## train, evaluate, export and deploy a small PP-YOLOv2 on a generated data set
 	$(PYTHON) tools/quickstart.py demo
@@ -32,3 +32,6 @@ fuzz:            ## 20,000 damaged inputs of every kind (the tests run 300)
 
 matrix:          ## versions of Python, Paddle, NumPy and OpenCV: docs/versions.md (hours)
 	$(PYTHON) -m nox
+
+gpu-check:       ## speed, boxes, throughput, memory and training on this machine's GPU, in 8 minutes
+	$(PYTHON) tools/gpu_check.py

@@ -34,15 +34,18 @@ class GraphInput(NamedTuple):
 class OtherModel(ModelFolder):
     """An .onnx file of another detector, in the place of an exported folder.
 
+    Args:
+        inputs: of the graph; None to read them from the file.
+
     Raises:
         DataError: the file is missing or is no ONNX graph.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, inputs: Optional[Sequence[GraphInput]] = None):
         self.path, self.graph, self.params = path, path, None
         self.config = InferConfig(preprocess=[], class_names=[], stage="raw")
         self.preprocess = Preprocess([])
-        self.inputs = read_inputs(path)
+        self.inputs = list(inputs) if inputs else read_inputs(path)
 
 
 def read_inputs(path: Path) -> list[GraphInput]:

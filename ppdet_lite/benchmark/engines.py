@@ -19,12 +19,14 @@ class Engine(NamedTuple):
     Attributes:
         options: of `runtime.options.EngineOptions`.
         kernels: what must compute, where another could take over.
+        precision: of the arithmetic: fp32, tf32, fp16, bf16 or int8.
     """
 
     options: dict[str, Any]
     kind: Kind = Kind()
     device: str = "CPU"
     kernels: Optional[str] = None
+    precision: str = "fp32"
 
     @property
     def tells_operators(self) -> bool:
@@ -36,14 +38,16 @@ ENGINES = {
     "paddle": Engine({"enable_mkldnn": False}),
     "onednn": Engine({"enable_mkldnn": True}, kernels="oneDNN"),
     "onednn_bfloat16": Engine(
-        {"enable_mkldnn": True, "enable_mkldnn_bfloat16": True}, kernels="oneDNN bfloat16"
+        {"enable_mkldnn": True, "enable_mkldnn_bfloat16": True},
+        kernels="oneDNN bfloat16",
+        precision="bf16",
     ),
     "onnxruntime": Engine({"engine": "onnxruntime"}, Kind("onnx")),
     "openvino": Engine({"engine": "openvino"}, Kind("onnx")),
     "gpu": Engine({}, device="GPU"),
     "trt_fp32": Engine({"run_mode": "trt_fp32"}, device="GPU"),
-    "trt_fp16": Engine({"run_mode": "trt_fp16"}, device="GPU"),
-    "trt_int8": Engine({"run_mode": "trt_int8"}, Kind("paddle-legacy"), "GPU"),
+    "trt_fp16": Engine({"run_mode": "trt_fp16"}, device="GPU", precision="fp16"),
+    "trt_int8": Engine({"run_mode": "trt_int8"}, Kind("paddle-legacy"), "GPU", precision="int8"),
 }
 """By the name that the user gives; those of `WITH_TARGET_CPU` are added below."""
 

@@ -1,12 +1,15 @@
-"""Weights for a network that is not trained yet, with which its NMS has as much to do as after a
-training."""
+"""Weights for a network that is not trained yet, with which its values keep the size that they have
+after a training, and its NMS has as much to do."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
+from paddle import nn
 
+from ppdet_lite.benchmark.gpu_check.drawn_weights import drawn
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess
@@ -20,14 +23,23 @@ CANDIDATE_SHARE = 1e-3
 to it, because the time of NMS depends on it alone."""
 
 
-def set_random_weights(cfg: Config, path: Path, input_hw: tuple[int, int]) -> str:
+def set_random_weights(
+    cfg: Config,
+    path: Path,
+    input_hw: tuple[int, int],
+    candidate_share: float = CANDIDATE_SHARE,
+) -> str:
     """Writes random weights to `path` (.pdparams) and makes them the `weights` of `cfg`.
+
+    Args:
+        candidate_share: share of scores above the threshold.
 
     Returns:
         A line about them for a report.
     """
     paddle.seed(0)
     model = build_detector(cfg)
+    draw_weights(model)
     steps = create("TestReader", cfg).preprocess_config()
     inputs = Preprocess(with_input_size(steps, *input_hw))(built_in_image())
     sample = {key: paddle.to_tensor(value[None]) for key, value in inputs.items()}
@@ -43,12 +55,13 @@ def set_random_weights(cfg: Config, path: Path, input_hw: tuple[int, int]) -> st
         _, scores = model.decode(tensors, sample["im_shape"], sample["scale_factor"])
         return float((scores.numpy() >= threshold).mean())
 
+    set_statistics(model, sample["image"])
     with evaluation_mode(model), paddle.no_grad():
         raw = _spread_out(model, sample["image"], [conv for conv, _ in outputs])
         low, high = -60.0, 60.0
         for _ in range(16):
             middle = (low + high) / 2
-            low, high = (middle, high) if passing(middle) <= CANDIDATE_SHARE else (low, middle)
+            low, high = (middle, high) if passing(middle) <= candidate_share else (low, middle)
         for conv, channels in outputs:
             conv.bias[channels] += low
         share = passing(low)
@@ -60,16 +73,45 @@ def set_random_weights(cfg: Config, path: Path, input_hw: tuple[int, int]) -> st
     )
 
 
+def draw_weights(model: nn.Layer) -> None:
+    """Gives every convolution weights that follow from its name, whatever it started with.
+
+    Those that predict the offsets of a deformable convolution start at zero; they get offsets of
+    about half a pixel.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 4:
+            fan_in = int(np.prod(parameter.shape[1:]))
+            variance = 2.0 if float(parameter.abs().max()) else 0.25
+            deviation = np.float32((variance / fan_in) ** 0.5)
+            parameter.set_value(drawn(name, tuple(parameter.shape)) * deviation)
+
+
+def set_statistics(model: Any, image: paddle.Tensor) -> None:
+    """Sets the stored statistics of all batch norms to those of one image, so that no activation
+    grows from layer to layer and half precision holds them, as in a trained network."""
+    norms = [layer for layer in model.sublayers() if isinstance(layer, nn.BatchNorm2D)]
+    before = [(norm._momentum, norm._use_global_stats) for norm in norms]
+    for norm in norms:
+        norm._momentum, norm._use_global_stats = 0.0, None
+    model.train()
+    with paddle.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Paddle's, about the training mode of batch norms
+        model.raw_outputs(image)
+    for norm in norms:  # of a few cells the variance of a single channel can be nearly 0
+        norm._variance.set_value(paddle.full_like(norm._variance, norm._variance.mean()))
+    for norm, (momentum, use_global_stats) in zip(norms, before):
+        norm._momentum, norm._use_global_stats = momentum, use_global_stats
+
+
 def _spread_out(model: Any, image: paddle.Tensor, convs: list[Any]) -> list[np.ndarray]:
     """Gives output convolutions logits of mean 0 and deviation 1, whatever the untrained layers
-    before them give (YOLOX's own start at weight 0: all cells would be equal).
+    before them give.
 
     Returns:
         The raw outputs per level with them.
     """
-    rng = np.random.default_rng(0)
     for conv in convs:
-        conv.weight.set_value(rng.standard_normal(conv.weight.shape, np.float32))
         conv.bias.set_value(np.zeros(conv.bias.shape, np.float32))
     raw = [level.numpy() for level in model.raw_outputs(image)]
     for level, conv in zip(raw, convs):

@@ -17,6 +17,7 @@ COMMANDS = {
     "stream-eval": "AP of an exported model on a video that does not wait for it",
     "weights": "convert weights of other projects",
     "model-info": "parameters and GFLOPs of a network",
+    "gpu-check": "all that runs on a GPU: speed, boxes, throughput, memory, training",
 }
 """The commands, in the order of their use, with what they do; `model-info` is in model_info.py."""
 

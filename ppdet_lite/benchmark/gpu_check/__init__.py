@@ -1,0 +1,1 @@
+"""The check of everything that runs on a GPU, on a machine with one."""

@@ -1,0 +1,65 @@
+"""The whole check on the CPU, small and short, from a set of networks that was packed."""
+
+import json
+
+import pytest
+
+from ppdet_lite.benchmark.gpu_check.run import CheckOptions, find_images, gpu_check
+from ppdet_lite.core.errors import DataError, UserError
+from tests.benchmark.test_against import write_detector
+from tests.tools.in_process import run_tool
+
+for package in ("onnx", "onnxruntime", "paddle2onnx"):
+    pytest.importorskip(package)
+
+
+def silent(_):
+    """Takes lines about the progress."""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """A set of the small network without large weights, and a peer."""
+    from ppdet_lite.benchmark.gpu_check.prepare import SMALL_NETWORKS, prepare_networks
+
+    root = tmp_path_factory.mktemp("gpu_check")
+    prepare_networks(
+        [network._replace(batches=(1,)) for network in SMALL_NETWORKS],
+        root / "networks",
+        images=find_images(CheckOptions(), root, silent)[0].parent,
+        against=[str(write_detector(root / "peer.onnx", ["n", 3, 64, 64]))],
+        without_weights=True,
+        say=silent,
+    )
+    return root / "networks"
+
+
+def test_a_dry_run(packed, tmp_path, capsys):
+    assert not list(packed.rglob("*.weights"))
+    out = tmp_path / "out"
+    options = ("--networks", packed, "--output_dir", out, "--dry-run", "--threads", 1)
+    run_tool("gpu_check", *options)
+    page = capsys.readouterr().out
+    assert page.rstrip() == (out / "report.md").read_text().rstrip()
+    result = json.loads((out / "results.json").read_text())
+    jobs = {row["case"]["job"] for row in result["rows"]}
+    assert jobs >= {"reference", "speed", "throughput", "other model"}
+    assert [row["failed"] for row in result["rows"] if "failed" in row] == []
+    compared = [row for row in result["rows"] if "boxes" in row]
+    assert len(compared) >= 2 and all(row["boxes_agree"] for row in compared)
+    for row in compared:
+        assert row["raw_ms"]["median"] > 0 and row["nms_ms"]["median"] > 0
+    boxes = next(v for v in result["verdicts"] if "boxes of the CPU" in v["target"])
+    assert boxes["reached"] is True
+    assert "| peer | onnxruntime (CPUExecutionProvider) | fp32 | 1 |" in page
+
+
+def test_without_a_gpu_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="no GPU.*dry_run"):
+        gpu_check(CheckOptions(str(tmp_path)))
+
+
+def test_photos_that_are_not_there(tmp_path):
+    with pytest.raises(DataError, match="images"):
+        find_images(CheckOptions(images=str(tmp_path)), tmp_path)
