@@ -48,7 +48,7 @@ class InferenceOptions(NamedTuple):
 
     model_dir: Sequence[str] = ()
     engines: Sequence[str] = ()
-    stages: Sequence[str] = STAGES
+    stages: Sequence[str] = STAGES[:3]
     input_size: Sequence[int] = ()
     random_weights: bool = False
     output_dir: Optional[str] = None

@@ -100,6 +100,7 @@ def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -
     lines += [f"left out: {name}: {why}" for name, why in times.left_out.items()]
     lines += [line for entry in times.engines for line in _beside_the_network(entry)]
     lines += [line for entry in times.engines for line in _operators(entry)]
+    lines += [line for entry in times.engines for line in _fixed_nms(entry)]
     lines += _against(times, network)
     lines += _paper_ratio(times, network)
     lines += _targets(times, network)
@@ -133,6 +134,17 @@ def _beside_the_network(entry: MeasuredEngine) -> list[str]:
     listed = ", ".join(f"{name} {value:.1f}" for name, value in parts.items())
     total = f"together {entry.overhead:.1f}"
     return [f"{entry.name}, ms beside the network: {listed}; {total}"]
+
+
+def _fixed_nms(entry: MeasuredEngine) -> list[str]:
+    """The share of decoding and an NMS of fixed size in the network's time, beside the usual one's;
+    nothing where that was not measured."""
+    raw, fixed, usual = (entry.best(stage) for stage in ("raw", "nms_fixed", "nms"))
+    if raw is None or fixed is None:
+        return []
+    line = f"{entry.name}, decode + NMS of fixed size: {fixed - raw:.1f} ms, "
+    line += f"{percent((fixed - raw) / raw)} of the network"
+    return [line if usual is None else f"{line}; of any size {usual - raw:.1f} ms"]
 
 
 def _operators(entry: MeasuredEngine) -> list[str]:

@@ -13,6 +13,7 @@ EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dc
   ... --target cpu                           the fastest form for CPUs
   ... --input-size 320 320 --batch 1         another input size; exactly one image per run
   ... --input-size dynamic                   any height and width that are multiples of 32
+  ... --stage nms_fixed --format onnx --portable-dcn    image to detections for TensorRT
   ... --verify photos a.jpg                  check on your own images
 
 This writes output_inference/<config name>/ for deploy/python/infer.py: infer_cfg.yml and
@@ -44,7 +45,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--batch", default=DYNAMIC, metavar="N", help=text, **size)
     text = "where the graph ends: raw outputs of the head, decoded boxes and scores, or detections "
     text += "after NMS (default: nms, or what the section `export` of the configuration says); "
-    text += "other stages than nms go to <config name>_<stage>"
+    text += "nms_fixed gives keep_top_k rows for every image, for TensorRT and other compilers of "
+    text += "static graphs; other stages than nms go to <config name>_<stage>"
     add("--stage", choices=STAGES, default="", help=text)
     text = "with --format onnx: also model_portable.onnx, whose deformable convolutions are "
     text += "written as GridSample and Conv"

@@ -16,7 +16,8 @@ from ppdet_lite.export.compare import AGREE, Agreement, together
 from ppdet_lite.export.formats.format import Runner, Trial
 from ppdet_lite.export.graph import DetectorUpTo
 from ppdet_lite.modeling.modes import evaluation_mode
-from ppdet_lite.runtime.contract import STRIDE, InferConfig
+from ppdet_lite.runtime.contract import FINAL_STAGES, STRIDE, InferConfig
+from ppdet_lite.runtime.detector import detections_by_image
 from ppdet_lite.runtime.engines.engine import EngineError
 from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.logger import get_logger
@@ -93,9 +94,8 @@ def trained_outputs(model: nn.Layer, inputs: dict[str, np.ndarray], stage: str) 
 
 def outputs_by_image(stage: str, outputs: Sequence[np.ndarray]) -> list[Any]:
     """Per image its detections [M, 6]; before NMS its outputs, without the batch axis."""
-    if stage == "nms":
-        bbox, bbox_num = outputs
-        return np.split(bbox, np.cumsum(bbox_num)[:-1])
+    if stage in FINAL_STAGES:
+        return detections_by_image(*outputs)
     return [list(parts) for parts in zip(*outputs)]
 
 

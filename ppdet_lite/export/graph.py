@@ -9,7 +9,8 @@ from paddle.static import InputSpec
 
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.modes import evaluation_mode
-from ppdet_lite.runtime.contract import MODEL_NAME
+from ppdet_lite.ops.nms import fixed_rows
+from ppdet_lite.runtime.contract import FINAL_STAGES, MODEL_NAME
 
 PADDLE_2 = paddle.__version__.startswith("2.")
 
@@ -36,9 +37,14 @@ class DetectorUpTo(nn.Layer):
         return self.compute(inputs)
 
     def compute(self, inputs):
-        if self.stage == "nms":
+        if self.stage in FINAL_STAGES:
             outputs = self.detector(inputs)
-            return outputs["bbox"], outputs["bbox_num"]
+            bbox, bbox_num = outputs["bbox"], outputs["bbox_num"]
+            if self.stage == "nms_fixed":
+                bbox = fixed_rows(
+                    bbox, bbox_num, self.detector.post_process.nms.arguments["keep_top_k"]
+                )
+            return bbox, bbox_num
         raw = self.detector.raw_outputs(inputs["image"])
         if self.stage == "raw":
             return raw

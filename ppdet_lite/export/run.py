@@ -2,7 +2,7 @@
 
 The exported graph takes `image` float32 [N, 3, H, W], `im_shape` [N, 2] and `scale_factor` [N, 2]
 (those that it computes with: YOLOX needs no im_shape) and returns the detections [M, 6] and the
-counts [N], or what an earlier stage gives; see `runtime.contract.STAGES`. `infer_cfg.yml` beside it
+counts [N], or what another stage gives; see `runtime.contract.STAGES`. `infer_cfg.yml` beside it
 holds all that deployment code has to know.
 """
 
@@ -16,7 +16,7 @@ import paddle
 from paddle import nn
 
 from ppdet_lite.core.config import Config
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.device.select import check_gpu
 from ppdet_lite.evaluate.classes import classes_of_model
@@ -27,6 +27,8 @@ from ppdet_lite.export.formats.format import Format, find_formats
 from ppdet_lite.export.options import PLAIN, ExportOptions
 from ppdet_lite.export.rewrite.cpu_forms import target_of
 from ppdet_lite.export.rewrite.network import exported_network
+from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS
+from ppdet_lite.ops.nms import MOST_SORTED, fixed_candidates
 from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig, with_input_size
 from ppdet_lite.utils.interrupt import Interrupts
 from ppdet_lite.utils.logger import get_logger
@@ -40,8 +42,8 @@ def export_model(
 ) -> Path:
     """Exports `cfg.weights` to `<output_dir>/<config name>` and compares it with the model.
 
-    An export that ends before the detections goes to `<config name>_raw` or `_decoded`. A failed
-    export or comparison leaves an earlier export as it was and nothing else behind.
+    An export of another stage than nms goes to `<config name>_<stage>`. A failed export or
+    comparison leaves an earlier export as it was and nothing else behind.
 
     Args:
         verify: images or folders to compare on; none takes a built-in image.
@@ -115,12 +117,26 @@ def describe_export(
         target=options.target,
         input_hw=options.input_hw,
         batch=options.fixed_batch,
-        nms={"name": type(nms).__name__, **nms.arguments},
+        nms={"name": type(nms).__name__, **nms.arguments, **_fixed_size(model, options.stage)},
         decode={"name": type(decode).__name__, "conf_thresh": decode.conf_thresh},
         paddle_version=paddle.__version__,
         category_ids=category_ids,
         **{key: value for form in formats for key, value in form.described.items()},
     )
+
+
+def _fixed_size(model: nn.Layer, stage: str) -> dict[str, int]:
+    """The candidates that enter an NMS of fixed size; a ConfigError if it can have none."""
+    if stage != "nms_fixed":
+        return {}
+    nms = model.post_process.nms
+    keep_top_k = nms.arguments.get("keep_top_k")
+    if keep_top_k not in range(1, MOST_SORTED + 1):
+        raise ConfigError(
+            f"{type(nms).__name__}.keep_top_k: found {keep_top_k}, allowed with the stage {stage}: "
+            f"1 to {MOST_SORTED}, the number of rows that every image gets"
+        )
+    return {"candidates": fixed_candidates(keep_top_k, isinstance(nms, MatrixNMS))}
 
 
 def steps_of_all_releases(preprocess: list[dict]) -> list[dict]:

@@ -31,6 +31,12 @@ LEAST_UNLIMITED_TOP_K = 1000
 MOST_CANDIDATES = 40_000
 """Candidates of an image, of all classes, that enter multiclass NMS; see `candidate_limit`."""
 
+FIXED_CANDIDATES, MOST_SORTED = 2048, 3840
+"""Of a graph of fixed size, see `fixed_candidates`; the second is TensorRT's limit for TopK."""
+
+NO_DETECTION = [-1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+"""A row that fills a place without a detection: class -1, score 0."""
+
 
 def effective_top_k(nms_top_k: int, num_classes: int) -> int:
     """The number of candidates per class and image that enter NMS.
@@ -78,6 +84,27 @@ def candidate_limit(
     if num_classes * per_class**2 <= UNLIMITED_PAIRS or 0 <= num_classes * num_boxes <= limit:
         return None
     return int(limit)
+
+
+def fixed_candidates(keep_top_k: int, compares_all: bool) -> int:
+    """The number of candidates of an image, of all classes together, that enter NMS in a graph of
+    fixed size: FIRST_SHARE for each row that it returns, FIXED_CANDIDATES at least; not more than
+    MOST_SORTED with `compares_all`, for matrix NMS, which compares each with each."""
+    limit = max(FIXED_CANDIDATES, FIRST_SHARE * keep_top_k)
+    return min(limit, MOST_SORTED) if compares_all else limit
+
+
+def fixed_rows(detections: Tensor, counts: Tensor, keep_top_k: int) -> Tensor:
+    """Detections [N, 6] of all images, with `counts` [B], as [B, keep_top_k, 6]: those of each
+    image, then rows of `NO_DETECTION`."""
+    place = paddle.arange(keep_top_k, dtype="int64").unsqueeze(0)
+    counts = counts.astype("int64").unsqueeze(1)
+    before = counts.cumsum(0) - counts
+    # 0 is the row that is put in front of all.
+    index = paddle.where(place < counts, before + place + 1, paddle.zeros_like(before + place))
+    nothing = paddle.to_tensor([NO_DETECTION], "float32")
+    rows = paddle.concat([nothing, detections]).gather(index.flatten())
+    return rows.reshape([-1, keep_top_k, 6])
 
 
 def drop_non_finite(boxes_xyxy_px: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

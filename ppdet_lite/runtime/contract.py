@@ -17,9 +17,13 @@ from ppdet_lite.utils.files import check_utf8, sha256_of
 FORMAT_VERSION = 1
 """format_version of infer_cfg.yml that is written, and the highest that is read."""
 
-STAGES = ("raw", "decoded", "nms")
+STAGES = ("raw", "decoded", "nms", "nms_fixed")
 """Ends of the graph: raw head outputs per level; boxes [N, M, 4] in pixels of the original
-images and scores [N, C, M]; detections [D, 6] and counts [N]."""
+images and scores [N, C, M]; detections [D, 6] and counts [N]; the same detections as
+[N, keep_top_k, 6], filled up with rows of class -1 and score 0, and counts [N]."""
+
+FINAL_STAGES = STAGES[2:]
+"""Those that give detections."""
 
 TARGETS = ("any", "cpu")
 """Purposes of an export: any engine and device, or CPUs (export/rewrite/cpu_forms.py)."""

@@ -7,13 +7,21 @@ from typing import Any, Optional, Sequence, Union
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, UserError
-from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.contract import FINAL_STAGES, ModelFolder
 from ppdet_lite.runtime.engines.engine import Arrays, Engine, stack_samples
 from ppdet_lite.runtime.engines.open_engine import open_engine
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.process import EngineProcess
 
 __all__ = ["Detector", "open_engine"]
+
+
+def detections_by_image(bbox: np.ndarray, bbox_num: np.ndarray) -> list[np.ndarray]:
+    """Detections [M, 6] of each image, from the outputs of one of FINAL_STAGES: bbox [D, 6], or
+    [N, keep_top_k, 6] with places that are not taken, and counts [N]."""
+    if bbox.ndim == 3:
+        return [rows[:count] for rows, count in zip(bbox, bbox_num)]
+    return np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])
 
 
 class Detector:
@@ -54,7 +62,7 @@ class Detector:
             chosen = replace(chosen, tensorrt=replace(chosen.tensorrt, batch_size=batch_size))
         self.files = ModelFolder(model_dir, chosen.reads, input_size, precision=chosen.precision)
         config = self.files.config
-        if config.stage != "nms":
+        if config.stage not in FINAL_STAGES:
             raise ConfigError(
                 f"`model_dir` {self.files.path}: exported up to the stage {config.stage}, so it "
                 "gives no detections; export it up to the stage nms"
@@ -99,7 +107,7 @@ class Detector:
             )
         filled_up = samples + samples[-1:] * (batch - len(samples))
         bbox, bbox_num = self.engine.run(stack_samples(filled_up))[:2]
-        found = np.split(bbox.reshape(-1, 6), np.cumsum(bbox_num)[:-1])[: len(samples)]
+        found = detections_by_image(bbox, bbox_num)[: len(samples)]
         return [rows[np.argsort(-rows[:, 1], kind="stable")] for rows in found]
 
     @property

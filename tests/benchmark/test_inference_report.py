@@ -40,6 +40,19 @@ def test_summary_and_overhead_by_hand():
     assert measured("x", raw=[100, 150]).unrest == pytest.approx(147.5 / 102.5 - 1)
 
 
+def test_nms_of_fixed_size_is_a_share_of_the_network():
+    fixed = measured("a", raw=[100.0, 120.0], nms=[101.0, 140.0])
+    fixed.times["nms_fixed"] = [150.0, 104.0]
+    alone = measured("b", raw=[100.0])
+    alone.times["nms_fixed"] = [103.0]
+    result = InferenceTimes([fixed, alone, measured("c", raw=[1.0])], {}, (640, 640), [1])
+    lines = report.markdown(result, NETWORK, {}).splitlines()
+    assert [line for line in lines if "fixed size" in line] == [
+        "a, decode + NMS of fixed size: 4.0 ms, 4.0% of the network; of any size 1.0 ms",
+        "b, decode + NMS of fixed size: 3.0 ms, 3.0% of the network",
+    ]
+
+
 def test_report_of_a_cpu_by_hand():
     onednn = measured("onednn", raw=[1000.0] * 3, nms=[1010.0] * 3, end_to_end=[1011.0] * 3)
     onednn.operators = {"conv2d": 800.0, "b": 100.0, "c": 50.0, "d": 25.0, "e": 20.0, "f": 5.0}

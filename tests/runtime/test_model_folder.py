@@ -118,7 +118,7 @@ def test_infer_cfg_that_is_none(broken, text, reason):
         ("min_subgraph_size", "few", "min_subgraph_size: found 'few'"),
         ("target", "toaster", "target: found 'toaster', allowed: any, cpu"),
         ("target", [1], "target: found .1., allowed: any, cpu"),
-        ("stage", "foo", "stage: found 'foo', allowed: raw, decoded, nms"),
+        ("stage", "foo", "stage: found 'foo', allowed: raw, decoded, nms, nms_fixed"),
         ("stage", [1], "stage: found .1., "),
         ("draw_threshold", True, "draw_threshold: found True"),
         ("draw_threshold", float("nan"), "draw_threshold: found nan"),

@@ -10,6 +10,8 @@ in greedy NMS `ops.nms.candidate_limit`.
 
 from typing import Any, NamedTuple, Optional
 
+import numpy as np
+
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
 from ppdet_lite.ops.nms import candidate_limit, effective_top_k
@@ -70,17 +72,18 @@ def _decay_group(
     rows = g.op("NonZero", belongs | is_first).reshape(-1)
     scores = g.op("Slice", found.scores.gather(rows), [0], width, [1])
     boxes = g.op("Slice", found.boxes_xyxy_px.gather(rows), [0], width, [1])
-    values = scores * decay_factors(g, boxes, width, given.arguments)
+    rank = g.range(width)
+    is_better = rank.unsqueeze(1) > rank.unsqueeze(0)  # row i, column j
+    values = scores * decay_factors(g, boxes, is_better, given.arguments)
     pads = g.concat([[0, 0, 0], found.width - width], axis=0)
     return g.op("ScatterND", decayed, rows.unsqueeze(1), g.op("Pad", values, pads))
 
 
-def decay_factors(g: OnnxGraph, boxes_xyxy: Value, width: Value, arguments: dict) -> Value:
-    """Factors of the scores [R, K] for boxes [R, K, 4], best first, K being `width`: the least over
-    all better boxes j of f(overlap with j) / f(largest overlap of j with a better one), at most 1.
+def decay_factors(g: OnnxGraph, boxes_xyxy: Value, is_better: Value, arguments: dict) -> Value:
+    """Factors of the scores [R, K] for boxes [R, K, 4]: the least over all better boxes j of
+    f(overlap with j) / f(largest overlap of j with a better one), at most 1. `is_better` [K, K] or
+    [R, K, K] is true where j, the column, is better than the row's box.
     """
-    rank = g.range(width)
-    is_better = rank.unsqueeze(1) > rank.unsqueeze(0)  # row i, column j
     # No overlap where j is not better: that gives a factor of 1 or more below.
     iou = g.where(is_better, pairwise_iou(g, boxes_xyxy, arguments["normalized"]), 0.0)
     most = iou.max(2).unsqueeze(1)
@@ -132,15 +135,8 @@ def gather_candidates(given: Decoded, limit: Optional[int] = None) -> Candidates
     scores and boxes that are not finite; `limit` is that of an image, all classes together."""
     g, boxes, scores, classes, arguments = given
     cells, total_rows = scores.size(2), scores.size(0) * classes
-    total = boxes.sum(2)
-    bad_box = (g.op("IsNaN", total) | g.op("IsInf", total)).unsqueeze(1)
-    is_candidate = (scores > float(arguments["score_threshold"])) & ~bad_box
     row = g.range(total_rows)
-    background = arguments["background_label"]
-    if 0 <= background < classes:
-        is_foreground = ~g.op("Equal", row % classes, background)
-        is_candidate = is_candidate & is_foreground.reshape(-1, classes, 1)
-    scores = g.where(is_candidate, scores, 0.0)
+    scores = candidate_scores(given)
     if limit is not None:
         scores = best_of_crowded(g, scores, classes, limit)
     scores = scores.reshape(-1, cells)
@@ -156,6 +152,20 @@ def gather_candidates(given: Decoded, limit: Optional[int] = None) -> Candidates
     places = (rows / classes).unsqueeze(1) * cells + index
     chosen = boxes.reshape(-1, 4).gather(places)
     return Candidates(chosen, best, places, rows, counts, total_rows, width)
+
+
+def candidate_scores(given: Decoded) -> Value:
+    """Scores [B, C, M], 0 where they are not above `score_threshold`, not a number, of the
+    background class, or of a box that is not finite."""
+    g, boxes, scores, classes, arguments = given
+    total = boxes.sum(2)
+    bad_box = (g.op("IsNaN", total) | g.op("IsInf", total)).unsqueeze(1)
+    is_candidate = (scores > float(arguments["score_threshold"])) & ~bad_box
+    background = arguments["background_label"]
+    if 0 <= background < classes:
+        is_foreground = np.arange(classes).reshape(1, classes, 1) != background
+        is_candidate = is_candidate & g.constant(is_foreground)
+    return g.where(is_candidate, scores, 0.0)
 
 
 def best_of_crowded(g: OnnxGraph, scores: Value, classes: int, limit: int) -> Value:

@@ -14,6 +14,7 @@ from ppdet_lite.export.onnx.best_class_nms import best_class_nms
 from ppdet_lite.export.onnx.decode import cell_box, product_cell_box, scaled_yolo_box, yolo_box
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
 from ppdet_lite.export.onnx.diou_nms import diou_nms
+from ppdet_lite.export.onnx.fixed_nms import fixed_matrix_nms, fixed_multiclass_nms
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
 from ppdet_lite.export.onnx.nms import Decoded, matrix_nms, multiclass_nms
@@ -37,6 +38,10 @@ NMS: dict[type, Callable] = {
     MultiClassNMS: multiclass_nms,
     BestClassNMS: best_class_nms,
     DIoUNMS: diou_nms,
+}
+FIXED_NMS: dict[type, Callable] = {
+    MatrixNMS: fixed_matrix_nms,
+    MultiClassNMS: fixed_multiclass_nms,
 }
 """The ONNX form of each decoder and NMS; a subclass has that of its base class."""
 
@@ -87,10 +92,11 @@ def complete(model: onnx.ModelProto, detector: nn.Layer, options: ExportOptions)
             g.output("boxes", boxes, "float32", [batch, "boxes", 4])
             g.output("scores", scores, "float32", [batch, classes, "boxes"])
         else:
-            nms = detector.post_process.nms
-            suppress = form_of(nms, "nms", NMS, "decoded")
+            nms, is_fixed = detector.post_process.nms, options.stage == "nms_fixed"
+            suppress = form_of(nms, "nms", FIXED_NMS if is_fixed else NMS, "decoded")
             bbox, bbox_num = suppress(Decoded(g, boxes, scores, classes, nms.arguments))
-            g.output("bbox", bbox, "float32", ["detections", 6])
+            rows = [batch, nms.arguments["keep_top_k"]] if is_fixed else ["detections"]
+            g.output("bbox", bbox, "float32", [*rows, 6])
             g.output("bbox_num", bbox_num, "int32", [batch])
     tidy(model)
     return g
