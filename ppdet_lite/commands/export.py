@@ -6,10 +6,12 @@ from typing import Any, Union
 from ppdet_lite.cli.tool import config_from_args, config_parser
 from ppdet_lite.export.options import DYNAMIC, ExportOptions
 from ppdet_lite.runtime.contract import STAGES, TARGETS
+from ppdet_lite.runtime.options import PRECISIONS
 
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference
   ... --format paddle onnx --portable-dcn    also model.onnx, and model_portable.onnx for OpenVINO
+  ... --format onnx --precision fp16         also model_fp16.onnx, for GPUs
   ... --target cpu                           the fastest form for CPUs
   ... --input-size 320 320 --batch 1         another input size; exactly one image per run
   ... --input-size dynamic                   any height and width that are multiples of 32
@@ -19,7 +21,8 @@ EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dc
 This writes output_inference/<config name>/ for deploy/python/infer.py: infer_cfg.yml and
   paddle          model.json (Paddle 3; model.pdmodel from Paddle 2) and model.pdiparams
   paddle-legacy   model.pdmodel and model.pdiparams, which Paddle 2 reads too
-  onnx            model.onnx, opset 19, with this model's own NMS in standard operators
+  onnx            model.onnx, opset 19, with this model's own NMS in standard operators; with
+                  --precision fp16 also model_fp16.onnx
 Batch norms are folded into the convolutions. The batch size stays free unless --batch says
 otherwise. The export is then run by the real engines (Paddle Inference, ONNX Runtime, OpenVINO if
 it is installed) and its boxes are compared with the trained model's; if they differ, the exit code
@@ -55,6 +58,13 @@ def build_parser() -> argparse.ArgumentParser:
     text += "same boxes, larger files, not for GPUs; a network in which no layer gains is written "
     text += "as with any; deploy/README.md says what it gains (default: any)"
     add("--target", choices=TARGETS, default="any", help=text)
+    text = "fp16: beside each .onnx also its twin in float16 for GPUs, half the size; sampling of "
+    text += "deformable convolutions, decoding and NMS, inputs and outputs stay float32 (default: "
+    text += "fp32)"
+    add("--precision", choices=PRECISIONS, default=PRECISIONS[0], help=text)
+    text = "images on which overflow in float16 is looked for; such layers stay in float32 "
+    text += "(default: up to 32 of EvalDataset)"
+    add("--calib_dir", "--calib-dir", metavar="FOLDER", help=text)
     text = "images or folders to compare on (default: a built-in image)"
     add("--verify", nargs="+", default=[], metavar="IMAGE", help=text)
     return parser
@@ -74,6 +84,6 @@ def main(args: argparse.Namespace) -> None:
     cfg = config_from_args(args)
     from ppdet_lite.export.run import export_model
 
-    names = ("formats", "input_size", "batch", "stage", "portable_dcn", "target")
+    names = "formats input_size batch stage portable_dcn target precision calib_dir".split()
     options = ExportOptions(**{name: getattr(args, name) for name in names})
     export_model(cfg, args.output_dir, options, verify=args.verify)

@@ -127,7 +127,7 @@ def verify_export(
     for trial in trials:
         try:
             runner = trial.open()
-            agreements = sum((_compare(runner, trial.name, b, config) for b in batches), [])
+            agreements = sum((_compare(runner, trial, batch, config) for batch in batches), [])
         except EngineError as error:
             problem = f"{error.graph.name}: {error.problem}"
             if not trial.may_fail:
@@ -172,23 +172,25 @@ def make_batches(
 
 
 def _compare(
-    runner: Runner, name: str, batch: Sequence[Sample], config: InferConfig
+    runner: Runner, trial: Trial, batch: Sequence[Sample], config: InferConfig
 ) -> list[Agreement]:
     """An agreement per image; ExportMismatch naming the first image that differs."""
     inputs = {key: np.stack([s.inputs[key] for s in batch]) for key in batch[0].inputs}
     found = outputs_by_image(config.stage, runner.run(inputs))
     if len(found) != len(batch):
         raise ExportMismatch(
-            f"the exported model ({name}) gives outputs of {len(found)} images for {len(batch)}. "
-            "Nothing was written."
+            f"the exported model ({trial.name}) gives outputs of {len(found)} images for "
+            f"{len(batch)}. Nothing was written."
         )
     agree, agreements = AGREE[config.stage], []
     for sample, outputs in zip(batch, found):
-        agreements.append(agree(sample.expected, outputs, config, sample.candidates))
+        agreements.append(
+            agree(sample.expected, outputs, config, sample.candidates, trial.tolerances)
+        )
         if agreements[-1].complaint is not None:
             where = sample.name + (" in a batch" if len(batch) > 1 else "")
             raise ExportMismatch(
-                f"the exported model ({name}) differs from the trained one on {where}: "
+                f"the exported model ({trial.name}) differs from the trained one on {where}: "
                 f"{agreements[-1].complaint}. Nothing was written."
             )
     return agreements

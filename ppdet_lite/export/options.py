@@ -1,11 +1,13 @@
 """The options of an export, from the command line and the configuration."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.runtime.contract import STAGES, STRIDE, TARGETS
+from ppdet_lite.runtime.options import PRECISIONS
 
 DYNAMIC = "dynamic"
 
@@ -44,6 +46,10 @@ class ExportOptions:
             says, without one "nms".
         portable_dcn: also write a file without the operator DeformConv, where a format has one.
         target: one of TARGETS; "cpu" needs a fixed input size.
+        precision: one of PRECISIONS; "fp16" writes float16 files beside those of float32, where a
+            format has such.
+        calib_dir: folder of images on which overflow in float16 is looked for; None takes those of
+            the configuration's evaluation data.
         cpu_limits: layers that are smaller keep their form with the target "cpu".
 
     Raises:
@@ -56,12 +62,15 @@ class ExportOptions:
     stage: str = ""
     portable_dcn: bool = False
     target: str = "any"
+    precision: str = PRECISIONS[0]
+    calib_dir: Union[str, Path, None] = None
     cpu_limits: Limits = Limits()
 
     def __post_init__(self):
         for key, value, allowed in (
             ("stage", self.stage or STAGES[-1], STAGES),
             ("target", self.target, TARGETS),
+            ("precision", self.precision, PRECISIONS),
         ):
             if value not in allowed:
                 raise UserError(f"`{key}`: found {value}, allowed: {', '.join(allowed)}")
@@ -76,6 +85,13 @@ class ExportOptions:
                 "`target` cpu writes the graph for one size: give `input_size` a height and a "
                 f"width, not {DYNAMIC}"
             )
+        if self.target == "cpu" and self.precision == "fp16":
+            raise UserError(
+                "`precision` fp16 needs `target` any: convolutions by Winograd's method are not "
+                "exact enough in float16"
+            )
+        if self.calib_dir is not None and self.precision != "fp16":
+            raise UserError("`calib_dir` needs `precision` fp16")
 
     @property
     def input_hw(self) -> Optional[tuple[int, int]]:

@@ -21,6 +21,7 @@ from ppdet_lite.core.workspace import create
 from ppdet_lite.device.select import check_gpu
 from ppdet_lite.evaluate.classes import classes_of_model
 from ppdet_lite.evaluate.trained_model import load_trained_model
+from ppdet_lite.export.calibration import find_calibration
 from ppdet_lite.export.check import check_outputs, load_images, verify_export
 from ppdet_lite.export.folder import check_room, move_into_place, part_beside, writing
 from ppdet_lite.export.formats.format import Format, find_formats
@@ -81,6 +82,9 @@ def export_model(
                     # their code.
                     with interrupts.step():
                         form.write(network, part, options)
+                    if options.precision == "fp16" and form.has_half_form:
+                        calibration = find_calibration(cfg, options.calib_dir, config, images)
+                        config = replace(config, fp16=form.write_half(part, calibration))
                 config.with_files(part).write(part / CONFIG_FILE)
             trials = [trial for form in formats for trial in form.trials(part)]
             verify_export(model, trials, config, images)

@@ -15,6 +15,8 @@ from paddle import nn
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.export import formats
+from ppdet_lite.export.calibration import Calibration
+from ppdet_lite.export.compare import FLOAT32, Tolerances
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.runtime.contract import CONFIG_FILE, ModelFolder
 from ppdet_lite.runtime.engines.open_engine import open_engine
@@ -34,6 +36,7 @@ class Trial(NamedTuple):
     name: str  # of the engine, for messages
     open: Callable[[], Runner]  # may raise an EngineError, as the engine's `run` may
     may_fail: bool = False  # if the engine cannot run the files, that is reported, no error
+    tolerances: Tolerances = FLOAT32
 
 
 def open_strictly(folder: Path, engine: str, graph: str = "", **options: Any) -> Runner:
@@ -49,6 +52,7 @@ class Format:
     name: ClassVar[str] = ""  # as users ask for it
     files: ClassVar[Sequence[str]] = ()  # every file that it may write
     has_portable_form: ClassVar[bool] = False  # True if it heeds `ExportOptions.portable_dcn`
+    has_half_form: ClassVar[bool] = False  # True if it defines `write_half`
     described: ClassVar[Mapping[str, Any]] = {}  # fields of `InferConfig` that it sets
 
     def requirements(self) -> None:
@@ -64,6 +68,11 @@ class Format:
     def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:
         """Writes the files of `network`, the detector in the form in which it is exported, or
         raises a UserError if it has none in this format. Temporary files go to `folder` as well."""
+        raise NotImplementedError
+
+    def write_half(self, folder: Path, calibration: Calibration) -> dict[str, Any]:
+        """Writes float16 files beside those that `write` wrote, with layers in float32 where the
+        images need it. Returns the value of `InferConfig.fp16`."""
         raise NotImplementedError
 
     def trials(self, folder: Path) -> list[Trial]:
@@ -97,9 +106,13 @@ def find_formats(options: ExportOptions) -> list[Format]:
                 f"`formats`: {one.name} and {other.name} both write {min(both)}; write them into "
                 "two folders with `output_dir`"
             )
-    if options.portable_dcn and not any(form.has_portable_form for form in chosen):
-        portable = [name for name, kind in known.items() if kind.has_portable_form]
-        raise UserError(f"`portable_dcn` needs one of the `formats` {', '.join(portable)}")
+    for wish, is_wanted, has_form in (
+        ("`portable_dcn`", options.portable_dcn, "has_portable_form"),
+        ("`precision` fp16", options.precision == "fp16", "has_half_form"),
+    ):
+        if is_wanted and not any(getattr(form, has_form) for form in chosen):
+            able = [name for name, kind in known.items() if getattr(kind, has_form)]
+            raise UserError(f"{wish} needs one of the `formats` {', '.join(able)}")
     for form in chosen:
         form.check(options)
         form.requirements()

@@ -3,17 +3,20 @@
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, Sequence
 
 import paddle
 from paddle import nn
 
 from ppdet_lite.core.errors import UserError, require
+from ppdet_lite.export.calibration import Calibration
+from ppdet_lite.export.compare import FLOAT16, FLOAT32, Tolerances
 from ppdet_lite.export.formats.format import Format, Trial, open_strictly
 from ppdet_lite.export.graph import PADDLE_2
 from ppdet_lite.export.onnx import OPSET
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
-from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE
+from ppdet_lite.runtime.contract import HALF_FILES, ONNX_FILE, PORTABLE_FILE
 from ppdet_lite.utils.logger import get_logger
 
 PACKAGES = ("onnx", "paddle2onnx", "onnxruntime")
@@ -21,11 +24,11 @@ PACKAGES = ("onnx", "paddle2onnx", "onnxruntime")
 
 
 class OnnxFormat(Format):
-    """model.onnx, and model_portable.onnx without the operator DeformConv."""
+    """model.onnx, and model_portable.onnx without the operator DeformConv; both in float16, too."""
 
     name = "onnx"
-    files = (ONNX_FILE, PORTABLE_FILE)
-    has_portable_form = True
+    files = (ONNX_FILE, PORTABLE_FILE, *HALF_FILES.values())
+    has_portable_form = has_half_form = True
     described = {"onnx_opset": OPSET}
 
     def requirements(self) -> None:
@@ -39,27 +42,49 @@ class OnnxFormat(Format):
 
     def copies(self, network: nn.Layer, options: ExportOptions) -> int:
         is_deformable = any(isinstance(layer, SampledConv2D) for layer in network.sublayers())
-        return 1 + (options.portable_dcn and is_deformable)
+        count = 1 + (options.portable_dcn and is_deformable)
+        return 2 * count if options.precision == "fp16" else count
 
     def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:
         from ppdet_lite.export.onnx.write import write_onnx  # needs the packages
 
         write_onnx(network, folder, options)
 
+    def write_half(self, folder: Path, calibration: Calibration) -> dict[str, Any]:
+        from ppdet_lite.export.onnx.half_files import write_half_files
+
+        return write_half_files(folder, calibration)
+
     def trials(self, folder: Path) -> list[Trial]:
-        import onnx
+        found = _trials(folder, (ONNX_FILE, PORTABLE_FILE), FLOAT32)
+        return found + _trials(folder, tuple(HALF_FILES.values()), FLOAT16)
 
-        from ppdet_lite.export.onnx.deform_conv import has_deform_conv
 
-        def trial(title: str, engine: str, name: str, may_fail: bool) -> Trial:
-            return Trial(f"{title}, {name}", partial(open_strictly, folder, engine, name), may_fail)
+def _trials(folder: Path, files: Sequence[str], tolerances: Tolerances) -> list[Trial]:
+    """Those of files that hold the same network, the portable one last; engines for CPUs compute in
+    float32, so the arithmetic of float16 is simulated."""
+    import onnx
 
-        names = [name for name in self.files if (folder / name).is_file()]
-        last = names[-1]  # the portable one, or all that is needed is in the other
-        # Beside a portable file the other may be for a newer ONNX Runtime than this one.
-        found = [trial("ONNX Runtime", "onnxruntime", name, name != last) for name in names]
-        if find_spec("openvino") is None:
-            get_logger().info("OpenVINO is not installed, so it has not tried %s", last)
-        elif not has_deform_conv(onnx.load(str(folder / last))):
-            found.append(trial("OpenVINO", "openvino", last, True))
-        return found
+    from ppdet_lite.export.onnx.deform_conv import has_deform_conv
+    from ppdet_lite.export.onnx.half_simulation import open_simulated
+
+    def trial(title: str, engine: str, name: str, may_fail: bool) -> Trial:
+        opened = partial(open_strictly, folder, engine, name)
+        return Trial(f"{title}, {name}", opened, may_fail, tolerances)
+
+    names = [name for name in files if (folder / name).is_file()]
+    if not names:
+        return []
+    last = names[-1]  # the portable one, or all that is needed is in the other
+    # Beside a portable file the other may be for a newer ONNX Runtime than this one.
+    found = [trial("ONNX Runtime", "onnxruntime", name, name != last) for name in names]
+    if tolerances == FLOAT16:
+        for name in names:
+            opened = partial(open_simulated, folder / name)
+            title = f"float16 arithmetic, {name}"
+            found.append(Trial(title, opened, name != last, tolerances))
+    if find_spec("openvino") is None:
+        get_logger().info("OpenVINO is not installed, so it has not tried %s", last)
+    elif not has_deform_conv(onnx.load(str(folder / last))):
+        found.append(trial("OpenVINO", "openvino", last, True))
+    return found

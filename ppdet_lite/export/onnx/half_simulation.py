@@ -5,10 +5,12 @@ so that a check with them would find neither lost digits nor overflow.
 """
 
 import math
+from pathlib import Path
 
 import onnx
 from onnx.numpy_helper import from_array, to_array
 
+from ppdet_lite.export.onnx.cpu_session import CpuSession
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
 from ppdet_lite.export.onnx.half import FLOAT, HALF, tensor_types
 
@@ -23,6 +25,11 @@ LEAST_NORMAL = 2.0**-14
 
 OVERFLOW = 65520.0
 """Numbers from here on are rounded to infinity."""
+
+
+def open_simulated(path: Path) -> CpuSession:
+    """A float16 file in simulated arithmetic."""
+    return CpuSession(simulated_half(onnx.load(str(path))), path)
 
 
 def simulated_half(model: onnx.ModelProto) -> onnx.ModelProto:

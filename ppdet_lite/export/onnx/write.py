@@ -60,10 +60,27 @@ def write_onnx(network: nn.Layer, folder: Path, options: ExportOptions) -> None:
         traced = Path(temporary)
         save_paddle_graph(network, traced, replace(options, stage="raw"))
         converted = convert_network(traced / GRAPH_FILE, traced / PARAMS_FILE)
+    name_layers(converted, network)
     if options.portable_dcn and has_deform_conv(converted):
         portable = without_deform_conv(converted)
         complete(portable, network, options).save(folder / PORTABLE_FILE)
     complete(converted, network, options).save(folder / ONNX_FILE)
+
+
+def name_layers(model: onnx.ModelProto, network: nn.Layer) -> None:
+    """Names each node with weights by its layer in the network, for people who look into the file
+    and for messages about layers."""
+    layers = {
+        parameter.name: name
+        for name, layer in network.named_sublayers()
+        for parameter in layer.parameters(include_sublayers=False)
+    }
+    named = set()
+    for node in model.graph.node:
+        layer = next((layers[name] for name in node.input if name in layers), "")
+        if layer and layer not in named:  # one that runs several times names its first node
+            node.name = layer
+            named.add(layer)
 
 
 def complete(model: onnx.ModelProto, detector: nn.Layer, options: ExportOptions) -> OnnxGraph:
