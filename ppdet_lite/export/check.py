@@ -12,8 +12,8 @@ from paddle import nn
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
-from ppdet_lite.export.compare import AGREE, Agreement, together
-from ppdet_lite.export.formats.format import Runner, Trial
+from ppdet_lite.export.compare import AGREE, Agreement, Arrays, raw_agree, together
+from ppdet_lite.export.formats.format import Runner, RunnerWithRaw, Trial
 from ppdet_lite.export.graph import DetectorUpTo
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.runtime.contract import FINAL_STAGES, STRIDE, InferConfig
@@ -176,21 +176,62 @@ def _compare(
 ) -> list[Agreement]:
     """An agreement per image; ExportMismatch naming the first image that differs."""
     inputs = {key: np.stack([s.inputs[key] for s in batch]) for key in batch[0].inputs}
-    found = outputs_by_image(config.stage, runner.run(inputs))
+    outputs = runner.run(inputs)
+    if isinstance(runner, RunnerWithRaw) and runner.raw_count:
+        raw, outputs = outputs[-runner.raw_count :], outputs[: -runner.raw_count]
+        _check_behind_raw(raw, outputs, trial, batch, config)
+    found = outputs_by_image(config.stage, outputs)
     if len(found) != len(batch):
         raise ExportMismatch(
             f"the exported model ({trial.name}) gives outputs of {len(found)} images for "
             f"{len(batch)}. Nothing was written."
         )
     agree, agreements = AGREE[config.stage], []
-    for sample, outputs in zip(batch, found):
+    for sample, of_image in zip(batch, found):
         agreements.append(
-            agree(sample.expected, outputs, config, sample.candidates, trial.tolerances)
+            agree(sample.expected, of_image, config, sample.candidates, trial.tolerances)
         )
-        if agreements[-1].complaint is not None:
-            where = sample.name + (" in a batch" if len(batch) > 1 else "")
-            raise ExportMismatch(
-                f"the exported model ({trial.name}) differs from the trained one on {where}: "
-                f"{agreements[-1].complaint}. Nothing was written."
-            )
+        _refuse(agreements[-1], f"({trial.name}) differs from the trained one", sample, batch)
     return agreements
+
+
+def _check_behind_raw(
+    raw: Arrays, outputs: Arrays, trial: Trial, batch: Sequence[Sample], config: InferConfig
+) -> None:
+    """ExportMismatch if raw outputs differ from the trained model's by more than the tolerances of
+    the trial, or if what was made of them differs by more than those of float32: a wrong decoding
+    may move boxes by no more than the rounding before it."""
+    model = batch[0].model
+    expected = [trained_outputs(sample.model, sample.inputs, "raw") for sample in batch]
+    for i, sample in enumerate(batch):
+        agreement = raw_agree(expected[i], [level[i] for level in raw], tolerances=trial.tolerances)
+        _refuse(agreement, f"({trial.name}): its raw output differs", sample, batch)
+    inputs = {key: np.stack([s.inputs[key] for s in batch]) for key in batch[0].inputs}
+    decoded, detections = outputs_behind_raw(model, raw, inputs)
+    is_final, found = config.stage in FINAL_STAGES, outputs_by_image(config.stage, outputs)
+    for i, sample in enumerate(batch):
+        candidates = [array[i] for array in decoded]
+        made = detections[i] if is_final else candidates
+        agreement = AGREE[config.stage](made, found[i], config, lambda c=candidates: c)
+        text = f"({trial.name}) makes something else of its raw outputs than the trained one"
+        _refuse(agreement, text, sample, batch)
+
+
+def outputs_behind_raw(
+    model: nn.Layer, raw: Arrays, inputs: dict[str, np.ndarray]
+) -> tuple[Arrays, list[np.ndarray]]:
+    """Boxes and scores, and the detections per image, that a model makes of raw outputs."""
+    levels = [paddle.to_tensor(level) for level in raw]
+    shapes = [paddle.to_tensor(inputs[key]) for key in ("im_shape", "scale_factor")]
+    with evaluation_mode(model), paddle.no_grad():
+        decoded = [array.numpy() for array in model.decode(levels, *shapes)]
+        bbox, bbox_num = model.post_process(levels, model.head.levels, *shapes)
+    return decoded, detections_by_image(bbox.numpy(), bbox_num.numpy())
+
+
+def _refuse(agreement: Agreement, text: str, sample: Sample, batch: Sequence[Sample]) -> None:
+    if agreement.complaint is not None:
+        where = sample.name + (" in a batch" if len(batch) > 1 else "")
+        raise ExportMismatch(
+            f"the exported model {text} on {where}: {agreement.complaint}. Nothing was written."
+        )

@@ -222,6 +222,31 @@ def rewrite(folder, config, in_float32):
     return config
 
 
+def test_decoding_in_float16_is_refused(half_folder, mild_model, tmp_path):
+    """It moves boxes by no more than the rounding of the network, and is found all the same."""
+    folder = tmp_path / "copy"
+    shutil.copytree(half_folder, folder)
+    config = InferConfig.read(folder / "infer_cfg.yml")
+    config = rewrite(folder, config, lambda model: only_sampling(float32_by_design(model), model))
+    trials = [trial for trial in OnnxFormat().trials(folder) if "float16 arithmetic" in trial.name]
+    with pytest.raises(
+        ExportMismatch, match=r"\(float16 arithmetic, model_fp16.onnx\) makes somet"
+    ):
+        verify_export(mild_model, trials, config, load_images())
+
+
+def only_sampling(by_design, model):
+    """Without decoding, which ends with the boxes and scores of all levels in one; NMS stays."""
+    nodes = [node for node in model.graph.node if node.name.startswith("detector.")]
+    ends = [
+        i
+        for i, node in enumerate(nodes)
+        if node.op_type == "Concat" and all(x.startswith("detector.reshape") for x in node.input)
+    ]
+    assert len(ends) == 2
+    return by_design - {node.output[0] for node in nodes[: ends[1] + 1]}
+
+
 def test_without_photos_the_check_says_so(mild_config, tmp_path, capsys):
     mild_config["EvalDataset"]["dataset_dir"] = str(tmp_path / "gone")
     folder = export_model(mild_config, tmp_path, ExportOptions(["onnx"], precision="fp16"))

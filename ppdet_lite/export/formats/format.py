@@ -8,7 +8,16 @@ import importlib
 import pkgutil
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Callable, ClassVar, Mapping, NamedTuple, Protocol, Sequence
+from typing import (
+    Any,
+    Callable,
+    ClassVar,
+    Mapping,
+    NamedTuple,
+    Protocol,
+    Sequence,
+    runtime_checkable,
+)
 
 import numpy as np
 from paddle import nn
@@ -28,6 +37,13 @@ class Runner(Protocol):
 
     def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Arrays by input name, more than needed are allowed -> the outputs in their order."""
+
+
+@runtime_checkable
+class RunnerWithRaw(Runner, Protocol):
+    """An engine that also gives the raw outputs from which it made its outputs, behind them."""
+
+    raw_count: int  # 0 if the outputs themselves are the raw ones
 
 
 class Trial(NamedTuple):

@@ -66,7 +66,7 @@ def _trials(folder: Path, files: Sequence[str], tolerances: Tolerances) -> list[
     import onnx
 
     from ppdet_lite.export.onnx.deform_conv import has_deform_conv
-    from ppdet_lite.export.onnx.half_simulation import open_simulated
+    from ppdet_lite.export.onnx.half_simulation import SimulatedHalf
 
     def trial(title: str, engine: str, name: str, may_fail: bool) -> Trial:
         opened = partial(open_strictly, folder, engine, name)
@@ -80,7 +80,7 @@ def _trials(folder: Path, files: Sequence[str], tolerances: Tolerances) -> list[
     found = [trial("ONNX Runtime", "onnxruntime", name, name != last) for name in names]
     if tolerances == FLOAT16:
         for name in names:
-            opened = partial(open_simulated, folder / name)
+            opened = partial(SimulatedHalf, folder / name)
             title = f"float16 arithmetic, {name}"
             found.append(Trial(title, opened, name != last, tolerances))
     if find_spec("openvino") is None:

@@ -38,7 +38,7 @@ def float32_by_design(model: onnx.ModelProto) -> set[str]:
     with the filters is a convolution like any other.
     """
     nodes, makers = list(model.graph.node), _makers(model)
-    found = {n.output[0] for n in nodes if n.name.startswith(f"{DETECTOR_PREFIX}.")}
+    found = {node.output[0] for node in nodes if _is_decoding(node)}
     sampling = [
         node
         for node in nodes
@@ -78,6 +78,27 @@ def tensor_types(model: onnx.ModelProto) -> dict[str, int]:
             if not types.get(name):
                 raise UserError(f"the type of {name} ({node.op_type}) cannot be found out")
     return types
+
+
+def raw_outputs(model: onnx.ModelProto) -> list[str]:
+    """The tensors of float numbers that decoding reads of the network, in its order: the raw
+    outputs; none in a graph that ends with them."""
+    types, makers, found = tensor_types(model), _makers(model), {}
+    inputs = {info.name for info in model.graph.input}
+    for node in model.graph.node:
+        if not _is_decoding(node) or node.op_type in OF_ANY_TYPE:
+            continue
+        for name in node.input:
+            maker = makers.get(name)
+            if maker is None or types[name] not in (FLOAT, HALF) or _is_decoding(maker):
+                continue
+            if not inputs.intersection(maker.input):  # no cast of a size
+                found[name] = True
+    return list(found)
+
+
+def _is_decoding(node: onnx.NodeProto) -> bool:
+    return node.name.startswith(f"{DETECTOR_PREFIX}.")
 
 
 def _makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:

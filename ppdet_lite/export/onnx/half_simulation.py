@@ -7,12 +7,13 @@ so that a check with them would find neither lost digits nor overflow.
 import math
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx.numpy_helper import from_array, to_array
 
 from ppdet_lite.export.onnx.cpu_session import CpuSession
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
-from ppdet_lite.export.onnx.half import FLOAT, HALF, tensor_types
+from ppdet_lite.export.onnx.half import FLOAT, HALF, raw_outputs, tensor_types
 
 MOVING = (
     *("Concat", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Relu", "Reshape", "Slice"),
@@ -27,9 +28,27 @@ OVERFLOW = 65520.0
 """Numbers from here on are rounded to infinity."""
 
 
-def open_simulated(path: Path) -> CpuSession:
-    """A float16 file in simulated arithmetic."""
-    return CpuSession(simulated_half(onnx.load(str(path))), path)
+class SimulatedHalf:
+    """A float16 file in simulated arithmetic.
+
+    Attributes:
+        raw_count: the number of raw outputs behind the outputs of the file; 0 if these are the raw
+            ones.
+    """
+
+    def __init__(self, path: Path):
+        model = onnx.load(str(path))
+        names = raw_outputs(model)
+        self.raw_count = len(names)
+        model = simulated_half(model)
+        model.graph.output.extend(
+            onnx.helper.make_tensor_value_info(name, FLOAT, None) for name in names
+        )
+        self._session = CpuSession(model, path)
+
+    def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Arrays by input name, more than needed are allowed -> outputs, then raw outputs."""
+        return self._session.run(inputs)
 
 
 def simulated_half(model: onnx.ModelProto) -> onnx.ModelProto:
