@@ -258,7 +258,7 @@ def test_how_the_process_ended(link, code, how):
 class Engine:
     """What the other process opens; it computes with `compute`."""
 
-    kernels, device, fixed_batch, input_names = "none", "CPU", None, ["image"]
+    kernels, device, runs_on, fixed_batch, input_names = "none", "CPU", "cpu", None, ["image"]
 
     def __init__(self, compute):
         self.run = compute
