@@ -48,22 +48,33 @@ def test_b_has_another_neck():
     }
 
 
-def test_c_evaluates_at_640():
-    sizes = ([608, 608], [640, 640])
-    assert changes(row("b"), row("c")) == {
-        "EvalReader.sample_transforms.1.Resize.target_size": sizes,
-        "TestReader.sample_transforms.1.Resize.target_size": sizes,
-        "TestReader.inputs_def.image_shape": ([3, 608, 608], [3, 640, 640]),
-    }
+TRAINING_SIZES = "TrainReader.batch_transforms.0.BatchRandomResize.target_size"
+EVALUATED_AT_640 = {
+    "EvalReader.sample_transforms.1.Resize.target_size": ([608, 608], [640, 640]),
+    "TestReader.sample_transforms.1.Resize.target_size": ([608, 608], [640, 640]),
+    "TestReader.inputs_def.image_shape": ([3, 608, 608], [3, 640, 640]),
+}
+
+
+def sizes_to(largest: int) -> list:
+    return list(range(320, largest + 1, 32))
+
+
+@pytest.mark.parametrize(
+    "reading, training",
+    [("c", {TRAINING_SIZES: (sizes_to(608), sizes_to(640))}), ("c_eval", {})]
+    + [("c_fixed", {TRAINING_SIZES: (sizes_to(608), [640])})],
+)
+def test_the_readings_of_c_train_and_evaluate_at_640(reading, training):
+    assert changes(row("b"), row(reading)) == {**EVALUATED_AT_640, **training}
+
+
+def test_c_eval_evaluates_the_weights_of_b():
+    assert load_config(row("c_eval")).weights == load_config(row("b")).weights
 
 
 def test_d_trains_on_larger_sizes():
-    assert changes(row("c"), row("d")) == {
-        "TrainReader.batch_transforms.0.BatchRandomResize.target_size": (
-            list(range(320, 609, 32)),
-            list(range(320, 769, 32)),
-        )
-    }
+    assert changes(row("c"), row("d")) == {TRAINING_SIZES: (sizes_to(640), sizes_to(768))}
 
 
 def test_e_has_the_iou_as_soft_label():

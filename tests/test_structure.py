@@ -24,8 +24,9 @@ MAY_IMPORT = {
     "runtime": {"core.annotations", "core.errors", "core.yaml", "data.pixels.image_ops", "utils"},
     "export": BELOW | {"evaluate", "runtime"},
     "benchmark": BELOW | {"evaluate", "export", "runtime"},
+    "report": {"core.errors", "utils"},
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},
-    "commands": BELOW | {"benchmark", "cli", "evaluate", "export", "runtime", "train"},
+    "commands": BELOW | {"benchmark", "cli", "evaluate", "export", "report", "runtime", "train"},
 }
 
 

@@ -16,6 +16,8 @@ COMMANDS = {
     "benchmark": "speed of a network in every engine of this machine",
     "stream-eval": "AP of an exported model on a video that does not wait for it",
     "weights": "convert weights of other projects",
+    "data": "draw a part of a COCO data set that is like the whole",
+    "report": "a figure of results beside the published ones",
     "model-info": "parameters and GFLOPs of a network",
     "gpu-check": "all that runs on a GPU: speed, boxes, throughput, memory, training",
 }

@@ -33,6 +33,7 @@ if not WHY_NO_ONNX:
 # other configurations against them.
 NETWORKS = (
     "ppyolo/ppyolov2_r50vd_dcn_365e_coco",
+    "ppyolo/negative/ppyolov2_silu_coco",
     "ppyolo/ppyolo_r50vd_dcn_1x_coco",
     "ppyolo/ppyolo_r18vd_coco",
     "ppyolo/ppyolov2_r18vd_dcn_demo",
@@ -62,7 +63,7 @@ LEGACY = ("yolov4/yolov4_tiny_coco", "yolox/yolox_tiny_300e_coco")
 FIXED_BATCH = {"yolox/yolox_cdn_tiny_300e_coco": 2, "ppyolo/ppyolov2_r18vd_dcn_demo": 1}
 
 # Those that hold all operators of the others.
-ONNX_NETWORKS = tuple(n for n in NETWORKS if not re.search("r18vd|yolox_tiny|cdn_tiny", n))
+ONNX_NETWORKS = tuple(n for n in NETWORKS if not re.search("silu|r18vd|yolox_tiny|cdn_tiny", n))
 
 
 def narrow(name: str, *overrides):

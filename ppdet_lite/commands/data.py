@@ -1,0 +1,68 @@
+"""Works on data sets: `subset` draws a part of a COCO data set that is like the whole."""
+
+import argparse
+import json
+from pathlib import Path
+
+EXAMPLES = """  ppdet data subset --annotations dataset/coco/annotations/instances_train2017.json \\
+      --images 25000 --output dataset/coco/annotations/instances_minitrain2017.json
+
+The part has the same shares of every class and of small, medium and large objects, as far as whole
+images allow; the statistics of both are printed. The same seed gives the same images. Images stay
+where they are: use the new file as anno_path.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"examples:\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("action", choices=["subset"])
+    add("--annotations", required=True, type=Path, metavar="JSON", help="COCO annotations")
+    add("--images", required=True, type=int, metavar="N", help="images to draw")
+    add("--output", required=True, type=Path, metavar="JSON", help="the file to write")
+    add("--seed", type=int, default=0, metavar="N", help="of the drawing (default: 0)")
+    add("--keep-empty", action="store_true", help="draw from images without objects, too")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
+    from ppdet_lite.core.errors import ConfigError
+    from ppdet_lite.data.subset import read_set, subset
+    from ppdet_lite.utils.files import check_writable, replacing
+
+    if args.seed < 0:
+        raise ConfigError(f"`seed`: found {args.seed}, allowed: 0 or more")
+    check_writable(args.output)
+    whole = read_set(args.annotations)
+    content, drawn_from, chosen = subset(whole, args.images, args.seed, args.keep_empty)
+    with replacing(args.output) as stream:
+        stream.write(json.dumps(content).encode())
+    print("\n".join(_report(whole.class_names, drawn_from, chosen)))
+    print(f"{args.output}: {chosen.images} images of {args.annotations}, seed {args.seed}")
+
+
+def _report(class_names, drawn_from, chosen) -> list[str]:
+    from ppdet_lite.benchmark.tables import aligned_table, percent
+    from ppdet_lite.data.subset import SIZES
+
+    both = (drawn_from, chosen)
+    rows = [
+        ["images", *(str(part.images) for part in both)],
+        ["objects", *(f"{part.objects.sum():.0f}" for part in both)],
+        ["objects per image", *(f"{part.per_image:.2f}" for part in both)],
+    ]
+    rows += [
+        [name, *(percent(part.size_shares[i], digits=2) for part in both)]
+        for i, name in enumerate(SIZES)
+    ]
+    rows += [
+        [name, *(percent(part.class_shares[i], digits=2) for part in both)]
+        for i, name in enumerate(class_names)
+    ]
+    return aligned_table(["", "drawn from", "subset"], rows)

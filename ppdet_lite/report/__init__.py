@@ -1,0 +1,1 @@
+"""Figures of results beside published ones."""
