@@ -38,6 +38,9 @@ Draw = Annotated[
     Sequence[float],
     Rule(lambda v: len(v) == 3 and v[0] <= v[1] and 0 <= v[2] <= 1, "[lower, upper, prob]"),
 ]
+Jitter = Annotated[float, Rule(lambda jitter: 0 <= jitter < 0.5, "0 to below 0.5")]
+Zoom = Annotated[float, Rule(lambda zoom: 0.2 <= zoom <= 5, "0.2 to 5")]
+Factor = Annotated[float, Rule(lambda factor: 1 <= factor <= 100, "1 to 100")]
 Ratio = Annotated[float, Rule(lambda ratio: 1.01 < ratio <= 100, "a number above 1.01, up to 100")]
 Interp = Annotated[
     int, Rule(INTERPOLATIONS.__contains__, "0 nearest, 1 linear, 2 cubic, 3 area, 4 Lanczos")

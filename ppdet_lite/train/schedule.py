@@ -80,6 +80,39 @@ class PiecewiseDecay(Decay):
 
 @register
 @dataclass
+class IterationDecay(Decay):
+    """Multiplies the rate by `gamma` at every milestone, given in iterations (darknet's policy
+    `steps`): it takes effect at that iteration.
+
+    Args:
+        milestones: iterations, ascending.
+        gamma: one factor for all milestones, or one for each, every one of the rate before it.
+        use_warmup: False leaves out the warm-up of the list.
+    """
+
+    milestones: list[Count]
+    gamma: Union[Positive, list[Positive]] = 0.1
+    use_warmup: bool = True
+
+    __checked__ = True
+
+    def __post_init__(self) -> None:
+        if self.milestones != sorted(self.milestones):
+            raise ConfigError(f"milestones: found {self.milestones}, allowed: ascending iterations")
+        gamma, count = self.gamma, len(self.milestones)
+        gammas = [float(gamma)] * count if isinstance(gamma, (int, float)) else list(gamma)
+        if len(gammas) != count:
+            raise ConfigError(f"gamma: found {len(gammas)} factors, allowed: one or {count}")
+        self.factors = [math.prod(gammas[:passed]) for passed in range(count + 1)]
+
+    def factor(
+        self, iteration: int, base_lr: float, warmup_steps: int, steps_per_epoch: int, epochs: int
+    ) -> float:
+        return self.factors[bisect.bisect_right(self.milestones, iteration)]
+
+
+@register
+@dataclass
 class CosineDecay(Decay):
     """Half a cosine from the base rate to `min_lr_ratio` of it, starting where the warm-up ends.
 

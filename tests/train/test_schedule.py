@@ -6,7 +6,13 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.train.schedule import CosineDecay, LearningRate, LinearWarmup, PiecewiseDecay
+from ppdet_lite.train.schedule import (
+    CosineDecay,
+    IterationDecay,
+    LearningRate,
+    LinearWarmup,
+    PiecewiseDecay,
+)
 
 
 def rates(curve, iterations, steps_per_epoch=10, epochs=10):
@@ -158,3 +164,12 @@ def test_a_rate_that_cannot_train_is_refused(rate):
         LearningRate(rate)
     with pytest.raises(ConfigError, match="reference_batch_size: found 0, allowed: 1 or more"):
         LearningRate(0.1, reference_batch_size=0)
+
+
+def test_iteration_decay_by_hand():
+    decay = IterationDecay([100, 150], gamma=[0.5, 0.1])
+    found = [decay.factor(it, 1.0, 0, 10, 20) for it in (0, 99, 100, 149, 150, 10**6)]
+    assert found == pytest.approx([1, 1, 0.5, 0.5, 0.05, 0.05])
+    for arguments, text in (([[5, 3]], "milestones"), ([[3, 5], [0.1]], "gamma: found 1")):
+        with pytest.raises(ConfigError, match=text):
+            IterationDecay(*arguments)

@@ -6,10 +6,11 @@ be written down as rectangles, a blend weight, a fill color, a flip and a list o
 that is least work. All rectangles before the final resize are whole pixels, so a single source that
 covers the canvas renders exactly like `cv2.resize` of the cropped image.
 
-A `LazyImage` never changes: each operation returns a new one, and sources are only read.
+A `LazyImage` never changes: each operation returns a new one, and sources are only read. What no
+rectangle describes (a mosaic, erased parts) is a `Painter`: it works on the finished pixels.
 """
 
-from typing import Any, NamedTuple, Optional, Sequence, Union
+from typing import Any, NamedTuple, Optional, Protocol, Sequence, Union
 
 import cv2
 import numpy as np
@@ -31,6 +32,14 @@ from ppdet_lite.data.pixels.resampling import resize_cost, resize_exact
 # The mean gray that contrast needs is taken from a thumbnail of at least this many samples per
 # axis (or the whole image where it is smaller).
 _THUMBNAIL_SIDE = 120
+
+
+class Painter(Protocol):
+    """Draws on an image of any size: its own numbers are shares of the sides."""
+
+    def draw(self, out: np.ndarray) -> None:
+        """Changes uint8 [H, W, 3] in place."""
+        ...
 
 
 class LazyImage:
@@ -55,6 +64,14 @@ class LazyImage:
         self.flipped = False
         self.target: Optional[SizeHW] = None  # (height, width) after the last resize
         self.interp = 1
+        self.painters: tuple[Painter, ...] = ()  # one after the other, once all else is done
+
+    @classmethod
+    def blank(cls, size_hw: SizeHW, clock: Clock = no_clock) -> "LazyImage":
+        """Black, of (height, width) `size_hw`."""
+        dot = cls(np.zeros((1, 1, 3), np.uint8), clock)
+        nowhere = Rect(0, 0, 0, 0)
+        return dot._with(height=size_hw[0], width=size_hw[1], content=nowhere, layers=())
 
     @property
     def size_hw(self) -> SizeHW:
@@ -75,10 +92,14 @@ class LazyImage:
         """The same image with its pixels rendered: one layer, nothing pending."""
         return LazyImage(self.render(), self.clock)
 
+    def _unpainted(self) -> "LazyImage":
+        """This image; settled where painters would not know what is done to it now."""
+        return self.settled() if self.painters else self
+
     # geometry ------------------------------------------------------------------------------------
     def crop(self, left: int, top: int, width: int, height: int) -> "LazyImage":
         """The window at (left, top) of the image as it is seen now."""
-        if self.target is not None:
+        if self.target is not None or self.painters:
             return self.settled().crop(left, top, width, height)
         if width < 1 or height < 1 or min(left, top) < 0:
             raise ValueError(f"cannot crop {width}x{height} at ({left}, {top})")
@@ -100,7 +121,7 @@ class LazyImage:
         color = fill_to_uint8(fill)
         recolored = len(self.changes) > self.unfilled_changes
         two_fills = self.has_fill and (recolored or not np.array_equal(color, self.fill))
-        if self.target is not None or two_fills:
+        if self.target is not None or self.painters or two_fills:
             return self.settled().expand(width, height, left, top, fill)
         if left < 0 or top < 0 or left + self.width > width or top + self.height > height:
             raise ValueError(f"{self.width}x{self.height} does not fit into {width}x{height}")
@@ -117,7 +138,8 @@ class LazyImage:
 
     def flip(self) -> "LazyImage":
         """Mirrored left-right."""
-        return self._with(flipped=not self.flipped)
+        image = self._unpainted()
+        return image._with(flipped=not image.flipped)
 
     def resize(self, height: int, width: int, interp: int) -> "LazyImage":
         """At another size; `interp` as in configs."""
@@ -138,16 +160,23 @@ class LazyImage:
 
     def _only_layers(self) -> bool:
         """True if nothing but weighted layers describes the image, so that it can be mixed."""
-        return not (self.target or self.flipped or self.changes or self.has_fill)
+        is_moved = self.target or self.flipped or self.changes or self.painters
+        return not (is_moved or self.has_fill)
 
     # color --------------------------------------------------------------------------------------
     def recolor(self, change: Union[ColorChange, "Contrast"]) -> "LazyImage":
         """With one more color change, the fill included."""
-        return self._with(changes=(*self.changes, change))
+        image = self._unpainted()
+        return image._with(changes=(*image.changes, change))
 
     def contrast(self, factor: float) -> "LazyImage":
         """Blended with its mean gray; the mean is that of the whole canvas as it is now."""
-        return self.recolor(Contrast(factor, self))
+        image = self._unpainted()
+        return image.recolor(Contrast(factor, image))
+
+    def paint(self, painter: Painter) -> "LazyImage":
+        """With one more painter."""
+        return self._with(painters=(*self.painters, painter))
 
     def thumbnail(self, decoded: Optional[DecodedOnce] = None) -> np.ndarray:
         """The canvas on a coarse grid, color changes applied, uint8 [h, w, 3]."""
@@ -167,6 +196,24 @@ class LazyImage:
         if untouched and first.part == whole and first.source.size_hw == self.size_hw:
             return first.source.pixels()
         return self.render()
+
+    def pixels_before_changes(self, shown_hw: SizeHW) -> tuple[np.ndarray, Sequence[ColorChange]]:
+        """The pixels without their color changes, and these; for callers that move the pixels in
+        their own way. What is to be shown at `shown_hw` may be decoded at a fraction of its size.
+        """
+        plain = self._with(changes=(), unfilled_changes=0)
+        if not plain._only_layers() or len(self.layers) != 1 or self.layers[0].weight != 1.0:
+            return self.render(), ()
+        layer, decoded = self.layers[0], DecodedOnce()
+        pixels, reduction = decoded.get(layer.source, largest_reduction(self.size_hw, shown_hw))
+        part = layer.part.reduced(reduction, (pixels.shape[0], pixels.shape[1]))
+        return part.window(pixels), self._resolved(decoded)
+
+    def _resolved(self, decoded: DecodedOnce) -> list[ColorChange]:
+        return [
+            change.level_map(decoded) if isinstance(change, Contrast) else change
+            for change in self.changes
+        ]
 
     def render(self, out: Optional[np.ndarray] = None) -> np.ndarray:
         """The pixels, uint8 [height, width, 3] of `size_hw`, written into `out` when given.
@@ -194,10 +241,7 @@ class LazyImage:
         if reduction is None:
             reduction = largest_reduction((self.height, self.width), self.size_hw)
         sources = [decoded.get(layer.source, reduction) for layer in self.layers]
-        changes = [
-            change.level_map(decoded) if isinstance(change, Contrast) else change
-            for change in self.changes
-        ]
+        changes = self._resolved(decoded)
         if self.has_fill:
             color = self.fill.reshape(1, 1, 3).copy()
             apply_changes(color, changes[self.unfilled_changes :])
@@ -209,6 +253,8 @@ class LazyImage:
             self._draw(inside, content, sources, changes)
         if self.flipped:
             cv2.flip(out, 1, dst=out)
+        for painter in self.painters:
+            painter.draw(out)
         return out
 
     def _scaled(self, rect: Rect) -> Rect:

@@ -59,6 +59,7 @@ class BatchBuilder:
         rng = partial(batch_rng, self.seed, self.epoch, number, self.draw_rank)
         while True:
             context = Context(rng, self.epoch, training, self.cache, refused, clock)
+            context.seed, context.batch, context.batches = self.seed, number, len(self.batches)
             try:
                 with clock("batch"):
                     samples = [self._sample(int(i), context) for i in self.batches[number]]

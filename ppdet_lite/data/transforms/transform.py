@@ -27,6 +27,8 @@ class Context:
         unreadable: file -> reason of images that were replaced.
         partner: returns another sample for mixing, at each call a new one drawn at random; None
             while mixing is off (see `Transform.switched_by`) and for a partner itself.
+        seed: of the reader.
+        batch, batches: number of the batch in its epoch, and how many that has.
     """
 
     make_rng: Union[np.random.Generator, Callable[[], np.random.Generator]]
@@ -38,6 +40,9 @@ class Context:
     notes: Counter[str] = field(default_factory=Counter)
     unreadable: dict[str, str] = field(default_factory=dict)
     partner: Optional[Callable[[], Sample]] = None
+    seed: int = 0
+    batch: int = 0
+    batches: int = 1
 
     @property
     def rng(self) -> np.random.Generator:

@@ -1,0 +1,1 @@
+"""The augmentation of darknet, with which YOLOv4 was trained."""
