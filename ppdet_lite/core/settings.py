@@ -75,7 +75,7 @@ class RuntimeSettings:
     # check of the image files before a training or evaluation
     check_images: Literal["none", "headers", "contents"] = "headers"
     seed: Optional[_Seed] = None  # of everything random; null draws one
-    norm_type: str = "bn"  # bn or sync_bn
+    norm_type: str = "bn"  # bn, sync_bn or cmbn
     data_format: str = "NCHW"
     width_mult: float = 1.0  # factor on the channels of backbone and neck
     depth_mult: float = 1.0  # factor on the depth of backbone and neck

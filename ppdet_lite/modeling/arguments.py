@@ -17,8 +17,10 @@ Limit = Annotated[int, Rule(lambda n: n >= 1 or n == -1, "1 or more, or -1 for n
 PerLevel = Union[Positive, Sequence[Positive]]
 """A number for all levels, or one for each."""
 Layout = Literal["NCHW"]
-NormType = Literal["bn", "sync_bn"]
-"""Both build the ordinary layer; the trainer makes a whole model synchronize its norms."""
+NormType = Literal["bn", "sync_bn", "cmbn"]
+"""All build the ordinary layer; the trainer makes a whole model synchronize its norms, or gather
+their statistics over the micro batches of a step.
+"""
 Act = Optional[Literal["relu", "relu6", "leaky", "mish", "silu", "swish", "hardswish", "linear"]]
 """Name of an activation; None for none."""
 

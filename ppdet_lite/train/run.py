@@ -21,11 +21,13 @@ from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.checks import check_input_sizes, tell_detection_limit
 from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.modeling.build_detector import build_detector
+from ppdet_lite.modeling.layers.cross_mini_batch_norm import gather_over_mini_batches
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
+from ppdet_lite.train.hooks.layer_progress import LayerProgressHook
 from ppdet_lite.train.hooks.progress_log import LogHook
 from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter, EvalHook
 from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
@@ -129,6 +131,8 @@ def build_trainer(
         _load_pretrained(model, settings)
     if synchronizes_norms(settings.norm_type, device, ranks):
         synchronize_norms(model)
+    elif settings.norm_type == "cmbn":
+        gather_over_mini_batches(model, settings.accumulate_steps)
     scheduler = _scheduler(cfg, batch_setting)
     optimizer = create("OptimizerBuilder", cfg)(scheduler, model.parameters())
     model, optimizer = precision.prepare(model, optimizer)
@@ -232,6 +236,7 @@ def _hooks(
     writer = CheckpointWriter(cfg.output_folder, facts, settings.save_format == "safetensors")
     hooks: list[Hook] = [
         FiniteCheckHook(),
+        LayerProgressHook(),
         LogHook(settings.log_iter, reader.worker_num, reader.data.cache_settings is not None),
         CheckpointHook(writer, settings.snapshot_epoch),
     ]

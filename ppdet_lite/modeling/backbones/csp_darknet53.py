@@ -6,16 +6,19 @@ them.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Optional
 
 import paddle
 from paddle import Tensor, nn
 
+from ppdet_lite.core.annotations import Count, Probability
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import Act, Multiple, NormType, check_arguments, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain, freeze
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
+from ppdet_lite.modeling.layers.growing_drop_block import GrowingDropBlock
 from ppdet_lite.modeling.layers.residual import ResidualUnit
+from ppdet_lite.modeling.layers.weighted_residual import Normalization
 
 STEM_CHANNELS = 32
 BLOCKS = (1, 2, 8, 8, 4)
@@ -30,24 +33,38 @@ class CSPStage(nn.Layer):
     Args:
         width: channels of each branch.
         hidden: channels inside the residual units.
+        weighted: of the residual units.
+        drop: arguments of the `GrowingDropBlock` after the transition; None for none.
         **more: arguments of the convolution blocks.
     """
 
-    def __init__(self, ch_in: int, ch_out: int, blocks: int, width: int, hidden: int, **more: Any):
+    def __init__(
+        self,
+        ch_in: int,
+        ch_out: int,
+        blocks: int,
+        width: int,
+        hidden: int,
+        weighted: Optional[Normalization] = None,
+        drop: Optional[tuple] = None,
+        **more: Any,
+    ):
         super().__init__()
         conv = partial(ConvBNLayer, **more)
         self.downsample = conv(ch_in, ch_out, 3, 2)
         self.shortcut = conv(ch_out, width, 1)
         self.entry = conv(ch_out, width, 1)
-        units = (ResidualUnit(width, hidden, **more) for _ in range(blocks))
+        units = (ResidualUnit(width, hidden, weighted, **more) for _ in range(blocks))
         self.blocks = nn.Sequential(*units)
         self.exit = conv(width, width, 1)
         self.transition = conv(2 * width, ch_out, 1)
+        self.drop = None if drop is None else GrowingDropBlock(*drop)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.downsample(x)
         deep = self.exit(self.blocks(self.entry(x)))
-        return self.transition(paddle.concat([deep, self.shortcut(x)], axis=1))
+        x = self.transition(paddle.concat([deep, self.shortcut(x)], axis=1))
+        return x if self.drop is None else self.drop(x)
 
 
 @register
@@ -63,6 +80,10 @@ class CSPDarknet53(Backbone):
         return_idx: returned stages, 0 (stride 2) to 4 (stride 32).
         freeze_at: last frozen stage, the stem and earlier ones included; -1 freezes nothing.
         width_mult: factor on all channels.
+        weighted_residual: normalization of learned weights in the residual units (MiWRC); None for
+            plain sums, as released.
+        drop_block: add a `GrowingDropBlock` of `drop_probability` and `block_size` to each of the
+            last two stages; the paper does not say where.
     """
 
     __shared__ = ("norm_type", "width_mult")
@@ -75,6 +96,10 @@ class CSPDarknet53(Backbone):
         freeze_at: int = -1,
         norm_type: NormType = "bn",
         width_mult: Multiple = 1.0,
+        weighted_residual: Optional[Normalization] = None,
+        drop_block: bool = False,
+        drop_probability: Probability = 0.1,
+        block_size: Count = 7,
     ):
         super().__init__()
         last = len(BLOCKS) - 1
@@ -83,15 +108,18 @@ class CSPDarknet53(Backbone):
         self.stem = ConvBNLayer(3, stem, 3, act=act)
         # Halves of these channels are needed too, hence the rounding of the half.
         widths = [2 * scale_channels(STEM_CHANNELS * 2**i, width_mult) for i in range(last + 1)]
+        unit: dict[str, Any] = {"act": act, "weighted": weighted_residual}
         self.stages = nn.LayerList()
         for i, (ch_out, blocks) in enumerate(zip(widths, BLOCKS)):
             ch_in, half = (widths[i - 1] if i else stem), ch_out // 2
             if i == 0 and not csp_first:
                 down = ConvBNLayer(ch_in, ch_out, 3, 2, act=act)
-                stage: nn.Layer = nn.Sequential(down, ResidualUnit(ch_out, half, act=act))
+                stage: nn.Layer = nn.Sequential(down, ResidualUnit(ch_out, half, **unit))
             else:
                 width = half if i else ch_out
-                stage = CSPStage(ch_in, ch_out, blocks, width, half, act=act)
+                drops = drop_block and i >= last - 1
+                drop = (drop_probability, block_size) if drops else None
+                stage = CSPStage(ch_in, ch_out, blocks, width, half, drop=drop, **unit)
             self.stages.append(stage)
         self._returned = list(return_idx)
         self.out_shape = [ShapeSpec(widths[i], 2 * 2**i) for i in return_idx]

@@ -15,6 +15,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import Act, Channels, Multiple, NormType
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
+from ppdet_lite.modeling.layers.spatial_attention import PointwiseAttention
 from ppdet_lite.modeling.layers.spp import max_pools
 from ppdet_lite.modeling.necks.pyramid import PyramidNeck, upsample_x2
 
@@ -43,16 +44,20 @@ class SPPBlock(nn.Layer):
 
 
 class FusionBlock(nn.Layer):
-    """Five convolutions, 1x1 and 3x3 in turn: [B, 2C, H, W] to [B, C, H, W]."""
+    """Five convolutions, 1x1 and 3x3 in turn: [B, 2C, H, W] to [B, C, H, W].
 
-    def __init__(self, channels: int, **more: Any):
+    `sam` puts a `PointwiseAttention` before them.
+    """
+
+    def __init__(self, channels: int, sam: bool = False, **more: Any):
         super().__init__()
         wide = 2 * channels
+        self.sam = PointwiseAttention(wide) if sam else None
         widths = [(wide, channels, 1), (channels, wide, 3)] * 2 + [(wide, channels, 1)]
         self.convs = nn.Sequential(*(ConvBNLayer(*size, **more) for size in widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.convs(x)
+        return self.convs(x if self.sam is None else self.sam(x))
 
 
 class CSPSPPBlock(nn.Layer):
@@ -74,20 +79,25 @@ class CSPSPPBlock(nn.Layer):
 
 
 class CSPFusionBlock(nn.Layer):
-    """1x1 to half, then two pairs of 1x1 and 3x3 beside a 1x1: [B, 2C, H, W] to [B, C, H, W]."""
+    """1x1 to half, then two pairs of 1x1 and 3x3 beside a 1x1: [B, 2C, H, W] to [B, C, H, W].
 
-    def __init__(self, channels: int, **more: Any):
+    `sam` puts a `PointwiseAttention` behind the concatenation of both.
+    """
+
+    def __init__(self, channels: int, sam: bool = False, **more: Any):
         super().__init__()
         conv = partial(ConvBNLayer, **more)
         self.entry = conv(2 * channels, channels, 1)
         self.shortcut = conv(channels, channels, 1)
         sizes = (1, 3, 1, 3)
         self.convs = nn.Sequential(*(conv(channels, channels, size) for size in sizes))
+        self.sam = PointwiseAttention(2 * channels) if sam else None
         self.transition = conv(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.entry(x)
-        return self.transition(paddle.concat([self.convs(x), self.shortcut(x)], axis=1))
+        x = paddle.concat([self.convs(x), self.shortcut(x)], axis=1)
+        return self.transition(x if self.sam is None else self.sam(x))
 
 
 class ConcatenatingPAN(PyramidNeck):
@@ -96,6 +106,7 @@ class ConcatenatingPAN(PyramidNeck):
     Args:
         in_channels: of the backbone maps, finest first.
         act: activation of all convolutions.
+        sam: of the fusion blocks.
         width_mult: factor on the channels of the neck.
     """
 
@@ -106,11 +117,12 @@ class ConcatenatingPAN(PyramidNeck):
         self,
         in_channels: Sequence[int],
         act: Optional[str],
+        sam: bool,
         width_mult: float,
         in_strides: Optional[Sequence[int]],
     ):
         super().__init__(in_channels, in_strides)
-        conv, block = partial(ConvBNLayer, act=act), partial(self.fusion_block, act=act)
+        conv, block = partial(ConvBNLayer, act=act), partial(self.fusion_block, sam=sam, act=act)
         count = len(self.shapes)
         widths = [scale_channels(FINEST_CHANNELS * 2**i, width_mult) for i in range(count)]
         self.spp = self.spp_block(self.shapes[-1].channels, widths[-1], act=act)
@@ -145,6 +157,7 @@ class YOLOv4PAN(ConcatenatingPAN):
 
     Args:
         act: LeakyReLU in the released network; the paper names Mish.
+        sam: use the modified spatial attention; not in the released network.
         width_mult: factor on the channels of the neck.
     """
 
@@ -156,16 +169,21 @@ class YOLOv4PAN(ConcatenatingPAN):
         self,
         in_channels: Sequence[Channels] = (256, 512, 1024),
         act: Act = "leaky",
+        sam: bool = False,
         norm_type: NormType = "bn",
         width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
     ):
-        super().__init__(in_channels, act, width_mult, in_strides)
+        super().__init__(in_channels, act, sam, width_mult, in_strides)
 
 
 @register
 class YOLOv4CSPPAN(ConcatenatingPAN):
-    """The neck of scaled YOLOv4-CSP: as `YOLOv4PAN` with a cross-stage partial block per level."""
+    """The neck of scaled YOLOv4-CSP: as `YOLOv4PAN` with a cross-stage partial block per level.
+
+    Args:
+        act, sam, width_mult: see `YOLOv4PAN`.
+    """
 
     __shared__ = ("norm_type", "width_mult")
 
@@ -175,8 +193,9 @@ class YOLOv4CSPPAN(ConcatenatingPAN):
         self,
         in_channels: Sequence[Channels] = (256, 512, 1024),
         act: Act = "mish",
+        sam: bool = False,
         norm_type: NormType = "bn",
         width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
     ):
-        super().__init__(in_channels, act, width_mult, in_strides)
+        super().__init__(in_channels, act, sam, width_mult, in_strides)
