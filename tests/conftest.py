@@ -26,7 +26,7 @@ SLOW_TESTS = {
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_fixed export_verify fixed_nms graph half half_export onnx_diou_nms onnx_nms",
     "fuzz": "fuzz",
-    "golden": "augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
+    "golden": "asff_forward augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
     "yolox_upstream",
     "modeling": "detector resnet yolov4_layers yolov4_loss yolox",
     "regression": "references",

@@ -150,9 +150,12 @@ def networks() -> dict:
 each_network = pytest.mark.parametrize("path", networks().values(), ids=lambda path: path.stem)
 
 # Millions of trainable parameters with 80 classes: as in the reference state dicts and, for the
-# other sizes of YOLOX, as published to one or two decimals; of YOLOv4 as darknet has them. R101 is
-# as counted here.
+# other sizes of YOLOX, as published to one or two decimals; of YOLOv4 as darknet has them, of ASFF
+# as its authors' code. R101 is as counted here.
 FULL_SIZE = {
+    "asff/yolov3_strong_baseline_coco": 75.554428,
+    "asff/yolov3_asff_coco": 79.409493,
+    "asff/yolov3_asff_star_coco": 86.011821,
     "ppyolo/ppyolov2_r50vd_dcn_365e_coco": 54.58,
     "ppyolo/ppyolov2_r101vd_dcn_365e_coco": 73.57,
     "ppyolo/ppyolo_r18vd_coco": 13.136,
@@ -224,7 +227,10 @@ def output_shapes(model) -> list:
     else:
         head = model.yolo_head
         values = head.num_classes + (6 if head.iou_aware else 5)
-        plan = [(len(level.anchors) * values, level.stride) for level in head.levels]
+        plan = [
+            (len(level.anchors) * (values + 2 * level.guided), level.stride)
+            for level in head.levels
+        ]
     return [(2, channels, 64 // stride, 64 // stride) for channels, stride in plan]
 
 

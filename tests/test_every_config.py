@@ -116,6 +116,8 @@ def expected_terms(cfg) -> set:
         return {"loss", "loss_cls", "loss_obj", "loss_iou", "loss_l1"}
     if cfg.architecture == "YOLOv4":
         return {"loss", "loss_box", "loss_obj", "loss_cls"}
+    if cfg.YOLOv3["yolo_head"] == "GuidedAnchorHead":
+        return {"loss", "loss_anchor", "loss_iou", "loss_l1", "loss_obj", "loss_cls"}
     terms = {"loss", "loss_xy", "loss_wh", "loss_obj", "loss_cls"}
     extra = {name: cfg.YOLOv3Loss.get(name) for name in ("iou_loss", "iou_aware_loss")}
     return terms | {f"loss_{name[:-5]}" for name, value in extra.items() if value}
@@ -134,4 +136,6 @@ def check_optimizer(cfg, state) -> None:
     still = [key for key, value in moments.items() if not np.abs(value).max() > 0]
     if cfg.architecture == "YOLOX":  # nothing passes its output layers, which start at 0
         still = [key for key in still if re.match(r"head\.conv_reg\.\d\.2\.", key)]
+    # No object is of the size of the coarser levels, whose anchors are then not guided.
+    still = [key for key in still if not re.match(r"yolo_head\.guide_wh\.\d\.bias/", key)]
     assert not still

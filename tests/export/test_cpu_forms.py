@@ -125,6 +125,15 @@ def test_gathered_rows_give_the_maps_of_deformable_convolution(stride, size, spr
         np.testing.assert_allclose(found.numpy(), conv(x, offset, mask).numpy(), atol=5e-6)
 
 
+@pytest.mark.parametrize("groups", [2, 3])
+def test_gathered_rows_of_channels_with_offsets_of_their_own(groups):
+    conv = SampledConv2D(6, 12, 3, padding=1, deformable_groups=groups)
+    x, offset = random(2, 6, 5, 7, seed=1), random(2, 18 * groups, 5, 7, seed=2)
+    with paddle.no_grad():
+        found = GatheredDeformConv2D(conv, (5, 7))(x, offset)
+        np.testing.assert_allclose(found.numpy(), conv(x, offset).numpy(), atol=5e-6)
+
+
 def test_an_offset_that_is_no_number_spoils_its_cell_only():
     conv = SampledConv2D(2, 3, 3, padding=1)
     offset = paddle.zeros([1, 18, 5, 5])
@@ -142,6 +151,7 @@ NETWORKS = {
     "yolov3/yolov3_darknet53_270e_coco": (32, 0),
     "yolox/yolox_s_300e_coco": (25, 0),
     "ppyolo/ppyolo_tiny_650e_coco": (0, 0),
+    "asff/yolov3_asff_star_coco": (39, 3),
 }
 
 

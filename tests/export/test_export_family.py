@@ -32,6 +32,8 @@ if not WHY_NO_ONNX:
 # One for each kind of neck, head and post-processing, and for every layer; the last test holds the
 # other configurations against them.
 NETWORKS = (
+    "asff/yolov3_strong_baseline_coco",
+    "asff/yolov3_asff_star_coco",
     "ppyolo/ppyolov2_r50vd_dcn_365e_coco",
     "ppyolo/negative/ppyolov2_silu_coco",
     "ppyolo/ppyolo_r50vd_dcn_1x_coco",
@@ -59,6 +61,9 @@ CROWDED = ("yolox/yolox_tiny_300e_coco", "yolox/yolox_nano_300e_coco")
 # These become a model.pdmodel: NMS and activations that other tests of that format lack.
 LEGACY = ("yolov4/yolov4_tiny_coco", "yolox/yolox_tiny_300e_coco")
 
+# Deformable although their names do not say so.
+DEFORMABLE = ("asff/yolov3_strong_baseline_coco", "asff/yolov3_asff_star_coco")
+
 # Exported for exactly so many images per run.
 FIXED_BATCH = {"yolox/yolox_cdn_tiny_300e_coco": 2, "ppyolo/ppyolov2_r18vd_dcn_demo": 1}
 
@@ -84,6 +89,8 @@ def random_weights(cfg) -> dict:
     if cfg.architecture == "YOLOX":  # takes images from 0 to 255
         noise = noise * 60 + 114
     outputs = output_layers(model)
+    for name in [name for name in outputs if ".guide_wh." in name]:
+        outputs[name].weight.set_value(paddle.zeros_like(outputs[name].weight))
     seen = {}  # what each output convolution gets
 
     def hook_of(name):
@@ -105,7 +112,7 @@ def random_weights(cfg) -> dict:
 
 def output_layers(model) -> dict:
     """Name -> layer of the convolutions that make the raw outputs."""
-    pattern = r"yolo_head\.yolo_output\.\d+|head\.conv_(cls|reg)\.\d+\.2"
+    pattern = r"yolo_head\.(yolo_output|guide_wh)\.\d+|head\.conv_(cls|reg)\.\d+\.2"
     layers = model.named_sublayers()
     return {name: layer for name, layer in layers if re.fullmatch(pattern, name)}
 
@@ -133,7 +140,7 @@ def test_export_equals_the_network(name, tmp_path, capsys, monkeypatch):
 
     onnx = name in ONNX_NETWORKS and not WHY_NO_ONNX
     formats = ["paddle-legacy" if name in LEGACY else "paddle", *(["onnx"] if onnx else [])]
-    portable = onnx and "dcn" in name
+    portable = onnx and ("dcn" in name or name in DEFORMABLE)
     batch = FIXED_BATCH.get(name, "dynamic")
     options = ExportOptions(formats, batch=batch, portable_dcn=portable)
     folder = export_model(cfg, tmp_path / "out", options)

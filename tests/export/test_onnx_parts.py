@@ -112,17 +112,18 @@ def test_the_onnx_form_is_that_of_the_class_or_of_its_base():
 
 
 # ----------------------------------------------------------------------- deformable convolution
-def deformable_model(stride, padding, bias, mask=True, groups=1, channels=6):
-    """(model, weight, bias) of one DeformConv with 3x3 taps, 6 to 5 channels."""
-    rng = np.random.default_rng(1)
+def deformable_model(stride, padding, bias, mask=True, groups=1, channels=6, parts=1):
+    """(model, weight, bias) of one DeformConv with 3x3 taps, 6 to 5 channels; with `parts` of the
+    channels that have offsets of their own, 6 to 6, as Paddle wants it."""
+    rng, outputs = np.random.default_rng(1), 5 if parts == 1 else 6
     g = OnnxGraph()
     x = g.input("x", "float32", ["batch", channels, "height", "width"])
-    offset = g.input("offset", "float32", ["batch", 18, "rows", "columns"])
-    inputs = [x, rng.normal(0, 1, (5, channels // groups, 3, 3)).astype(np.float32), offset]
-    values = rng.normal(0, 1, 5).astype(np.float32) if bias else None
+    offset = g.input("offset", "float32", ["batch", 18 * parts, "rows", "columns"])
+    inputs = [x, rng.normal(0, 1, (outputs, channels // groups, 3, 3)).astype(np.float32), offset]
+    values = rng.normal(0, 1, outputs).astype(np.float32) if bias else None
     inputs.append(values)
     if mask:
-        inputs.append(g.input("mask", "float32", ["batch", 9, "rows", "columns"]))
+        inputs.append(g.input("mask", "float32", ["batch", 9 * parts, "rows", "columns"]))
     out = g.op(
         "DeformConv",
         *inputs,
@@ -130,27 +131,30 @@ def deformable_model(stride, padding, bias, mask=True, groups=1, channels=6):
         strides=[stride, stride],
         pads=[padding] * 4,
         group=groups,
+        offset_group=parts,
     )
-    g.output("out", out, "float32", ["batch", 5, "rows", "columns"])
+    g.output("out", out, "float32", ["batch", outputs, "rows", "columns"])
     return g.model, inputs[1], values
 
 
-def deformable_feeds(stride, padding, height=7, width=9):
+def deformable_feeds(stride, padding, height=7, width=9, parts=1):
     """Offsets far enough to leave the map on every side."""
     rng = np.random.default_rng(2)
     rows, columns = ((n + 2 * padding - 3) // stride + 1 for n in (height, width))
     return {
         "x": rng.normal(0, 1, (2, 6, height, width)).astype(np.float32),
-        "offset": rng.normal(0, 3, (2, 18, rows, columns)).astype(np.float32),
-        "mask": rng.uniform(0, 1, (2, 9, rows, columns)).astype(np.float32),
+        "offset": rng.normal(0, 3, (2, 18 * parts, rows, columns)).astype(np.float32),
+        "mask": rng.uniform(0, 1, (2, 9 * parts, rows, columns)).astype(np.float32),
     }
 
 
 def paddles(feeds, weight, bias, stride, padding):
-    x, offset, mask = (paddle.to_tensor(feeds[key]) for key in ("x", "offset", "mask"))
+    tensors = {key: paddle.to_tensor(value) for key, value in feeds.items()}
+    x, offset, mask = (tensors.get(key) for key in ("x", "offset", "mask"))
     bias = None if bias is None else paddle.to_tensor(bias)
     weight = paddle.to_tensor(weight)
-    out = deform_conv2d(x, offset, weight, bias, stride=stride, padding=padding, mask=mask)
+    size = {"stride": stride, "padding": padding, "deformable_groups": offset.shape[1] // 18}
+    out = deform_conv2d(x, offset, weight, bias, mask=mask, **size)
     return out.numpy()
 
 
@@ -164,6 +168,16 @@ def test_the_portable_form_is_paddles_deformable_convolution(stride, padding, bi
     assert has_deform_conv(model) and not has_deform_conv(portable)
     expected = paddles(feeds, weight, bias, stride, padding)
     np.testing.assert_allclose(run(portable, feeds)[0], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(("parts", "mask"), [(2, True), (3, False)])
+def test_channels_with_offsets_of_their_own(parts, mask):
+    model, weight, bias = deformable_model(2, 1, True, mask, parts=parts)
+    feeds = deformable_feeds(2, 1, parts=parts)
+    if not mask:
+        del feeds["mask"]
+    found = run(without_deform_conv(model), feeds)[0]
+    np.testing.assert_allclose(found, paddles(feeds, weight, bias, 2, 1), atol=2e-5)
 
 
 def test_the_portable_form_in_openvino():

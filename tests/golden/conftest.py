@@ -60,3 +60,12 @@ def golden_yolov4(golden):
     if not folder.is_dir():
         pytest.skip("needs the reference outputs in ../shared/golden_yolov4")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden_asff(golden):
+    """The reference set of YOLOv3 with ASFF."""
+    folder = golden.parent / "golden_asff"
+    if not folder.is_dir():
+        pytest.skip("needs the reference outputs in ../shared/golden_asff")
+    return folder

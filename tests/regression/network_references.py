@@ -28,6 +28,7 @@ NETWORKS = {
     "ppyolo_mbv3": Network("ppyolo/ppyolo_mbv3_small_coco", ("width_mult=0.5",)),
     "ppyolo_tiny": Network("ppyolo/ppyolo_tiny_650e_coco"),
     "yolov3": Network("yolov3/yolov3_darknet53_270e_coco", ("width_mult=0.125",)),
+    "asff": Network("asff/yolov3_asff_star_coco", ("width_mult=0.125",)),
     "yolox": Network("yolox/yolox_s_300e_coco", ("width_mult=0.125",)),
     "yolox_nano": Network("yolox/yolox_nano_300e_coco", ("width_mult=0.125",)),
     "yolox_upstream": Network("yolox/upstream/yolox_s_upstream_coco", ("width_mult=0.125",)),
@@ -218,6 +219,13 @@ def training_batch(cfg) -> dict:
     transforms = [create(step, cfg) for step in cfg.TrainReader["batch_transforms"]]
     target = next((t for t in transforms if type(t).__name__ == "Gt2YoloTarget"), None)
     batch = {"image": noise(2, 2).numpy(), "epoch_id": np.array([EPOCH], np.int64)}
+    padded = np.zeros((len(OBJECTS), PADDED, 6))
+    for image, rows in enumerate(OBJECTS):
+        padded[image, : len(rows)] = rows
+    labels, scores = padded[..., 4].astype(np.int32), padded[..., 5].astype(np.float32)
+    centers = padded[..., :4].astype(np.float32)
+    if any(type(t).__name__ == "BboxXYXY2XYWH" for t in transforms) and target is None:
+        return {**batch, "gt_bbox": centers, "gt_class": labels, "gt_score": scores}
     if target is None:  # ground truth itself, as corners in pixels
         size = np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
         boxes = [np.array([row[:4] for row in image]) * size for image in OBJECTS]
@@ -227,11 +235,7 @@ def training_batch(cfg) -> dict:
         ]
         batch["gt_class"] = [np.array([[r[4]] for r in image], np.int32) for image in OBJECTS]
         return batch
-    padded = np.zeros((len(OBJECTS), PADDED, 6))
-    for image, rows in enumerate(OBJECTS):
-        padded[image, : len(rows)] = rows
-    batch["gt_bbox"] = padded[..., :4].astype(np.float32)
-    labels, scores = padded[..., 4].astype(np.int32), padded[..., 5].astype(np.float32)
+    batch["gt_bbox"] = centers
     targets = target.targets(batch["gt_bbox"], labels, scores, (HEIGHT, WIDTH))
     return {**batch, **{f"target{i}": array for i, array in enumerate(targets)}}
 
@@ -256,7 +260,7 @@ def direct_loss_record(head, batch: dict) -> dict:
     raw = []
     for i, level in enumerate(head.levels):
         anchors = len(level.anchors)
-        per_anchor = head.num_classes + (6 if head.iou_aware else 5)
+        per_anchor = head.num_classes + (6 if head.iou_aware else 5) + 2 * level.guided
         shape = (2, anchors * per_anchor, HEIGHT // level.stride, WIDTH // level.stride)
         values = 0.2 * np.random.default_rng((4, i)).standard_normal(shape)
         raw.append(paddle.to_tensor(values.astype(np.float32), stop_gradient=False))

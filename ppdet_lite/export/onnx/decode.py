@@ -1,8 +1,8 @@
 """Decoding of raw head outputs in standard ONNX operators.
 
-`yolo_box`, `scaled_yolo_box` and `cell_box` compute what `detector.decode` does, from the head's
-raw outputs and the inputs of the graph by name: boxes_xyxy_px [B, M, 4] of the original images,
-scores [B, C, M].
+`yolo_box`, `scaled_yolo_box`, `guided_yolo_box` and `cell_box` compute what `detector.decode`
+does, from the head's raw outputs and the inputs of the graph by name: boxes_xyxy_px [B, M, 4] of
+the original images, scores [B, C, M].
 """
 
 from typing import Any, Callable, Sequence
@@ -22,6 +22,13 @@ def scaled_yolo_box(
 ) -> Boxes:
     """`modeling.post_process.scaled_yolo_box.ScaledYOLOBox`."""
     return _join_levels(g, detector, raw, inputs, _scaled_level)
+
+
+def guided_yolo_box(
+    g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]
+) -> Boxes:
+    """`modeling.post_process.guided_yolo_box.GuidedYOLOBox`."""
+    return _join_levels(g, detector, raw, inputs, _guided_level)
 
 
 def _join_levels(
@@ -68,6 +75,17 @@ def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh:
         confidence = confidence ** (1.0 - factor) * iou ** float(factor)
     corners = g.concat([low, high], axis=2)
     return _confident(g, corners, confidence, g.op("Sigmoid", class_logits), decoder)
+
+
+def _guided_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:
+    """As `_yolo_level`, of outputs that factors on the anchors precede."""
+    anchors, channels = len(level.anchors), 5 + decoder.num_classes
+    guide, output = output.split(2 * anchors, anchors * channels, axis=1)
+    grid_hw = output.size(2), output.size(3)
+    xy, wh, rest = output.reshape(0, anchors, channels, -1).split(2, 2, channels - 4, axis=2)
+    joined = g.concat([xy, wh + guide.reshape(0, anchors, 2, -1), rest], axis=2)
+    output = joined.reshape(0, anchors * channels, *grid_hw)
+    return _yolo_level(g, output, level, decoder, image_wh)
 
 
 def _scaled_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:

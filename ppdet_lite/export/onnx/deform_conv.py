@@ -17,8 +17,8 @@ def has_deform_conv(model: onnx.ModelProto) -> bool:
 
 
 def without_deform_conv(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a model with DeformConv written as GridSample and Conv; a UserError for one with
-    groups, which no network here has."""
+    """A copy of a model with DeformConv written as GridSample and Conv; a UserError for one whose
+    convolution has groups, which no network here has."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     nodes = list(copy.graph.node)
@@ -38,14 +38,15 @@ def _append_samples_and_conv(g: OnnxGraph, node: onnx.NodeProto) -> None:
 
     Every tap of the filter looks at its own place in every cell: they are read with bilinear
     interpolation, zero outside the map, and weighed by the mask. What is left is a 1x1 convolution
-    over all channels of all taps.
+    over all channels of all taps. Channels with offsets of their own are images of their own when
+    they are read.
     """
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     x_name, weight, offset_name, bias, mask = [*node.input, "", ""][:5]
     tensors = {tensor.name: tensor for tensor in g.graph.initializer}
     filters = onnx.numpy_helper.to_array(tensors[weight])  # [out, in, k_y, k_x]
-    groups = (attributes.get("group", 1), attributes.get("offset_group", 1))
-    if groups != (1, 1):
+    groups, parts = (attributes.get(key, 1) for key in ("group", "offset_group"))
+    if groups != 1:
         raise UserError(f"DeformConv with {groups} groups has no portable form here")
     channels, taps = filters.shape[1], math.prod(filters.shape[2:])
     strides, dilations = (attributes.get(key, (1, 1)) for key in ("strides", "dilations"))
@@ -53,20 +54,23 @@ def _append_samples_and_conv(g: OnnxGraph, node: onnx.NodeProto) -> None:
 
     x, offset = g.value(x_name), g.value(offset_name)
     rows, columns = offset.size(2), offset.size(3)
-    cell = g.range(rows * columns)
+    count, x_hw = rows * columns, (x.size(2), x.size(3))
+    cell = g.range(count)
     cells, tap = (cell / columns, cell % columns), np.indices(filters.shape[2:]).reshape(2, -1, 1)
-    moves, spots = offset.reshape(0, taps, 2, -1).split(1, 1, axis=2), []
+    moves, spots = offset.reshape(-1, taps, 2, count).split(1, 1, axis=2), []
     for axis in (1, 0):
         # Where each tap looks, in cells of x, without its offset: [taps, H W].
         base = cells[axis] * strides[axis] + g.constant(tap[axis] * dilations[axis] - pads[axis])
-        place = base.cast("float32").unsqueeze(1) + moves[axis]  # [B, taps, 1, H W]
+        place = base.cast("float32").unsqueeze(1) + moves[axis]  # [B parts, taps, 1, H W]
         # GridSample counts from -1 to 1 between the outer edges of the first and last cell.
-        spots.append((place * 2.0 + 1.0) / x.size(2 + axis).cast("float32") - 1.0)
-    grid = g.concat(spots, axis=2).transpose(0, 1, 3, 2)  # [B, taps, H W, 2]
+        spots.append((place * 2.0 + 1.0) / x_hw[axis].cast("float32") - 1.0)
+    grid = g.concat(spots, axis=2).transpose(0, 1, 3, 2)  # [B parts, taps, H W, 2]
+    if parts > 1:
+        x = x.reshape(-1, channels // parts, *x_hw)
     samples = g.op("GridSample", x, grid, mode="bilinear", padding_mode="zeros", align_corners=0)
     if mask:
-        samples = samples * g.value(mask).reshape(0, 1, taps, -1)
-    samples = samples.reshape(0, channels * taps, rows, columns)
+        samples = samples * g.value(mask).reshape(-1, 1, taps, count)
+    samples = samples.reshape(-1, channels * taps, rows, columns)
     flat = filters.reshape(len(filters), channels * taps, 1, 1)
     inputs = [samples, flat, *([g.value(bias)] if bias else [])]
     g.op("Conv", *inputs, kernel_shape=[1, 1])

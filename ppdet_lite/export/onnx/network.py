@@ -27,6 +27,8 @@ def convert_network(graph: Path, params: Path) -> onnx.ModelProto:
         )
         model = onnx.load_model_from_string(content)
         tidy(model)
+        repair_deform_convs(model)
+        tidy(model)
         onnx.checker.check_model(model)
     except (Exception, SystemExit) as error:  # it logs its errors, then ends the process
         reason = error.__context__ if isinstance(error, SystemExit) else error
@@ -34,6 +36,34 @@ def convert_network(graph: Path, params: Path) -> onnx.ModelProto:
             f"paddle2onnx cannot convert this network; its reason stands above ({reason})"
         ) from error
     return model
+
+
+def repair_deform_convs(model: onnx.ModelProto) -> None:
+    """Writes the number of groups of offsets, which paddle2onnx leaves out, into DeformConv nodes
+    with several, in place, and removes masks of ones, which it asks for."""
+    nodes = [node for node in model.graph.node if node.op_type == "DeformConv"]
+    if not nodes:
+        return
+    constants = {tensor.name: to_array(tensor) for tensor in model.graph.initializer}
+    makers = {node.output[0]: node for node in model.graph.node}
+    channels = _channels(model)
+    for node in nodes:
+        taps = int(np.prod(constants[node.input[1]].shape[2:]))
+        groups = channels[node.input[2]] // (2 * taps)
+        if groups > 1:
+            node.attribute.append(onnx.helper.make_attribute("offset_group", groups))
+        mask = makers.get(node.input[4]) if len(node.input) > 4 else None
+        if mask is not None and mask.op_type == "Expand":
+            value = constants.get(mask.input[0])
+            if value is not None and (value == 1).all():
+                node.input[4] = ""
+
+
+def _channels(model: onnx.ModelProto) -> dict[str, int]:
+    """Name of a map -> its channels."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {x.name: x.type.tensor_type.shape.dim for x in (*graph.value_info, *graph.input)}
+    return {name: shape[1].dim_value for name, shape in shapes.items() if len(shape) > 1}
 
 
 def tidy(model: onnx.ModelProto) -> None:

@@ -11,7 +11,13 @@ from paddle import nn
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.graph import graph_inputs, save_paddle_graph
 from ppdet_lite.export.onnx.best_class_nms import best_class_nms
-from ppdet_lite.export.onnx.decode import cell_box, product_cell_box, scaled_yolo_box, yolo_box
+from ppdet_lite.export.onnx.decode import (
+    cell_box,
+    guided_yolo_box,
+    product_cell_box,
+    scaled_yolo_box,
+    yolo_box,
+)
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
 from ppdet_lite.export.onnx.diou_nms import diou_nms
 from ppdet_lite.export.onnx.fixed_nms import fixed_matrix_nms, fixed_multiclass_nms
@@ -22,6 +28,7 @@ from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.post_process.best_class_nms import BestClassNMS
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.diou_nms_layer import DIoUNMS
+from ppdet_lite.modeling.post_process.guided_yolo_box import GuidedYOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 from ppdet_lite.modeling.post_process.product_cell_box import ProductCellBox
 from ppdet_lite.modeling.post_process.scaled_yolo_box import ScaledYOLOBox
@@ -30,6 +37,7 @@ from ppdet_lite.runtime.contract import GRAPH_FILE, ONNX_FILE, PARAMS_FILE, PORT
 DECODERS: dict[type, Callable] = {
     YOLOBox: yolo_box,
     ScaledYOLOBox: scaled_yolo_box,
+    GuidedYOLOBox: guided_yolo_box,
     CellBox: cell_box,
     ProductCellBox: product_cell_box,
 }

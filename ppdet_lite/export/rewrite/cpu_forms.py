@@ -10,6 +10,7 @@ from ppdet_lite.export.options import Limits
 from ppdet_lite.export.rewrite.gathered_deform_conv import GatheredDeformConv2D
 from ppdet_lite.export.rewrite.winograd_conv import TILE, WinogradConv2D, is_winograd_form
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
+from ppdet_lite.modeling.layers.feature_adaption import FeatureAdaption
 from ppdet_lite.utils.logger import get_logger
 
 
@@ -19,6 +20,9 @@ class Replaced(NamedTuple):
     winograd: int
     gathered: int
 
+
+DEFORMABLE = (DeformableConvV2, FeatureAdaption)
+"""Layers whose `conv` samples at the offsets that their `conv_offset` predicts."""
 
 NOT_RUN = (0, 0)
 """Size of the maps of a layer that runs in training only."""
@@ -51,7 +55,7 @@ def replace_layers(network: nn.Layer, input_hw: Sequence[int], limits: Limits) -
     sizes = _map_sizes(network, input_hw)
     winograd = gathered = 0
     for layer in network.sublayers(include_self=True):
-        if isinstance(layer, DeformableConvV2):
+        if isinstance(layer, DEFORMABLE):
             cells = sizes.get(id(layer.conv_offset), NOT_RUN)
             if _products(layer.conv, cells) > limits.deformable_products:
                 layer.conv = GatheredDeformConv2D(layer.conv, cells)

@@ -17,6 +17,7 @@ class AnchorLevel(NamedTuple):
     iou_aware_factor: f of score = objectness^(1 - f) * IoU^f * class; None without IoU logits.
     new_coords: outputs are sigmoids already, and a side is anchor * (2 * output)^2 instead of
         anchor * exp(output) (scaled YOLOv4, arXiv:2011.08036).
+    guided: logarithms of factors on the anchors come first, see `guided_layout`.
     """
 
     anchors: tuple
@@ -24,6 +25,7 @@ class AnchorLevel(NamedTuple):
     scale_x_y: float
     iou_aware_factor: Optional[float] = None
     new_coords: bool = False
+    guided: bool = False
 
 
 def level_anchors(

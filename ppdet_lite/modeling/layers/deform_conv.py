@@ -2,6 +2,7 @@
 
 from typing import Any, Optional
 
+import paddle
 from paddle import ParamAttr, Tensor, nn
 from paddle.nn.functional import sigmoid
 from paddle.nn.initializer import Constant
@@ -18,9 +19,19 @@ class SampledConv2D(DeformConv2D):
     oneDNN refuses the operator that `deform_conv2d` makes of the bias in graphs of Paddle 2.
     """
 
-    def forward(self, x: Tensor, offset: Tensor, mask: Tensor) -> Tensor:
-        """float32 [B, C, H, W], offsets [B, 2 k k, H', W'], mask [B, k k, H', W'] to maps."""
-        size = {"stride": self._stride, "padding": self._padding}
+    def forward(self, x: Tensor, offset: Tensor, mask: Optional[Tensor] = None) -> Tensor:
+        """float32 [B, C, H, W], offsets [B, 2 G k k, H', W'], mask [B, G k k, H', W'] to maps.
+
+        G are the deformable groups: each moves its share of the channels. Without a mask all
+        samples count fully (deformable convolution v1, arXiv:1703.06211).
+        """
+        if mask is None and not paddle.in_dynamic_mode():  # paddle2onnx wants one
+            mask = paddle.ones_like(offset[:, : offset.shape[1] // 2])
+        size = {
+            "stride": self._stride,
+            "padding": self._padding,
+            "deformable_groups": self._deformable_groups,
+        }
         output = deform_conv2d(x, offset, to_float32(self.weight), mask=mask, **size)
         if self.bias is None:  # set when a batch norm is folded into the convolution
             return output

@@ -1,5 +1,5 @@
 """The feature pyramid necks of YOLOv3 (arXiv:1804.02767), PP-YOLO (arXiv:2007.12099) and its tiny
-form, coarsest level first, with LeakyReLU.
+form, coarsest level first.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from paddle import Tensor, nn
 from ppdet_lite.core.annotations import Count
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import (
+    Act,
     Channels,
     Kept,
     Layout,
@@ -87,6 +88,7 @@ class PPYOLOFPN(TopDownNeck):
         drop_block: add a `DropBlock` of `block_size` and `keep_prob` to each level.
         spp: add `SPP` to the coarsest level.
         width_mult: factor on the channels of the neck.
+        act: of all convolutions.
     """
 
     __shared__ = ("norm_type", "data_format", "width_mult")
@@ -108,10 +110,11 @@ class PPYOLOFPN(TopDownNeck):
         spp: bool = False,
         width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
+        act: Act = "leaky",
     ):
         super().__init__(in_channels, in_strides)
-        conv: Callable[..., nn.Layer] = partial(ConvBNLayer, freeze_norm=freeze_norm)
-        coord = partial(CoordConv, freeze_norm=freeze_norm) if coord_conv else conv
+        conv: Callable[..., nn.Layer] = partial(ConvBNLayer, freeze_norm=freeze_norm, act=act)
+        coord = partial(CoordConv, freeze_norm=freeze_norm, act=act) if coord_conv else conv
         drop = [("dropblock", DropBlock(block_size, keep_prob))] if drop_block else []
         widest, route = self.widest or 64 * 2 ** len(self.laterals), 0
         for i, lateral in enumerate(self.laterals):
@@ -127,7 +130,7 @@ class PPYOLOFPN(TopDownNeck):
                 ]
                 ch_in, ch_pool = width * 2, width
             if i == 0:
-                pool = [("spp", SPP(ch_pool, ch_pool))] if spp else []
+                pool = [("spp", SPP(ch_pool, ch_pool, act=act))] if spp else []
                 layers = [*layers[:3], *pool, *layers[3:], *drop]
             else:
                 layers = [*layers[:2], *drop, *layers[2:]]

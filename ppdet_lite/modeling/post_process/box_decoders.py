@@ -40,6 +40,9 @@ class YOLOBox(nn.Layer):
     new_coords = False
     """What `AnchorLevel.new_coords` must be."""
 
+    guided = False
+    """What `AnchorLevel.guided` must be."""
+
     def __init__(
         self,
         num_classes: Classes = 80,
@@ -55,11 +58,12 @@ class YOLOBox(nn.Layer):
     def check_levels(self, levels: Sequence[AnchorLevel]) -> None:
         """Refuses outputs of another form, and a stride or grid sensitivity stated here that is not
         the head's."""
-        if any(level.new_coords != self.new_coords for level in levels):
+        form = self.new_coords, self.guided
+        if any((level.new_coords, level.guided) != form for level in levels):
             raise ConfigError(
-                f"post_process.decode: found {type(self).__name__}, which is for "
-                f"YOLOv4Head.new_coords {str(self.new_coords).lower()}; allowed: YOLOBox without "
-                "new_coords, ScaledYOLOBox with it"
+                f"post_process.decode: found {type(self).__name__}, which is for outputs of "
+                "another form; allowed: ScaledYOLOBox for YOLOv4Head.new_coords true, "
+                "GuidedYOLOBox for GuidedAnchorHead, else YOLOBox"
             )
         scales = {
             "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
