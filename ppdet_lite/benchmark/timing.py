@@ -3,6 +3,7 @@
 import time
 from typing import NamedTuple
 
+from ppdet_lite.runtime.engines.cuda_driver import CudaTimer
 from ppdet_lite.runtime.engines.engine import Arrays, Engine
 
 
@@ -25,9 +26,18 @@ def time_network(engine: Engine, sample: Arrays, repeats: int, warmup: int = 0) 
         engine.execute()
     engine.synchronize()
     times = RunTimes([], [])
+    timer = None if engine.gpu is None else CudaTimer(engine.gpu)
     for _ in range(repeats):
         start = time.perf_counter()
+        if timer is not None:
+            timer.start()
         engine.execute()
+        if timer is not None:
+            timer.stop()
         engine.synchronize()
         times.host_ms.append(1000 * (time.perf_counter() - start))
+        if timer is not None:
+            times.device_ms.append(timer.milliseconds())
+    if timer is not None:
+        timer.close()
     return times

@@ -23,6 +23,7 @@ class FakeDriver:
     def __init__(self):
         self.calls, self.memory, self.failing = [], {}, ""
         self.recording, self.graphs, self.depth = None, {}, 0
+        self.events, self.now = {}, 0.0
 
     @property
     def allocated(self):
@@ -100,6 +101,22 @@ class FakeDriver:
         assert stream.value == STREAM
         for work in self.graphs[graph.value]:
             work()
+
+    def do_cuEventCreate(self, out, flags):
+        assert self.depth == 1
+        out._obj.value = CONTEXT + len(self.events) + 1
+        self.events[out._obj.value] = None
+
+    def do_cuEventRecord(self, event, stream):
+        assert stream.value == STREAM and event.value in self.events
+        self.now += 1.5
+        self.events[event.value] = self.now
+
+    def do_cuEventElapsedTime(self, out, start, end):
+        out._obj.value = self.events[end.value] - self.events[start.value]
+
+    def do_cuEventDestroy_v2(self, event):
+        del self.events[event.value]
 
     def do_cuGraphExecDestroy(self, graph):
         del self.graphs[graph.value]

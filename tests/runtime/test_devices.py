@@ -9,12 +9,15 @@ import pytest
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.runtime.contract import ModelFolder
 from ppdet_lite.runtime.detector import Detector, open_engine
+from ppdet_lite.runtime.engines import onnx_providers
+from ppdet_lite.runtime.engines.cuda_driver import CudaDevice
 from ppdet_lite.runtime.engines.engine import EngineError
 from ppdet_lite.runtime.engines.onnx_providers import Cuda
 from ppdet_lite.runtime.engines.openvino import check_device, device_settings
 from ppdet_lite.runtime.engines.paddle_predictor import new_config
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.runtime.process import EngineProcess
+from tests.runtime.gpu_fakes import FakeDriver
 
 CUDA = Cuda.name
 
@@ -50,6 +53,7 @@ def onnxruntime(monkeypatch, tmp_path):
     )
     module.get_available_providers = lambda: module.available
     monkeypatch.setitem(sys.modules, "onnxruntime", module)
+    monkeypatch.setattr(onnx_providers, "CudaDevice", lambda: CudaDevice(FakeDriver()))
     return module
 
 

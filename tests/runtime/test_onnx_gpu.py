@@ -20,7 +20,7 @@ from ppdet_lite.runtime.engines.onnx_providers import GPU_PROVIDERS, nodes_on_th
 from ppdet_lite.runtime.engines.open_engine import open_engine
 from ppdet_lite.runtime.engines.tf32 import OVERRIDE
 from ppdet_lite.runtime.options import PROVIDERS, EngineOptions, TensorRTOptions
-from tests.runtime.gpu_fakes import FakeDriver
+from tests.runtime.gpu_fakes import STREAM, FakeDriver
 
 CPU = "CPUExecutionProvider"
 PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
@@ -176,8 +176,9 @@ def test_the_settings_of_cuda(folder, onnxruntime):
     open_it(folder, "cuda", tf32=True, cuda_graph=True)
     name = "CUDAExecutionProvider"
     first, second = (session.asked for session in onnxruntime.sessions)
-    assert first == [(name, {"use_tf32": "0", "enable_cuda_graph": "0"}), CPU]
-    assert second == [(name, {"use_tf32": "1", "enable_cuda_graph": "1"}), CPU]
+    stream = {"user_compute_stream": str(STREAM)}
+    assert first == [(name, {**stream, "use_tf32": "0", "enable_cuda_graph": "0"}), CPU]
+    assert second == [(name, {**stream, "use_tf32": "1", "enable_cuda_graph": "1"}), CPU]
 
 
 def test_the_settings_of_tensorrt(folder, onnxruntime):

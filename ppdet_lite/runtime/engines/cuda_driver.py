@@ -1,4 +1,4 @@
-"""NVIDIA's driver by way of ctypes: a GPU's memory, its copies, a stream, graphs.
+"""NVIDIA's driver by way of ctypes: a GPU's memory, its copies, a stream, graphs, times.
 
 The driver's library is on every machine with a GPU, and its functions keep their form over CUDA's
 releases, so that no package is needed.
@@ -138,6 +138,43 @@ class CudaGraph:
     def close(self) -> None:
         with self._device._current():
             self._device._call("cuGraphExecDestroy", self._handle)
+
+
+class CudaTimer:
+    """The time between two moments in a device's stream, by the device's own clock."""
+
+    def __init__(self, device: CudaDevice):
+        self._device = device
+        self._events = [ctypes.c_void_p(), ctypes.c_void_p()]
+        with device._current():
+            for event in self._events:
+                device._call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(0))
+
+    def start(self) -> None:
+        """Marks the start in the stream."""
+        self._record(self._events[0])
+
+    def stop(self) -> None:
+        """Marks the end in the stream."""
+        self._record(self._events[1])
+
+    def milliseconds(self) -> float:
+        """Waits for the end, and returns the time from the start to it."""
+        elapsed = ctypes.c_float()
+        with self._device._current():
+            self._device._call("cuEventSynchronize", self._events[1])
+            self._device._call("cuEventElapsedTime", ctypes.byref(elapsed), *self._events)
+        return elapsed.value
+
+    def close(self) -> None:
+        with self._device._current():
+            for event in self._events:
+                self._device._call("cuEventDestroy_v2", event)
+
+    def _record(self, event: ctypes.c_void_p) -> None:
+        stream = ctypes.c_void_p(self._device.stream)
+        with self._device._current():
+            self._device._call("cuEventRecord", event, stream)
 
 
 class DeviceArray:

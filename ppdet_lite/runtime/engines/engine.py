@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Iterator, Optional
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, UserError
+from ppdet_lite.runtime.engines.cuda_driver import CudaDevice
 
 Arrays = dict[str, np.ndarray]
 
@@ -44,6 +45,7 @@ class Engine(ABC):
         input_names: of the graph, in its order.
         fixed_batch: the only batch size that it takes; None where it takes any.
         failures: the kinds of errors of the engine's library.
+        gpu: the GPU in whose stream the network runs, for its clock; None where that is not known.
     """
 
     graph: Path
@@ -53,6 +55,7 @@ class Engine(ABC):
     input_names: list[str]
     fixed_batch: Optional[int] = None
     failures: ClassVar[tuple[type[Exception], ...]] = ()
+    gpu: Optional[CudaDevice] = None
 
     def __init__(self) -> None:
         self._turn = threading.Lock()

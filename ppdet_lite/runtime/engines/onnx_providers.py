@@ -6,7 +6,7 @@ import importlib
 import io
 from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
 from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.runtime.contract import ModelFolder
@@ -28,12 +28,14 @@ class Provider:
         title: for people.
         library: the part of its library's name that differs between providers; empty for none.
         install: what to install for it.
+        gpu: a GPU in whose stream the network is to run; None leaves the stream to the provider.
     """
 
     name: ClassVar[str] = CPU
     title: ClassVar[str] = "CPU"
     library: ClassVar[str] = ""
     install: ClassVar[str] = ""
+    gpu: Optional[CudaDevice] = None
 
     def __init__(self, options: EngineOptions):
         self.options = options
@@ -85,8 +87,14 @@ class Cuda(Provider):
         "pip install 'onnxruntime-gpu[cuda,cudnn]' (in place of onnxruntime), and NVIDIA's driver"
     )
 
+    def load(self, onnxruntime: Any) -> None:
+        super().load(onnxruntime)
+        self.gpu = CudaDevice()
+
     def settings(self, files: ModelFolder) -> dict[str, str]:
+        stream = {"user_compute_stream": str(self.gpu.stream)} if self.gpu else {}
         return {
+            **stream,
             "use_tf32": str(int(self.options.tf32)),
             "enable_cuda_graph": str(int(self.options.cuda_graph)),
         }

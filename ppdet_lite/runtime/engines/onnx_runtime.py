@@ -44,7 +44,7 @@ class OnnxRuntimeEngine(Engine):
         with self.errors():
             self._session = provider.open(onnxruntime, files, settings)
         provider.check_running(self._session)
-        self.runs_on = provider.name
+        self.runs_on, self.gpu = provider.name, provider.gpu
         self.input_names = [entry.name for entry in self._session.get_inputs()]
         self._binding: Optional[DeviceBinding] = None
         if provider.name == CPU:
@@ -77,6 +77,11 @@ class OnnxRuntimeEngine(Engine):
 
     def outputs(self) -> list[np.ndarray]:
         return self._outputs if self._binding is None else self._binding.outputs()
+
+    def close(self) -> None:
+        self._binding = self._session = None
+        if self.gpu is not None:  # after the session, which runs in its stream
+            self.gpu.close()
 
     def problem(self, reason: str) -> str:
         advice = f"; this is {self._version}, DeformConv is in {FIRST_WITH_DEFORM_CONV} and later"

@@ -40,7 +40,7 @@ class TensorRTEngine(Engine):
             )
         if options.tf32:
             check_tf32_possible()
-        self._gpu = CudaDevice()
+        self._gpu = self.gpu = CudaDevice()
         self.kernels = self.title
         details = f"TF32 {'on' if options.tf32 else 'off'}"
         details += ", CUDA graph" if options.cuda_graph else ""
