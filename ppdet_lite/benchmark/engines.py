@@ -29,6 +29,16 @@ class Engine(NamedTuple):
     precision: str = "fp32"
 
     @property
+    def has_half_weights(self) -> bool:
+        """True if it runs the float16 file of an export."""
+        return self.options.get("precision") == "fp16"
+
+    @property
+    def needs_fixed_nms(self) -> bool:
+        """True if it runs NMS in the form whose sizes are all fixed."""
+        return self.device == "GPU" and self.kind.format == "onnx"
+
+    @property
     def tells_operators(self) -> bool:
         """True if Paddle's profiler sees where its time goes."""
         return self.device == "CPU" and self.kind.format == "paddle"
@@ -57,5 +67,31 @@ WITH_TARGET_CPU = {name: f"{name}_target_cpu" for name in ("onednn", "onnxruntim
 for _plain, _name in WITH_TARGET_CPU.items():
     ENGINES[_name] = ENGINES[_plain]._replace(kind=Kind(ENGINES[_plain].kind.format, "cpu"))
 
+ONNX_ON_GPUS: dict[str, dict[str, Any]] = {
+    "cuda": {"engine": "onnxruntime"},
+    "tensorrt": {"engine": "tensorrt"},
+    "tensorrt_rtx": {"engine": "tensorrt_rtx"},
+    "ort_tensorrt": {"engine": "onnxruntime", "provider": "tensorrt"},
+    "ort_tensorrt_rtx": {"engine": "onnxruntime", "provider": "tensorrt_rtx"},
+}
+"""Ways to run an .onnx on a GPU, each in the arithmetics below, with and without a CUDA graph."""
+
+ARITHMETICS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "tf32": {"tf32": True},
+    "fp16": {"precision": "fp16"},
+}
+GRAPH = "_graph"
+"""Ends the names of engines that launch the network as one CUDA graph."""
+
+for _way, _options in ONNX_ON_GPUS.items():
+    for _precision, _more in ARITHMETICS.items():
+        _plain = f"{_way}_{_precision}"
+        _engine = Engine({**_options, **_more}, Kind("onnx"), "GPU", precision=_precision)
+        ENGINES[_plain] = _engine
+        _as_graph = {**_engine.options, "cuda_graph": True}
+        ENGINES[_plain + GRAPH] = _engine._replace(options=_as_graph)
+
 DEFAULT_ENGINES = ("onednn", "onednn_target_cpu", "onnxruntime", "openvino", "openvino_target_cpu")
-GPU_ENGINES = tuple(name for name, engine in ENGINES.items() if engine.device == "GPU")
+PADDLE_GPU_ENGINES = ("gpu", "trt_fp32", "trt_fp16", "trt_int8")
+ONNX_GPU_ENGINES = tuple(f"{way}_{name}" for way in ("cuda", "tensorrt") for name in ARITHMETICS)

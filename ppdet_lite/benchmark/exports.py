@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ppdet_lite.benchmark.engines import ENGINES, Kind
 from ppdet_lite.benchmark.random_weights import set_random_weights
@@ -48,6 +48,7 @@ def write_exports(
     *,
     input_size: Sequence[int] = (),
     batch: int = 1,
+    calib_dir: Optional[Path] = None,
     random_weights: bool = False,
     say: Callable[[str], None] = print,
     export: Callable[..., Path] = export_model,
@@ -56,6 +57,7 @@ def write_exports(
 
     Args:
         output_dir: gets a folder per stage, target and formats that are written together.
+        calib_dir: images for the ranges of float16, where an engine runs that.
 
     Raises:
         UserError: weights, an input size or a folder that cannot be used.
@@ -70,6 +72,9 @@ def write_exports(
             note = set_random_weights(cfg, Path(temporary, "random.pdparams"), input_hw)
         groups = _written_together({ENGINES[name].kind for name in engines})
         todo = [(stage, group) for stage in stages for group in groups]
+        if "nms" in stages and any(ENGINES[name].needs_fixed_nms for name in engines):
+            todo.append(("nms_fixed", [Kind("onnx")]))
+        half = _half_options(engines, calib_dir)
         while todo:
             stage, group = todo.pop(0)
             kinds = [kind for kind in group if kind not in reasons]
@@ -79,7 +84,8 @@ def write_exports(
             say(f"exporting {stage} as {', '.join(formats)}, target {target}")
             name = "-".join([stage, *formats, *(["target_cpu"] if target == "cpu" else [])])
             with_onnx = "onnx" in formats
-            wanted = ExportOptions(formats, input_hw, batch, stage, with_onnx, target)
+            more = half if Kind("onnx") in kinds else {}
+            wanted = ExportOptions(formats, input_hw, batch, stage, with_onnx, target, **more)
             try:
                 folder = export(cfg, output_dir / name, wanted)
             except (CheckpointError, ConfigError):
@@ -95,6 +101,13 @@ def write_exports(
                 reasons.update(dict.fromkeys(kinds, NOTHING_TO_CHANGE))
     left_out = {name: ENGINES[name].kind for name in engines if ENGINES[name].kind in reasons}
     return Exports(folders, {name: reasons[kind] for name, kind in left_out.items()}, note)
+
+
+def _half_options(engines: Sequence[str], calib_dir: Optional[Path]) -> dict[str, Any]:
+    """Of an export for engines of which some run float16."""
+    if any(ENGINES[name].has_half_weights for name in engines):
+        return {"precision": "fp16", "calib_dir": calib_dir}
+    return {}
 
 
 def _make_folder(path: Path) -> None:
@@ -132,7 +145,8 @@ def find_exports(model_dir: Sequence[str], stages: Sequence[str]) -> Exports:
             )
         named = named or ((name, folder) if name else None)
         for file, format_name in FORMAT_OF_FILE.items():
-            if stage in stages and (folder / file).is_file():
+            is_asked_for = stage in stages or (stage == "nms_fixed" and "nms" in stages)
+            if is_asked_for and (folder / file).is_file():
                 kind = Kind(format_name, config.target)
                 first = folders.setdefault((stage, kind), folder)
                 if first != folder:

@@ -13,7 +13,13 @@ from typing import Callable, Iterable, NamedTuple, Optional, Sequence
 import paddle
 
 from ppdet_lite.benchmark.against import OtherModel, fill_inputs, other_models
-from ppdet_lite.benchmark.engines import DEFAULT_ENGINES, ENGINES, GPU_ENGINES, Kind
+from ppdet_lite.benchmark.engines import (
+    DEFAULT_ENGINES,
+    ENGINES,
+    ONNX_GPU_ENGINES,
+    PADDLE_GPU_ENGINES,
+    Kind,
+)
 from ppdet_lite.benchmark.exports import Exports, find_exports, model_name, write_exports
 from ppdet_lite.benchmark.inference_report import Network, as_dict, markdown
 from ppdet_lite.benchmark.model_info import measure
@@ -26,6 +32,7 @@ from ppdet_lite.export.check import built_in_image
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.runtime.contract import STAGES, ModelFolder
 from ppdet_lite.runtime.detector import open_engine
+from ppdet_lite.runtime.engines.cuda_driver import CudaDevice
 from ppdet_lite.runtime.options import EngineOptions, TensorRTOptions
 from ppdet_lite.utils.cpu import core_count, cpu_info
 from ppdet_lite.utils.files import check_writable, write_image, write_json
@@ -102,7 +109,7 @@ def benchmark_inference(
     options.check()
     if options.json:
         check_writable(options.json)
-    names = options.engines or default_engines(has_gpu())
+    names = options.engines or default_engines(has_gpu(), has_driver())
     others = other_models(options.against)
     with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
         images = find_jpegs(options.images)
@@ -120,6 +127,7 @@ def benchmark_inference(
                 options.stages,
                 input_size=options.input_size,
                 batch=options.batch_size,
+                calib_dir=Path(options.calib_dir) if options.calib_dir else images[0].parent,
                 random_weights=options.random_weights,
                 say=say,
             )
@@ -145,14 +153,26 @@ def benchmark_inference(
     return report
 
 
-def default_engines(with_gpu: bool) -> tuple[str, ...]:
-    """All that are worth measuring: those of the CPU, and of the GPU where there is one."""
-    return DEFAULT_ENGINES + (GPU_ENGINES if with_gpu else ())
+def default_engines(paddle_on_gpu: bool, onnx_on_gpu: bool) -> tuple[str, ...]:
+    """All that are worth measuring: those of the CPU, and of a GPU for Paddle or for others."""
+    on_gpu = (PADDLE_GPU_ENGINES if paddle_on_gpu else ()) + (
+        ONNX_GPU_ENGINES if onnx_on_gpu else ()
+    )
+    return DEFAULT_ENGINES + on_gpu
 
 
 def has_gpu() -> bool:
     """True if Paddle can compute on a GPU here."""
     return paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > 0
+
+
+def has_driver() -> bool:
+    """True if there is a GPU of NVIDIA with its driver, whether or not Paddle can use it."""
+    try:
+        CudaDevice().close()
+    except UserError:
+        return False
+    return True
 
 
 def find_jpegs(images: Sequence[str]) -> list[Path]:
@@ -198,7 +218,8 @@ def open_engines(
         engine_options = _engine_options(name, options)
         try:
             for stage in options.stages:
-                folder = exports.folders.get((stage, wanted.kind))
+                form = "nms_fixed" if stage == "nms" and wanted.needs_fixed_nms else stage
+                folder = exports.folders.get((form, wanted.kind))
                 if folder is not None:
                     files = ModelFolder(
                         folder, engine_options.reads, precision=engine_options.precision

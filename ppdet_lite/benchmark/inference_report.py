@@ -6,8 +6,8 @@ work on the machine can only make a round slower.
 
 from typing import Any, NamedTuple, Optional
 
-from ppdet_lite.benchmark.engines import WITH_TARGET_CPU
-from ppdet_lite.benchmark.protocol import END_TO_END, InferenceTimes, MeasuredEngine
+from ppdet_lite.benchmark.engines import ENGINES, WITH_TARGET_CPU
+from ppdet_lite.benchmark.protocol import END_TO_END, InferenceTimes, MeasuredEngine, Summary
 from ppdet_lite.benchmark.tables import markdown_table, percent
 
 COLUMNS = {
@@ -98,6 +98,7 @@ def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -
         )
     lines.append("")
     lines += [f"left out: {name}: {why}" for name, why in times.left_out.items()]
+    lines += [line for entry in times.engines for line in _on_the_device(entry)]
     lines += [line for entry in times.engines for line in _beside_the_network(entry)]
     lines += [line for entry in times.engines for line in _operators(entry)]
     lines += [line for entry in times.engines for line in _fixed_nms(entry)]
@@ -125,6 +126,16 @@ def _row(entry: MeasuredEngine, times: InferenceTimes, network: Network) -> list
     cells.append("" if overhead is None else percent(overhead))
     cells.append("" if peak is None else percent(peak, digits=0))
     return cells
+
+
+def _on_the_device(entry: MeasuredEngine) -> list[str]:
+    """The network by the clock of the device, from event to event."""
+    values = entry.device_times.get("raw")
+    return (
+        [f"{entry.title}, network by the GPU's clock: {Summary.of(values).median:.2f} ms"]
+        if (values)
+        else []
+    )
 
 
 def _beside_the_network(entry: MeasuredEngine) -> list[str]:
@@ -191,16 +202,23 @@ def _against(times: InferenceTimes, network: Network) -> list[str]:
 
 
 def _paper_ratio(times: InferenceTimes, network: Network) -> list[str]:
-    """TensorRT FP16 against FP32 without TensorRT: here, and on the paper's V100."""
-    measured = factor_between(times, "trt_fp16", "gpu")
-    if measured is None:
-        return []
-    line = f"TensorRT FP16 is {100 * (measured - 1):.1f} % faster than FP32 without TensorRT"
-    paper = PAPER_SPEED_UP.get(tuple(network.backbone))
-    if paper and times.input_hw == (640, 640):
-        slow, fast, speed_up = paper
-        line += f"; paper: {speed_up} % ({slow} to {fast} FPS, V100)"
-    return [line]
+    """FP16 against FP32 of the same way to compute, and TensorRT's against Paddle without it as in
+    the paper: here, and on the paper's V100."""
+    lines, paper = [], PAPER_SPEED_UP.get(tuple(network.backbone))
+    pairs = {"trt_fp16": ("gpu", "TensorRT FP16", "FP32 without TensorRT")}
+    for name, engine in ENGINES.items():
+        if engine.has_half_weights:
+            pairs[name] = (name.replace("fp16", "fp32"), name, "in FP32 without TF32")
+    for fast, (slow, title, other) in pairs.items():
+        measured = factor_between(times, fast, slow)
+        if measured is None:
+            continue
+        line = f"{title} is {100 * (measured - 1):.1f} % faster than {other}"
+        if paper and times.input_hw == (640, 640):
+            before, after, speed_up = paper
+            line += f"; paper: {speed_up} % ({before} to {after} FPS, V100)"
+        lines.append(line)
+    return lines
 
 
 def judged(times: InferenceTimes) -> Optional[MeasuredEngine]:
@@ -278,6 +296,7 @@ def as_dict(times: InferenceTimes, network: Network, machine: dict[str, str]) ->
                 "runs_on": entry.runs_on,
                 "target": entry.target,
                 "times_ms": entry.times,
+                "device_times_ms": entry.device_times,
                 "parts_ms": entry.parts,
                 "operators_ms": entry.operators,
                 "summary": {

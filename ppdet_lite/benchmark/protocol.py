@@ -17,6 +17,7 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
+from ppdet_lite.benchmark.timing import time_network
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.runtime.engines.engine import Arrays, Engine, stack_samples
@@ -66,6 +67,7 @@ class MeasuredEngine:
         model: another detector, beside which the network is measured; empty for the network.
         inputs: of another detector; None for the images.
         times: stage or `END_TO_END` -> milliseconds of each round.
+        device_times: the same by the clock of the device, where the engine has one.
         parts: milliseconds of each of `PARTS`, round by round.
         operators: milliseconds of the network by kind of operator, where that is known.
     """
@@ -78,6 +80,7 @@ class MeasuredEngine:
     model: str = ""
     inputs: Optional[Arrays] = None
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    device_times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     operators: dict[str, float] = field(default_factory=dict)
 
@@ -236,8 +239,7 @@ class Protocol:
         self.say(f"warming up {entry.title}")
         try:
             for engine in entry.stages.values():
-                for _ in range(self.warmup):
-                    self._time_network(engine, entry.inputs or sample)
+                time_network(engine, entry.inputs or sample, 0, self.warmup)
         except Exception as error:  # the errors of the engines have no common base class
             left_out[entry.title] = " ".join(f"{type(error).__name__}: {error}".split())[-250:]
             return False
@@ -247,21 +249,14 @@ class Protocol:
         self, entry: MeasuredEngine, sample: dict, image: Path, preprocess: Preprocess
     ) -> None:
         for stage, engine in entry.stages.items():
-            entry.times[stage].append(self._time_network(engine, entry.inputs or sample))
+            times = time_network(engine, entry.inputs or sample, 1, clock=self.clock)
+            entry.times[stage] += times.host_ms
+            entry.device_times[stage] += times.device_ms
         if "nms" in entry.stages:
             parts = self._time_end_to_end(entry.stages["nms"], image, preprocess)
             for name, value in zip(PARTS, parts):
                 entry.parts[name].append(value)
             entry.times[END_TO_END].append(sum(parts))
-
-    def _time_network(self, engine: Engine, sample: dict) -> float:
-        """Milliseconds of the graph alone; the input is on the device before."""
-        engine.bind(sample)
-        engine.synchronize()
-        start = self.clock()
-        engine.execute()
-        engine.synchronize()
-        return 1000 * (self.clock() - start)
 
     def _time_end_to_end(self, engine: Engine, path: Path, preprocess: Preprocess) -> list[float]:
         """Milliseconds of each of `PARTS`, from the JPEG file to detections in memory."""

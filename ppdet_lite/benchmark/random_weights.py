@@ -1,7 +1,6 @@
 """Weights for a network that is not trained yet, with which its values keep the size that they have
 after a training, and its NMS has as much to do."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +87,24 @@ def draw_weights(model: nn.Layer) -> None:
 
 
 def set_statistics(model: Any, image: paddle.Tensor) -> None:
-    """Sets the stored statistics of all batch norms to those of one image, so that no activation
-    grows from layer to layer and half precision holds them, as in a trained network."""
+    """Sets the stored statistics of all batch norms so that what they give for an image has a mean
+    square of 1: half precision holds it, as in a trained network.
+
+    They do not shift. A network of random weights whose norms take away the means of their channels
+    multiplies rounding errors in each layer, which trained networks do not.
+    """
+
+    def normalize(norm: Any, inputs: tuple[paddle.Tensor, ...]) -> None:
+        norm._mean.set_value(paddle.zeros_like(norm._mean))
+        square = inputs[0].square().mean()
+        norm._variance.set_value(paddle.full_like(norm._variance, float(square)))
+
     norms = [layer for layer in model.sublayers() if isinstance(layer, nn.BatchNorm2D)]
-    before = [(norm._momentum, norm._use_global_stats) for norm in norms]
-    for norm in norms:
-        norm._momentum, norm._use_global_stats = 0.0, None
-    model.train()
-    with paddle.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Paddle's, about the training mode of batch norms
+    hooks = [norm.register_forward_pre_hook(normalize) for norm in norms]
+    with evaluation_mode(model), paddle.no_grad():
         model.raw_outputs(image)
-    for norm in norms:  # of a few cells the variance of a single channel can be nearly 0
-        norm._variance.set_value(paddle.full_like(norm._variance, norm._variance.mean()))
-    for norm, (momentum, use_global_stats) in zip(norms, before):
-        norm._momentum, norm._use_global_stats = momentum, use_global_stats
+    for hook in hooks:
+        hook.remove()
 
 
 def _spread_out(model: Any, image: paddle.Tensor, convs: list[Any]) -> list[np.ndarray]:

@@ -24,13 +24,19 @@ EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_3
 Engines, of which * run without being asked for:
   onednn*             onnxruntime*            openvino*             paddle  onednn_bfloat16
   onednn_target_cpu*  onnxruntime_target_cpu  openvino_target_cpu*  exports with --target cpu
-  gpu*  trt_fp32*  trt_fp16*  trt_int8*                             where there is a GPU
+  gpu*  trt_fp32*  trt_fp16*  trt_int8*                             Paddle on a GPU
+  cuda_fp32*  cuda_tf32*  cuda_fp16*                                ONNX Runtime on a GPU
+  tensorrt_fp32*  tensorrt_tf32*  tensorrt_fp16*                    TensorRT
+  tensorrt_rtx_fp32  tensorrt_rtx_tf32  tensorrt_rtx_fp16           TensorRT for RTX
+  ort_tensorrt_fp32  ort_tensorrt_tf32  ort_tensorrt_fp16           both as providers of
+  ort_tensorrt_rtx_fp32  ort_tensorrt_rtx_tf32  ort_tensorrt_rtx_fp16          ONNX Runtime
+With _graph behind, those of the last five lines launch the network as one CUDA graph; their NMS is
+the one of a fixed size.
 
 One image at a time, or --batch-size. The network alone is the figure of the papers' tables;
 decoding, NMS and the way from the JPEG file come beside it. The engines take turns, so all stages
 of all engines are in memory at once, each with about twice the size of its export; --stages raw nms
-takes a third less. --stages raw nms nms_fixed compares NMS of a fixed
-size with the usual one.
+takes a third less. --stages raw nms nms_fixed compares NMS of a fixed size with the usual one.
 """
 
 

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import yaml
 
-from ppdet_lite.benchmark.engines import DEFAULT_ENGINES, ENGINES, GPU_ENGINES, Kind
+from ppdet_lite.benchmark.engines import (
+    DEFAULT_ENGINES,
+    ENGINES,
+    GRAPH,
+    ONNX_GPU_ENGINES,
+    PADDLE_GPU_ENGINES,
+    Kind,
+)
 from ppdet_lite.benchmark.exports import Exports
 from ppdet_lite.benchmark.inference_benchmark import (
     InferenceOptions,
@@ -103,8 +110,9 @@ def test_the_peak_has_as_many_threads_as_the_engines(monkeypatch):
 
 def test_the_help_lists_every_engine():
     words = set(benchmark.EXAMPLES.split())
-    starred = {*DEFAULT_ENGINES, *GPU_ENGINES}
-    assert {f"{name}*" if name in starred else name for name in ENGINES} <= words
+    starred = {*DEFAULT_ENGINES, *PADDLE_GPU_ENGINES, *ONNX_GPU_ENGINES}
+    plain = [name for name in ENGINES if not name.endswith(GRAPH)]
+    assert {f"{name}*" if name in starred else name for name in plain} <= words
     parser = benchmark.build_parser()
     options = InferenceOptions(
         **{name: parser.get_default(name) for name in InferenceOptions._fields}
@@ -128,8 +136,11 @@ def test_folders_of_images_may_hold_others(tmp_path):
 # -------------------------------------------------------------------------------------- engines
 def test_engines_of_the_cpu_run_both_exports_by_default():
     on_cpu = ("onednn", "onednn_target_cpu", "onnxruntime", "openvino", "openvino_target_cpu")
-    assert default_engines(with_gpu=False) == on_cpu
-    assert default_engines(with_gpu=True) == (*on_cpu, "gpu", "trt_fp32", "trt_fp16", "trt_int8")
+    of_paddle = ("gpu", "trt_fp32", "trt_fp16", "trt_int8")
+    assert default_engines(paddle_on_gpu=False, onnx_on_gpu=False) == on_cpu
+    assert default_engines(paddle_on_gpu=True, onnx_on_gpu=False) == (*on_cpu, *of_paddle)
+    on_gpu = default_engines(paddle_on_gpu=False, onnx_on_gpu=True)[len(on_cpu) :]
+    assert on_gpu[:3] == ("cuda_fp32", "cuda_tf32", "cuda_fp16") and on_gpu[5] == "tensorrt_fp16"
     for plain in ("onednn", "onnxruntime", "openvino"):
         expected, found = ENGINES[plain], ENGINES[f"{plain}_target_cpu"]
         assert expected.kind.target == "any"

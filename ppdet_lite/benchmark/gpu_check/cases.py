@@ -11,6 +11,9 @@ from ppdet_lite.benchmark.engines import ENGINES
 REFERENCE_ENGINE = "onnxruntime"
 """Computes the boxes that all others are compared with, on the CPU in float32."""
 
+URGENT = 8
+"""Of the engines so many are measured on every network before anything else."""
+
 JOBS = ("reference", "speed", "throughput", "other model", "training")
 
 
@@ -127,8 +130,8 @@ class Plan:
         trainings = [Case("training", first, way, seconds=150.0) for way in self.trainings]
         single = [case for case in speeds if case.batch == 1]
         larger = [case for case in speeds if case.batch > 1]
-        half = (len(single) + 1) // 2
+        urgent = sum(1 for case in single if case.engine in self.engines[:URGENT])
         return [
-            *(*references, *single[:half], *through, *single[half:]),
-            *(*others, *trainings, *larger),
+            *(*references, *single[:urgent], *through, *others, *single[urgent:]),
+            *(*trainings, *larger),
         ]

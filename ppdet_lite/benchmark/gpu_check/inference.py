@@ -82,7 +82,8 @@ def engine_options(case: Case, setup: Setup) -> EngineOptions:
 
 def open_detector(case: Case, setup: Setup) -> Detector:
     """The network with NMS inside."""
-    folder = NetworkSet.read(setup.networks).export(case.network, "nms", case.batch)
+    stage = "nms_fixed" if ENGINES[case.engine].kind.format == "onnx" else "nms"
+    folder = NetworkSet.read(setup.networks).export(case.network, stage, case.batch)
     chosen = engine_options(case, setup)
     given = {name: getattr(chosen, name) for name in chosen.__dataclass_fields__}
     return Detector(folder, batch_size=case.batch, **given)

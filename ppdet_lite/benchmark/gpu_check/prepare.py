@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
@@ -19,7 +20,8 @@ from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig
 
 REPO = Path(__file__).resolve().parents[3]
-STAGES = ("raw", "nms")
+STAGES = {"raw": ("onnx", "paddle"), "nms_fixed": ("onnx",), "nms": ("paddle",)}
+"""Stages and the formats in which they are needed."""
 
 
 class Wanted(NamedTuple):
@@ -57,10 +59,10 @@ NETWORKS = (
 
 SMALL_NETWORKS = (
     Wanted(
-        "r18_64",
-        "PP-YOLOv2 R18, 64",
+        "r18_128",
+        "PP-YOLOv2 R18, 128",
         "configs/ppyolo/ppyolov2_r18vd_dcn_demo.yml",
-        64,
+        128,
         (1, 2),
         ("norm_type=bn",),
         0.02,
@@ -84,7 +86,7 @@ def prepare_networks(
     Args:
         folder: gets the set; what it held is kept and overwritten.
         images: folder of photos, for the ranges of half precision.
-        formats: of tools/export_model.py.
+        formats: of tools/export_model.py: "onnx", "paddle".
         against: .onnx files of other detectors.
         without_weights: take the large weights out, see `skeleton`.
 
@@ -133,12 +135,15 @@ def _export_all(
         shapes = {name: value.shape for name, value in parameters if value.ndim == 4}
         skeletons = Skeletons(shapes)
     for batch in entry.batches:
-        for stage in STAGES:
+        for stage, possible in STAGES.items():
+            wanted = tuple(name for name in possible if name in formats)
+            if not wanted:
+                continue
             target = networks.export(entry.name, stage, batch)
             say(f"exporting {entry.name}, {stage}, batch {batch}")
-            options = ExportOptions(
-                tuple(formats), entry.input_size, batch, stage, portable_dcn="onnx" in formats
-            )
+            options = ExportOptions(wanted, entry.input_size, batch, stage)
+            if "onnx" in wanted:
+                options = replace(options, portable_dcn=True, precision="fp16", calib_dir=images)
             try:
                 made = export_model(cfg, target.with_name(f"{target.name}.part"), options)
             except ExportMismatch as error:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Sequence
 
-from ppdet_lite.benchmark.engines import ENGINES
+from ppdet_lite.benchmark.engines import ENGINES, PADDLE_GPU_ENGINES
 from ppdet_lite.benchmark.gpu_check.cases import REFERENCE_ENGINE, Plan, Setup
 from ppdet_lite.benchmark.gpu_check.drawn_weights import write_all_weights
 from ppdet_lite.benchmark.gpu_check.machine import describe_machine, gpu_facts
@@ -24,6 +24,14 @@ MOST_IMAGES = 16
 
 DEMO_IMAGES = 8
 DEMO_SIDE = 640
+
+
+ENGINES_OF_TARGETS = (
+    *("cuda_fp32", "cuda_fp16", "tensorrt_fp32", "tensorrt_fp16"),
+    *("cuda_fp32_graph", "cuda_fp16_graph", "tensorrt_fp32_graph", "tensorrt_fp16_graph"),
+    *("cuda_tf32", "tensorrt_tf32"),
+)
+"""Those that come first."""
 
 
 class CheckOptions(NamedTuple):
@@ -94,17 +102,23 @@ def plan(options: CheckOptions, networks: NetworkSet) -> Plan:
     """What this machine can measure."""
     names = {name: facts["batches"] for name, facts in networks.networks.items()}
     others = list(networks.others)
-    has_paddle = importlib.util.find_spec("paddle") is not None
     if options.dry_run:
         engines = [REFERENCE_ENGINE] + ["openvino"] * bool(importlib.util.find_spec("openvino"))
         return Plan(names, engines, engines[:1], others)
-    engines = [
-        name
-        for name, engine in ENGINES.items()
-        if engine.device == "GPU" and (has_paddle or engine.kind.format == "onnx")
-    ]
-    half = [name for name in engines if ENGINES[name].precision == "fp16"]
+    engines = [*ENGINES_OF_TARGETS, *(PADDLE_GPU_ENGINES if has_gpu_of_paddle() else ())]
+    of_onnx = [name for name, engine in ENGINES.items() if engine.needs_fixed_nms]
+    engines += [name for name in of_onnx if name not in engines]
+    half = [name for name in ENGINES_OF_TARGETS if ENGINES[name].precision == "fp16"]
     return Plan(names, engines, half, others)
+
+
+def has_gpu_of_paddle() -> bool:
+    """True if Paddle is installed and can use a GPU here."""
+    if importlib.util.find_spec("paddle") is None:
+        return False
+    from ppdet_lite.benchmark.inference_benchmark import has_gpu
+
+    return has_gpu()
 
 
 def find_images(
@@ -146,7 +160,7 @@ def find_networks(
         SMALL_NETWORKS if options.dry_run else NETWORKS,
         output / "networks",
         images=images,
-        formats=("onnx",),
+        formats=("onnx", *(["paddle"] if has_gpu_of_paddle() else [])),
         against=options.against,
         say=say,
     )

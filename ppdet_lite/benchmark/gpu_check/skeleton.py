@@ -1,6 +1,7 @@
 """Takes the large weights out of ONNX graphs and leaves the recipe to draw them again."""
 
 import base64
+import zlib
 from pathlib import Path
 from typing import Any, Iterator, Optional, Sequence
 
@@ -18,8 +19,8 @@ from ppdet_lite.utils.files import write_json
 SMALLEST = 1024
 """Arrays with fewer values stay in the graph."""
 
-LARGEST_REST = 2 << 20
-"""Bytes of a skeleton: what is larger was not recognized, and would travel in vain."""
+LARGEST_REST = 1 << 20
+"""Bytes of a compressed skeleton: what is larger was not recognized, and would travel in vain."""
 
 ALIGNMENT = 4096
 CLOSE = {"float32": 1e-5, "float16": 2e-3}
@@ -58,8 +59,9 @@ class Skeletons:
                 _point_to(onnx, tensor, path.name + WEIGHTS_SUFFIX, end, array.nbytes)
                 end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
         content = model.SerializeToString()
-        if len(content) > LARGEST_REST:
-            raise DataError(f"{path}: {len(content)} bytes are left without the drawn weights")
+        rest = len(zlib.compress(content, 1))
+        if rest > LARGEST_REST:
+            raise DataError(f"{path}: {rest} compressed bytes are left without the drawn weights")
         path.write_bytes(content)
         write_json(path.with_name(path.name + RECIPE_SUFFIX), recipe)
 
