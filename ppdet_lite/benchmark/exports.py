@@ -72,8 +72,7 @@ def write_exports(
             note = set_random_weights(cfg, Path(temporary, "random.pdparams"), input_hw)
         groups = _written_together({ENGINES[name].kind for name in engines})
         todo = [(stage, group) for stage in stages for group in groups]
-        if "nms" in stages and any(ENGINES[name].needs_fixed_nms for name in engines):
-            todo.append(("nms_fixed", [Kind("onnx")]))
+        todo += _fixed_nms(engines, stages)
         half = _half_options(engines, calib_dir)
         while todo:
             stage, group = todo.pop(0)
@@ -101,6 +100,12 @@ def write_exports(
                 reasons.update(dict.fromkeys(kinds, NOTHING_TO_CHANGE))
     left_out = {name: ENGINES[name].kind for name in engines if ENGINES[name].kind in reasons}
     return Exports(folders, {name: reasons[kind] for name, kind in left_out.items()}, note)
+
+
+def _fixed_nms(engines: Sequence[str], stages: Sequence[str]) -> list[tuple[str, list[Kind]]]:
+    """The export with an NMS of a fixed size, where an engine needs it instead of the usual one."""
+    needed = "nms" in stages and any(ENGINES[name].needs_fixed_nms for name in engines)
+    return [("nms_fixed", [Kind("onnx")])] if needed else []
 
 
 def _half_options(engines: Sequence[str], calib_dir: Optional[Path]) -> dict[str, Any]:
