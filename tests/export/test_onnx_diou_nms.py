@@ -10,7 +10,8 @@ from tests.ops.test_diou_nms import clustered
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the package onnxruntime")
 
-from ppdet_lite.export.onnx.diou_nms import diou_nms as onnx_diou_nms  # noqa: E402
+from ppdet_lite.export.onnx import diou_nms as onnx_nms  # noqa: E402
+from ppdet_lite.export.onnx.fixed_nms import operators_not_static  # noqa: E402
 from ppdet_lite.export.onnx.graph import OnnxGraph  # noqa: E402
 from ppdet_lite.export.onnx.nms import Decoded  # noqa: E402
 
@@ -29,7 +30,7 @@ def graph(classes, arguments):
     g = OnnxGraph()
     boxes = g.input("boxes", "float32", ["batch", "cells", 4])
     scores = g.input("scores", "float32", ["batch", classes, "cells"])
-    bbox, counts = onnx_diou_nms(Decoded(g, boxes, scores, classes, arguments))
+    bbox, counts = onnx_nms.diou_nms(Decoded(g, boxes, scores, classes, arguments))
     g.output("bbox", bbox, "float32", ["detections", 6])
     g.output("bbox_num", counts, "int32", ["batch"])
     onnx.checker.check_model(g.model, full_check=True)
@@ -73,3 +74,25 @@ def test_equals_paddle(engine, changes, cut):
     np.testing.assert_array_equal(counts, numbers.numpy())
     assert bbox.shape == tuple(expected.shape)
     np.testing.assert_allclose(bbox, expected.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"keep_top_k": 9}, {"background_label": 0, "nms_top_k": 8}]
+)
+def test_fixed_size_gives_the_same_rows(changes):
+    boxes, scores = clustered(6)
+    scores[1] = 0
+    arguments = {**SETTINGS, **changes}
+    g = OnnxGraph()
+    inputs = g.input("boxes", "float32", [2, 200, 4]), g.input("scores", "float32", [2, 3, 200])
+    rows, counts = onnx_nms.fixed_diou_nms(Decoded(g, *inputs, 3, arguments))
+    g.output("bbox", rows, "float32", [2, arguments["keep_top_k"], 6])
+    g.output("bbox_num", counts, "int32", [2])
+    onnx.checker.check_model(g.model, full_check=True)
+    assert operators_not_static(g.model) == []
+    bbox, found = run_onnx(g.model.SerializeToString(), {"boxes": boxes, "scores": scores})
+    tensors = paddle.to_tensor(boxes), paddle.to_tensor(scores)
+    expected, numbers, _ = diou_nms.diou_nms(*tensors, **arguments)
+    assert found.tolist() == numbers.numpy().tolist() and found[0] > 0 == found[1]
+    np.testing.assert_allclose(bbox[0, : found[0]], expected.numpy(), rtol=1e-6)
+    assert (bbox[0, found[0] :, 0] == -1).all() and (bbox[1, :, 0] == -1).all()

@@ -1,9 +1,8 @@
 """DIoU-NMS in standard ONNX operators."""
 
-import numpy as np
-
+from ppdet_lite.export.onnx.fixed_nms import choose, pick_greedily, rows_at
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
-from ppdet_lite.export.onnx.nms import Decoded
+from ppdet_lite.export.onnx.nms import Decoded, candidate_scores
 from ppdet_lite.ops.diou_nms import LEAST
 from ppdet_lite.ops.nms import effective_top_k
 
@@ -33,19 +32,27 @@ def diou_nms(given: Decoded) -> tuple[Value, Value]:
     return g.op("GatherND", rows, spots), kept.sum(1).cast("int32")
 
 
+def fixed_diou_nms(given: Decoded) -> tuple[Value, Value]:
+    """`diou_nms` of fixed size, see `fixed_nms`: rows [B, keep_top_k, 6] and counts int32 [B]."""
+    g, arguments, chosen = given.g, given.arguments, choose(given, compares_all=False)
+
+    def is_near(pick: Value) -> Value:
+        box = g.op("GatherND", chosen.boxes_xyxy_px, pick, batch_dims=1).unsqueeze(1)
+        measure = suppression_measure(g, chosen.boxes_xyxy_px, box, arguments["beta"])
+        label = g.op("GatherElements", chosen.classes, pick, axis=1)
+        is_same = g.op("Equal", chosen.classes, label)
+        return (measure > float(arguments["nms_threshold"])) & is_same
+
+    size = min(arguments["keep_top_k"], chosen.length)
+    return rows_at(given, chosen, *pick_greedily(g, chosen, size, is_near), size)
+
+
 def _best_per_class(given: Decoded) -> tuple[Value, Value]:
     """The `nms_top_k` best scores of each class [B, C, K] and the numbers of their boxes; 0 for
     what is no candidate."""
-    g, boxes, scores, classes, arguments = given
-    total = boxes.sum(2)
-    bad_box = (g.op("IsNaN", total) | g.op("IsInf", total)).unsqueeze(1)
-    is_candidate = (scores > float(arguments["score_threshold"])) & ~bad_box
-    background = arguments["background_label"]
-    if 0 <= background < classes:
-        is_foreground = np.arange(classes).reshape(1, classes, 1) != background
-        is_candidate = is_candidate & g.constant(is_foreground)
-    scores = g.where(is_candidate, scores, 0.0)
-    size = g.op("Min", scores.size(2), [effective_top_k(arguments["nms_top_k"], classes)])
+    g, scores = given.g, candidate_scores(given)
+    top_k = effective_top_k(given.arguments["nms_top_k"], given.classes)
+    size = g.op("Min", scores.size(2), [top_k])
     best, cells = g.op("TopK", scores, size, axis=2, outputs=2)
     return best, cells
 

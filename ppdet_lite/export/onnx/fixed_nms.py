@@ -12,7 +12,7 @@ more than T candidates above `score_threshold`, and also if all its rows end wit
 of the candidates that were left out: of YOLOX-nano on photos, 100 rows needed at most 760.
 """
 
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import onnx.numpy_helper
 
@@ -56,7 +56,7 @@ def fixed_matrix_nms(given: Decoded) -> tuple[Value, Value]:
     kept = g.where(decayed > float(given.arguments["post_threshold"]), decayed, 0.0)
     size = min(given.arguments["keep_top_k"], found.length)
     best, position = g.op("TopK", kept, [size], axis=1, outputs=2)
-    return _rows(given, found, best, position, size)
+    return rows_at(given, found, best, position, size)
 
 
 def fixed_multiclass_nms(given: Decoded) -> tuple[Value, Value]:
@@ -76,6 +76,31 @@ def fixed_multiclass_nms(given: Decoded) -> tuple[Value, Value]:
     chosen = choose(given, compares_all=False)
     count, size = chosen.length, min(arguments["keep_top_k"], chosen.length)
     extents = _extents(given, chosen)
+
+    def is_near(pick: Value) -> Value:
+        return g.op("Squeeze", overlap_with(extents, pick) > float(arguments["nms_threshold"]), [1])
+
+    best, pick = pick_greedily(g, chosen, size, is_near)
+    # From the highest score to the order of classes, those without a detection last.
+    labels = g.op("GatherElements", chosen.classes, pick, axis=1)
+    order = labels * float(count) + pick.cast("float32")
+    order = g.where(best > 0.0, order, float(count * given.classes))
+    position = g.op("TopK", order, [size], axis=1, largest=0, outputs=2)[1]
+    best, pick = (g.op("GatherElements", x, position, axis=1) for x in (best, pick))
+    return rows_at(given, chosen, best, pick, size)
+
+
+def pick_greedily(
+    g: OnnxGraph, chosen: Chosen, size: int, is_near: Callable[[Value], Value]
+) -> tuple[Value, Value]:
+    """The best candidates that no better one takes away, [B, size]: their scores, 0 from where
+    there are no more, and their places.
+
+    Args:
+        is_near: places [B, 1] of one candidate per image to [B, T], true for those that it takes
+            away.
+    """
+    count = chosen.length
     place = g.constant([list(range(count))])
     # Unlike scores, places are never equal: of those that are left the first has the most to go.
     to_go = g.constant([[float(count - i) for i in range(count)]])
@@ -84,21 +109,11 @@ def fixed_multiclass_nms(given: Decoded) -> tuple[Value, Value]:
     for _ in range(size):
         pick = g.op("ArgMax", left, axis=1, keepdims=1)  # [B, 1]
         picks.append(pick)
-        is_gone = g.op(
-            "Squeeze", overlap_with(extents, pick) > float(arguments["nms_threshold"]), [1]
-        )
-        left = g.where(is_gone | g.op("Equal", place, pick), 0.0, left)
+        left = g.where(is_near(pick) | g.op("Equal", place, pick), 0.0, left)
     pick = g.concat(picks, axis=1)
     # Picks move on until nothing is left; then the first place comes again and again.
     is_new = pick > g.concat([pick.slice(0, 1, 1) - 1, pick.slice(0, size - 1, 1)], axis=1)
-    best = g.where(is_new, g.op("GatherElements", chosen.scores, pick, axis=1), 0.0)
-    # From the highest score to the order of classes, those without a detection last.
-    labels = g.op("GatherElements", chosen.classes, pick, axis=1)
-    order = labels * float(count) + pick.cast("float32")
-    order = g.where(best > 0.0, order, float(count * given.classes))
-    position = g.op("TopK", order, [size], axis=1, largest=0, outputs=2)[1]
-    best, pick = (g.op("GatherElements", x, position, axis=1) for x in (best, pick))
-    return _rows(given, chosen, best, pick, size)
+    return g.where(is_new, g.op("GatherElements", chosen.scores, pick, axis=1), 0.0), pick
 
 
 class Extents(NamedTuple):
@@ -205,7 +220,7 @@ def _sorted(g: OnnxGraph, places: Value, count: int) -> Value:
     )
 
 
-def _rows(
+def rows_at(
     given: Decoded, chosen: Chosen, best: Value, position: Value, size: int
 ) -> tuple[Value, Value]:
     """Rows [B, keep_top_k, 6] and counts [B] from final scores and places [B, size]; the places of

@@ -19,7 +19,7 @@ from ppdet_lite.export.onnx.decode import (
     yolo_box,
 )
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
-from ppdet_lite.export.onnx.diou_nms import diou_nms
+from ppdet_lite.export.onnx.diou_nms import diou_nms, fixed_diou_nms
 from ppdet_lite.export.onnx.fixed_nms import fixed_matrix_nms, fixed_multiclass_nms
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
@@ -50,6 +50,7 @@ NMS: dict[type, Callable] = {
 FIXED_NMS: dict[type, Callable] = {
     MatrixNMS: fixed_matrix_nms,
     MultiClassNMS: fixed_multiclass_nms,
+    DIoUNMS: fixed_diou_nms,
 }
 """The ONNX form of each decoder and NMS; a subclass has that of its base class."""
 
