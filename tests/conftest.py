@@ -33,7 +33,7 @@ SLOW_TESTS = {
     "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers",
-    "train": "data distributed overfit run yolov4_run yolox_run",
+    "train": "adversarial data distributed overfit run yolov4_run yolox_run",
     "weights": "convert_darknet",
 }
 """Folder -> files test_*.py that take more than about a second; `-m quick` leaves them out."""

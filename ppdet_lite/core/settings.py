@@ -91,6 +91,7 @@ class RuntimeSettings:
     custom_white_list: Optional[list[str]] = None  # operators forced to half precision
     custom_black_list: Optional[list[str]] = None  # operators forced to float32
     accumulate_steps: Count = 1  # batches whose gradients make one optimizer step
+    train_hooks: Optional[list[Any]] = None  # hooks of a training, called after its own
     custom_modules: Union[str, list[str], None] = None  # Python files with your own classes
     export: ExportSettings = ExportSettings()  # end of exported graphs
 

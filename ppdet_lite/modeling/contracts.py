@@ -201,6 +201,13 @@ class Detector(nn.Layer):
         """Returns the loss terms and their sum `loss` for raw outputs and a training batch."""
         return self.head.get_loss(outputs, batch)
 
+    def attack_loss(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Returns what `SelfAdversarialTraining` lowers by changing the image: a scalar that is
+        small where the outputs show no object.
+        """
+        name = type(self).__name__
+        raise ConfigError(f"SelfAdversarialTraining: found {name}, allowed: detectors of YOLOv4")
+
     def decode(
         self, raw: Sequence[Tensor], im_shape: Optional[Tensor], scale_factor: Tensor
     ) -> tuple[Tensor, Tensor]:

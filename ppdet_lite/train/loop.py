@@ -3,7 +3,7 @@
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 import numpy as np
 import paddle
@@ -100,7 +100,7 @@ class Trainer:
         state = self.state
         seed_step(state.seed, state.ranks.rank, state.iteration)
         before = {b: b.clone() for b in state.model.buffers()} if self._averages else {}
-        outputs = [self._forward_backward(batch, is_last=batch is group[-1]) for batch in group]
+        outputs = [self._forward_backward(number, batch) for number, batch in enumerate(group)]
         if self._averages:
             try:
                 average_gradients(state.model, state.ranks.world_size)
@@ -117,10 +117,11 @@ class Trainer:
         state.scheduler.step()
         return record
 
-    def _forward_backward(self, batch: dict, is_last: bool) -> dict:
-        state = self.state
+    def _forward_backward(self, number: int, batch: dict) -> dict:
+        state, is_last = self.state, number == self.accumulate_steps - 1
         position = np.array([[state.epoch], [state.iteration], [state.seed]], np.int64)
         inputs = as_tensors({**batch, **dict(zip(POSITION_KEYS, position))})
+        self._call("before_forward", number, inputs)
         # Gradients travel between the processes once per step, with the last micro batch.
         model = self.parallel if not is_last else None
         with contextlib.nullcontext() if model is None else model.no_sync():
@@ -129,7 +130,7 @@ class Trainer:
             state.precision.backward(outputs["loss"] / self.accumulate_steps)
         return outputs
 
-    def _call(self, event: str, *arguments: StepRecord) -> None:
+    def _call(self, event: str, *arguments: Any) -> None:
         for hook in self.hooks:
             getattr(hook, event)(self, *arguments)
 

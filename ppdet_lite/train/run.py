@@ -11,9 +11,9 @@ from paddle import nn
 from paddle.optimizer.lr import LRScheduler
 
 from ppdet_lite.core.config import Config
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.settings import RuntimeSettings
-from ppdet_lite.core.workspace import create, merge_config
+from ppdet_lite.core.workspace import create, create_list, merge_config
 from ppdet_lite.data.reader.readers import Reader
 from ppdet_lite.data.transforms.transform import Transform
 from ppdet_lite.device.ranks import Ranks, init_ranks
@@ -245,4 +245,16 @@ def _hooks(
     if vdl_folder is not None:
         batch_format = BatchFormat.after([*reader.sample_transforms, *reader.batch_transforms])
         hooks.append(VisualDLHook(vdl_folder, settings.log_iter, batch_format))
+    return hooks + _hooks_of_config(cfg)
+
+
+def _hooks_of_config(cfg: Config) -> list[Hook]:
+    """The key train_hooks, built."""
+    hooks = create_list(cfg.settings.train_hooks, cfg, ("train_hooks",))
+    for place, hook in enumerate(hooks):
+        if not isinstance(hook, Hook):
+            name = type(hook).__name__
+            raise ConfigError(
+                f"train_hooks.{place}: found {name}, allowed: a class derived of Hook"
+            )
     return hooks

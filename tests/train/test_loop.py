@@ -189,8 +189,8 @@ def test_hooks_run_in_their_order(toys):
             return object.__getattribute__(self, event)
 
     toys.trainer([Named("a"), Named("b")], epochs=1, reader=toys.reader(1)).run()
-    events = ["before_train", "before_epoch", "before_update", "after_step", "after_epoch"]
-    events += ["after_train", "close"]
+    events = ["before_train", "before_epoch", "before_forward", "before_update", "after_step"]
+    events += ["after_epoch", "after_train", "close"]
     assert calls == [(event, name) for event in events for name in "ab"]
 
 

@@ -1,6 +1,9 @@
 """The detector of YOLOv4 (arXiv:2004.10934), YOLOv4-tiny and scaled YOLOv4-CSP."""
 
+from collections.abc import Sequence
 from typing import Optional
+
+from paddle import Tensor
 
 from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import create, register
@@ -11,6 +14,7 @@ from ppdet_lite.modeling.detectors.yolov3 import YOLOv3
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.heads.yolov4_head import YOLOv4Head
 from ppdet_lite.modeling.layers.norm import set_norm_constants
+from ppdet_lite.modeling.losses.no_object_loss import no_object_loss
 from ppdet_lite.modeling.necks.yolov4_pan import YOLOv4PAN
 from ppdet_lite.modeling.post_process.box_decoders import BBoxPostProcess
 
@@ -39,6 +43,9 @@ class YOLOv4(YOLOv3):
             post_process,
         )
         set_norm_constants(self, NORM_EPSILON, NORM_MOMENTUM)
+
+    def attack_loss(self, outputs: Sequence[Tensor]) -> Tensor:
+        return no_object_loss(outputs, self.head.levels, self.head.num_classes)
 
     @classmethod
     def from_config(cls, section: Section) -> dict:

@@ -1,6 +1,6 @@
 """The moments of a training run that a hook can act on."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ppdet_lite.train.state import TrainState
 
@@ -43,6 +43,11 @@ class Hook:
 
     def before_epoch(self, run: Run) -> None:
         """Before the first step of an epoch (or of the rest of it, after a resume)."""
+
+    def before_forward(self, run: Run, number: int, inputs: dict[str, Any]) -> None:
+        """The tensors of micro batch `number` (from 0) are there; a hook may replace them in
+        `inputs`, but leaves weights, gradients and running statistics as they are.
+        """
 
     def before_update(self, run: Run, record: StepRecord) -> None:
         """Losses and gradients are there, the weights have not moved yet."""
