@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "train": BELOW | {"evaluate"},
     "runtime": {"core.annotations", "core.errors", "core.yaml", "data.pixels.image_ops", "utils"},
     "export": BELOW | {"evaluate", "runtime"},
-    "benchmark": BELOW | {"evaluate", "export", "runtime"},
+    "benchmark": BELOW | {"evaluate", "export", "runtime", "train"},
     "report": {"core.errors", "utils"},
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},
     "commands": BELOW | {"benchmark", "cli", "evaluate", "export", "report", "runtime", "train"},

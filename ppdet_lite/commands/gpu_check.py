@@ -3,6 +3,7 @@ in all engines, boxes against the CPU, throughput from JPEG files, memory, train
 
 import argparse
 import sys
+from pathlib import Path
 
 from ppdet_lite.utils.cpu import core_count
 
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--networks", metavar="FOLDER", help="a set that was prepared; default: made by Paddle")
     add("--images", metavar="FOLDER", help="photos; default: drawn ones")
     add("--against", nargs="+", default=[], metavar="ONNX", help="files of other detectors")
+    add("--prepare", metavar="FOLDER", help="only write networks and images for another machine")
     add("--budget", type=float, default=450.0, metavar="S", help="seconds for all (default: 450)")
     add("--repeats", type=int, default=100, metavar="N", help="runs that count (default: 100)")
     add("--threads", type=int, default=core_count(), metavar="N", help="CPU threads and processes")
@@ -38,7 +40,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
-    from ppdet_lite.benchmark.gpu_check.run import CheckOptions, gpu_check
+    from ppdet_lite.benchmark.gpu_check.run import CheckOptions, gpu_check, prepare
 
     options = CheckOptions(**{key: getattr(args, key) for key in CheckOptions._fields})
-    print(gpu_check(options, lambda text: print(text, file=sys.stderr, flush=True)))
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    if args.prepare:
+        prepare(options, Path(args.prepare), say)
+    else:
+        print(gpu_check(options, say))

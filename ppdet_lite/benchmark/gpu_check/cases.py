@@ -101,6 +101,7 @@ class Plan:
         throughput_engines: of `engines`, those measured from JPEG to boxes.
         others: other detectors of the network set.
         trainings: ways of training, see `training.WAYS`.
+        training_batch: images of a step.
     """
 
     networks: dict[str, Sequence[int]]
@@ -108,6 +109,7 @@ class Plan:
     throughput_engines: Sequence[str] = ()
     others: Sequence[str] = ()
     trainings: Sequence[str] = ()
+    training_batch: int = 12
 
     def cases(self) -> list[Case]:
         """All cases. First what the targets need, network by network in each engine, then other
@@ -127,7 +129,9 @@ class Plan:
         through = [Case("throughput", first, name, largest) for name in self.throughput_engines]
         readers = [name for name in self.engines if ENGINES[name].kind.format == "onnx"]
         others = [Case("other model", other, name) for name in readers for other in self.others]
-        trainings = [Case("training", first, way, seconds=150.0) for way in self.trainings]
+        trainings = [
+            Case("training", first, way, self.training_batch, 150.0) for way in self.trainings
+        ]
         single = [case for case in speeds if case.batch == 1]
         larger = [case for case in speeds if case.batch > 1]
         urgent = sum(1 for case in single if case.engine in self.engines[:URGENT])

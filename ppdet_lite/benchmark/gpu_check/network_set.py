@@ -23,7 +23,8 @@ class NetworkSet(NamedTuple):
     """The content of a folder.
 
     Attributes:
-        networks: name -> facts: title, backbone as [class, depth], input_hw, note.
+        networks: name -> facts: title, config and overrides, backbone as [class, depth], input_hw,
+            batches, note.
         others: name -> `inputs`, as `GraphInput` has them.
     """
 

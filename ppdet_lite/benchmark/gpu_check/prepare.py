@@ -59,10 +59,10 @@ NETWORKS = (
 
 SMALL_NETWORKS = (
     Wanted(
-        "r18_128",
-        "PP-YOLOv2 R18, 128",
+        "r18_64",
+        "PP-YOLOv2 R18, 64",
         "configs/ppyolo/ppyolov2_r18vd_dcn_demo.yml",
-        128,
+        64,
         (1, 2),
         ("norm_type=bn",),
         0.02,
@@ -110,6 +110,8 @@ def prepare_networks(
         depth = (cfg.get(backbone) or {}).get("depth")
         networks.networks[entry.name] = {
             "title": entry.title,
+            "config": entry.config,
+            "overrides": list(entry.overrides),
             "backbone": [backbone, depth],
             "input_hw": list(size),
             "batches": list(entry.batches),

@@ -30,17 +30,19 @@ def markdown(
     for table in (_others(rows), _throughput(rows), _trainings(rows)):
         lines += [*table, ""] if table else []
     lines += [f"* {verdict}" for verdict in verdicts]
-    failed = _failed(rows)
+    failed = _reasons(rows, "failed")
+    skipped = _reasons(rows, "skipped")
+    lines += ["", "Left out here:", "", *skipped] if skipped else []
     lines += ["", "Did not run, or not to the end:", "", *failed] if failed else []
     return "\n".join(lines) + "\n"
 
 
-def _failed(rows: Sequence[Row]) -> list[str]:
-    """Cases by the reason why they failed."""
+def _reasons(rows: Sequence[Row], key: str) -> list[str]:
+    """Cases by the reason why they failed, or were skipped."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
-        if "failed" in row:
-            reasons.setdefault(row["failed"], []).append(row["case"]["name"])
+        if key in row:
+            reasons.setdefault(row[key], []).append(row["case"]["name"])
     return [f"* {'; '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 

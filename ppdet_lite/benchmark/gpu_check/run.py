@@ -1,6 +1,8 @@
 """A whole GPU check, behind `make gpu-check`."""
 
 import importlib.util
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Sequence
@@ -32,6 +34,10 @@ ENGINES_OF_TARGETS = (
     *("cuda_tf32", "tensorrt_tf32"),
 )
 """Those that come first."""
+
+
+TRAININGS = ("fp32", "amp_o1", "amp_o2", "sync_bn")
+"""Names of `training.WAYS`, which needs Paddle."""
 
 
 class CheckOptions(NamedTuple):
@@ -98,18 +104,44 @@ def gpu_check(options: CheckOptions, say: Callable[[str], None] = print) -> str:
     return keep(rows)
 
 
+def prepare(options: CheckOptions, folder: Path, say: Callable[[str], None] = print) -> None:
+    """Writes `networks`, without large weights, and `images` into a folder, for a machine without
+    Paddle.
+
+    Raises:
+        UserError: an export that cannot be made, or images that cannot be used.
+    """
+    from ppdet_lite.benchmark.gpu_check.prepare import NETWORKS, SMALL_NETWORKS, prepare_networks
+
+    with tempfile.TemporaryDirectory(prefix="gpu_check.") as temporary:
+        images = folder / "images"
+        images.mkdir(parents=True, exist_ok=True)
+        for path in find_images(options, Path(temporary), say):
+            shutil.copyfile(path, images / path.name)
+    prepare_networks(
+        SMALL_NETWORKS if options.dry_run else NETWORKS,
+        folder / "networks",
+        images=images,
+        against=options.against,
+        without_weights=True,
+        say=say,
+    )
+
+
 def plan(options: CheckOptions, networks: NetworkSet) -> Plan:
     """What this machine can measure."""
     names = {name: facts["batches"] for name, facts in networks.networks.items()}
     others = list(networks.others)
     if options.dry_run:
         engines = [REFERENCE_ENGINE] + ["openvino"] * bool(importlib.util.find_spec("openvino"))
-        return Plan(names, engines, engines[:1], others)
+        ways = TRAININGS if importlib.util.find_spec("paddle") else ()
+        return Plan(names, engines, engines[:1], others, ways, training_batch=2)
     engines = [*ENGINES_OF_TARGETS, *(PADDLE_GPU_ENGINES if has_gpu_of_paddle() else ())]
     of_onnx = [name for name, engine in ENGINES.items() if engine.needs_fixed_nms]
     engines += [name for name in of_onnx if name not in engines]
     half = [name for name in ENGINES_OF_TARGETS if ENGINES[name].precision == "fp16"]
-    return Plan(names, engines, half, others)
+    ways = TRAININGS if has_gpu_of_paddle() else ()
+    return Plan(names, engines, half, others, ways)
 
 
 def has_gpu_of_paddle() -> bool:

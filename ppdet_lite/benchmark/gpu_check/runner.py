@@ -114,4 +114,5 @@ def shown(row: Row) -> list[str]:
     ]
     parts += [f"{row[name]:.1f} images/s" for name in ("images_per_s",) if name in row]
     parts += [f"boxes {row['boxes']}"] if isinstance(row.get("boxes"), str) else []
+    parts += [f"skipped: {row['skipped']}"] if "skipped" in row else []
     return parts or ["done"]

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ppdet_lite.benchmark.gpu_check.run import CheckOptions, find_images, gpu_check
+from ppdet_lite.benchmark.gpu_check.run import TRAININGS, CheckOptions, find_images, gpu_check
+from ppdet_lite.benchmark.gpu_check.training import WAYS
 from ppdet_lite.core.errors import DataError, UserError
 from tests.benchmark.test_against import write_detector
 from tests.tools.in_process import run_tool
@@ -43,7 +44,7 @@ def test_a_dry_run(packed, tmp_path, capsys):
     assert page.rstrip() == (out / "report.md").read_text().rstrip()
     result = json.loads((out / "results.json").read_text())
     jobs = {row["case"]["job"] for row in result["rows"]}
-    assert jobs >= {"reference", "speed", "throughput", "other model"}
+    assert jobs == {"reference", "speed", "throughput", "other model", "training"}
     assert [row["failed"] for row in result["rows"] if "failed" in row] == []
     compared = [row for row in result["rows"] if "boxes" in row]
     assert len(compared) >= 2 and all(row["boxes_agree"] for row in compared)
@@ -51,6 +52,14 @@ def test_a_dry_run(packed, tmp_path, capsys):
         assert row["raw_ms"]["median"] > 0 and row["nms_ms"]["median"] > 0
     boxes = next(v for v in result["verdicts"] if "boxes of the CPU" in v["target"])
     assert boxes["reached"] is True
+    trainings = [row for row in result["rows"] if row["case"]["job"] == "training"]
+    ways = {row["case"]["engine"]: row for row in trainings}
+    assert tuple(ways) == TRAININGS == tuple(WAYS)
+    assert [name for name in ways if "skipped" in ways[name]] == ["amp_o1", "amp_o2", "sync_bn"]
+    trained = ways["fp32"]
+    assert trained["pixels"] == "uint8" and trained["steps"] == 2
+    assert trained["is_finite"] and trained["images_per_s"] > 0
+    assert "training: r18_64, amp_o2, batch 2: Paddle's mixed precision" in page
     assert "| peer | onnxruntime (CPUExecutionProvider) | fp32 | 1 |" in page
 
 
