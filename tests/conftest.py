@@ -24,7 +24,8 @@ SLOW_TESTS = {
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "raw_pixels reader workers yolox_reader",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
-    "export_fixed export_verify fixed_nms graph half half_export onnx_diou_nms onnx_nms",
+    "export_fixed export_verify fixed_best_class fixed_nms graph half half_export onnx_diou_nms "
+    "onnx_nms",
     "fuzz": "fuzz",
     "golden": "asff_forward augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
     "yolox_upstream",

@@ -97,9 +97,14 @@ def test_a_fixed_batch_of_one_size_and_paddle_3(mild_config, mild_model, tmp_pat
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("yolov3/yolov3_darknet53_270e_coco", ["BBoxPostProcess.nms.keep_top_k=30"]),
+        ("yolov3/yolov3_darknet53_270e_coco", ["BBoxPostProcess.nms.keep_top_k=12"]),
         ("ppyolo/ppyolo_r50vd_dcn_1x_coco", ["BBoxPostProcess.nms.use_gaussian=true"]),
-        ("yolox/yolox_nano_300e_coco", ["YOLOXHead.nms.keep_top_k=30"]),
+        ("yolox/yolox_nano_300e_coco", ["YOLOXHead.nms.keep_top_k=12"]),
+        (
+            "yolox/upstream/yolox_nano_upstream_coco",
+            ["UpstreamYOLOXHead.nms={keep_top_k: 12, score_threshold: 0.0002}"],
+        ),
+        ("yolov4/yolov4_tiny_coco", ["BBoxPostProcess.nms.keep_top_k=12"]),
     ],
 )
 def test_export_equals_the_network(name, overrides, tmp_path, capsys):
@@ -108,10 +113,10 @@ def test_export_equals_the_network(name, overrides, tmp_path, capsys):
         *overrides,
         f"weights={tmp_path / 'random'}",
         "TestReader.inputs_def.image_shape=[3, 64, 96]",
-        "TestReader.sample_transforms.Resize.target_size=[64, 96]",
     )
-    if cfg.architecture == "YOLOX":
-        cfg["TestReader"]["sample_transforms"][2]["Pad"]["size"] = [64, 96]
+    for step in cfg["TestReader"]["sample_transforms"]:
+        for settings in step.values():
+            settings.update({key: [64, 96] for key in ("target_size", "size") if key in settings})
     meta = {"class_names": ["ring", "cross", "star"]}
     save_checkpoint(str(tmp_path), "random", random_weights(cfg), meta)
     portable = "dcn" in name

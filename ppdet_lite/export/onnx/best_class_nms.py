@@ -1,7 +1,17 @@
 """`BestClassNMS` in standard ONNX operators."""
 
+from ppdet_lite.export.onnx.fixed_nms import (
+    choose,
+    extents_of,
+    overlap_with,
+    pick_greedily,
+    rows_at,
+)
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
 from ppdet_lite.export.onnx.nms import Decoded
+
+EVERY = (1 << 31) - 1
+"""Candidates per class: no limit."""
 
 BEHIND_ALL = 1e30
 """Place of a row that is always there, as not every engine sorts nothing."""
@@ -45,6 +55,33 @@ def best_class_nms(given: Decoded) -> tuple[Value, Value]:
     labels = g.op("GatherND", label.reshape(0, -1), spots).cast("float32").unsqueeze(1)
     corners = g.op("GatherND", given.boxes_xyxy_px, spots)
     return g.concat([labels, picked.unsqueeze(1), corners], axis=1), counts
+
+
+def fixed_best_class_nms(given: Decoded) -> tuple[Value, Value]:
+    """The same of fixed size, see `fixed_nms`: rows [B, keep_top_k, 6] and counts [B]."""
+    g, arguments = given.g, given.arguments
+    scores = g.where(g.op("IsNaN", given.scores), 0.0, given.scores)
+    best, label = g.op("TopK", scores, [1], axis=1, outputs=2)  # [B, 1, M]
+    best = g.where(best < float(arguments["score_threshold"]), 0.0, best)
+    labels = label.transpose(0, 2, 1).cast("float32")
+    labeled = g.concat([given.boxes_xyxy_px, labels], axis=2)  # [B, M, 5], all of one class
+    more = {"score_threshold": 0.0, "nms_top_k": EVERY, "background_label": -1}
+    one_class = Decoded(g, labeled, best, 1, {**arguments, **more, "normalized": True})
+    found = choose(one_class, compares_all=False)
+    boxes, labels = found.boxes_xyxy_px.split(4, 1, axis=2)
+    chosen = found._replace(boxes_xyxy_px=boxes, classes=g.op("Squeeze", labels, [2]))
+    together = chosen
+    if arguments["class_agnostic"]:
+        together = chosen._replace(classes=found.classes)
+    extents = extents_of(one_class, together)
+    threshold = float(arguments["nms_threshold"])
+
+    def is_near(pick: Value) -> Value:
+        return g.op("Squeeze", overlap_with(extents, pick) > threshold, [1])
+
+    size = min(arguments["keep_top_k"], chosen.length)
+    best, pick = pick_greedily(g, chosen, size, is_near)
+    return rows_at(given, chosen, best, pick, size)
 
 
 def _order(g: OnnxGraph, keys: Value) -> Value:

@@ -75,7 +75,7 @@ def fixed_multiclass_nms(given: Decoded) -> tuple[Value, Value]:
         )
     chosen = choose(given, compares_all=False)
     count, size = chosen.length, min(arguments["keep_top_k"], chosen.length)
-    extents = _extents(given, chosen)
+    extents = extents_of(given, chosen)
 
     def is_near(pick: Value) -> Value:
         return g.op("Squeeze", overlap_with(extents, pick) > float(arguments["nms_threshold"]), [1])
@@ -126,7 +126,8 @@ class Extents(NamedTuple):
     rows: Value  # [B, T, 7, 1] all of them for each box
 
 
-def _extents(given: Decoded, chosen: Chosen) -> Extents:
+def extents_of(given: Decoded, chosen: Chosen) -> Extents:
+    """The extents of candidates; those of one class compete."""
     g = given.g
     low, high = chosen.boxes_xyxy_px.split(2, 2, axis=2)
     # Swapped corners make a box without area, as in `nms.multiclass_nms`.

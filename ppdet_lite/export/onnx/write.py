@@ -10,7 +10,7 @@ from paddle import nn
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.export.graph import graph_inputs, save_paddle_graph
-from ppdet_lite.export.onnx.best_class_nms import best_class_nms
+from ppdet_lite.export.onnx.best_class_nms import best_class_nms, fixed_best_class_nms
 from ppdet_lite.export.onnx.decode import (
     cell_box,
     guided_yolo_box,
@@ -50,6 +50,7 @@ NMS: dict[type, Callable] = {
 FIXED_NMS: dict[type, Callable] = {
     MatrixNMS: fixed_matrix_nms,
     MultiClassNMS: fixed_multiclass_nms,
+    BestClassNMS: fixed_best_class_nms,
     DIoUNMS: fixed_diou_nms,
 }
 """The ONNX form of each decoder and NMS; a subclass has that of its base class."""
