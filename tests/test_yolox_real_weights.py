@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import numpy as np
 import pytest
 
 from ppdet_lite.commands import weights as command
@@ -9,6 +10,7 @@ from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.run import run_evaluation
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
+from ppdet_lite.runtime.detector import Detector
 
 AP, AP50, AP75 = 0.3300, 0.5075, 0.3268
 """Of the authors' own export with their pre- and post-processing, by pycocotools."""
@@ -64,3 +66,10 @@ def test_the_export_finds_the_same(config, shared_dir, tmp_path, capsys):
     assert said.count("export verified") >= (3 if has_onnx else 2)
     steps = (folder / "infer_cfg.yml").read_text()
     assert "CornerLetterbox" in steps and "ToBGR" in steps and "BestClassNMS" in steps
+
+    dark = np.zeros((300, 400, 3), np.uint8)
+    for engine in ("paddle", "onnxruntime") if has_onnx else ("paddle",):
+        detector = Detector(folder, engine=engine)
+        kernels = detector.engine.kernels
+        assert detector.predict([dark])[0].shape == (0, 6)
+        assert detector.engine.kernels == kernels  # it did not fall back to others

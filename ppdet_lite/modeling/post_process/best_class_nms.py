@@ -56,18 +56,21 @@ class BestClassNMS(NMSLayer):
             nms_top_k=EVERY,
             keep_top_k=self.arguments["keep_top_k"],
         )
-        found, index = _by_score(found, counts, index)
+        # Not every kernel takes no rows: one is always there, and cut off at the end.
+        found = paddle.concat([found, paddle.zeros([1, 6], dtype=found.dtype)])
+        index = paddle.concat([index, paddle.zeros([1, 1], dtype=index.dtype)])
         if self.arguments["class_agnostic"]:
             labels = paddle.gather(label.reshape([-1]), index.reshape([-1]))
             found = paddle.concat([labels.astype(found.dtype).unsqueeze(1), found[:, 1:]], axis=1)
-        return found, counts, index
+        order = _order(found[:, 1], counts)[:-1]
+        return found.index_select(order), counts, index.index_select(order)
 
 
-def _by_score(found: Tensor, counts: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of each image, which come by class, in falling order of their scores."""
-    # A graph may know neither the number of boxes of an image nor that of the rows.
-    row = paddle.ones_like(found[:, 0]).cumsum() - 1
+def _order(scores: Tensor, counts: Tensor) -> Tensor:
+    """The indices of rows that come by image, then class, by image, then falling scores [N + 1];
+    the last is that of a row behind all images, whose score is 0."""
+    # From the counts, as a graph may not know the number of boxes of an image.
+    row = paddle.ones_like(scores).cumsum() - 1
     ends = counts.astype("float32").cumsum()
     image = (row.unsqueeze(1) >= ends.unsqueeze(0)).astype("float32").sum(axis=1)
-    order = (image * 2 - found[:, 1]).argsort()  # scores are at most 1
-    return found.index_select(order), index.index_select(order)
+    return (image * 2 - scores).argsort()  # scores are at most 1
