@@ -29,12 +29,12 @@ SLOW_TESTS = {
     "fuzz": "fuzz",
     "golden": "asff_forward augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
     "yolox_upstream",
-    "modeling": "detector resnet yolov4_layers yolov4_loss yolox",
+    "modeling": "detector resnet yolov4_layers yolov4_loss yolox yolox_roadmap",
     "regression": "references",
     "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers",
-    "train": "adversarial data distributed overfit run yolov4_run yolox_run",
+    "train": "adversarial data distributed overfit overfit_yolox run yolov4_run yolox_run",
     "weights": "convert_darknet",
 }
 """Folder -> files test_*.py that take more than about a second; `-m quick` leaves them out."""

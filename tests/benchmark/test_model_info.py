@@ -237,6 +237,22 @@ def test_figures_of_yolox(name, side, params, gflops):
     assert 2 * cost.multiply_adds / 1e9 == pytest.approx(gflops, rel=0.035)  # as is printed here
 
 
+@pytest.mark.parametrize(
+    "step, params, gflops",
+    [
+        ("1_yolov3_spp", 63.00, 157.3),
+        ("2_decoupled_head", 63.86, 186.0),
+        ("4_anchor_free", 63.72, 185.3),
+        ("7_nms_free", 67.27, 205.1),
+    ],
+)
+def test_figures_of_the_roadmap_of_yolox(step, params, gflops):
+    """To the digits printed; LeakyReLU counts as below."""
+    cost = at_size(f"yolox/roadmap/roadmap_{step}_coco", 640)
+    assert cost.trainable / 1e6 == pytest.approx(params, abs=0.0051)
+    assert (2 * cost.multiply_adds + 6 * cost.norm) / 1e9 == pytest.approx(gflops, abs=0.051)
+
+
 def test_figures_of_yolox_darknet53():
     """Their counter knows LeakyReLU, but not SiLU: two more for every value that one makes."""
     cost = at_size("yolox/upstream/yolox_darknet53_upstream_coco", 640)

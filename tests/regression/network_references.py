@@ -32,6 +32,8 @@ NETWORKS = {
     "yolox": Network("yolox/yolox_s_300e_coco", ("width_mult=0.125",)),
     "yolox_nano": Network("yolox/yolox_nano_300e_coco", ("width_mult=0.125",)),
     "yolox_upstream": Network("yolox/upstream/yolox_s_upstream_coco", ("width_mult=0.125",)),
+    "yolox_anchors": Network("yolox/roadmap/roadmap_2_decoupled_head_coco", ("width_mult=0.125",)),
+    "yolox_nms_free": Network("yolox/roadmap/roadmap_7_nms_free_coco", ("width_mult=0.125",)),
     "yolox_darknet53": Network(
         "yolox/upstream/yolox_darknet53_upstream_coco", ("width_mult=0.125",)
     ),

@@ -55,7 +55,7 @@ def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh:
     image_wh: width and height of the original images, [B, 1, 2, 1].
     """
     anchors, classes, factor = len(level.anchors), decoder.num_classes, level.iou_aware_factor
-    cells, grid_wh = _cells(g, output)
+    cells, grid_wh = cells_of_map(g, output)
     if factor is not None:
         iou_logit, output = output.split(anchors, anchors * (5 + classes), axis=1)
     output = output.reshape(0, anchors, 5 + classes, -1)
@@ -91,7 +91,7 @@ def _guided_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_w
 def _scaled_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:
     """As `_yolo_level`, of outputs that are sigmoids."""
     anchors, classes = len(level.anchors), decoder.num_classes
-    cells, grid_wh = _cells(g, output)
+    cells, grid_wh = cells_of_map(g, output)
     output = output.reshape(0, anchors, 5 + classes, -1)
     xy, wh, confidence, probabilities = output.split(2, 2, 1, classes, axis=2)
     scale, shift = float(level.scale_x_y), -0.5 * (level.scale_x_y - 1)
@@ -117,7 +117,7 @@ def _confident(
     )
 
 
-def _cells(g: OnnxGraph, output: Value) -> tuple[Value, Value]:
+def cells_of_map(g: OnnxGraph, output: Value) -> tuple[Value, Value]:
     """Column and row of every cell of a map [2, HW], and the number of both [2, 1], float32."""
     rows, columns = output.size(2), output.size(3)
     cell = g.range(rows * columns).unsqueeze(0)
@@ -139,7 +139,7 @@ def product_cell_box(
     for output, level in zip(raw, detector.head.levels):
         flat = output.reshape(0, 5 + classes, -1)
         center, size, objectness, class_logits = flat.split(2, 2, 1, classes, axis=1)
-        center = (center + _cells(g, output)[0]) * float(level.stride)
+        center = (center + cells_of_map(g, output)[0]) * float(level.stride)
         half = g.op("Exp", size) * (level.stride / 2)
         boxes.append(g.concat([center - half, center + half], axis=1))
         scores.append(g.op("Sigmoid", objectness) * g.op("Sigmoid", class_logits))

@@ -18,20 +18,29 @@ from ppdet_lite.export.onnx.decode import (
     scaled_yolo_box,
     yolo_box,
 )
+from ppdet_lite.export.onnx.decode_anchors import (
+    anchor_cell_box,
+    single_anchor_box,
+    single_cell_box,
+)
 from ppdet_lite.export.onnx.deform_conv import has_deform_conv, without_deform_conv
 from ppdet_lite.export.onnx.diou_nms import diou_nms, fixed_diou_nms
 from ppdet_lite.export.onnx.fixed_nms import fixed_matrix_nms, fixed_multiclass_nms
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
 from ppdet_lite.export.onnx.nms import Decoded, matrix_nms, multiclass_nms
+from ppdet_lite.export.onnx.top_scores import top_scores
 from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.modeling.post_process.anchor_cell_box import AnchorCellBox
 from ppdet_lite.modeling.post_process.best_class_nms import BestClassNMS
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.diou_nms_layer import DIoUNMS
+from ppdet_lite.modeling.post_process.end_to_end_boxes import SingleAnchorBox, SingleCellBox
 from ppdet_lite.modeling.post_process.guided_yolo_box import GuidedYOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 from ppdet_lite.modeling.post_process.product_cell_box import ProductCellBox
 from ppdet_lite.modeling.post_process.scaled_yolo_box import ScaledYOLOBox
+from ppdet_lite.modeling.post_process.top_scores import TopScores
 from ppdet_lite.runtime.contract import GRAPH_FILE, ONNX_FILE, PARAMS_FILE, PORTABLE_FILE
 
 DECODERS: dict[type, Callable] = {
@@ -40,11 +49,15 @@ DECODERS: dict[type, Callable] = {
     GuidedYOLOBox: guided_yolo_box,
     CellBox: cell_box,
     ProductCellBox: product_cell_box,
+    AnchorCellBox: anchor_cell_box,
+    SingleCellBox: single_cell_box,
+    SingleAnchorBox: single_anchor_box,
 }
 NMS: dict[type, Callable] = {
     MatrixNMS: matrix_nms,
     MultiClassNMS: multiclass_nms,
     BestClassNMS: best_class_nms,
+    TopScores: top_scores,
     DIoUNMS: diou_nms,
 }
 FIXED_NMS: dict[type, Callable] = {

@@ -7,10 +7,11 @@ transport problem, each object takes the cheapest cells, as many as it is overla
 from typing import Literal
 
 import paddle
-from paddle import Tensor, nn
+from paddle import Tensor
 
 from ppdet_lite.core.annotations import Count, Positive
 from ppdet_lite.core.workspace import register
+from ppdet_lite.modeling.assigners.cell_assigner import CellAssigner
 from ppdet_lite.modeling.assigners.ground_truth import GroundTruth, rows_at
 from ppdet_lite.ops import boxes as box_ops
 
@@ -29,7 +30,7 @@ LEAST_LOG = -100.0
 
 
 @register
-class SimOTAAssigner(nn.Layer):
+class SimOTAAssigner(CellAssigner):
     """Cells to objects, at most one object per cell, for a whole batch at once.
 
     * A cell takes part when its center lies inside an object, or in the square of `center_radius`
@@ -48,8 +49,6 @@ class SimOTAAssigner(nn.Layer):
         iou_weight, cls_weight: of the cost's terms.
         use_vfl: PaddleDetection's switch for another cost (PicoDet's).
     """
-
-    __checked__ = True
 
     __unused__ = ("num_classes",)
 
@@ -76,15 +75,7 @@ class SimOTAAssigner(nn.Layer):
         strides: Tensor,
         truth: GroundTruth,
     ) -> Tensor:
-        """The place of the object that each cell answers for, [B, A] int64, -1 for none.
-
-        Args:
-            scores: sqrt(class x objectness) of every cell, [B, C, A] float32.
-            boxes_xyxy_px: predicted boxes [B, A, 4].
-            centers_px: centers of the cells (x, y), [A, 2].
-            strides: pixels per cell, [A].
-            truth: the objects, P places.
-        """
+        """See `CellAssigner.forward`."""
         points = centers_px.unsqueeze([0, 1])
         boxes = truth.boxes_xyxy_px.unsqueeze(2)
         inside = paddle.logical_and(points > boxes[..., :2], points < boxes[..., 2:]).all(axis=-1)

@@ -13,7 +13,7 @@ from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
 from ppdet_lite.modeling.batch_tensors import position
 from ppdet_lite.modeling.build_detector import build_parts
-from ppdet_lite.modeling.contracts import Backbone, Detector, Neck, PostProcess
+from ppdet_lite.modeling.contracts import Backbone, Detector, Head, Neck, PostProcess
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
 from ppdet_lite.modeling.layers.norm import set_norm_constants
@@ -51,11 +51,14 @@ class YOLOX(Detector):
     export_arch = "YOLOX"
     min_subgraph_size = 8
 
+    level_class: type = CellLevel
+    needed_head = "an anchor-free head, for instance YOLOXHead"
+
     def __init__(
         self,
         backbone: Optional[Backbone] = None,
         neck: Optional[Neck] = None,
-        head: Optional[YOLOXHead] = None,
+        head: Optional[Head] = None,
         size_stride: int = 32,
         size_range: Optional[Sequence[int]] = (15, 25),
     ):
@@ -63,9 +66,8 @@ class YOLOX(Detector):
         self.backbone = backbone or CSPDarkNet()
         self.neck = neck or YOLOCSPPAN()
         self.head = head or YOLOXHead()
-        is_free = all(isinstance(level, CellLevel) for level in self.head.levels)
-        name, needed = type(self.head).__name__, "an anchor-free head, for instance YOLOXHead"
-        check_arguments(("head", name, is_free, needed))
+        fits = all(isinstance(level, self.level_class) for level in self.head.levels)
+        check_arguments(("head", type(self.head).__name__, fits, self.needed_head))
         decoder_class = getattr(self.head, "decoder_class", CellBox)  # a user's own may lack it
         self.post_process = PostProcess(decoder_class(), self.head.nms)
         stride, sizes = self.largest_stride, None if size_range is None else list(size_range)

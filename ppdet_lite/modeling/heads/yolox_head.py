@@ -13,7 +13,7 @@ from ppdet_lite.core.annotations import Count
 from ppdet_lite.core.build import Section
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import Act, Channels, Classes, Multiple, check_arguments
-from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
+from ppdet_lite.modeling.assigners.cell_assigner import CellAssigner
 from ppdet_lite.modeling.contracts import Head, ShapeSpec
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.layers.csp import BaseConv, conv_class
@@ -47,7 +47,7 @@ class YOLOXHead(Head):
     __unused__ = ("trt", "exclude_nms", "exclude_post_process")
 
     loss_class: type[YOLOXLoss] = YOLOXLoss
-    decoder_class: type[CellBox] = CellBox
+    decoder_class: type[nn.Layer] = CellBox
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class YOLOXHead(Head):
         fpn_strides: Sequence[Count] = (8, 16, 32),
         l1_epoch: int = 285,
         act: Act = "silu",
-        assigner: Optional[SimOTAAssigner] = None,
+        assigner: Optional[CellAssigner] = None,
         nms: Optional[NMSLayer] = None,
         loss_weight: Optional[dict[str, float]] = None,
     ):
@@ -81,6 +81,10 @@ class YOLOXHead(Head):
         self.stem_conv = nn.LayerList(BaseConv(c, channels, 1, act=act) for c in in_channels)
         self.conv_cls = nn.LayerList(branch(0, num_classes) for _ in in_channels)
         self.conv_reg = nn.LayerList(branch(4, 1) for _ in in_channels)
+        self.add_branches(channels, act)
+
+    def add_branches(self, channels: int, act: Optional[str]) -> None:
+        """Adds further branches of so many channels; for subclasses that have some."""
 
     def default_nms(self) -> NMSLayer:
         """Returns the NMS of a head that is given none."""

@@ -5,7 +5,7 @@ from typing import Optional
 import paddle
 from paddle import Tensor
 
-from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
+from ppdet_lite.modeling.assigners.cell_assigner import CellAssigner
 from ppdet_lite.modeling.assigners.upstream_sim_ota import UpstreamSimOTA
 from ppdet_lite.modeling.losses.yolox_loss import YOLOXLoss
 
@@ -24,7 +24,7 @@ class UpstreamYOLOXLoss(YOLOXLoss):
 
     def __init__(
         self,
-        assigner: Optional[SimOTAAssigner] = None,
+        assigner: Optional[CellAssigner] = None,
         loss_weight: Optional[dict[str, float]] = None,
         l1_epoch: int = 285,
     ):

@@ -7,6 +7,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ppdet_lite.modeling.arguments import check_arguments
+from ppdet_lite.modeling.assigners.cell_assigner import CellAssigner
 from ppdet_lite.modeling.assigners.ground_truth import GroundTruth, pad_ground_truth, rows_at
 from ppdet_lite.modeling.assigners.sim_ota import SimOTAAssigner
 from ppdet_lite.modeling.batch_tensors import position
@@ -36,7 +37,7 @@ class YOLOXLoss(nn.Layer):
 
     def __init__(
         self,
-        assigner: Optional[SimOTAAssigner] = None,
+        assigner: Optional[CellAssigner] = None,
         loss_weight: Optional[dict[str, float]] = None,
         l1_epoch: int = 285,
     ):
