@@ -5,7 +5,7 @@ from typing import Optional
 
 import paddle
 from paddle import ParamAttr, Tensor, nn
-from paddle.nn.initializer import Assign, Uniform
+from paddle.nn.initializer import Assign, Normal
 from paddle.regularizer import L2Decay
 
 from ppdet_lite.core.annotations import Count, Probability
@@ -100,10 +100,11 @@ class AnchorYOLOXHead(Head):
 
 
 def output_conv(channels: int, start: Sequence[float]) -> nn.Conv2D:
-    """A 1x1 convolution with the biases `start`, and weights uniform within 1 / sqrt(fan_in)."""
-    bound = channels**-0.5
+    """A 1x1 convolution with the biases `start` and small weights, so that boxes start near their
+    anchors: IoU has no gradient by which one that is far too large could shrink.
+    """
     bias = ParamAttr(initializer=Assign(list(start)), regularizer=L2Decay(0.0))
-    weight = ParamAttr(initializer=Uniform(-bound, bound))
+    weight = ParamAttr(initializer=Normal(0.0, 0.01))
     return nn.Conv2D(channels, len(start), 1, weight_attr=weight, bias_attr=bias)
 
 
