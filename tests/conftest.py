@@ -24,8 +24,8 @@ SLOW_TESTS = {
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "raw_pixels reader workers yolox_reader",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
-    "export_fixed export_verify fixed_best_class fixed_nms graph half half_export onnx_diou_nms "
-    "onnx_nms",
+    "export_fixed export_verify fixed_best_class fixed_nms graph half half_export half_family "
+    "onnx_diou_nms onnx_nms",
     "fuzz": "fuzz",
     "golden": "asff_forward augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
     "yolox_upstream",
@@ -33,7 +33,7 @@ SLOW_TESTS = {
     "regression": "references",
     "runtime": "engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
-    "tools/dev": "benchmark_layers",
+    "tools/dev": "benchmark_layers half_errors",
     "train": "adversarial data distributed overfit overfit_yolox run yolov4_run yolox_run",
     "weights": "convert_darknet",
 }

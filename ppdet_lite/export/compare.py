@@ -1,5 +1,6 @@
 """Comparing what an exported model gives with what the trained one gives."""
 
+import math
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -16,20 +17,26 @@ class Tolerances(NamedTuple):
         score: of scores.
         box_px, box_share: of the corners of a box: pixels, plus this share of its longer side.
         raw_share: of raw outputs, as a share of the largest of their map.
-        unmatched_share: of boxes that differ by more, as a share of all.
+        raw_norm: of whole maps of raw outputs, by Euclidean norm.
+        unmatched_share: of boxes that differ by more, as a share of all, rounded up.
     """
 
     score: float
     box_px: float
     box_share: float
     raw_share: float
+    raw_norm: float = math.inf
     unmatched_share: float = 0.0
 
 
 FLOAT32 = Tolerances(score=1e-3, box_px=0.1, box_share=5e-4, raw_share=1e-3)
-FLOAT16 = Tolerances(score=2e-2, box_px=0.5, box_share=1e-2, raw_share=1e-2, unmatched_share=0.05)
-"""Of float16 networks. Rounding is a thousandth of each number and adds up over the layers; equal
-scores in NMS then fall either way."""
+FLOAT16 = Tolerances(
+    score=0.03, box_px=1.0, box_share=0.02, raw_share=0.15, raw_norm=0.03, unmatched_share=0.1
+)
+"""Of float16 networks. Each number is rounded by up to 2^-11 of it, and the errors grow from layer
+to layer: of trained networks YOLOX-nano, with many thin layers, differed most among those measured
+on photos (docs/reproduction.md), by 0.065 of the largest raw output, 0.015 by norm, and 8 % of the
+boxes of an image by more than 0.02 score or 1 px and 2 %, without any loss of AP."""
 
 
 class Agreement(NamedTuple):
@@ -164,7 +171,8 @@ def detections_agree(
     keep_top_k = config.nms.get("keep_top_k", -1)
     result = compare_detections(expected, found, lowest, keep_top_k, tolerances)
     complaint, wrong = f"of {len(expected)} boxes {result.matched} agree", result.lost[:0]
-    if max(len(result.lost), len(result.extra)) > tolerances.unmatched_share * len(expected):
+    unmatched = max(len(result.lost), len(result.extra))
+    if unmatched > math.ceil(tolerances.unmatched_share * len(expected)):
         wrong = np.concatenate([result.lost, result.extra])
         complaint += (
             f" within {tolerances.score} score and {tolerances.box_px} px, {len(result.lost)} are "
@@ -215,7 +223,7 @@ def decoded_agree(
     wrong = np.flatnonzero(~(close | at_edge))
     gaps = {"px": box_gap[close].max(initial=0), "score": score_gap[close].max(initial=0)}
     complaint = None
-    if len(wrong) > tolerances.unmatched_share * len(boxes):
+    if len(wrong) > math.ceil(tolerances.unmatched_share * len(boxes)):
         i = wrong[0]
         complaint = (
             f"{len(wrong)} of {len(boxes)} candidates differ, for instance number {i} by "
@@ -232,20 +240,24 @@ def raw_agree(
     tolerances: Tolerances = FLOAT32,
 ) -> Agreement:
     """Raw outputs of one image, level by level."""
-    unit, complaint, largest = "of the largest value", None, 0.0
+    limits = {"of the largest value": tolerances.raw_share, "of the norm": tolerances.raw_norm}
+    limits = {unit: limit for unit, limit in limits.items() if math.isfinite(limit)}
+    complaint, largest = None, dict.fromkeys(limits, 0.0)
     if len(expected) != len(found):
         complaint = f"{len(found)} outputs, not {len(expected)}"
     for i, (level, other) in enumerate(zip(expected, found)):
         if level.shape != other.shape:
             complaint = f"output {i} is {other.shape}, not {level.shape}"
             break
-        gap = float(np.abs(level - other).max() / max(np.abs(level).max(), 1e-6))
-        if not gap <= tolerances.raw_share:  # no number fails as well
-            complaint = f"output {i} differs by {gap:.3g} {unit}, allowed: {tolerances.raw_share}"
-            break
-        largest = max(largest, gap)
+        for unit, limit in limits.items():
+            order = None if unit == "of the norm" else np.inf
+            sizes = [float(np.linalg.norm(x.ravel(), order)) for x in (level - other, level)]
+            gap = sizes[0] / max(sizes[1], 1e-6)
+            if not gap <= limit:  # no number fails as well
+                complaint = complaint or f"output {i} differs by {gap:.3g} {unit}, allowed: {limit}"
+            largest[unit] = max(largest[unit], gap)
     good = 0 if complaint else len(expected)
-    return Agreement("outputs", good, len(expected), {unit: largest}, complaint)
+    return Agreement("outputs", good, len(expected), largest, complaint)
 
 
 AGREE: dict[str, Callable] = {

@@ -1,11 +1,13 @@
 """What counts as equal when an export is compared with the model it was made from."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ppdet_lite.export.compare import (
+    FLOAT16,
     Agreement,
     compare_detections,
     decoded_agree,
@@ -45,6 +47,25 @@ def test_one_wrong_raw_value_is_seen(value):
     agreement = raw_agree(expected, found, SETTINGS)
     assert agreement.complaint.startswith("output 1 differs by ")
     assert agreement.matched == 0
+
+
+@pytest.mark.parametrize(
+    ("spread", "outlier", "complaint"),
+    [
+        (0.01, 0.0, None),
+        (0.05, 0.0, r"output 0 differs by 0\.0\d+ of the norm, allowed: 0\.03"),
+        (0.0, 0.3, r"output 0 differs by 0\.3 of the largest value, allowed: 0\.15"),
+        (np.nan, 0.0, "output 0 differs by nan of the largest value"),
+    ],
+)
+def test_raw_outputs_in_float16_agree_by_norm_and_by_value(spread, outlier, complaint):
+    rng = np.random.default_rng(3)
+    expected = [rng.normal(0, 1, (200, 8, 8)) for _ in range(2)]
+    found = [level + rng.normal(0, spread, level.shape) for level in expected]
+    found[0][0, 0, 0] = expected[0][0, 0, 0] + outlier * np.abs(expected[0]).max()
+    agreement = raw_agree(expected, found, tolerances=FLOAT16)
+    assert re.match(complaint or "None", str(agreement.complaint))
+    assert set(agreement.gaps) == {"of the largest value", "of the norm"}
 
 
 def test_raw_outputs_of_another_shape():
@@ -266,3 +287,20 @@ def test_rows_at_the_reporting_limit_may_come_and_go():
 def test_nothing_found_on_either_side():
     result = compare_detections(rows(), rows())
     assert result.matched == 0 and result.max_box_px == 0.0
+
+
+@pytest.mark.parametrize(("wrong", "is_refused"), [(0, False), (2, False), (3, True)])
+def test_few_boxes_of_a_float16_network_may_differ(wrong, is_refused):
+    """Up to a tenth, rounded up, of the boxes that stand out."""
+    rng = np.random.default_rng(4)
+    corners = rng.uniform(0, 500, (12, 2))
+    sides = rng.uniform(50, 100, (12, 2))
+    score = np.linspace(0.9, 0.5, 12)[:, None]
+    rows = np.concatenate([np.zeros((12, 1)), score, corners, corners + sides], axis=1)
+    other = rows + np.array([0, 0.02, 0.9, 0.9, -0.9, 0.9])
+    other[:wrong, 2] += 5
+    agreement = detections_agree(rows, other, SETTINGS, tolerances=FLOAT16)
+    assert (agreement.complaint is not None) == is_refused
+    assert (agreement.matched, agreement.beyond) == (12 - wrong, wrong)
+    assert ("2 beyond the tolerances" in str(agreement)) == (wrong == 2)
+    assert detections_agree(rows, other, SETTINGS).complaint is not None

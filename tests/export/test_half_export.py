@@ -2,6 +2,8 @@
 
 import re
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -11,6 +13,7 @@ import yaml
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.trained_model import load_trained_model
+from ppdet_lite.export.calibration import find_calibration
 from ppdet_lite.export.check import ExportMismatch, load_images, verify_export
 from ppdet_lite.export.formats.format import find_formats
 from ppdet_lite.export.formats.onnx_format import PACKAGES, OnnxFormat
@@ -134,14 +137,50 @@ def test_options_that_do_not_go_together(wanted, message):
         find_formats(ExportOptions(**wanted))
 
 
-def test_a_folder_for_calibration_without_images(mild_config, tmp_path):
+# ---------------------------------------------------------------------------------- calibration
+@pytest.fixture(scope="module")
+def config(half_folder):
+    return InferConfig.read(half_folder / "infer_cfg.yml")
+
+
+def test_images_of_a_folder(mild_config, config, tiny_coco, tmp_path, capsys):
+    shutil.copy(tiny_coco / "images" / "val_0.jpg", tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    found = find_calibration(mild_config, tmp_path, replace(config, batch=3), {})
+    assert found.source == "2 images of calib_dir"
+    (inputs,) = found.batches()
+    assert inputs["image"].shape == (3, 3, 96, 128) and inputs["im_shape"].shape == (3, 2)
+    assert re.search(r"calibration without .*a\.jpg", capsys.readouterr().err)
+
+
+def test_folders_that_cannot_be_used(mild_config, config, tmp_path):
     with pytest.raises(DataError, match="`calib_dir` .*no such folder"):
-        export_model(mild_config, tmp_path, ExportOptions(**{**vars(WANTED), "calib_dir": "gone"}))
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.jpg").write_bytes(b"no image")
-    wanted = ExportOptions(**{**vars(WANTED), "calib_dir": tmp_path / "photos"})
+        find_calibration(mild_config, "gone", config, {})
+    (tmp_path / "a.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match="`calib_dir`: of 1 images of calib_dir none can be read"):
-        export_model(mild_config, tmp_path, wanted)
+        list(find_calibration(mild_config, tmp_path, config, {}).batches())
+
+
+def test_many_images_are_not_all_run(mild_config, config, tmp_path):
+    for index in range(100):
+        (tmp_path / f"{index:03}.jpg").write_bytes(b"")
+    names = [Path(name).stem for name in find_calibration(mild_config, tmp_path, config, {}).images]
+    assert len(names) == 32 and names[0] == "000" and names[-1] == "099"
+
+
+@pytest.mark.parametrize("reason", ["missing", "gone", "no image"])
+def test_without_photos_the_check_says_so(mild_config, config, reason, tmp_path, capsys):
+    if reason == "missing":
+        mild_config["EvalDataset"] = None
+    elif reason == "gone":
+        mild_config["EvalDataset"]["dataset_dir"] = str(tmp_path / "gone")
+    else:
+        mild_config["EvalDataset"]["image_dir"] = "elsewhere"
+    found = find_calibration(mild_config, None, config, load_images())
+    said = capsys.readouterr().err
+    assert "overflow is looked for on built-in image and its mirror image only, as EvalDat" in said
+    assert found.source == "built-in image and its mirror image"
+    assert len(list(found.batches())) == 2
 
 
 # --------------------------------------------------------------------------------- overflow
@@ -245,14 +284,6 @@ def only_sampling(by_design, model):
     ]
     assert len(ends) == 2
     return by_design - {node.output[0] for node in nodes[: ends[1] + 1]}
-
-
-def test_without_photos_the_check_says_so(mild_config, tmp_path, capsys):
-    mild_config["EvalDataset"]["dataset_dir"] = str(tmp_path / "gone")
-    folder = export_model(mild_config, tmp_path, ExportOptions(["onnx"], precision="fp16"))
-    said = capsys.readouterr().err
-    assert "overflow is looked for on built-in image and its mirror image only, as EvalDat" in said
-    assert described(folder)["fp16"]["calibration"] == "built-in image and its mirror image"
 
 
 @pytest.mark.parametrize(
