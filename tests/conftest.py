@@ -23,6 +23,7 @@ SLOW_TESTS = {
     "data/cache": "image_cache",
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "raw_pixels reader workers yolox_reader",
+    "evolve": "evolve_command",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_fixed export_verify fixed_best_class fixed_nms graph half half_export half_family "
     "onnx_diou_nms onnx_nms",

@@ -9,6 +9,7 @@ from ppdet_lite.cli.tool import run_tool
 
 COMMANDS = {
     "train": "train a detector",
+    "evolve": "search hyper-parameters by short trainings",
     "eval": "AP of a trained model",
     "infer": "detect on images with a trained model",
     "export": "write a trained model for deployment, and check it",

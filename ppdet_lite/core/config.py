@@ -235,6 +235,23 @@ def override(cfg: Config, assignment: str) -> None:
     container[name] = holder[name]
 
 
+def value_at(cfg: Config, key: str) -> Any:
+    """The value under a dotted key, as `override` understands it; a ConfigError without one."""
+    container: Any = cfg
+    path: KeyPath = ()
+    for part in key.split("."):
+        origin = cfg.origin(*path)
+        if not isinstance(container, (dict, list)):
+            text = f"found {shown(container)} there, which has no keys below it"
+            raise ConfigError(f"{origin}: {dotted(path)}: {text}")
+        container, path = _find(container, path, part, origin)
+        if isinstance(container, dict) and path[-1] not in container:
+            hint = nearest_hint(str(path[-1]), map(str, container))
+            raise ConfigError(f"{origin}: {dotted(path)}: found no such key{hint}")
+        container = container[path[-1]]
+    return container
+
+
 def _find(container: Any, path: KeyPath, part: str, origin: Origin) -> tuple[Any, KeyPath]:
     """The dict or list that holds what `part` of a dotted key means, and the path of that.
 

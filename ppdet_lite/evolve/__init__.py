@@ -1,0 +1,1 @@
+"""Search for hyper-parameters: genes, samplers, trials in processes of their own, one table."""
