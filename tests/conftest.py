@@ -16,7 +16,7 @@ SHARED = REPO.parent / "shared"
 
 
 SLOW_TESTS = {
-    "": "configs every_config real_data recipes two_configs yolox_real_weights",
+    "": "configs every_config real_data recipes two_configs yolov4_ablation yolox_real_weights",
     "benchmark/gpu_check": "dry_run runner",
     "benchmark": "against inference_benchmark model_info reader_benchmark stream_eval",
     "cases": "trainings",

@@ -135,7 +135,8 @@ def measure(model: nn.Layer, height: int, width: int) -> ModelInfo:
             handle.remove()
     for name, layer in layers.items():
         weight = getattr(layer, "weight", None)
-        if weight is not None and weight.ndim > 1 and name not in worked:
+        is_matrix = isinstance(weight, paddle.Tensor) and weight.ndim > 1
+        if is_matrix and name not in worked:
             info.uncounted.append(f"{name} ({info.kinds[name]})")
     return info
 

@@ -44,8 +44,7 @@ def test_weighted_residual(kind, normalization):
     maps = [data[key].astype(np.float32) for key in ("x", "add_0", "add_1")]
     channels = maps[0].shape[1] if kind == "per_channel" else None
     layer = WeightedResidual(len(maps), channels, normalization)
-    weights = data[f"miwrc_{kind}_{normalization}_w"].astype(np.float32)
-    layer.weight.set_value(weights.reshape(len(maps), -1))
+    layer.weight.set_value(data[f"miwrc_{kind}_{normalization}_w"].astype(np.float32))
     found = layer([paddle.to_tensor(x) for x in maps])
     np.testing.assert_allclose(found.numpy(), data[f"miwrc_{kind}_{normalization}"], atol=1e-5)
 

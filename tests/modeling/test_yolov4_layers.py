@@ -104,7 +104,7 @@ def test_weights_of_a_residual():
     np.testing.assert_allclose(layer.shares().numpy(), [[1 / 2.0001]] * 2, rtol=1e-6)
     unit, x = ResidualUnit(4, 2, weighted="relu"), paddle.to_tensor(values(2, 4, 3, 3))
     unit.eval()
-    unit.merge.weight.set_value(np.array([[0.0], [3.0]], np.float32))  # of the input alone
+    unit.merge.weight.set_value(np.array([0.0, 3.0], np.float32))  # of the input alone
     np.testing.assert_allclose(unit(x).numpy(), 3 / 3.0001 * x.numpy(), rtol=1e-5)
 
 

@@ -17,7 +17,7 @@ class WeightedResidual(nn.Layer):
 
     Args:
         inputs: number of maps.
-        channels: one weight per map and channel; None: one weight per map.
+        channels: one weight per map and channel, map after map; None: one weight per map.
         normalization: "relu" divides what is positive of the weights by its sum, "softmax" their
             exponentials by theirs; over the maps, channel by channel.
     """
@@ -26,9 +26,9 @@ class WeightedResidual(nn.Layer):
         self, inputs: int, channels: Optional[int] = None, normalization: Normalization = "relu"
     ):
         super().__init__()
-        self.normalization = normalization
-        shape = [inputs, channels or 1]
-        self.weight = self.create_parameter(shape, default_initializer=Constant(1.0))
+        self.normalization, self._inputs = normalization, inputs
+        count = inputs * (channels or 1)
+        self.weight = self.create_parameter([count], default_initializer=Constant(1.0))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps [B, C, H, W], as many as `inputs`, to one."""
@@ -37,10 +37,11 @@ class WeightedResidual(nn.Layer):
 
     def shares(self) -> Tensor:
         """The weights by which the maps are multiplied, [inputs, C] or [inputs, 1]."""
+        weight = self.weight.reshape([self._inputs, -1])
         if self.normalization == "none":
-            return self.weight
+            return weight
         if self.normalization == "relu":
-            raised = F.relu(self.weight)
+            raised = F.relu(weight)
         else:
-            raised = (self.weight - self.weight.max(axis=0, keepdim=True)).exp()
+            raised = (weight - weight.max(axis=0, keepdim=True)).exp()
         return raised / (EPSILON + raised.sum(axis=0, keepdim=True))

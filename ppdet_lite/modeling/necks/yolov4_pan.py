@@ -10,11 +10,13 @@ from typing import Any, Optional
 import paddle
 from paddle import Tensor, nn
 
-from ppdet_lite.core.annotations import Count
+from ppdet_lite.core.annotations import Count, Probability
 from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import Act, Channels, Multiple, NormType
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
+from ppdet_lite.modeling.layers.growing_drop_block import GrowingDropBlock
+from ppdet_lite.modeling.layers.rfb import RFB
 from ppdet_lite.modeling.layers.spatial_attention import PointwiseAttention
 from ppdet_lite.modeling.layers.spp import max_pools
 from ppdet_lite.modeling.necks.pyramid import PyramidNeck, upsample_x2
@@ -106,7 +108,9 @@ class ConcatenatingPAN(PyramidNeck):
     Args:
         in_channels: of the backbone maps, finest first.
         act: activation of all convolutions.
-        sam: of the fusion blocks.
+        sam: use the modified spatial attention in every fusion block.
+        rfb: put a receptive field block behind SPP.
+        drop: arguments of the `GrowingDropBlock` behind every fusion block; None for none.
         width_mult: factor on the channels of the neck.
     """
 
@@ -117,15 +121,24 @@ class ConcatenatingPAN(PyramidNeck):
         self,
         in_channels: Sequence[int],
         act: Optional[str],
+        *,
         sam: bool,
+        rfb: bool,
+        drop: Optional[tuple],
         width_mult: float,
         in_strides: Optional[Sequence[int]],
     ):
         super().__init__(in_channels, in_strides)
-        conv, block = partial(ConvBNLayer, act=act), partial(self.fusion_block, sam=sam, act=act)
+        conv = partial(ConvBNLayer, act=act)
+
+        def block(width: int) -> nn.Layer:
+            fusion = self.fusion_block(width, sam=sam, act=act)
+            return fusion if drop is None else nn.Sequential(fusion, GrowingDropBlock(*drop))
+
         count = len(self.shapes)
         widths = [scale_channels(FINEST_CHANNELS * 2**i, width_mult) for i in range(count)]
         self.spp = self.spp_block(self.shapes[-1].channels, widths[-1], act=act)
+        self.rfb = RFB(widths[-1]) if rfb else None
         self.reductions, self.laterals = nn.LayerList(), nn.LayerList()
         self.top_down = nn.LayerList()
         for i in reversed(range(count - 1)):
@@ -139,7 +152,8 @@ class ConcatenatingPAN(PyramidNeck):
         self.out_shape = [ShapeSpec(w, shape.stride) for w, shape in zip(widths, self.shapes)]
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        maps = [self.spp(features[-1])]
+        coarsest = self.spp(features[-1])
+        maps = [coarsest if self.rfb is None else self.rfb(coarsest)]
         steps = zip(self.reductions, self.laterals, self.top_down, features[-2::-1])
         for reduce, lateral, block, feature in steps:
             route = upsample_x2(reduce(maps[-1]))
@@ -157,7 +171,11 @@ class YOLOv4PAN(ConcatenatingPAN):
 
     Args:
         act: LeakyReLU in the released network; the paper names Mish.
-        sam: use the modified spatial attention; not in the released network.
+        sam: use the modified spatial attention in every fusion block.
+        rfb: put a receptive field block (arXiv:1711.07767) behind SPP. The paper tried one (table
+            5) and does not say where.
+        drop_block: put a `GrowingDropBlock` of `drop_probability` and `block_size` behind every
+            fusion block.
         width_mult: factor on the channels of the neck.
     """
 
@@ -170,11 +188,17 @@ class YOLOv4PAN(ConcatenatingPAN):
         in_channels: Sequence[Channels] = (256, 512, 1024),
         act: Act = "leaky",
         sam: bool = False,
+        rfb: bool = False,
+        drop_block: bool = False,
+        drop_probability: Probability = 0.1,
+        block_size: Count = 7,
         norm_type: NormType = "bn",
         width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
     ):
-        super().__init__(in_channels, act, sam, width_mult, in_strides)
+        drop = (drop_probability, block_size) if drop_block else None
+        more: dict[str, Any] = {"width_mult": width_mult, "in_strides": in_strides}
+        super().__init__(in_channels, act, sam=sam, rfb=rfb, drop=drop, **more)
 
 
 @register
@@ -182,7 +206,7 @@ class YOLOv4CSPPAN(ConcatenatingPAN):
     """The neck of scaled YOLOv4-CSP: as `YOLOv4PAN` with a cross-stage partial block per level.
 
     Args:
-        act, sam, width_mult: see `YOLOv4PAN`.
+        act, sam, rfb, drop_block, drop_probability, block_size, width_mult: see `YOLOv4PAN`.
     """
 
     __shared__ = ("norm_type", "width_mult")
@@ -194,8 +218,14 @@ class YOLOv4CSPPAN(ConcatenatingPAN):
         in_channels: Sequence[Channels] = (256, 512, 1024),
         act: Act = "mish",
         sam: bool = False,
+        rfb: bool = False,
+        drop_block: bool = False,
+        drop_probability: Probability = 0.1,
+        block_size: Count = 7,
         norm_type: NormType = "bn",
         width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
     ):
-        super().__init__(in_channels, act, sam, width_mult, in_strides)
+        drop = (drop_probability, block_size) if drop_block else None
+        more: dict[str, Any] = {"width_mult": width_mult, "in_strides": in_strides}
+        super().__init__(in_channels, act, sam=sam, rfb=rfb, drop=drop, **more)
