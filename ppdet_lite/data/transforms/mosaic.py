@@ -10,6 +10,7 @@ from typing import NamedTuple, Sequence
 import cv2
 import numpy as np
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import register
 from ppdet_lite.data import kinds
 from ppdet_lite.data.pixels.color import TRUNCATE
@@ -89,7 +90,7 @@ class Mosaic(Transform):
             image, added = self._mixup(image, draw_partner(), rng)
             parts.append(added)
         result = {key: value for key, value in sample.items() if key != "gt_poly"}
-        result.update(joined_objects(parts), image=LazyImage(image, context.clock))
+        result.update(self._joined(parts), image=LazyImage(image, context.clock))
         result["h"], result["w"] = self.input_hw
         result["im_shape"] = np.array(self.input_hw, np.float32)
         result["scale_factor"] = np.ones(2, np.float32)
@@ -109,10 +110,19 @@ class Mosaic(Transform):
             image = lazy_image(sample)
             tile = place_tile(corner, image.size_hw, self.input_hw, (center_x, center_y))
             draw_tile(out, image, tile, matrix)
-            boxes_xyxy = tile.boxes_on_canvas(object_array(sample, "gt_bbox"))
-            boxes_xyxy = warp_boxes(clip_boxes(boxes_xyxy, 2 * height, 2 * width), matrix)
-            parts.append({**sample, "gt_bbox": clip_boxes(boxes_xyxy, height, width)})
+            parts.append(self._warped(sample, tile, matrix))
         return out, parts
+
+    def _warped(self, sample: Sample, tile: Tile, matrix: np.ndarray) -> Sample:
+        """A sample with its boxes in the result."""
+        height, width = self.input_hw
+        boxes_xyxy = tile.boxes_on_canvas(object_array(sample, "gt_bbox"))
+        boxes_xyxy = warp_boxes(clip_boxes(boxes_xyxy, 2 * height, 2 * width), matrix)
+        return {**sample, "gt_bbox": clip_boxes(boxes_xyxy, height, width)}
+
+    def _joined(self, parts: list[Sample]) -> Sample:
+        """The objects of all parts."""
+        return joined_objects(parts)
 
     def _draw_matrix(self, rng: np.random.Generator) -> np.ndarray:
         """Affine map [2, 3] from the canvas to the result."""
@@ -171,6 +181,47 @@ class UpstreamMosaic(Mosaic):
 
     def _draw_axes(self, rng: np.random.Generator, interval: Sequence[float]) -> np.ndarray:
         return rng.uniform(interval[0], interval[1], 2)
+
+
+@register
+@dataclass(eq=False)
+class PolygonMosaic(UpstreamMosaic):
+    """`UpstreamMosaic` that keeps the polygons of objects, for `CopyPaste` after it. A fifth image
+    cannot be blended in, as masks mean nothing where two images are seen at once.
+    """
+
+    enable_mixup: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.enable_mixup:
+            raise ConfigError("enable_mixup: found true, allowed: false")
+
+    def _warped(self, sample: Sample, tile: Tile, matrix: np.ndarray) -> Sample:
+        warped = super()._warped(sample, tile, matrix)
+        if sample.get("gt_poly") is not None:
+            warped["gt_poly"] = [
+                [self._warped_points(part, tile, matrix) for part in own]
+                for own in sample["gt_poly"]
+            ]
+        return warped
+
+    def _warped_points(self, points: np.ndarray, tile: Tile, matrix: np.ndarray) -> np.ndarray:
+        """Points [K, 2] of an image in the result; those beside the canvas move to its border."""
+        on_canvas = points * tile.scale + np.array([tile.left, tile.top])
+        on_canvas = np.clip(on_canvas, 0, 2 * np.array(self.input_hw[::-1]))
+        moved: np.ndarray = on_canvas @ matrix[:, :2].T + matrix[:, 2]
+        return moved
+
+    def _joined(self, parts: list[Sample]) -> Sample:
+        joined = joined_objects(parts)
+        if any(part.get("gt_poly") is not None for part in parts):
+            joined["gt_poly"] = [
+                own
+                for part in parts
+                for own in part.get("gt_poly") or [[]] * len(object_array(part, "gt_bbox"))
+            ]
+        return joined
 
 
 def place_tile(corner: int, size_hw: SizeHW, input_hw: SizeHW, center_xy: tuple[int, int]) -> Tile:
