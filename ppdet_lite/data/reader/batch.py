@@ -11,7 +11,7 @@ from ppdet_lite.data.cache.image_cache import ImageCache
 from ppdet_lite.data.pixels.memory import RecycledArrays
 from ppdet_lite.data.pixels.pixel_source import UndecodableError
 from ppdet_lite.data.reader.collate import Collator, RawBatch
-from ppdet_lite.data.reader.order import batch_rng, sample_rng
+from ppdet_lite.data.reader.order import batch_rng, extra_rng, sample_rng
 from ppdet_lite.data.reader.plan import Partner
 from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.data.transforms.objects import Sample
@@ -62,7 +62,7 @@ class BatchBuilder:
             context.seed, context.batch, context.batches = self.seed, number, len(self.batches)
             try:
                 with clock("batch"):
-                    samples = [self._sample(int(i), context) for i in self.batches[number]]
+                    samples = [self._sample(i, context) for i in self._indices(number, context)]
                     samples = self.collator.plan.run_batch(samples, context)
                     fields, image = self.collator.stack(samples, buffer, memory)
                 return RawBatch(fields, image, context.notes, context.unreadable)
@@ -70,6 +70,17 @@ class BatchBuilder:
                 if not training or error.path in refused:
                     raise
                 refused[error.path] = str(error)
+
+    def _indices(self, number: int, context: Context) -> list[int]:
+        """The samples of batch `number`, with those that a step asks for."""
+        own = self.batches[number]
+        count = len(own)
+        for step in self.collator.plan.batch_steps:
+            count = max(count, step.images_at(context, count))
+        more = extra_rng(self.seed, self.epoch, number).choice(
+            np.concatenate(self.batches) if count > len(own) else own, count - len(own)
+        )
+        return [*own.tolist(), *more.tolist()]
 
     def _sample(self, index: int, batch_context: Context) -> Sample:
         """Sample `index`, or a replacement drawn from its own generator."""

@@ -7,7 +7,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 
 # First number of the seed of each kind of draw, so that they never share a stream.
-_SAMPLE, _BATCH, _SHUFFLE = 0, 1, 2
+_SAMPLE, _BATCH, _SHUFFLE, _EXTRA = 0, 1, 2, 3
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -19,6 +19,11 @@ def batch_rng(seed: int, epoch: int, number: int, rank: int = 0) -> np.random.Ge
     """Everything random about the global batch `number`, for all ranks or one `rank` above 0."""
     own = (rank,) if rank else ()
     return np.random.default_rng((_BATCH, seed, epoch, number, *own))
+
+
+def extra_rng(seed: int, epoch: int, number: int) -> np.random.Generator:
+    """The samples that a batch gets beside its own."""
+    return np.random.default_rng((_EXTRA, seed, epoch, number))
 
 
 class BatchOrder(NamedTuple):

@@ -138,6 +138,12 @@ class Transform:
         place: what a deferred step does besides its pixels. Large arrays come from `memory`.
         """
 
+    def images_at(self, context: Context, count: int) -> int:
+        """Number of images of the context's batch, of a reader with `count` in each; more are drawn
+        at random. Asked of the steps for whole batches.
+        """
+        return count
+
     def export_step(self) -> Optional[dict[str, Any]]:
         """This step as an entry of `Preprocess` in infer_cfg.yml, its `type` included; None where
         deployment needs none; a ConfigError where it has no such step or not with these arguments.

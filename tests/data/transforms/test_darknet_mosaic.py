@@ -189,3 +189,17 @@ def test_sizes_stay_for_ten_iterations_and_are_the_largest_at_both_ends():
 def test_settings_that_cannot_work_are_named(make, found):
     with pytest.raises(ConfigError, match=found):
         make()
+
+
+def test_dynamic_minibatch_fills_the_memory_of_the_largest_size():
+    transform = DarknetRandomSize(608, dynamic_minibatch=True)
+    plain, seen = DarknetRandomSize(608), set()
+    for batch in range(0, 4000, 10):
+        place = context(2, batch=batch, batches=4000)
+        (height, width), count = transform.size_at(place), transform.images_at(place, 8)
+        assert plain.images_at(place, 8) == 8
+        whole = int(8 * 896 * 896 / (height * width))
+        assert count == (int(0.8 * whole) if int(0.8 * whole) > 8 else whole)
+        assert count * height * width <= 8 * 896 * 896
+        seen.add((height, count))
+    assert {(896, 8), (864, 8), (608, 13), (480, 21)} <= seen

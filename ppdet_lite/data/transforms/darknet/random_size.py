@@ -30,6 +30,9 @@ class DarknetRandomSize(Transform):
         stride: sides are multiples of it.
         every: iterations from draw to draw.
         largest_at_end: iterations at the end of training that have the largest size.
+        dynamic_minibatch: fill the memory that the largest size needs: a batch of b images has b *
+            largest area / area of them, or 0.8 of that where it is still more than b (darknet). The
+            others are drawn at random; steps per epoch and rate stay.
         epoch, accumulate_steps: epochs of the training, and batches of an iteration.
     """
 
@@ -43,6 +46,7 @@ class DarknetRandomSize(Transform):
     stride: kinds.Count = 32
     every: kinds.Count = 10
     largest_at_end: kinds.Whole = 100
+    dynamic_minibatch: bool = False
     epoch: Optional[Count] = None
     accumulate_steps: Count = 1
 
@@ -64,6 +68,14 @@ class DarknetRandomSize(Transform):
             if drawn * self.every >= total - self.largest_at_end:
                 return self.largest_hw
         return self.draw_size(shared_rng(context, Draw.SIZE, drawn))
+
+    def images_at(self, context: Context, count: int) -> int:
+        if not self.dynamic_minibatch:
+            return count
+        (height, width), (largest_h, largest_w) = self.size_at(context), self.largest_hw
+        filled = count * largest_h * largest_w // (height * width)
+        smaller = int(filled * 0.8)
+        return smaller if smaller > count else filled
 
     def draw_size(self, rng: np.random.Generator) -> SizeHW:
         """A random size."""
