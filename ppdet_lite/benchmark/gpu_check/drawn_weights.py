@@ -31,7 +31,7 @@ def drawn(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def scaled(name: str, shape: tuple[int, ...], scale: np.ndarray) -> np.ndarray:
-    """Drawn weights (outputs, ...), each output times its scale."""
+    """Drawn weights (outputs, ...), each output times its scale, or all times one."""
     return drawn(name, shape) * scale.reshape(-1, *[1] * (len(shape) - 1))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
 from ppdet_lite.benchmark.against import other_models
+from ppdet_lite.benchmark.gpu_check.fixed_batch import fix_batch
 from ppdet_lite.benchmark.gpu_check.network_set import NetworkSet
 from ppdet_lite.benchmark.gpu_check.skeleton import Skeletons
 from ppdet_lite.benchmark.random_weights import CANDIDATE_SHARE, set_random_weights
@@ -14,10 +15,9 @@ from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export.check import ExportMismatch
-from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.export.options import DYNAMIC, ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.build_detector import build_detector
-from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig
 
 REPO = Path(__file__).resolve().parents[3]
 STAGES = {"raw": ("onnx", "paddle"), "nms_fixed": ("onnx",), "nms": ("paddle",)}
@@ -136,25 +136,23 @@ def _export_all(
         parameters = build_detector(cfg).named_parameters()
         shapes = {name: value.shape for name, value in parameters if value.ndim == 4}
         skeletons = Skeletons(shapes)
-    for batch in entry.batches:
-        for stage, possible in STAGES.items():
-            wanted = tuple(name for name in possible if name in formats)
-            if not wanted:
-                continue
-            target = networks.export(entry.name, stage, batch)
-            say(f"exporting {entry.name}, {stage}, batch {batch}")
-            options = ExportOptions(wanted, entry.input_size, batch, stage)
-            if "onnx" in wanted:
-                options = replace(options, portable_dcn=True, precision="fp16", calib_dir=images)
+    for stage, possible in STAGES.items():
+        wanted = tuple(name for name in possible if name in formats)
+        if not wanted:
+            continue
+        say(f"exporting {entry.name}, {stage}")
+        options = ExportOptions(wanted, entry.input_size, DYNAMIC, stage)
+        if "onnx" in wanted:
+            options = replace(options, portable_dcn=True, precision="fp16", calib_dir=images)
+        with tempfile.TemporaryDirectory(dir=networks.folder) as temporary:
             try:
-                made = export_model(cfg, target.with_name(f"{target.name}.part"), options)
+                made = export_model(cfg, temporary, options)
             except ExportMismatch as error:
                 raise UserError(str(error)) from error
-            shutil.rmtree(target, ignore_errors=True)
-            made.rename(target)
-            made.parent.rmdir()
-            if skeletons is not None:
-                for graph in sorted(target.glob("*.onnx")):
-                    skeletons.strip(graph)
-                config = target / CONFIG_FILE
-                InferConfig.read(config).with_files(target).write(config)
+            for batch in entry.batches:
+                target = networks.export(entry.name, stage, batch)
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(made, target)
+                fix_batch(target, batch)
+                if skeletons is not None:
+                    skeletons.strip_all(target)

@@ -108,13 +108,13 @@ def _throughput(rows: Sequence[Row]) -> list[str]:
             *_names(row),
             str(row["case"]["batch"]),
             *(decimals(row.get(name), 1) for name in names),
-            str(row["reader_processes"]),
+            f"{row.get('fed_by', '-')}, {row['reader_processes']}",
         ]
         for row in rows
         if row["case"]["job"] == "throughput" and "engine_images_per_s" in row
     ]
     header = ["JPEG to boxes", "engine", "precision", "batch", "images/s", "engine alone"]
-    header += ["reader alone", "reader processes"]
+    header += ["feeding alone", "fed by, how many"]
     return markdown_table(header, cells, text_columns=3) if cells else []
 
 

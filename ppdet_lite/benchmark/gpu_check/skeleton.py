@@ -14,6 +14,7 @@ from ppdet_lite.benchmark.gpu_check.drawn_weights import (
     drawn,
 )
 from ppdet_lite.core.errors import DataError, require
+from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig
 from ppdet_lite.utils.files import write_json
 
 SMALLEST = 1024
@@ -40,6 +41,17 @@ class Skeletons:
             array = drawn(name, tuple(shape))
             self._by_size.setdefault(array.size, []).append((name, array))
         self._scales: dict[str, np.ndarray] = {}  # from float32, for graphs in float16
+
+    def strip_all(self, folder: Path) -> None:
+        """`strip` for all graphs of an exported folder, whose infer_cfg.yml tells of the new files.
+
+        Raises:
+            DataError: too much was not recognized.
+        """
+        for graph in sorted(folder.glob("*.onnx")):
+            self.strip(graph)
+        config = folder / CONFIG_FILE
+        InferConfig.read(config).with_files(folder).write(config)
 
     def strip(self, path: Path) -> None:
         """Takes the weights out of an .onnx file, in place.
@@ -89,7 +101,7 @@ class Skeletons:
                 fitted = candidate.reshape(-1) * scale[order(owners).reshape(-1)]
                 gap = np.abs(array.reshape(-1).astype(np.float32) - fitted)
                 if gap.max() <= close * max(np.abs(array).max(), 1e-12):
-                    packed = base64.b64encode(scale.tobytes()).decode()
+                    packed = base64.b64encode(_shortened(scale).tobytes()).decode()
                     shape = list(base.shape)
                     return {"draw": name, "shape": shape, "layout": layout, "scale": packed}
         return None
@@ -109,6 +121,13 @@ def _scales(
     products = np.bincount(owner, flat.astype(np.float64) * base, outputs)
     squares = np.bincount(owner, base.astype(np.float64) ** 2, outputs)
     return (products / squares).astype(np.float32)
+
+
+def _shortened(scale: np.ndarray) -> np.ndarray:
+    """A single scale, where all outputs have the same but for rounding."""
+    middle = np.median(scale)
+    is_one = np.allclose(scale, middle, rtol=1e-6, atol=0)
+    return np.array([middle], np.float32) if is_one else scale
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

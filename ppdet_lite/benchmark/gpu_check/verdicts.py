@@ -105,8 +105,8 @@ def _end_to_end(rows: Sequence[Row]) -> Verdict:
     best = max(done, key=lambda row: row["images_per_s"])
     found = (
         f"{best['share_of_engine']:.0%} in {best['case']['engine']}: {best['images_per_s']:.0f} "
-        f"images/s; the engine alone {best['engine_images_per_s']:.0f}, the reader alone "
-        f"{best['reader_images_per_s']:.0f} with {best['reader_processes']} processes"
+        f"images/s; the engine alone {best['engine_images_per_s']:.0f}, feeding alone "
+        f"{best['reader_images_per_s']:.0f} ({best['fed_by']}, {best['reader_processes']})"
     )
     return Verdict(target, found, best["share_of_engine"] >= LEAST_OF_ENGINE)
 

@@ -31,6 +31,7 @@ THROUGHPUT = {
     "engine_images_per_s": 200.0,
     "reader_images_per_s": 900.0,
     "reader_processes": 16,
+    "fed_by": "threads",
     "share_of_engine": 0.95,
 }
 ROWS = [
@@ -79,6 +80,6 @@ def test_the_page_has_every_row():
     speed = "| 8.00 (8.00-8.00) | - | 125.0 | 8.20 | +2.5% | 9 of 9 | 1024 |"
     assert f"| r50 | trt_fp32 | fp32 | 1 {speed}" in page
     assert "| r50 | trt_fp16 | fp16 | 8 | 30.00 (30.00-30.00) | - | 266.7 | - | - | - | - |" in page
-    assert "| r50 | trt_fp16 | fp16 | 8 | 190.0 | 200.0 | 900.0 | 16 |" in page
+    assert "| r50 | trt_fp16 | fp16 | 8 | 190.0 | 200.0 | 900.0 | threads, 16 |" in page
     assert "* speed: r50, gpu, batch 1; speed: r101, gpu, batch 1: no CUDA" in page
     assert "* missed: r101 in FP16 at least 1.73" in page
