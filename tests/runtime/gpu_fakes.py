@@ -52,7 +52,7 @@ class FakeDriver:
         self.depth -= 1
 
     def do_cuStreamCreate(self, out, flags):
-        assert self.depth == 1 and flags.value == 1
+        assert self.depth >= 1 and flags.value == 1
         out._obj.value = STREAM
 
     def do_cuDeviceGetName(self, text, length, device):
@@ -68,7 +68,7 @@ class FakeDriver:
         out._obj.value = b"out of memory"
 
     def do_cuMemAlloc_v2(self, out, size):
-        assert self.depth == 1
+        assert self.depth >= 1
         buffer = ctypes.create_string_buffer(size.value)
         out._obj.value = ctypes.addressof(buffer)
         self.memory[out._obj.value] = buffer
@@ -82,7 +82,7 @@ class FakeDriver:
     do_cuMemFreeHost = do_cuMemFree_v2
 
     def do_cuMemcpyHtoDAsync_v2(self, target, source, size, stream):
-        assert stream.value == STREAM and self.depth == 1
+        assert stream.value == STREAM and self.depth >= 1
         ctypes.memmove(target.value, source.value, size.value)
 
     do_cuMemcpyDtoHAsync_v2 = do_cuMemcpyHtoDAsync_v2
@@ -103,7 +103,7 @@ class FakeDriver:
             work()
 
     def do_cuEventCreate(self, out, flags):
-        assert self.depth == 1
+        assert self.depth >= 1
         out._obj.value = CONTEXT + len(self.events) + 1
         self.events[out._obj.value] = None
 
@@ -206,8 +206,24 @@ class Engine:
     def get_tensor_dtype(self, name):
         return "float32"
 
-    def create_execution_context(self):
+    def create_execution_context(self, config=None):
+        assert self.package.driver.depth >= 1  # the GPU is current
+        self.package.contexts.append(config)
         return Context(self.package, self.content)
+
+    def create_runtime_config(self):
+        return RuntimeConfig()
+
+
+class RuntimeConfig:
+    """Of TensorRT for RTX."""
+
+    def create_runtime_cache(self):
+        self.loaded = []
+        return SimpleNamespace(deserialize=self.loaded.append, serialize=lambda: b"kernels")
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
 
 
 class Context:
@@ -229,7 +245,7 @@ class Context:
         self.addresses[name] = address
 
     def execute_async_v3(self, stream):
-        assert stream == STREAM
+        assert stream == STREAM and self.package.driver.depth >= 1
         recording = self.package.driver.recording
         if recording is None:
             self.compute()
@@ -256,19 +272,22 @@ class Runtime:
         return Engine(self.package, json.loads(plan))
 
 
-def fake_tensorrt(driver):
-    """A package `tensorrt` whose engines run in the memory of `driver`. Its `made` notes what is
-    asked of builders; `refused` holds (operator, node, reason) that its parser cannot take;
-    `broken` is why a build fails; `runs` is False for engines that fail."""
+def fake_tensorrt(driver, name="tensorrt", version="10.9.0"):
+    """A package `tensorrt` or `tensorrt_rtx` whose engines run in the memory of `driver`. Its
+    `made` notes what is asked of builders, `contexts` with which settings engines run; `refused`
+    holds (operator, node, reason) that its parser cannot take; `broken` is why a build fails;
+    `runs` is False for engines that fail."""
     package = SimpleNamespace(
-        __name__="tensorrt",
-        __version__="10.9.0",
+        __name__=name,
+        __version__=version,
         ILogger=Logger,
         BuilderFlag=SimpleNamespace(TF32="TF32"),
         NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
+        DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"),
         nptype=lambda name: np.dtype(name).type,
         driver=driver,
         made=[],
+        contexts=[],
         refused=[],
         broken="",
         runs=True,

@@ -214,6 +214,22 @@ def test_old_releases_and_missing_packages(folder, tensorrt, monkeypatch):
         )
 
 
+def test_kernels_of_tensorrt_for_rtx_are_kept(folder, tensorrt, driver, monkeypatch):
+    package = fake_tensorrt(driver, "tensorrt_rtx", "1.7.1")
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", package)
+    files = ModelFolder(folder, "tensorrt_rtx")
+    for cuda_graph in (False, True):
+        options = EngineOptions("tensorrt_rtx", "GPU", cuda_graph=cuda_graph)
+        engine = open_engine(files, options)
+        for _ in range(2):
+            assert (engine.run(inputs(1.0))[0] == total(1.0)).all()
+        assert engine.runs_on.startswith("TensorRT for RTX 1.7.1 on NVIDIA Test GPU, TF32 off")
+    first, second = package.contexts
+    assert (first.loaded, second.loaded) == ([], [b"kernels"]) and len(package.made) == 1
+    strategy = "dynamic_shapes_kernel_specialization_strategy"
+    assert not hasattr(first, strategy) and getattr(second, strategy) == "eager"
+
+
 # -------------------------------------------------------------------------------------- the driver
 def test_a_machine_without_a_driver_or_a_gpu(driver):
     driver.failing = "cuInit"

@@ -56,7 +56,7 @@ class CudaDevice:
         context, stream = ctypes.c_void_p(), ctypes.c_void_p()
         self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
         self._context: Optional[ctypes.c_void_p] = context
-        with self._current():
+        with self.current():
             self._call("cuStreamCreate", ctypes.byref(stream), ctypes.c_uint(STREAM_NON_BLOCKING))
         self.stream: int = stream.value or 0
         text = ctypes.create_string_buffer(256)
@@ -69,14 +69,14 @@ class CudaDevice:
 
     def synchronize(self) -> None:
         """Waits for all work in the stream."""
-        with self._current():
+        with self.current():
             self._call("cuStreamSynchronize", ctypes.c_void_p(self.stream))
 
     def capture(self, work: Callable[[], None]) -> "CudaGraph":
         """What `work` launches in the stream, as a graph; nothing of it runs."""
         graph, launchable = ctypes.c_void_p(), ctypes.c_void_p()
         stream = ctypes.c_void_p(self.stream)
-        with self._current():
+        with self.current():
             self._call("cuStreamBeginCapture_v2", stream, ctypes.c_int(CAPTURE_THREAD_LOCAL))
             try:
                 work()
@@ -94,7 +94,7 @@ class CudaDevice:
     def close(self) -> None:
         """Gives the stream and the context back; graphs and arrays are closed before."""
         if self._context is not None:
-            with self._current():
+            with self.current():
                 self._call("cuStreamDestroy_v2", ctypes.c_void_p(self.stream))
             self._call("cuDevicePrimaryCtxRelease_v2", ctypes.c_int(self._device))
             self._context = None
@@ -106,7 +106,7 @@ class CudaDevice:
         return value.value
 
     @contextlib.contextmanager
-    def _current(self) -> Iterator[None]:
+    def current(self) -> Iterator[None]:
         """Context in which this thread works on the GPU."""
         self._call("cuCtxPushCurrent_v2", self._context)
         try:
@@ -132,11 +132,11 @@ class CudaGraph:
     def launch(self) -> None:
         """Starts the work in the device's stream."""
         device = self._device
-        with device._current():
+        with device.current():
             device._call("cuGraphLaunch", self._handle, ctypes.c_void_p(device.stream))
 
     def close(self) -> None:
-        with self._device._current():
+        with self._device.current():
             self._device._call("cuGraphExecDestroy", self._handle)
 
 
@@ -146,7 +146,7 @@ class CudaTimer:
     def __init__(self, device: CudaDevice):
         self._device = device
         self._events = [ctypes.c_void_p(), ctypes.c_void_p()]
-        with device._current():
+        with device.current():
             for event in self._events:
                 device._call("cuEventCreate", ctypes.byref(event), ctypes.c_uint(0))
 
@@ -161,19 +161,19 @@ class CudaTimer:
     def milliseconds(self) -> float:
         """Waits for the end, and returns the time from the start to it."""
         elapsed = ctypes.c_float()
-        with self._device._current():
+        with self._device.current():
             self._device._call("cuEventSynchronize", self._events[1])
             self._device._call("cuEventElapsedTime", ctypes.byref(elapsed), *self._events)
         return elapsed.value
 
     def close(self) -> None:
-        with self._device._current():
+        with self._device.current():
             for event in self._events:
                 self._device._call("cuEventDestroy_v2", event)
 
     def _record(self, event: ctypes.c_void_p) -> None:
         stream = ctypes.c_void_p(self._device.stream)
-        with self._device._current():
+        with self._device.current():
             self._device._call("cuEventRecord", event, stream)
 
 
@@ -190,7 +190,7 @@ class DeviceArray:
         count = int(np.prod(shape))
         self._bytes = ctypes.c_size_t(max(count * dtype.itemsize, 1))
         address, host = ctypes.c_uint64(), ctypes.c_void_p()
-        with device._current():
+        with device.current():
             device._call("cuMemAlloc_v2", ctypes.byref(address), self._bytes)
             self.address = address.value
             try:
@@ -204,7 +204,7 @@ class DeviceArray:
 
     def send(self) -> None:
         """Starts the copy from the host."""
-        with self._device._current():
+        with self._device.current():
             self._device._call(
                 "cuMemcpyHtoDAsync_v2",
                 ctypes.c_uint64(self.address),
@@ -215,7 +215,7 @@ class DeviceArray:
 
     def fetch(self) -> None:
         """Starts the copy to the host."""
-        with self._device._current():
+        with self._device.current():
             self._device._call(
                 "cuMemcpyDtoHAsync_v2",
                 self._host,
@@ -226,6 +226,6 @@ class DeviceArray:
 
     def close(self) -> None:
         """Frees both; `host` must not be read any more."""
-        with self._device._current():
+        with self._device.current():
             self._device._call("cuMemFree_v2", ctypes.c_uint64(self.address))
             self._device._call("cuMemFreeHost", self._host)

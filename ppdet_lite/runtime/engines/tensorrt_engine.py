@@ -15,7 +15,7 @@ from ppdet_lite.runtime.engines.tf32 import check_tf32_possible
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.utils.files import replacing
 
-PLAN_FILE, OUTPUTS_FILE = "engine.plan", "outputs.json"
+PLAN_FILE, OUTPUTS_FILE, KERNELS_FILE = "engine.plan", "outputs.json", "kernels.bin"
 
 
 class TensorRTEngine(Engine):
@@ -49,12 +49,13 @@ class TensorRTEngine(Engine):
         self.fixed_batch = None if is_open else batch_of_engine(files.config, options.tensorrt)
         self._arrays: dict[str, DeviceArray] = {}
         self._launch_graph: Optional[CudaGraph] = None
+        self._is_first_run = True
         self._logger = make_logger(tensorrt)
-        with self.errors():
+        with self.errors(), self._gpu.current():
             plan, self._output_names = self._load_plan(files)
             self._runtime = tensorrt.Runtime(self._logger)
             self._engine = self._checked(self._runtime.deserialize_cuda_engine(plan))
-            self._context = self._checked(self._engine.create_execution_context())
+            self._context = self._checked(self._new_context())
             count = self._engine.num_io_tensors
             names = [self._engine.get_tensor_name(index) for index in range(count)]
         self.input_names = [name for name in names if name not in self._output_names]
@@ -73,6 +74,9 @@ class TensorRTEngine(Engine):
             self._launch_graph.launch()
             return
         self._enqueue()
+        if self._is_first_run:
+            self._is_first_run = False
+            self._keep_kernels()
         if self._options.cuda_graph:
             self._gpu.synchronize()  # what the first run sets up must not be in the graph
             self._launch_graph = self._gpu.capture(self._enqueue)
@@ -104,10 +108,11 @@ class TensorRTEngine(Engine):
             "shapes": shapes,
         }
         cache = EngineCache(files, self._options.tensorrt, self.package, about)
-        plan_file, outputs_file = cache.folder / PLAN_FILE, cache.folder / OUTPUTS_FILE
+        self._folder = folder = cache.folder
+        plan_file, outputs_file = folder / PLAN_FILE, folder / OUTPUTS_FILE
         with cache.building():
             if not plan_file.is_file():
-                print(f"{self.title}: building the engine in {cache.folder}, once")
+                print(f"{self.title}: building the engine in {folder}, once")
                 plan = build_plan(
                     self._tensorrt, files.graph, shapes=shapes, tf32=self._options.tf32
                 )
@@ -116,6 +121,13 @@ class TensorRTEngine(Engine):
                     stream.write(plan.data)
             return plan_file.read_bytes(), json.loads(outputs_file.read_text())
 
+    def _new_context(self) -> Any:
+        """What runs the engine."""
+        return self._engine.create_execution_context()
+
+    def _keep_kernels(self) -> None:
+        """Writes what the first run for the shapes compiled, where kernels are compiled so late."""
+
     def _checked(self, made: Any) -> Any:
         """What a function of the library made, or its error for None."""
         if made is None:
@@ -123,8 +135,9 @@ class TensorRTEngine(Engine):
         return made
 
     def _enqueue(self) -> None:
-        if not self._context.execute_async_v3(self._gpu.stream):
-            self._checked(None)
+        with self._gpu.current():
+            if not self._context.execute_async_v3(self._gpu.stream):
+                self._checked(None)
 
     # ---------------------------------------------------------------------------------- the memory
     def _shape_of(self, name: str) -> tuple[int, ...]:
@@ -133,8 +146,10 @@ class TensorRTEngine(Engine):
     def _allocate(self, input_shapes: dict[str, tuple[int, ...]]) -> None:
         """Memory of all inputs and outputs, for the shapes of the inputs."""
         self._release()
+        self._is_first_run = True
         try:
-            self._allocate_all(input_shapes)
+            with self._gpu.current():
+                self._allocate_all(input_shapes)
         except BaseException:
             self._release()  # else the next run would take a part for the whole
             raise
@@ -162,6 +177,24 @@ class TensorRTEngine(Engine):
 
 
 class TensorRTRTXEngine(TensorRTEngine):
-    """An .onnx in TensorRT for RTX; see `TensorRTEngine`."""
+    """An .onnx in TensorRT for RTX, which compiles kernels when a context is made and, for open
+    sizes, in the first run. They are kept beside the engine.
+    """
 
     package, title, first_release = "tensorrt_rtx", "TensorRT for RTX", 1
+
+    def _new_context(self) -> Any:
+        config = self._engine.create_runtime_config()
+        self._kernels, file = config.create_runtime_cache(), self._folder / KERNELS_FILE
+        if file.is_file():
+            self._kernels.deserialize(file.read_bytes())  # refuses those of another driver
+        config.set_runtime_cache(self._kernels)
+        if self._options.cuda_graph:  # nothing may be compiled later, within the graph
+            eager = self._tensorrt.DynamicShapesKernelSpecializationStrategy.EAGER
+            config.dynamic_shapes_kernel_specialization_strategy = eager
+        return self._engine.create_execution_context(config)
+
+    def _keep_kernels(self) -> None:
+        self._gpu.synchronize()
+        with replacing(self._folder / KERNELS_FILE) as stream:
+            stream.write(self._kernels.serialize())

@@ -1,0 +1,110 @@
+"""TensorRT for RTX parses and builds what is exported, in float32 and float16; both work without a
+GPU. The networks are small, with layers, decoding and NMS of all families."""
+
+from functools import cache
+
+import pytest
+
+from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.export.graph import PADDLE_2
+from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.export.rewrite.network import exported_network
+from ppdet_lite.runtime.contract import ONNX_FILE, PORTABLE_FILE, InferConfig
+from ppdet_lite.runtime.engines.built_engines import input_shapes
+from ppdet_lite.runtime.engines.engine import EngineError
+from ppdet_lite.runtime.engines.tensorrt_builder import build_plan
+from ppdet_lite.runtime.options import TensorRTOptions
+from tests.export.test_export_family import narrow
+
+tensorrt_rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt-rtx")
+onnx = pytest.importorskip("onnx")
+if PADDLE_2:
+    pytest.skip("ONNX files need Paddle 3", allow_module_level=True)
+
+GPU = "SM89"
+"""The graphics card to build for; none has to be here."""
+
+OUTPUTS = {
+    "raw": ["raw_0", "raw_1", "raw_2"],
+    "decoded": ["boxes", "scores"],
+    "nms_fixed": ["bbox", "bbox_num"],
+}
+FAMILIES = {
+    "ppyolo/ppyolo_mbv3_small_coco": "BBoxPostProcess.nms.keep_top_k=3",
+    "yolov4/yolov4_tiny_coco": "BBoxPostProcess.nms.keep_top_k=3",
+    "yolox/yolox_nano_300e_coco": "YOLOXHead.nms.keep_top_k=3",
+}
+"""Other kinds of layers, decoding and NMS; few rows, as greedy NMS has its nodes for each."""
+
+
+def write(cfg, folder, **options):
+    """The portable files of a network in float32 and float16; untrained weights do."""
+    from ppdet_lite.export.onnx.half import float32_by_design, to_half
+    from ppdet_lite.export.onnx.write import write_onnx
+
+    model = create(cfg.architecture, cfg)
+    model.eval()
+    options = ExportOptions(("onnx",), portable_dcn=True, **options).for_config(cfg)
+    write_onnx(exported_network(model, options), folder, options)
+    path = folder / PORTABLE_FILE
+    path = path if path.is_file() else folder / ONNX_FILE
+    full = onnx.load(str(path))
+    half = folder / "half.onnx"
+    onnx.save(to_half(full, float32_by_design(full)), str(half))
+    return {"fp32": path, "fp16": half}
+
+
+@pytest.fixture(scope="module")
+def plan_of(small_config, tmp_path_factory):
+    """plan_of(stage, precision): a network with deformable convolution and the IoU-aware score."""
+
+    @cache
+    def files(stage):
+        folder = tmp_path_factory.mktemp(stage)
+        return write(load_config(small_config), folder, batch=1, stage=stage)
+
+    @cache
+    def plan(stage, precision):
+        return build_plan(tensorrt_rtx, files(stage)[precision], target=GPU)
+
+    return plan
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("stage", list(OUTPUTS))
+def test_every_stage_is_built(plan_of, stage, precision):
+    plan = plan_of(stage, precision)
+    assert plan.outputs == OUTPUTS[stage] and plan.data.nbytes > 1 << 20
+
+
+def test_float16_makes_smaller_engines(plan_of):
+    full, half = (plan_of("raw", precision).data.nbytes for precision in ("fp32", "fp16"))
+    assert half < 0.8 * full
+
+
+@pytest.mark.parametrize("name", list(FAMILIES))
+def test_other_families_are_built(name, tmp_path):
+    cfg = narrow(name, FAMILIES[name])
+    files = write(cfg, tmp_path, input_size=(64, 96), batch=2, stage="nms_fixed")
+    for precision in ("fp32", "fp16"):
+        plan = build_plan(tensorrt_rtx, files[precision], target=GPU)
+        assert plan.outputs == OUTPUTS["nms_fixed"]
+
+
+def test_sizes_that_are_open_are_built_for_a_range(small_config, tmp_path):
+    path = write(load_config(small_config), tmp_path, input_size="dynamic", stage="raw")["fp32"]
+    sides = TensorRTOptions(min_side=32, opt_side=64, max_side=96, batch_size=2)
+    shapes = input_shapes(InferConfig([], ["a"]), sides)
+    assert build_plan(tensorrt_rtx, path, shapes=shapes, target=GPU).outputs == OUTPUTS["raw"]
+    with pytest.raises(EngineError, match="tensorrt_rtx cannot build this model: "):
+        build_plan(tensorrt_rtx, path, target=GPU)
+
+
+@pytest.mark.parametrize(
+    ("stage", "portable", "operator"), [("raw", False, "DeformConv"), ("nms", True, "NonZero")]
+)
+def test_operators_that_it_cannot_take_are_named(small_config, tmp_path, stage, portable, operator):
+    files = write(load_config(small_config), tmp_path, batch=1, stage=stage)
+    path = files["fp32"] if portable else tmp_path / ONNX_FILE
+    with pytest.raises(EngineError, match=rf"cannot read .*: operator {operator} \(node \S+\): "):
+        build_plan(tensorrt_rtx, path, target=GPU)
