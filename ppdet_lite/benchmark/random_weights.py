@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ppdet_lite.benchmark.gpu_check.drawn_weights import drawn
+from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import drawn
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.workspace import create
 from ppdet_lite.data.pixels.image_ops import Preprocess

@@ -12,7 +12,7 @@ from ppdet_lite.benchmark.engines import ENGINES
 from ppdet_lite.benchmark.gpu_check.agreement import TOLERANCES, compare
 from ppdet_lite.benchmark.gpu_check.cases import Case, Setup
 from ppdet_lite.benchmark.gpu_check.device_memory import used_bytes
-from ppdet_lite.benchmark.gpu_check.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
 from ppdet_lite.benchmark.protocol import Summary
 from ppdet_lite.benchmark.timing import time_network
 from ppdet_lite.core.errors import DataError

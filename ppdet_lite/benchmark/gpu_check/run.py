@@ -9,9 +9,9 @@ from typing import Callable, NamedTuple, Optional, Sequence
 
 from ppdet_lite.benchmark.engines import ENGINES, PADDLE_GPU_ENGINES
 from ppdet_lite.benchmark.gpu_check.cases import REFERENCE_ENGINE, Plan, Setup
-from ppdet_lite.benchmark.gpu_check.drawn_weights import write_all_weights
 from ppdet_lite.benchmark.gpu_check.machine import describe_machine, gpu_facts
-from ppdet_lite.benchmark.gpu_check.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import write_all_weights
+from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
 from ppdet_lite.benchmark.gpu_check.report import markdown
 from ppdet_lite.benchmark.gpu_check.runner import Row, run_cases
 from ppdet_lite.benchmark.gpu_check.verdicts import judge
@@ -111,7 +111,11 @@ def prepare(options: CheckOptions, folder: Path, say: Callable[[str], None] = pr
     Raises:
         UserError: an export that cannot be made, or images that cannot be used.
     """
-    from ppdet_lite.benchmark.gpu_check.prepare import NETWORKS, SMALL_NETWORKS, prepare_networks
+    from ppdet_lite.benchmark.gpu_check.networks.prepare import (
+        NETWORKS,
+        SMALL_NETWORKS,
+        prepare_networks,
+    )
 
     with tempfile.TemporaryDirectory(prefix="gpu_check.") as temporary:
         images = folder / "images"
@@ -186,7 +190,11 @@ def find_networks(
             "`networks`: needed where Paddle is not installed; tools/dev/pack_gpu_check.sh makes "
             "a set on a machine that has it"
         )
-    from ppdet_lite.benchmark.gpu_check.prepare import NETWORKS, SMALL_NETWORKS, prepare_networks
+    from ppdet_lite.benchmark.gpu_check.networks.prepare import (
+        NETWORKS,
+        SMALL_NETWORKS,
+        prepare_networks,
+    )
 
     return prepare_networks(
         SMALL_NETWORKS if options.dry_run else NETWORKS,

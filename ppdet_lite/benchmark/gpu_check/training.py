@@ -10,7 +10,7 @@ import paddle
 
 from ppdet_lite.benchmark.gpu_check.cases import Case, Setup
 from ppdet_lite.benchmark.gpu_check.inference import Note
-from ppdet_lite.benchmark.gpu_check.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
 from ppdet_lite.benchmark.process_memory import memory_of
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.workspace import load_config

@@ -21,7 +21,7 @@ def silent(_):
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     """A set of the small network without large weights, and a peer."""
-    from ppdet_lite.benchmark.gpu_check.prepare import SMALL_NETWORKS, prepare_networks
+    from ppdet_lite.benchmark.gpu_check.networks.prepare import SMALL_NETWORKS, prepare_networks
 
     root = tmp_path_factory.mktemp("gpu_check")
     prepare_networks(

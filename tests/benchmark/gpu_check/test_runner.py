@@ -8,7 +8,7 @@ import pytest
 
 from ppdet_lite.benchmark.gpu_check import runner
 from ppdet_lite.benchmark.gpu_check.cases import Case, Plan, Setup
-from ppdet_lite.benchmark.gpu_check.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
 from ppdet_lite.benchmark.gpu_check.runner import run_cases
 from ppdet_lite.core.errors import DataError
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ppdet_lite.benchmark.gpu_check.drawn_weights import drawn, write_all_weights
-from ppdet_lite.benchmark.gpu_check.skeleton import Skeletons
+from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import drawn, write_all_weights
+from ppdet_lite.benchmark.gpu_check.networks.skeleton import Skeletons
 from ppdet_lite.core.errors import DataError
 
 onnx = pytest.importorskip("onnx")

@@ -7,7 +7,7 @@ from typing import Any, Iterator, Optional, Sequence
 
 import numpy as np
 
-from ppdet_lite.benchmark.gpu_check.drawn_weights import (
+from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import (
     LAYOUTS,
     RECIPE_SUFFIX,
     WEIGHTS_SUFFIX,

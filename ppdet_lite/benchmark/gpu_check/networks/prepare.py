@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
 from ppdet_lite.benchmark.against import other_models
-from ppdet_lite.benchmark.gpu_check.fixed_batch import fix_batch
-from ppdet_lite.benchmark.gpu_check.network_set import NetworkSet
-from ppdet_lite.benchmark.gpu_check.skeleton import Skeletons
+from ppdet_lite.benchmark.gpu_check.networks.fixed_batch import fix_batch
+from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.networks.skeleton import Skeletons
 from ppdet_lite.benchmark.random_weights import CANDIDATE_SHARE, set_random_weights
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import UserError
@@ -19,7 +19,7 @@ from ppdet_lite.export.options import DYNAMIC, ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.modeling.build_detector import build_detector
 
-REPO = Path(__file__).resolve().parents[3]
+REPO = Path(__file__).resolve().parents[4]
 STAGES = {"raw": ("onnx", "paddle"), "nms_fixed": ("onnx",), "nms": ("paddle",)}
 """Stages and the formats in which they are needed."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ppdet_lite.benchmark.gpu_check.fixed_batch import fix_batch
+from ppdet_lite.benchmark.gpu_check.networks.fixed_batch import fix_batch
 from ppdet_lite.runtime.contract import InferConfig
 from tests.benchmark.test_against import write_detector
 
