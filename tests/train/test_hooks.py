@@ -10,6 +10,7 @@ import pytest
 from ppdet_lite.core.errors import ConfigError, TrainingError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.pixels.image_ops import Normalizer
+from ppdet_lite.data.transforms.normalize import ToBGR
 from ppdet_lite.device.ranks import SINGLE_PROCESS
 from ppdet_lite.train.hooks.base import StepRecord
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
@@ -217,4 +218,6 @@ def test_images_show_the_photo_and_its_boxes():
     drawn = in_pixels.draw({"image": pixels, "gt_bbox": corners}, 4)
     np.testing.assert_array_equal(drawn, [plain, boxed])
     np.testing.assert_array_equal(BatchFormat().draw({"image": pixels}, 1), [photo])
+    turned = BatchFormat.after([ToBGR()]).draw({"image": pixels[..., ::-1]}, 1)
+    np.testing.assert_array_equal(turned, [photo])
     np.testing.assert_array_equal(pixels[1], photo)

@@ -1,6 +1,7 @@
 """`BestClassNMS` in standard ONNX operators."""
 
 from ppdet_lite.export.onnx.fixed_nms import (
+    Chosen,
     choose,
     extents_of,
     overlap_with,
@@ -60,19 +61,10 @@ def best_class_nms(given: Decoded) -> tuple[Value, Value]:
 def fixed_best_class_nms(given: Decoded) -> tuple[Value, Value]:
     """The same of fixed size, see `fixed_nms`: rows [B, keep_top_k, 6] and counts [B]."""
     g, arguments = given.g, given.arguments
-    scores = g.where(g.op("IsNaN", given.scores), 0.0, given.scores)
-    best, label = g.op("TopK", scores, [1], axis=1, outputs=2)  # [B, 1, M]
-    best = g.where(best < float(arguments["score_threshold"]), 0.0, best)
-    labels = label.transpose(0, 2, 1).cast("float32")
-    labeled = g.concat([given.boxes_xyxy_px, labels], axis=2)  # [B, M, 5], all of one class
-    more = {"score_threshold": 0.0, "nms_top_k": EVERY, "background_label": -1}
-    one_class = Decoded(g, labeled, best, 1, {**arguments, **more, "normalized": True})
-    found = choose(one_class, compares_all=False)
-    boxes, labels = found.boxes_xyxy_px.split(4, 1, axis=2)
-    chosen = found._replace(boxes_xyxy_px=boxes, classes=g.op("Squeeze", labels, [2]))
+    one_class, chosen = choose_best_classes(given)
     together = chosen
     if arguments["class_agnostic"]:
-        together = chosen._replace(classes=found.classes)
+        together = chosen._replace(classes=chosen.classes * 0.0)
     extents = extents_of(one_class, together)
     threshold = float(arguments["nms_threshold"])
 
@@ -82,6 +74,22 @@ def fixed_best_class_nms(given: Decoded) -> tuple[Value, Value]:
     size = min(arguments["keep_top_k"], chosen.length)
     best, pick = pick_greedily(g, chosen, size, is_near)
     return rows_at(given, chosen, best, pick, size)
+
+
+def choose_best_classes(given: Decoded) -> tuple[Decoded, Chosen]:
+    """What NMS would get if there were one class, and its best candidates with the best class of
+    each box."""
+    g, arguments = given.g, given.arguments
+    scores = g.where(g.op("IsNaN", given.scores), 0.0, given.scores)
+    best, label = g.op("TopK", scores, [1], axis=1, outputs=2)  # [B, 1, M]
+    best = g.where(best < float(arguments["score_threshold"]), 0.0, best)
+    labels = label.transpose(0, 2, 1).cast("float32")
+    labeled = g.concat([given.boxes_xyxy_px, labels], axis=2)  # [B, M, 5], all of one class
+    more = {"score_threshold": 0.0, "nms_top_k": EVERY, "background_label": -1}
+    one_class = Decoded(g, labeled, best, 1, {**arguments, **more, "normalized": True})
+    found = choose(one_class, compares_all=False)
+    boxes, labels = found.boxes_xyxy_px.split(4, 1, axis=2)
+    return one_class, found._replace(boxes_xyxy_px=boxes, classes=g.op("Squeeze", labels, [2]))
 
 
 def _order(g: OnnxGraph, keys: Value) -> Value:

@@ -1,5 +1,7 @@
 """`TopScores` in standard ONNX operators."""
 
+from ppdet_lite.export.onnx.best_class_nms import choose_best_classes
+from ppdet_lite.export.onnx.fixed_nms import rows_at
 from ppdet_lite.export.onnx.graph import Value
 from ppdet_lite.export.onnx.nms import Decoded
 
@@ -24,3 +26,11 @@ def top_scores(given: Decoded) -> tuple[Value, Value]:
         g.op("GatherND", given.boxes_xyxy_px, boxes),
     ]
     return g.concat(rows, axis=1), is_kept.cast("int32").sum(1)
+
+
+def fixed_top_scores(given: Decoded) -> tuple[Value, Value]:
+    """The same of fixed size, see `fixed_nms`: rows [B, keep_top_k, 6] and counts [B]."""
+    chosen = choose_best_classes(given)[1]
+    size = min(given.arguments["keep_top_k"], chosen.length)
+    best, place = given.g.op("TopK", chosen.scores, [size], axis=1, outputs=2)
+    return rows_at(given, chosen, best, place, size)

@@ -29,7 +29,7 @@ from ppdet_lite.export.onnx.fixed_nms import fixed_matrix_nms, fixed_multiclass_
 from ppdet_lite.export.onnx.graph import OnnxGraph
 from ppdet_lite.export.onnx.network import convert_network, tidy
 from ppdet_lite.export.onnx.nms import Decoded, matrix_nms, multiclass_nms
-from ppdet_lite.export.onnx.top_scores import top_scores
+from ppdet_lite.export.onnx.top_scores import fixed_top_scores, top_scores
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.post_process.anchor_cell_box import AnchorCellBox
 from ppdet_lite.modeling.post_process.best_class_nms import BestClassNMS
@@ -64,6 +64,7 @@ FIXED_NMS: dict[type, Callable] = {
     MatrixNMS: fixed_matrix_nms,
     MultiClassNMS: fixed_multiclass_nms,
     BestClassNMS: fixed_best_class_nms,
+    TopScores: fixed_top_scores,
     DIoUNMS: fixed_diou_nms,
 }
 """The ONNX form of each decoder and NMS; a subclass has that of its base class."""

@@ -11,6 +11,7 @@ import numpy as np
 from ppdet_lite.core.errors import ConfigError, require
 from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox
+from ppdet_lite.data.transforms.normalize import ToBGR
 from ppdet_lite.data.transforms.transform import Transform
 from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 from ppdet_lite.utils.logger import get_logger
@@ -22,22 +23,24 @@ _SMALLEST_ROOM = 4 * 2**20  # bytes
 
 class BatchFormat(NamedTuple):
     """The form of the images and boxes in a batch: boxes are center x, center y, width, height
-    (or corners x1, y1, x2, y2), as fractions of the image's sides (or in pixels).
+    (or corners x1, y1, x2, y2), as fractions of the image's sides (or in pixels); channels are B,
+    G, R if `is_bgr`.
     """
 
     normalizer: Normalizer = Normalizer.identity()
     centers: bool = True
     fractions: bool = True
+    is_bgr: bool = False
 
     @classmethod
     def after(cls, transforms: Sequence) -> "BatchFormat":
         """The format that a reader's transforms leave."""
         normalizers = [step.normalizer for step in transforms if isinstance(step, Transform)]
-        centers, fractions = (
+        facts = (
             any(isinstance(step, kind) for step in transforms)
-            for kind in (BboxXYXY2XYWH, NormalizeBox)
+            for kind in (BboxXYXY2XYWH, NormalizeBox, ToBGR)
         )
-        return cls(next(filter(None, normalizers), Normalizer.identity()), centers, fractions)
+        return cls(next(filter(None, normalizers), Normalizer.identity()), *facts)
 
     def draw(self, batch: dict, count: int) -> list[np.ndarray]:
         """The first `count` images with their boxes, uint8 [H, W, 3] RGB.
@@ -52,6 +55,8 @@ class BatchFormat(NamedTuple):
                 slope, offset = self.normalizer.pixel_map()
                 image = (pixels.transpose(1, 2, 0) - offset) / slope
                 image = np.ascontiguousarray(np.clip(image + 0.5, 0, 255).astype(np.uint8))
+            if self.is_bgr:
+                image = np.ascontiguousarray(image[..., ::-1])
             boxes = np.asarray(batch["gt_bbox"][index] if "gt_bbox" in batch else np.zeros((0, 4)))
             if self.fractions:
                 boxes = boxes * np.tile(image.shape[1::-1], 2)
