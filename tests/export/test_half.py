@@ -20,7 +20,14 @@ from ppdet_lite.export.onnx.half import (  # noqa: E402
     tensor_types,
     to_half,
 )
-from ppdet_lite.export.onnx.half_simulation import simulated_half  # noqa: E402
+from ppdet_lite.export.onnx.half_layers import (  # noqa: E402
+    largest_values,
+    layers_for_float32,
+)
+from ppdet_lite.export.onnx.half_simulation import (  # noqa: E402
+    SimulatedHalf,
+    simulated_half,
+)
 
 
 def run(model, **feeds):
@@ -227,3 +234,84 @@ def test_openvino_reads_the_portable_form():
     exact = run(model, image=image)[0]
     gap = np.linalg.norm(compiled({"image": image})[0] - exact) / np.linalg.norm(exact)
     assert gap < 2e-3
+
+
+# --------------------------------------------------------------------- layers that stay in float32
+TINY = "output of 2e-05 at most"
+
+
+def layered_network():
+    """image -> a (times 2) -> b (times 1e4) -> Relu -> c (times 1e-4), then decoding."""
+    g = OnnxGraph(prefix="net")
+    x = g.input("image", "float32", ["batch", 1, 2, 2])
+    shape = g.input("im_shape", "float32", ["batch", 2])
+    for name, factor in (("a", 2.0), ("b", 1e4), ("c", 1e-4)):
+        x = g.op("Conv", x, np.full((1, 1, 1, 1), factor, np.float32))
+        g.graph.node[-1].name = name
+        x = g.op("Relu", x) if name == "b" else x
+    decoder = OnnxGraph(g.model)
+    decoded = decoder.op("ReduceMax", x, keepdims=0) * shape * 1e6
+    decoder.output("boxes", decoded, "float32", ["batch", 2])
+    return g.model
+
+
+def batches(*values):
+    for value in values:
+        yield {
+            "image": np.full((1, 1, 2, 2), value, np.float32),
+            "im_shape": np.full((1, 2), 640, np.float32),
+        }
+
+
+def test_the_largest_value_of_each_tensor_over_all_images(tmp_path):
+    model = layered_network()
+    found = largest_values(model, batches(0.5, -1.5, 1.0), tmp_path)
+    outputs = {node.name: found.get(node.output[0]) for node in model.graph.node}
+    assert (outputs["a"], outputs["b"], outputs["c"]) == (3, 3e4, pytest.approx(2))
+    assert found["image"] == 1.5 and "im_shape" not in found  # no part of the network
+    assert not any(name.startswith("detector.") for name in found)
+
+
+@pytest.mark.parametrize("values", [(np.nan, 1.0), (1.0, np.inf)])
+def test_values_that_are_no_numbers_are_too_large(values, tmp_path):
+    model = layered_network()
+    _, layers = layers_for_float32(model, largest_values(model, batches(*values), tmp_path))
+    assert set(layers) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.5, {}),
+        (1.5, {"b": "output up to 3e+04", "c": "input up to 3e+04"}),
+        (1e-5, {"a": TINY, "b": TINY.replace("output", "input"), "c": TINY}),
+        (0.0, {}),
+    ],
+)
+def test_layers_with_values_that_float16_cannot_hold(value, expected, tmp_path):
+    model = layered_network()
+    largest = largest_values(model, batches(value), tmp_path)
+    nodes, layers = layers_for_float32(model, largest)
+    assert layers == expected
+    half = to_half(model, float32_by_design(model) | nodes)
+    types = {
+        node.name: output for node, (_, _, output) in zip(half.graph.node, types_of_nodes(half))
+    }
+    assert {name for name in "abc" if types[name] == FLOAT} == set(layers)
+    (inputs,) = batches(value)
+    exact, found = run(model, **inputs)[0], SimulatedHalf(save(half, tmp_path)).run(inputs)[0]
+    np.testing.assert_allclose(found, exact, rtol=5e-3)
+
+
+def save(model, folder):
+    onnx.save(model, str(folder / "half.onnx"))
+    return folder / "half.onnx"
+
+
+def test_the_simulation_gives_the_raw_outputs_behind_the_others(tmp_path):
+    model = layered_network()
+    half = SimulatedHalf(save(to_half(model, float32_by_design(model)), tmp_path))
+    (inputs,) = batches(0.5)
+    boxes, raw = half.run(inputs)
+    assert half.raw_count == 1 and boxes.shape == (1, 2)
+    np.testing.assert_allclose(raw, np.full((1, 1, 2, 2), 1.0), rtol=2e-3)

@@ -46,12 +46,14 @@ def largest_values(
     known = {info.name for info in copy.graph.input}
     known.update(tensor.name for tensor in copy.graph.initializer)
     del copy.graph.node[:], copy.graph.output[:], copy.graph.value_info[:]
-    names = [name for name in (i.name for i in copy.graph.input) if types[name] == FLOAT]
+    names: list[str] = []
     for node in nodes:
         if all(not name or name in known for name in node.input):  # else an output of decoding
             copy.graph.node.append(node)
             known.update(node.output)
             names += [name for name in node.output if name and types[name] == FLOAT]
+    read = {name for node in copy.graph.node for name in node.input}
+    names += [i.name for i in copy.graph.input if i.name in read and types[i.name] == FLOAT]
     g = OnnxGraph(copy, prefix="range")
     for i, name in enumerate(names):
         largest = g.op("ReduceMax", g.op("Abs", g.value(name)), keepdims=0)
@@ -59,8 +61,7 @@ def largest_values(
     session, found = CpuSession(copy, graph), dict.fromkeys(names, 0.0)
     for inputs in batches:
         for name, value in zip(names, session.run(inputs)):
-            # Not max(): a value that is no number has to stay.
-            found[name] = found[name] if float(value) <= found[name] else float(value)
+            found[name] = float(np.maximum(found[name], value))  # a value that is none stays
     return found
 
 
