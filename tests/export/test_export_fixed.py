@@ -9,6 +9,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export.check import built_in_image, outputs_by_image
 from ppdet_lite.export.compare import detections_agree
+from ppdet_lite.export.formats.format import open_strictly
 from ppdet_lite.export.formats.onnx_format import PACKAGES
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
@@ -126,6 +127,21 @@ def test_export_equals_the_network(name, overrides, tmp_path, capsys):
     assert said.count("export verified") >= (4 if portable else 3)
     model = onnx.load(str(folder / ("model_portable.onnx" if portable else "model.onnx")))
     assert operators_not_static(model) == []
+
+
+def test_float16_files_are_static_as_well(mild_config, tmp_path):
+    options = ExportOptions(["onnx"], (64, 96), 1, "nms_fixed", portable_dcn=True, precision="fp16")
+    folder = export_model(mild_config, tmp_path, options)
+    names = sorted(path.name for path in folder.glob("*fp16*.onnx"))
+    assert len(names) == 2
+    sample = stack([preprocess(folder, 64, 96)(built_in_image())])
+    for name in names:
+        model = onnx.load(str(folder / name))
+        assert operators_not_static(model) == []
+        types = {tensor.data_type for tensor in model.graph.initializer}
+        assert onnx.TensorProto.FLOAT16 in types
+        bbox, counts = open_strictly(folder, "onnxruntime", name).run(sample)
+        assert bbox.dtype == np.float32 and bbox.shape == (1, 100, 6) and counts[0] > 20
 
 
 def test_no_boxes(small_config, mild_settings, tmp_path):
