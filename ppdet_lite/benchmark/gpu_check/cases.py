@@ -17,6 +17,15 @@ URGENT = 8
 JOBS = ("reference", "speed", "throughput", "other model", "training")
 
 
+BUILD_SECONDS = 180.0
+"""For engines that compile the network before its first run."""
+
+
+def _builds(engine: str) -> bool:
+    """True for TensorRT, however it is called."""
+    return "tensorrt" in engine or engine.startswith("trt_")
+
+
 @dataclass(frozen=True)
 class Case:
     """One process of the check, and one row of its tables.
@@ -121,7 +130,7 @@ class Plan:
             Case("reference", name, REFERENCE_ENGINE, seconds=120.0) for name in self.networks
         ]
         speeds = [
-            Case("speed", name, engine, batch)
+            Case("speed", name, engine, batch, BUILD_SECONDS if _builds(engine) else 75.0)
             for engine in self.engines
             for name, batches in self.networks.items()
             for batch in batches

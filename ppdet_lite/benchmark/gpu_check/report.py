@@ -7,6 +7,9 @@ from ppdet_lite.benchmark.gpu_check.runner import Row
 from ppdet_lite.benchmark.gpu_check.verdicts import Verdict, median
 from ppdet_lite.benchmark.tables import decimals, markdown_table, megabytes
 
+MOST_NAMED = 4
+"""Cases that failed for one reason."""
+
 LEGEND = (
     "Medians of {repeats} runs, 5th to 95th percentile in brackets; device ms between events in "
     "the device's queue, where the engine gives them. FP32 is without TF32. Boxes: those found, of "
@@ -38,12 +41,19 @@ def markdown(
 
 
 def _reasons(rows: Sequence[Row], key: str) -> list[str]:
-    """Cases by the reason why they failed, or were skipped."""
+    """Cases by the reason why they failed, or were skipped; of many only the engines."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if key in row:
             reasons.setdefault(row[key], []).append(row["case"]["name"])
-    return [f"* {'; '.join(names)}: {reason}" for reason, names in reasons.items()]
+    lines = []
+    for reason, names in reasons.items():
+        listed = "; ".join(names)
+        if len(names) > MOST_NAMED:
+            engines = sorted({row["case"]["engine"] for row in rows if row.get(key) == reason})
+            listed = f"{len(names)} cases of {', '.join(engines)}"
+        lines.append(f"* {listed}: {reason}")
+    return lines
 
 
 def _speeds(rows: Sequence[Row]) -> list[str]:

@@ -100,6 +100,8 @@ class Engine(ABC):
         """Context in which errors of the engine's library become an EngineError."""
         try:
             yield
+        except UserError:  # says already what to do
+            raise
         except self.failures as error:
             raise EngineError(self.graph, self.problem(" ".join(str(error).split()))) from error
 

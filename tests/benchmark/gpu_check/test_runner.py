@@ -58,6 +58,12 @@ def test_an_engine_that_is_missing_is_tried_once(setup):
     assert len(seen) == 3
 
 
+def test_a_way_that_is_missing_in_float32_is_missing():
+    for name in ("cuda_fp32", "cuda_fp16", "cuda_tf32", "cuda_fp32_graph", "cuda_fp16_graph"):
+        assert runner.plain_engine(name) == "cuda_fp32"
+    assert runner.plain_engine("trt_fp16") == "trt_fp32" and runner.plain_engine("gpu") == "gpu"
+
+
 def test_what_the_time_does_not_suffice_for_is_said(setup):
     cases = [Case("speed", "net", "paddle")]
     budget = runner.SHORTEST_SECONDS / 2

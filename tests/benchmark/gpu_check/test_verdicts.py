@@ -82,4 +82,15 @@ def test_the_page_has_every_row():
     assert "| r50 | trt_fp16 | fp16 | 8 | 30.00 (30.00-30.00) | - | 266.7 | - | - | - | - |" in page
     assert "| r50 | trt_fp16 | fp16 | 8 | 190.0 | 200.0 | 900.0 | threads, 16 |" in page
     assert "* speed: r50, gpu, batch 1; speed: r101, gpu, batch 1: no CUDA" in page
+    many = [
+        row("r50", f"cuda_fp16{end}", None, batch=b, failed="x")
+        for end in ("", "_graph")
+        for b in (1, 2, 8)
+    ]
+    page = markdown(many, [], {}, NETWORKS, 100)
+    assert "* 6 cases of cuda_fp16, cuda_fp16_graph: x" in page
+
+
+def test_the_page_has_verdicts():
+    page = markdown(ROWS, judge(ROWS, NETWORKS), {"GPU": "H100"}, NETWORKS, 100)
     assert "* missed: r101 in FP16 at least 1.73" in page
