@@ -80,7 +80,8 @@ def test_deltas(direct, case, index):
 
 def cells_of(direct, index, iou_thresh=0.213):
     batch, (height, width) = batch_of(direct), direct[f"net_hw_{index}"]
-    objects = padded_objects(batch["gt_bbox"].numpy(), batch["gt_class"].numpy(), 80)
+    labels = batch["gt_class"].numpy()
+    objects, _ = padded_objects(batch["gt_bbox"].numpy(), labels, np.ones(labels.shape), 80)
     shares = (np.array(YOLOV4_ANCHORS) / [width, height]).astype(np.float32)
     grid_hw = direct[f"raw_{index}"].shape[2:]
     return objects, assign_by_shape(objects, shares, MASKS[index], grid_hw, iou_thresh)

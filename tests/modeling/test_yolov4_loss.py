@@ -114,6 +114,23 @@ def test_two_objects_in_a_cell_share_its_class_row():
     assert float(run(loss, raw, same, level())["loss_box"]) == pytest.approx(sum(alone), rel=1e-5)
 
 
+def test_scores_weigh_their_objects():
+    """As with CutMix; the rest of the objectness term stays."""
+    raw, facts = raw_output(), level()
+    loss = YOLOv4Loss(CLASSES, ignore_thresh=1.0, iou_thresh=1.0)
+    given = batch((0.3, 0.4, 0.4, 0.6, 1))
+    full = run(loss, raw, given, facts)
+    given["gt_score"] = paddle.full([2, 4, 1], 0.25)
+    part = run(loss, raw, given, facts)
+    for name in ("loss_box", "loss_cls"):
+        assert float(part[name]) == pytest.approx(float(full[name]) / 4, rel=1e-5)
+    logit = raw.numpy().reshape(2, 2, 5 + CLASSES, 3, 4)[0, 0, 4, 1, 1]
+    less = 0.75 * np.log1p(np.exp(-logit)) / 2
+    assert float(full["loss_obj"]) - float(part["loss_obj"]) == pytest.approx(less, rel=1e-3)
+    given["gt_score"] = paddle.zeros([2, 4])
+    assert float(run(loss, raw, given, facts)["loss_box"]) == 0
+
+
 @both_forms
 def test_images_without_objects(new_coords):
     raw = raw_output(new_coords)
@@ -135,8 +152,9 @@ def test_objects_of_a_padded_table():
     table = np.zeros((2, 4, 5), np.float32)
     table[0, 0], table[0, 1] = (0.5, 0.5, 0.2, 0.2, 7), (1.0, 1.0, 0.5, 0.5, 1)
     table[1, 1] = (0.5, 0.5, 0.2, 0.2, 1)  # after the end of its image
-    objects = padded_objects(table[..., :4], table[..., 4], 3)
+    objects, scores = padded_objects(table[..., :4], table[..., 4], np.ones((2, 4)), 3)
     assert objects.image.tolist() == [0] and objects.label.tolist() == [1]
+    assert scores.tolist() == [1]
     shares = np.array([[0.5, 0.5], [0.4, 0.4]], np.float32)
     cells = assign_by_shape(objects, shares, (0, 1), (3, 4), 0.5)
     # A center on the far border belongs to the last cell; both anchors overlap enough.

@@ -64,6 +64,12 @@ def test_a_formula_of_yolox_that_changes_is_noticed():
     assert "loss.loss_obj" in moved("yolox", overrides=["YOLOXHead.assigner.candidate_topk=8"])
 
 
+def test_a_formula_of_yolov4_that_changes_is_noticed():
+    found = moved("yolov4_tiny", overrides=["YOLOv4Loss.obj_normalizer=1.01"])
+    assert found >= {"direct.loss_obj", "direct.gradient0.std", "loss.loss"}
+    assert "direct.loss_cls" not in found
+
+
 def test_coordinates_of_another_range_are_noticed(monkeypatch):
     original = coord_conv.paddle.linspace
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""YOLOv4 trains as a whole, with the options of its paper."""
+"""YOLOv4 trains as a whole: it learns one batch by heart, and takes the options of its paper."""
 
 import numpy as np
 import paddle
@@ -6,7 +6,9 @@ import pytest
 
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.device.ranks import SINGLE_PROCESS
+from ppdet_lite.modeling.detectors.yolov4 import NORM_EPSILON
 from ppdet_lite.modeling.layers.cross_mini_batch_norm import CrossMiniBatchNorm
+from ppdet_lite.modeling.layers.norm import set_norm_constants
 from ppdet_lite.train.hooks.layer_progress import LayerProgressHook
 from ppdet_lite.train.run import build_trainer
 
@@ -71,6 +73,35 @@ def config(repo, tiny_coco, tmp_path):
         return load_config(path, overrides)
 
     return make
+
+
+@pytest.mark.parametrize(
+    "name, epochs, least, overrides",
+    [
+        ("yolov4_cspdarknet53_coco", 60, 0.9, []),
+        ("yolov4_tiny_coco", 60, 0.9, ["YOLOv4Loss.iou_thresh=0.213"]),
+        (
+            "yolov4_tiny_coco",
+            100,
+            0.9,
+            ["YOLOv4Loss.iou_thresh=0.213", "YOLOv4Loss.box_loss=DarknetBoxLoss"],
+        ),
+        # Squared errors of probabilities learn more slowly.
+        (
+            "yolov4_csp_coco",
+            100,
+            0.6,
+            ["LearningRate.base_lr=0.02", "YOLOv4Loss.objectness_smooth=false"],
+        ),
+    ],
+)
+def test_one_batch_is_learned_by_heart(config, name, epochs, least, overrides):
+    cfg = config(name, epochs, *overrides)
+    trainer = build_trainer(cfg, "cpu", SINGLE_PROCESS, evaluate=True)
+    # The shipped momentum of 0.99 would need hundreds of steps.
+    set_norm_constants(trainer.state.model, NORM_EPSILON, 0.8)
+    trainer.run()
+    assert trainer.state.last_evaluation["metrics"]["bbox/AP50"] > least
 
 
 def test_options_of_the_paper_train(config):

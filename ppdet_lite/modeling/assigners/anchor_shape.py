@@ -50,19 +50,23 @@ class Cells(NamedTuple):
         return np.ravel_multi_index(self[1:], shape)
 
 
-def padded_objects(boxes_cxcywh: np.ndarray, labels: np.ndarray, num_classes: int) -> Objects:
-    """The objects among padded rows [B, P, 4] and [B, P] or [B, P, 1].
+def padded_objects(
+    boxes_cxcywh: np.ndarray, labels: np.ndarray, scores: np.ndarray, num_classes: int
+) -> tuple[Objects, np.ndarray]:
+    """The objects among padded rows [B, P, 4] and [B, P] or [B, P, 1], and their scores [N].
 
     As in darknet, the first row whose x is 0 ends an image, and rows of other classes do not count.
-    Neither do rows without area.
+    Neither do rows without area or score.
     """
-    labels = labels.reshape(boxes_cxcywh.shape[:2])
+    labels, scores = (rows.reshape(boxes_cxcywh.shape[:2]) for rows in (labels, scores))
     valid = np.logical_and.accumulate(boxes_cxcywh[..., 0] != 0, axis=1)
-    valid &= (boxes_cxcywh[..., 2:] > 0).all(axis=2) & (labels >= 0) & (labels < num_classes)
+    valid &= (boxes_cxcywh[..., 2:] > 0).all(axis=2) & (scores > 0)
+    valid &= (labels >= 0) & (labels < num_classes)
     image, row = np.nonzero(valid)
     place = (valid.cumsum(axis=1) - 1)[image, row]
     boxes = boxes_cxcywh[image, row].astype(np.float32)
-    return Objects(len(labels), image, place, boxes, labels[image, row])
+    objects = Objects(len(labels), image, place, boxes, labels[image, row])
+    return objects, scores[image, row].astype(np.float32)
 
 
 def assign_by_shape(

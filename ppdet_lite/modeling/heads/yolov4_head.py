@@ -20,6 +20,7 @@ from ppdet_lite.modeling.arguments import (
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.heads.yolov3_head import YOLOv3Head
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
+from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.yolov4_loss import YOLOv4Loss
 
 YOLOV4_ANCHORS = (
@@ -97,7 +98,10 @@ class YOLOv4Head(YOLOv3Head):
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         outputs = super().forward([conv(x) for conv, x in zip(self.yolo_conv, features)])
-        return [F.sigmoid(output) for output in outputs] if self.new_coords else outputs
+        if not self.new_coords:
+            return outputs
+        with full_precision():
+            return [F.sigmoid(to_float32(output)) for output in outputs]
 
     def get_loss(self, outputs: Sequence[Tensor], batch: dict) -> dict[str, Tensor]:
         return self.loss(outputs, batch, self.levels, self.anchors, self.anchor_masks)

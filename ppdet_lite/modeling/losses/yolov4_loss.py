@@ -129,15 +129,17 @@ class YOLOv4Loss(nn.Layer):
 
         Args:
             outputs, levels: raw outputs and `levels` of the head.
-            batch: `gt_bbox` [B, P, 4] center and size as fractions of the image, zero padded, and
-                `gt_class` [B, P] or [B, P, 1].
+            batch: `gt_bbox` [B, P, 4] center and size as fractions of the image, zero padded,
+                `gt_class` [B, P] or [B, P, 1], and perhaps `gt_score` likewise: the weight of each
+                object in all terms, which CutMix sets.
             anchors: of all levels, (width, height) in pixels.
             anchor_masks: indices of the anchors of each level.
         """
         if "gt_class" not in batch:
             raise ConfigError("YOLOv4Loss needs gt_class: leave Gt2YoloTarget out of TrainReader")
         boxes, labels = (batch[key].numpy() for key in ("gt_bbox", "gt_class"))
-        objects = padded_objects(boxes, labels, self.num_classes)
+        scores = batch["gt_score"].numpy() if "gt_score" in batch else np.ones(labels.shape)
+        objects, scores = padded_objects(boxes, labels, scores, self.num_classes)
         totals: dict[str, Tensor] = {}
         with full_precision():
             for i, (output, level) in enumerate(zip(outputs, levels)):
@@ -147,13 +149,15 @@ class YOLOv4Loss(nn.Layer):
                 cells = assign_by_shape(
                     objects, shares, anchor_masks[i], output.shape[2:], self.iou_thresh
                 )
-                for name, term in self._level_terms(part, objects, cells).items():
+                for name, term in self._level_terms(part, objects, scores, cells).items():
                     term = term / len(boxes)
                     totals[name] = totals[name] + term if name in totals else term
             totals["loss"] = sum(totals.values())
         return totals
 
-    def _level_terms(self, part: LevelOutput, objects: Objects, cells: Cells) -> dict[str, Tensor]:
+    def _level_terms(
+        self, part: LevelOutput, objects: Objects, scores: np.ndarray, cells: Cells
+    ) -> dict[str, Tensor]:
         overlaps = best_overlaps(part, objects)
         is_smooth = bool(_of_level(self.objectness_smooth, part.number))
         one = 1 - self.label_smooth_eps / 2
@@ -163,9 +167,10 @@ class YOLOv4Loss(nn.Layer):
             targets = np.concatenate([hits**2 if is_smooth else np.full_like(hits, one), targets])
         shape = part.objectness.shape
         flat = cells.flat(shape)
-        positive = np.zeros(shape, bool)
-        positive.ravel()[flat] = True
-        objectness, delta = self._objectness(part, overlaps, positive, is_smooth)
+        scores = scores[cells.obj]
+        strength = np.zeros(shape, np.float32)  # of the strongest object in each cell
+        np.maximum.at(strength.ravel(), flat, scores)
+        objectness, delta = self._objectness(part, overlaps, strength, is_smooth)
         terms = {"loss_obj": _of_level(self.obj_normalizer, part.number) * objectness}
         if len(flat) == 0:
             return {"loss_box": paddle.zeros([]), **terms, "loss_cls": paddle.zeros([])}
@@ -175,7 +180,8 @@ class YOLOv4Loss(nn.Layer):
         table = np.full((2, len(rows), self.num_classes), self.label_smooth_eps / 2, np.float32)
         table[1] = 1
         table[:, row_of, labels] = targets, is_own  # of the last of several
-        terms["loss_cls"], raised = self._classes(part, rows, table, labels[first])
+        row_weight = strength.ravel()[rows, None]
+        terms["loss_cls"], raised = self._classes(part, rows, table, labels[first], row_weight)
         active = paddle.gather(delta.flatten(), paddle.to_tensor(rows)) != 0
         share = paddle.where(active, raised.clip(min=1.0), paddle.ones_like(raised))
         weight = 1 / paddle.gather(share, paddle.to_tensor(row_of.reshape(-1)))
@@ -184,6 +190,7 @@ class YOLOv4Loss(nn.Layer):
         places = cell_places(part, cells)
         raw = paddle.gather(part.boxes.reshape([-1, 4]), paddle.to_tensor(flat))
         target_cxcywh = paddle.to_tensor(objects.boxes_cxcywh[cells.obj])
+        weight = weight * paddle.to_tensor(scores)
         terms["loss_box"] = self.box_loss(raw, places, target_cxcywh, weight)
         return terms
 
@@ -198,15 +205,19 @@ class YOLOv4Loss(nn.Layer):
         return Cells(*map(np.concatenate, zip((numbers, *hits), cells))), iou[hits]
 
     def _objectness(
-        self, part: LevelOutput, overlaps: Overlaps, positive: np.ndarray, is_smooth: bool
+        self, part: LevelOutput, overlaps: Overlaps, strength: np.ndarray, is_smooth: bool
     ) -> tuple[Tensor, Tensor]:
-        """The sum over all cells, and target - probability of each, 0 where it does not count."""
+        """The sum over all cells, and target - probability of each, 0 where it does not count.
+
+        strength: weight of positive cells [B, A, H, W], 0 elsewhere.
+        """
         with paddle.no_grad():
             found = part.probability(part.objectness)
             is_sure = part.probability(part.classes.max(axis=-1)) > LEAST_CLASS
             is_near = paddle.logical_and(overlaps.iou > self.ignore_thresh, is_sure)
-            taken, one = paddle.to_tensor(positive), paddle.ones_like(found)
-            zero, weight = paddle.zeros_like(found), one
+            own_weight = paddle.to_tensor(strength)
+            taken, one, zero = own_weight > 0, paddle.ones_like(found), paddle.zeros_like(found)
+            weight = one
             if is_smooth:
                 target = paddle.where(is_near, overlaps.iou, zero)
                 hit = overlaps.iou > self.truth_thresh
@@ -215,19 +226,24 @@ class YOLOv4Loss(nn.Layer):
                 target = paddle.where(is_free, one, target)
             else:
                 target = taken.astype("float32")
-                is_ignored = paddle.logical_and(is_near, paddle.logical_not(taken))
-                weight = paddle.where(is_ignored, zero, one)
+                weight = paddle.where(taken, own_weight, paddle.where(is_near, zero, one))
             delta = weight * (target - found)
         return (part.error(part.objectness, target) * weight).sum(), delta
 
     def _classes(
-        self, part: LevelOutput, rows: np.ndarray, table: np.ndarray, labels: np.ndarray
+        self,
+        part: LevelOutput,
+        rows: np.ndarray,
+        table: np.ndarray,
+        labels: np.ndarray,
+        row_weight: np.ndarray,
     ) -> tuple[Tensor, Tensor]:
         """The sum over the cells `rows` [U], and the number of classes that each raises, [U].
 
         Args:
             table: target of every class [U, C], and 1 where its delta has the focal factor, else 0.
             labels: class of the first object of each, [U].
+            row_weight: of each, [U, 1].
         """
         output = paddle.gather(part.classes.reshape([-1, self.num_classes]), paddle.to_tensor(rows))
         target, has_factor = paddle.to_tensor(table)
@@ -238,6 +254,7 @@ class YOLOv4Loss(nn.Layer):
                 own = paddle.take_along_axis(found, paddle.to_tensor(labels[:, None]), axis=1)
                 weight = paddle.where(has_factor > 0, focal_factor(own) * weight, weight)
             raised = ((target - found) * weight > 0).astype("float32").sum(axis=1)
+        weight = weight * paddle.to_tensor(row_weight)
         return (part.error(output, target) * weight).sum(), raised
 
 
@@ -249,9 +266,17 @@ def best_overlaps(part: LevelOutput, objects: Objects) -> Overlaps:
     every = Cells(index[0], *index)
     boxes = decode_cells(part.boxes.reshape([-1, 4]), cell_places(part, every))
     boxes = box_ops.cxcywh_to_xyxy(boxes).reshape([shape[0], -1, 4])
-    truth = box_ops.cxcywh_to_xyxy(paddle.to_tensor(objects.table()))
-    iou = box_ops.iou_matrix(boxes, truth)
-    return Overlaps(iou.max(axis=2).reshape(shape), iou.argmax(axis=2).reshape(shape))
+    found = []
+    # One image after the other: all pairs of a batch of mosaics would fill the memory.
+    for image in range(shape[0]):
+        own = objects.boxes_cxcywh[objects.image == image]
+        if len(own) == 0:  # a box without area overlaps nothing
+            own = np.zeros((1, 4), np.float32)
+        truth = box_ops.cxcywh_to_xyxy(paddle.to_tensor(own)).unsqueeze(0)
+        iou = box_ops.iou_matrix(boxes[image : image + 1], truth)
+        found.append((iou.max(axis=2), iou.argmax(axis=2)))
+    best, place = (paddle.concat(parts).reshape(shape) for parts in zip(*found))
+    return Overlaps(best, place)
 
 
 def cell_places(part: LevelOutput, cells: Cells) -> CellPlaces:
