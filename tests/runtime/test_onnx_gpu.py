@@ -270,8 +270,8 @@ def test_a_plugin_that_is_missing_or_finds_nothing(folder, onnxruntime, monkeypa
     refused(": NvTensorRTRTXExecutionProvider finds no GPU that it knows; pip install ")
     onnxruntime.register_execution_provider_library = register
     refused(": NvTensorRTRTXExecutionProvider cannot be loaded, libcuda.so.1: cannot; ")
-    del onnxruntime.register_execution_provider_library
-    refused(": found no plugins in onnxruntime 1.99; ")
+    onnxruntime.__version__ = "1.24.1"
+    refused(": found onnxruntime 1.24.1, allowed: 1.26 and later; pip install ")
     monkeypatch.setitem(sys.modules, PLUGIN, None)
     refused(f" needs the package {PLUGIN} ")
 

@@ -18,6 +18,8 @@ from ppdet_lite.runtime.options import EngineOptions
 CPU = "CPUExecutionProvider"
 LIBRARY_NAMES = ("libonnxruntime_providers_{}.so", "onnxruntime_providers_{}.dll")
 MOST_NAMED = 5
+FIRST_WITH_PLUGIN_MEMORY = (1, 26)
+"""The first release in which "cuda" names a plugin's memory as well."""
 
 
 class Provider:
@@ -141,14 +143,15 @@ class TensorRTRTX(Provider):
     name, title = "NvTensorRTRTXExecutionProvider", "TensorRT for RTX"
     package: ClassVar[str] = "onnxruntime_ep_nv_tensorrt_rtx"
     install = (
-        "pip install 'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx, and NVIDIA's driver for "
+        "pip install 'onnxruntime>=1.26' onnxruntime-ep-nv-tensorrt-rtx, and NVIDIA's driver for "
         "an RTX GPU (compute capability 7.5 to 8.9, 12.0 or 12.1)"
     )
 
     def load(self, onnxruntime: Any) -> None:
-        plugin = require(self.package, self.asked, advice="with onnxruntime 1.24 or later")
-        if not hasattr(onnxruntime, "register_execution_provider_library"):
-            raise self.missing(f"found no plugins in onnxruntime {onnxruntime.__version__}")
+        plugin = require(self.package, self.asked)
+        version = onnxruntime.__version__
+        if tuple(map(int, version.split(".")[:2])) < FIRST_WITH_PLUGIN_MEMORY:
+            raise self.missing(f"found onnxruntime {version}, allowed: 1.26 and later")
         if not self.options.tf32:
             turn_tf32_off()  # it has no option for it
         if not self._devices(onnxruntime):
