@@ -16,13 +16,14 @@ SHARED = REPO.parent / "shared"
 
 
 SLOW_TESTS = {
-    "": "configs every_config real_data recipes two_configs yolov4_ablation yolox_real_weights",
+    "": "configs every_config real_data recipes two_configs yolov4_ablation "
+    "yolov4_training_configs yolox_real_weights",
     "benchmark/gpu_check": "dry_run runner",
     "benchmark": "against inference_benchmark model_info reader_benchmark stream_eval",
     "cases": "trainings",
     "data/cache": "image_cache",
     "data/pixels": "damaged_images pixel_source",
-    "data/reader": "raw_pixels reader workers yolox_reader",
+    "data/reader": "darknet_reader raw_pixels reader workers yolox_reader",
     "evolve": "evolve_command",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_fixed export_verify fixed_best_class fixed_nms graph half half_export half_family "
