@@ -289,6 +289,8 @@ def test_figures_of_darknet(name, side, params, operations, printed):
     [
         ("yolov3/yolov3_darknet53_270e_coco", 608),
         ("yolov3/yolov3_r50vd_dcn_270e_coco", 608),
+        ("yolov3/yolov3_mobilenet_v1_270e_coco", 608),
+        ("asff/yolov3_mobilenet_v2_asff_coco", 416),
         ("yolox/yolox_nano_300e_coco", 416),
         ("yolox/yolox_s_300e_coco", 640),
         ("yolox/yolox_l_300e_coco", 640),

@@ -58,10 +58,10 @@ def test_weights_decide_cell_by_cell():
     fusion = AdaptiveFusion(shapes, shapes[0], 4, 16, "leaky")
     fusion.eval()
     maps = [paddle.rand([1, 4, side, side]) for side in (2, 4, 8)]
-    fusion.weights.weight.set_value(paddle.zeros_like(fusion.weights.weight))
+    fusion.weight_logits.weight.set_value(paddle.zeros_like(fusion.weight_logits.weight))
     resized = fusion.resized(maps)
     np.testing.assert_allclose(fusion.fusion_weights(resized).numpy(), 1 / 3, rtol=1e-6)
-    fusion.weights.bias.set_value(np.float32([0, math.log(2), 0]))
+    fusion.weight_logits.bias.set_value(np.float32([0, math.log(2), 0]))
     found = fusion.fusion_weights(resized).numpy()
     np.testing.assert_allclose(found[0, :, 1, 0], [0.25, 0.5, 0.25], rtol=1e-6)
     seen = []
@@ -198,6 +198,23 @@ def test_cells_whose_box_fits_an_object_are_ignored():
     assert gradient[4 + 6 + 4] == 0
     kept, _ = losses(head, raw, [(0.5, 0.5, 1.0, 1.0)], ignore_thresh=1.0)
     assert kept["loss_obj"] == pytest.approx(2 * math.log(2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("classes", "rare"), [(1, 0.05), (2, 0.05), (20, 0.05), (80, 1 / 80)])
+def test_smoothed_classes_still_tell_them_apart(classes, rare):
+    """The gradient of a logit of 0 is 1/2 - target."""
+    head = GuidedAnchorHead((8,), anchors=[[32, 32]], anchor_masks=[[0]], num_classes=classes)
+    output = paddle.zeros([1, 2 * (7 + classes), 1, 1])
+    output.stop_gradient = False
+    batch = {
+        "gt_bbox": paddle.full([1, 1, 4], 0.5),
+        "gt_class": paddle.full([1, 1], classes - 1, "int64"),
+    }
+    loss = GuidedAnchorLoss(classes, label_smooth=True)
+    terms = loss([output], batch, head.levels, head.anchors, head.anchor_masks)
+    terms["loss"].backward()
+    found = 0.5 - output.grad.numpy()[0, 4 + 5 : 4 + 5 + classes, 0, 0]
+    np.testing.assert_allclose(found, [rare] * (classes - 1) + [1 - rare], atol=1e-6)
 
 
 def test_images_without_objects():

@@ -9,6 +9,7 @@ from paddle.vision.ops import DeformConv2D
 
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.rewrite.cpu_forms import use_cpu_forms
+from ppdet_lite.export.rewrite.rep_vgg import join_rep_vgg
 
 CONVOLUTIONS = (nn.Conv2D, DeformConv2D)
 NORMS = (nn.BatchNorm2D, nn.SyncBatchNorm)
@@ -19,6 +20,7 @@ def exported_network(model: nn.Layer, options: ExportOptions) -> nn.Layer:
     network = copy.deepcopy(model)
     network.eval()
     fold_batch_norm(network)
+    join_rep_vgg(network)
     if options.target == "cpu" and options.input_hw is not None:
         use_cpu_forms(network, options.input_hw, options.cpu_limits)  # wants norms folded
     return network

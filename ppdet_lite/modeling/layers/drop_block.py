@@ -1,5 +1,7 @@
 """DropBlock (arXiv:1810.12890): drop-out of squares instead of single cells."""
 
+from collections.abc import Sequence
+
 import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
@@ -37,3 +39,29 @@ class DropBlock(nn.Layer):
             kept = 1 - F.max_pool2d(centers, side, stride=1, padding=side // 2)
             factor = kept.size / kept.sum().clip(min=1.0)
             return (to_float32(x) * kept * factor).astype(x.dtype)
+
+
+class SteppedDropBlock(DropBlock):
+    """`DropBlock` with a side that grows at given times, as in ASFF (arXiv:1911.09516); identity
+    before the first.
+
+    Args:
+        steps: (share of the training, side of the squares) in the order of time.
+        keep_prob: expected share of kept cells.
+
+    Attributes:
+        progress: done share of the training, 0 to 1; the trainer sets it.
+    """
+
+    def __init__(self, steps: Sequence[tuple[float, int]], keep_prob: float = 0.9):
+        super().__init__(1, keep_prob)
+        self.steps = tuple(steps)
+        self.progress = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to the same shape."""
+        sides = [side for start, side in self.steps if self.progress >= start]
+        if not sides:
+            return x
+        self.block_size = sides[-1]
+        return super().forward(x)

@@ -30,6 +30,9 @@ from ppdet_lite.ops import boxes as box_ops
 LOG_EPS = 1e-12
 """Added to the ratio of sizes before its logarithm."""
 
+MOST_SMOOTH = 1 / 20
+"""Largest class target of other classes, that of the authors for Pascal VOC."""
+
 
 class GuidedLevel(NamedTuple):
     """Raw output of a level by cells, numbered in [B, A, H, W]: guide [N, 2], raw [N, 5 + C]."""
@@ -89,8 +92,9 @@ class GuidedAnchorLoss(nn.Layer):
 
     Args:
         ignore_thresh: IoU, see above.
-        label_smooth: class targets 1 - 1 / C and 1 / C. A row has the class of the last object of
-            its cell then, without it those of all.
+        label_smooth: class targets 1 - 1 / C and 1 / C; with less than 20 classes 0.95 and 0.05,
+            as these would say less and with two classes nothing. A row has the class of the last
+            object of its cell then, without it those of all.
     """
 
     __checked__ = True
@@ -220,7 +224,7 @@ class GuidedAnchorLoss(nn.Layer):
         """Of positive cells, float32 [P, C]."""
         label, places = truth.objects.label, len(targets.positive)
         if self.label_smooth:
-            rare = 1 / self.num_classes
+            rare = min(1 / self.num_classes, MOST_SMOOTH)
             table = np.full((places, self.num_classes), rare, np.float32)
             table[np.arange(places), label[targets.obj]] = 1 - rare
             return table

@@ -63,10 +63,10 @@ class AdaptiveFusion(nn.Layer):
         super().__init__()
         count, channels = len(shapes), target.channels
         self.resize = nn.LayerList(MapResize(shape, target, act) for shape in shapes)
-        self.weight = nn.LayerList(
+        self.weight_convs = nn.LayerList(
             ConvBNLayer(channels, weight_channels, 1, act=act) for _ in shapes
         )
-        self.weights = nn.Conv2D(weight_channels * count, count, 1)
+        self.weight_logits = nn.Conv2D(weight_channels * count, count, 1)
         self.expand = ConvBNLayer(channels, out_channels, 3, act=act)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -82,5 +82,5 @@ class AdaptiveFusion(nn.Layer):
 
     def fusion_weights(self, resized: Sequence[Tensor]) -> Tensor:
         """Weights [B, levels, H, W] of the resized maps; they add up to 1."""
-        features = [conv(x) for conv, x in zip(self.weight, resized)]
-        return F.softmax(self.weights(paddle.concat(features, axis=1)), axis=1)
+        features = [conv(x) for conv, x in zip(self.weight_convs, resized)]
+        return F.softmax(self.weight_logits(paddle.concat(features, axis=1)), axis=1)

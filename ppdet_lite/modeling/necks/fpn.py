@@ -91,7 +91,7 @@ class PPYOLOFPN(TopDownNeck):
         act: of all convolutions.
     """
 
-    __shared__ = ("norm_type", "data_format", "width_mult")
+    __shared__: tuple[str, ...] = ("norm_type", "data_format", "width_mult")
 
     widest: Optional[int] = None
     """Channels of the coarsest block; None: 512 with three levels, half of it with one less."""

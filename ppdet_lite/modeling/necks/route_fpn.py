@@ -1,13 +1,23 @@
 """The neck of YOLOv3 whose maps ASFF (arXiv:1911.09516) fuses."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Optional
+from typing import Any, Literal, Optional
 
 from paddle import nn
 
 from ppdet_lite.core.annotations import Count
 from ppdet_lite.core.workspace import register
-from ppdet_lite.modeling.arguments import Act, Channels, Kept, Layout, Multiple, NormType, Odd
+from ppdet_lite.modeling.arguments import (
+    Act,
+    Channels,
+    Kept,
+    Layout,
+    Multiple,
+    NormType,
+    Odd,
+    check_arguments,
+)
+from ppdet_lite.modeling.layers.drop_block import SteppedDropBlock
 from ppdet_lite.modeling.necks.fpn import PPYOLOFPN, DetectionBlock
 
 
@@ -19,7 +29,12 @@ class YOLOv3RouteFPN(PPYOLOFPN):
         tips: levels that keep their 3x3: "finest" (512, 256 and 256 channels) or "none" (512, 256
             and 128 channels).
         drop_block, block_size, keep_prob, width_mult, act: see `PPYOLOFPN`.
+        drop_steps: [epoch, [side of the squares of each level, coarsest first]] of each growth of
+            `drop_block`, in the order of time; None for `block_size` all the time.
+        epoch: epochs of the training.
     """
+
+    __shared__ = (*PPYOLOFPN.__shared__, "epoch")
 
     def __init__(
         self,
@@ -33,8 +48,17 @@ class YOLOv3RouteFPN(PPYOLOFPN):
         width_mult: Multiple = 1.0,
         in_strides: Optional[Sequence[Count]] = None,
         act: Act = "leaky",
+        drop_steps: Optional[Sequence[Sequence[Any]]] = None,
+        epoch: Count = 300,
     ):
-        self._tips = tips
+        levels = len(in_channels)
+        fits = all(
+            len(step) == 2 and isinstance(step[0], int) and len(_sides(step)) == levels
+            for step in drop_steps or ()
+        )
+        needed = f"[epoch, [{levels} odd sides]] for each step"
+        check_arguments(("drop_steps", drop_steps, fits and (drop_block or not drop_steps), needed))
+        self._tips, self._drop = tips, (drop_steps, keep_prob, epoch)
         super().__init__(
             in_channels,
             drop_block=drop_block,
@@ -53,4 +77,14 @@ class YOLOv3RouteFPN(PPYOLOFPN):
         if not (is_finest and self._tips == "finest"):
             block.tip = nn.Identity()
             out_channels //= 2
+        steps, keep_prob, epoch = self._drop
+        if steps:
+            level = len(self.yolo_block)
+            shares = [(step[0] / epoch, _sides(step)[level]) for step in steps]
+            block.conv_module.dropblock = SteppedDropBlock(shares, keep_prob)
         super().add_level(block, out_channels, transition)
+
+
+def _sides(step: Sequence[Any]) -> Sequence[int]:
+    """Of a step of `drop_steps`."""
+    return step[1] if isinstance(step[1], Sequence) else ()

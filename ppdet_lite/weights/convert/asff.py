@@ -117,10 +117,10 @@ def _fusion() -> dict[str, str]:
     found = {}
     for level in LEVELS:
         there, here = f"level_{level}_fusion", f"neck.fusion.{level}"
-        found[f"{there}.weight_levels"] = f"{here}.weights"
+        found[f"{there}.weight_levels"] = f"{here}.weight_logits"
         found[f"{there}.expand"] = f"{here}.expand"
         for source in LEVELS:
-            found[f"{there}.weight_level_{source}"] = f"{here}.weight.{source}"
+            found[f"{there}.weight_level_{source}"] = f"{here}.weight_convs.{source}"
             kind = "stride" if source > level else "compress"
             found[f"{there}.{kind}_level_{source}"] = f"{here}.resize.{source}.conv"
     return found
