@@ -6,19 +6,24 @@ tensors, and one member `data/N` with the numbers of each storage. The pickle is
 of `pickle_reader`, here with the names that describe tensors.
 """
 
+import contextlib
 import io
 import math
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import numpy as np
+from numpy.lib import format as npy
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.weights.pickle_reader import STEPS, Machine, refusals
 from ppdet_lite.weights.pickle_values import NAMES, Name, Refused
 
 MOST_PICKLE = 64 << 20  # bytes of data.pkl: names and shapes, also of an optimizer's state
+MOST_NUMBERS = 2 << 30  # bytes of all arrays of an .npz, which may be packed
 _BIG_ENDIAN = b"big"
 
 # bfloat16 as Paddle stores it, the upper half of a float32.
@@ -57,28 +62,50 @@ def read_torch_or_numpy(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:
-    at = 0
-    with refusals(str(path), lambda: at):
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        except zipfile.BadZipFile as error:
-            raise ValueError(str(error)) from error
+    with refusals(str(path), lambda: 0), _opened(path) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > MOST_NUMBERS:
+            raise Refused(f"more than {MOST_NUMBERS} bytes of arrays")
+        return {member.filename[: -len(".npy")]: _array(archive, member) for member in members}
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an `.npz`, whose header may promise no more than there is."""
+    with archive.open(member) as stream:
+        version = npy.read_magic(stream)
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, is_fortran, dtype = read_header(stream)
+        if dtype.hasobject or dtype.kind not in "biufc":
+            raise Refused(f"an array of {dtype}")
+        count = math.prod(shape) * dtype.itemsize
+        if not 0 <= count <= member.file_size:
+            raise EOFError(f"truncated: an array {list(shape)} in {member.file_size} bytes")
+        data = bytearray(stream.read(count))
+        if len(data) != count:
+            raise EOFError("truncated")
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
 def _read_torch(path: Path) -> Any:
     machine: Optional[TorchMachine] = None
-    with refusals(str(path), lambda: machine.at if machine else 0), open(path, "rb") as stream:
+    with refusals(str(path), lambda: machine.at if machine else 0), _opened(path) as archive:
+        machine = TorchMachine(Archive(archive))
+        return machine.run()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip archive; whatever is wrong with one is a ValueError."""
+    with open(path, "rb") as stream:
         if stream.read(4) != b"PK\x03\x04":
             raise ValueError(
                 "it is no zip archive; files of PyTorch before 1.6 can be saved anew with a later "
                 "version"
             )
         try:
-            with zipfile.ZipFile(path) as archive:
-                machine = TorchMachine(Archive(archive))
-                return machine.run()
-        except zipfile.BadZipFile as error:
+            with zipfile.ZipFile(stream) as archive:
+                yield archive
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
             raise ValueError(str(error)) from error
 
 
