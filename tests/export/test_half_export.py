@@ -13,13 +13,19 @@ import yaml
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.trained_model import load_trained_model
-from ppdet_lite.export.calibration import find_calibration
+from ppdet_lite.export.calibration import Calibration, find_calibration
 from ppdet_lite.export.check import ExportMismatch, load_images, verify_export
 from ppdet_lite.export.formats.format import find_formats
 from ppdet_lite.export.formats.onnx_format import PACKAGES, OnnxFormat
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
-from ppdet_lite.runtime.contract import HALF_FILES, ONNX_FILE, PORTABLE_FILE, InferConfig
+from ppdet_lite.runtime.contract import (
+    CONFIG_FILE,
+    HALF_FILES,
+    ONNX_FILE,
+    PORTABLE_FILE,
+    InferConfig,
+)
 from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.weights.checkpoint import save_checkpoint
 from tests.export.conftest import CLASS_NAMES
@@ -212,7 +218,7 @@ def scaled_folder(small_config, scaled_settings, tmp_path_factory):
     return export_model(cfg, tmp_path_factory.mktemp("out"), WANTED)
 
 
-def test_layers_that_overflow_stay_in_float32_and_are_named(scaled_folder):
+def test_layers_that_overflow_stay_in_float32_and_are_named(scaled_folder, tmp_path, capsys):
     """The export's own check has shown that its boxes are right."""
     kept = described(scaled_folder)["fp16"]["float32_layers"]
     conv, offset = f"{DEFORMABLE[1]}.conv", f"{DEFORMABLE[1]}.conv_offset"
@@ -229,6 +235,14 @@ def test_layers_that_overflow_stay_in_float32_and_are_named(scaled_folder):
     others = {name for name in layers if name.endswith("conv_offset")} | {offset}
     assert {name for name, (kind, _) in layers.items() if kind == FLOAT} == set(kept) | others
     assert max(largest for kind, largest in layers.values() if kind == HALF) < 65504
+
+    shutil.copytree(scaled_folder, tmp_path / "copy")
+    images = Calibration("the images", load_images(), InferConfig.read(scaled_folder / CONFIG_FILE))
+    again = OnnxFormat().write_half(tmp_path / "copy", images)
+    assert set(again["float32_layers"]) == set(kept) and again["calibration"] == "the images"
+    said = capsys.readouterr().err
+    assert "float16 cannot hold the values of 4 layers on the images, they stay in float32" in said
+    assert all(f"{layer} ({reason})" in said for layer, reason in again["float32_layers"].items())
 
 
 def test_a_file_that_overflows_is_refused(scaled_folder, small_config, scaled_settings, tmp_path):

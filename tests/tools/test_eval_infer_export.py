@@ -64,6 +64,10 @@ def test_export_options_reach_the_export(small_config, monkeypatch):
         ["onnx", "paddle-legacy"], (64, 96), 2, "raw", portable_dcn=True, target="cpu"
     )
     assert asked[1][0][2].input_hw is None
+    half = ("--format", "onnx", "--precision", "fp16", "--calib_dir", "photos")
+    run_tool("export_model", "-c", small_config, *half)
+    wanted = ExportOptions(["onnx"], precision="fp16", calib_dir="photos")
+    assert asked[2][0][2] == wanted
 
 
 def test_two_processes_share_an_evaluation(repo, small_config, tmp_path):
