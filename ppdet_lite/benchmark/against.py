@@ -1,14 +1,15 @@
 """Other detectors in the benchmark: any .onnx file, its inputs filled by name and shape."""
 
+import contextlib
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Sequence
+from typing import Any, Iterable, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, DataError, UserError, require
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.runtime.contract import InferConfig, ModelFolder
-from ppdet_lite.runtime.engines.engine import Arrays
+from ppdet_lite.runtime.engines.engine import Arrays, EngineError
 
 MARKER_SIZE = 2
 """Values per image in inputs such as `im_shape` and `scale_factor`: height and width."""
@@ -42,7 +43,7 @@ class OtherModel(ModelFolder):
     """
 
     def __init__(self, path: Path, inputs: Optional[Sequence[GraphInput]] = None):
-        self.path, self.graph, self.params = path, path, None
+        self.path, self.graph, self.params = path.parent, path, None
         self.config = InferConfig(preprocess=[], class_names=[], stage="raw")
         self.preprocess = Preprocess([])
         self.inputs = list(inputs) if inputs else read_inputs(path)
@@ -130,6 +131,41 @@ def _noise(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.n
     if np.issubdtype(np.dtype(dtype), np.integer):
         return rng.integers(0, 256, shape).astype(dtype)
     return rng.standard_normal(shape, np.float32).astype(dtype)
+
+
+def set_sizes(entries: Iterable[Any], shapes: Iterable[Sequence[int]]) -> None:
+    """Closes the axes of a graph's inputs or outputs."""
+    for entry, shape in zip(entries, shapes):
+        for axis, side in zip(entry.type.tensor_type.shape.dim, shape):
+            axis.Clear()
+            axis.dim_value = int(side)
+
+
+def closed_copy(model: OtherModel, inputs: Arrays, path: Path) -> OtherModel:
+    """A detector with the sizes of `inputs` closed, which TensorRT and CUDA graphs need, written to
+    `path` in one file. Its outputs are closed, too, where ONNX Runtime can run it on the CPU.
+
+    Args:
+        inputs: arrays of all inputs, see `fill_inputs`.
+
+    Raises:
+        DataError: the file cannot be loaded.
+    """
+    from ppdet_lite.export.onnx.cpu_session import CpuSession  # it needs onnx and onnxruntime
+
+    onnx = require("onnx", "`against`")
+    try:
+        content = onnx.load(str(model.graph))
+    except Exception as error:  # of protobuf, or weights in another file that is missing
+        raise DataError(f"`against` {model.graph}: cannot be loaded ({error})") from error
+    graph = content.graph
+    fed = [entry for entry in graph.input if entry.name in inputs]
+    set_sizes(fed, [inputs[entry.name].shape for entry in fed])
+    del graph.value_info[:]
+    with contextlib.suppress(EngineError):  # an operator for GPUs only
+        set_sizes(graph.output, [array.shape for array in CpuSession(content, path).run(inputs)])
+    onnx.save(content, str(path))
+    return OtherModel(path)
 
 
 def other_models(against: Sequence[str]) -> dict[str, OtherModel]:

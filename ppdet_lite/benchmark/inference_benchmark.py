@@ -12,7 +12,7 @@ from typing import Callable, Iterable, NamedTuple, Optional, Sequence
 
 import paddle
 
-from ppdet_lite.benchmark.against import OtherModel, fill_inputs, other_models
+from ppdet_lite.benchmark.against import OtherModel, closed_copy, fill_inputs, other_models
 from ppdet_lite.benchmark.engines import (
     DEFAULT_ENGINES,
     ENGINES,
@@ -132,7 +132,8 @@ def benchmark_inference(
                 say=say,
             )
         engines, preprocess = open_engines(names, exports, options)
-        engines += open_others(names, others, preprocess, options, exports.left_out)
+        places = exports.left_out, Path(temporary)
+        engines += open_others(names, others, preprocess, options, *places)
         protocol = Protocol(options.repeats, options.warmup, say, batch=options.batch_size)
         times = protocol.run(engines, preprocess, images, exports.left_out)
         for entry in times.engines:
@@ -266,6 +267,7 @@ def open_others(
     preprocess: Preprocess,
     options: InferenceOptions,
     left_out: dict[str, str],
+    folder: Path,
     opener: Callable = open_engine,
 ) -> list[MeasuredEngine]:
     """Other detectors in every engine that reads .onnx; reasons of those that cannot be opened go
@@ -274,20 +276,29 @@ def open_others(
     Args:
         others: by name.
         preprocess: of the network, whose input size the others get where they take any.
+        folder: gets their files with closed sizes.
     """
     engines: list[MeasuredEngine] = []
+    size = preprocess(built_in_image())["image"].shape[1:]
     for model, files in others.items():
-        for name in _readers_of_onnx(names):
-            entry = MeasuredEngine(name, {}, ENGINES[name].device, model=model)
+        entries = [
+            MeasuredEngine(name, {}, ENGINES[name].device, model=model)
+            for name in _readers_of_onnx(names)
+        ]
+        try:
+            inputs = fill_inputs(files.inputs, size, options.batch_size)
+            closed = closed_copy(files, inputs, folder / f"{model}.onnx")
+        except UserError as error:
+            left_out.update({entry.title: str(error) for entry in entries})
+            continue
+        for entry in entries:
             try:
-                size = preprocess(built_in_image())["image"].shape[1:]
-                entry.inputs = fill_inputs(files.inputs, size, options.batch_size)
-                entry.stages["raw"] = engine = opener(files, _engine_options(name, options))
-                entry.runs_on = engine.runs_on
+                engine = opener(closed, _engine_options(entry.name, options))
             except UserError as error:
                 left_out[entry.title] = str(error)
-            else:
-                engines.append(entry)
+                continue
+            entry.stages["raw"], entry.inputs, entry.runs_on = engine, inputs, engine.runs_on
+            engines.append(entry)
     return engines
 
 

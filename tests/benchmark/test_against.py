@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from ppdet_lite.benchmark.against import GraphInput, fill_inputs, other_models, read_inputs
+from ppdet_lite.benchmark.against import (
+    GraphInput,
+    closed_copy,
+    fill_inputs,
+    other_models,
+    read_inputs,
+)
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from tests.tools.in_process import run_tool
 
@@ -95,6 +101,25 @@ def test_files_that_cannot_be_used(tmp_path):
     ):
         with pytest.raises(kind, match=key):
             other_models(list(map(str, files)))
+
+
+def test_sizes_are_closed_in_a_copy(tmp_path):
+    """Of the outputs, too; a file that cannot be run keeps those open."""
+    pytest.importorskip("onnxruntime")
+    sizes = ("orig_target_sizes", ["n", 2], "int64")
+    path = write_detector(tmp_path / "a.onnx", ["n", 3, "h", "w"], others=[sizes])
+    (model,) = other_models([str(path)]).values()
+    closed = closed_copy(model, fill_inputs(model.inputs, (32, 64), 2), tmp_path / "b.onnx")
+    assert [entry.shape for entry in closed.inputs] == [(2, 3, 32, 64), (2, 2)]
+    outputs = onnx.load(str(tmp_path / "b.onnx")).graph.output
+    assert [axis.dim_value for axis in outputs[1].type.tensor_type.shape.dim] == [2, 2]
+    content = onnx.load(str(path))
+    content.graph.node[0].domain = "an.other"
+    onnx.save(content, str(path))
+    closed = closed_copy(model, fill_inputs(model.inputs, (32, 64), 2), tmp_path / "c.onnx")
+    assert closed.inputs[0].shape == (2, 3, 32, 64)
+    outputs = onnx.load(str(tmp_path / "c.onnx")).graph.output
+    assert outputs[1].type.tensor_type.shape.dim[0].dim_param == "n"
 
 
 def test_others_stand_in_the_table_of_the_network(exported_raw_onnx, tmp_path, capsys):

@@ -85,7 +85,7 @@ chmod +x "$pack/run.sh"
 
 echo "== packing"
 tar -C "$output" --sort=name --owner=0 --group=0 -cf - gpu_check |
-  xz --x86 --lzma2=preset=9,dict=128MiB > "$output/gpu_check.tar.xz"
+  xz --x86 --lzma2=preset=6,dict=128MiB > "$output/gpu_check.tar.xz"
 size=$(stat -c %s "$output/gpu_check.tar.xz")
 echo "$output/gpu_check.tar.xz: $size bytes"
 [ "$size" -lt $((MOST_MB * 1000000)) ] || { echo "error: more than $MOST_MB MB"; exit 1; }

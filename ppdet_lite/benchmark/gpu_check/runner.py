@@ -12,7 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
+from ppdet_lite.benchmark.engines import ENGINES
 from ppdet_lite.benchmark.gpu_check.cases import Case, Setup
+from ppdet_lite.runtime.engines.tf32 import OVERRIDE
 from ppdet_lite.utils.files import write_json
 
 Row = dict[str, Any]
@@ -39,6 +41,7 @@ def run_case(case: Case, setup: Setup, number: int, seconds: float) -> Row:
             stdout=stream,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment(case)},
             start_new_session=True,  # so that its reader's processes end with it
         )
         try:
@@ -96,6 +99,14 @@ def run_cases(
         say(f"[{number + 1}/{len(cases)}, {end - time.monotonic():.0f} s left] {case.name}: {said}")
         keep(rows)
     return rows
+
+
+def environment(case: Case) -> dict[str, str]:
+    """Turns TF32 off in all of NVIDIA's libraries for engines on a GPU that are not about it:
+    Paddle's have no other switch."""
+    engine = ENGINES.get(case.engine)
+    is_off = engine is not None and engine.device == "GPU" and engine.precision != "tf32"
+    return {OVERRIDE: "0"} if is_off else {}
 
 
 def plain_engine(name: str) -> str:

@@ -64,6 +64,15 @@ def test_a_way_that_is_missing_in_float32_is_missing():
     assert runner.plain_engine("trt_fp16") == "trt_fp32" and runner.plain_engine("gpu") == "gpu"
 
 
+def test_float32_is_float32():
+    """Also in Paddle, which has no switch for it; training keeps what users get."""
+    off = {"NVIDIA_TF32_OVERRIDE": "0"}
+    for engine in ("gpu", "trt_fp32", "cuda_fp32", "cuda_fp16_graph"):
+        assert runner.environment(Case("speed", "net", engine)) == off
+    for job, engine in (("speed", "cuda_tf32"), ("speed", "onnxruntime"), ("training", "fp32")):
+        assert runner.environment(Case(job, "net", engine)) == {}
+
+
 def test_what_the_time_does_not_suffice_for_is_said(setup):
     cases = [Case("speed", "net", "paddle")]
     budget = runner.SHORTEST_SECONDS / 2

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ppdet_lite.benchmark.against import fill_inputs, read_inputs
+from ppdet_lite.benchmark.against import fill_inputs, read_inputs, set_sizes
 from ppdet_lite.core.errors import require
 from ppdet_lite.export.onnx.cpu_session import CpuSession
 from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig
@@ -22,17 +21,8 @@ def fix_batch(folder: Path, batch: int) -> None:
     for path in sorted(folder.glob("*.onnx")):
         model = onnx.load(str(path))
         inputs = fill_inputs(read_inputs(path), config.input_hw or (0, 0), batch)
-        for entry in model.graph.input:
-            _set_sides(entry, inputs[entry.name].shape)
+        set_sizes(model.graph.input, [inputs[entry.name].shape for entry in model.graph.input])
         shapes = shapes or [output.shape for output in CpuSession(model, path).run(inputs)]
-        for entry, shape in zip(model.graph.output, shapes):
-            _set_sides(entry, shape)
+        set_sizes(model.graph.output, shapes)
         onnx.save(model, str(path))
     replace(config, batch=batch).with_files(folder).write(folder / CONFIG_FILE)
-
-
-def _set_sides(entry: Any, sides: tuple[int, ...]) -> None:
-    """Closes all axes of an input or output."""
-    for axis, side in zip(entry.type.tensor_type.shape.dim, sides):
-        axis.Clear()
-        axis.dim_value = int(side)

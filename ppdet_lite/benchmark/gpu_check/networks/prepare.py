@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
-from ppdet_lite.benchmark.against import other_models
+from ppdet_lite.benchmark.against import closed_copy, fill_inputs, other_models
 from ppdet_lite.benchmark.gpu_check.networks.fixed_batch import fix_batch
 from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
 from ppdet_lite.benchmark.gpu_check.networks.skeleton import Skeletons
@@ -97,8 +97,9 @@ def prepare_networks(
     networks = NetworkSet(folder, {}, {})
     for name, model in other_models(against).items():
         (folder / name).mkdir(exist_ok=True)
-        shutil.copyfile(model.graph, folder / name / "model.onnx")
-        networks.others[name] = {"inputs": [entry._asdict() for entry in model.inputs]}
+        inputs = fill_inputs(model.inputs, (wanted[0].input_size, wanted[0].input_size))
+        closed = closed_copy(model, inputs, folder / name / "model.onnx")
+        networks.others[name] = {"inputs": [entry._asdict() for entry in closed.inputs]}
     for entry in wanted:
         cfg = load_config(REPO / entry.config, [*entry.overrides, "use_gpu=false"])
         size = (entry.input_size, entry.input_size)
