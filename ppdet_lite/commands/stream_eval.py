@@ -8,7 +8,8 @@ from ppdet_lite.cli import deploy
 from ppdet_lite.core.errors import ConfigError
 
 EXAMPLES = """  ppdet stream-eval --model_dir output_inference/yolox_l_upstream_coco \\
-      --annotations Argoverse-HD/annotations/val.json --image_dir Argoverse-HD --fps 30
+      --annotations val.json --fps 30
+  ... --image_dir Argoverse-1.1/tracking    where the frames are not found near the annotations
   ... --latency_ms 14.5 33                  latencies to compute with, not those of this machine
   ... --latency_table devices.csv           lines of device,milliseconds; a row of the report each
   ... --json stream.json                    all numbers
@@ -31,7 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model_dir", required=True, metavar="FOLDER", help="written by ppdet export")
     add("--annotations", required=True, type=Path, metavar="JSON", help="COCO annotations")
-    add("--image_dir", required=True, type=Path, metavar="FOLDER", help="the frames")
+    text = "the frames (default: a folder near the annotations that holds them)"
+    add("--image_dir", type=Path, metavar="FOLDER", help=text)
     add("--fps", type=float, default=30.0, metavar="N", help="frames per second (default: 30)")
     group = parser.add_mutually_exclusive_group()
     text = "latencies of devices in milliseconds"

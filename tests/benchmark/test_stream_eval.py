@@ -10,7 +10,7 @@ from ppdet_lite.benchmark.streaming.latency_table import Latencies, read_latency
 from ppdet_lite.benchmark.streaming.stream_eval import MEASURED, evaluate_stream
 from ppdet_lite.commands import stream_eval as command
 from ppdet_lite.core.errors import ConfigError, DataError
-from ppdet_lite.data.sources.sequences import read_sequences
+from ppdet_lite.data.sources.sequences import find_image_dir, read_sequences
 
 
 class Oracle:
@@ -94,6 +94,31 @@ def test_sequences(street, tmp_path):
         read_sequences(tmp_path / "no.json")
 
 
+def test_frames_are_found(street, tmp_path):
+    path, folder, content = street
+    assert find_image_dir(path) == folder.resolve()
+    inner = folder / "annotations"
+    inner.mkdir()
+    (folder / "frames").mkdir()
+    for image in content["images"]:
+        (folder / image["file_name"]).rename(folder / "frames" / image["file_name"])
+    path = path.rename(inner / "street.json")
+    assert find_image_dir(path) == folder.resolve() / "frames"
+    # As in Argoverse-HD: names in a folder of each sequence.
+    for image in content["images"]:
+        image["name"] = image.pop("file_name")
+    content["seq_dirs"] = ["frames", "frames"]
+    path.write_text(json.dumps(content))
+    assert find_image_dir(path) == folder.resolve()
+    oracle = Oracle(0.1)
+    report = evaluate_stream(oracle, path, None, 10, clock=oracle.clock)
+    assert report.offline["bbox/AP"] == pytest.approx(1)
+    content["seq_dirs"] = ["elsewhere"] * 2
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="found no image elsewhere/.*; state `image_dir`"):
+        find_image_dir(path)
+
+
 def test_classes_that_do_not_fit(street):
     path, folder, content = street
     content["categories"] += [{"id": 7, "name": "tree"}, {"id": 8, "name": "house"}]
@@ -132,7 +157,7 @@ def test_the_command(exported, tiny_coco, tmp_path, capsys):
         "--annotations",
         str(tiny_coco / "annotations/val.json"),
     ]
-    options += ["--image_dir", str(tiny_coco / "images"), "--fps", "30", "--latency_ms", "0", "50"]
+    options += ["--fps", "30", "--latency_ms", "0", "50"]
     options += ["--json", str(tmp_path / "stream.json")]
     command.main(command.build_parser().parse_args(options))
     printed = capsys.readouterr().out

@@ -8,7 +8,7 @@ latencies are known.
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Protocol
+from typing import Any, Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ppdet_lite.benchmark.tables import aligned_table, decimals, percent
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.coco import COCODataSet
-from ppdet_lite.data.sources.sequences import read_sequences
+from ppdet_lite.data.sources.sequences import find_image_dir, read_sequences, with_file_names
 from ppdet_lite.metrics.coco import COCOMetric
 from ppdet_lite.metrics.streaming import Staleness, streaming_metric
 from ppdet_lite.utils.logger import get_logger
@@ -98,7 +98,7 @@ class StreamReport(NamedTuple):
 def evaluate_stream(
     detector: StreamDetector,
     annotations: Path,
-    image_dir: Path,
+    image_dir: Optional[Path],
     fps: float,
     devices: Sequence[Latencies] = (),
     clock: Callable[[], float] = time.perf_counter,
@@ -107,14 +107,16 @@ def evaluate_stream(
 
     Args:
         annotations: COCO annotations; see `read_sequences` for the order of the frames.
-        image_dir: folder of the frames.
+        image_dir: folder of the frames; None looks for it near the annotations.
         devices: latencies to compute with; none takes those that `clock` measures. A run is
             everything from the decoded frame to the boxes.
 
     Raises:
         DataError: a file that cannot be used, or classes that the detector does not know.
     """
-    dataset = COCODataSet(image_dir=str(image_dir), anno_path=str(annotations))
+    folder = image_dir or find_image_dir(annotations)
+    with with_file_names(annotations) as named:
+        dataset = COCODataSet(image_dir=str(folder), anno_path=str(named))
     sequences = read_sequences(annotations)
     places = class_places(detector, dataset)
     paths = {}
