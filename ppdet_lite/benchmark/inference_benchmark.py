@@ -112,28 +112,16 @@ def benchmark_inference(
     names = options.engines or default_engines(has_gpu(), has_driver())
     others = other_models(options.against)
     with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
-        images = find_jpegs(options.images)
+        folder, images = Path(temporary), find_jpegs(options.images)
         if not images:
-            images = [Path(temporary, "image.jpg")]
+            images = [folder / "image.jpg"]
             write_image(images[0], built_in_image())
-        if options.model_dir:
+        if cfg is None or options.model_dir:
             exports = find_exports(options.model_dir, options.stages)
         else:
-            assert cfg is not None
-            exports = write_exports(
-                cfg,
-                Path(options.output_dir or temporary),
-                names,
-                options.stages,
-                input_size=options.input_size,
-                batch=options.batch_size,
-                calib_dir=Path(options.calib_dir) if options.calib_dir else images[0].parent,
-                random_weights=options.random_weights,
-                say=say,
-            )
+            exports = _write_exports(cfg, options, names, images[0].parent, folder, say)
         engines, preprocess = open_engines(names, exports, options)
-        places = exports.left_out, Path(temporary)
-        engines += open_others(names, others, preprocess, options, *places)
+        engines += open_others(names, others, preprocess, options, exports.left_out, folder)
         protocol = Protocol(options.repeats, options.warmup, say, batch=options.batch_size)
         times = protocol.run(engines, preprocess, images, exports.left_out)
         for entry in times.engines:
@@ -152,6 +140,29 @@ def benchmark_inference(
             say(report)  # what took minutes to measure must not be lost with the file
             raise
     return report
+
+
+def _write_exports(
+    cfg: Config,
+    options: InferenceOptions,
+    names: Sequence[str],
+    photos: Path,
+    folder: Path,
+    say: Callable[[str], None],
+) -> Exports:
+    """The exports for engines, in `folder` where the options name none; `photos` are for the ranges
+    of half precision where they name no others."""
+    return write_exports(
+        cfg,
+        Path(options.output_dir or folder),
+        names,
+        options.stages,
+        input_size=options.input_size,
+        batch=options.batch_size,
+        calib_dir=Path(options.calib_dir) if options.calib_dir else photos,
+        random_weights=options.random_weights,
+        say=say,
+    )
 
 
 def default_engines(paddle_on_gpu: bool, onnx_on_gpu: bool) -> tuple[str, ...]:
