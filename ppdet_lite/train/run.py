@@ -132,6 +132,8 @@ def build_trainer(
     if synchronizes_norms(settings.norm_type, device, ranks):
         synchronize_norms(model)
     elif settings.norm_type == "cmbn":
+        if settings.accumulate_steps == 1:
+            get_logger().warning("norm_type cmbn is an ordinary batch norm at accumulate_steps 1.")
         gather_over_mini_batches(model, settings.accumulate_steps)
     scheduler = _scheduler(cfg, batch_setting)
     optimizer = create("OptimizerBuilder", cfg)(scheduler, model.parameters())

@@ -57,6 +57,7 @@ class DarknetConverter(Converter):
             "%s: %s with %d classes, %d convolutions, %d numbers; version %s, %d images seen",
             *(path, network, classes, len(plan), count, version, seen),
         )
+        get_logger().info("It was trained on RGB from 0 to 1: NormalizeImage with mean 0, std 1.")
         return state
 
     def convert(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
