@@ -51,7 +51,7 @@ NETWORKS = (
     "yolov4/yolov4_cspdarknet53_coco",
     "yolov4/yolov4_csp_coco",
     "yolov4/yolov4_tiny_coco",
-    "yolov4/ablation/yolov4_ablation_sam",
+    "yolov4/yolov4_paper_coco",
     "yolov4/ablation/yolov4_ablation_asff_rfb",
     "yolox/yolox_tiny_300e_coco",
     "yolox/yolox_nano_300e_coco",
