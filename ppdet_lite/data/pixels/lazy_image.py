@@ -67,11 +67,11 @@ class LazyImage:
         self.painters: tuple[Painter, ...] = ()  # one after the other, once all else is done
 
     @classmethod
-    def blank(cls, size_hw: SizeHW, clock: Clock = no_clock) -> "LazyImage":
-        """Black, of (height, width) `size_hw`."""
+    def canvas(cls, size_hw: SizeHW, clock: Clock = no_clock) -> "LazyImage":
+        """Of (height, width) `size_hw`, for painters that cover all of it."""
         dot = cls(np.zeros((1, 1, 3), np.uint8), clock)
-        nowhere = Rect(0, 0, 0, 0)
-        return dot._with(height=size_hw[0], width=size_hw[1], content=nowhere, layers=())
+        height, width = size_hw
+        return dot._with(height=height, width=width, content=Rect(0, 0, width, height), layers=())
 
     @property
     def size_hw(self) -> SizeHW:
@@ -249,7 +249,7 @@ class LazyImage:
             cv2.rectangle(out, (0, 0), out.shape[1::-1], color.ravel().tolist(), cv2.FILLED)
         content = self._scaled(self.content)
         inside = content.window(out)
-        if inside.size:
+        if inside.size and self.layers:
             self._draw(inside, content, sources, changes)
         if self.flipped:
             cv2.flip(out, 1, dst=out)

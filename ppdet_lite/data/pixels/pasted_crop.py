@@ -82,11 +82,20 @@ class PastedCrop(NamedTuple):
         self, out: np.ndarray, place: Rect, pixels: np.ndarray, changes: Sequence[ColorChange]
     ) -> None:
         """The mean color, where the place leaves anything of `out` open."""
-        if place == Rect(0, 0, out.shape[1], out.shape[0]):
+        height, width = out.shape[:2]
+        strips = (
+            Rect(0, 0, width, place.top),
+            Rect(0, place.bottom, width, height),
+            Rect(0, place.top, place.left, place.bottom),
+            Rect(place.right, place.top, width, place.bottom),
+        )
+        if not any(strip.area for strip in strips):
             return
         color = np.array(cv2.mean(pixels)[:3]).reshape(1, 1, 3).round().astype(np.uint8)
         apply_changes(color, changes)
-        cv2.rectangle(out, (0, 0), out.shape[1::-1], color.ravel().tolist(), cv2.FILLED)
+        for left, top, right, bottom in (strip for strip in strips if strip.area):
+            corner = (right - 1, bottom - 1)
+            cv2.rectangle(out, (left, top), corner, color.ravel().tolist(), cv2.FILLED)
 
 
 def _draw(out: np.ndarray, place: Rect, source: np.ndarray) -> None:

@@ -85,9 +85,9 @@ class HsvChange(NamedTuple):
 
     def table(self) -> np.ndarray:
         """uint8 [1, 256, 3] for hue, saturation, value."""
-        values = _LEVELS[:, None] * self.factor + self.shift
-        values[:, 0] = np.mod(np.floor(values[:, 0]), 180)
-        return np.clip(np.floor(values), 0, 255).astype(np.uint8)[None]
+        values = np.floor(_LEVELS[:, None] * self.factor + self.shift)
+        values[:, 0] %= 180
+        return np.minimum(np.maximum(values, 0), 255).astype(np.uint8)[None]
 
     def apply(self, image: np.ndarray) -> None:
         """In place on uint8 RGB [H, W, 3]."""

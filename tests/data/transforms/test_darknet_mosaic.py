@@ -54,7 +54,7 @@ def test_a_border_has_the_mean_color_of_the_image():
     sample = make_sample(boxes=BOX)
     mean = sample["image"].render().mean(axis=(0, 1))
     painter = PastedCrop(sample["image"], (-60, -45, 240, 180))
-    image = LazyImage.blank((90, 120)).paint(painter).render()
+    image = LazyImage.canvas((90, 120)).paint(painter).render()
     assert np.abs(image[2, 2] - mean).max() <= 1
     assert np.abs(image[-3, -3] - mean).max() <= 1
     np.testing.assert_array_equal(image[45, 60], MARK)
@@ -64,7 +64,7 @@ def test_a_whole_image_is_drawn_as_it_is():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     for flip in (False, True):
         painter = PastedCrop(LazyImage(pixels), (0, 0, 60, 40), flip)
-        image = LazyImage.blank((40, 60)).paint(painter).render()
+        image = LazyImage.canvas((40, 60)).paint(painter).render()
         np.testing.assert_array_equal(image, pixels[:, ::-1] if flip else pixels)
 
 

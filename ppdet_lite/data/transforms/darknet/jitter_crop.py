@@ -96,7 +96,7 @@ class JitterCrop(Transform):
         sample = shuffled_objects(sample, context.rng)
         found = crop_boxes(object_array(sample, "gt_bbox"), image.size_hw, crop, self.net_hw)
         painter = PastedCrop(image, crop.xywh(image.size_hw), crop.flip)
-        canvas = LazyImage.blank(self.net_hw, context.clock).paint(painter)
+        canvas = LazyImage.canvas(self.net_hw, context.clock).paint(painter)
         return self.with_image(with_boxes(sample, found), canvas)
 
     def with_image(self, sample: Sample, image: LazyImage) -> Sample:

@@ -69,7 +69,7 @@ class DarknetMosaic(JitterCrop):
             int(rng.integers(int(net_w * low), int(net_w * high) + 1)),
             int(rng.integers(int(net_h * low), int(net_h * high) + 1)),
         )
-        canvas = LazyImage.blank(self.net_hw, context.clock)
+        canvas = LazyImage.canvas(self.net_hw, context.clock)
         parts = []
         for tile in range(4):
             source = sample if tile == 0 else draw_partner()
