@@ -93,11 +93,11 @@ class JitterCrop(Transform):
     def apply(self, sample: Sample, context: Context) -> Sample:
         image = lazy_image(sample)
         crop = self.draw_crop(image.size_hw, context.rng)
-        sample = shuffled_objects(sample, context.rng)
-        found = crop_boxes(object_array(sample, "gt_bbox"), image.size_hw, crop, self.net_hw)
+        boxes_xyxy, order = shuffled_boxes(sample, context.rng)
+        found = crop_boxes(boxes_xyxy, image.size_hw, crop, self.net_hw)
         painter = PastedCrop(image, crop.xywh(image.size_hw), crop.flip)
         canvas = LazyImage.canvas(self.net_hw, context.clock).paint(painter)
-        return self.with_image(with_boxes(sample, found), canvas)
+        return self.with_image(with_boxes(sample, found.boxes_xyxy, order[found.kept]), canvas)
 
     def with_image(self, sample: Sample, image: LazyImage) -> Sample:
         """The sample with an image of the network's size; without its polygons."""
@@ -136,15 +136,15 @@ class JitterCrop(Transform):
         return ImageSizes((self.net_hw,), f"{type(self).__name__}.target_size")
 
 
-def shuffled_objects(sample: Sample, rng: np.random.Generator) -> Sample:
-    """The sample with its objects in random order."""
-    if "gt_bbox" not in sample:
-        return sample
-    return select_objects(sample, rng.permutation(len(sample["gt_bbox"])))
+def shuffled_boxes(sample: Sample, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes [N, 4] in random order, and the index of each in the sample [N]."""
+    boxes_xyxy = object_array(sample, "gt_bbox")
+    order = rng.permutation(len(boxes_xyxy))
+    return boxes_xyxy[order], order
 
 
-def with_boxes(sample: Sample, found: FoundBoxes) -> Sample:
-    """The sample with only the objects that have been found, at their new places."""
+def with_boxes(sample: Sample, boxes_xyxy: np.ndarray, indices: np.ndarray) -> Sample:
+    """The sample with only the objects at `indices`, in that order, at their new places."""
     if "gt_bbox" not in sample:
         return sample
-    return {**select_objects(sample, found.kept), "gt_bbox": found.boxes_xyxy}
+    return {**select_objects(sample, indices), "gt_bbox": boxes_xyxy}

@@ -14,7 +14,7 @@ from ppdet_lite.data.transforms.darknet.jitter_crop import (
     Crop,
     JitterCrop,
     crop_boxes,
-    shuffled_objects,
+    shuffled_boxes,
     with_boxes,
 )
 from ppdet_lite.data.transforms.darknet.tiles import (
@@ -24,7 +24,7 @@ from ppdet_lite.data.transforms.darknet.tiles import (
     tile_offset,
     tile_window,
 )
-from ppdet_lite.data.transforms.objects import Sample, joined_objects, object_array
+from ppdet_lite.data.transforms.objects import Sample, joined_objects
 from ppdet_lite.data.transforms.transform import Context, lazy_image
 from ppdet_lite.ops.boxes_np import clip_boxes
 
@@ -87,11 +87,9 @@ class DarknetMosaic(JitterCrop):
         if rng.random() < 0.5:
             crop = pushed_outside(crop, tile)
         shift = border_shift(crop, image.size_hw, cut_xy, self.net_hw)
-        sample = shuffled_objects(sample, rng)
-        boxes_xyxy = object_array(sample, "gt_bbox")
-        sample = with_boxes(sample, crop_boxes(boxes_xyxy, image.size_hw, crop, self.net_hw))
-        boxes_xyxy = object_array(sample, "gt_bbox")
-        found = tile_boxes(boxes_xyxy, tile, shift, cut_xy, self.net_hw, self.mosaic_bound)
+        boxes_xyxy, order = shuffled_boxes(sample, rng)
+        source = crop_boxes(boxes_xyxy, image.size_hw, crop, self.net_hw)
+        found = tile_boxes(source.boxes_xyxy, tile, shift, cut_xy, self.net_hw, self.mosaic_bound)
         sides = np.array(self.net_hw[::-1], np.float64)
         left, top, right, bottom = tile_window(tile, cut_xy, self.net_hw) / np.tile(sides, 2)
         shift_x, shift_y = tile_offset(tile, shift, cut_xy, self.net_hw) / sides
@@ -104,4 +102,4 @@ class DarknetMosaic(JitterCrop):
         )
         # darknet leaves fractions of a pixel outside
         inside = clip_boxes(found.boxes_xyxy, *self.net_hw)
-        return with_boxes(sample, found._replace(boxes_xyxy=inside)), painter
+        return with_boxes(sample, inside, order[source.kept[found.kept]]), painter
