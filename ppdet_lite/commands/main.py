@@ -12,6 +12,7 @@ COMMANDS = {
     "evolve": "search hyper-parameters by short trainings",
     "eval": "AP of a trained model",
     "infer": "detect on images with a trained model",
+    "asff-weights": "draw over images how ASFF fuses its levels",
     "export": "write a trained model for deployment, and check it",
     "deploy": "detect with an exported model: images, videos, cameras",
     "benchmark": "speed of a network in every engine of this machine",

@@ -1,0 +1,40 @@
+"""Draws the weights with which ASFF fuses its levels over images, as in the figure of its paper."""
+
+import argparse
+
+from ppdet_lite.cli.tool import config_from_args, config_parser
+
+EXAMPLES = """  ppdet asff-weights -c configs/asff/yolov3_asff_coco.yml \\
+      -o weights=output/yolov3_asff_coco/best_model --infer_img demo.jpg
+  ... --infer_dir photos --output_dir output/fusion    a folder with its sub-folders
+
+For photos/trip/a.jpg this writes output/fusion/trip/a_fusion.jpg and a_fusion.json: a row for each
+level of the neck, a column for each level that it is made of.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
+    parser = config_parser(__doc__, EXAMPLES)
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
+    add("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
+    add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")
+    add = parser.add_argument
+    add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
+    text = "lowest score of detections that are drawn (default: 0.5)"
+    add("--draw_threshold", dest="threshold", type=float, default=0.5, metavar="SCORE", help=text)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Does what the options say."""
+    cfg = config_from_args(args)
+    from ppdet_lite.evaluate.fusion_weights import draw_fusion_weights
+
+    draw_fusion_weights(
+        cfg,
+        infer_img=args.infer_img or (),
+        infer_dir=args.infer_dir,
+        output_dir=args.output_dir,
+        draw_threshold=args.threshold,
+    )
