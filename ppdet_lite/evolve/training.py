@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from typing import Optional, Sequence
 
 from ppdet_lite.evolve.genes import Gene, overrides_of
 from ppdet_lite.evolve.search import Outcome
+from ppdet_lite.utils.files import replacing
 
 _COMMAND = "from ppdet_lite.commands.main import main; main()"
 _SET_DEATH_SIGNAL = 1  # of prctl
@@ -37,11 +40,17 @@ class TrainingObjective:
     keep_weights: bool = False
 
     def start(self, number: int, values: dict[str, float], device: str) -> TrainingTrial:
-        """Goes on from the checkpoint of a trial that was killed. `device` is the number of a GPU;
-        "" leaves the choice to Paddle.
+        """Goes on from the checkpoint of a trial that was killed, if that had the same values.
+        `device` is the number of a GPU; "" leaves the choice to Paddle.
         """
         folder = self.folder / f"trial_{number:04d}"
+        about = folder / "values.json"
+        text = json.dumps({"values": values, "options": list(self.overrides)})
+        if folder.exists() and not (about.exists() and about.read_text() == text):
+            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        with replacing(about) as file:
+            file.write(text.encode())
         options = [*self.overrides, *overrides_of(self.genes, values), f"save_dir={folder}"]
         command = [sys.executable, "-c", _COMMAND, "train", "-c", str(self.config), "--eval"]
         environment = {**os.environ, **({"CUDA_VISIBLE_DEVICES": device} if device else {})}
@@ -96,9 +105,12 @@ class TrainingTrial:
             return Outcome(None, self._reason(code))
         try:
             meta = json.loads((self.run / "best_model.meta.json").read_text(encoding="utf-8"))
-            return Outcome(float(meta["best"]["value"]))
+            fitness = float(meta["best"]["value"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             return Outcome(None, f"no evaluation in {self.run} ({error})")
+        if not math.isfinite(fitness):
+            return Outcome(None, f"the evaluation gave {fitness}")
+        return Outcome(fitness)
 
     def _reason(self, code: int) -> str:
         """The error that the log ends with."""
