@@ -13,7 +13,7 @@ from ppdet_lite.modeling.arguments import check_arguments
 from ppdet_lite.modeling.backbones.csp_darknet import CSPDarkNet
 from ppdet_lite.modeling.batch_tensors import position
 from ppdet_lite.modeling.build_detector import build_parts
-from ppdet_lite.modeling.contracts import Backbone, Detector, Head, Neck, PostProcess
+from ppdet_lite.modeling.contracts import Backbone, Detector, Neck, PostProcess
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.heads.yolox_head import YOLOXHead
 from ppdet_lite.modeling.layers.norm import set_norm_constants
@@ -58,7 +58,7 @@ class YOLOX(Detector):
         self,
         backbone: Optional[Backbone] = None,
         neck: Optional[Neck] = None,
-        head: Optional[Head] = None,
+        head: Optional[YOLOXHead] = None,
         size_stride: int = 32,
         size_range: Optional[Sequence[int]] = (15, 25),
     ):

@@ -49,7 +49,7 @@ class AnchorYOLOXHead(Head):
         width_mult: Multiple = 1.0,
         in_channels: Sequence[Channels] = (128, 256, 512),
         fpn_strides: Sequence[Count] = (8, 16, 32),
-        act: Act = "leaky",
+        act: Act = "silu",
         anchors: Sequence[Sequence[int]] = COCO_ANCHORS,
         anchor_masks: Sequence[Sequence[int]] = ((0, 1, 2), (3, 4, 5), (6, 7, 8)),
         iou_aware: bool = True,
