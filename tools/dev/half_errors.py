@@ -38,8 +38,8 @@ EPILOG = """examples:
   ... -c my.yml -o weights=output/my/best_model --trained          of a trained network
 
 how to read it: raw outputs are compared value by value, |a - b| and |a - b| / |b| as Euclidean
-norms; boxes are matched within the tolerances of the export's own check, with the largest
-differences among the matched.
+norms; boxes, cut off at the image, are matched within the tolerances of the export's own check,
+with the largest differences among the matched.
 """
 
 MAX_IMAGES = 32
@@ -136,13 +136,18 @@ def measure(cfg: Config, images: Sequence[str] = (), input_size: Optional[int] =
         for image in named.values():
             inputs = stack_samples([preprocess(image)])
             pair = (exact.run(inputs), half.run(inputs))
-            errors.append(Errors.between(*pair, *(_detections(model, raw, inputs) for raw in pair)))
+            boxes = (_detections(model, raw, inputs, image.shape) for raw in pair)
+            errors.append(Errors.between(*pair, *boxes))
     size = preprocess.output_hw or tuple(inputs["image"].shape[2:])
     return Row(cfg.name, size, Errors.together(errors), len(kept))
 
 
-def _detections(model: nn.Layer, raw: list[np.ndarray], inputs: Arrays) -> np.ndarray:
-    return outputs_behind_raw(model, raw, inputs)[1][0]
+def _detections(
+    model: nn.Layer, raw: list[np.ndarray], inputs: Arrays, shape: Sequence[int]
+) -> np.ndarray:
+    """Detections [M, 6] with corners inside of the image; drawn weights make boxes of any size."""
+    (height, width), rows = shape[:2], outputs_behind_raw(model, raw, inputs)[1][0]
+    return np.concatenate([rows[:, :2], rows[:, 2:].clip(0, [width, height] * 2)], axis=1)
 
 
 def run(args: argparse.Namespace) -> None:
