@@ -106,6 +106,16 @@ TrainReader:
     - Gt2YoloTarget: {{anchor_masks: *masks, anchors: *anchors, downsample_ratios: [32, 16, 8]}}
 """
 
+MOBILENET = (
+    DARKNET.replace("backbone: DarkNet", "backbone: MobileNet")
+    .replace(
+        "DarkNet: {depth: 53, return_idx: [2, 3, 4]}",
+        "MobileNet: {scale: 1, feature_maps: [4, 6, 13], with_extra_blocks: false, "
+        "extra_block_filters: []}",
+    )
+    .replace("label_smooth: false", "label_smooth: true")
+)
+
 # YOLOX-nano with what its users have in it: switches for other hardware and for exports.
 YOLOX_NANO = """
 architecture: YOLOX
@@ -201,6 +211,7 @@ FILES = {
     "ppyolo/ppyolo_mbv3_large_coco": MBV3_LARGE,
     "ppyolo/ppyolo_tiny_650e_coco": TINY,
     "yolov3/yolov3_darknet53_270e_coco": DARKNET,
+    "yolov3/yolov3_mobilenet_v1_roadsign": MOBILENET.replace("num_classes: 80", "num_classes: 4"),
 }
 
 
