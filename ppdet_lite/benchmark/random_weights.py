@@ -56,7 +56,7 @@ def set_random_weights(
 
     set_statistics(model, sample["image"])
     with evaluation_mode(model), paddle.no_grad():
-        raw = _spread_out(model, sample["image"], [conv for conv, _ in outputs])
+        raw = _spread_out(model, sample["image"], _output_convs(model.head))
         low, high = -60.0, 60.0
         for _ in range(16):
             middle = (low + high) / 2
@@ -114,14 +114,36 @@ def _spread_out(model: Any, image: paddle.Tensor, convs: list[Any]) -> list[np.n
     Returns:
         The raw outputs per level with them.
     """
+    found: dict[int, np.ndarray] = {}
+
+    def keep(conv: Any, _: Any, output: paddle.Tensor) -> None:
+        found[id(conv)] = output.numpy()
+
     for conv in convs:
-        conv.bias.set_value(np.zeros(conv.bias.shape, np.float32))
-    raw = [level.numpy() for level in model.raw_outputs(image)]
-    for level, conv in zip(raw, convs):
-        own = level[:, : conv.weight.shape[0]]
-        mean, deviation = own.mean(axis=(0, 2, 3), keepdims=True), own.std()
+        conv.bias.set_value(paddle.zeros_like(conv.bias))
+    hooks = [conv.register_forward_post_hook(keep) for conv in convs]
+    # the cells of one image differ less than images do: others must not give far larger values
+    images = paddle.concat([image, image.flip([3]), image.flip([2]), -image])
+    model.raw_outputs(images)
+    for hook in hooks:
+        hook.remove()
+    for conv in convs:
+        mean = found[id(conv)].mean(axis=(0, 2, 3), keepdims=True)
+        deviation = (found[id(conv)] - mean).std()
         conv.weight.set_value(conv.weight / deviation)
         conv.bias.set_value(paddle.to_tensor(-mean.reshape(-1) / deviation))
-        own -= mean
-        own /= deviation
-    return raw
+    return [level.numpy() for level in model.raw_outputs(image)]
+
+
+def _output_convs(head: Any) -> list[Any]:
+    """The convolutions that give objectness, and those that give classes apart from them."""
+    of_objectness = [conv for conv, _ in head.objectness_outputs()]
+    others = [
+        layer
+        for layer in head.sublayers()
+        if isinstance(layer, nn.Conv2D)
+        and layer.bias is not None
+        and layer.weight.shape[0] % head.num_classes == 0
+        and all(layer is not conv for conv in of_objectness)
+    ]
+    return of_objectness + others

@@ -146,10 +146,7 @@ def _export_all(
         if "onnx" in wanted:
             options = replace(options, portable_dcn=True, precision="fp16", calib_dir=images)
         with tempfile.TemporaryDirectory(dir=networks.folder) as temporary:
-            try:
-                made = export_model(cfg, temporary, options)
-            except ExportMismatch as error:
-                raise UserError(str(error)) from error
+            made = _export(cfg, Path(temporary), options, say)
             for batch in entry.batches:
                 target = networks.export(entry.name, stage, batch)
                 shutil.rmtree(target, ignore_errors=True)
@@ -157,3 +154,18 @@ def _export_all(
                 fix_batch(target, batch)
                 if skeletons is not None:
                     skeletons.strip_all(target)
+
+
+def _export(cfg: Config, folder: Path, options: ExportOptions, say: Callable[[str], None]) -> Path:
+    """An export; without float16 where that is not exact enough, so that the rest is measured.
+
+    Raises:
+        UserError: in float32 neither.
+    """
+    try:
+        return export_model(cfg, folder, options)
+    except ExportMismatch as error:
+        if options.precision != "fp16":
+            raise UserError(str(error)) from error
+        say(f"{cfg.name}, {options.stage}: without float16: {error}")
+    return _export(cfg, folder, replace(options, precision="fp32", calib_dir=None), say)
