@@ -33,6 +33,7 @@ FAMILIES = {
     "ppyolo/ppyolo_mbv3_small_coco": "BBoxPostProcess.nms.keep_top_k=3",
     "yolov4/yolov4_tiny_coco": "BBoxPostProcess.nms.keep_top_k=3",
     "yolox/yolox_nano_300e_coco": "YOLOXHead.nms.keep_top_k=3",
+    "yolox/upstream/yolox_nano_upstream_coco": "UpstreamYOLOXHead.nms.keep_top_k=3",
 }
 """Other kinds of layers, decoding and NMS; few rows, as greedy NMS has its nodes for each."""
 
