@@ -39,6 +39,8 @@ MODEL_NAME = "model"
 GRAPH_FILE, LEGACY_GRAPH_FILE = f"{MODEL_NAME}.json", f"{MODEL_NAME}.pdmodel"
 PARAMS_FILE = f"{MODEL_NAME}.pdiparams"
 ONNX_FILE, PORTABLE_FILE = "model.onnx", "model_portable.onnx"
+TENSORRT_FILE = "tensorrt.json"
+"""Settings of TensorRT in Paddle, for deploy/cpp (runtime/engines/tensorrt.py writes them)."""
 HALF_FILES = {
     ONNX_FILE: "model_fp16.onnx",
     PORTABLE_FILE: "model_portable_fp16.onnx",

@@ -110,6 +110,7 @@ def test_every_file_is_there_and_described(free_size):
         "infer_cfg.yml",
         "model.pdmodel",
         "model.pdiparams",
+        "tensorrt.json",
         "model.onnx",
         "model_portable.onnx",
     }

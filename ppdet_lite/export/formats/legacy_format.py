@@ -16,7 +16,6 @@ from paddle.base.layer_helper import LayerHelper
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.export.formats.paddle_format import PaddleFormat
-from ppdet_lite.export.graph import save_paddle_graph
 from ppdet_lite.export.options import ExportOptions
 
 OPERATORS = {
@@ -44,7 +43,7 @@ class LegacyFormat(PaddleFormat):
     def write(self, network: nn.Layer, folder: Path, options: ExportOptions) -> None:
         try:
             with legacy_graphs():
-                save_paddle_graph(network, folder, options)
+                super().write(network, folder, options)
         except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError) as error:
             raise UserError(
                 f"`formats` {self.name}: Paddle {paddle.__version__} cannot write this network as "

@@ -69,7 +69,8 @@ class EngineCache:
         parent = Path(options.cache_dir or files.path / CACHE_FOLDER).absolute()
         models = [sha256_of(path) for path in (files.graph, files.params) if path]
         about = {"model": models, **about, **({"folder": str(parent)} if names_itself else {})}
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        text = json.dumps(about, sort_keys=True, separators=(",", ":"))  # as deploy/cpp writes it
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder = parent / f"{title}-{digest}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -28,11 +28,22 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
-from ppdet_lite.runtime.contract import ModelFolder
-from ppdet_lite.runtime.engines.built_engines import EngineCache, batch_of_engine, input_shapes
+from ppdet_lite.runtime.contract import (
+    CONFIG_FILE,
+    GRAPH_FILE,
+    LEGACY_GRAPH_FILE,
+    ModelFolder,
+)
+from ppdet_lite.runtime.engines.built_engines import (
+    CACHE_FOLDER,
+    EngineCache,
+    batch_of_engine,
+    input_shapes,
+)
 from ppdet_lite.runtime.engines.engine import Arrays, EngineError, shortened, stack_samples
 from ppdet_lite.runtime.engines.paddle_predictor import bind_inputs, new_config, tensorrt_versions
-from ppdet_lite.runtime.options import EngineOptions
+from ppdet_lite.runtime.options import RUN_MODES, EngineOptions
+from ppdet_lite.utils.files import sha256_of
 from ppdet_lite.utils.image_files import list_images
 
 WORKSPACE_BYTES = 1 << 30
@@ -76,10 +87,9 @@ class TensorRTSetup:
         # TensorRT 10 and later have no implicit batch, so they need fixed shapes as well.
         self._needs_shapes = is_open or self.built_with[0] >= 10
         self.min_subgraph_size = int(files.config.min_subgraph_size)
-        names = ops_outside_tensorrt(self.precision, paddle.__version__, self.is_pir)
-        self.outside_tensorrt = [f"pd_op.{name}" for name in names] if self.is_pir else names
-        is_half = self.is_pir and self.precision != "fp32"
-        self.in_float32 = ["pd_op.deformable_conv"] if is_half else []
+        version = paddle.__version__
+        self.outside_tensorrt = ops_outside_tensorrt(self.precision, version, self.is_pir)
+        self.in_float32 = ops_in_float32(self.precision, self.is_pir)
         self.shapes = input_shapes(files.config, self.options)
         # The converted model of Paddle 3 holds the paths of its engines.
         self._cache = EngineCache(files, self.options, self.precision, self._about(), self.is_pir)
@@ -118,7 +128,8 @@ class TensorRTSetup:
             "shapes": self.shapes,
         }
         if self.precision == "int8":  # the value ranges are those of images so prepared
-            about["preprocess"] = self.files.config.preprocess
+            about["infer_cfg"] = sha256_of(self.files.path / CONFIG_FILE)
+            about["input_hw"] = self.files.preprocess.output_hw
         return about
 
     def _plain_config(self) -> Any:
@@ -278,10 +289,34 @@ def _run_and_let_go(config: Any, batches: Iterable[Arrays]) -> None:
 def ops_outside_tensorrt(precision: str, paddle_version: str, is_pir: bool = False) -> list[str]:
     """Operators that stay in Paddle's own kernels. `paddle_version` "0.0.0", a build from source,
     counts as new; `is_pir` means those of model.json, not of model.pdmodel."""
-    if precision == "fp32":
-        return [*NMS_OPS]
-    major, minor = (int(part) for part in paddle_version.split(".")[:2])
-    keeps_float32 = (major, minor) >= (2, 6) or major == 0
-    deformable = [] if keeps_float32 else ["deformable_conv"]
-    division = "divide" if is_pir else "elementwise_div"
-    return [*NMS_OPS, *deformable, *IOU_AWARE_OPS, division]
+    names = [*NMS_OPS]
+    if precision != "fp32":
+        major, minor = (int(part) for part in paddle_version.split(".")[:2])
+        keeps_float32 = (major, minor) >= (2, 6) or major == 0
+        names += [] if keeps_float32 else ["deformable_conv"]
+        names += [*IOU_AWARE_OPS, "divide" if is_pir else "elementwise_div"]
+    return [f"pd_op.{name}" for name in names] if is_pir else names
+
+
+def ops_in_float32(precision: str, is_pir: bool) -> list[str]:
+    """Operators that stay in float32 inside TensorRT because Paddle is told so."""
+    return ["pd_op.deformable_conv"] if is_pir and precision != "fp32" else []
+
+
+def shared_settings() -> dict[str, Any]:
+    """The content of tensorrt.json, from which deploy/cpp takes its settings: those for Paddle 2.6
+    and later, by graph file and precision."""
+    kinds = {LEGACY_GRAPH_FILE: False, GRAPH_FILE: True}
+    precisions = [mode[len("trt_") :] for mode in RUN_MODES[1:]]
+    return {
+        "workspace_bytes": WORKSPACE_BYTES,
+        "cache_folder": CACHE_FOLDER,
+        "outside_tensorrt": {
+            graph: {name: ops_outside_tensorrt(name, "0.0.0", is_pir) for name in precisions}
+            for graph, is_pir in kinds.items()
+        },
+        "in_float32": {
+            graph: {name: ops_in_float32(name, is_pir) for name in precisions}
+            for graph, is_pir in kinds.items()
+        },
+    }

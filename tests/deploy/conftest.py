@@ -1,0 +1,111 @@
+"""Builds of deploy/cpp and models for it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HEADERS = ("opencv4/opencv2/core.hpp", "yaml-cpp/yaml.h", "nlohmann/json.hpp", "CLI/CLI.hpp")
+"""Of the packages libopencv-dev, libyaml-cpp-dev, nlohmann-json3-dev, libcli11-dev."""
+
+
+def build(repo, folder, *options):
+    """The folder with deploy/cpp built in it; skips where something for it is not installed."""
+    missing = [name for name in ("cmake", "g++") if shutil.which(name) is None]
+    missing += [name for name in HEADERS if not (Path("/usr/include") / name).is_file()]
+    if missing:
+        pytest.skip(f"building deploy/cpp needs {', '.join(missing)} (deploy/cpp/README.md)")
+    for command in (
+        ["cmake", "-S", str(repo / "deploy" / "cpp"), "-B", str(folder), *options],
+        ["cmake", "--build", str(folder), "-j", "2"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def with_openvino(repo, tmp_path_factory):
+    """The library and the command with OpenVINO, under the sanitizers."""
+    openvino = pytest.importorskip("openvino")
+    cmake = Path(openvino.__path__[0]) / "cmake"
+    options = [
+        f"-DOpenVINO_DIR={cmake}",
+        "-DPPDET_SANITIZE=ON",
+        "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+    ]
+    return build(repo, tmp_path_factory.mktemp("openvino"), *options)
+
+
+@pytest.fixture(scope="session")
+def with_paddle(repo, tmp_path_factory):
+    """The library with Paddle; it takes the functions of Paddle from the process."""
+    header = repo / "tests" / "deploy" / "cpp"
+    options = [f"-DPADDLE_INFERENCE_DIR={header}", "-DPPDET_TOOL=OFF"]
+    options += ["-DCMAKE_DISABLE_FIND_PACKAGE_OpenVINO=ON"]
+    return build(repo, tmp_path_factory.mktemp("paddle"), *options)
+
+
+@pytest.fixture(scope="session")
+def sanitized(repo, with_openvino, tmp_path_factory):
+    """Environment of programs under the sanitizers."""
+    library = tmp_path_factory.mktemp("preloaded") / "no_deepbind.so"
+    source = repo / "tests" / "deploy" / "cpp" / "no_deepbind.cpp"
+    command = ["g++", "-shared", "-fPIC", str(source), "-o", str(library)]
+    subprocess.run(command, check=True, timeout=60)
+    # OpenVINO keeps memory to the end of the process.
+    options = "detect_leaks=0:verify_asan_link_order=0"
+    return {"ASAN_OPTIONS": options, "LD_PRELOAD": str(library), "PATH": "/usr/bin:/bin"}
+
+
+@pytest.fixture(scope="session")
+def infer(with_openvino, sanitized):
+    """Runs ppdet_infer with options; returns the finished process."""
+
+    def run(*options, code=0):
+        command = [with_openvino / "ppdet_infer", "--engine", "openvino", *options]
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=300, env=sanitized
+        )
+        assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
+        assert done.returncode == code, done.stderr + done.stdout
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def nano(repo, shared_dir, tmp_path_factory):
+    """YOLOX-nano with real weights, exported for a fixed and an open size and for batches of 4."""
+    from ppdet_lite.commands import weights
+    from ppdet_lite.core.workspace import load_config
+    from ppdet_lite.export.options import ExportOptions
+    from ppdet_lite.export.run import export_model
+
+    pytest.importorskip("onnx")
+    source = shared_dir / "weights" / "yolox_nano_coco_upstream_layout.npz"
+    folder = tmp_path_factory.mktemp("nano")
+    arguments = ["convert", str(source), "--output", str(folder / "nano.pdparams")]
+    weights.main(weights.build_parser().parse_args(arguments))
+    config = repo / "configs" / "yolox" / "upstream" / "yolox_nano_upstream_coco.yml"
+    settings = [f"weights={folder / 'nano.pdparams'}", "use_gpu=false"]
+    settings += ["UpstreamYOLOXHead.nms.keep_top_k=200"]  # a fixed size needs a number
+    cfg = load_config(config, settings)
+    kinds = {
+        "fixed": {},
+        "open": {"input_size": "dynamic"},
+        "four": {"batch": 4},
+        "padded": {"stage": "nms_fixed"},
+    }
+    options = {"formats": ("paddle", "onnx"), "portable_dcn": True}
+    return {
+        name: export_model(cfg, folder / name, ExportOptions(**options, **kind))
+        for name, kind in kinds.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def photos(shared_dir):
+    """Real photos: 24 of COCO."""
+    return sorted((shared_dir / "data" / "coco128" / "train2017").glob("*.jpg"))[:24]
