@@ -59,7 +59,9 @@ def _rounded(value):
 
 
 class Tolerance:
-    """How far a number may lie from its reference: `absolute + relative x |reference|`."""
+    """How far a number may lie from its reference: `absolute + relative x |reference|`, and a
+    ten-millionth of the largest number beside it, of which float32 rounding makes a small one.
+    """
 
     def __init__(self, pattern: str, absolute: float = 0.0, relative: float = 0.0):
         self.pattern = pattern
@@ -67,7 +69,9 @@ class Tolerance:
         self.relative = relative
 
     def __call__(self, reference):
-        return self.absolute + self.relative * np.abs(reference)
+        size = np.abs(reference)
+        rounding = 1e-7 * np.max(size, initial=0) if self.relative else 0
+        return self.absolute + self.relative * size + rounding
 
 
 EXACT = Tolerance("*")
