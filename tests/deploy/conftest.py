@@ -64,7 +64,8 @@ def infer(with_openvino, sanitized):
     """Runs ppdet_infer with options; returns the finished process."""
 
     def run(*options, code=0):
-        command = [with_openvino / "ppdet_infer", "--engine", "openvino", *options]
+        engine = [] if "--engine" in options else ["--engine", "openvino"]
+        command = [with_openvino / "ppdet_infer", *engine, *options]
         done = subprocess.run(
             list(map(str, command)), capture_output=True, text=True, timeout=300, env=sanitized
         )

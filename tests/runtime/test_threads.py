@@ -29,7 +29,7 @@ def images():
 
 
 @pytest.mark.parametrize("own_process", [False, True])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [name for name in ENGINES if "tensorrt" not in name])
 def test_sixteen_threads(folder, images, engine, own_process):
     pytest.importorskip(engine)
     detector = Detector(folder, engine=engine, own_process=own_process, cpu_threads=1)
