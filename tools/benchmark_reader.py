@@ -81,8 +81,8 @@ def main(args: argparse.Namespace) -> None:
         result = benchmark_annotations(cfg, args.annotations or None)
         print(report_annotations(result))
     else:
-        from ppdet_lite.benchmark.reader_benchmark import benchmark_readers
-        from ppdet_lite.benchmark.reader_report import report
+        from ppdet_lite.benchmark.reader.reader_benchmark import benchmark_readers
+        from ppdet_lite.benchmark.reader.reader_report import report
 
         result = benchmark_readers(
             cfg, args.readers, args.workers, args.batches, args.repeat, args.normalize

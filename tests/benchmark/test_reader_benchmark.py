@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from ppdet_lite.benchmark.process_memory import Memory, memory_of
-from ppdet_lite.benchmark.reader_benchmark import benchmark_readers, epoch_parts
-from ppdet_lite.benchmark.reader_report import report
-from ppdet_lite.benchmark.reader_steps import StepClock
+from ppdet_lite.benchmark.reader.reader_benchmark import benchmark_readers, epoch_parts
+from ppdet_lite.benchmark.reader.reader_report import report
+from ppdet_lite.benchmark.reader.reader_steps import StepClock
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config, register
 from tests.tools.in_process import run_tool

@@ -11,8 +11,7 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from ppdet_lite.core.errors import UserError  # noqa: E402
 from ppdet_lite.export.onnx.deform_conv import without_deform_conv  # noqa: E402
-from ppdet_lite.export.onnx.graph import OnnxGraph  # noqa: E402
-from ppdet_lite.export.onnx.half import (  # noqa: E402
+from ppdet_lite.export.onnx.float16.half import (  # noqa: E402
     FLOAT,
     HALF,
     count_casts,
@@ -20,14 +19,15 @@ from ppdet_lite.export.onnx.half import (  # noqa: E402
     tensor_types,
     to_half,
 )
-from ppdet_lite.export.onnx.half_layers import (  # noqa: E402
+from ppdet_lite.export.onnx.float16.half_layers import (  # noqa: E402
     largest_values,
     layers_for_float32,
 )
-from ppdet_lite.export.onnx.half_simulation import (  # noqa: E402
+from ppdet_lite.export.onnx.float16.half_simulation import (  # noqa: E402
     SimulatedHalf,
     simulated_half,
 )
+from ppdet_lite.export.onnx.graph import OnnxGraph  # noqa: E402
 
 
 def run(model, **feeds):

@@ -42,8 +42,8 @@ if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 25):
     reason = "needs ONNX Runtime 1.25, the first with deformable convolution"
     pytest.skip(reason, allow_module_level=True)
 
-from ppdet_lite.export.onnx.half import FLOAT, HALF, float32_by_design, to_half  # noqa: E402
-from ppdet_lite.export.onnx.half_layers import (  # noqa: E402
+from ppdet_lite.export.onnx.float16.half import FLOAT, HALF, float32_by_design, to_half  # noqa: E402
+from ppdet_lite.export.onnx.float16.half_layers import (  # noqa: E402
     layers_for_float32,
     weight_problem,
 )

@@ -27,8 +27,8 @@ if WHY_NO_ONNX:
 import onnx  # noqa: E402
 
 from ppdet_lite.export.onnx.cpu_session import CpuSession  # noqa: E402
-from ppdet_lite.export.onnx.half import HALF  # noqa: E402
-from ppdet_lite.export.onnx.half_simulation import SimulatedHalf  # noqa: E402
+from ppdet_lite.export.onnx.float16.half import HALF  # noqa: E402
+from ppdet_lite.export.onnx.float16.half_simulation import SimulatedHalf  # noqa: E402
 
 
 @pytest.mark.parametrize("name", ONNX_NETWORKS)

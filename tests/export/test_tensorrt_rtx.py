@@ -40,7 +40,7 @@ FAMILIES = {
 
 def write(cfg, folder, **options):
     """The portable files of a network in float32 and float16; untrained weights do."""
-    from ppdet_lite.export.onnx.half import float32_by_design, to_half
+    from ppdet_lite.export.onnx.float16.half import float32_by_design, to_half
     from ppdet_lite.export.onnx.write import write_onnx
 
     model = create(cfg.architecture, cfg)

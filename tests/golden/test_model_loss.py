@@ -5,7 +5,7 @@ import paddle
 import pytest
 
 from ppdet_lite.core.workspace import create
-from ppdet_lite.modeling.layers.drop_block import DropBlock
+from ppdet_lite.modeling.layers.regularization.drop_block import DropBlock
 
 SEED = 20240607
 V2 = "ppyolov2_r50vd_dcn_365e_coco"

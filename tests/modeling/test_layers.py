@@ -13,8 +13,8 @@ from ppdet_lite.modeling.layers.conv import (
     scale_channels,
 )
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
-from ppdet_lite.modeling.layers.drop_block import DropBlock
 from ppdet_lite.modeling.layers.norm import batch_norm, synchronize_norms
+from ppdet_lite.modeling.layers.regularization.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.necks.pyramid import upsample_x2
 

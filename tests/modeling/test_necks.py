@@ -8,7 +8,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.conv import CoordConv
-from ppdet_lite.modeling.layers.drop_block import DropBlock
+from ppdet_lite.modeling.layers.regularization.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.necks.fpn import PPYOLOFPN, PPYOLOTinyFPN, YOLOv3FPN
 from ppdet_lite.modeling.necks.ppyolo_pan import PPYOLOPAN

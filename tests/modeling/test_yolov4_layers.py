@@ -10,8 +10,8 @@ from ppdet_lite.modeling.layers.cross_mini_batch_norm import (
     CrossMiniBatchNorm,
     gather_over_mini_batches,
 )
-from ppdet_lite.modeling.layers.growing_drop_block import GrowingDropBlock
 from ppdet_lite.modeling.layers.norm import batch_norm
+from ppdet_lite.modeling.layers.regularization.growing_drop_block import GrowingDropBlock
 from ppdet_lite.modeling.layers.residual import ResidualUnit
 from ppdet_lite.modeling.layers.spatial_attention import PointwiseAttention
 from ppdet_lite.modeling.layers.weighted_residual import WeightedResidual

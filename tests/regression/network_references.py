@@ -9,7 +9,7 @@ import paddle
 from comparison import Tolerance, summary
 
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.modeling.layers.drop_block import DropBlock
+from ppdet_lite.modeling.layers.regularization.drop_block import DropBlock
 
 
 class Network(NamedTuple):

@@ -7,7 +7,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.modeling.layers.drop_block import SteppedDropBlock
+from ppdet_lite.modeling.layers.regularization.drop_block import SteppedDropBlock
 from ppdet_lite.modeling.necks.route_fpn import YOLOv3RouteFPN
 from ppdet_lite.train.epoch_cosine import EpochCosineDecay
 

@@ -25,7 +25,7 @@ from ppdet_lite.export.check import load_images, outputs_behind_raw  # noqa: E40
 from ppdet_lite.export.compare import FLOAT16, compare_detections  # noqa: E402
 from ppdet_lite.export.formats.onnx_format import OnnxFormat  # noqa: E402
 from ppdet_lite.export.onnx.cpu_session import CpuSession  # noqa: E402
-from ppdet_lite.export.onnx.half_simulation import SimulatedHalf  # noqa: E402
+from ppdet_lite.export.onnx.float16.half_simulation import SimulatedHalf  # noqa: E402
 from ppdet_lite.export.options import ExportOptions, as_size, input_size  # noqa: E402
 from ppdet_lite.export.rewrite.network import exported_network  # noqa: E402
 from ppdet_lite.export.run import describe_export  # noqa: E402

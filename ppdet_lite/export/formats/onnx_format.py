@@ -51,7 +51,7 @@ class OnnxFormat(Format):
         write_onnx(network, folder, options)
 
     def write_half(self, folder: Path, calibration: Calibration) -> dict[str, Any]:
-        from ppdet_lite.export.onnx.half_files import write_half_files
+        from ppdet_lite.export.onnx.float16.half_files import write_half_files
 
         return write_half_files(folder, calibration)
 
@@ -66,7 +66,7 @@ def _trials(folder: Path, files: Sequence[str], tolerances: Tolerances) -> list[
     import onnx
 
     from ppdet_lite.export.onnx.deform_conv import has_deform_conv
-    from ppdet_lite.export.onnx.half_simulation import SimulatedHalf
+    from ppdet_lite.export.onnx.float16.half_simulation import SimulatedHalf
 
     def trial(title: str, engine: str, name: str, may_fail: bool) -> Trial:
         opened = partial(open_strictly, folder, engine, name)

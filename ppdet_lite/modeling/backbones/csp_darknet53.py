@@ -16,7 +16,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import Act, Multiple, NormType, check_arguments, rising
 from ppdet_lite.modeling.contracts import Backbone, ShapeSpec, chain, freeze
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
-from ppdet_lite.modeling.layers.growing_drop_block import GrowingDropBlock
+from ppdet_lite.modeling.layers.regularization.growing_drop_block import GrowingDropBlock
 from ppdet_lite.modeling.layers.residual import ResidualUnit
 from ppdet_lite.modeling.layers.weighted_residual import Normalization
 

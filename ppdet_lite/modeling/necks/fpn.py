@@ -23,7 +23,7 @@ from ppdet_lite.modeling.arguments import (
 )
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, CoordConv, scale_channels
-from ppdet_lite.modeling.layers.drop_block import DropBlock
+from ppdet_lite.modeling.layers.regularization.drop_block import DropBlock
 from ppdet_lite.modeling.layers.spp import SPP
 from ppdet_lite.modeling.necks.pyramid import PyramidNeck, upsample_x2
 

@@ -17,7 +17,7 @@ from ppdet_lite.modeling.arguments import (
     Odd,
     check_arguments,
 )
-from ppdet_lite.modeling.layers.drop_block import SteppedDropBlock
+from ppdet_lite.modeling.layers.regularization.drop_block import SteppedDropBlock
 from ppdet_lite.modeling.necks.fpn import PPYOLOFPN, DetectionBlock
 
 

@@ -15,7 +15,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.arguments import Act, Channels, Multiple, NormType
 from ppdet_lite.modeling.contracts import ShapeSpec
 from ppdet_lite.modeling.layers.conv import ConvBNLayer, scale_channels
-from ppdet_lite.modeling.layers.growing_drop_block import GrowingDropBlock
+from ppdet_lite.modeling.layers.regularization.growing_drop_block import GrowingDropBlock
 from ppdet_lite.modeling.layers.rfb import RFB
 from ppdet_lite.modeling.layers.spatial_attention import PointwiseAttention
 from ppdet_lite.modeling.layers.spp import max_pools

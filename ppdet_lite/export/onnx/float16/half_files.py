@@ -6,8 +6,13 @@ from typing import Any
 import onnx
 
 from ppdet_lite.export.calibration import Calibration
-from ppdet_lite.export.onnx.half import float32_by_design, to_half
-from ppdet_lite.export.onnx.half_layers import LARGEST, Layers, largest_values, layers_for_float32
+from ppdet_lite.export.onnx.float16.half import float32_by_design, to_half
+from ppdet_lite.export.onnx.float16.half_layers import (
+    LARGEST,
+    Layers,
+    largest_values,
+    layers_for_float32,
+)
 from ppdet_lite.runtime.contract import HALF_FILES
 from ppdet_lite.utils.logger import get_logger
 

@@ -8,14 +8,14 @@ import onnx
 from onnx.numpy_helper import to_array
 
 from ppdet_lite.export.onnx.cpu_session import CpuSession
-from ppdet_lite.export.onnx.graph import DETECTOR_PREFIX, OnnxGraph
-from ppdet_lite.export.onnx.half import (
+from ppdet_lite.export.onnx.float16.half import (
     FLOAT,
     FLOAT_INPUTS,
     float32_by_design,
     rounded,
     tensor_types,
 )
+from ppdet_lite.export.onnx.graph import DETECTOR_PREFIX, OnnxGraph
 
 LARGEST = 65504.0
 """The largest number of float16."""

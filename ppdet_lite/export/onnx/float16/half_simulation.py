@@ -12,8 +12,8 @@ import onnx
 from onnx.numpy_helper import from_array, to_array
 
 from ppdet_lite.export.onnx.cpu_session import CpuSession
+from ppdet_lite.export.onnx.float16.half import FLOAT, HALF, raw_outputs, tensor_types
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
-from ppdet_lite.export.onnx.half import FLOAT, HALF, raw_outputs, tensor_types
 
 MOVING = (
     *("Concat", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Relu", "Reshape", "Slice"),

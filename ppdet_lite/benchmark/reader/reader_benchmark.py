@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from ppdet_lite.benchmark.process_memory import Memory, forget_peak, memory_of
-from ppdet_lite.benchmark.reader_steps import StepClock
+from ppdet_lite.benchmark.reader.reader_steps import StepClock
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.core.workspace import create

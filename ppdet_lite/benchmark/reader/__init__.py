@@ -1,0 +1,1 @@
+"""Reader benchmark: samples per second against decoding alone."""

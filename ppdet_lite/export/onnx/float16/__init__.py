@@ -1,0 +1,1 @@
+"""Float16 forms of exported graphs."""
