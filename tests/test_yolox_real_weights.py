@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from ppdet_lite.commands import weights as command
+from ppdet_lite.commands.weights import convert as command
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.run import run_evaluation
 from ppdet_lite.export.options import ExportOptions
@@ -24,7 +24,7 @@ def converted(shared_dir, tmp_path_factory):
         pytest.skip("needs the weights in ../shared/weights, which are not part of a clone")
     folder = tmp_path_factory.mktemp("nano")
     output = folder / "nano.pdparams"
-    options = ["convert", str(source), "--output", str(output)]
+    options = [str(source), "--output", str(output)]
     command.main(command.build_parser().parse_args(options))
     data = shared_dir / "data" / "coco128"
     return [

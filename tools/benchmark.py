@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ppdet_lite.cli.tool import run_tool  # noqa: E402
-from ppdet_lite.commands.benchmark import build_parser, main  # noqa: E402
+from ppdet_lite.commands.speed.benchmark import build_parser, main  # noqa: E402
 
 if __name__ == "__main__":
     run_tool(main, build_parser())

@@ -1,1 +1,1 @@
-"""The commands of `ppdet`, a file each with `build_parser()` and `main(args)`."""
+"""The commands of `ppdet`, each a file with `build_parser()` and `main(args)`."""

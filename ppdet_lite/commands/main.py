@@ -1,4 +1,4 @@
-"""The command `ppdet`: finds the command that its first word names and runs it."""
+"""The command `ppdet`: finds the command that its first words name and runs it."""
 
 import argparse
 import importlib
@@ -8,44 +8,52 @@ from ppdet_lite import __version__
 from ppdet_lite.cli.tool import run_tool
 
 COMMANDS = {
-    "train": "train a detector",
-    "evolve": "search hyper-parameters by short trainings",
-    "eval": "AP of a trained model",
-    "infer": "detect on images with a trained model",
-    "asff-weights": "draw over images how ASFF fuses its levels",
-    "export": "write a trained model for deployment, and check it",
-    "deploy": "detect with an exported model: images, videos, cameras",
-    "benchmark": "speed of a network in every engine of this machine",
-    "stream-eval": "AP of an exported model on a video that does not wait for it",
-    "weights": "convert weights of other projects",
-    "data": "draw a part of a COCO data set that is like the whole",
-    "report": "a figure of results beside the published ones",
-    "model-info": "parameters and GFLOPs of a network",
-    "gpu-check": "all that runs on a GPU: speed, boxes, throughput, memory, training",
+    "train": ("train", "train a detector"),
+    "evolve": ("evolve", "search hyper-parameters by short trainings"),
+    "eval": ("eval", "AP of a trained model"),
+    "infer": ("infer", "detect on images with a trained model"),
+    "asff-weights": ("asff_weights", "draw over images how ASFF fuses its levels"),
+    "export": ("export", "write a trained model for deployment, and check it"),
+    "deploy": ("deploy", "detect with an exported model: images, videos, cameras"),
+    "benchmark": ("speed.benchmark", "speed of a network in every engine of this machine"),
+    "stream-eval": ("speed.stream_eval", "AP of an exported model on a video that does not wait"),
+    "gpu-check": ("speed.gpu_check", "all that runs on a GPU: speed, boxes, memory, training"),
+    "model-info": ("speed.model_info", "parameters and GFLOPs of a network"),
+    "weights convert": ("weights.convert", "convert weights of other projects"),
+    "data subset": ("data.subset", "draw a part of a COCO data set that is like the whole"),
+    "report": ("report", "a figure of results beside the published ones"),
 }
-"""The commands, in the order of their use, with what they do; `model-info` is in model_info.py."""
+"""The commands, in the order of their use, with their file in this folder and what they do."""
 
 
 def main() -> None:
     """Runs the command that the command line names, and ends the process."""
     sys.argv[1:] = sys.argv[1:] or ["--help"]
-    _, name, *options = sys.argv
-    if name not in COMMANDS:
-        run_tool(lambda _: None, _overview())  # --help, --version, or an error
-    command = importlib.import_module(f"ppdet_lite.commands.{name.replace('-', '_')}")
-    sys.argv = [f"ppdet {name}", *options]  # the name in the usage
-    run_tool(command.main, command.build_parser())
+    for words in (2, 1):
+        name = " ".join(sys.argv[1 : 1 + words])
+        if name in COMMANDS:
+            command = importlib.import_module(f"ppdet_lite.commands.{COMMANDS[name][0]}")
+            sys.argv = [f"ppdet {name}", *sys.argv[1 + words :]]  # the name in the usage
+            run_tool(command.main, command.build_parser())
+    run_tool(lambda _: None, _overview(sys.argv[1]))  # --help, --version, or an error
 
 
-def _overview() -> argparse.ArgumentParser:
-    width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
+def _overview(word: str) -> argparse.ArgumentParser:
+    """Lists all commands, or those that begin with `word`, as in `ppdet data --help`."""
+    group = {name: entry for name, entry in COMMANDS.items() if name.startswith(f"{word} ")}
+    if group:
+        sys.argv = [f"ppdet {word}", *(sys.argv[2:] or ["--help"])]
+    listed = group or COMMANDS
+    width = max(map(len, listed))
+    lines = "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in listed.items())
     parser = argparse.ArgumentParser(
-        prog="ppdet",
+        prog=f"ppdet {word}" if group else "ppdet",
         description="PP-YOLOv2 and its family on PaddlePaddle.",
         epilog=f"commands:\n{lines}\n\nppdet COMMAND --help explains each, with examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ppdet_lite {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="see below")
+    choices = [name.rpartition(" ")[2] if group else name for name in listed]
+    first = dict.fromkeys(choice.partition(" ")[0] for choice in choices)
+    parser.add_argument("command", choices=first, metavar="COMMAND", help="see below")
     return parser

@@ -30,7 +30,7 @@ from ppdet_lite.benchmark.inference_benchmark import (
 )
 from ppdet_lite.benchmark.protocol import NoEngine
 from ppdet_lite.cli.tool import named_as_options
-from ppdet_lite.commands import benchmark
+from ppdet_lite.commands.speed import benchmark
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export.options import ExportOptions

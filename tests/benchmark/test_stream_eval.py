@@ -8,7 +8,7 @@ import pytest
 
 from ppdet_lite.benchmark.streaming.latency_table import Latencies, read_latency_table
 from ppdet_lite.benchmark.streaming.stream_eval import MEASURED, evaluate_stream
-from ppdet_lite.commands import stream_eval as command
+from ppdet_lite.commands.speed import stream_eval as command
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.sources.sequences import find_image_dir, read_sequences
 

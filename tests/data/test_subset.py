@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ppdet_lite.commands import data as command
+from ppdet_lite.commands.data import subset as command
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.subset import choose_images, read_set, subset
 
@@ -100,7 +100,7 @@ def test_sizes_are_cocos_and_crowds_do_not_count(tmp_path):
 
 
 def run(*words):
-    command.main(command.build_parser().parse_args(["subset", *map(str, words)]))
+    command.main(command.build_parser().parse_args([*map(str, words)]))
 
 
 def test_the_command_writes_and_prints_both_statistics(annotations, tmp_path, capsys):

@@ -79,7 +79,7 @@ def infer(with_openvino, sanitized):
 @pytest.fixture(scope="session")
 def nano(repo, shared_dir, tmp_path_factory):
     """YOLOX-nano with real weights, exported for a fixed and an open size and for batches of 4."""
-    from ppdet_lite.commands import weights
+    from ppdet_lite.commands.weights import convert
     from ppdet_lite.core.workspace import load_config
     from ppdet_lite.export.options import ExportOptions
     from ppdet_lite.export.run import export_model
@@ -87,8 +87,8 @@ def nano(repo, shared_dir, tmp_path_factory):
     pytest.importorskip("onnx")
     source = shared_dir / "weights" / "yolox_nano_coco_upstream_layout.npz"
     folder = tmp_path_factory.mktemp("nano")
-    arguments = ["convert", str(source), "--output", str(folder / "nano.pdparams")]
-    weights.main(weights.build_parser().parse_args(arguments))
+    arguments = [str(source), "--output", str(folder / "nano.pdparams")]
+    convert.main(convert.build_parser().parse_args(arguments))
     config = repo / "configs" / "yolox" / "upstream" / "yolox_nano_upstream_coco.yml"
     settings = [f"weights={folder / 'nano.pdparams'}", "use_gpu=false"]
     settings += ["UpstreamYOLOXHead.nms.keep_top_k=200"]  # a fixed size needs a number

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from ppdet_lite.commands import weights as command
+from ppdet_lite.commands.weights import convert as command
 from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.weights.convert.converter import convert_file
 from ppdet_lite.weights.convert.yolox import YOLOXConverter, csp_key, darknet_key
@@ -259,7 +259,7 @@ def test_the_converter_is_found(tmp_path, write_torch):
 def test_the_command_writes_a_checkpoint(tmp_path, capsys):
     np.savez(tmp_path / "nano.npz", **THEIRS)
     output = tmp_path / "out" / "nano.pdparams"
-    options = ["convert", str(tmp_path / "nano.npz"), "--output", str(output)]
+    options = [str(tmp_path / "nano.npz"), "--output", str(output)]
     command.main(command.build_parser().parse_args(options))
     assert "2 tensors" in capsys.readouterr().out
     found = load_state(str(output))

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from ppdet_lite.commands.weights import build_parser, main
+from ppdet_lite.commands.weights.convert import build_parser, main
 from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.weights.convert.converter import convert_file
@@ -145,7 +145,7 @@ def test_command(tiny, tiny_file, cfg_file, tmp_path, capsys):
     small = tmp_path / "small.yml"
     small.write_text(f"_BASE_: {config}\nnum_classes: {CLASSES}\nuse_gpu: false\n")
     output_file = tmp_path / "new" / "tiny.pdparams"
-    arguments = ["convert", str(tiny_file), "--cfg", str(cfg_file), "--output", str(output_file)]
+    arguments = [str(tiny_file), "--cfg", str(cfg_file), "--output", str(output_file)]
     main(build_parser().parse_args([*arguments, "-c", str(small)]))
     assert f"{len(tiny[0])} tensors" in capsys.readouterr().out
     assert output_file.is_file()

@@ -1,4 +1,4 @@
-"""Works on data sets: `subset` draws a part of a COCO data set that is like the whole."""
+"""Draws a part of a COCO data set that is like the whole."""
 
 import argparse
 import json
@@ -21,7 +21,6 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("action", choices=["subset"])
     add("--annotations", required=True, type=Path, metavar="JSON", help="COCO annotations")
     add("--images", required=True, type=int, metavar="N", help="images to draw")
     add("--output", required=True, type=Path, metavar="JSON", help="the file to write")

@@ -1,4 +1,4 @@
-"""Works on weight files: `convert` makes those of other projects into weights of this one."""
+"""Converts weights of other projects into weights of this one."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,6 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("action", choices=["convert"])
     add("file", metavar="FILE", help="weights of another project")
     add("--output", required=True, metavar="FILE", help="where to write, a .pdparams")
     text = "the project that FILE comes from; default: found by its ending and its tensors"
