@@ -14,7 +14,7 @@ from ppdet_lite.runtime.engines.built_engines import input_shapes
 from ppdet_lite.runtime.engines.engine import EngineError
 from ppdet_lite.runtime.engines.tensorrt_builder import build_plan
 from ppdet_lite.runtime.options import TensorRTOptions
-from tests.export.test_export_family import narrow
+from tests.export.test_export_family import NETWORKS, narrow
 
 tensorrt_rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt-rtx")
 onnx = pytest.importorskip("onnx")
@@ -29,13 +29,6 @@ OUTPUTS = {
     "decoded": ["boxes", "scores"],
     "nms_fixed": ["bbox", "bbox_num"],
 }
-FAMILIES = {
-    "ppyolo/ppyolo_mbv3_small_coco": "BBoxPostProcess.nms.keep_top_k=3",
-    "yolov4/yolov4_tiny_coco": "BBoxPostProcess.nms.keep_top_k=3",
-    "yolox/yolox_nano_300e_coco": "YOLOXHead.nms.keep_top_k=3",
-    "yolox/upstream/yolox_nano_upstream_coco": "UpstreamYOLOXHead.nms.keep_top_k=3",
-}
-"""Other kinds of layers, decoding and NMS; few rows, as greedy NMS has its nodes for each."""
 
 
 def write(cfg, folder, **options):
@@ -45,6 +38,7 @@ def write(cfg, folder, **options):
 
     model = create(cfg.architecture, cfg)
     model.eval()
+    model.post_process.nms.arguments["keep_top_k"] = 3  # greedy NMS has its nodes for each row
     options = ExportOptions(("onnx",), portable_dcn=True, **options).for_config(cfg)
     write_onnx(exported_network(model, options), folder, options)
     path = folder / PORTABLE_FILE
@@ -83,10 +77,9 @@ def test_float16_makes_smaller_engines(plan_of):
     assert half < 0.8 * full
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
-def test_other_families_are_built(name, tmp_path):
-    cfg = narrow(name, FAMILIES[name])
-    files = write(cfg, tmp_path, input_size=(64, 96), batch=2, stage="nms_fixed")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_kind_of_network_is_built(name, tmp_path):
+    files = write(narrow(name), tmp_path, input_size=(64, 96), batch=2, stage="nms_fixed")
     for precision in ("fp32", "fp16"):
         plan = build_plan(tensorrt_rtx, files[precision], target=GPU)
         assert plan.outputs == OUTPUTS["nms_fixed"]
