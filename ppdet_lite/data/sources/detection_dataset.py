@@ -13,6 +13,7 @@ from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable, merg
 from ppdet_lite.data.sources.box_cleaning import check_units, clean_boxes, describe, repeated_rows
 from ppdet_lite.data.sources.class_lists import ClassList
 from ppdet_lite.data.sources.dataset import Dataset
+from ppdet_lite.data.sources.files import raise_all
 from ppdet_lite.ops.boxes_np import near_boxes
 
 
@@ -23,6 +24,8 @@ class Content(NamedTuple):
         name: the annotation file or folder, for messages.
         image_root: folder that the files of `annotations.images` are relative to.
         remarks: lines for the report.
+        label_files: by row of `annotations.images`, the file that holds the labels of this image
+            alone, "" where there is none; empty for formats without such files.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Content(NamedTuple):
     classes: ClassList
     annotations: Annotations
     remarks: Sequence[str] = ()
+    label_files: Sequence[str] = ()
 
 
 @dataclass(eq=False)
@@ -65,7 +69,7 @@ class DetectionDataset(Dataset):
     repeat: kinds.Count = 1
 
     def __post_init__(self) -> None:
-        name, image_root, classes, found, remarks = self.read()
+        name, image_root, classes, found, remarks, _ = self.read()
         super().__init__(name, *classes)
         annotations = merge_repeats(found)
         if merged := len(found.images) - len(annotations.images):
@@ -91,6 +95,12 @@ class DetectionDataset(Dataset):
     def read(self) -> Content:
         """The images and boxes; a DataError names file, line and key of what is not usable."""
         raise NotImplementedError
+
+    def refuse(self, problems: Sequence[DataError], count: int, things: str) -> None:
+        """Ends `read` where some of `count` things, as label files, are not usable; a check of the
+        data set notes them instead.
+        """
+        raise_all(problems, count, things)
 
     def _report(self, counts: np.ndarray, left_out: int, repairs: list[str]) -> None:
         names = ", ".join(self.class_names[:8]) + (", ..." if len(self.class_names) > 8 else "")

@@ -17,7 +17,6 @@ from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
 from ppdet_lite.data.sources.files import (
     error_at,
     join,
-    raise_all,
     read_lines,
     require_file,
     require_folder,
@@ -60,21 +59,24 @@ class VOCDataSet(DetectionDataset):
 
     def read(self) -> Content:
         path = require_file("dataset_dir + anno_path", self.dataset_dir, self.anno_path)
-        image_root, entries = _read_list(path, self.dataset_dir, self.image_dir)
+        image_root, entries, missing = _read_list(path, self.dataset_dir, self.image_dir)
+        self.refuse(missing, len(entries), "lines")
+        entries = [entry for entry in entries if os.path.isfile(entry.annotation)]
         remarks = []
         if self.label_list:
             file = require_file("dataset_dir + label_list", self.dataset_dir, self.label_list)
             classes, source = read_class_list(file), str(file)
         else:
-            classes, source = _collect_names(entries)
+            classes, source = self._collect_names(entries)
             remarks.append(f"class names: collected from {source}, sorted")
         index_of = {name: index for index, name in enumerate(classes.names)}
-        rows, problems, resized = AnnotationRows(), [], 0
+        rows, files, problems, resized = AnnotationRows(), [], [], 0
         for entry in entries:
             try:
                 content = VocFile(entry.annotation)
                 size_hw, is_given = _size(content, os.path.join(image_root, entry.image))
                 rows.add_image(entry.image, *size_hw)
+                files.append(str(entry.annotation))
                 resized += not is_given
                 for item in content.objects():
                     if item.name not in index_of:
@@ -83,10 +85,28 @@ class VOCDataSet(DetectionDataset):
                     rows.add_box(index_of[item.name], item.box_xyxy, item.difficult)
             except DataError as error:
                 problems.append(error)
-        raise_all(problems, len(entries), "annotation files")
+        self.refuse(problems, len(entries), "annotation files")
         if resized:
             remarks.append(f"sizes: {resized} are not usable, and are those of the image files")
-        return Content(str(path), image_root, classes, rows.annotations(), remarks)
+        return Content(str(path), image_root, classes, rows.annotations(), remarks, files)
+
+    def _collect_names(self, entries: list[_Entry]) -> tuple[ClassList, str]:
+        """Sorted names of all objects in the annotation folders, and what to call the source."""
+        folders = sorted({entry.annotation.parent for entry in entries})
+        paths = [path for folder in folders for path in sorted(folder.glob("*.xml"))]
+        names, problems = set[str](), []
+        for path in paths:
+            try:
+                names.update(VocFile(path).names())
+            except DataError as error:
+                problems.append(error)
+        self.refuse(problems, len(paths), "annotation files")
+        source = ", ".join(map(str, folders))
+        if not names:
+            raise DataError(
+                f"{source}: no object in any annotation file; name classes in label_list"
+            )
+        return numbered(sorted(names)), source
 
 
 def _size(content: VocFile, image: str) -> tuple[SizeHW, bool]:
@@ -101,8 +121,10 @@ def _size(content: VocFile, image: str) -> tuple[SizeHW, bool]:
 
 def _read_list(
     path: Path, dataset_dir: Optional[str], image_dir: Optional[str]
-) -> tuple[Path, list[_Entry]]:
-    """Image root and entries of a list file of either form."""
+) -> tuple[Path, list[_Entry], list[DataError]]:
+    """Image root and entries of a list file of either form, and errors about annotation files that
+    are not there.
+    """
     lines = read_lines(path)
     if not lines:
         raise DataError(f"{path}: the list is empty; each line is 'image xml' or an id")
@@ -122,8 +144,7 @@ def _read_list(
         for (number, line), entry in zip(lines, entries)
         if not os.path.isfile(entry.annotation)
     ]
-    raise_all(missing, len(entries), "lines")
-    return root, entries
+    return root, entries, missing
 
 
 def _pairs(path: Path, lines: list[tuple[int, str]]) -> Iterator[tuple[str, str]]:
@@ -170,20 +191,3 @@ def _entries_of_ids(
     return root, [
         _Entry(file_of.get(stem, f"{stem}.jpg"), annotations / f"{stem}.xml") for stem in stems
     ]
-
-
-def _collect_names(entries: list[_Entry]) -> tuple[ClassList, str]:
-    """Sorted names of all objects in the annotation folders, and what to call the source."""
-    folders = sorted({entry.annotation.parent for entry in entries})
-    paths = [path for folder in folders for path in sorted(folder.glob("*.xml"))]
-    names, problems = set[str](), []
-    for path in paths:
-        try:
-            names.update(VocFile(path).names())
-        except DataError as error:
-            problems.append(error)
-    raise_all(problems, len(paths), "annotation files")
-    source = ", ".join(map(str, folders))
-    if not names:
-        raise DataError(f"{source}: no object in any annotation file; name classes in label_list")
-    return numbered(sorted(names)), source

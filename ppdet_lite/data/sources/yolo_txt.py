@@ -18,7 +18,6 @@ from ppdet_lite.data.sources.files import (
     error_at,
     join,
     not_allowed,
-    raise_all,
     require_file,
     require_folder,
 )
@@ -54,7 +53,7 @@ class YOLODataSet(DetectionDataset):
         images, remark = find_images(root)
         files = sorted(os.path.relpath(path, root) for path in images)
         rows, poses, unlabeled = AnnotationRows(), dict[int, Sequence[float]](), 0
-        unreadable, bad = [], []
+        unreadable, bad, label_files = [], [], []
         for file in files:
             try:
                 height, width = displayed_size(str(root / file))
@@ -63,7 +62,8 @@ class YOLODataSet(DetectionDataset):
                 unreadable.append(error)
             rows.add_image(file, height, width)
             path = (labels / file).with_suffix(".txt")
-            if not os.path.isfile(path):
+            label_files.append(str(path) if os.path.isfile(path) else "")
+            if not label_files[-1]:
                 unlabeled += 1
                 continue
             try:
@@ -76,7 +76,7 @@ class YOLODataSet(DetectionDataset):
                 index = rows.add_box(box.class_index, [*map(mul, box.shares, scale)])
                 if box.pose:
                     poses[index] = [*map(mul, box.pose, scale)]
-        raise_all(bad, len(files), "text files")
+        self.refuse(bad, len(files), "text files")
         for index, corners in poses.items() if lines.are_keypoints() else ():
             rows.move_box(index, corners)
         remarks = [remark] if remark else []
@@ -87,7 +87,7 @@ class YOLODataSet(DetectionDataset):
             remarks.append(
                 f"images that cannot be read: {len(unreadable)} (first: {unreadable[0]})"
             )
-        return Content(str(root), root, classes, rows.annotations(), remarks)
+        return Content(str(root), root, classes, rows.annotations(), remarks, label_files)
 
 
 def _label_folder(
