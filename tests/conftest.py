@@ -37,7 +37,7 @@ SLOW_TESTS = {
     "runtime": "devices engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers half_errors",
-    "train": "adversarial data distributed overfit overfit_asff overfit_yolox run yolov4_run yolox_run",
+    "train": "adversarial data distributed overfit overfit_asff overfit_yolox results_hooks run yolov4_run yolox_run",
     "weights": "convert_darknet",
 }
 """Folder -> files test_*.py that take more than about a second; `-m quick` leaves them out."""
@@ -155,6 +155,7 @@ width_mult: 0.25
 use_gpu: false
 worker_num: 0
 save_dir: {root}/output
+report: false
 weights: {root}/weights/small
 EvalDataset: {{name: COCODataSet, dataset_dir: {data}, image_dir: images, anno_path: annotations/val.json}}
 TestDataset: {{name: ImageFolder, dataset_dir: {data}, anno_path: annotations/val.json}}

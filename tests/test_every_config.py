@@ -55,6 +55,7 @@ def small_config(path: Path, data: Path, folder: Path):
         "use_gpu=false",
         "worker_num=0",
         "seed=3",
+        "report=false",
         "epoch=1",
         "accumulate_steps=1",
         "pretrain_weights=null",

@@ -20,11 +20,11 @@ MAY_IMPORT = {
     "weights": {"core", "utils"},
     "device": {"core.errors", "utils"},
     "evaluate": BELOW,
-    "train": BELOW | {"evaluate"},
+    "train": BELOW | {"evaluate", "report"},
     "runtime": {"core.annotations", "core.errors", "core.yaml", "data.pixels.image_ops", "utils"},
     "export": BELOW | {"evaluate", "runtime"},
     "benchmark": BELOW | {"evaluate", "export", "runtime", "train"},
-    "report": {"core.errors", "utils"},
+    "report": {"core.errors", "data.pixels.image_ops", "metrics", "ops.boxes_np", "utils"},
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},
     "evolve": {"core", "utils"},
     "commands": BELOW

@@ -21,7 +21,7 @@ COMMANDS = {
     "model-info": ("speed.model_info", "parameters and GFLOPs of a network"),
     "weights convert": ("weights.convert", "convert weights of other projects"),
     "data subset": ("data.subset", "draw a part of a COCO data set that is like the whole"),
-    "report": ("report", "a figure of results beside the published ones"),
+    "report": ("report", "the page of a training run; a figure of AP over speed"),
 }
 """The commands, in the order of their use, with their file in this folder and what they do."""
 

@@ -66,6 +66,7 @@ class RuntimeSettings:
     snapshot_epoch: Count = 1  # epochs between checkpoints and evaluations
     log_iter: Count = 20  # iterations between log lines
     save_dir: str = "output"  # folder of checkpoints and logs
+    report: bool = True  # a page of every training, index.html in its output folder
     # safetensors: that file, the one to exchange, beside the .pdparams
     save_format: Literal["pdparams", "safetensors"] = "pdparams"
     weights: Optional[str] = None  # weights of eval, infer and export

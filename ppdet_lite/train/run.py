@@ -25,10 +25,13 @@ from ppdet_lite.modeling.layers.cross_mini_batch_norm import gather_over_mini_ba
 from ppdet_lite.modeling.layers.norm import synchronize_norms
 from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
+from ppdet_lite.train.facts import run_facts
 from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.layer_progress import LayerProgressHook
 from ppdet_lite.train.hooks.progress_log import LogHook
+from ppdet_lite.train.hooks.report import ReportHook
+from ppdet_lite.train.hooks.results import ResultsHook
 from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter, EvalHook
 from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.train.loop import Trainer
@@ -145,12 +148,14 @@ def build_trainer(
     state = TrainState(model, optimizer, scheduler, seed, batch_setting, ema, precision, ranks)
     if saved is not None:
         _go_on_from(saved, stem, state, settings.epoch)
+    hooks = _hooks(cfg, reader, evaluator, vdl_folder if ranks.rank == 0 else None)
+    hooks += _hooks_of_results(cfg, reader, evaluator, state, device)
     return Trainer(
         state,
         reader,
         epochs=settings.epoch,
         steps_per_epoch=batch_setting["steps_per_epoch"],
-        hooks=_hooks(cfg, reader, evaluator, vdl_folder if ranks.rank == 0 else None),
+        hooks=hooks + _hooks_of_config(cfg),
         accumulate_steps=settings.accumulate_steps,
         parallel=paddle.DataParallel(model) if ranks.world_size > 1 and device != "cpu" else None,
     )
@@ -247,7 +252,26 @@ def _hooks(
     if vdl_folder is not None:
         batch_format = BatchFormat.after([*reader.sample_transforms, *reader.batch_transforms])
         hooks.append(VisualDLHook(vdl_folder, settings.log_iter, batch_format))
-    return hooks + _hooks_of_config(cfg)
+    return hooks
+
+
+def _hooks_of_results(
+    cfg: Config, reader: Reader, evaluator: Optional[Evaluator], state: TrainState, device: str
+) -> list[Hook]:
+    """The table of the run and its page, made of the results of the hooks before."""
+    hooks: list[Hook] = [ResultsHook(cfg.output_folder, cfg.settings.log_iter)]
+    if cfg.settings.report:
+        facts = run_facts(
+            cfg,
+            reader,
+            evaluator.dataset if evaluator else None,
+            state.batch_setting,
+            device=device,
+            parameters=sum(p.size for p in state.model.parameters() if not p.stop_gradient),
+            seed=state.seed,
+        )
+        hooks.append(ReportHook(cfg.output_folder, facts))
+    return hooks
 
 
 def _hooks_of_config(cfg: Config) -> list[Hook]:

@@ -24,6 +24,7 @@ worker_num: 0
 cpu_threads: 1
 accumulate_steps: 1
 save_dir: {out}
+report: false
 TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,
                sample_num: 2, allow_empty: true}}
 EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,

@@ -14,6 +14,7 @@ seed: 7
 epoch: 2
 worker_num: 0
 save_dir: {out}
+report: false
 ResNet: {{depth: 18}}
 TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json}}
 EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/val.json}}

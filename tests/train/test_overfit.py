@@ -15,6 +15,7 @@ snapshot_epoch: 1000
 log_iter: 20
 worker_num: 0
 save_dir: {out}
+report: false
 ResNet: {{depth: 18}}
 PPYOLOPAN: {{drop_block: false}}
 TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,

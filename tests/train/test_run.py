@@ -28,7 +28,7 @@ def test_a_run_leaves_weights_metrics_and_a_log(config):
     names = {p.name for p in config.folder.iterdir()}
     stems = ["0", "model_final"] + (["best_model"] if state.best else [])
     files = {f"{s}{suffix}" for s in stems for suffix in (".pdparams", ".pdopt", ".meta.json")}
-    assert names == files | {"train.log", "vdl"}
+    assert names == files | {"train.log", "results.csv", "vdl"}
     meta = read_meta(str(config.folder / "model_final"))
     assert meta["class_names"] == ["square", "circle"] and meta["config"] == "tiny"
     assert meta["category_ids"] == [3, 7]

@@ -27,6 +27,7 @@ worker_num: 0
 accumulate_steps: 1
 use_ema: false
 save_dir: {out}
+report: false
 TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,
                sample_num: 3, allow_empty: true}}
 EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,

@@ -27,6 +27,7 @@ ema_decay: 0.9
 ema_decay_type: normal
 OptimizerBuilder: {{optimizer: {{type: Adam}}, regularizer: null}}
 save_dir: {out}
+report: false
 TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,
                sample_num: 2}}
 EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,

@@ -1,0 +1,144 @@
+"""A page as data, and its HTML: one file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+from ppdet_lite.core.errors import require
+from ppdet_lite.report.charts import Chart
+from ppdet_lite.utils.files import replacing
+
+PAGE_FILE = "index.html"
+IMAGE_FOLDER = "report"
+"""Name of the folder with the charts and images of a page, beside it."""
+
+
+class Number(NamedTuple):
+    """A number at the head of the page."""
+
+    name: str
+    value: str
+
+
+class Cell(NamedTuple):
+    """A cell of a table: its text, the value that it is sorted by, and a bar of that share."""
+
+    text: str
+    order: Any
+    share: Optional[float] = None
+
+
+class Table(NamedTuple):
+    """Columns and rows of cells; a click on a column's name sorts by it."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    def is_text(self, column: int) -> bool:
+        """True for a column of texts, which stand to the left."""
+        return bool(self.rows) and isinstance(self.rows[0][column].order, str)
+
+
+class Tile(NamedTuple):
+    """An image, JPEG, with its caption; `name` is that of its file without ending."""
+
+    name: str
+    jpeg: bytes
+    title: str = ""
+    text: str = ""
+
+
+class Key(NamedTuple):
+    """The meaning of a line in the images."""
+
+    color: str
+    text: str
+    dashed: bool = False
+
+
+class Group(NamedTuple):
+    """Images of one kind; `layout` is small, large or pairs."""
+
+    title: str
+    text: str
+    tiles: Sequence[Tile]
+    layout: str = "small"
+    keys: Sequence[Key] = ()
+
+
+@dataclass
+class Section:
+    """A part of the page; `short` is its name in the line of links."""
+
+    anchor: str
+    title: str
+    text: str = ""
+    short: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    charts: Sequence[Chart] = ()
+    groups: Sequence[Group] = ()
+
+
+@dataclass
+class Page:
+    """All of it; `command` makes it again."""
+
+    title: str
+    subtitle: str
+    numbers: Sequence[Number]
+    sections: Sequence[Section]
+    footer: str
+    command: str
+    folder: str = IMAGE_FOLDER
+
+
+def number_cell(value: float, digits: int = 3, bar: bool = False) -> Cell:
+    """A cell with a number, a dash where it is not defined (NaN or negative)."""
+    if not math.isfinite(value) or value < 0:
+        return Cell("–", -1.0)
+    return Cell(f"{value:.{digits}f}", float(value), min(float(value), 1.0) if bar else None)
+
+
+def count_cell(value: int) -> Cell:
+    """A cell with a whole number."""
+    return Cell(f"{value:,}", int(value))
+
+
+def write_page(page: Page, folder: Path) -> Path:
+    """Writes `index.html` and, into `report/`, its charts and images as files.
+
+    Raises:
+        UserError: the package jinja2 is not installed.
+        DataError: a file cannot be written.
+    """
+    jinja2 = require("jinja2", "a report", "report")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["data_uri"] = _data_uri
+    template = environment.from_string(
+        Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    )
+    images = folder / page.folder
+    for section in page.sections:
+        for chart in section.charts:
+            _write(images / f"{chart.name}.png", chart.png)
+        for group in section.groups:
+            for tile in group.tiles:
+                _write(images / f"{tile.name}.jpg", tile.jpeg)
+    path = folder / PAGE_FILE
+    _write(path, template.render(page=page).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,50 @@
+"""The files of a training run that its page is made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.report.page import IMAGE_FOLDER
+from ppdet_lite.utils.detection_rows import RESULTS_FILE
+
+RUN_FILE = "run.json"
+"""Facts about the run: name -> text."""
+TRUTH_FILE = "truth.json"
+"""The labels of the evaluation as COCO annotations; `path` of an image leads to its file."""
+
+
+def facts_file(run: Path) -> Path:
+    """The file with facts about the run."""
+    return run / IMAGE_FOLDER / RUN_FILE
+
+
+def detections_file(run: Path) -> Path:
+    """The detections of the last evaluation, COCO results."""
+    return run / IMAGE_FOLDER / RESULTS_FILE
+
+
+def batches_folder(run: Path) -> Path:
+    """Training images as the network sees them, JPEG."""
+    return run / IMAGE_FOLDER / "train_batches"
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; a DataError names one that cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a JSON file ({str(error)[:200]})") from error
+
+
+def read_facts(run: Path) -> dict[str, str]:
+    """Name -> text; {} without the file."""
+    path = facts_file(run)
+    facts = read_json(path) if path.is_file() else {}
+    if not isinstance(facts, dict):
+        raise DataError(f"{path}: found {type(facts).__name__}, allowed: an object")
+    return {str(name): str(value) for name, value in facts.items()}

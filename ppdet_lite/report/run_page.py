@@ -1,0 +1,77 @@
+"""The page of a training run, made from the files in its folder alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.report.charts import chart_style
+from ppdet_lite.report.page import Cell, Number, Page, Section, Table, write_page
+from ppdet_lite.report.results_csv import RESULTS_CSV, read_results_csv
+from ppdet_lite.report.run_folder import read_facts
+from ppdet_lite.report.training_charts import Columns, loss_names, training_charts
+
+_HEAD = ("AP", "AP50", "AP75", "mAP")
+
+
+def write_run_page(folder: Path) -> Path:
+    """Writes `index.html` of a run, and its images into `report/`.
+
+    Raises:
+        UserError: matplotlib or jinja2 is not installed.
+        DataError: the folder has no `results.csv`, or a file cannot be read or written.
+    """
+    if not (folder / RESULTS_CSV).is_file():
+        raise DataError(f"{folder}: found no {RESULTS_CSV}, allowed: the folder of a training run")
+    columns, facts = read_results_csv(folder / RESULTS_CSV), read_facts(folder)
+    with chart_style():
+        sections = [_training(columns), _facts(facts)]
+        page = Page(
+            title=facts.get("configuration", folder.resolve().name),
+            subtitle=_position(columns, facts),
+            numbers=_head(columns),
+            sections=sections,
+            footer="Made by ppdet_lite.",
+            command=f"ppdet report {folder}",
+        )
+        return write_page(page, folder)
+
+
+def _position(columns: Columns, facts: dict[str, str]) -> str:
+    if not len(columns["iteration"]):
+        return "No step has been logged yet."
+    epoch, iteration = int(columns["epoch"][-1]), int(columns["iteration"][-1])
+    total = f" of {facts['epochs']}" if "epochs" in facts else ""
+    return f"{epoch + 1}{total} epochs, {iteration:,} iterations"
+
+
+def _head(columns: Columns) -> list[Number]:
+    """The metrics of the last evaluation and the best of the first of them."""
+    numbers, best = [], []
+    for name in _HEAD:
+        values = columns.get(f"bbox/{name}", np.zeros(0))
+        values = values[np.isfinite(values) & (values >= 0)]
+        if len(values):
+            numbers.append(Number(name, f"{100 * values[-1]:.1f}"))
+            best.append(Number(f"best {name}", f"{100 * values.max():.1f}"))
+    return numbers + best[:1]
+
+
+def _training(columns: Columns) -> Section:
+    if not len(columns["iteration"]):
+        return Section("training", "Training", "No step has been logged yet.")
+    rows = []
+    for name in loss_names(columns):
+        values = columns[name][np.isfinite(columns[name])]
+        if len(values):
+            numbers = [Cell(f"{v:.4g}", float(v)) for v in (values[0], values[-1], values.min())]
+            rows.append([Cell(name, name), *numbers])
+    table = Table(("loss", "first", "last", "lowest"), rows)
+    text = "All numbers are rows of results.csv, which any spreadsheet or pandas reads."
+    return Section("training", "Training", text, charts=[*training_charts(columns)], tables=[table])
+
+
+def _facts(facts: dict[str, str]) -> Section:
+    return Section("run", "This run", "What was trained, on what and how.", facts=facts)
