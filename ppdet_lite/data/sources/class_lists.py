@@ -1,13 +1,13 @@
 """The classes of data sets: reading lists of them and comparing those of two data sets."""
 
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, Sequence
+from typing import Any, NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.sources.coco_json import read_coco
-from ppdet_lite.data.sources.files import error_at, not_allowed, read_lines
+from ppdet_lite.data.sources.files import error_at, not_allowed, read_lines, require_file
 
 
 class ClassList(NamedTuple):
@@ -25,6 +25,22 @@ def numbered(names: Sequence[str]) -> ClassList:
 def of_categories(categories: Sequence[dict[str, Any]]) -> ClassList:
     """The classes of the `categories` of a COCO file."""
     return ClassList([item["name"] for item in categories], [item["id"] for item in categories])
+
+
+def given_classes(
+    label_list: Union[str, list[str]], dataset_dir: Optional[str]
+) -> tuple[ClassList, str]:
+    """The classes of a `label_list`, which names a file (see `read_class_list`) or holds the names
+    themselves; and what to call their source.
+    """
+    if isinstance(label_list, str):
+        file = require_file("dataset_dir + label_list", dataset_dir, label_list)
+        return read_class_list(file), str(file)
+    repeated = [name for name in label_list if label_list.count(name) > 1]
+    if repeated or not label_list:
+        found = f"'{repeated[0]}' twice" if repeated else "no name"
+        raise DataError(f"label_list: found {found}, allowed: the names of the classes, each once")
+    return numbered(label_list), "label_list"
 
 
 def read_class_list(path: Path) -> ClassList:

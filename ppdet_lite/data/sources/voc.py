@@ -4,7 +4,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional
+from typing import Iterator, NamedTuple, Optional, Union
 
 from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.core.registry import register
@@ -12,7 +12,7 @@ from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.pixels.headers import SizeHW
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
-from ppdet_lite.data.sources.class_lists import ClassList, numbered, read_class_list
+from ppdet_lite.data.sources.class_lists import ClassList, given_classes, numbered
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
 from ppdet_lite.data.sources.files import (
     error_at,
@@ -27,8 +27,8 @@ from ppdet_lite.utils.image_files import is_image
 _ALLOWED = "'image xml' in every line (a tab where names contain blanks), or an id in every line"
 
 
-class _Entry(NamedTuple):
-    """One line of the list: image (relative to the image root) and annotation file."""
+class VocEntry(NamedTuple):
+    """One image: its file (relative to the image root) and annotation file."""
 
     image: str
     annotation: Path
@@ -50,22 +50,17 @@ class VOCDataSet(DetectionDataset):
         image_dir: for pairs, a folder between dataset_dir and the paths of the list; for ids, the
             folder of the images instead of `JPEGImages`.
         anno_path: the list, a text file.
-        label_list: the class names and their order, see `read_class_list`.
+        label_list: the class names in their order, or a file of them, see `read_class_list`.
     """
 
     has_difficult = True
 
-    label_list: Optional[str] = None
+    label_list: Union[str, list[str], None] = None
 
     def read(self) -> Content:
-        path = require_file("dataset_dir + anno_path", self.dataset_dir, self.anno_path)
-        image_root, entries, missing = _read_list(path, self.dataset_dir, self.image_dir)
-        self.refuse(missing, len(entries), "lines")
-        entries = [entry for entry in entries if os.path.isfile(entry.annotation)]
-        remarks = []
+        name, image_root, entries, remarks = self._find_files()
         if self.label_list:
-            file = require_file("dataset_dir + label_list", self.dataset_dir, self.label_list)
-            classes, source = read_class_list(file), str(file)
+            classes, source = given_classes(self.label_list, self.dataset_dir)
         else:
             classes, source = self._collect_names(entries)
             remarks.append(f"class names: collected from {source}, sorted")
@@ -88,9 +83,17 @@ class VOCDataSet(DetectionDataset):
         self.refuse(problems, len(entries), "annotation files")
         if resized:
             remarks.append(f"sizes: {resized} are not usable, and are those of the image files")
-        return Content(str(path), image_root, classes, rows.annotations(), remarks, files)
+        return Content(name, image_root, classes, rows.annotations(), remarks, files)
 
-    def _collect_names(self, entries: list[_Entry]) -> tuple[ClassList, str]:
+    def _find_files(self) -> tuple[str, Path, list[VocEntry], list[str]]:
+        """Name of the data set, image root, images with annotation files that exist, remarks."""
+        path = require_file("dataset_dir + anno_path", self.dataset_dir, self.anno_path)
+        image_root, entries, missing = _read_list(path, self.dataset_dir, self.image_dir)
+        self.refuse(missing, len(entries), "lines")
+        entries = [entry for entry in entries if os.path.isfile(entry.annotation)]
+        return str(path), image_root, entries, []
+
+    def _collect_names(self, entries: list[VocEntry]) -> tuple[ClassList, str]:
         """Sorted names of all objects in the annotation folders, and what to call the source."""
         folders = sorted({entry.annotation.parent for entry in entries})
         paths = [path for folder in folders for path in sorted(folder.glob("*.xml"))]
@@ -121,7 +124,7 @@ def _size(content: VocFile, image: str) -> tuple[SizeHW, bool]:
 
 def _read_list(
     path: Path, dataset_dir: Optional[str], image_dir: Optional[str]
-) -> tuple[Path, list[_Entry], list[DataError]]:
+) -> tuple[Path, list[VocEntry], list[DataError]]:
     """Image root and entries of a list file of either form, and errors about annotation files that
     are not there.
     """
@@ -136,7 +139,7 @@ def _read_list(
         root, entries = _entries_of_ids(base, lines, join(dataset_dir), image_dir)
     else:
         root = require_folder("dataset_dir + image_dir", dataset_dir, image_dir)
-        entries = [_Entry(image, root / xml) for image, xml in _pairs(path, lines)]
+        entries = [VocEntry(image, root / xml) for image, xml in _pairs(path, lines)]
     missing = [
         error_at(
             path, number, f"annotation {str(entry.annotation)[:300]} does not exist{_hint(line)}"
@@ -174,7 +177,7 @@ def _stem(name: str) -> str:
 
 def _entries_of_ids(
     base: Path, lines: list[tuple[int, str]], dataset_dir: Path, image_dir: Optional[str]
-) -> tuple[Path, list[_Entry]]:
+) -> tuple[Path, list[VocEntry]]:
     """Image root and entries of a list of bare ids, which may have a folder."""
     annotations = require_folder("dataset_dir + Annotations", base, "Annotations")
     if image_dir:
@@ -189,5 +192,5 @@ def _entries_of_ids(
             for name in sorted(filter(is_image, os.listdir(root / folder)), reverse=True):
                 file_of[os.path.join(folder, _stem(name))] = os.path.join(folder, name)
     return root, [
-        _Entry(file_of.get(stem, f"{stem}.jpg"), annotations / f"{stem}.xml") for stem in stems
+        VocEntry(file_of.get(stem, f"{stem}.jpg"), annotations / f"{stem}.xml") for stem in stems
     ]

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from operator import mul
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.annotations import matches
 from ppdet_lite.core.errors import DataError, ImageError
@@ -12,19 +12,35 @@ from ppdet_lite.core.registry import register
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
-from ppdet_lite.data.sources.class_lists import read_class_list
+from ppdet_lite.data.sources.class_lists import given_classes, read_class_list
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
 from ppdet_lite.data.sources.files import (
     error_at,
     join,
     not_allowed,
-    require_file,
     require_folder,
 )
 from ppdet_lite.data.sources.yolo_lines import LabelLines
 from ppdet_lite.utils.image_files import find_images
 
 _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")
+
+
+class LabeledFiles(NamedTuple):
+    """Images, relative to `root`, and the text files that would hold their labels.
+
+    Attributes:
+        name: of the data set, for messages.
+        searched: the place of the text files, for messages.
+        remarks: lines for the report.
+    """
+
+    name: str
+    root: Path
+    images: Sequence[str]
+    labels: Sequence[Path]
+    searched: str
+    remarks: Sequence[str] = ()
 
 
 @register
@@ -37,31 +53,31 @@ class YOLODataSet(DetectionDataset):
     Args:
         anno_path: folder of the text files. By default the last `images` in the images' path
             becomes `labels`; without such a folder the text files stand beside the images.
-        label_list: file of the class names, see `read_class_list`. By default the first of
-            data.yaml, classes.txt, label_list.txt, obj.names in dataset_dir.
+        label_list: the class names, or a file of them, see `read_class_list`. By default the first
+            of data.yaml, classes.txt, label_list.txt, obj.names in dataset_dir.
     """
 
     image_dir: Optional[str] = "images"
-    label_list: Optional[str] = None
+    label_list: Union[str, list[str], None] = None
 
     def read(self) -> Content:
-        root = require_folder("dataset_dir + image_dir", self.dataset_dir, self.image_dir)
-        labels, searched = _label_folder(root, self.dataset_dir, self.anno_path)
-        name_file = _name_file(join(self.dataset_dir), self.label_list)
-        classes = read_class_list(name_file)
+        found = self._find_files()
+        if self.label_list:
+            classes, source = given_classes(self.label_list, self.dataset_dir)
+            name_file = Path(source)
+        else:
+            name_file = _name_file(join(self.dataset_dir))
+            classes = read_class_list(name_file)
         lines = LabelLines(len(classes.names), _keypoints(name_file, join(self.dataset_dir)))
-        images, remark = find_images(root)
-        files = sorted(os.path.relpath(path, root) for path in images)
         rows, poses, unlabeled = AnnotationRows(), dict[int, Sequence[float]](), 0
         unreadable, bad, label_files = [], [], []
-        for file in files:
+        for file, path in zip(found.images, found.labels):
             try:
-                height, width = displayed_size(str(root / file))
+                height, width = displayed_size(str(found.root / file))
             except ImageError as error:  # left out or refused by its reader, as in other formats
                 height = width = 0
                 unreadable.append(error)
             rows.add_image(file, height, width)
-            path = (labels / file).with_suffix(".txt")
             label_files.append(str(path) if os.path.isfile(path) else "")
             if not label_files[-1]:
                 unlabeled += 1
@@ -76,18 +92,27 @@ class YOLODataSet(DetectionDataset):
                 index = rows.add_box(box.class_index, [*map(mul, box.shares, scale)])
                 if box.pose:
                     poses[index] = [*map(mul, box.pose, scale)]
-        self.refuse(bad, len(files), "text files")
+        self.refuse(bad, len(found.images), "text files")
         for index, corners in poses.items() if lines.are_keypoints() else ():
             rows.move_box(index, corners)
-        remarks = [remark] if remark else []
+        remarks = [*found.remarks]
         if unlabeled:
-            text = f"labels: {unlabeled} of {len(files)} images have no text file in {searched}"
-            remarks.append(f"{text}, and count as images without objects")
+            text = f"labels: {unlabeled} of {len(found.images)} images have no text file in "
+            remarks.append(f"{text}{found.searched}, and count as images without objects")
         if unreadable:
             remarks.append(
                 f"images that cannot be read: {len(unreadable)} (first: {unreadable[0]})"
             )
-        return Content(str(root), root, classes, rows.annotations(), remarks, label_files)
+        annotations = rows.annotations()
+        return Content(found.name, found.root, classes, annotations, remarks, label_files)
+
+    def _find_files(self) -> LabeledFiles:
+        root = require_folder("dataset_dir + image_dir", self.dataset_dir, self.image_dir)
+        folder, searched = _label_folder(root, self.dataset_dir, self.anno_path)
+        images, remark = find_images(root)
+        files = sorted(os.path.relpath(path, root) for path in images)
+        labels = [(folder / file).with_suffix(".txt") for file in files]
+        return LabeledFiles(str(root), root, files, labels, searched, [remark] if remark else [])
 
 
 def _label_folder(
@@ -106,9 +131,7 @@ def _label_folder(
     return root, str(root)
 
 
-def _name_file(dataset_dir: Path, label_list: Optional[str]) -> Path:
-    if label_list:
-        return require_file("dataset_dir + label_list", dataset_dir, label_list)
+def _name_file(dataset_dir: Path) -> Path:
     for path in (dataset_dir / name for name in _NAME_FILES):
         if path.is_file():
             return path

@@ -1,0 +1,106 @@
+"""Folders with COCO json files: COCO's own, Roboflow's, CVAT's and others."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ppdet_lite.data.folder.reading import FolderReading
+from ppdet_lite.data.folder.scan import FolderScan, parent
+from ppdet_lite.data.folder.split_words import split_in, without_trainval
+
+_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
+_NEEDED, _OTHER = (b'"images"', b'"annotations"', b'"categories"'), b'"segments_info"'
+_LOOKED_AT = 200  # names of images, to find their folder
+
+
+def coco_readings(scan: FolderScan) -> list[FolderReading]:
+    """The readings of the COCO json files; one for all files whose names differ by a split only."""
+    groups: dict[str, dict[str, str]] = {}
+    for file in scan.files(".json"):
+        if is_coco(scan.path(file)):
+            split, pattern = split_in(file)
+            group = groups.setdefault(pattern, {})
+            if split in group:  # val.json beside valid.json
+                groups[file] = {"": file}
+            else:
+                group[split] = file
+    detection = {p: g for p, g in groups.items() if Path(p).name.startswith("instances_")}
+    if detection:  # COCO has keypoints beside them, which are the boxes of persons only
+        groups = {p: g for p, g in groups.items() if not Path(p).name.startswith("person_key")}
+    return [_reading(scan, pattern, group) for pattern, group in groups.items()]
+
+
+def is_coco(path: Path) -> bool:
+    """True for a JSON file with COCO's lists of images, boxes and categories."""
+    try:
+        with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_size < 20:
+                return False
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return all(data.find(key) >= 0 for key in _NEEDED) and data.find(_OTHER) < 0
+    except OSError:
+        return False
+
+
+def _reading(scan: FolderScan, pattern: str, group: dict[str, str]) -> FolderReading:
+    files = without_trainval(group)
+    if "" in files:  # one file without a split in its name
+        files = {"train": files.pop(""), **files} if "train" not in files else files
+    name = Path(pattern).name
+    tool = "COCO json"
+    if name == "_annotations.coco.json":
+        tool = "COCO json of Roboflow"
+    elif name == "instances_default.json":
+        tool = "COCO json of CVAT"
+    elif name.startswith("instances_*"):
+        tool = "COCO json as COCO has it"
+    order = [split for split in ("train", "val", "test") if split in files]
+    sections: dict[str, dict[str, Any]] = {}
+    for split in order:
+        sections[split] = {
+            "name": "COCODataSet",
+            "dataset_dir": str(scan.root),
+            "image_dir": _image_folder(scan, files[split], split),
+            "anno_path": files[split],
+        }
+    return FolderReading(scan.root, "coco", pattern, f"{tool} ({pattern})", sections)
+
+
+def _image_folder(scan: FolderScan, file: str, split: str) -> str:
+    """The folder that the images of an annotation file are relative to, itself relative.
+
+    That with the most of the images that the file names; of equals that with the name of the split,
+    then the one nearest to the file.
+    """
+    names = _image_names(scan.path(file))
+    here = parent(file)
+
+    def fitness(folder: str) -> tuple[int, bool, int, int]:
+        prefix = f"{folder}/" if folder else ""
+        found = sum(os.path.normpath(prefix + name) in scan.image_set for name in names)
+        common = sum(a == b for a, b in zip(folder.split("/"), here.split("/")))
+        return found, split_in(folder)[0] == split, common, -folder.count("/")
+
+    folders = scan.image_folders
+    if len(folders) > 2000:  # a folder per image: those near the top
+        folders = sorted(folders, key=lambda folder: folder.count("/"))[:2000]
+    return max(folders, key=fitness)
+
+
+def _image_names(path: Path) -> list[str]:
+    """The first names of images in a COCO file, which need not be read whole for this."""
+    names = []
+    with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for match in _NAME.finditer(data):
+            with contextlib.suppress(ValueError):  # reading the file will name the place
+                name = json.loads(match[1].decode("utf-8", "replace"), strict=False)
+                names.append(name.replace("\\", "/"))
+            if len(names) == _LOOKED_AT:
+                break
+    return names

@@ -1,0 +1,75 @@
+"""Folders with CSV tables of boxes."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+from typing import Any
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.folder.reading import SPLITS, FolderReading
+from ppdet_lite.data.folder.scan import FolderScan, parent
+from ppdet_lite.data.folder.split_words import split_in, without_trainval
+from ppdet_lite.data.sources.labeling.csv_boxes import COLUMNS, columns_of, read_csv
+
+_LOOKED_AT = 50  # rows, to find the folder that their paths start from
+
+
+def csv_readings(scan: FolderScan) -> list[FolderReading]:
+    """The readings of the CSV tables; one for all whose names differ by a split only."""
+    groups: dict[str, dict[str, str]] = {}
+    for file in scan.files(".csv"):
+        if _has_boxes(scan, file):
+            split, pattern = split_in(file)
+            groups.setdefault(pattern, {})[split] = file
+    readings = []
+    for pattern, group in groups.items():
+        files = without_trainval(group)
+        if "" in files and "train" not in files:
+            files["train"] = files[""]
+        labels = _labels(scan, parent(pattern), [*files.values()])
+        sections = {
+            split: _section(scan, files[split], labels) for split in SPLITS if split in files
+        }
+        title = f"CSV ({pattern}: {','.join(COLUMNS)})"
+        readings.append(FolderReading(scan.root, "csv", pattern, title, sections))
+    return readings
+
+
+def _has_boxes(scan: FolderScan, file: str) -> bool:
+    try:
+        with open(scan.path(file), newline="", encoding="utf-8-sig", errors="replace") as stream:
+            first = next((line for line in stream if line.strip()), "")
+    except OSError:
+        return False
+    mark = max(",;\t", key=first.count)
+    return any(columns_of([f.strip() for f in row]) for row in csv.reader([first], delimiter=mark))
+
+
+def _section(scan: FolderScan, file: str, labels: dict[str, Any]) -> dict[str, Any]:
+    section = {"name": "CSVBoxDataSet", "dataset_dir": str(scan.root), "anno_path": file, **labels}
+    images: list[str] = []
+    with contextlib.suppress(DataError):
+        images = [row.image for row in read_csv(scan.path(file))[0][:_LOOKED_AT]]
+
+    def found(folder: str) -> int:
+        prefix = f"{folder}/" if folder else ""
+        return sum(prefix + image in scan.image_set for image in images)
+
+    here = parent(file)
+    best = max([here, *scan.image_folders], key=found)  # the first of equals
+    return {**section, "image_dir": best or "."} if best != here else section
+
+
+def _labels(scan: FolderScan, folder: str, files: list[str]) -> dict[str, Any]:
+    """`label_list`: classes.csv (`name,number`) beside the tables, or the names in them, sorted."""
+    path = scan.path(folder) / "classes.csv"
+    with contextlib.suppress(DataError, OSError, ValueError):
+        if path.is_file():
+            with open(path, newline="", encoding="utf-8-sig") as stream:
+                rows = [(int(row[1]), row[0].strip()) for row in csv.reader(stream) if len(row) > 1]
+            if rows:
+                return {"label_list": [name for _, name in sorted(rows)]}
+        rows_of_all = [row for file in files for row in read_csv(scan.path(file))[0]]
+        return {"label_list": sorted({row.name for row in rows_of_all if row.name})}
+    return {}

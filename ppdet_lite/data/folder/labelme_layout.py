@@ -1,0 +1,37 @@
+"""Folders with labelme's json files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ppdet_lite.data.folder.reading import SPLITS, FolderReading
+from ppdet_lite.data.folder.scan import FolderScan, parent
+from ppdet_lite.data.folder.split_words import split_in
+from ppdet_lite.data.sources.labeling.labelme import collect_labels, is_labelme
+
+
+def labelme_readings(scan: FolderScan) -> list[FolderReading]:
+    """The reading of labelme's files; a folder at the top may be a split."""
+    folders = sorted({parent(p) for p in scan.files(".json") if is_labelme(scan.path(p))})
+    if not folders:
+        return []
+    tops = {folder: folder.partition("/")[0] for folder in folders}
+    split_of = {top: split_in(top)[0] for top in tops.values()}
+    names = collect_labels(scan.root)
+    labels: dict[str, Any] = {"label_list": names} if names else {}
+    places = {"train": "."}
+    if len({*split_of.values()}) == len(split_of) and "" not in split_of.values():
+        places = {split: top for top, split in split_of.items()}
+        if "trainval" in places:
+            places.setdefault("train", places.pop("trainval"))
+    sections = {
+        split: {
+            "name": "LabelMeDataSet",
+            "dataset_dir": str(scan.root),
+            "anno_path": places[split],
+            **labels,
+        }
+        for split in SPLITS
+        if split in places
+    }
+    return [FolderReading(scan.root, "labelme", "*.json", "json files of labelme", sections)]

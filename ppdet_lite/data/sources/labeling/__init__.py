@@ -1,0 +1,1 @@
+"""Formats of labeling tools: labelme, labelImg, darknet's lists, CSV tables."""

@@ -1,0 +1,100 @@
+"""Every layout of a folder is recognized and gives the same boxes."""
+
+import os
+
+import numpy as np
+import pytest
+
+from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.folder.recognize import recognize
+from tests.data.folder import layouts
+
+CASES = [(name, make) for name, makers in layouts.LAYOUTS.items() for make in makers]
+
+
+def objects_of(dataset) -> dict:
+    """Name of an image, up to its first dot or underscore -> its objects."""
+    found = {}
+    for index in range(len(dataset)):
+        record = dataset.record(index)
+        assert os.path.isfile(record["im_file"]), record["im_file"]
+        name = os.path.basename(record["im_file"])[0]
+        boxes = [tuple(map(int, np.rint(box))) for box in record["gt_bbox"]]
+        found[name] = sorted(zip(record["gt_class"][:, 0].tolist(), boxes))
+    return found
+
+
+def expected(*splits: str) -> dict:
+    return {n: sorted(o) for split in splits for n, o in layouts.IMAGES[split].items()}
+
+
+@pytest.mark.parametrize(("name", "make"), CASES, ids=[make.__name__ for _, make in CASES])
+def test_layouts(tmp_path, name, make):
+    make(tmp_path)
+    reading = recognize(tmp_path)
+    assert reading.format == name
+    assert reading.class_names == layouts.NAMES
+    lines = reading.lines()
+    assert len(lines) == 3
+    assert "6 of 2 classes" in lines[2]
+    if make.__name__ in layouts.WITHOUT_SPLITS:
+        assert objects_of(reading.dataset("train")) == expected("train", "val")
+        assert [*reading.sections] == ["train"]
+        assert "no val" in lines[1]
+    else:
+        assert objects_of(reading.dataset("train")) == expected("train")
+        assert objects_of(reading.dataset("val")) == expected("val")
+
+
+def test_a_folder_of_two_formats_lists_the_readings(tmp_path):
+    layouts.voc_labelimg(tmp_path)
+    layouts.yolo_labelimg(tmp_path)
+    with pytest.raises(DataError, match=r"2 ways.*\n.*`data_format` voc.*\n.*`data_format` yolo"):
+        recognize(tmp_path)
+    assert recognize(tmp_path, "yolo").dataset("train").class_names == layouts.NAMES
+    with pytest.raises(DataError, match="found vok, allowed here: voc, yolo, .*'voc'"):
+        recognize(tmp_path, "vok")
+
+
+def test_two_readings_of_one_format_have_names(tmp_path):
+    layouts.coco_cvat(tmp_path)
+    layouts.coco_paths(tmp_path)
+    with pytest.raises(DataError, match=r"coco:annotations/instances_default.json"):
+        recognize(tmp_path, "coco")
+    assert recognize(tmp_path, "coco:result.json").place == "result.json"
+
+
+def test_what_cannot_be_read(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        recognize(tmp_path / "none")
+    with pytest.raises(DataError, match="no images"):
+        recognize(tmp_path)
+    layouts.image(tmp_path / "a.jpg")
+    layouts.write(tmp_path / "readme.txt", "hello")
+    with pytest.raises(DataError, match="no annotations found .1 images, 1 .txt., allowed: COCO"):
+        recognize(tmp_path)
+
+
+def test_yolo_without_class_names_asks_for_them(tmp_path):
+    layouts.yolo_labelimg(tmp_path)
+    (tmp_path / "classes.txt").unlink()
+    reading = recognize(tmp_path)
+    assert "classes.txt" in reading.title
+    with pytest.raises(DataError, match="label_list"):
+        reading.dataset("train")
+
+
+def test_trainval_is_the_training_data_where_there_is_no_train(tmp_path):
+    layouts.voc_image_sets(tmp_path)
+    (tmp_path / "ImageSets/Main/train.txt").unlink()
+    (tmp_path / "ImageSets/Main/val.txt").unlink()
+    layouts.write(tmp_path / "ImageSets/Main/test.txt", "e\n")
+    assert [*recognize(tmp_path).sections] == ["train", "test"]
+
+
+def test_bccd(shared_dir):
+    reading = recognize(shared_dir / "data" / "bccd")
+    assert reading.lines()[1:] == [
+        "images: train 205, val 87",
+        "objects: 3941 of 3 classes: RBC 3348, WBC 301, Platelets 292",
+    ]
