@@ -22,6 +22,7 @@ SLOW_TESTS = {
     "benchmark": "against inference_benchmark model_info reader_benchmark stream_eval",
     "cases": "trainings",
     "data/cache": "image_cache",
+    "data/doctor": "check",
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "darknet_reader raw_pixels reader workers yolox_reader",
     "deploy": "cpp cpp_library",

@@ -20,6 +20,7 @@ COMMANDS = {
     "gpu-check": ("speed.gpu_check", "all that runs on a GPU: speed, boxes, memory, training"),
     "model-info": ("speed.model_info", "parameters and GFLOPs of a network"),
     "weights convert": ("weights.convert", "convert weights of other projects"),
+    "data check": ("data.check", "find what is wrong in a data set, repair a copy of it"),
     "data subset": ("data.subset", "draw a part of a COCO data set that is like the whole"),
     "report": ("report", "the page of a training run; a figure of AP over speed"),
 }

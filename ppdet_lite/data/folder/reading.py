@@ -65,9 +65,14 @@ class FolderReading:
             DataError: its files are not usable.
         """
         if split not in self._built:
-            arguments = dict(self.sections[split])
-            self._built[split] = _CLASSES[arguments.pop("name")](**arguments)
+            source, arguments = self.source(split)
+            self._built[split] = source(**arguments)
         return self._built[split]
+
+    def source(self, split: str) -> tuple[type[DetectionDataset], dict[str, Any]]:
+        """The class of the data set of a split, and its arguments."""
+        arguments = dict(self.sections[split])
+        return _CLASSES[arguments.pop("name")], arguments
 
     def datasets(self) -> dict[str, DetectionDataset]:
         """Split -> data set; raises as `dataset`."""

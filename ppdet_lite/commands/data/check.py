@@ -1,0 +1,81 @@
+"""Finds what is wrong in a data set: files, images, boxes, classes, splits."""
+
+import argparse
+from pathlib import Path
+
+EXAMPLES = """  ppdet data check dataset/my_photos
+  ppdet data check -c configs/ppyolo/ppyolov2_r50vd_dcn_voc.yml    the data sets that it names
+  ppdet data check dataset/my_photos --fix dataset/fixed           a repaired copy, COCO format
+
+The folder may hold COCO json, Pascal VOC, YOLO txt, CSV or labelme files. Every image is read and
+decoded. The table on the terminal has one line for each kind of problem; all of them are in
+OUTPUT_DIR/check.json, and the worst drawn in OUTPUT_DIR/index.html. The exit code is 1 if there is
+an error, 0 with warnings and notes only. docs/check_your_data.md explains every kind.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of this tool."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"examples:\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_data_options(parser, Path("output/data_check"))
+    text = "write a repaired copy into a new folder; the original stays as it is"
+    parser.add_argument("--fix", type=Path, metavar="FOLDER", help=text)
+    return parser
+
+
+def add_data_options(parser: argparse.ArgumentParser, output_dir: Path) -> None:
+    """Adds the options that name the data and the folder of the results."""
+    add = parser.add_argument
+    text = "the data set; its layout is recognized"
+    add("folder", nargs="?", type=Path, metavar="FOLDER", help=text)
+    text = "which of several layouts to read, as an error lists them"
+    add("--data_format", metavar="FORMAT", help=text)
+    text = "instead of FOLDER: TrainDataset and EvalDataset of this configuration"
+    add("-c", "--config", metavar="FILE", help=text)
+    text = "with -c: change keys"
+    add("-o", "--opt", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=text)
+    text = f"page and JSON (default: {output_dir})"
+    add("--output_dir", type=Path, default=output_dir, metavar="FOLDER", help=text)
+    add("--no-page", dest="page", action="store_false", help="the JSON only")
+
+
+def read_data(args: argparse.Namespace):
+    """The data set that the options name, as it stands in its files."""
+    from ppdet_lite.core.errors import ConfigError
+    from ppdet_lite.data.doctor.sources import sources_of_config, sources_of_folder
+    from ppdet_lite.data.doctor.survey import survey
+
+    if (args.folder is None) == (args.config is None):
+        raise ConfigError("give either FOLDER or `config`")
+    if args.folder is not None:
+        sources, title = sources_of_folder(args.folder, args.data_format)
+        return survey(f"{args.folder}: {title}", sources)
+    from ppdet_lite.core.workspace import load_config
+
+    return survey(args.config, sources_of_config(load_config(args.config, args.opt)))
+
+
+def main(args: argparse.Namespace) -> int:
+    """Does what the options say."""
+    from ppdet_lite.data.doctor.check import as_json, check, lines
+    from ppdet_lite.data.doctor.repair import check_target, repair
+    from ppdet_lite.utils.files import check_writable, write_json
+
+    path = args.output_dir / "check.json"
+    check_writable(path)
+    found = read_data(args)
+    if args.fix:
+        check_target(args.fix, found)
+    done = check(found)
+    write_json(path, as_json(done))
+    print("\n".join(lines(done)))
+    if args.fix:
+        copy = repair(done, args.fix)
+        files = ", ".join(map(str, copy.files.values()))
+        print(f"repaired copy: {copy.images} images, {files}")
+    print(f"all of it: {path}")
+    return int(done.has_errors)

@@ -1,0 +1,178 @@
+"""The check of a data set finds every kind of fault, once, and nothing else."""
+
+import json
+
+import cv2
+import pytest
+
+from ppdet_lite.commands.data import check as command
+from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.data.doctor.catalog import KINDS
+from ppdet_lite.data.doctor.check import as_json, check, lines
+from ppdet_lite.data.doctor.repair import repair
+from ppdet_lite.data.doctor.sources import sources_of_folder
+from ppdet_lite.data.doctor.survey import survey
+from tests.data.doctor.faulty_sets import faulty_coco, jpeg, photo
+
+EXPECTED = {
+    "missing_image": {"missing.jpg"},
+    "unreadable_image": {"damaged.jpg"},
+    "wrong_size": {"wrong_size.jpg"},
+    "turned_labels": {"turned.jpg"},
+    "box_not_finite": {"not_finite.jpg"},
+    "box_zero_area": {"zero_area.jpg"},
+    "box_outside": {"outside.jpg"},
+    "box_inverted": {"inverted.jpg"},
+    "class_lists": {"instances_val.json"},
+    "class_not_trained": {""},
+    "class_spelling": {""},
+    "leak": {"leak.jpg"},
+    "near_leak": {"near.jpg"},
+    "duplicate": {"same_again.jpg"},
+    "repeated_entry": {"alone.jpg"},
+    "exif_rotation": {"exif.jpg"},
+    "box_clipped": {"clipped.jpg"},
+    "box_tiny": {"tiny.jpg"},
+    "box_huge": {"huge.jpg"},
+    "box_repeated": {"repeated.jpg"},
+    "box_two_classes": {"two_classes.jpg"},
+    "box_doubled": {"doubled.jpg"},
+    "class_missing": {""},
+    "unlabeled": {"forgotten.jpg"},
+    "empty_image": {"empty.jpg"},
+}
+
+
+def checked(folder):
+    sources, _ = sources_of_folder(folder)
+    return check(survey(str(folder), sources))
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory):
+    return faulty_coco(tmp_path_factory.mktemp("faulty"))
+
+
+def names(found):
+    return {finding.file.rpartition("/")[2] for finding in found}
+
+
+def test_every_kind_is_found_and_nothing_else(faulty):
+    done = checked(faulty)
+    found = {kind: names(findings) for kind, findings in done.by_kind().items()}
+    assert found == EXPECTED
+    assert done.has_errors
+    assert list(found) == [kind for kind in KINDS if kind in found]  # the worst first
+
+
+def test_texts_hold_the_numbers(faulty):
+    first = {kind: found[0] for kind, found in checked(faulty).by_kind().items()}
+    assert first["wrong_size"].text == "labels 256 x 192, file 128 x 96"
+    assert "22 pixels over the border" in first["box_clipped"].text
+    assert first["box_tiny"].text.startswith("1 x 12 pixels")
+    assert "'dog' (9 boxes)" in first["class_spelling"].text
+    assert first["class_not_trained"].text == "'fish', 1 boxes elsewhere"
+    assert "which has 1 boxes, not 2" in first["duplicate"].text
+    assert first["near_leak"].other.endswith("near_val.jpg")
+
+
+def test_lines_and_json(faulty):
+    done = checked(faulty)
+    assert any(line.startswith("train: 22 images") for line in lines(done))
+    content = json.loads(json.dumps(as_json(done), allow_nan=False))
+    assert content["counts"] == done.severities()
+    box = content["findings"]["box_inverted"]["found"][0]
+    assert box["boxes"] == [[40.0, 40.0, 20.0, 30.0]] and box["classes"] == ["cat"]
+
+
+def test_a_repaired_copy(faulty, tmp_path):
+    before = {p: p.read_bytes() for p in sorted(faulty.rglob("*")) if p.is_file()}
+    copy = repair(checked(faulty), tmp_path / "fixed")
+    assert before == {p: p.read_bytes() for p in sorted(faulty.rglob("*")) if p.is_file()}
+    left = {"class_not_trained", "near_leak", "box_tiny", "box_huge", "empty_image"}
+    left |= {"class_missing", "box_two_classes", "box_doubled"}  # only a human can tell
+    assert set(checked(tmp_path / "fixed").by_kind()) == left
+    content = json.loads(copy.files["train"].read_text())
+    assert [c["name"] for c in content["categories"]] == ["cat", "dog", "bird", "fish"]
+    images = {image["file_name"]: image for image in content["images"]}
+    assert not {"missing.jpg", "damaged.jpg", "leak.jpg", "same.jpg"} & set(images)
+    boxes = {
+        name: [a["bbox"] for a in content["annotations"] if a["image_id"] == image["id"]]
+        for name, image in images.items()
+    }
+    assert boxes["wrong_size.jpg"] == [[10, 10, 30, 30]]  # half as large as its labels
+    assert boxes["inverted.jpg"] == [[20, 30, 20, 10]]
+    assert boxes["clipped.jpg"] == [[100, 60, 28, 30]]
+    assert boxes["turned.jpg"] == [[90, 10, 30, 30]]
+    assert boxes["repeated.jpg"] == [[20, 20, 30, 30]]
+    assert len(boxes["same_again.jpg"]) == 2
+    for name, size_hw in (("turned.jpg", (96, 128)), ("exif.jpg", (128, 96))):
+        image = cv2.imread(str(tmp_path / "fixed/images/train" / name))
+        assert image.shape[:2] == size_hw
+        assert (images[name]["height"], images[name]["width"]) == size_hw
+
+
+def test_the_original_is_never_written(faulty):
+    done = checked(faulty)
+    for folder in (faulty / "images" / "fixed", faulty):
+        with pytest.raises(ConfigError, match="fix"):
+            repair(done, folder)
+
+
+def test_command(faulty, tmp_path, capsys):
+    out = ["--output_dir", str(tmp_path / "out"), "--no-page"]
+    parse = command.build_parser().parse_args
+    assert command.main(parse([str(faulty), *out])) == 1
+    counts = json.loads((tmp_path / "out/check.json").read_text())["counts"]
+    assert counts["error"] == 12
+    assert "images in two splits" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="config"):
+        command.main(parse(out))
+
+
+def test_the_data_sets_of_a_configuration(small_config, tmp_path):
+    parse = command.build_parser().parse_args
+    out = ["--output_dir", str(tmp_path), "--no-page"]
+    assert command.main(parse(["-c", str(small_config), *out])) == 0
+    splits = json.loads((tmp_path / "check.json").read_text())["splits"]
+    assert [(s["split"], s["images"]) for s in splits] == [("val", 4)]
+
+
+def test_yolo_labels(tmp_path):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    for seed, name in enumerate(["good", "bad_class", "words", "unlabeled"]):
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(jpeg(photo(seed)))
+    texts = {"good": "0 0.5 0.5 0.3 0.3\n1 0.5 0.5 0.1 0.1", "bad_class": "7 0.5 0.5 0.3 0.3"}
+    for name, text in {**texts, "words": "one two", "lonely": "0 0.5 0.5 0.3 0.3"}.items():
+        (tmp_path / "labels" / f"{name}.txt").write_text(text + "\n")
+    done = checked(tmp_path)
+    found = {kind: names(findings) for kind, findings in done.by_kind().items()}
+    assert found == {
+        "unusable_label": {"bad_class.txt line 1", "words.txt line 1"},
+        "unlabeled": {"unlabeled.jpg"},
+        "orphan_label": {"lonely.txt"},
+    }
+    copy = repair(done, tmp_path.parent / f"{tmp_path.name}_fixed")
+    images = json.loads(copy.files["train"].read_text())["images"]
+    assert {image["file_name"] for image in images} == {"good.jpg", "unlabeled.jpg"}
+
+
+def test_a_split_that_cannot_be_read_is_a_finding(tmp_path):
+    root = faulty_coco(tmp_path / "set")
+    path = root / "annotations/instances_val.json"
+    path.write_text(path.read_text().replace('"image_id": 1,', '"image_id": 77,', 1))
+    done = checked(root)
+    (finding,) = done.by_kind()["unusable_split"]
+    assert finding.split == "val" and "77" in finding.text
+    assert "box_inverted" in done.by_kind()  # of the other split
+
+
+def test_leak_in_real_photos(shared_dir):
+    """BCCD: two photos of one place, one in each split, and two boxes without area."""
+    done = checked(shared_dir / "data" / "bccd")
+    (leak,) = done.by_kind()["near_leak"]
+    assert leak.file.endswith("BloodImage_00038.jpg") and leak.other.endswith("00037.jpg")
+    assert len(done.by_kind()["box_zero_area"]) == 2
+    assert done.severities() == {"error": 2, "warning": 7, "note": 0}
