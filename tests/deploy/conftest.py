@@ -33,7 +33,8 @@ def with_openvino(repo, tmp_path_factory):
     options = [
         f"-DOpenVINO_DIR={cmake}",
         "-DPPDET_SANITIZE=ON",
-        "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+        "-DCMAKE_BUILD_TYPE=None",
+        "-DCMAKE_CXX_FLAGS=-O1 -g1",  # compiles in half of the time of -O2 -g
     ]
     return build(repo, tmp_path_factory.mktemp("openvino"), *options)
 
