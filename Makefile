@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: demo test quick check coverage types format requirements fuzz matrix gpu-check
+.PHONY: demo test quick check coverage types format requirements fuzz matrix gpu-check docs
 
 demo:            ## train, evaluate, export and deploy a small PP-YOLOv2 on a generated data set
 	$(PYTHON) tools/quickstart.py demo
@@ -35,3 +35,6 @@ matrix:          ## versions of Python, Paddle, NumPy and OpenCV: docs/versions.
 
 gpu-check:       ## speed, boxes, throughput, memory and training on this machine's GPU, in 8 minutes
 	$(PYTHON) tools/gpu_check.py
+
+docs:            ## the pages as a site in site/; needs pip install -e ".[docs]"
+	$(PYTHON) -m mkdocs build --strict
