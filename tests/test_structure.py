@@ -24,7 +24,15 @@ MAY_IMPORT = {
     "runtime": {"core.annotations", "core.errors", "core.yaml", "data.pixels.image_ops", "utils"},
     "export": BELOW | {"evaluate", "runtime"},
     "benchmark": BELOW | {"evaluate", "export", "runtime", "train"},
-    "report": {"core.errors", "data.pixels.image_ops", "metrics", "ops.boxes_np", "utils"},
+    "report": {
+        "core.errors",
+        "data.doctor",
+        "data.subset",
+        "data.pixels.image_ops",
+        "metrics",
+        "ops.boxes_np",
+        "utils",
+    },
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},
     "evolve": {"core", "utils"},
     "commands": BELOW

@@ -21,6 +21,10 @@ COMMANDS = {
     "model-info": ("speed.model_info", "parameters and GFLOPs of a network"),
     "weights convert": ("weights.convert", "convert weights of other projects"),
     "data check": ("data.check", "find what is wrong in a data set, repair a copy of it"),
+    "data stats": (
+        "data.stats",
+        "count the objects of a data set: classes, sizes, shapes, positions",
+    ),
     "data subset": ("data.subset", "draw a part of a COCO data set that is like the whole"),
     "report": ("report", "the page of a training run; a figure of AP over speed"),
 }

@@ -43,31 +43,30 @@ def add_data_options(parser: argparse.ArgumentParser, output_dir: Path) -> None:
     add("--no-page", dest="page", action="store_false", help="the JSON only")
 
 
-def read_data(args: argparse.Namespace):
-    """The data set that the options name, as it stands in its files."""
+def sources_of(args: argparse.Namespace):
+    """Name, sources and layout of the data set that the options name."""
     from ppdet_lite.core.errors import ConfigError
     from ppdet_lite.data.doctor.sources import sources_of_config, sources_of_folder
-    from ppdet_lite.data.doctor.survey import survey
 
     if (args.folder is None) == (args.config is None):
         raise ConfigError("give either FOLDER or `config`")
     if args.folder is not None:
-        sources, title = sources_of_folder(args.folder, args.data_format)
-        return survey(f"{args.folder}: {title}", sources)
+        return str(args.folder), *sources_of_folder(args.folder, args.data_format)
     from ppdet_lite.core.workspace import load_config
 
-    return survey(args.config, sources_of_config(load_config(args.config, args.opt)))
+    return args.config, sources_of_config(load_config(args.config, args.opt)), ""
 
 
 def main(args: argparse.Namespace) -> int:
     """Does what the options say."""
     from ppdet_lite.data.doctor.check import as_json, check, lines
     from ppdet_lite.data.doctor.repair import check_target, repair
+    from ppdet_lite.data.doctor.survey import survey
     from ppdet_lite.utils.files import check_writable, write_json
 
     path = args.output_dir / "check.json"
     check_writable(path)
-    found = read_data(args)
+    found = survey(*sources_of(args))
     if args.fix:
         check_target(args.fix, found)
     done = check(found)
@@ -77,5 +76,11 @@ def main(args: argparse.Namespace) -> int:
         copy = repair(done, args.fix)
         files = ", ".join(map(str, copy.files.values()))
         print(f"repaired copy: {copy.images} images, {files}")
+    if args.page:
+        from ppdet_lite.report.data_page import write_data_page
+
+        asked = args.folder or f"-c {args.config}"
+        command = f"ppdet data check {asked} --output_dir {args.output_dir}"
+        print(f"look at it: {write_data_page(done, args.output_dir, path.name, command)}")
     print(f"all of it: {path}")
     return int(done.has_errors)

@@ -93,7 +93,8 @@ def lines(done: Check, examples: int = 1) -> list[str]:
         f"{count} {severity}{'' if count == 1 else 's'}"
         for severity, count in done.severities().items()
     )
-    return [f"{done.survey.name}:", *heads, *(_aligned(table) if table[1:] else []), counts]
+    layout = f": {done.survey.layout}" if done.survey.layout else ""
+    return [f"{done.survey.name}{layout}", *heads, *(_aligned(table) if table[1:] else []), counts]
 
 
 def _cut(text: str, length: int) -> str:

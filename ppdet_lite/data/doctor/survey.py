@@ -82,6 +82,7 @@ class Survey:
 
     Attributes:
         name: the folder or the configuration.
+        layout: in words, of a folder.
         failures: split -> error, of those that cannot be read at all.
         unlabeled: images in the folders of the splits that no split has, and without a label file.
         strays: images that no split has, but with a label file.
@@ -91,19 +92,23 @@ class Survey:
     name: str
     splits: list[Split]
     failures: dict[str, str]
+    layout: str = ""
     unlabeled: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
 
 
 def survey(
-    name: str, sources: Mapping[str, tuple[type[DetectionDataset], Mapping[str, Any]]]
+    name: str,
+    sources: Mapping[str, tuple[type[DetectionDataset], Mapping[str, Any]]],
+    layout: str = "",
 ) -> Survey:
     """Reads the annotations of all splits and every image file.
 
     Args:
         name: the data set in messages.
         sources: split -> class of its data set and the arguments of it.
+        layout: see Survey.
     """
     splits, failures = [], {}
     for split, (source, arguments) in sources.items():
@@ -111,7 +116,7 @@ def survey(
             splits.append(read_split(split, source, arguments))
         except DataError as error:
             failures[split] = str(error)
-    found = Survey(name, splits, failures)
+    found = Survey(name, splits, failures, layout)
     facts = facts_of([split.file(row) for split in splits for row in range(len(split))])
     for part in splits:
         part.facts = [facts[part.file(row)] for row in range(len(part))]
