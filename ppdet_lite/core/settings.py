@@ -42,13 +42,18 @@ class RuntimeSettings:
         """
         use_xpu use_npu use_mlu use_gcu print_flops print_params find_unused_parameters
         hidden_dim use_vdl vdl_log_dir log_ranks save_prediction_only sync_bn fleet
-        early_stop ssod_method use_shared_memory trt exclude_nms exclude_post_process
-        mode slim slim_method save_proposals proposals_path cutmix_epoch filename resume
-        slice_infer profiler_options uniform_output_enabled enable_auto_parallel
+        ssod_method use_shared_memory trt exclude_nms exclude_post_process
+        mode slim slim_method save_proposals proposals_path filename resume
+        profiler_options uniform_output_enabled enable_auto_parallel
         model_type load_static_weights mask_anchors use_fused_allreduce_gradients
         use_default_label finetune_exclude to_static enable_ce output_dir
         """.split()
     )
+    __refused__ = {  # keys of other toolkits that would change the result -> what does so here
+        "early_stop": "patience: EPOCHS ends a training without better evaluations",
+        "cutmix_epoch": "TrainReader.cutmix_epoch, with CutMix among its sample_transforms",
+        "slice_infer": "images are not cut into tiles by a key of the configuration",
+    }
 
     architecture: str = "YOLOv3"  # registered class of the detector
     num_classes: Count = 80  # number of object classes
@@ -64,6 +69,9 @@ class RuntimeSettings:
     cpu_threads: Optional[Count] = None  # threads of the CPU kernels; null: all cores
     epoch: Count = 1  # number of epochs
     snapshot_epoch: Count = 1  # epochs between checkpoints and evaluations
+    # newest checkpoints <epoch> to keep beside best_model and model_final; null: all
+    keep_checkpoints: Optional[Count] = 3
+    patience: Optional[Count] = None  # epochs without a better evaluation that end a training
     log_iter: Count = 20  # iterations between log lines
     save_dir: str = "output"  # folder of checkpoints and logs
     report: bool = True  # a page of every training, index.html in its output folder

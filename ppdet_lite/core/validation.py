@@ -95,7 +95,7 @@ class _Checker:
     def check_top_level(self, key: str, value: Any) -> None:
         if key in self.classes:
             self.check_section(self.classes[key], value, (key,))
-        elif key in SETTINGS or key in RuntimeSettings.__unused__:
+        elif key in {*SETTINGS, *RuntimeSettings.__unused__, *RuntimeSettings.__refused__}:
             self.check_arguments(RuntimeSettings, {key: value}, ())
             if key == "architecture" and isinstance(value, str):
                 self.check_class_name(value, (key,))
@@ -120,7 +120,10 @@ class _Checker:
         annotations = annotations_of(cls.__init__)  # type: ignore[misc]
         for key, value in arguments.items():
             here, annotation = (*path, key), annotations.get(key, Any)
-            if key in getattr(cls, "__unused__", ()):
+            refused = getattr(cls, "__refused__", {})
+            if key in refused and value:
+                self.report(here, f"{found(value)}, allowed: false; instead: {refused[key]}")
+            elif key in getattr(cls, "__unused__", ()) or key in refused:
                 self.cfg.unused.append(dotted(here))
             elif unknown := unknown_key(cls, str(key)):
                 self.report(here, unknown)

@@ -30,6 +30,7 @@ class Trainer:
         accumulate_steps: micro batches per optimizer step; their gradients are averaged.
         parallel: the model, wrapped for several processes on GPUs. On a CPU the gradients are
             averaged after the backward pass: there the wrapper aborts when a process dies.
+        ends_early: set by a hook, the current epoch is the last.
     """
 
     state: TrainState
@@ -39,6 +40,7 @@ class Trainer:
     hooks: Sequence[Hook] = ()
     accumulate_steps: int = 1
     parallel: Optional[paddle.DataParallel] = None
+    ends_early: bool = False
     _is_moving: bool = False  # the state is between two steps
     _averages: bool = False
 
@@ -57,7 +59,7 @@ class Trainer:
                 for tensor in self.state.model.state_dict().values() if self._averages else ():
                     distributed.broadcast(tensor, src=0)
                 self._call("before_train")
-                while self.state.epoch < self.epochs:
+                while self.state.epoch < self.epochs and not self.ends_early:
                     self._run_epoch(interrupts)
                 self._call("after_train")
             except KeyboardInterrupt:

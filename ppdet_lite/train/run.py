@@ -27,15 +27,18 @@ from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.facts import run_facts
 from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.train.hooks.early_stopping import EarlyStoppingHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.layer_progress import LayerProgressHook
 from ppdet_lite.train.hooks.progress_log import LogHook
 from ppdet_lite.train.hooks.report import ReportHook
 from ppdet_lite.train.hooks.results import ResultsHook
+from ppdet_lite.train.hooks.retention import RetentionHook
 from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter, EvalHook
 from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
+from ppdet_lite.train.schedule_pass import SchedulePass
 from ppdet_lite.train.seed import set_seed
 from ppdet_lite.train.state import TrainState, check_saved
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
@@ -117,6 +120,11 @@ def build_trainer(
     """Everything up to the first step; see `run_training` for arguments and errors."""
     stem, saved = _saved_state(cfg, resume)  # before minutes of loading data
     settings = cfg.settings
+    if settings.patience is not None and not evaluate:
+        raise ConfigError(
+            f"patience: found {settings.patience}, allowed: null without `evaluate`, because early "
+            "stopping goes by evaluations"
+        )
     precision = Precision(settings, device)
     seed = _seed(settings.seed, ranks, saved)
     reader, batch_setting = training_reader(cfg, seed, ranks)
@@ -138,7 +146,8 @@ def build_trainer(
         if settings.accumulate_steps == 1:
             get_logger().warning("norm_type cmbn is an ordinary batch norm at accumulate_steps 1.")
         gather_over_mini_batches(model, settings.accumulate_steps)
-    scheduler = _scheduler(cfg, batch_setting)
+    schedule = _schedule(settings.epoch, saved)
+    scheduler = _scheduler(cfg, batch_setting, schedule)
     optimizer = create("OptimizerBuilder", cfg)(scheduler, model.parameters())
     model, optimizer = precision.prepare(model, optimizer)
     ema = None
@@ -146,9 +155,10 @@ def build_trainer(
         average = settings.ema_decay, settings.ema_decay_type, settings.ema_filter_no_grad
         ema = ModelEMA(model, *average)
     state = TrainState(model, optimizer, scheduler, seed, batch_setting, ema, precision, ranks)
+    state.schedule = schedule
     if saved is not None:
         _go_on_from(saved, stem, state, settings.epoch)
-    hooks = _hooks(cfg, reader, evaluator, vdl_folder if ranks.rank == 0 else None)
+    hooks = _hooks(cfg, reader, evaluator, stem, vdl_folder if ranks.rank == 0 else None)
     hooks += _hooks_of_results(cfg, reader, evaluator, state, device)
     return Trainer(
         state,
@@ -202,7 +212,17 @@ def synchronizes_norms(norm_type: str, device: str, ranks: Ranks) -> bool:
     return norm_type == "sync_bn" and ranks.world_size > 1 and device.startswith("gpu")
 
 
-def _scheduler(cfg: Config, setting: dict[str, int]) -> LRScheduler:
+def _schedule(epochs: int, saved: Optional[dict]) -> SchedulePass:
+    """The epochs that the schedule of the learning rate covers."""
+    if saved is None:
+        return SchedulePass.first(epochs)
+    schedule, remark = SchedulePass.after(saved["progress"], epochs)
+    if remark:
+        get_logger().warning(remark)
+    return schedule
+
+
+def _scheduler(cfg: Config, setting: dict[str, int], schedule: SchedulePass) -> LRScheduler:
     """The learning rate for the real total batch; prints how it came about."""
     curve, epochs = create("LearningRate", cfg), cfg.settings.epoch
     steps = setting["steps_per_epoch"]
@@ -212,9 +232,9 @@ def _scheduler(cfg: Config, setting: dict[str, int]) -> LRScheduler:
     total = epochs * steps
     warmup = f"{min(curve.warmup_steps(steps), total)} of them warm-up"
     get_logger().info(f"{epochs} epochs x {steps} steps = {total} iterations, {warmup}")
-    for line in curve.remarks(steps, epochs):
+    for line in curve.remarks(steps, schedule.curve_epochs):
         get_logger().warning(line)
-    return curve(steps, epochs, rate)
+    return schedule.scheduler(curve, steps, rate)
 
 
 def _go_on_from(saved: dict, stem: str, state: TrainState, epochs: int) -> None:
@@ -232,7 +252,11 @@ def _go_on_from(saved: dict, stem: str, state: TrainState, epochs: int) -> None:
 
 
 def _hooks(
-    cfg: Config, reader: Reader, evaluator: Optional[Evaluator], vdl_folder: Optional[str]
+    cfg: Config,
+    reader: Reader,
+    evaluator: Optional[Evaluator],
+    resumed_from: str,
+    vdl_folder: Optional[str],
 ) -> list[Hook]:
     """The hooks in their order: the check before everything, checkpoints before the evaluation
     (which may fail), best_model after it.
@@ -247,8 +271,12 @@ def _hooks(
         LogHook(settings.log_iter, reader.worker_num, reader.data.cache_settings is not None),
         CheckpointHook(writer, settings.snapshot_epoch),
     ]
+    if settings.keep_checkpoints is not None:
+        hooks.append(RetentionHook(cfg.output_folder, settings.keep_checkpoints, resumed_from))
     if evaluator is not None:
         hooks += [EvalHook(evaluator, settings.snapshot_epoch), BestModelHook(writer)]
+        if settings.patience is not None:
+            hooks.append(EarlyStoppingHook(settings.patience))
     if vdl_folder is not None:
         batch_format = BatchFormat.after([*reader.sample_transforms, *reader.batch_transforms])
         hooks.append(VisualDLHook(vdl_folder, settings.log_iter, batch_format))

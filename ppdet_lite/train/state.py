@@ -14,6 +14,7 @@ from ppdet_lite.device.ranks import SINGLE_PROCESS, Ranks
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.optimizer import misfit, optimizer_state, restore_optimizer_state
+from ppdet_lite.train.schedule_pass import SchedulePass
 
 _PROGRESS = ("epoch", "step_in_epoch", "iteration", "best", "last_evaluation", "seed")
 
@@ -31,6 +32,10 @@ _SAVED: dict[str, Any] = {
     "scaler": dict,
     "progress": dict,
     **{f"progress.{key}": _Number for key in ("epoch", "step_in_epoch", "iteration", "seed")},
+    "progress.schedule": Optional[dict],
+    "progress.schedule.curve_epochs": Count,
+    "progress.schedule.start": _Number,
+    "progress.schedule.end": Count,
     "progress.batch_setting": dict,
     "progress.batch_setting.steps_per_epoch": Count,
     "progress.best": Optional[dict],
@@ -42,6 +47,7 @@ _SAVED: dict[str, Any] = {
     "progress.last_evaluation.metrics": _Metrics,
 }
 """Dotted key of `TrainState.state_dict` -> type of its value."""
+_ADDED = frozenset({"schedule"})  # not yet in checkpoints of earlier versions
 
 
 def check_saved(state: dict, source: str) -> None:
@@ -51,7 +57,8 @@ def check_saved(state: dict, source: str) -> None:
         for part in key.split("."):
             if value is None:  # an optional part
                 break
-            value = value.get(part, _MISSING) if isinstance(value, dict) else _MISSING
+            missing = None if part in _ADDED else _MISSING
+            value = value.get(part, missing) if isinstance(value, dict) else _MISSING
         else:
             if not matches(value, annotation):
                 found = "nothing" if value is _MISSING else repr(value)[:60]
@@ -72,6 +79,7 @@ class TrainState:
         iteration: optimizer steps done since the start.
         best: `{"name", "value", "epoch", "iteration"}` of the best evaluation so far, or None.
         last_evaluation: `{"epoch", "metrics"}` of the latest one, or None.
+        schedule: the pass of the learning rate's schedule, which a longer run goes on from.
     """
 
     model: nn.Layer
@@ -87,6 +95,7 @@ class TrainState:
     iteration: int = 0
     best: Optional[dict] = None
     last_evaluation: Optional[dict] = None
+    schedule: Optional[SchedulePass] = None
 
     def update_ema(self) -> None:
         """Moves the average after an optimizer step."""
@@ -147,6 +156,7 @@ class TrainState:
             "scaler": self.precision.state_dict(),
             "progress": {
                 "batch_setting": dict(self.batch_setting),
+                "schedule": None if self.schedule is None else self.schedule.state_dict(),
                 **{name: getattr(self, name) for name in _PROGRESS},
             },
         }

@@ -17,15 +17,15 @@ from ppdet_lite.utils.files import sha256_of
 
 META = ".meta.json"
 WEIGHTS = (".pdparams", ".safetensors")
-_SUFFIXES = (*WEIGHTS, ".pdopt", META)
-TEMPORARY = re.compile(rf"^\.(.+)({'|'.join(map(re.escape, _SUFFIXES))})\.(\d+)\.tmp$")
+SUFFIXES = (*WEIGHTS, ".pdopt", META)
+TEMPORARY = re.compile(rf"^\.(.+)({'|'.join(map(re.escape, SUFFIXES))})\.(\d+)\.tmp$")
 FILES, _SUM = "files", "sha256"
 
 
 def stem_of(path: str) -> str:
     """The path of a checkpoint without the suffix of one of its files."""
     path = os.path.expanduser(str(path))
-    suffix = next((s for s in (*_SUFFIXES, ".pdema") if path.endswith(s)), "")
+    suffix = next((s for s in (*SUFFIXES, ".pdema") if path.endswith(s)), "")
     return path[: len(path) - len(suffix)]
 
 

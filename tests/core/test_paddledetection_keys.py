@@ -214,6 +214,16 @@ def test_key(case, load):
     assert (case in UNUSED) == bool(named)
 
 
+REFUSED = {"early_stop": "patience", "slice_infer": "tiles", "cutmix_epoch": "CutMix"}
+
+
+@pytest.mark.parametrize("key", REFUSED)
+def test_a_key_that_would_change_the_result_is_refused(key, load):
+    with pytest.raises(ConfigError, match=f"{key}: found .*allowed: false.*{REFUSED[key]}"):
+        load(f"{key}: {10 if key == 'cutmix_epoch' else 'true'}")
+    assert load(f"{key}: false").unused == [key]
+
+
 def test_a_key_that_nobody_has_is_refused(load):
     for case in ("iou_aware_factr", "YOLOv3Head.iou_aware_factr", "RandomFlip.probability"):
         section, _, key = case.rpartition(".")

@@ -110,6 +110,10 @@ class Plan:
                 sizes = sizes._replace(set_by=f"{key.partition('.')[0]}.{sizes.set_by}")
         return sizes
 
+    def has_switch(self, setting: str) -> bool:
+        """True if a transform gets partners by this setting, see `Transform.switched_by`."""
+        return any(step.switched_by == setting for step in self.sample_steps)
+
     def largest_pixels(self) -> Optional[int]:
         """Pixels of the largest image in a batch, None when the lists do not fix it."""
         return max(self.sizes.areas) if self.sizes else None

@@ -46,6 +46,7 @@ class Reader:
         worker_num: kinds.Whole = 0,
         mixup_epoch: int = -1,
         mosaic_epoch: int = -1,
+        cutmix_epoch: Optional[int] = None,
         inputs_def: Optional[dict[str, Any]] = None,
         max_bad_fraction: kinds.Probability = 0.1,
         max_decode_seconds: kinds.Positive = 30.0,
@@ -67,6 +68,12 @@ class Reader:
         self.worker_num = worker_num
         self.mixup_epoch = mixup_epoch
         self.mosaic_epoch = mosaic_epoch
+        self.cutmix_epoch = mixup_epoch if cutmix_epoch is None else cutmix_epoch
+        if cutmix_epoch is not None and not self.plan.has_switch("cutmix_epoch"):
+            raise ConfigError(
+                f"{name}.cutmix_epoch: found {cutmix_epoch}, allowed: only beside CutMix in "
+                "sample_transforms"
+            )
         self.inputs_def = inputs_def or {}
         self.max_bad_fraction = max_bad_fraction
         self.max_decode_seconds = max_decode_seconds
@@ -208,7 +215,8 @@ class Reader:
 
     def _builder(self, epoch: int) -> BatchBuilder:
         batches = self.order.batches(self.data.indices, epoch)
-        ends = {"mixup_epoch": self.mixup_epoch, "mosaic_epoch": self.mosaic_epoch}
+        names = "mixup_epoch", "mosaic_epoch", "cutmix_epoch"
+        ends = {name: getattr(self, name) for name in names}
         mixing = frozenset(name for name, end in ends.items() if end == 0 or epoch < end)
         rank = self.order.rank if self.size_per_rank else 0
         draws = (self.order.seed, epoch, mixing, self.num_classes, self.data.cache, rank)
@@ -246,6 +254,7 @@ class TrainReader(Reader):
         mixup_epoch: `Mixup` is on in epochs below this number; 0 always, -1 never.
         mosaic_epoch: the same for `Mosaic`. Both hold from the epoch they name (in PaddleDetection
             one later).
+        cutmix_epoch: the same for `CutMix`; None takes mixup_epoch.
         inputs_def: kept for PaddleDetection's files, for instance num_max_boxes.
         max_bad_fraction: share of unreadable images above which training stops.
         max_decode_seconds: a worker that reads and decodes a file for longer is an error.

@@ -85,8 +85,8 @@ class Transform:
     Attributes:
         whole_batch: takes and returns the list of the batch's samples.
         needs_partner: uses `Context.partner`.
-        switched_by: the reader's setting (mixup_epoch, mosaic_epoch) that says until which epoch
-            partners are handed out; None: always.
+        switched_by: the reader's setting (mixup_epoch, mosaic_epoch, cutmix_epoch) that says until
+            which epoch partners are handed out; None: always.
         keeps_size: images keep their size; for other sizes override `output_sizes`.
         takes_boxes: the form of boxes that it works on, of "pixels" or "fractions", "corners" or
             "centers", "padded"; at first they are corners in pixels.

@@ -28,11 +28,16 @@ class StepRecord(NamedTuple):
 
 
 class Run(Protocol):
-    """The training run as hooks see it."""
+    """The training run as hooks see it.
+
+    Attributes:
+        ends_early: a hook may set it; the epoch at which it does so is the last.
+    """
 
     state: TrainState
     epochs: int
     steps_per_epoch: int
+    ends_early: bool
 
 
 class Hook:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.data.reader.readers import TrainReader
 from ppdet_lite.data.transforms.box_formats import BboxXYXY2XYWH, NormalizeBox, PadBox
 from ppdet_lite.data.transforms.darknet.hsv import DarknetHSV
@@ -58,6 +59,18 @@ def test_batch_contract(dataset):
             sides.add((height, width))
     assert len(sides) > 1
     assert sides <= {(side, side) for side in (64, 96, 128)}
+
+
+def test_cut_mix_ends_with_its_own_setting_or_that_of_mixup(dataset):
+    def mixes(**ends):
+        reader = darknet_reader(dataset, CutMix(prob=1.0), **ends)
+        plain = darknet_reader(dataset)
+        pairs = [(next(reader.batches(e)), next(plain.batches(e))) for e in (0, 1, 2)]
+        return [not np.array_equal(one["image"], other["image"]) for one, other in pairs]
+
+    assert mixes(mixup_epoch=2) == mixes(mixup_epoch=-1, cutmix_epoch=2) == [True, True, False]
+    with pytest.raises(ConfigError, match="TrainReader.cutmix_epoch: found 2, .*CutMix"):
+        darknet_reader(dataset, cutmix_epoch=2)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -40,7 +40,7 @@ class PastedRect(NamedTuple):
 @dataclass(eq=False)
 class CutMix(Transform):
     """Replace a random rectangle by that of a partner (Yun et al., arXiv:1905.04899), while epoch <
-    mixup_epoch; for detection, which darknet does not offer.
+    cutmix_epoch; for detection, which darknet does not offer.
 
     Labels are mixed by area, each object on its own: what is visible of its box is the weight
     `gt_score` (multiplied), and objects of which less than `min_visible` is visible are left out.
@@ -59,7 +59,7 @@ class CutMix(Transform):
     takes_boxes = CORNERS
     keeps_size = True
     needs_partner = True
-    switched_by = "mixup_epoch"
+    switched_by = "cutmix_epoch"
 
     prob: kinds.Probability = 0.5
     side: kinds.PositiveInterval = (0.3, 0.8)
