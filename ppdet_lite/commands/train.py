@@ -14,13 +14,17 @@ EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_
                                          go on after Ctrl-C, with the same -c and -o
   ... -r auto                            go on from the newest whole checkpoint of this run
   ... --amp -o amp_level=O2              mixed precision
+  ... --eval -o patience=30              stop when 30 epochs bring no better evaluation
+  ... -o loggers=[tensorboard,wandb]     curves for these, visualdl or mlflow
   ... --print-config                     show every value and where it comes from; do not train
   python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c ...     on 4 GPUs
 
-files in the output folder: model_final, best_model (with --eval), <epoch> every snapshot_epoch,
-interrupted after Ctrl-C; of each .pdparams (weights to use, averaged with EMA), .pdopt (what -r
-needs) and .meta.json (class names, metrics, sums of the files); with -o save_format=safetensors
-also .safetensors, the weights to exchange with others.
+where to look: the terminal shows a bar, or a short line every log_iter steps; train.log in the
+output folder has every line in full. Beside it lie the checkpoints: model_final, best_model (with
+--eval), the newest keep_checkpoints of <epoch> every snapshot_epoch, interrupted after Ctrl-C; of
+each .pdparams (weights to use, averaged with EMA), .pdopt (what -r needs) and .meta.json (class
+names, metrics, sums of the files); with -o save_format=safetensors also .safetensors, weights to
+exchange with others. docs/training.md says more.
 """
 
 

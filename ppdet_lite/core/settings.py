@@ -73,6 +73,8 @@ class RuntimeSettings:
     keep_checkpoints: Optional[Count] = 3
     patience: Optional[Count] = None  # epochs without a better evaluation that end a training
     log_iter: Count = 20  # iterations between log lines
+    # programs that get the curves of a training
+    loggers: Optional[list[Literal["visualdl", "tensorboard", "wandb", "mlflow"]]] = None
     save_dir: str = "output"  # folder of checkpoints and logs
     report: bool = True  # a page of every training, index.html in its output folder
     # safetensors: that file, the one to exchange, beside the .pdparams

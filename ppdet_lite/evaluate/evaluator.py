@@ -25,7 +25,7 @@ from ppdet_lite.metrics.voc import VOCMetric
 from ppdet_lite.modeling.batch_tensors import PIXEL_MAP, as_tensors
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.detection_rows import RESULTS_FILE
-from ppdet_lite.utils.logger import get_logger, progress_bar
+from ppdet_lite.utils.logger import get_logger, log_in_full, progress_bar
 
 _MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
 _SECONDS_BETWEEN_LINES = 20.0
@@ -168,7 +168,7 @@ class Evaluator:
 
     def _finish(self, save: bool = True) -> dict[str, float]:
         results = self.metric.results()
-        get_logger().info("\n%s", self.metric.table())
+        log_in_full("\n" + self.metric.table(), self.metric.summary())
         if save and self.output_eval:
             path = os.path.join(self.output_eval, RESULTS_FILE)
             self.metric.save_json(path)

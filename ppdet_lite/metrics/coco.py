@@ -8,7 +8,7 @@ from typing import Any
 
 from pycocotools.cocoeval import COCOeval
 
-from ppdet_lite.metrics.metric import DetectionMetric, Rows, text_table
+from ppdet_lite.metrics.metric import DetectionMetric, Rows, cell, text_table
 
 _LOGGER = logging.getLogger("ppdet_lite.metrics")
 
@@ -63,6 +63,13 @@ class COCOMetric(DetectionMetric):
 
     def _lines(self, values: dict[str, float]) -> list[str]:
         return text_table([(text, values[f"bbox/{name}"]) for name, text in STATISTICS])
+
+    def _summary_lines(self, values: dict[str, float]) -> list[str]:
+        def row(**names: str) -> str:
+            return "  ".join(f"{k} {cell(values[f'bbox/{name}'])}" for k, name in names.items())
+
+        by_size = row(small="APs", medium="APm", large="APl")
+        return [row(AP="AP", AP50="AP50", AP75="AP75"), f"AP by size: {by_size}"]
 
 
 class _BoxEvaluation(COCOeval):  # type: ignore[misc]  # pycocotools has no types

@@ -161,8 +161,16 @@ class DetectionMetric:
         """Name and value of the number that decides which model is best."""
         return self.primary_key, (self._results or self.results())[self.primary_key]
 
+    def summary(self) -> str:
+        """The most important numbers in a few lines, and the table per class with `classwise`."""
+        lines = self._summary_lines(self._results or self.results())
+        lines[0] = f"{self.title}, {len(self.image_ids)} images: {lines[0]}"
+        if self.classwise and self._per_class:
+            lines += ["", *text_table([self.columns, *self._per_class])]
+        return "\n".join([*lines, self._message] if self._message else lines)
+
     def table(self) -> str:
-        """The numbers for printing."""
+        """All numbers for printing."""
         lines = self._lines(self._results or self.results())
         lines.insert(0, f"{self.title}, {len(self.image_ids)} images")
         if self.classwise and self._per_class:
@@ -179,10 +187,14 @@ class DetectionMetric:
         """The lines of `table` about the numbers."""
         raise NotImplementedError
 
+    def _summary_lines(self, values: dict[str, float]) -> list[str]:
+        """The lines of `summary` about the numbers."""
+        return self._lines(values)
+
 
 def text_table(rows: Sequence[Sequence[Any]]) -> list[str]:
     """Lines of a table: the first column to the left, the others to the right; -1 prints as `-`."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells)]
     return [
         "  ".join([first.ljust(widths[0]), *map(str.rjust, others, widths[1:])])
@@ -190,7 +202,8 @@ def text_table(rows: Sequence[Sequence[Any]]) -> list[str]:
     ]
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A number with three decimals, `-` for -1; others as they are."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:.3f}" if value >= 0 else "-"

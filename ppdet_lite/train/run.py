@@ -27,6 +27,7 @@ from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.facts import run_facts
 from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.train.hooks.curves.choose import curve_hooks
 from ppdet_lite.train.hooks.early_stopping import EarlyStoppingHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.layer_progress import LayerProgressHook
@@ -35,7 +36,6 @@ from ppdet_lite.train.hooks.report import ReportHook
 from ppdet_lite.train.hooks.results import ResultsHook
 from ppdet_lite.train.hooks.retention import RetentionHook
 from ppdet_lite.train.hooks.saving import BestModelHook, CheckpointHook, CheckpointWriter, EvalHook
-from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.train.loop import Trainer
 from ppdet_lite.train.mixed_precision import Precision
 from ppdet_lite.train.schedule_pass import SchedulePass
@@ -80,6 +80,8 @@ def run_training(
     ranks = init_ranks()
     vdl_folder = (vdl_log_dir or os.path.join(cfg.output_folder, "vdl")) if use_vdl else None
     with _training_log(cfg.output_folder):
+        text = "Run folder: %s (train.log: every line in full; docs/training.md)"
+        get_logger().info(text, cfg.output_folder)
         trainer = build_trainer(cfg, device, ranks, evaluate, resume, vdl_folder)
         trainer.run()
         return trainer.state
@@ -158,7 +160,7 @@ def build_trainer(
     state.schedule = schedule
     if saved is not None:
         _go_on_from(saved, stem, state, settings.epoch)
-    hooks = _hooks(cfg, reader, evaluator, stem, vdl_folder if ranks.rank == 0 else None)
+    hooks = _hooks(cfg, reader, evaluator, stem, vdl_folder, ranks.rank == 0)
     hooks += _hooks_of_results(cfg, reader, evaluator, state, device)
     return Trainer(
         state,
@@ -257,6 +259,7 @@ def _hooks(
     evaluator: Optional[Evaluator],
     resumed_from: str,
     vdl_folder: Optional[str],
+    is_first: bool,
 ) -> list[Hook]:
     """The hooks in their order: the check before everything, checkpoints before the evaluation
     (which may fail), best_model after it.
@@ -277,9 +280,8 @@ def _hooks(
         hooks += [EvalHook(evaluator, settings.snapshot_epoch), BestModelHook(writer)]
         if settings.patience is not None:
             hooks.append(EarlyStoppingHook(settings.patience))
-    if vdl_folder is not None:
-        batch_format = BatchFormat.after([*reader.sample_transforms, *reader.batch_transforms])
-        hooks.append(VisualDLHook(vdl_folder, settings.log_iter, batch_format))
+    if is_first:
+        hooks += curve_hooks(cfg, reader, vdl_folder, bool(resumed_from))
     return hooks
 
 

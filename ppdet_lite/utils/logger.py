@@ -1,12 +1,14 @@
 """One logger for the whole package: plain lines on the terminal and, when asked for, in a file.
 
-Only rank 0 of a multi-process run prints. Progress bars appear on a terminal only; in a log file or
-a pipe there are plain lines. Lines printed while a bar is on screen go above it.
+A line may have a shorter form for the terminal (`log_in_full`); the file gets all of it. Only rank
+0 of a multi-process run prints. Progress bars appear on a terminal only; in a log file or a pipe
+there are plain lines. Lines printed while a bar is on screen go above it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import os
 import sys
@@ -19,12 +21,24 @@ from ppdet_lite.utils.files import lock_file
 _NAME = "ppdet_lite"
 _FORMAT = "[%(asctime)s] %(levelname)s: %(message)s"
 _DATE = "%m/%d %H:%M:%S"
+_SHORT = "short"  # attribute of a record: its form on the terminal
+
+COLUMNS = 100
+"""Width of the longest line of progress."""
+PREFIX = len("[12/31 23:59:59] INFO: ")
+"""Columns that a line of the logger takes for itself."""
 
 
 class _TerminalHandler(logging.Handler):
     """Writes to the current standard error (looked up at each line), above any progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        short = getattr(record, _SHORT, None)
+        if short == "":
+            return
+        if short is not None:
+            record = copy.copy(record)
+            record.msg, record.args = short, None
         with contextlib.suppress(OSError):  # a full disk or a closed pipe, and nowhere to say it
             tqdm.write(self.format(record), file=sys.stderr)
             sys.stderr.flush()
@@ -45,6 +59,11 @@ def get_logger() -> logging.Logger:
         logger.propagate = False  # Paddle puts a handler on the root logger: lines would come twice
         logger.setLevel(logging.INFO if process_rank() == 0 else logging.ERROR)
     return logger
+
+
+def log_in_full(text: str, short: str) -> None:
+    """Logs `text`; the terminal prints `short` in its place, and nothing where that is ""."""
+    get_logger().info(text, extra={_SHORT: short})
 
 
 class _LogFile(logging.FileHandler):

@@ -139,6 +139,10 @@ def test_per_class_table_and_values():
     assert lines[-1].split() == ["cat", "0", "-", "-", "-"]
     assert len(set(map(len, lines[-3:]))) == 1  # columns are aligned
     assert "class" not in metric_of(truth, (1, 0, 0.9, 0, 0, 20, 20)).table()
+    summary = metric.summary().splitlines()
+    assert summary[0] == "COCO metric, 2 images: AP 0.505  AP50 0.505  AP75 0.505"
+    assert summary[1] == "AP by size: small 0.505  medium -  large -"
+    assert summary[2:] == ["", *lines[-3:]]
 
 
 def test_pycocotools_prints_nothing(capsys, caplog):

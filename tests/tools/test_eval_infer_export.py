@@ -86,5 +86,5 @@ def test_two_processes_share_an_evaluation(repo, small_config, tmp_path):
     )
     assert len(shared) > 50 and shared == single
     first_log = (tmp_path / "log" / "workerlog.0").read_text()
-    assert first_log.count("AP, IoU 0.50:0.95") == 1
-    assert "AP, IoU" not in (tmp_path / "log" / "workerlog.1").read_text()
+    assert first_log.count("AP by size:") == 1
+    assert "AP by size" not in (tmp_path / "log" / "workerlog.1").read_text()

@@ -13,10 +13,11 @@ from ppdet_lite.data.pixels.image_ops import Normalizer
 from ppdet_lite.data.transforms.normalize import ToBGR
 from ppdet_lite.device.ranks import SINGLE_PROCESS
 from ppdet_lite.train.hooks.base import StepRecord
+from ppdet_lite.train.hooks.curves.batch_format import BatchFormat
+from ppdet_lite.train.hooks.curves.visualdl import VisualDLHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
 from ppdet_lite.train.hooks.progress_log import LogHook
 from ppdet_lite.train.hooks.saving import EvalHook
-from ppdet_lite.train.hooks.visualdl import BatchFormat, VisualDLHook
 from ppdet_lite.utils.logger import get_logger
 
 LINE = re.compile(

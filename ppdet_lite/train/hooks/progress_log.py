@@ -1,4 +1,6 @@
-"""Progress on the terminal and in the log file, in the shape of PaddleDetection's lines."""
+"""Progress on the terminal and in the log file."""
+
+from __future__ import annotations
 
 import datetime
 import os
@@ -6,12 +8,12 @@ import statistics
 import time
 from collections import defaultdict, deque
 
-import paddle
 from tqdm import tqdm
 
 from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
-from ppdet_lite.utils.cpu import core_count, peak_resident_bytes
-from ppdet_lite.utils.logger import get_logger, progress_bar
+from ppdet_lite.train.hooks.progress_text import BAR_COLUMNS, Progress, epoch_bar
+from ppdet_lite.utils.cpu import core_count
+from ppdet_lite.utils.logger import COLUMNS, PREFIX, get_logger, log_in_full
 
 _WAIT_SHARE = 0.2
 _WAIT_STEPS = 18
@@ -19,7 +21,11 @@ _START_STEPS = 2  # of an epoch, where the workers have nothing ready yet
 
 
 class LogHook(Hook):
-    """Prints one line every `log_iter` steps, and once what to change when data comes too slowly.
+    """Shows the progress, and says once what to change when data comes too slowly.
+
+    The log file gets a line every `log_iter` steps in the shape of PaddleDetection's. On a terminal
+    a bar stands in its place, and its last state stays as the line of the epoch; elsewhere the
+    terminal's stream gets a line of at most `COLUMNS` columns.
 
     Losses and costs are medians over the last `log_iter` steps; `batch_cost` is the time from step
     to step in seconds, `data_cost` the part of it spent waiting for the reader, `ips` counts the
@@ -39,8 +45,10 @@ class LogHook(Hook):
     def before_epoch(self, run: Run) -> None:
         """Starts the clock and the bar of the epoch."""
         self._last_end, self._steps_of_epoch = time.perf_counter(), 0
-        name = f"Epoch {run.state.epoch}"
-        self._bar = progress_bar(run.steps_per_epoch, name, "step", run.state.step_in_epoch)
+        self._bar = epoch_bar(self._name(run), run.steps_per_epoch, run.state.step_in_epoch)
+
+    def _name(self, run: Run) -> str:
+        return f"epoch {run.state.epoch}/{run.epochs}"
 
     def after_step(self, run: Run, record: StepRecord) -> None:
         """Collects, and prints when it is time."""
@@ -54,31 +62,38 @@ class LogHook(Hook):
             self._window[key].append(value)
         if self._steps_of_epoch > _START_STEPS:
             self._costs.append((record.data_cost, cost))
-        self._bar.update(1)
         step = run.state.step_in_epoch
-        if self._steps == 1 or step % self.log_iter == 0 or step == run.steps_per_epoch:
-            get_logger().info(self._line(run, record))
-            waiting, total = (sum(column) for column in zip(*self._costs or [(0.0, 0.0)]))
-            if len(self._costs) >= _WAIT_STEPS and waiting > _WAIT_SHARE * total:
-                if not self._warned:
-                    text = "Waiting for data takes %.0f%% of the time; %s."
-                    get_logger().warning(text, 100 * waiting / total, self._advice())
-                self._warned = True
+        is_due = self._steps == 1 or step % self.log_iter == 0 or step == run.steps_per_epoch
+        if not is_due and self._bar.disable:
+            return
+        progress = self._progress(run, record)
+        if not self._bar.disable:
+            room = (self._bar.ncols or COLUMNS) - len(self._name(run)) - BAR_COLUMNS
+            self._bar.set_description_str(progress.text(room), refresh=False)
+            self._bar.update(1)
+        if is_due:
+            place = f"{self._name(run)} {step}/{run.steps_per_epoch}  "
+            short = place + progress.text(COLUMNS - PREFIX - len(place))
+            log_in_full(progress.line(), short if self._bar.disable else "")
+            self._warn_of_waiting()
 
-    def _line(self, run: Run, record: StepRecord) -> str:
+    def _warn_of_waiting(self) -> None:
+        waiting, total = (sum(column) for column in zip(*self._costs or [(0.0, 0.0)]))
+        if len(self._costs) >= _WAIT_STEPS and waiting > _WAIT_SHARE * total:
+            if not self._warned:
+                text = "Waiting for data takes %.0f%% of the time; %s."
+                get_logger().warning(text, 100 * waiting / total, self._advice())
+            self._warned = True
+
+    def _progress(self, run: Run, record: StepRecord) -> Progress:
         state, total = run.state, run.steps_per_epoch
-        smooth = {key: statistics.median(values) for key, values in self._window.items()}
-        batch_cost, data_cost = smooth.pop("batch_cost"), smooth.pop("data_cost")
+        losses = {key: statistics.median(values) for key, values in self._window.items()}
+        costs = losses.pop("batch_cost"), losses.pop("data_cost")
         remaining = (run.epochs - state.epoch) * total - state.step_in_epoch
         eta = datetime.timedelta(seconds=int(remaining * self._seconds / self._steps))
         images = record.images * state.ranks.world_size
-        losses = " ".join(f"{key}: {value:.6f}" for key, value in smooth.items())
-        return (
-            f"Epoch: [{state.epoch}] [{state.step_in_epoch:>{len(str(total))}}/{total}] "
-            f"learning_rate: {record.learning_rate:.6g} {losses} eta: {eta} "
-            f"batch_cost: {batch_cost:.4f} data_cost: {data_cost:.4f} "
-            f"ips: {images / max(batch_cost, 1e-9):.4f} images/s max_mem: {_peak_memory_mb()} MB"
-        )
+        place = state.epoch, state.step_in_epoch, total
+        return Progress(*place, record.learning_rate, losses, *costs, images, eta)
 
     def _advice(self) -> str:
         """Changes that make the reader faster, the first to try first."""
@@ -97,13 +112,7 @@ class LogHook(Hook):
         )
 
     def after_epoch(self, run: Run) -> None:
-        """Takes the bar away; `close` does so after an error."""
+        """Leaves the last state of the bar; `close` does so after an error."""
         self._bar.close()
 
     close = after_epoch
-
-
-def _peak_memory_mb() -> int:
-    if paddle.get_device().startswith("gpu"):
-        return paddle.device.cuda.max_memory_allocated() // 2**20
-    return (peak_resident_bytes() or 0) // 2**20

@@ -163,8 +163,8 @@ class EvalHook(Hook):
             state.best = {"name": name, "value": float(value)}
             state.best.update(epoch=state.epoch, iteration=state.iteration)
         if state.best is not None:
-            best = f"{name} {value:.4f} after epoch {state.epoch}; best {state.best['value']:.4f}"
-            get_logger().info("%s (epoch %d)", best, state.best["epoch"])
+            text = "best %s %.3f, of epoch %d"
+            get_logger().info(text, state.best["name"], state.best["value"], state.best["epoch"])
 
 
 @dataclass

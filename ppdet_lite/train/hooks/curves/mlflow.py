@@ -1,0 +1,88 @@
+"""Curves for MLflow."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+import cv2
+import numpy as np
+
+from ppdet_lite.core.errors import ConfigError, require
+from ppdet_lite.train.hooks.curves.batch_format import BatchFormat
+from ppdet_lite.train.hooks.curves.hook import CurvesHook, made
+from ppdet_lite.utils.logger import get_logger
+
+_ID_FILE = "mlflow_run.txt"
+
+
+class MLflowHook(CurvesHook):
+    """A run of MLflow, in the experiment `ppdet_lite` unless MLFLOW_EXPERIMENT_NAME names another;
+    without MLFLOW_TRACKING_URI it goes into `mlflow.db` and `mlartifacts` of the run folder.
+
+    Args:
+        folder: the run folder; it remembers the run's id.
+        run_name: name of the run.
+        resumed: go on with the run of an earlier process.
+
+    Raises:
+        ConfigError: the package mlflow is not installed, or its server does not answer.
+    """
+
+    name = "MLflow"
+
+    def __init__(
+        self,
+        folder: str,
+        log_iter: int,
+        batch_format: BatchFormat,
+        *,
+        run_name: str,
+        resumed: bool,
+    ):
+        mlflow: Any = require("mlflow", "sending curves to MLflow", "mlflow", error=ConfigError)
+        id_file = Path(made(folder, "save_dir")) / _ID_FILE
+        known = id_file.read_text().strip() if resumed and id_file.is_file() else None
+        place, artifacts = os.environ.get("MLFLOW_TRACKING_URI", ""), None
+        if not place:  # MLflow refuses folders in its newer versions
+            place = f"sqlite:///{Path(folder, 'mlflow.db').resolve()}"
+            artifacts = Path(folder, "mlartifacts").resolve().as_uri()
+        try:
+            client = mlflow.MlflowClient(tracking_uri=place)
+            run_id = known or _new_run(client, run_name, artifacts)
+        except mlflow.exceptions.MlflowException as error:
+            raise ConfigError(f"loggers: mlflow at {place} cannot start a run: {error}") from error
+        id_file.write_text(run_id)
+        super().__init__(_Writer(client, run_id, folder), folder, log_iter, batch_format)
+        get_logger().info("MLflow: mlflow ui --backend-store-uri %s", place)
+
+
+def _new_run(client: Any, run_name: str, artifacts: Optional[str]) -> str:
+    title = os.environ.get("MLFLOW_EXPERIMENT_NAME", "ppdet_lite")
+    experiment = client.get_experiment_by_name(title)
+    if experiment is None:
+        number = client.create_experiment(title, artifact_location=artifacts)
+    else:
+        number = experiment.experiment_id
+    return str(client.create_run(number, run_name=run_name).info.run_id)
+
+
+class _Writer:
+    def __init__(self, client: Any, run_id: str, folder: str):
+        self._client, self._run_id, self._folder = client, run_id, folder
+
+    def add_scalars(self, values: dict[str, float], iteration: int) -> None:
+        for tag, value in values.items():
+            if math.isfinite(value):
+                self._client.log_metric(self._run_id, tag, value, step=iteration)
+
+    def add_image(self, tag: str, image: np.ndarray, iteration: int) -> None:
+        path = Path(self._folder, f".{tag.replace('/', '_')}.png")
+        path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+        self._client.log_artifact(self._run_id, str(path), tag)
+        path.unlink()
+
+    def close(self) -> None:
+        self._client.set_terminated(self._run_id)

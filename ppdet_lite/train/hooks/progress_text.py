@@ -1,0 +1,108 @@
+"""The numbers of a step as text: PaddleDetection's line, a short one, and the bar of an epoch."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+from typing import Any, NamedTuple
+
+import paddle
+from tqdm import tqdm
+
+from ppdet_lite.utils.cpu import peak_resident_bytes
+from ppdet_lite.utils.logger import COLUMNS, process_rank
+
+_BAR = 16
+BAR_COLUMNS = _BAR + len("  100%  ")
+"""Columns of an `epoch_bar` beside its name and its text."""
+
+
+class Progress(NamedTuple):
+    """One moment of a training.
+
+    Attributes:
+        losses: terms and their sum `loss`.
+        batch_cost, data_cost: seconds of a step, and of waiting for its data.
+        images: of a step of all processes.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    learning_rate: float
+    losses: dict[str, float]
+    batch_cost: float
+    data_cost: float
+    images: int
+    eta: datetime.timedelta
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / max(self.batch_cost, 1e-9)
+
+    def line(self) -> str:
+        """All numbers, in the shape of PaddleDetection's lines."""
+        losses = " ".join(f"{key}: {value:.6f}" for key, value in self.losses.items())
+        return (
+            f"Epoch: [{self.epoch}] [{self.step:>{len(str(self.steps))}}/{self.steps}] "
+            f"learning_rate: {self.learning_rate:.6g} {losses} eta: {self.eta} "
+            f"batch_cost: {self.batch_cost:.4f} data_cost: {self.data_cost:.4f} "
+            f"ips: {self.images_per_second:.4f} images/s max_mem: {_peak_memory_mb()} MB"
+        )
+
+    def text(self, columns: int) -> str:
+        """Loss, its largest terms as far as they fit into `columns`, rate, speed and time left."""
+        total = f"loss {three_digits(self.losses.get('loss', 0.0))}"
+        rest = [
+            f"lr {three_digits(self.learning_rate)}",
+            f"{three_digits(self.images_per_second)} img/s",
+            f"eta {self.eta}",
+        ]
+        terms = {key: value for key, value in self.losses.items() if key != "loss"}
+        shown: list[str] = []
+        for key in sorted(terms, key=lambda key: -abs(terms[key])):
+            wider = [k for k in terms if k in (*shown, key)]  # in their own order
+            if len("  ".join([total + _bracketed(wider, terms), *rest])) > columns:
+                break
+            shown = wider
+        if not shown:
+            while rest and len("  ".join([total, *rest])) > columns:
+                rest.pop(0)
+        return "  ".join([total + _bracketed(shown, terms), *rest])
+
+
+def _bracketed(keys: list[str], terms: dict[str, float]) -> str:
+    listed = [f"{key.replace('loss_', '')} {three_digits(terms[key])}" for key in keys]
+    return f" ({', '.join(listed)})" if listed else ""
+
+
+def three_digits(value: float) -> str:
+    """A number with three significant digits, all of those before its point."""
+    if abs(value) >= 999.5:
+        return f"{value:.0f}"
+    text = f"{value:#.3g}"
+    return text if "e" in text else text.rstrip(".")
+
+
+def epoch_bar(name: str, steps: int, done: int) -> tqdm[Any]:
+    """A bar of at most `COLUMNS` columns whose last state stays on the terminal; switched off where
+    standard error is no terminal, or the rank is not 0.
+    """
+    hidden = process_rank() != 0 or not sys.stderr.isatty()
+    # Some containers' terminals say that they have 0 columns.
+    width = 0 if hidden else os.get_terminal_size(sys.stderr.fileno()).columns
+    return tqdm(
+        total=steps,
+        initial=done,
+        disable=hidden,
+        ncols=min(COLUMNS, width or COLUMNS) - 1,
+        bar_format=f"{name} {{bar:{_BAR}}} {{percentage:3.0f}}%  {{desc}}",
+        file=sys.stderr,
+    )
+
+
+def _peak_memory_mb() -> int:
+    if paddle.get_device().startswith("gpu"):
+        return paddle.device.cuda.max_memory_allocated() // 2**20
+    return (peak_resident_bytes() or 0) // 2**20

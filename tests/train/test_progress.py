@@ -1,0 +1,90 @@
+"""The short lines of a training and its bar."""
+
+import datetime
+import os
+import sys
+
+import pytest
+
+from ppdet_lite.train.hooks.progress_log import LogHook
+from ppdet_lite.train.hooks.progress_text import Progress, three_digits
+
+LOSSES = {"loss_xy": 1.5034, "loss_obj": 1203.7, "loss_cls": 0.0698, "loss": 217.953}
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0, "0.00"),
+        (12345.6, "12346"),
+        (999.6, "1000"),
+        (217.95, "218"),
+        (5.5313, "5.53"),
+        (0.0698, "0.0698"),
+        (0.00208333, "0.00208"),
+        (1.5e-7, "1.50e-07"),
+        (-3.14159, "-3.14"),
+    ],
+)
+def test_three_digits(value, text):
+    assert three_digits(value) == text
+
+
+def progress(losses=LOSSES):
+    eta = datetime.timedelta(hours=1, minutes=2, seconds=3)
+    return Progress(2, 120, 211, 0.0025, losses, 0.27, 0.01, 4, eta)
+
+
+def test_the_short_text_takes_as_many_terms_as_fit():
+    rest = "lr 0.00250  14.8 img/s  eta 1:02:03"
+    assert progress().text(90) == f"loss 218 (xy 1.50, obj 1204, cls 0.0698)  {rest}"
+    assert progress().text(65) == f"loss 218 (xy 1.50, obj 1204)  {rest}"  # the largest
+    assert progress().text(45) == f"loss 218  {rest}"
+    assert progress().text(30) == "loss 218  eta 1:02:03"
+    for columns in range(22, 120):
+        assert len(progress({f"loss_{n}": 10.0**n for n in range(-4, 9)}).text(columns)) <= columns
+
+
+def test_lines_without_a_terminal_are_short_and_the_file_has_all(toys, capsys, caplog):
+    toys.trainer([LogHook(4, 0, False)], epochs=2, reader=toys.reader(10)).run()
+    lines = [line for line in capsys.readouterr().err.splitlines() if "epoch " in line]
+    assert len(lines) == 7 and all(len(line) <= 100 for line in lines)
+    assert "INFO: epoch 1/2 10/10  loss " in lines[-1] and "(a " in lines[-1]
+    full = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Epoch: [")]
+    assert len(full) == 7 and "loss_a: " in full[0] and "max_mem" in full[0]
+
+
+_RUN = """
+from ppdet_lite.train.hooks.progress_log import LogHook
+from ppdet_lite.utils.logger import get_logger
+from tests import toys
+toys.make_trainer([LogHook(2, 0, False)], epochs=2).run()
+get_logger().info("the end")
+"""
+
+
+@pytest.mark.parametrize("columns", [0, 60])
+def test_a_terminal_shows_a_bar_that_stays_as_one_line_per_epoch(repo, columns):
+    pty, fcntl = pytest.importorskip("pty"), pytest.importorskip("fcntl")
+    import struct
+    import termios
+
+    child, terminal = pty.fork()
+    if child == 0:
+        size = struct.pack("HHHH", 24, columns, 0, 0)
+        fcntl.ioctl(0, termios.TIOCSWINSZ, size)
+        os.environ["PYTHONPATH"] = str(repo)
+        os.execv(sys.executable, [sys.executable, "-W", "ignore", "-c", _RUN])
+    output = b""
+    try:
+        while chunk := os.read(terminal, 1000):
+            output += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    os.waitpid(child, 0)
+    lines = output.decode().partition("Seed 5")[2].partition("the end")[0].split("\r\n")
+    shown = [line.rpartition("\r")[2].rstrip() for line in lines]
+    epochs = [line for line in shown if line.startswith("epoch ")]
+    assert [line[:9] for line in epochs] == ["epoch 0/2", "epoch 1/2"]
+    assert all("100%" in line and "loss " in line for line in epochs)
+    assert max(map(len, epochs)) < (columns or 100) and "Epoch: [" not in output.decode()
