@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "data.doctor",
         "data.subset",
         "data.pixels.image_ops",
+        "evaluate.results_file",
         "metrics",
         "ops.boxes_np",
         "utils",

@@ -1,4 +1,4 @@
-"""Makes the page of a training run again, or (`--pareto`) a figure of accuracy over speed."""
+"""Makes the page of a training run or of detections; or (`--pareto`) draws accuracy over speed."""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 SPEEDS = ("fps", "fps_tensorrt")
 
 EXAMPLES = """  ppdet report output/ppyolov2_r18vd_dcn_bccd   index.html of a run, from its files
+  ppdet report results/bbox.json                          detections, with the truth.json beside
+                                                          them, both written by ppdet eval
+  ppdet report bbox.json --anno_path val.json --image_dir photos     or with COCO annotations
   ppdet report --pareto results.csv --output pareto.png
   ppdet report --pareto                                   the published results alone
   ppdet report --pareto results.json --speed fps_tensorrt
@@ -27,11 +30,15 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    text = "the output folder of a training"
-    add("run", nargs="?", type=Path, metavar="RUN", help=text)
+    text = "the output folder of a training, or detections in a COCO results file"
+    add("source", nargs="?", type=Path, metavar="RUN|RESULTS.json", help=text)
+    text = "COCO annotations of RESULTS.json (default: truth.json beside it)"
+    add("--anno_path", type=Path, metavar="JSON", help=text)
+    add("--image_dir", type=Path, metavar="FOLDER", help="the images of --anno_path")
     text = "draw AP over speed, with the results of these tables"
     add("--pareto", nargs="*", type=Path, metavar="FILE", help=text)
-    text = "with --pareto: the file to draw, .png, .svg or .pdf (default: pareto.png)"
+    text = """folder of the page of RESULTS.json (default: <RESULTS>_report beside it); with
+--pareto the file to draw, .png, .svg or .pdf (default: pareto.png)"""
     add("--output", type=Path, metavar="PATH", help=text)
     add("--speed", choices=SPEEDS, default=SPEEDS[0], help="column of speeds (default: fps)")
     add("--without-published", action="store_true", help="results of one's own only")
@@ -42,14 +49,36 @@ def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
     from ppdet_lite.core.errors import ConfigError
 
-    if (args.run is None) == (args.pareto is None):
-        raise ConfigError("give either RUN or `pareto`")
+    if (args.source is None) == (args.pareto is None):
+        raise ConfigError("give either RUN, RESULTS.json or `pareto`")
     if args.pareto is not None:
         _pareto(args)
-        return
-    from ppdet_lite.report.run_page import write_run_page
+    elif args.source.suffix.lower() == ".json":
+        _results(args)
+    else:
+        from ppdet_lite.report.run_page import write_run_page
 
-    print(f"Look at the run: {write_run_page(args.run).resolve()}")
+        print(f"Look at the run: {write_run_page(args.source).resolve()}")
+
+
+def _results(args: argparse.Namespace) -> None:
+    from ppdet_lite.data.sources.coco import COCODataSet
+    from ppdet_lite.evaluate.truth_file import truth_of
+    from ppdet_lite.report.evaluation.evaluation import make_evaluation, read_evaluation
+    from ppdet_lite.report.evaluation.results_page import write_results_page
+    from ppdet_lite.utils.detection_rows import TRUTH_FILE
+
+    results, command = args.source, f"ppdet report {args.source}"
+    if args.anno_path is None:
+        evaluation = read_evaluation(results, results.with_name(TRUTH_FILE))
+    else:
+        folder = args.image_dir or args.anno_path.parent
+        dataset = COCODataSet(image_dir=str(folder.resolve()), anno_path=str(args.anno_path))
+        evaluation = make_evaluation(results, truth_of(dataset), str(args.anno_path))
+        command += f" --anno_path {args.anno_path} --image_dir {folder}"
+    output = args.output or results.with_name(f"{results.stem}_report")
+    page = write_results_page(evaluation, output, results.name, f"{command} --output {output}")
+    print(f"Look at the detections: {page.resolve()}")
 
 
 def _pareto(args: argparse.Namespace) -> None:

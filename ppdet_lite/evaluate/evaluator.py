@@ -20,11 +20,12 @@ from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.device.ranks import all_processes, current_ranks
 from ppdet_lite.device.select import normalizes_on_device
 from ppdet_lite.evaluate.results_file import Detections, read_results
+from ppdet_lite.evaluate.truth_file import write_truth
 from ppdet_lite.metrics.metric import DetectionMetric
 from ppdet_lite.metrics.voc import VOCMetric
 from ppdet_lite.modeling.batch_tensors import PIXEL_MAP, as_tensors
 from ppdet_lite.modeling.modes import evaluation_mode
-from ppdet_lite.utils.detection_rows import RESULTS_FILE
+from ppdet_lite.utils.detection_rows import RESULTS_FILE, TRUTH_FILE
 from ppdet_lite.utils.logger import get_logger, log_in_full, progress_bar
 
 _MODEL_KEYS = ("image", PIXEL_MAP, "im_id", "im_shape", "scale_factor")
@@ -170,7 +171,15 @@ class Evaluator:
         results = self.metric.results()
         log_in_full("\n" + self.metric.table(), self.metric.summary())
         if save and self.output_eval:
-            path = os.path.join(self.output_eval, RESULTS_FILE)
-            self.metric.save_json(path)
+            path = self.save_files(self.output_eval)
             get_logger().info("detections written to %s", path)
         return results
+
+    def save_files(self, folder: str) -> str:
+        """Writes the detections of the last run as COCO results, `bbox.json`, and the labels of
+        its images, `truth.json`; returns the path of the first. DataError if that is not possible.
+        """
+        write_truth(self.dataset, self.metric.image_ids, os.path.join(folder, TRUTH_FILE))
+        path = os.path.join(folder, RESULTS_FILE)
+        self.metric.save_json(path)
+        return path

@@ -30,7 +30,7 @@ def read_results(path: str, dataset: Dataset, bias: float = 0) -> Iterator[Detec
     names = {int(image["id"]): str(image["file_name"]) for image in dataset.to_coco()["images"]}
     rows_of: dict[int, list] = {number: [] for number in names}
     class_of = {category: index for index, category in enumerate(dataset.category_ids)}
-    for entry in _read_entries(path):
+    for entry in read_entries(path):
         for key, known in (("image_id", rows_of), ("category_id", class_of)):
             if entry[key] not in known:
                 raise DataError(f"{path}: {key} {entry[key]} is not in {dataset.name}")
@@ -48,7 +48,12 @@ def read_results(path: str, dataset: Dataset, bias: float = 0) -> Iterator[Detec
         yield np.array([image_id]), bbox, np.array([len(rows)], np.int32)
 
 
-def _read_entries(path: str) -> list[dict]:
+def read_entries(path: str) -> list[dict]:
+    """The entries of a COCO results file, all with numbers in their places.
+
+    Raises:
+        DataError: no such file, or not a results file.
+    """
     try:
         with open(path, encoding="utf-8") as stream:
             entries = json.load(stream)

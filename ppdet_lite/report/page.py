@@ -43,6 +43,10 @@ class Table(NamedTuple):
         """True for a column of texts, which stand to the left."""
         return bool(self.rows) and isinstance(self.rows[0][column].order, str)
 
+    def is_wrapped(self, column: int) -> bool:
+        """True for a column of sentences."""
+        return self.is_text(column) and any(len(row[column].text) > 40 for row in self.rows)
+
 
 class Tile(NamedTuple):
     """An image, JPEG, with its caption; `name` is that of its file without ending."""
@@ -73,7 +77,9 @@ class Group(NamedTuple):
 
 @dataclass
 class Section:
-    """A part of the page; `short` is its name in the line of links."""
+    """A part of the page; `short` is its name in the line of links. A table stands beside a single
+    chart, unless `is_wide`.
+    """
 
     anchor: str
     title: str
@@ -83,6 +89,12 @@ class Section:
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
     groups: Sequence[Group] = ()
+    is_wide: bool = False
+
+    @property
+    def is_split(self) -> bool:
+        """True where the table stands beside the chart."""
+        return len(self.charts) == 1 and bool(self.tables) and not self.is_wide
 
 
 @dataclass

@@ -8,12 +8,10 @@ from typing import Any
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.report.page import IMAGE_FOLDER
-from ppdet_lite.utils.detection_rows import RESULTS_FILE
+from ppdet_lite.utils.detection_rows import RESULTS_FILE, TRUTH_FILE
 
 RUN_FILE = "run.json"
 """Facts about the run: name -> text."""
-TRUTH_FILE = "truth.json"
-"""The labels of the evaluation as COCO annotations; `path` of an image leads to its file."""
 
 
 def facts_file(run: Path) -> Path:
@@ -24,6 +22,11 @@ def facts_file(run: Path) -> Path:
 def detections_file(run: Path) -> Path:
     """The detections of the last evaluation, COCO results."""
     return run / IMAGE_FOLDER / RESULTS_FILE
+
+
+def truth_file(run: Path) -> Path:
+    """The labels of the last evaluation, COCO annotations; `path` of an image is its file."""
+    return run / IMAGE_FOLDER / TRUTH_FILE
 
 
 def batches_folder(run: Path) -> Path:

@@ -8,9 +8,11 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.report.charts import chart_style
+from ppdet_lite.report.evaluation.evaluation import read_evaluation
+from ppdet_lite.report.evaluation.evaluation_sections import evaluation_sections
 from ppdet_lite.report.page import Cell, Number, Page, Section, Table, write_page
 from ppdet_lite.report.results_csv import RESULTS_CSV, read_results_csv
-from ppdet_lite.report.run_folder import read_facts
+from ppdet_lite.report.run_folder import detections_file, read_facts, truth_file
 from ppdet_lite.report.training_charts import Columns, loss_names, training_charts
 
 _HEAD = ("AP", "AP50", "AP75", "mAP")
@@ -26,13 +28,16 @@ def write_run_page(folder: Path) -> Path:
     if not (folder / RESULTS_CSV).is_file():
         raise DataError(f"{folder}: found no {RESULTS_CSV}, allowed: the folder of a training run")
     columns, facts = read_results_csv(folder / RESULTS_CSV), read_facts(folder)
+    results = detections_file(folder)
     with chart_style():
-        sections = [_training(columns), _facts(facts)]
+        sections = [_training(columns)]
+        if results.is_file():
+            sections += evaluation_sections(read_evaluation(results, truth_file(folder)))
         page = Page(
             title=facts.get("configuration", folder.resolve().name),
             subtitle=_position(columns, facts),
             numbers=_head(columns),
-            sections=sections,
+            sections=[*sections, _facts(facts)],
             footer="Made by ppdet_lite.",
             command=f"ppdet report {folder}",
         )

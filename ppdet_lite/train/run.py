@@ -300,7 +300,7 @@ def _hooks_of_results(
             parameters=sum(p.size for p in state.model.parameters() if not p.stop_gradient),
             seed=state.seed,
         )
-        hooks.append(ReportHook(cfg.output_folder, facts))
+        hooks.append(ReportHook(cfg.output_folder, facts, evaluator))
     return hooks
 
 

@@ -10,6 +10,8 @@ from ppdet_lite.core.errors import ConfigError
 
 RESULTS_FILE = "bbox.json"
 """Name of the file with all detections of a run."""
+TRUTH_FILE = "truth.json"
+"""Name of the file beside it with the labels of the same images."""
 
 
 def class_name(class_names: Sequence[str], class_id: int) -> str:

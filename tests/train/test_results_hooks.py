@@ -94,5 +94,7 @@ def test_a_run_leaves_a_page(config):
     page = (config.folder / "index.html").read_text(encoding="utf-8")
     assert "http" not in page and page.count("data:image/png;base64,") >= 3
     assert "8 images" in page and "square, circle" in page
+    report = {path.name for path in (config.folder / "report").iterdir()}
+    assert {"losses.png", "error_types.png", "bbox.json", "truth.json"} <= report
     first = (config.folder / "index.html").stat().st_mtime_ns
     assert run_page.write_run_page(config.folder).stat().st_mtime_ns > first

@@ -3,9 +3,10 @@
 import os
 import time
 from pathlib import Path
-from typing import Mapping
+from typing import Callable, Mapping, Optional
 
 from ppdet_lite.core.errors import UserError, require
+from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.report.run_folder import facts_file
 from ppdet_lite.report.run_page import write_run_page
 from ppdet_lite.train.hooks.base import Hook, Run
@@ -23,10 +24,13 @@ class ReportHook(Hook):
     Args:
         folder: of the run.
         facts: name -> text, for the page.
+        evaluator: the one of the run, whose detections the page shows.
     """
 
-    def __init__(self, folder: str, facts: Mapping[str, str]):
-        self.folder, self.facts = Path(folder), facts
+    def __init__(
+        self, folder: str, facts: Mapping[str, str], evaluator: Optional[Evaluator] = None
+    ):
+        self.folder, self.facts, self.evaluator = Path(folder), facts, evaluator
         self._is_on = False
         self._started, self._spent = time.monotonic(), 0.0
 
@@ -48,9 +52,13 @@ class ReportHook(Hook):
         """Writes the page if the evaluation hook, called before, evaluated this epoch."""
         latest = run.state.last_evaluation
         is_evaluated = latest is not None and latest["epoch"] == run.state.epoch
+        if not is_evaluated or self.evaluator is None or not self._is_on:
+            return
+        started = time.monotonic()
+        self._try(self._save_evaluation)
+        self._spent += time.monotonic() - started
         is_last = run.state.epoch + 1 == run.epochs
-        seconds = time.monotonic() - self._started
-        if is_evaluated and not is_last and self._spent <= _MOST_TIME * seconds:
+        if not is_last and self._spent <= _MOST_TIME * (time.monotonic() - self._started):
             self._write()
 
     def after_train(self, run: Run) -> None:
@@ -61,19 +69,23 @@ class ReportHook(Hook):
         """Writes the page so far."""
         self._write()
 
+    def _save_evaluation(self) -> None:
+        if self.evaluator is not None:
+            self.evaluator.save_files(str(facts_file(self.folder).parent))
+
     def _write(self) -> None:
-        if not self._is_on:
-            return
         started = time.monotonic()
-        try:
-            page = write_run_page(self.folder)
-        except UserError as error:
-            get_logger().error("The page of this run was not written: %s", error)
-        except Exception:  # a defect of the page is no reason to lose a training
-            get_logger().exception(
-                "The page of this run was not written; after a repair `ppdet report %s` makes it",
-                self.folder,
-            )
-        else:
+        if self._is_on and (page := self._try(lambda: write_run_page(self.folder))):
             get_logger().info("Look at the run: %s", os.path.abspath(page))
         self._spent += time.monotonic() - started
+
+    def _try(self, work: Callable[[], Optional[Path]]) -> Optional[Path]:
+        """The result of `work`; None after an error, which is logged."""
+        try:
+            return work()
+        except UserError as error:
+            get_logger().error("The run goes on without its page: %s", error)
+        except Exception:  # a defect of the page is no reason to lose a training
+            text = "The run goes on without its page; `ppdet report %s` makes it later"
+            get_logger().exception(text, self.folder)
+        return None
