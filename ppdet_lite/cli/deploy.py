@@ -14,6 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
+from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
 from ppdet_lite.cli.tool import run_tool
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.runtime.options import (
@@ -98,6 +99,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("`anno_path` needs `save_results`, and `image_file` or `image_dir`")
     if args.max_frames is not None and has_images:
         raise ConfigError("`max_frames` needs `video_file`, `camera_id` or `rtsp`")
+    if args.crop and not has_images:
+        raise ConfigError("`crop` needs `image_file` or `image_dir`")
     if args.use_openvino and args.engine not in (None, "openvino"):
         raise ConfigError(f"`use_openvino` and `engine` {args.engine}: give one of them")
 
@@ -164,6 +167,7 @@ def _run_images(args: argparse.Namespace) -> None:
         save_results=args.save_results,
         category_ids=detector.category_ids,
         image_ids=image_ids,
+        options=result_options(args),
     )
 
 
@@ -190,6 +194,7 @@ def _run_frames(args: argparse.Namespace, detector: Detector, source: FrameSourc
         save_video=args.save_images,
         save_results=args.save_results,
         category_ids=detector.category_ids,
+        options=result_options(args),
     )
     stages = (detector.preprocess, detector.run, results.write)
     size, is_live = args.batch_size, source.is_live
@@ -258,6 +263,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "written by tools/export_model.py"
     parser.add_argument("--model_dir", required=True, metavar="FOLDER", help=text)
     _add_files(parser)
+    add_drawing_options(parser)
     add_engines(parser)
     return parser
 

@@ -2,12 +2,15 @@
 
 import argparse
 
+from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
 from ppdet_lite.cli.tool import config_from_args, config_parser
 
 EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
   ... --infer_dir photos --output_dir output/photos    a folder with its sub-folders
   ... --draw_threshold 0.3                             show less certain detections, too
+  ... --classes person car --crop        only these, each object also as an image of its own
+  ... --numbers                          for crowds: numbers in the image, names beside it
   ... --save_results                                   all detections in output/photos/bbox.json
 
 For photos/trip/a.jpg this writes output/photos/trip/a.jpg (with boxes) and trip/a.json (class,
@@ -27,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--draw_threshold", dest="threshold", type=float, default=0.5, metavar="SCORE", help=text)
     text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
     add("--save_results", action="store_true", help=text)
+    add_drawing_options(parser)
     return parser
 
 
@@ -42,4 +46,5 @@ def main(args: argparse.Namespace) -> None:
         output_dir=args.output_dir,
         draw_threshold=args.threshold,
         save_results=args.save_results,
+        options=result_options(args),
     )

@@ -17,7 +17,7 @@ from ppdet_lite.evaluate.checks import check_input_sizes
 from ppdet_lite.evaluate.classes import ModelClasses, classes_of_model
 from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.modeling.modes import evaluation_mode
-from ppdet_lite.utils.detect_files import detect_and_save
+from ppdet_lite.utils.detect_files import ALL_RESULTS, ResultOptions, detect_and_save
 from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.image_ids import match_image_ids
 from ppdet_lite.utils.logger import get_logger
@@ -80,6 +80,7 @@ def run_inference(
     output_dir: PathLike = "output",
     draw_threshold: float = 0.5,
     save_results: bool = False,
+    options: ResultOptions = ALL_RESULTS,
 ) -> dict[str, np.ndarray]:
     """Detects on images and writes, for each, the image with its boxes and a JSON beside it.
 
@@ -89,6 +90,7 @@ def run_inference(
         draw_threshold: lowest score that is drawn and written.
         save_results: also write all detections of the run into one COCO results file `bbox.json`,
             with the image ids of EvalDataset for images that are in it.
+        options: classes that are left out, the look of the images, crops.
 
     Returns:
         Detections [M, 6] (all scores) by image path.
@@ -110,6 +112,7 @@ def run_inference(
         save_results=save_results,
         category_ids=predictor.classes.category_ids,
         image_ids=ids_of_data(cfg, paths) if save_results else None,
+        options=options,
     )
 
 

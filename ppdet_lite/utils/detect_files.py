@@ -1,5 +1,6 @@
 """Runs a detector over image files; writes an image with boxes and a JSON for each."""
 
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Callable, Generator, Iterable, NamedTuple, Optional, Sequence, Union
@@ -8,14 +9,43 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
-from ppdet_lite.utils.detection_rows import RESULTS_FILE, coco_records, detection_records
-from ppdet_lite.utils.drawing import draw_detections
+from ppdet_lite.utils.detection_rows import (
+    RESULTS_FILE,
+    class_ids_of,
+    class_name,
+    coco_records,
+    confident_rows,
+    detection_records,
+    rows_of_classes,
+)
+from ppdet_lite.utils.drawing import FULL_STYLE, DrawStyle, draw_detections
 from ppdet_lite.utils.files import write_image, write_json
 from ppdet_lite.utils.image_files import is_image
 from ppdet_lite.utils.logger import get_logger, progress_bar
 
 READABLE_SIDE = 320
 """Drawn images are enlarged by a whole factor until their longer side has so many pixels."""
+
+
+CROP_FOLDER = "crops"
+
+
+class ResultOptions(NamedTuple):
+    """Choices about what is written.
+
+    Attributes:
+        style: look of the drawn images.
+        classes: names or numbers of the classes to keep, of which alone something is drawn or
+            written; empty for all.
+        crop: also write every object into `<output_dir>/crops/<class>`.
+    """
+
+    style: DrawStyle = FULL_STYLE
+    classes: Sequence[str] = ()
+    crop: bool = False
+
+
+ALL_RESULTS = ResultOptions()
 
 
 class _Waiting(NamedTuple):
@@ -41,6 +71,7 @@ def detect_and_save(
     save_results: bool = False,
     category_ids: Optional[Sequence[int]] = None,
     image_ids: Optional[Sequence[int]] = None,
+    options: ResultOptions = ALL_RESULTS,
 ) -> dict[str, np.ndarray]:
     """Detects on images and writes the results; returns all detections [M, 6] by image path.
 
@@ -54,12 +85,16 @@ def detect_and_save(
             `<output_dir>/bbox.json`, COCO results format; after Ctrl-C or an error those so far.
         category_ids: see `coco_records`.
         image_ids: of each path; by default its place in `paths`, from 0.
+        options: classes that are left out, the look of the images, crops.
 
     Raises:
         ImageError: images that cannot be read, all named, after the others have been done.
     """
     if not 0 <= threshold <= 1:
         raise ConfigError(f"`threshold`: found {threshold}, allowed: 0 to 1")
+    class_ids = class_ids_of(options.classes, class_names)
+    style = options.style if save_images else None
+    crops = Path(output_dir) if options.crop else None
     stems = output_stems(paths, root, Path(output_dir))
     found: dict[str, np.ndarray] = {}
     records: list[dict[str, Any]] = []
@@ -69,7 +104,8 @@ def detect_and_save(
         with closing(_batches(decode, paths, stems, batch_size, failures)) as batches:
             for batch in batches:
                 for item, bbox in zip(batch, detect([item.image for item in batch])):
-                    _save(item, bbox, class_names, threshold, save_images)
+                    bbox = rows_of_classes(bbox, class_ids)
+                    _save(item, bbox, class_names, threshold, style, crops)
                     name = str(item.path)
                     found[name] = bbox
                     if save_results:
@@ -78,13 +114,20 @@ def detect_and_save(
         is_whole = True
     finally:
         if save_results and (found or is_whole):
-            path = Path(output_dir) / RESULTS_FILE
-            write_json(path, records)
-            get_logger().info("all detections written to %s", path)
-    if failures:
-        several = f"{len(failures)} of {len(paths)} images cannot be read:"
-        raise ImageError("\n  - ".join([several, *failures]) if failures[1:] else failures[0])
+            _write_results(Path(output_dir) / RESULTS_FILE, records)
+    _raise_failures(failures, len(paths))
     return found
+
+
+def _write_results(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    write_json(path, records)
+    get_logger().info("all detections written to %s", path)
+
+
+def _raise_failures(failures: Sequence[str], count: int) -> None:
+    if failures:
+        several = f"{len(failures)} of {count} images cannot be read:"
+        raise ImageError("\n  - ".join([several, *failures]) if failures[1:] else failures[0])
 
 
 def _batches(
@@ -110,12 +153,22 @@ def _batches(
 
 
 def _save(
-    item: _Waiting, bbox: np.ndarray, class_names: Sequence[str], threshold: float, draw: bool
+    item: _Waiting,
+    bbox: np.ndarray,
+    class_names: Sequence[str],
+    threshold: float,
+    style: Optional[DrawStyle],
+    crops: Optional[Path],
 ) -> None:
-    """Writes the files of one image, and a line about them into the log."""
+    """Writes the files of one image, and a line about them into the log. Without a style nothing is
+    drawn, without the output folder `crops` no object is cut out.
+    """
+    if crops is not None:
+        _save_crops(item, bbox, class_names, threshold, crops)
     lines = written = Path(f"{item.stem}.json")
-    if draw:
-        image = draw_detections(item.image, bbox, class_names, threshold, min_side=READABLE_SIDE)
+    if style is not None:
+        options: dict[str, Any] = {"min_side": READABLE_SIDE, "style": style}
+        image = draw_detections(item.image, bbox, class_names, threshold, **options)
         written = Path(f"{item.stem}{result_suffix(item.path)}")
         write_image(written, image)
     height, width = item.image.shape[:2]
@@ -123,6 +176,25 @@ def _save(
     facts = {"image": str(item.path), "width": width, "height": height, "threshold": threshold}
     write_json(lines, {**facts, "detections": found})
     get_logger().info("%s: %d detections, written to %s", item.path, len(found), written)
+
+
+def _save_crops(
+    item: _Waiting,
+    bbox: np.ndarray,
+    class_names: Sequence[str],
+    threshold: float,
+    output_dir: Path,
+) -> None:
+    """Writes every object as an image; those of an image are numbered, the best score first."""
+    height, width = item.image.shape[:2]
+    stem = "_".join(item.stem.relative_to(output_dir).parts)
+    for number, row in enumerate(confident_rows(bbox, threshold), start=1):
+        x1, y1 = np.floor(row[2:4]).clip(0).astype(int).tolist()
+        x2, y2 = np.ceil(row[4:]).clip(0, (width, height)).astype(int).tolist()
+        if x2 > x1 and y2 > y1:
+            name = re.sub(r'[/\\:*?"<>|\0]', "_", class_name(class_names, int(row[0]))).strip(". ")
+            path = output_dir / CROP_FOLDER / (name or "class") / f"{stem}_{number}.jpg"
+            write_image(path, item.image[y1:y2, x1:x2])
 
 
 def result_suffix(image: Path) -> str:

@@ -2,6 +2,7 @@
 records that are written for them.
 """
 
+from difflib import get_close_matches
 from typing import Any, Optional, Sequence
 
 import numpy as np
@@ -19,6 +20,31 @@ def class_name(class_names: Sequence[str], class_id: int) -> str:
     if 0 <= class_id < len(class_names):
         return str(class_names[class_id])
     return f"class {class_id}"
+
+
+def class_ids_of(classes: Sequence[str], class_names: Sequence[str]) -> Optional[list[int]]:
+    """The class indices that names or numbers mean; None for an empty list, which means all.
+
+    Raises:
+        ConfigError: neither a name nor a number of a class.
+    """
+    ids = []
+    for text in classes:
+        if text in class_names:
+            ids.append(list(class_names).index(text))
+        elif text.isdecimal() and int(text) < len(class_names):
+            ids.append(int(text))
+        else:
+            near = get_close_matches(text, map(str, class_names), n=1)
+            names = ", ".join(map(str, class_names[:10])) + (", ..." if class_names[10:] else "")
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(f"`classes`: found {text}, allowed: {names}{hint}")
+    return ids or None
+
+
+def rows_of_classes(bbox: np.ndarray, class_ids: Optional[Sequence[int]]) -> np.ndarray:
+    """The rows of these classes, all for None."""
+    return bbox if class_ids is None else bbox[np.isin(bbox[:, 0], class_ids)]
 
 
 def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:

@@ -1,25 +1,45 @@
-"""Images of detections: boxes in class colors with labels, numpy and OpenCV only.
+"""Images of detections: boxes in class colors with labels.
 
 Everything drawn follows the size of the image, so that boxes and labels can be read on 64 px and on
 6000 px alike.
 """
 
 import colorsys
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 import cv2
 import numpy as np
 
 from ppdet_lite.utils.detection_rows import class_name, confident_rows
+from ppdet_lite.utils.label_layout import (
+    Label,
+    Named,
+    Size,
+    extent,
+    fit_label,
+    place_labels,
+)
+from ppdet_lite.utils.text import can_draw, put_text, text_size
 
-Size = tuple[int, int]
-"""Height and width of an image in pixels."""
+_PANEL, _INK = (255, 255, 255), (31, 39, 51)
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-# OpenCV 5 draws any Unicode text, earlier versions draw question marks for everything beyond ASCII.
-_DRAWS_UNICODE = int(cv2.__version__.split(".")[0]) >= 5
-_MIN_TEXT_PX = 8
-_MIN_SHRUNK_TEXT_PX = 6
+
+class DrawStyle(NamedTuple):
+    """The parts of a drawing.
+
+    Attributes:
+        labels: write the class beside each box; without it, boxes alone.
+        scores: write the score behind the class.
+        numbers: write only a number beside each box; a list at the right of the image tells class
+            and score of each. For crowds.
+    """
+
+    labels: bool = True
+    scores: bool = True
+    numbers: bool = False
+
+
+FULL_STYLE = DrawStyle()
 
 
 def class_color(class_id: int) -> tuple[int, int, int]:
@@ -42,26 +62,6 @@ def text_color(background: tuple[int, int, int]) -> tuple[int, int, int]:
     return (0, 0, 0) if luminance > 0.179 else (255, 255, 255)
 
 
-class _Label(NamedTuple):
-    """A text with its box in pixels; `baseline` is the room below the text's base line."""
-
-    text: str
-    scale: float
-    thickness: int
-    width: int
-    height: int
-    baseline: int
-    pad: int
-    x: int = 0
-    y: int = 0
-
-    def overlap(self, other: "_Label") -> int:
-        """Shared area in square pixels."""
-        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
-        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        return max(width, 0) * max(height, 0)
-
-
 def draw_detections(
     image_rgb: np.ndarray,
     bbox: np.ndarray,
@@ -69,16 +69,22 @@ def draw_detections(
     threshold: float = 0.5,
     *,
     min_side: int = 0,
+    style: DrawStyle = FULL_STYLE,
 ) -> np.ndarray:
     """A copy of an image with boxes in class colors and labels "name 0.87".
+
+    Labels keep off small objects and other labels, see `place_labels`; lines of small boxes are
+    thin.
 
     Args:
         image_rgb: uint8 [H, W, 3].
         bbox: [M, 6] class index, score, x1, y1, x2, y2 in pixels.
-        class_names: by class index.
+        class_names: by class index. Names with letters that cannot be drawn here become "class 7",
+            see `utils.text`.
         threshold: detections with a lower score are not drawn.
         min_side: smaller images are first enlarged by a whole factor until their longer side has
             so many pixels, to make labels readable. 0 keeps the size.
+        style: the parts to draw; with `numbers` the image becomes wider.
     """
     if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
         raise ValueError(
@@ -91,92 +97,66 @@ def draw_detections(
         canvas = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_CUBIC)
     rows = confident_rows(bbox, threshold)
     rows[:, 2:] *= factor
-    labels = _place_labels((height, width), rows, class_names)
-    # The most confident detection is drawn last, on top; all boxes before all labels, so no line
-    # crosses a text.
-    for row in rows[::-1]:
+    # Small boxes are drawn last, on top; all boxes before all labels, so no line crosses a text.
+    areas = np.clip(rows[:, 4:] - rows[:, 2:4], 0, None).prod(axis=1)
+    for row in rows[np.argsort(-areas, kind="stable")]:
         _draw_box(canvas, row)
+    if not style.labels:
+        return canvas
+    texts = [_text(row, class_names, style) for row in rows]
+    beside = [Named("", str(n)) for n in range(1, len(texts) + 1)] if style.numbers else texts
+    classes = [int(row[0]) for row in rows]
+    labels = place_labels((height, width), rows[:, 2:], classes, beside)
     for row, label in zip(rows[::-1], labels[::-1]):
-        _draw_label(canvas, label, class_color(int(row[0])))
-    return canvas
+        if label is not None:
+            _draw_label(canvas, label, class_color(int(row[0])))
+    return _with_list(canvas, texts, classes) if style.numbers and texts else canvas
 
 
-def line_width(size_hw: Size) -> int:
-    """Width in pixels of the lines of a box."""
-    return max(1, round(_extent(size_hw) / 320))
+def line_width(size_hw: Size, side: Optional[float] = None) -> int:
+    """Width in pixels of the lines of boxes; thinner for one whose shorter `side` is small."""
+    width = max(1, round(extent(size_hw) / 320))
+    return width if side is None else min(width, max(1, round(side / 16)))
 
 
-def _extent(size_hw: Size) -> float:
-    """One length for the size of an image: the geometric mean of its sides, limited for strips."""
-    return float(min((size_hw[0] * size_hw[1]) ** 0.5, 2 * min(size_hw)))
+def _text(row: np.ndarray, class_names: Sequence[str], style: DrawStyle) -> Named:
+    name = class_name(class_names, int(row[0]))
+    if not can_draw(name):
+        name = f"class {int(row[0])}"
+    return Named(name, f"{row[1]:.2f}" if style.scores else "")
 
 
 def _draw_box(canvas: np.ndarray, row: np.ndarray) -> None:
-    size_hw = canvas.shape[:2]
+    size_hw = canvas.shape[0], canvas.shape[1]
     limits = np.tile(np.array(size_hw[::-1]) - 1, 2)
     x1, y1, x2, y2 = np.clip(np.rint(row[2:]), 0, limits).astype(int).tolist()
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), class_color(int(row[0])), line_width(size_hw))
+    width = line_width(size_hw, min(row[4] - row[2], row[5] - row[3]))
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), class_color(int(row[0])), width)
 
 
-def _place_labels(size_hw: Size, rows: np.ndarray, class_names: Sequence[str]) -> list[_Label]:
-    """A label per row; each takes the first of its places that covers no earlier label."""
-    labels: list[_Label] = []
-    for row in rows:
-        class_id, score = int(row[0]), row[1]
-        name = class_name(class_names, class_id)
-        if not _DRAWS_UNICODE and not name.isascii():
-            name = f"class {class_id}"
-        label = _fit_label(size_hw, name, f"{score:.2f}")
-        places = [_inside(label, x, y, size_hw) for x, y in _corners(label, row[2:])]
-        covered = [sum(place.overlap(other) for other in labels) for place in places]
-        labels.append(places[int(np.argmin(covered))])
-    return labels
-
-
-def _corners(label: _Label, box_xyxy_px: np.ndarray) -> list[tuple[float, float]]:
-    """Top-left corners that a label may take, best first."""
-    x1, y1, x2, y2 = box_xyxy_px
-    above = y1 - label.height
-    places = [(x1, above), (x1, y1), (x1, y2), (x1, y2 - label.height), (x2 - label.width, above)]
-    return places[1:] if above < 0 else places
-
-
-def _inside(label: _Label, x: float, y: float, size_hw: Size) -> _Label:
-    """`label` at (x, y), moved so that it lies inside the image."""
-    x = min(max(round(x), 0), max(size_hw[1] - label.width, 0))
-    y = min(max(round(y), 0), max(size_hw[0] - label.height, 0))
-    return label._replace(x=int(x), y=int(y))
-
-
-def _fit_label(size_hw: Size, name: str, score: str) -> _Label:
-    """A label in the text size of the image; if too wide, in smaller letters, then cut short."""
-    height, width = size_hw
-    text_px = min(max(_MIN_TEXT_PX, _extent(size_hw) / 42), max(height / 2.5, 3))
-    label = _measure(f"{name} {score}", text_px)
-    if label.width > width:
-        text_px = max(text_px * width / label.width * 0.97, min(_MIN_SHRUNK_TEXT_PX, text_px))
-        label = _measure(f"{name} {score}", text_px)
-    while label.width > width and name:
-        name = name[:-1]
-        label = _measure(f"{name}. {score}" if name else score, text_px)
-    if label.width > width:
-        label = _measure(score, text_px * width / label.width * 0.9)
-    return label
-
-
-def _measure(text: str, text_px: float) -> _Label:
-    """Size of a label whose capital letters are about `text_px` high."""
-    scale = max(text_px / 22.0, 0.05)
-    thickness = max(1, round(text_px / 11))
-    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
-    pad = max(1, round(text_px / 6))
-    size = (width + 2 * pad, height + baseline + 2 * pad)
-    return _Label(text, scale, thickness, *size, baseline, pad)
-
-
-def _draw_label(canvas: np.ndarray, label: _Label, color: tuple[int, int, int]) -> None:
+def _draw_label(canvas: np.ndarray, label: Label, color: tuple[int, int, int]) -> None:
     corner = (label.x + label.width - 1, label.y + label.height - 1)
     cv2.rectangle(canvas, (label.x, label.y), corner, color, cv2.FILLED)
     base = (label.x + label.pad, label.y + label.height - label.pad - label.baseline)
-    style = (_FONT, label.scale, text_color(color), label.thickness, cv2.LINE_AA)
-    cv2.putText(canvas, label.text, base, *style)
+    put_text(canvas, label.text, base, label.text_px, text_color(color))
+
+
+def _with_list(canvas: np.ndarray, texts: Sequence[Named], classes: Sequence[int]) -> np.ndarray:
+    """The image with a list "3 person 0.87" at its right, in as many columns as needed."""
+    height = canvas.shape[0]
+    text_px = max(8.0, extent(canvas.shape[:2]) / 48)
+    line = max(round(text_px * 2.1), 1)
+    in_column = max(height // line, 1)
+    numbers = [str(number) for number in range(1, len(texts) + 1)]
+    mark = max(fit_label((height, 10**6), Named("", n), text_px).width for n in numbers)
+    column = mark + round(text_px) + max(text_size(str(text), text_px).width for text in texts)
+    gap = max(round(text_px), 2)
+    columns = -(-len(texts) // in_column)
+    panel = np.full((height, columns * (column + gap) + gap, 3), _PANEL, np.uint8)
+    for place, (number, text, class_id) in enumerate(zip(numbers, texts, classes)):
+        x, y = gap + place // in_column * (column + gap), place % in_column * line
+        label = fit_label((height, 10**6), Named("", number), text_px)._replace(x=x, y=y + 2)
+        _draw_label(panel, label, class_color(class_id))
+        base = (x + mark + gap // 2, y + 2 + label.height - label.pad - label.baseline)
+        put_text(panel, str(text), base, text_px, _INK)
+    return np.hstack([canvas, panel])

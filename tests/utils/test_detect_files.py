@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import ConfigError, DataError, ImageError
-from ppdet_lite.utils.detect_files import detect_and_save, output_stems, result_suffix
-from ppdet_lite.utils.drawing import draw_detections
+from ppdet_lite.utils.detect_files import (
+    ResultOptions,
+    detect_and_save,
+    output_stems,
+    result_suffix,
+)
+from ppdet_lite.utils.drawing import DrawStyle, draw_detections
 from ppdet_lite.utils.files import write_image
 
 BOX = np.array([[1, 0.9, 10, 10, 40, 30]])
@@ -134,3 +139,51 @@ def test_results_never_clash_and_never_cover_their_source(tmp_path):
     assert apart == [out / "x", out / "x_jpg", out / "x_jpg_2"]
     with pytest.raises(DataError, match=r"x\.jpg: its result would be written into the image's"):
         output_stems([root / "x.jpg"], root, root)
+
+
+TWO = np.array([[1, 0.9, 10, 10, 40, 30], [0, 0.8, 2, 3, 12.5, 20.2], [0, 0.3, 0, 0, 9, 9]])
+
+
+def test_only_chosen_classes_are_drawn_and_written(tmp_path):
+    path = tmp_path / "in" / "x.png"
+    options = ResultOptions(DrawStyle(labels=False), ("a",))
+    found = run([path], tmp_path, lambda images: [TWO], options=options)
+    assert found[str(path)][:, 0].tolist() == [0, 0]
+    records = records_of(tmp_path)
+    assert [record["score"] for record in records] == [0.8, 0.3]
+    (written,) = json.loads((tmp_path / "x.json").read_text())["detections"]
+    assert written["class_name"] == "a"
+    drawn = cv2.imread(str(tmp_path / "x.png"))[:, :, ::-1]
+    style = DrawStyle(labels=False)
+    expected = draw_detections(decode(path), TWO[1:], ["a", "b"], min_side=320, style=style)
+    assert (drawn == expected).all()
+    assert not (tmp_path / "crops").exists()
+
+
+def test_crops(tmp_path):
+    paths = [tmp_path / "in" / "sub" / "x.png", tmp_path / "in" / "y.png"]
+    options = {"options": ResultOptions(crop=True), "root": tmp_path / "in"}
+    run(paths, tmp_path / "out", lambda images: [TWO] * len(images), **options)
+    crops = {p.relative_to(tmp_path / "out/crops").as_posix() for p in tmp_path.rglob("crops/*/*")}
+    assert crops == {"b/sub_x_1.jpg", "a/sub_x_2.jpg", "b/y_1.jpg", "a/y_2.jpg"}
+    assert cv2.imread(str(tmp_path / "out/crops/a/y_2.jpg")).shape == (18, 11, 3)
+
+
+@pytest.mark.parametrize("name", ["../c", "C:\\d", "con.", "\0"])
+def test_crops_stay_in_their_folder(tmp_path, name):
+    detect_and_save(
+        *(lambda images: [TWO[:1]], decode, [tmp_path / "in" / "x.png"]),
+        output_dir=tmp_path / "out",
+        class_names=["a", name],
+        threshold=0.5,
+        options=ResultOptions(crop=True),
+    )
+    (crop,) = (tmp_path / "out" / "crops").rglob("*.jpg")
+    assert crop.parent.parent == tmp_path / "out" / "crops"
+
+
+def test_unknown_classes_are_refused_before_the_work(tmp_path):
+    with pytest.raises(ConfigError, match="`classes`: found c, allowed: a, b"):
+        run([tmp_path / "x.png"], tmp_path / "out", options=ResultOptions(classes=("c",)))
+    with pytest.raises(ConfigError, match="found 2,"):
+        run([tmp_path / "x.png"], tmp_path / "out", options=ResultOptions(classes=("2",)))

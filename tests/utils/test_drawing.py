@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
-from ppdet_lite.utils import drawing
-from ppdet_lite.utils.drawing import class_color, draw_detections, line_width, text_color
+from ppdet_lite.utils.drawing import (
+    DrawStyle,
+    class_color,
+    draw_detections,
+    line_width,
+    text_color,
+)
 
 NAMES = ["person", "traffic light", "Platelets"]
 SIZES = [(48, 64), (480, 640), (2000, 3000)]
@@ -93,30 +98,6 @@ def test_awkward_sizes_and_boxes_at_every_border(size_hw):
     assert drawn.shape == (*size_hw, 3)
 
 
-@pytest.mark.parametrize("size_hw", SIZES)
-@pytest.mark.parametrize("corner", [(0.0, 0.0), (0.85, 0.0), (0.0, 0.85), (0.85, 0.85)])
-def test_labels_stay_inside_the_image(size_hw, corner):
-    height, width = size_hw
-    x, y = corner[0] * width, corner[1] * height
-    rows = np.array([[1, 0.87, x, y, x + 0.15 * width, y + 0.15 * height]])
-    label = drawing._place_labels(size_hw, rows, NAMES)[0]
-    assert label.x >= 0 and label.y >= 0
-    assert label.x + label.width <= width and label.y + label.height <= height
-    assert label.text.endswith("0.87")
-
-
-def test_long_names_are_cut_before_the_score():
-    label = drawing._fit_label((64, 64), "a very long class name indeed", "0.87")
-    assert label.width <= 64
-    assert label.text.startswith("a v") and label.text.endswith(". 0.87")
-
-
-def test_labels_of_overlapping_boxes_do_not_cover_each_other():
-    rows = np.array([[0, 0.9, 200, 200, 400, 400], [1, 0.8, 205, 203, 400, 400]])
-    first, second = drawing._place_labels((480, 640), rows, NAMES)
-    assert first.overlap(second) == 0
-
-
 def test_very_small_images_can_be_enlarged():
     small = gray((48, 64))
     drawn = draw_detections(small, one_box((48, 64)), NAMES, min_side=320)
@@ -126,12 +107,32 @@ def test_very_small_images_can_be_enlarged():
     assert same.shape == (480, 640, 3)
 
 
-def test_names_beyond_the_list_and_beyond_ascii(monkeypatch):
-    rows = np.array([[9, 0.9, 10, 10, 50, 50]])
-    assert drawing._place_labels((480, 640), rows, NAMES)[0].text == "class 9 0.90"
-    monkeypatch.setattr(drawing, "_DRAWS_UNICODE", False)
-    rows[0, 0] = 0
-    assert drawing._place_labels((480, 640), rows, ["Füße"])[0].text == "class 0 0.90"
+def test_names_beyond_the_list_and_style():
+    rows = one_box((480, 640))
+    full = draw_detections(gray((480, 640)), rows, NAMES)
+    plain = draw_detections(gray((480, 640)), rows, NAMES, style=DrawStyle(labels=False))
+    left, top, *_ = drawn_area(gray((480, 640)), plain)
+    assert (left, top) == (191, 239)  # the box and its line
+    name = draw_detections(gray((480, 640)), rows, NAMES, style=DrawStyle(scores=False))
+    assert (full != plain).sum() > (name != plain).sum() > 0
+    unknown = draw_detections(gray((480, 640)), rows + [[8, 0, 0, 0, 0, 0]], NAMES)
+    assert (unknown != full).any()
+
+
+def test_numbers_stand_beside_the_boxes_and_names_at_the_right():
+    rows = np.concatenate([one_box((480, 640), class_id) for class_id in (0, 1, 2)] * 20)
+    drawn = draw_detections(gray((480, 640)), rows, NAMES, style=DrawStyle(numbers=True))
+    assert drawn.shape[0] == 480 and drawn.shape[1] > 800
+    panel = drawn[:, 640:]
+    for class_id in (0, 1, 2):  # a mark in the color of each class
+        assert (panel == class_color(class_id)).all(axis=2).sum() > 50
+    alone = draw_detections(gray((480, 640)), rows[:0], NAMES, style=DrawStyle(numbers=True))
+    assert alone.shape == (480, 640, 3)
+
+
+def test_small_boxes_have_thin_lines():
+    assert line_width((2000, 3000)) == 8 and line_width((2000, 3000), 40) == 2
+    assert line_width((2000, 3000), 4) == 1 and line_width((2000, 3000), 900) == 8
 
 
 def test_other_arrays_are_refused():

@@ -10,7 +10,14 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.runtime.frames.sources import Frame, FrameSource
-from ppdet_lite.utils.detection_rows import RESULTS_FILE, coco_records, detection_records
+from ppdet_lite.utils.detect_files import ALL_RESULTS, ResultOptions
+from ppdet_lite.utils.detection_rows import (
+    RESULTS_FILE,
+    class_ids_of,
+    coco_records,
+    detection_records,
+    rows_of_classes,
+)
 from ppdet_lite.utils.drawing import draw_detections
 from ppdet_lite.utils.files import check_utf8, lock_file, write_json
 
@@ -101,6 +108,7 @@ class FrameResults:
 
     Args:
         category_ids: the category of each class index in bbox.json, None for the index itself.
+        options: classes that are left out, the look of the video.
 
     Attributes:
         count, detections: numbers of frames and of detections that were written.
@@ -116,10 +124,12 @@ class FrameResults:
         save_video: bool = True,
         save_results: bool = False,
         category_ids: Optional[Sequence[int]] = None,
+        options: ResultOptions = ALL_RESULTS,
     ):
         self.source, self.output_dir = source, Path(output_dir)
         self.class_names, self.threshold = class_names, threshold
-        self.category_ids = category_ids
+        self.category_ids, self.style = category_ids, options.style
+        self.class_ids = class_ids_of(options.classes, class_names)
         self.count = self.detections = 0
         stem = self.output_dir / source.stem
         self.video = VideoFile(stem, source.fps) if save_video else None
@@ -133,6 +143,7 @@ class FrameResults:
 
     def write(self, frame: Frame, bbox: np.ndarray) -> None:
         """The detections [M, 6] of the next frame."""
+        bbox = rows_of_classes(bbox, self.class_ids)
         found = detection_records(bbox, self.class_names, self.threshold)
         line = {"frame": frame.number, "time_s": round(frame.time_s, 3), "detections": found}
         with self._named_errors():
@@ -157,7 +168,8 @@ class FrameResults:
             for _ in range(place - self._next):
                 video.write(self._drawn)
             self._next = place
-        self._drawn = draw_detections(frame.image, bbox, self.class_names, self.threshold)
+        names, style = self.class_names, self.style
+        self._drawn = draw_detections(frame.image, bbox, names, self.threshold, style=style)
         video.write(self._drawn)
         self._next += 1
 
