@@ -39,6 +39,7 @@ SLOW_TESTS = {
     "runtime": "devices engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers half_errors",
+    "train/own_data": "batch_size run_config",
     "train": "adversarial data distributed early_stopping progress overfit overfit_asff overfit_yolox results_hooks run "
     "yolov4_run yolox_run",
     "weights": "convert_darknet",

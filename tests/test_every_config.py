@@ -59,6 +59,7 @@ def small_config(path: Path, data: Path, folder: Path):
         "epoch=1",
         "accumulate_steps=1",
         "pretrain_weights=null",
+        "LearningRate.allow_long_warmup=true",  # of 4000 steps, in most of them
         f"save_dir={folder}",
         f"width_mult={min(0.125, own.get('width_mult', 1.0))}",
         "TrainReader.batch_size=2",
@@ -71,6 +72,8 @@ def small_config(path: Path, data: Path, folder: Path):
         ]
         text = ", ".join(["name: COCODataSet", *place, *more])
         overrides.append(f"{'Train' if split == 'train' else 'Eval'}Dataset={{{text}}}")
+    if path.stem.endswith("_demo"):  # as many steps as on the demo's images
+        overrides.append("LearningRate.schedulers.LinearWarmup.epochs=15")
     if own.architecture.endswith("YOLOX"):  # in units of 32 pixels
         overrides.append(f"{own.architecture}.size_range=[2, 2]")
     cfg = load_config(path, overrides)

@@ -47,7 +47,13 @@ def config_from_args(args: argparse.Namespace) -> Config:
     from ppdet_lite.core.workspace import load_config  # not for --help
 
     cfg = load_config(args.config, args.opt)
-    if args.print_config:
+    announce_config(cfg, args.print_config)
+    return cfg
+
+
+def announce_config(cfg: Config, whole: bool = False) -> None:
+    """Prints remarks about a configuration; with `whole` prints all of it, and ends the process."""
+    if whole:
         from ppdet_lite.core.show import describe_config
 
         print(describe_config(cfg))
@@ -57,7 +63,6 @@ def config_from_args(args: argparse.Namespace) -> Config:
             print(f"note: {note}", file=sys.stderr)
         if cfg.unused:
             print(f"note: keys without effect here: {', '.join(cfg.unused)}", file=sys.stderr)
-    return cfg
 
 
 def run_tool(

@@ -1,10 +1,17 @@
 """Trains a detector. Checkpoints and train.log go to output/<name of the config file>/."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import announce_config, config_from_args, config_parser
+from ppdet_lite.core.errors import UserError
+
+if TYPE_CHECKING:
+    from ppdet_lite.core.config import Config
 
 EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml --eval
+  ... --data my_photos                   a folder of labeled images: COCO, VOC, YOLO, labelme, CSV;
+                                         classes, batch and schedule follow (docs/your_data.md)
   ... -o TrainReader.batch_size=4        fits a smaller GPU; the learning rate follows the batch
   ... -o accumulate_steps=3              three batches make one step: the memory of one, the
                                          gradient of three
@@ -35,6 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
     text = """go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position; auto:
 from the newest whole one of this run, if there is one"""
     add("-r", "--resume", metavar="CHECKPOINT", help=text)
+    text = """train on this folder of labeled images instead of the configuration's data; what
+depends on the data is set from it, printed, and saved as YAML beside the run; implies --eval"""
+    add("--data", metavar="FOLDER", help=text)
+    text = "the way to read it where there are several: coco, voc, yolo, csv, labelme, or as listed"
+    add("--data_format", metavar="NAME", help=text)
     text = "evaluate on EvalDataset every snapshot_epoch and keep best_model"
     add("--eval", dest="evaluate", action="store_true", help=text)
     text = "mixed precision (keys amp_level, init_loss_scaling, master_grad)"
@@ -48,14 +60,33 @@ from the newest whole one of this run, if there is one"""
 
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
-    cfg = config_from_args(args)
+    cfg = config_from_args(args) if args.data is None else _config_for_data(args)
     from ppdet_lite.train.run import run_training
 
     run_training(
         cfg,
-        evaluate=args.evaluate,
+        evaluate=args.evaluate or args.data is not None,
         resume=args.resume,
         amp=True if args.amp else None,
         use_vdl=args.use_vdl,
         vdl_log_dir=args.vdl_log_dir,
     )
+
+
+def _config_for_data(args: argparse.Namespace) -> "Config":
+    """The configuration for the folder of --data, printed and saved."""
+    from ppdet_lite.core.workspace import load_config
+    from ppdet_lite.device.ranks import init_ranks
+    from ppdet_lite.train.own_data.run_config import config_for_folder
+
+    if args.resume:
+        raise UserError(
+            "`resume` goes on with the file that --data saved: -c output/NAME/NAME.yml, "
+            "without `data`"
+        )
+    recipe = load_config(args.config, args.opt)
+    own = config_for_folder(recipe, args.data, args.data_format, save=not args.print_config)
+    announce_config(own.config, args.print_config)
+    if init_ranks().rank == 0:
+        print(f"{own.text}\nThis is saved as {own.path}\n", flush=True)
+    return own.config

@@ -154,7 +154,8 @@ def _nearest_file(path: Path) -> str:
     return nearest_hint(path.name, os.listdir(path.parent)) if len(path.name) < 256 else ""
 
 
-def _class_of(section: Any) -> Optional[str]:
+def class_of(section: Any) -> Optional[str]:
+    """The class that a section names by `!Tag`, `name:` or `type:`; None if it names none."""
     if isinstance(section, Tagged):
         return section.tag
     if not isinstance(section, dict):
@@ -174,7 +175,7 @@ def _merge(
         here = (*path, key)
         old = target.get(key)
         if isinstance(old, dict) and isinstance(value, dict) and not isinstance(value, Tagged):
-            classes = {_class_of(old), _class_of(value)} - {None}
+            classes = {class_of(old), class_of(value)} - {None}
             if len(classes) < 2:
                 if here in other_origins:
                     origins.setdefault(here, other_origins[here])
@@ -284,7 +285,7 @@ def _list_index(container: list[Any], path: KeyPath, part: str, origin: Origin) 
 
 
 def _element_name(element: Any) -> Optional[str]:
-    name = _class_of(element)
+    name = class_of(element)
     if name is None and isinstance(element, dict) and len(element) == 1:
         name = next(iter(element))
     return name

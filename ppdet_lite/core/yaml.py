@@ -223,11 +223,14 @@ class _Loader(yaml.SafeLoader):
             first_seen[key] = line
 
 
-_Loader.add_implicit_resolver(
+EXPONENT = (
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
 )
+"""Tag, pattern and first letters of the numbers that YAML 1.1 takes for text, such as 1e-3."""
+
+_Loader.add_implicit_resolver(*EXPONENT)
 
 
 def dotted(path: KeyPath) -> str:

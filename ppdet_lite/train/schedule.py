@@ -204,6 +204,8 @@ class LearningRate:
         reference_batch_size: total images per step that base_lr belongs to; the rate is multiplied
             by (real total batch / reference). None (PaddleDetection's configs): used as it is.
         scale_with_batch: False switches that multiplication off.
+        allow_long_warmup: True trains also with a warm-up of more than half the training, which is
+            refused otherwise: the model would never see the full rate, or only when it falls.
     """
 
     @checked
@@ -213,7 +215,9 @@ class LearningRate:
         schedulers: Optional[list[Union[Decay, Warmup]]] = None,
         reference_batch_size: Optional[Count] = None,
         scale_with_batch: bool = True,
+        allow_long_warmup: bool = False,
     ):
+        self.allow_long_warmup = allow_long_warmup
         self.base_lr, self.scale_with_batch = base_lr, scale_with_batch
         self.reference_batch_size = reference_batch_size
         warmups = [entry for entry in schedulers or [] if isinstance(entry, Warmup)]
@@ -261,15 +265,27 @@ class LearningRate:
         return self.warmup.length(steps_per_epoch) if self.warmup is not None else 0
 
     def remarks(self, steps_per_epoch: int, epochs: int) -> list[str]:
-        """Lines about what does not fit the length of the training, which moves none of it."""
+        """Lines about what does not fit the length of the training, which moves none of it.
+
+        Raises:
+            ConfigError: the warm-up takes more than half of the training; names numbers that fit.
+        """
         lines, total, warmup = [], epochs * steps_per_epoch, self.warmup_steps(steps_per_epoch)
-        if warmup > total / 2:
+        if warmup > max(1, total // 2):
+            name = type(self.warmup).__name__
             reached = "never reaches its full value" if warmup > total else "is full only late"
-            lines.append(
-                f"The warm-up takes {min(warmup, total)} of {total} iterations, so the learning "
-                f"rate {reached}. Shorten it in LearningRate.schedulers (steps, or epochs: 5), or "
-                "train for more epochs."
+            problem = (
+                f"LearningRate.schedulers: the warm-up {name} takes {warmup} iterations of {total} "
+                f"({epochs} epochs x {steps_per_epoch}), so the learning rate {reached}"
             )
+            if not self.allow_long_warmup:
+                raise ConfigError(
+                    f"{problem}, allowed: at most half of them. These would do: "
+                    f"LearningRate.schedulers.{name}.{self._shorter(steps_per_epoch, total)}, or "
+                    f"epoch={math.ceil(2 * warmup / steps_per_epoch)}; "
+                    "LearningRate.allow_long_warmup=true trains as it is"
+                )
+            lines.append(f"{problem}.")
         mismatch = self.decay.mismatch(epochs) if isinstance(self.decay, Decay) else ""
         if mismatch:
             lines.append(
@@ -277,6 +293,14 @@ class LearningRate:
                 f"of training: epoch is {epochs}, so {mismatch}. The key epoch does not move it."
             )
         return lines
+
+    def _shorter(self, steps_per_epoch: int, total: int) -> str:
+        """The key of the warm-up's length with a value of a tenth of the training."""
+        if isinstance(self.warmup, Warmup) and (
+            self.warmup.epochs is None or not self.warmup.epochs_first
+        ):
+            return f"steps={max(1, total // 10)}"
+        return f"epochs={max(1, total // 10) / steps_per_epoch:.3g}"
 
     def at(
         self, iteration: int, steps_per_epoch: int, epochs: int, base_lr: Optional[float] = None

@@ -25,6 +25,7 @@ cpu_threads: 1
 accumulate_steps: 1
 save_dir: {out}
 report: false
+LearningRate: {{allow_long_warmup: true}}
 TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,
                sample_num: 2, allow_empty: true}}
 EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,

@@ -12,6 +12,7 @@ OPTIONS = """
 use_gpu=false worker_num=0 seed=5 num_classes=2 pretrain_weights=null
 width_mult=0.125 ResNet.depth=18 TrainDataset.allow_empty=true
 epoch=2 snapshot_epoch=1 log_iter=1 TrainReader.batch_size=2 TrainReader.drop_last=false
+LearningRate.schedulers.LinearWarmup.steps=2
 TrainReader.batch_transforms.BatchRandomResize.target_size=[64,96]
 EvalReader.sample_transforms.Resize.target_size=[96,96] EvalReader.batch_size=1
 TrainDataset.image_dir=images EvalDataset.image_dir=images

@@ -21,7 +21,7 @@ EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/va
 LearningRate:
   schedulers:
     - !PiecewiseDecay {{gamma: 0.1, milestones: [243]}}
-    - !LinearWarmup {{start_factor: 0., steps: 4}}
+    - !LinearWarmup {{start_factor: 0., steps: 1}}
 TrainReader: {{batch_size: 4}}
 EvalReader: {{batch_size: 4}}
 """

@@ -26,6 +26,7 @@ worker_num: 0
 accumulate_steps: 2
 save_dir: {out}
 report: false
+LearningRate: {{allow_long_warmup: true}}
 train_hooks:
   - SelfAdversarialTraining: {{lr: 0.5, burn_in: 2, prob: 1.0}}
 TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,

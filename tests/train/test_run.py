@@ -42,8 +42,7 @@ def test_a_run_leaves_weights_metrics_and_a_log(config):
         "Seed 7",
         "8 images",
         "0.005 x 4 / 96 = 0.000208333",
-        "2 epochs x 2 steps = 4 iterations, 4 of them warm-up",
-        "The warm-up takes 4 of 4 iterations",
+        "2 epochs x 2 steps = 4 iterations, 1 of them warm-up",
         "Epoch: [1] [2/2]",
         "loss_iou_aware:",
     ):

@@ -8,6 +8,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.train.schedule import (
     CosineDecay,
+    ExpWarmup,
     IterationDecay,
     LearningRate,
     LinearWarmup,
@@ -63,13 +64,33 @@ def test_cosine_without_an_end_of_its_own_uses_the_training():
         ([PiecewiseDecay(0.1, [243])], 243, "milestones .243. are never reached"),
         ([CosineDecay(300), LinearWarmup(9)], 50, "epoch is 50, so max_epochs 300 is never"),
         ([CosineDecay(300)], 310, "max_epochs 300 leaves 10 epochs at the last rate"),
-        ([LinearWarmup(9, epochs=4)], 5, "takes 40 of 50 iterations, .* is full only late"),
-        ([LinearWarmup(60)], 5, "takes 50 of 50 iterations, .* never reaches its full value"),
     ],
 )
 def test_a_schedule_for_another_length_of_training(schedulers, epochs, wanted):
     (line,) = LearningRate(1.0, schedulers).remarks(10, epochs)
     assert re.search(wanted, line), line
+
+
+@pytest.mark.parametrize(
+    "warmup, wanted",
+    [
+        (
+            LinearWarmup(9, epochs=4),
+            "takes 40 .* 50 .* only late, .*Warmup.epochs=0.5, .*=8;",
+        ),
+        (LinearWarmup(60), "takes 60 .* 50 .* never reaches .*LinearWarmup.steps=5, or epoch=12;"),
+        (ExpWarmup(26), "takes 26 .* 50 .*ExpWarmup.steps=5, or epoch=6;"),
+    ],
+)
+def test_a_warmup_of_more_than_half_the_training_is_refused(warmup, wanted):
+    with pytest.raises(ConfigError, match=f"LearningRate.schedulers.*{wanted}"):
+        LearningRate(1.0, [warmup]).remarks(10, 5)
+    (line,) = LearningRate(1.0, [warmup], allow_long_warmup=True).remarks(10, 5)
+    assert "so the learning rate" in line
+
+
+def test_the_shortest_trainings_have_no_warmup_to_speak_of():
+    assert LearningRate(1.0, [LinearWarmup(epochs=0.24)]).remarks(1, 1) == []
 
 
 def test_schedules_that_fit_are_not_remarked_on():

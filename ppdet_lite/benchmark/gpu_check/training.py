@@ -160,6 +160,7 @@ def training_config(
         f"save_dir={setup.output / 'training'}",
         "pretrain_weights=null",
         "epoch=1",
+        "LearningRate.allow_long_warmup=true",  # only the time of steps counts
         "seed=0",
     ]
     return load_config(REPO / facts["config"], overrides)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ppdet_lite.data.folder.stratified import class_counts
 from ppdet_lite.data.sources.coco import COCODataSet
 from ppdet_lite.data.sources.detection_dataset import DetectionDataset
 from ppdet_lite.data.sources.labeling.csv_boxes import CSVBoxDataSet
@@ -104,13 +105,3 @@ class FolderReading:
             f"images: {', '.join(images)}",
             f"objects: {objects.sum()} of {len(objects)} classes: {', '.join(shown)}{more}",
         ]
-
-
-def class_counts(dataset: DetectionDataset) -> np.ndarray:
-    """Number of objects of every class in every image, crowds not counted, int64 [images, C]."""
-    counts = np.zeros((len(dataset), len(dataset.class_names)), np.int64)
-    for index in range(len(dataset)):
-        record = dataset.record(index)
-        classes = record["gt_class"][record["is_crowd"] == 0]
-        counts[index] += np.bincount(classes, minlength=counts.shape[1])
-    return counts

@@ -63,7 +63,7 @@ class Dataset:
 
     def without(self, paths: Container[str]) -> "Dataset":
         """The same data set without the images at `paths`."""
-        return _Part(self, [i for i in range(len(self)) if self.image_path(i) not in paths])
+        return Part(self, [i for i in range(len(self)) if self.image_path(i) not in paths])
 
     def to_coco(self) -> dict[str, list[dict[str, Any]]]:
         """The ground truth as a COCO dict; difficult boxes carry `ignore` 1."""
@@ -133,7 +133,7 @@ class _Adapted(Dataset):
         return getattr(self._source, name)
 
 
-class _Part(Dataset):
+class Part(Dataset):
     """The samples of a data set with the given indices."""
 
     def __init__(self, source: Dataset, indices: list[int]):

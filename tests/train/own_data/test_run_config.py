@@ -1,0 +1,87 @@
+"""The configuration for a folder: what is set, what stays, and that the saved file trains."""
+
+import pytest
+
+from ppdet_lite.commands import train
+from ppdet_lite.core.difference import changes_between
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.workspace import create, load_config
+from ppdet_lite.core.yaml import Tagged
+from ppdet_lite.train.own_data.run_config import config_for_folder
+from tests.data.folder import layouts
+
+YOLO, ONE_SPLIT = layouts.yolo_ultralytics, layouts.voc_labelimg
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Function from a layout to a folder of it."""
+
+    def make(layout):
+        layout(tmp_path / "my pets")
+        return str(tmp_path / "my pets")
+
+    return make
+
+
+def test_the_saved_file_is_the_configuration(config, folder):
+    own = config_for_folder(config(), folder(YOLO))
+    assert own.path == config.folder.parent / "tiny_my_pets" / "tiny_my_pets.yml"
+    saved = load_config(own.path)
+    assert changes_between(own.config, saved) == changes_between(saved, own.config) == {}
+    assert own.config.name == saved.name == "tiny_my_pets"
+    assert saved.TrainDataset["label_list"] == saved.EvalDataset["label_list"] == layouts.NAMES
+    assert saved.num_classes == 2 and saved.metric == "COCO"
+    assert saved.weights == str(own.path.parent / "best_model")
+    assert saved.TrainReader["batch_size"] == 1  # at least 4 steps an epoch
+    assert (saved.epoch, saved.snapshot_epoch) == (2, 1)  # those of the recipe: it is shorter
+    assert saved.TestDataset["anno_path"] is None
+    text = own.path.read_text()
+    assert text == own.text and "classes: cat, dog" in text and "train 3, val 2" in text
+
+
+def test_a_split_is_made_where_there_is_none(config, folder):
+    own = config_for_folder(config(), folder(ONE_SPLIT), save=False)
+    assert not own.path.exists()
+    train, val = (create(key, own.config) for key in ("TrainDataset", "EvalDataset"))
+    assert (len(train), len(val)) == (4, 1)
+    assert any("val: 20% of the training images, about 1" in line for line in own.lines)
+
+
+def test_what_is_given_stays(config, folder):
+    given = ["TrainReader.batch_size=2", "epoch=40", "LearningRate.schedulers.0.milestones=[3]"]
+    given += ["TrainDataset.sample_num=2", "num_classes=5"]
+    own = config_for_folder(config(*given), folder(YOLO)).config
+    assert own.TrainReader["batch_size"] == 2 and own.epoch == 40 and own.num_classes == 5
+    assert own.LearningRate["schedulers"][0]["milestones"] == [3]
+    assert own.TrainDataset["sample_num"] == 2 and own.TrainDataset["name"] == "YOLODataSet"
+    assert own.snapshot_epoch == 4
+    schedule = config_for_folder(config("epoch=40"), folder(YOLO)).config.LearningRate["schedulers"]
+    assert schedule[1] == Tagged("LinearWarmup", {"start_factor": 0.0, "steps": 1})
+
+
+def test_an_edited_file_is_kept(config, folder):
+    own = config_for_folder(config(), folder(YOLO))
+    own.path.write_text("edited: true\n")
+    again = config_for_folder(config(), folder(YOLO))
+    assert own.path.with_suffix(".old.yml").read_text() == "edited: true\n"
+    assert "kept as tiny_my_pets.old.yml" in again.lines[-1]
+
+
+def test_no_training_data(config, folder, tmp_path):
+    place = folder(layouts.voc_roboflow)
+    (tmp_path / "my pets" / "train").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="my pets: no training data, found val only"):
+        config_for_folder(config(), place)
+
+
+def test_the_command_trains_and_saves_what_it_used(config, folder, capsys):
+    options = ["-c", config.path, "--data", folder(YOLO), "-o", *config.small[:2], "epoch=1"]
+    train.main(train.build_parser().parse_args([*map(str, options)]))
+    run = config.folder.parent / "tiny_my_pets"
+    assert (run / "model_final.pdparams").is_file() and (run / "best_model.pdparams").is_file()
+    printed = capsys.readouterr().out
+    assert f"saved as {run / 'tiny_my_pets.yml'}" in printed and "num_classes: 2" in printed
+    options = [*options, "-r", "auto"]
+    with pytest.raises(UserError, match="`resume` .* -c output/NAME/NAME.yml"):
+        train.main(train.build_parser().parse_args([*map(str, options)]))
