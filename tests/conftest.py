@@ -36,6 +36,7 @@ SLOW_TESTS = {
     "modeling": "detector resnet yolov4_layers yolov4_loss yolox yolox_roadmap",
     "regression": "references",
     "report": "data_pages",
+    "serve": "page processes server",
     "runtime": "devices engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers half_errors",

@@ -36,8 +36,9 @@ MAY_IMPORT = {
     },
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},
     "evolve": {"core", "utils"},
+    "serve": {"core.errors", "data.pixels.image_ops", "runtime", "utils"},
     "commands": BELOW
-    | {"benchmark", "cli", "evaluate", "evolve", "export", "report", "runtime", "train"},
+    | {"benchmark", "cli", "evaluate", "evolve", "export", "report", "runtime", "serve", "train"},
 }
 
 

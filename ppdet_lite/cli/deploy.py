@@ -293,11 +293,15 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     add("--repeats", **COUNT, default=20, help="runs of the benchmark")
 
 
-def add_engines(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `open_detector` but for the model."""
+def add_engines(
+    parser: argparse.ArgumentParser, batch_option: str = "--batch_size", batch_size: int = 1
+) -> None:
+    """Adds the options of `open_detector` but for the model; `batch_size` is that option's default,
+    and `batch_option` its name."""
     add = parser.add_argument_group("device and engine").add_argument
     add("--device", default="CPU", type=str.upper, choices=DEVICES, help="default: CPU")
-    add("--batch_size", **COUNT, default=1, help="images per run (default: 1)")
+    batch = {**COUNT, "dest": "batch_size", "default": batch_size}
+    add(batch_option, **batch, help=f"images per run (default: {batch_size})")
     text = """paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle);
 tensorrt and tensorrt_rtx are the packages of these names, with --device GPU"""
     add("--engine", choices=ENGINES, help=text)

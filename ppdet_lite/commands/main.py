@@ -15,6 +15,7 @@ COMMANDS = {
     "asff-weights": ("asff_weights", "draw over images how ASFF fuses its levels"),
     "export": ("export", "write a trained model for deployment, and check it"),
     "deploy": ("deploy", "detect with an exported model: images, videos, cameras"),
+    "serve": ("serve", "serve an exported model over HTTP, with a page to drop images on"),
     "benchmark": ("speed.benchmark", "speed of a network in every engine of this machine"),
     "stream-eval": ("speed.stream_eval", "AP of an exported model on a video that does not wait"),
     "gpu-check": ("speed.gpu_check", "all that runs on a GPU: speed, boxes, memory, training"),

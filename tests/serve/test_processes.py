@@ -1,0 +1,124 @@
+"""Starting and stopping of servers."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.serve.conftest import Client, is_same, running
+
+
+def test_sigterm_under_load_loses_nothing(repo, exported, files, offline):
+    """What the server took it answers, and answers rightly; then it ends with 0."""
+    right, wrong, turned_away = [], [], []
+    name, content = next(iter(files.items()))
+    with running(repo, exported, "--max_batch", "4") as server:
+
+        def ask():
+            while True:
+                try:
+                    answer = server.client.predict(content)
+                except OSError:  # of connections that it did not take
+                    turned_away.append(1)
+                    return
+                is_right = answer.status == 200 and is_same(
+                    answer.content["images"][0]["detections"], offline[name]
+                )
+                (right if is_right else wrong).append(answer)
+
+        threads = [threading.Thread(target=ask) for _ in range(32)]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 60
+        while len(right) < 64 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        for thread in threads:
+            thread.join(60)
+    assert len(right) >= 64 and wrong == [] and len(turned_away) == 32
+    # Its own count: no image was detected on whose answer did not arrive.
+    assert f"stopped after {len(right)} images" in "".join(server.lines)
+
+
+def test_processes_share_port_and_figures_and_need_the_token(
+    repo, exported, files, offline, tmp_path
+):
+    (tmp_path / "token.txt").write_text("open sesame\n")
+    options = ["--workers", "2", "--token_file", str(tmp_path / "token.txt"), "--max_batch", "2"]
+    with running(repo, exported, *options) as server:
+        name, content = next(iter(files.items()))
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "open sesame"}):
+            answer = server.client.predict(content, **headers)
+            assert answer.status == 401 and answer.header("www-authenticate") == "Bearer"
+        right = {"Authorization": "Bearer open sesame"}
+        for _ in range(8):
+            (image,) = server.client.predict(content, **right).content["images"]
+            assert is_same(image["detections"], offline[name])
+        assert server.client("GET", "/metrics").status == 401
+        for _ in range(4):  # whichever process answers
+            figures = server.client("GET", "/metrics", **right).content.decode()
+            assert "ppdet_images_total 8.0" in figures
+            assert "ppdet_queue_images 0.0" in figures
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+
+
+def start(repo, *options):
+    script = str(repo / "deploy" / "serving" / "serve.py")
+    return subprocess.run(
+        [sys.executable, script, *map(str, options)], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_model_that_cannot_be_loaded_is_one_line(repo, exported, tmp_path, workers):
+    for name in ("infer_cfg.yml", "model.json"):
+        (tmp_path / name).write_bytes((exported / name).read_bytes())
+    done = start(repo, "--model_dir", tmp_path, "--port", 0, "--workers", workers)
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"error: .*model.pdiparams: missing", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_line(repo, exported, client):
+    done = start(repo, "--model_dir", exported, "--port", client.port)
+    assert done.returncode == 2
+    assert re.search(f"--host 127.0.0.1, --port {client.port}: .*in use", done.stderr)
+
+
+def test_a_full_queue_and_a_late_answer_are_told(repo, exported, files):
+    """A run that waits for a batch which never fills holds the only place of the queue."""
+    options = ["--max_images", "1", "--max_queue", "1", "--max_seconds", "2"]
+    options += ["--max_batch", "2", "--max_wait_ms", "60000"]
+    content = next(iter(files.values()))
+    with running(repo, exported, *options) as server:
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(server.client.predict(content)))
+        thread.start()
+        deadline = time.monotonic() + 10
+        while b"ppdet_queue_images 1.0" not in server.client("GET", "/metrics").content:
+            assert time.monotonic() < deadline
+        busy = server.client.predict(content)
+        assert busy.status == 429 and int(busy.header("retry-after")) >= 1
+        assert re.search("1 images are waiting, allowed: 1", busy.content["error"])
+        thread.join(30)
+        assert answers[0].status == 504 and "no result in 2 s" in answers[0].content["error"]
+
+        slow = Client(server.client.port)
+        slow_answer = slow.predict(trickle(content, server.process))
+        assert slow_answer.status == 408 and "did not arrive in 2 s" in slow_answer.content["error"]
+        assert b"ppdet_queue_images 0.0" in server.client("GET", "/metrics").content
+
+
+def trickle(content, process):
+    """A body that never ends while the server lives."""
+    for place in range(len(content)):
+        yield content[place : place + 1]
+        time.sleep(0.2)
+        if place >= 12 or process.poll() is not None:
+            return

@@ -1,0 +1,74 @@
+"""Settings, media types and limits, without a server."""
+
+import pytest
+
+from ppdet_lite.core.errors import UserError
+from ppdet_lite.serve.settings import ServeSettings
+
+
+@pytest.mark.parametrize(
+    "settings, text",
+    [
+        ({"port": 70000}, "`port`: found 70000, allowed: 0 to 65535"),
+        ({"max_batch": 0}, "`max_batch`: found 0, allowed: 1 or more"),
+        ({"max_wait_ms": -1.0}, "`max_wait_ms`: found -1.0, allowed: 0 to"),
+        ({"max_seconds": 0.5}, "`max_seconds`: found 0.5"),
+        ({"max_seconds": float("nan")}, "`max_seconds`: found nan"),
+        ({"max_images": 9, "max_queue": 8}, "`max_images`: found 9, allowed: at most `max_queue`"),
+        ({"token": ""}, "token is empty"),
+        ({"token": "a\nb"}, "token may hold"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, text):
+    with pytest.raises(UserError, match=text):
+        ServeSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    "accept, wanted",
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        ("image/png", "image/png"),
+        ("image/*", "image/jpeg"),
+        ("IMAGE/WEBP", "image/webp"),
+        ("application/json;q=0.5, image/png", "image/png"),
+        ("image/jpeg;q=0.3, image/png;q=0.7, application/json;q=0.5", "image/png"),
+        ("image/*;q=0.9, image/jpeg;q=0, application/json;q=0.1", "image/png"),
+    ],
+)
+def test_the_type_of_the_answer_follows_accept(accept, wanted):
+    pytest.importorskip("pydantic")
+    from ppdet_lite.serve.answers import wanted_type
+
+    assert wanted_type(accept) == wanted
+
+
+@pytest.mark.parametrize("accept", ["text/html", "image/tiff", "application/json;q=0", "*/*;q=0"])
+def test_types_that_cannot_be_given_are_refused(accept):
+    pytest.importorskip("pydantic")
+    from ppdet_lite.serve.answers import wanted_type
+    from ppdet_lite.serve.refused import Refused
+
+    with pytest.raises(Refused, match="Accept: found") as error:
+        wanted_type(accept)
+    assert error.value.status == 406
+
+
+def test_more_images_than_the_limit_wait_for_a_time_that_is_told():
+    from ppdet_lite.serve.admission import Admission
+    from ppdet_lite.serve.refused import Refused
+
+    counts = []
+    admission = Admission(3, counts.append)
+    for _ in range(200):
+        admission.note_run(images=2, seconds=4.0)
+    with admission.take(2):
+        with pytest.raises(Refused, match="2 images are waiting, allowed: 3") as error:
+            admission.take(2).__enter__()
+        assert (error.value.status, error.value.headers) == (429, {"Retry-After": "4"})
+        with admission.take(1):
+            assert admission.images == 3
+    assert counts == [2, 3, 2, 0]
