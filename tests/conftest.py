@@ -48,6 +48,19 @@ SLOW_TESTS = {
 """Folder -> files test_*.py that take more than about a second; `-m quick` leaves them out."""
 
 
+BY_HAND = {"train/test_overfit_every.py"}
+"""Tests that take an hour; `--every` runs them, too."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--every", action="store_true", help="run the tests that take an hour, too")
+
+
+def pytest_ignore_collect(collection_path, config):
+    by_hand = {REPO / "tests" / name for name in BY_HAND}
+    return True if collection_path in by_hand and not config.getoption("--every") else None
+
+
 def pytest_collection_modifyitems(items):
     slow = {
         REPO / "tests" / folder / f"test_{name}.py"

@@ -46,8 +46,8 @@ def small_size(size, drawn: bool):
     return [3, SIDE, SIDE] if len(size) == 3 else [SIDE, SIDE]
 
 
-def small_config(path: Path, data: Path, folder: Path):
-    """The configuration at `path` on four images of `data` in batches of two."""
+def small_config(path: Path, data: Path, folder: Path, *changes: str):
+    """The configuration at `path` on four images of `data` in batches of two, with `changes`."""
     own = load_config(path)
     sets = {"train": ["sample_num: 4"], "val": []}
     overrides = [
@@ -76,7 +76,7 @@ def small_config(path: Path, data: Path, folder: Path):
         overrides.append("LearningRate.schedulers.LinearWarmup.epochs=15")
     if own.architecture.endswith("YOLOX"):  # in units of 32 pixels
         overrides.append(f"{own.architecture}.size_range=[2, 2]")
-    cfg = load_config(path, overrides)
+    cfg = load_config(path, [*overrides, *changes])
     for section in ("TrainReader", "EvalReader", "TestReader"):
         shrink(cfg[section])
     return cfg
