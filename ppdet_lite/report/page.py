@@ -75,6 +75,13 @@ class Group(NamedTuple):
     keys: Sequence[Key] = ()
 
 
+class Attachment(NamedTuple):
+    """A file beside the page."""
+
+    name: str
+    content: bytes
+
+
 @dataclass
 class Section:
     """A part of the page; `short` is its name in the line of links. A table stands beside a single
@@ -89,6 +96,7 @@ class Section:
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
     groups: Sequence[Group] = ()
+    attachments: Sequence[Attachment] = ()
     is_wide: bool = False
 
     @property
@@ -142,6 +150,8 @@ def write_page(page: Page, folder: Path) -> Path:
         for group in section.groups:
             for tile in group.tiles:
                 _write(images / f"{tile.name}.jpg", tile.jpeg)
+        for attachment in section.attachments:
+            _write(images / attachment.name, attachment.content)
     path = folder / PAGE_FILE
     _write(path, template.render(page=page).encode("utf-8", "backslashreplace"))
     return path

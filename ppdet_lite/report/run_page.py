@@ -10,9 +10,9 @@ from ppdet_lite.core.errors import DataError
 from ppdet_lite.report.charts import chart_style
 from ppdet_lite.report.evaluation.evaluation import read_evaluation
 from ppdet_lite.report.evaluation.evaluation_sections import evaluation_sections
-from ppdet_lite.report.page import Cell, Number, Page, Section, Table, write_page
+from ppdet_lite.report.page import Cell, Group, Number, Page, Section, Table, Tile, write_page
 from ppdet_lite.report.results_csv import RESULTS_CSV, read_results_csv
-from ppdet_lite.report.run_folder import detections_file, read_facts, truth_file
+from ppdet_lite.report.run_folder import batches_folder, detections_file, read_facts, truth_file
 from ppdet_lite.report.training_charts import Columns, loss_names, training_charts
 
 _HEAD = ("AP", "AP50", "AP75", "mAP")
@@ -37,7 +37,7 @@ def write_run_page(folder: Path) -> Path:
             title=facts.get("configuration", folder.resolve().name),
             subtitle=_position(columns, facts),
             numbers=_head(columns),
-            sections=[*sections, _facts(facts)],
+            sections=[*sections, *_batches(folder), _facts(facts)],
             footer="Made by ppdet_lite.",
             command=f"ppdet report {folder}",
         )
@@ -76,6 +76,23 @@ def _training(columns: Columns) -> Section:
     table = Table(("loss", "first", "last", "lowest"), rows)
     text = "All numbers are rows of results.csv, which any spreadsheet or pandas reads."
     return Section("training", "Training", text, charts=[*training_charts(columns)], tables=[table])
+
+
+def _batches(folder: Path) -> list[Section]:
+    """The training images, if there are any."""
+    files = sorted(batches_folder(folder).glob("*.jpg"))
+    if not files:
+        return []
+    try:
+        tiles = [Tile(f"train_batches/{file.stem}", file.read_bytes()) for file in files]
+    except OSError as error:
+        raise DataError(f"{files[0].parent}: cannot be read ({error.strerror})") from error
+    text = (
+        "The first images of the run as the network sees them, after all augmentation. Boxes that "
+    )
+    text += "do not fit here fit nowhere."
+    groups = [Group("", "", tiles, "large")]
+    return [Section("batches", "Training images", text, "Training images", groups=groups)]
 
 
 def _facts(facts: dict[str, str]) -> Section:

@@ -27,6 +27,8 @@ from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.facts import run_facts
 from ppdet_lite.train.hooks.base import Hook
+from ppdet_lite.train.hooks.batch_images import BatchImages
+from ppdet_lite.train.hooks.curves.batch_format import BatchFormat
 from ppdet_lite.train.hooks.curves.choose import curve_hooks
 from ppdet_lite.train.hooks.early_stopping import EarlyStoppingHook
 from ppdet_lite.train.hooks.finite_check import FiniteCheckHook
@@ -300,7 +302,9 @@ def _hooks_of_results(
             parameters=sum(p.size for p in state.model.parameters() if not p.stop_gradient),
             seed=state.seed,
         )
-        hooks.append(ReportHook(cfg.output_folder, facts, evaluator))
+        form = BatchFormat.after([*reader.sample_transforms, *reader.batch_transforms])
+        images = BatchImages(form, reader.dataset.class_names)
+        hooks.append(ReportHook(cfg.output_folder, facts, evaluator, images))
     return hooks
 
 

@@ -8,6 +8,7 @@ from ppdet_lite.metrics.analysis.confusion import confusion_matrix
 from ppdet_lite.metrics.analysis.error_types import KINDS, error_costs, find_errors
 from ppdet_lite.metrics.analysis.matching import RANGES, average_precisions, match
 from ppdet_lite.metrics.analysis.score_curves import best_thresholds, score_curves
+from ppdet_lite.metrics.analysis.suspects import label_suspects
 from ppdet_lite.metrics.coco import COCOMetric
 
 CAT, DOG = 3, 8
@@ -215,3 +216,30 @@ def test_every_error_has_one_kind_and_the_costs_are_not_negative():
     base, costs = error_costs(boxes, matches, errors)
     assert base == pytest.approx(metric.results()["bbox/AP50"], abs=1e-12)
     assert min(costs) >= 0 and min(errors.counts()) > 0
+
+
+def test_suspect_labels_by_hand():
+    """Sure detections of nothing, of another class, of another box; one that is not sure, and one
+    whose label another detection finds.
+    """
+    labels = [
+        (0, CAT, *SQUARE),
+        (0, DOG, 200, 0, 100, 100),
+        (0, CAT, 0, 300, 100, 100),
+        (0, DOG, 400, 0, 100, 100),
+    ]
+    found = [
+        (0, CAT, *SQUARE, 0.95),
+        (0, CAT, 0, 0, 100, 40, 0.85),  # found by the first: a second box of it
+        (0, CAT, 200, 0, 100, 100, 0.8),  # labeled as a dog
+        (0, CAT, 0, 300, 100, 40, 0.7),  # a box that is off
+        (0, DOG, 700, 700, 50, 50, 0.9),  # not labeled
+        (0, DOG, 800, 700, 50, 50, 0.1),  # not sure
+    ]
+    boxes = made(labels, found)
+    matches = match(boxes)
+    suspects = label_suspects(boxes, matches, find_errors(boxes, matches), [0.5, 0.5])
+    scores = [boxes.found.scores[suspect.found] for suspect in suspects]
+    said = [(suspect.suspicion, suspect.label) for suspect in suspects]
+    assert scores == [0.9, 0.8, 0.7]
+    assert said == [("not labeled", -1), ("another class", 1), ("another box", 2)]

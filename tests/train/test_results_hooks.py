@@ -92,9 +92,11 @@ def test_a_run_leaves_a_page(config):
     pytest.importorskip("jinja2")
     run_training(config("report=true", "log_iter=1", "epoch=1"), evaluate=True)
     page = (config.folder / "index.html").read_text(encoding="utf-8")
-    assert "http" not in page and page.count("data:image/png;base64,") >= 3
+    assert "://" not in page and page.count("data:image/png;base64,") >= 3
     assert "8 images" in page and "square, circle" in page
     report = {path.name for path in (config.folder / "report").iterdir()}
-    assert {"losses.png", "error_types.png", "bbox.json", "truth.json"} <= report
+    images = {"losses.png", "error_types.png", "train_batches", "prediction_1.jpg"}
+    assert images | {"bbox.json", "truth.json", "label_suspects.csv"} <= report
+    assert len(list((config.folder / "report/train_batches").iterdir())) == 8
     first = (config.folder / "index.html").stat().st_mtime_ns
     assert run_page.write_run_page(config.folder).stat().st_mtime_ns > first

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ppdet_lite.metrics.analysis.error_types import KINDS
+from ppdet_lite.report.evaluation.drawn_errors import error_image_sections
+from ppdet_lite.report.evaluation.drawn_images import image_section
 from ppdet_lite.report.evaluation.evaluation import Evaluation
 from ppdet_lite.report.evaluation.evaluation_charts import (
     confusion_chart,
@@ -34,7 +36,7 @@ def head_numbers(evaluation: Evaluation) -> list[Number]:
 
 
 def evaluation_sections(evaluation: Evaluation) -> Iterator[Section]:
-    """All sections that are made of numbers."""
+    """All sections: numbers first, then images."""
     yield _per_class(evaluation)
     yield _errors(evaluation)
     text = "At IoU 0.5. The higher the threshold, the more of what is shown is right, and the less "
@@ -42,6 +44,9 @@ def evaluation_sections(evaluation: Evaluation) -> Iterator[Section]:
     charts = [*curve_charts(evaluation)]
     yield Section("curves", "Precision, recall and thresholds", text, "Curves", charts=charts)
     yield _confusion(evaluation)
+    yield from error_image_sections(evaluation)
+    if (section := image_section(evaluation)) is not None:
+        yield section
 
 
 def _per_class(evaluation: Evaluation) -> Section:

@@ -7,9 +7,10 @@ from typing import Callable, Mapping, Optional
 
 from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.evaluate.evaluator import Evaluator
-from ppdet_lite.report.run_folder import facts_file
+from ppdet_lite.report.run_folder import batches_folder, facts_file
 from ppdet_lite.report.run_page import write_run_page
-from ppdet_lite.train.hooks.base import Hook, Run
+from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
+from ppdet_lite.train.hooks.batch_images import BatchImages
 from ppdet_lite.utils.files import write_json
 from ppdet_lite.utils.logger import get_logger
 
@@ -25,12 +26,18 @@ class ReportHook(Hook):
         folder: of the run.
         facts: name -> text, for the page.
         evaluator: the one of the run, whose detections the page shows.
+        batches: draws the first training images.
     """
 
     def __init__(
-        self, folder: str, facts: Mapping[str, str], evaluator: Optional[Evaluator] = None
+        self,
+        folder: str,
+        facts: Mapping[str, str],
+        evaluator: Optional[Evaluator] = None,
+        batches: Optional[BatchImages] = None,
     ):
         self.folder, self.facts, self.evaluator = Path(folder), facts, evaluator
+        self.batches = batches
         self._is_on = False
         self._started, self._spent = time.monotonic(), 0.0
 
@@ -47,6 +54,12 @@ class ReportHook(Hook):
         except UserError as error:
             self._is_on = False
             get_logger().warning("No page of this run: %s", error)
+
+    def after_step(self, run: Run, record: StepRecord) -> None:
+        """Draws training images at the first steps of the run."""
+        if self._is_on and self.batches is not None and self.batches.wanted(run.state.iteration):
+            batches = self.batches
+            self._try(lambda: batches.draw(batches_folder(self.folder), record.batches))
 
     def after_epoch(self, run: Run) -> None:
         """Writes the page if the evaluation hook, called before, evaluated this epoch."""

@@ -41,23 +41,42 @@ class BatchFormat(NamedTuple):
         `gt_bbox` float32 [B, P, 4], zero padded, or a list of B arrays [P, 4].
         """
         images = []
-        for index, pixels in enumerate(batch["image"][:count]):
-            image = pixels.copy()
-            if image.dtype != np.uint8:
-                slope, offset = self.normalizer.pixel_map()
-                image = (pixels.transpose(1, 2, 0) - offset) / slope
-                image = np.ascontiguousarray(np.clip(image + 0.5, 0, 255).astype(np.uint8))
-            if self.is_bgr:
-                image = np.ascontiguousarray(image[..., ::-1])
-            boxes = np.asarray(batch["gt_bbox"][index] if "gt_bbox" in batch else np.zeros((0, 4)))
-            if self.fractions:
-                boxes = boxes * np.tile(image.shape[1::-1], 2)
-            first, second = boxes[:, :2], boxes[:, 2:]
-            if self.centers:
-                first, second = first - second / 2, first + second / 2
-            for start, end in zip(first, second):
-                if (end > start).all():
-                    corners = [[int(edge + 0.5) for edge in corner] for corner in (start, end)]
-                    cv2.rectangle(image, corners[0], corners[1], _BOX_COLOR, 2)
+        for index in range(min(count, len(batch["image"]))):
+            image, boxes = self.image_and_boxes(batch, index)
+            for x1, y1, x2, y2 in (boxes + 0.5).astype(int).tolist():
+                cv2.rectangle(image, (x1, y1), (x2, y2), _BOX_COLOR, 2)
             images.append(image)
         return images
+
+    def image_and_boxes(self, batch: dict, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """One image, uint8 [H, W, 3] RGB, and its boxes x1, y1, x2, y2 in pixels, [P, 4]; boxes of
+        padding stay away.
+        """
+        image, boxes = self._image(batch["image"][index]), self._boxes(batch, index)
+        boxes = boxes * np.tile(image.shape[1::-1], 2) if self.fractions else boxes
+        return image, boxes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+
+    def classes(self, batch: dict, index: int) -> list[int]:
+        """The class indices of the boxes of `image_and_boxes`; [] where the batch has none."""
+        if "gt_class" not in batch:
+            return []
+        boxes = self._boxes(batch, index)
+        classes = np.asarray(batch["gt_class"][index]).reshape(-1)
+        kept: list[int] = classes[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)].astype(int).tolist()
+        return kept
+
+    def _image(self, pixels: np.ndarray) -> np.ndarray:
+        image = pixels.copy()
+        if image.dtype != np.uint8:
+            slope, offset = self.normalizer.pixel_map()
+            image = (pixels.transpose(1, 2, 0) - offset) / slope
+            image = np.ascontiguousarray(np.clip(image + 0.5, 0, 255).astype(np.uint8))
+        return np.ascontiguousarray(image[..., ::-1]) if self.is_bgr else image
+
+    def _boxes(self, batch: dict, index: int) -> np.ndarray:
+        """Corners in the unit of the batch, padding included."""
+        boxes = np.asarray(batch["gt_bbox"][index] if "gt_bbox" in batch else np.zeros((0, 4)))
+        if self.centers:
+            half = boxes[:, 2:] / 2
+            boxes = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+        return boxes
