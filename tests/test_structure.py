@@ -37,8 +37,10 @@ MAY_IMPORT = {
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},
     "evolve": {"core", "utils"},
     "serve": {"core.errors", "data.pixels.image_ops", "runtime", "utils"},
+    "quantize": BELOW | {"benchmark", "evaluate", "export", "runtime"},
     "commands": BELOW
-    | {"benchmark", "cli", "evaluate", "evolve", "export", "report", "runtime", "serve", "train"},
+    | {"benchmark", "cli", "evaluate", "evolve", "export", "quantize", "report", "runtime"}
+    | {"serve", "train"},
 }
 
 
@@ -167,7 +169,7 @@ def test_files_and_functions_are_short(repo):
 
 
 TOOLS = ["train", "eval", "infer", "export_model", "benchmark", "make_demo_data", "quickstart"]
-TOOLS += ["benchmark_reader", "model_info"]
+TOOLS += ["benchmark_reader", "model_info", "quantize"]
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,8 @@ def add_engines(
     text = """paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle);
 tensorrt and tensorrt_rtx are the packages of these names, with --device GPU"""
     add("--engine", choices=ENGINES, help=text)
-    text = "of an .onnx: fp16 runs the file that export --precision fp16 wrote (default: fp32)"
+    text = """fp16 runs the .onnx that export --precision fp16 wrote, int8 what tools/quantize.py
+wrote for --engine openvino or onnxruntime (default: fp32)"""
     add("--precision", default=PRECISIONS[0], choices=PRECISIONS, help=text)
     names, sides = ("--input_size", "--input-size"), {"nargs": "+", "metavar": ("H", "W")}
     text = """network input, for exports of --input-size dynamic (one number: both; default: that of

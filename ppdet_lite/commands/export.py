@@ -4,9 +4,8 @@ import argparse
 from typing import Any, Union
 
 from ppdet_lite.cli.tool import config_from_args, config_parser
-from ppdet_lite.export.options import DYNAMIC, ExportOptions
+from ppdet_lite.export.options import DYNAMIC, PRECISIONS, ExportOptions
 from ppdet_lite.runtime.contract import STAGES, TARGETS
-from ppdet_lite.runtime.options import PRECISIONS
 
 EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference

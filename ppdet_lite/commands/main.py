@@ -14,6 +14,7 @@ COMMANDS = {
     "infer": ("infer", "detect on images with a trained model"),
     "asff-weights": ("asff_weights", "draw over images how ASFF fuses its levels"),
     "export": ("export", "write a trained model for deployment, and check it"),
+    "quantize": ("quantize", "an exported model in INT8, for CPUs"),
     "deploy": ("deploy", "detect with an exported model: images, videos, cameras"),
     "serve": ("serve", "serve an exported model over HTTP, with a page to drop images on"),
     "benchmark": ("speed.benchmark", "speed of a network in every engine of this machine"),

@@ -42,7 +42,7 @@ class Calibration(NamedTuple):
             try:
                 pixels = decode_image(image) if isinstance(image, Path) else image
             except ImageError as error:
-                get_logger().warning("float16: calibration without %s: %s", name, error)
+                get_logger().warning("calibration without %s: %s", name, error)
                 continue
             count += 1
             yield stack_samples([preprocess(pixels)] * copies)
@@ -56,14 +56,14 @@ def find_calibration(
     """The images of a folder, else of `EvalDataset`, else `otherwise`, with a warning; of many
     images some, evenly spread. A DataError for a folder without images."""
     if calib_dir is not None:
-        return _of_files(list_images(calib_dir, option="calib_dir"), "calib_dir", config)
+        return images_of_files(list_images(calib_dir, option="calib_dir"), "calib_dir", config)
     reason = "the configuration names none"
     try:
         if cfg.settings.EvalDataset is not None:
             dataset = as_dataset(create("EvalDataset", cfg))
             paths = [Path(dataset.image_path(i)) for i in range(len(dataset))]
             if found := [path for path in paths if path.is_file()]:
-                return _of_files(found, "EvalDataset", config)
+                return images_of_files(found, "EvalDataset", config)
             reason = f"none of its {len(paths)} images is there"
     except UserError as error:
         reason = shortened(" ".join(str(error).split()), 150)
@@ -77,8 +77,11 @@ def find_calibration(
     return Calibration(names, otherwise, config)
 
 
-def _of_files(paths: Sequence[Path], origin: str, config: InferConfig) -> Calibration:
-    count = min(MAX_IMAGES, len(paths))
+def images_of_files(
+    paths: Sequence[Path], origin: str, config: InferConfig, most: int = MAX_IMAGES
+) -> Calibration:
+    """Images of files, of many some, evenly spread; `origin` is for people."""
+    count = min(most, len(paths))
     chosen = np.linspace(0, len(paths) - 1, count).round().astype(int)
     images = {str(paths[i]): paths[i] for i in chosen}
     return Calibration(f"{count} images of {origin}", images, config)

@@ -16,9 +16,10 @@ from ppdet_lite.export.compare import AGREE, Agreement, Arrays, raw_agree, toget
 from ppdet_lite.export.formats.format import Runner, RunnerWithRaw, Trial
 from ppdet_lite.export.graph import DetectorUpTo
 from ppdet_lite.modeling.modes import evaluation_mode
-from ppdet_lite.runtime.contract import FINAL_STAGES, STRIDE, InferConfig
+from ppdet_lite.runtime.contract import FINAL_STAGES, InferConfig
 from ppdet_lite.runtime.detector import detections_by_image
 from ppdet_lite.runtime.engines.engine import EngineError
+from ppdet_lite.runtime.input_size import STRIDE
 from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.logger import get_logger
 

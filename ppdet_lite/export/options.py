@@ -6,10 +6,12 @@ from typing import Any, NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import ConfigError, UserError
-from ppdet_lite.runtime.contract import STAGES, STRIDE, TARGETS
-from ppdet_lite.runtime.options import PRECISIONS
+from ppdet_lite.runtime.contract import STAGES, TARGETS
+from ppdet_lite.runtime.input_size import STRIDE
 
 DYNAMIC = "dynamic"
+PRECISIONS = ("fp32", "fp16")
+"""Those that an export writes; INT8 needs images first, see `quantize.run`."""
 
 
 class Limits(NamedTuple):

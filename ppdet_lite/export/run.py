@@ -67,7 +67,7 @@ def export_model(
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: cannot be written (it is not a folder)")
     # A GPU would gain nothing, and its convolutions differ more than is allowed here.
-    with _on_cpu() as interrupts:
+    with on_cpu() as interrupts:
         model, weights = load_trained_model(cfg)
         config = describe_export(cfg, model, weights, options, formats)
         check_outputs(model, config, images)
@@ -157,7 +157,7 @@ def steps_of_all_releases(preprocess: list[dict]) -> list[dict]:
 
 
 @contextlib.contextmanager
-def _on_cpu() -> Iterator[Interrupts]:
+def on_cpu() -> Iterator[Interrupts]:
     """Context in which Paddle computes on the CPU. It ends with KeyboardInterrupt, and no other
     error, if this process is asked to stop: Paddle's own code makes other errors of that exception.
     """

@@ -10,7 +10,8 @@ import yaml
 from ppdet_lite.core.annotations import Count, Probability, Rule, describe, matches, shown
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.yaml import read_yaml
-from ppdet_lite.data.pixels.image_ops import PadStep, Preprocess
+from ppdet_lite.data.pixels.image_ops import Preprocess
+from ppdet_lite.runtime.input_size import STRIDE, check_size
 from ppdet_lite.runtime.options import PRECISIONS
 from ppdet_lite.utils.files import check_utf8, sha256_of
 
@@ -28,11 +29,8 @@ FINAL_STAGES = STAGES[2:]
 TARGETS = ("any", "cpu")
 """Purposes of an export: any engine and device, or CPUs (export/rewrite/cpu_forms.py)."""
 
-STRIDE = 32
-"""Largest stride of the networks; the sides of their inputs are multiples of it."""
-
-MOST_BATCH, MOST_SIDE = 1024, 8192
-"""Largest batch and side of a network input."""
+MOST_BATCH = 1024
+"""Largest batch of a network."""
 
 CONFIG_FILE = "infer_cfg.yml"
 MODEL_NAME = "model"
@@ -46,6 +44,12 @@ HALF_FILES = {
     PORTABLE_FILE: "model_portable_fp16.onnx",
 }
 """The float16 file beside a file of float32, with the same inputs and outputs."""
+INT8_FILES = {
+    "onnxruntime": ("model_int8.onnx",),
+    "openvino": ("model_int8.xml", "model_int8.bin"),
+}
+"""The files in INT8 by engine, as `ppdet quantize` writes them, with the same inputs and outputs as
+those of float32: the graph, and its weights if they have a file of their own."""
 
 GRAPH_FILES = {
     "paddle": (GRAPH_FILE, LEGACY_GRAPH_FILE),
@@ -84,6 +88,7 @@ class InferConfig:
             are not listed (PaddleDetection's folders list none) are not compared.
         fp16: of the files in float16, `calibration`, the images on which overflow was looked for,
             and `float32_layers`, the layers that stay in float32 for their values, with the reason.
+        int8: by engine of INT8_FILES, the same of its files in INT8, and what wrote them.
     """
 
     preprocess: list[dict[str, Any]]
@@ -104,6 +109,7 @@ class InferConfig:
     category_ids: Optional[list[int]] = None
     onnx_opset: Optional[int] = None
     fp16: Optional[dict[str, Any]] = None
+    int8: Optional[dict[str, Any]] = None
     files: Optional[dict[str, dict[str, Any]]] = None
 
     @property
@@ -122,7 +128,7 @@ class InferConfig:
         }
         for key in _KEYS.keys() - given.keys():
             given[key] = getattr(self, _NAMES.get(key, key))
-        optional = ("category_ids", "onnx_opset", "fp16", "files")
+        optional = ("category_ids", "onnx_opset", "fp16", "int8", "files")
         return {key: given[key] for key in _KEYS if key not in optional or given[key] is not None}
 
     def with_files(self, folder: Union[str, Path]) -> "InferConfig":
@@ -245,6 +251,7 @@ _KEYS: dict[str, Any] = {
     "category_ids": Optional[list[int]],
     "onnx_opset": Optional[Count],
     "fp16": Optional[dict],
+    "int8": Optional[dict],
     "files": Optional[Annotated[dict, Rule(_are_files, "size and sha256 (64 digits) of files")]],
 }
 """Keys of infer_cfg.yml, in their order, and the types of their values."""
@@ -273,7 +280,14 @@ def graph_files(engine: str, precision: str = PRECISIONS[0]) -> tuple[str, ...]:
     no files of that precision."""
     if precision == "fp32":
         return GRAPH_FILES[engine]
+    if precision == "int8":
+        return INT8_FILES.get(engine, ())[:1]
     return tuple(HALF_FILES[name] for name in GRAPH_FILES[engine] if name in HALF_FILES)
+
+
+def _weights_beside(graph: str) -> str:
+    """The file with the weights of a graph in INT8; empty where the graph holds them."""
+    return next((names[1] for names in INT8_FILES.values() if names[0] == graph and names[1:]), "")
 
 
 class ModelFolder:
@@ -285,7 +299,7 @@ class ModelFolder:
         precision: one of PRECISIONS, for engines that read .onnx files.
 
     Attributes:
-        graph, params: files of the network; `params` is None for an .onnx, which holds its own.
+        graph, params: files of the network; `params` is None where the graph holds its own.
         config, preprocess: infer_cfg.yml, and image to network input.
 
     Raises:
@@ -309,7 +323,8 @@ class ModelFolder:
             reason = "is a file, not a folder" if self.path.exists() else "no such folder"
             raise DataError(f"`model_dir` {self.path}: {reason}")
         self.graph = self._existing(graph) if graph else self._find_graph(engine, precision)
-        self.params = self._existing(PARAMS_FILE) if engine == "paddle" else None
+        params = PARAMS_FILE if engine == "paddle" else _weights_beside(self.graph.name)
+        self.params = self._existing(params) if params else None
         self.config = InferConfig.read(self._existing(CONFIG_FILE))
         for path in filter(None, (self.graph, self.params)):
             self.config.check_file(path)
@@ -333,7 +348,9 @@ class ModelFolder:
             return own[0]
         missing = " and no ".join(names)
         hint = f"tools/export_model.py writes one{_FORMATS[engine]}"
-        if precision == "fp16":
+        if precision == "int8":
+            hint = "tools/quantize.py writes one"
+        elif precision == "fp16":
             hint += ", with `precision` fp16"
         elif others:
             hint = f"this folder holds {others[0].name}: use `engine` {other}"
@@ -356,35 +373,3 @@ class ModelFolder:
                 f"`input_size`: found {size}, allowed: height and width, multiples of {STRIDE}"
             )
         return self.config.with_input_size(size[0], size[-1])
-
-
-def check_size(preprocess: Preprocess, input_hw: Optional[tuple[int, int]]) -> None:
-    """Refuses, by key, another size than the only one that the graph takes, and for a graph that
-    takes any (`input_hw` is None) sides that are no multiples of STRIDE."""
-    steps, size = preprocess.steps, preprocess.output_hw
-    for step, behind in zip(steps, [*steps[1:], None]):
-        limit, reason = [MOST_SIDE, MOST_SIDE], ""
-        if isinstance(behind, PadStep):
-            limit = [min(side, MOST_SIDE) for side in behind.target_hw]
-            reason = ", the size of the Pad behind it"
-        if any(side > most for side, most in zip(step.target_hw, limit)):
-            raise ConfigError(
-                f"Preprocess.{step.key}: found {list(step.target_hw)}, allowed: at most "
-                f"{limit}{reason}"
-            )
-    if input_hw is None:
-        needed, reason = f"multiples of {STRIDE}", ", the network's largest stride"
-        if not steps or (size is not None and not any(side % STRIDE for side in size)):
-            return
-    else:
-        needed = str(list(input_hw))
-        reason = ", the size of the graph's input; for another size export the model again"
-        if size == input_hw:
-            return
-    if not steps:
-        key, found, needed = "Resize", "none", f"a target_size of {needed}"
-    elif size is None:
-        key, found, needed = "Resize.keep_ratio", "true without Pad", f"false, or a Pad to {needed}"
-    else:
-        key, found = steps[-1].key, str(list(steps[-1].target_hw))
-    raise ConfigError(f"Preprocess.{key}: found {found}, allowed: {needed}{reason}")

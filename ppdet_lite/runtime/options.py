@@ -11,8 +11,10 @@ DEVICES = ("CPU", "GPU", "NPU", "XPU")
 ENGINES = ("paddle", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx")
 GPU_ENGINES = ("tensorrt", "tensorrt_rtx")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
-PRECISIONS = ("fp32", "fp16")
-"""Numbers inside of an .onnx file; its inputs and outputs are float32 in both."""
+PRECISIONS = ("fp32", "fp16", "int8")
+"""Numbers inside of an .onnx file or OpenVINO's own; inputs and outputs are float32 in all."""
+INT8_ENGINES = ("openvino", "onnxruntime")
+"""Those that run the INT8 files of `ppdet quantize`, each its own, on CPUs."""
 
 PROVIDERS = ("cuda", "tensorrt", "tensorrt_rtx")
 
@@ -55,7 +57,8 @@ class EngineOptions:
             and less exact. Engines with this option have it off by default.
         enable_mkldnn: oneDNN kernels on the CPU.
         enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.
-        precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx.
+        precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx, "int8" on
+            a CPU the file that `ppdet quantize` wrote for the engine.
         is_strict: raise where oneDNN or bfloat16 cannot run the model, in place of falling back to
             Paddle's own kernels or float32 with one line.
 
@@ -103,6 +106,12 @@ class EngineOptions:
             raise UserError(
                 f"`precision` {self.precision} is of .onnx files; `engine` paddle has `run_mode` "
                 f"trt_{self.precision}"
+            )
+        is_for_int8 = self.engine in INT8_ENGINES and self.device == "CPU"
+        if self.precision == "int8" and not is_for_int8:
+            raise UserError(
+                f"`precision` int8 needs `device` CPU and `engine` {' or '.join(INT8_ENGINES)}, "
+                f"found {self.device} and {self.engine}"
             )
         if self.engine != "paddle" and self.run_mode != "paddle":
             raise UserError(f"`run_mode` {self.run_mode} needs `engine` paddle")

@@ -16,7 +16,7 @@ from ppdet_lite.export.graph import PADDLE_2
 from ppdet_lite.export.onnx import OPSET
 from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.modeling.layers.deform_conv import SampledConv2D
-from ppdet_lite.runtime.contract import HALF_FILES, ONNX_FILE, PORTABLE_FILE
+from ppdet_lite.runtime.contract import HALF_FILES, INT8_FILES, ONNX_FILE, PORTABLE_FILE
 from ppdet_lite.utils.logger import get_logger
 
 PACKAGES = ("onnx", "paddle2onnx", "onnxruntime")
@@ -27,7 +27,8 @@ class OnnxFormat(Format):
     """model.onnx, and model_portable.onnx without the operator DeformConv; both in float16, too."""
 
     name = "onnx"
-    files = (ONNX_FILE, PORTABLE_FILE, *HALF_FILES.values())
+    # Those in INT8 are made of an export later; the next one makes them stale.
+    files = (ONNX_FILE, PORTABLE_FILE, *HALF_FILES.values(), *sum(INT8_FILES.values(), ()))
     has_portable_form = has_half_form = True
     described = {"onnx_opset": OPSET}
 

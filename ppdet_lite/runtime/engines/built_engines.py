@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from ppdet_lite.core.errors import UserError
-from ppdet_lite.runtime.contract import STRIDE, InferConfig, ModelFolder
+from ppdet_lite.runtime.contract import InferConfig, ModelFolder
+from ppdet_lite.runtime.input_size import STRIDE
 from ppdet_lite.runtime.options import TensorRTOptions
 from ppdet_lite.utils.files import lock_file, sha256_of
 
