@@ -34,6 +34,7 @@ SLOW_TESTS = {
     "golden": "asff_forward augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
     "yolox_upstream",
     "modeling": "detector resnet yolov4_layers yolov4_loss yolox yolox_roadmap",
+    "quantize": "quantize quantize_libraries",
     "regression": "references",
     "report": "data_pages",
     "serve": "page processes server",

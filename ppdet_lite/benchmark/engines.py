@@ -54,6 +54,12 @@ ENGINES = {
     ),
     "onnxruntime": Engine({"engine": "onnxruntime"}, Kind("onnx")),
     "openvino": Engine({"engine": "openvino"}, Kind("onnx")),
+    "onnxruntime_int8": Engine(
+        {"engine": "onnxruntime", "precision": "int8"}, Kind("onnx"), precision="int8"
+    ),
+    "openvino_int8": Engine(
+        {"engine": "openvino", "precision": "int8"}, Kind("onnx"), precision="int8"
+    ),
     "gpu": Engine({}, device="GPU"),
     "trt_fp32": Engine({"run_mode": "trt_fp32"}, device="GPU"),
     "trt_fp16": Engine({"run_mode": "trt_fp16"}, device="GPU", precision="fp16"),

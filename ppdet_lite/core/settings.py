@@ -7,6 +7,15 @@ from ppdet_lite.core.annotations import Count, Probability, Rule, Whole
 
 _Seed = Annotated[int, Rule(lambda seed: 0 <= seed <= 2**62, f"0 to {2**62}")]
 
+_Off = Annotated[
+    bool,
+    Rule(
+        lambda is_on: not is_on,
+        "false: networks that Paddle 3.3 trains for INT8 cannot be run after the export "
+        "(docs/quantization.md); tools/quantize.py makes INT8 without training",
+    ),
+]
+
 CLASS_DEFAULTS = frozenset(
     "num_classes norm_type data_format width_mult depth_mult act export".split()
 )
@@ -101,6 +110,7 @@ class RuntimeSettings:
     master_grad: bool = False  # float32 gradients under O2
     custom_white_list: Optional[list[str]] = None  # operators forced to half precision
     custom_black_list: Optional[list[str]] = None  # operators forced to float32
+    qat: _Off = False  # quantization-aware training, which Paddle cannot finish
     accumulate_steps: Count = 1  # batches whose gradients make one optimizer step
     train_hooks: Optional[list[Any]] = None  # hooks of a training, called after its own
     custom_modules: Union[str, list[str], None] = None  # Python files with your own classes

@@ -42,7 +42,7 @@ def find_images(
         origin = f"TrainDataset ({dataset.name})"
     wanted = count or DEFAULT_IMAGES
     chosen = list(images_of_files(paths, "", InferConfig([], []), wanted).images.values())
-    readable = [path for path in map(Path, chosen) if _is_readable(path)]
+    readable = [path for path in chosen if isinstance(path, Path) and _is_readable(path)]
     least = min(wanted, LEAST_IMAGES)
     if len(readable) < least:
         some = f"{len(readable)} that can be read of " if len(readable) < len(chosen) else ""

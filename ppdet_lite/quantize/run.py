@@ -42,6 +42,7 @@ from ppdet_lite.runtime.contract import (
 from ppdet_lite.runtime.engines.engine import Engine
 from ppdet_lite.runtime.engines.open_engine import open_engine
 from ppdet_lite.runtime.options import DEFAULT_THREADS, INT8_ENGINES, EngineOptions
+from ppdet_lite.utils.cpu import int8_instructions
 from ppdet_lite.utils.files import replacing
 from ppdet_lite.utils.logger import get_logger
 
@@ -254,7 +255,7 @@ def _measure(
         engine,
         written,
         images.source,
-        describe_machine(options.threads),
+        {**describe_machine(options.threads), "INT8 instructions": int8_instructions()},
         (inputs["image"].shape[2], inputs["image"].shape[3]),
         *results,
     )

@@ -34,6 +34,15 @@ def cpu_has_any(instruction_sets: Sequence[str]) -> bool:
     return bool(set(instruction_sets) & set(cpu_info().split()))
 
 
+INT8_INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm", "asimddp")
+"""Instruction sets that add products of eight bits, named as in /proc/cpuinfo."""
+
+
+def int8_instructions() -> str:
+    """Those that the processor has, with commas; "none" without any."""
+    return ", ".join(name for name in INT8_INSTRUCTIONS if cpu_has_any((name,))) or "none"
+
+
 def prefer_fast_blas() -> None:
     """Lets the MKL of Paddle's wheels use AVX2 on processors of AMD.
 

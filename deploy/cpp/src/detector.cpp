@@ -27,6 +27,7 @@ Options checked(Options options) {
   }
   for (const auto& [name, value, allowed] :
        {std::tuple{"--device", options.device, std::vector<std::string>{"CPU", "GPU"}},
+        std::tuple{"--precision", options.precision, std::vector<std::string>{"fp32", "int8"}},
         std::tuple{"--run_mode", options.run_mode,
                    std::vector<std::string>{"paddle", "trt_fp32", "trt_fp16", "trt_int8"}}}) {
     if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
@@ -36,6 +37,9 @@ Options checked(Options options) {
   if (options.engine == "openvino" && (options.device != "CPU" || options.run_mode != "paddle")) {
     throw Error("--device " + options.device + ", --run_mode " + options.run_mode +
                 ": need --engine paddle");
+  }
+  if (options.precision == "int8" && options.engine != "openvino") {
+    throw Error("--precision int8 needs --engine openvino");
   }
   if (options.run_mode != "paddle" && options.device != "GPU") {
     throw Error("--run_mode " + options.run_mode + " is TensorRT's: use --device GPU");
@@ -129,7 +133,8 @@ std::vector<std::string> engines() {
 
 struct Detector::State {
   State(const std::filesystem::path& folder, const Options& options)
-      : files(folder, options.engine, options.input_size), engine(open_engine(files, options)) {}
+      : files(folder, options.engine, options.precision, options.input_size),
+        engine(open_engine(files, options)) {}
 
   ModelFolder files;
   std::unique_ptr<Engine> engine;

@@ -46,11 +46,11 @@ struct InferConfig {
 };
 
 struct ModelFolder {
-  std::filesystem::path path, graph, params;  // params is empty for an .onnx
+  std::filesystem::path path, graph, params;  // params is empty where the graph holds its own
   InferConfig config;
 
   ModelFolder(const std::filesystem::path& folder, const std::string& engine,
-              const std::vector<int>& input_size);
+              const std::string& precision, const std::vector<int>& input_size);
 
  private:
   void check_file(const std::filesystem::path& file) const;

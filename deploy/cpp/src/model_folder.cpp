@@ -43,7 +43,7 @@ std::string sha256_of_text(const std::string& text) {
 }
 
 ModelFolder::ModelFolder(const std::filesystem::path& folder, const std::string& engine,
-                         const std::vector<int>& input_size)
+                         const std::string& precision, const std::vector<int>& input_size)
     : path(folder) {
   const std::string name = "--model_dir " + folder.string();
   if (!std::filesystem::is_directory(folder)) {
@@ -53,16 +53,21 @@ ModelFolder::ModelFolder(const std::filesystem::path& folder, const std::string&
   const std::map<std::string, std::vector<std::string>> graphs = {
       {"paddle", {"model.json", "model.pdmodel"}},
       {"openvino", {"model_portable.onnx", "model.onnx"}}};
+  const bool is_int8 = precision == "int8";
+  const std::vector<std::string> names =
+      is_int8 ? std::vector<std::string>{"model_int8.xml"} : graphs.at(engine);
   std::string missing;
-  for (const std::string& file : graphs.at(engine)) {
+  for (const std::string& file : names) {
     missing += (missing.empty() ? "" : " and no ") + file;
     if (graph.empty() && std::filesystem::is_regular_file(folder / file)) graph = folder / file;
   }
   if (graph.empty()) {
-    throw Error(name + ": no " + missing + " in it; tools/export_model.py writes one" +
-                (engine == "openvino" ? " with --format onnx --portable-dcn" : ""));
+    throw Error(name + ": no " + missing + " in it; tools/" +
+                (is_int8 ? "quantize.py" : "export_model.py") + " writes one" +
+                (engine == "openvino" && !is_int8 ? " with --format onnx --portable-dcn" : ""));
   }
   if (engine == "paddle") params = folder / "model.pdiparams";
+  if (is_int8) params = folder / "model_int8.bin";
   for (const auto& file : {params, folder / kConfigFile}) {
     if (!file.empty() && !std::filesystem::is_regular_file(file)) {
       throw Error(file.string() + ": missing; export the model again");

@@ -1,4 +1,4 @@
-// The portable .onnx in OpenVINO, on the CPU in float32.
+// The portable .onnx in OpenVINO on the CPU in float32, or its own file in INT8.
 #include <openvino/openvino.hpp>
 
 #include "engine.hpp"

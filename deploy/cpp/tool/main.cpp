@@ -89,6 +89,9 @@ void add_results(CLI::App& app, Arguments& a) {
 void add_engines(CLI::App& app, Arguments& a) {
   Options& o = a.options;
   app.add_option("--engine", o.engine, "in this build: " + joined_engines())->type_name("NAME");
+  app.add_option("--precision", o.precision,
+                 "fp32, or int8 with --engine openvino: what tools/quantize.py wrote")
+      ->type_name("NAME");
   app.add_option("--device", o.device, "CPU or GPU (default: CPU)")
       ->transform([](std::string text) {
         for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));

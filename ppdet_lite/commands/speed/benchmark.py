@@ -24,6 +24,7 @@ EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_3
 Engines, of which * run without being asked for:
   onednn*             onnxruntime*            openvino*             paddle  onednn_bfloat16
   onednn_target_cpu*  onnxruntime_target_cpu  openvino_target_cpu*  exports with --target cpu
+  onnxruntime_int8        openvino_int8        with --model_dir: files of tools/quantize.py
   gpu*  trt_fp32*  trt_fp16*  trt_int8*                             Paddle on a GPU
   cuda_fp32*  cuda_tf32*  cuda_fp16*                                ONNX Runtime on a GPU
   tensorrt_fp32*  tensorrt_tf32*  tensorrt_fp16*                    TensorRT

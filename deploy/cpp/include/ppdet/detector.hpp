@@ -36,8 +36,9 @@ struct Box {
 };
 
 struct Options {
-  std::string engine = "paddle";  // or "openvino", which reads the .onnx; those that were built in
-  std::string device = "CPU";     // or "GPU", for Paddle
+  std::string engine = "paddle";   // or "openvino", which reads the .onnx; those that were built in
+  std::string precision = "fp32";  // or "int8", the file of tools/quantize.py, with engine openvino
+  std::string device = "CPU";      // or "GPU", for Paddle
   std::string run_mode = "paddle";  // or "trt_fp32", "trt_fp16", "trt_int8", with device GPU
   int threads = 0;                  // of the CPU; 0: one per core, at most 8
   int batch_size = 1;  // the largest number of images at once; TensorRT's engine is built for it

@@ -1,0 +1,226 @@
+"""`ppdet quantize`: files of INT8 beside an export, what stays in float, and what is refused."""
+
+import errno
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+import yaml
+
+from ppdet_lite.commands.quantize import build_parser, main
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.export.check import ExportMismatch, load_images
+from ppdet_lite.export.folder import exported_files
+from ppdet_lite.quantize.quantizer import Quantizer
+from ppdet_lite.quantize.run import QUANTIZERS, QuantizeOptions, quantize_model
+from ppdet_lite.runtime.contract import INT8_FILES, InferConfig, ModelFolder
+from ppdet_lite.runtime.detector import Detector
+from ppdet_lite.weights.checkpoint import save_checkpoint
+from ppdet_lite.weights.files import load_state
+from tests.export.conftest import mild_settings  # noqa: F401
+
+for package in ("onnx", "paddle2onnx", "onnxruntime", "openvino", "nncf", "ml_dtypes"):
+    pytest.importorskip(package, reason=f"needs the package {package}")
+if paddle.__version__.startswith("2."):
+    pytest.skip("the export to ONNX needs Paddle 3", allow_module_level=True)
+
+FEW = {"calib_images": 4, "repeats": 2}
+DEFORMABLE = [f"backbone.res5.res5{x}.branch2b.conv{y}" for x in "ab" for y in ("", "_offset")]
+HEAD = [f"yolo_head.yolo_output.{level}" for level in range(3)]
+ENGINES = pytest.mark.parametrize("engine", INT8_FILES)
+
+
+@pytest.fixture(scope="module")
+def quantized(small_config, mild_settings, tiny_coco, tmp_path_factory):  # noqa: F811
+    """The folder with the files of both engines, as the command writes them, and its reports."""
+    root, reports = tmp_path_factory.mktemp("quantized"), {}
+    train = f"{{name: COCODataSet, dataset_dir: {tiny_coco}, image_dir: images, "
+    train += "anno_path: annotations/train.json}"
+    for engine in INT8_FILES:
+        arguments = ["-c", str(small_config), "--output_dir", str(root), "--engine", engine]
+        arguments += ["--calib_images", "4", "--repeats", "2", "--verify_dataset", "--json"]
+        arguments += [str(root / f"{engine}.json"), "-o", f"TrainDataset={train}", *mild_settings]
+        main(build_parser().parse_args(arguments))
+        reports[engine] = json.loads((root / f"{engine}.json").read_text())
+    return root / "small", reports
+
+
+def listing(folder: Path) -> dict:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+# --------------------------------------------------------------------------------------- files
+@ENGINES
+def test_files_stand_beside_those_of_float32_and_are_described(quantized, engine):
+    folder, _ = quantized
+    settings = yaml.safe_load((folder / "infer_cfg.yml").read_text(encoding="utf-8"))
+    entry = settings["int8"][engine]
+    assert entry["calibration"] == "4 images of TrainDataset"
+    assert entry["float32_layers"] == sorted(DEFORMABLE + HEAD)
+    assert entry["int8_layers"] > 40
+    assert set(settings["files"]) == {p.name for p in folder.iterdir()} - {"infer_cfg.yml"}
+    assert InferConfig.read(folder / "infer_cfg.yml").int8 == settings["int8"]
+    assert set(INT8_FILES[engine]) <= exported_files()  # the next export removes them
+    files = ModelFolder(folder, engine, precision="int8")
+    names = [path.name for path in (files.graph, files.params) if path]
+    assert tuple(names) == INT8_FILES[engine]
+
+
+@ENGINES
+def test_speed_and_ap_are_reported(quantized, engine):
+    report = quantized[1][engine]
+    assert set(report["results"]) == {"fp32", "int8"} and report["speed_up"] > 0
+    for result in report["results"].values():
+        assert len(result["times_ms"]) == 2 and 0 <= result["metrics"]["bbox/AP"] <= 1
+    before, after = (report["results"][name]["metrics"]["bbox/AP50"] for name in ("fp32", "int8"))
+    assert report["lost"]["bbox/AP50"] == pytest.approx(before - after)
+
+
+@ENGINES
+def test_deployment_runs_the_files(quantized, engine):
+    images = list(load_images().values())
+    exact = Detector(quantized[0], engine=engine).predict(images[:1])[0]
+    detector = Detector(quantized[0], engine=engine, precision="int8")
+    rounded = detector.predict(images[:1])[0]
+    assert len(exact) > 10 and len(rounded) > 10
+    gap = np.abs(exact[:10, 1] - rounded[:10, 1]).max()
+    assert 1e-5 < gap < 0.15  # random weights spread less over the steps than trained ones
+    in_a_batch = detector.predict(images)
+    np.testing.assert_allclose(in_a_batch[0][:5], rounded[:5], rtol=1e-3, atol=1e-3)
+    assert len(in_a_batch[1]) > 10
+
+
+def test_a_damaged_file_is_refused(quantized, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(quantized[0], folder)
+    with open(folder / "model_int8.bin", "r+b") as stream:
+        stream.write(b"damaged")
+    with pytest.raises(DataError, match="model_int8.bin.*SHA-256"):
+        Detector(folder, engine="openvino", precision="int8")
+    (folder / "model_int8.bin").unlink()
+    with pytest.raises(DataError, match="model_int8.bin: missing"):
+        Detector(folder, engine="openvino", precision="int8")
+    (folder / "model_int8.xml").unlink()
+    with pytest.raises(DataError, match="no model_int8.xml.*quantize"):
+        Detector(folder, engine="openvino", precision="int8")
+
+
+@pytest.mark.parametrize(
+    "options, found",
+    [
+        ({"engine": "paddle"}, "`precision` int8"),
+        ({"engine": "tensorrt", "device": "GPU"}, "found GPU and tensorrt"),
+        ({"engine": "openvino", "device": "GPU"}, "found GPU and openvino"),
+    ],
+)
+def test_engines_without_int8_files(quantized, options, found):
+    with pytest.raises(UserError, match=found):
+        Detector(quantized[0], precision="int8", **options)
+
+
+# ------------------------------------------------------------------------------------- refusals
+@pytest.mark.parametrize(
+    "options, found",
+    [
+        ({"engine": "paddle"}, "`engine` paddle"),
+        ({"engine": "tensorrt"}, "`engine`: found tensorrt"),
+        ({"stage": "boxes"}, "`stage`: found boxes"),
+        ({"calib_images": -1}, "`calib_images`: found -1"),
+        ({"repeats": 0}, "`repeats`: found 0"),
+        ({"max_drop": 0.0}, "`max_drop`: found 0.0"),
+        ({"max_drop": 1.0, "engine": "onnxruntime"}, "`max_drop` needs `engine` openvino"),
+        ({"verify_dataset": True, "stage": "raw"}, "found raw"),
+    ],
+)
+def test_options_that_cannot_be(options, found):
+    with pytest.raises(UserError, match=found):
+        QuantizeOptions(**options)
+
+
+def test_few_images(small_config, tiny_coco, tmp_path, capsys):
+    cfg, photos = load_config(small_config), tiny_coco / "images"
+    with pytest.raises(DataError, match="found 12 images, allowed: 100 or more"):
+        quantize_model(cfg, tmp_path, QuantizeOptions(calib_dir=photos))
+    broken = tmp_path / "photos"
+    broken.mkdir()
+    for name in ("train_0.jpg", "train_1.jpg"):
+        shutil.copy(photos / name, broken)
+    (broken / "text.jpg").write_text("no image")
+    with pytest.raises(DataError, match="found 2 that can be read of 3 images, allowed: 3"):
+        quantize_model(cfg, tmp_path, QuantizeOptions(calib_dir=broken, calib_images=3))
+    assert "text.jpg" in capsys.readouterr().err
+    with pytest.raises(DataError, match="`calib_dir`.*no such folder"):
+        quantize_model(cfg, tmp_path, QuantizeOptions(calib_dir=tmp_path / "none"))
+    with pytest.raises(DataError, match="TrainDataset"):
+        quantize_model(cfg, tmp_path, QuantizeOptions())
+    assert not (tmp_path / "small").exists()
+
+
+def test_missing_package(small_config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(UserError, match=r"nncf.*\[int8\]"):
+        quantize_model(load_config(small_config), tmp_path, QuantizeOptions(**FEW))
+
+
+@pytest.fixture
+def copy_of_export(quantized, tmp_path):
+    shutil.copytree(quantized[0], tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_an_export_of_other_weights(small_config, tiny_coco, copy_of_export, tmp_path):
+    cfg = load_config(small_config)
+    weights = load_state(cfg.settings.weights)
+    other = {key: value * 1.1 for key, value in weights.items()}
+    save_checkpoint(str(tmp_path), "other", other, {"class_names": ["square", "circle"]})
+    cfg = load_config(small_config, [f"weights={tmp_path}/other"])
+    before = listing(copy_of_export)
+    options = QuantizeOptions(calib_dir=tiny_coco / "images", **FEW)
+    with pytest.raises(ExportMismatch, match="other weights"):
+        quantize_model(cfg, tmp_path, options)
+    assert listing(copy_of_export) == before
+
+
+def test_an_export_for_cpus(small_config, tiny_coco, copy_of_export, tmp_path):
+    path = copy_of_export / "infer_cfg.yml"
+    path.write_text(re.sub("target: any", "target: cpu", path.read_text()))
+    options = QuantizeOptions(calib_dir=tiny_coco / "images", **FEW)
+    with pytest.raises(ConfigError, match="target cpu"):
+        quantize_model(load_config(small_config), tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    "failure, kind",
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), UserError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_what_is_there_stays(
+    small_config, tiny_coco, copy_of_export, tmp_path, monkeypatch, failure, kind
+):
+    """A disk that gets full and Ctrl-C in the middle of the work."""
+
+    class Failing(Quantizer):
+        engine = "openvino"
+
+        def requirements(self):
+            pass
+
+        def write(self, graph, images, folder, control=None):
+            (folder / INT8_FILES["openvino"][0]).write_text("half of it")
+            raise failure
+
+    monkeypatch.setitem(QUANTIZERS, "openvino", Failing)
+    before, beside = listing(copy_of_export), set(tmp_path.iterdir())
+    with pytest.raises(kind):
+        options = QuantizeOptions(calib_dir=tiny_coco / "images", **FEW)
+        quantize_model(load_config(small_config), tmp_path, options)
+    assert listing(copy_of_export) == before
+    assert set(tmp_path.iterdir()) == beside
