@@ -50,8 +50,8 @@ QUANTIZERS: dict[str, type[Quantizer]] = {
     kind.engine: kind for kind in (OpenVinoQuantizer, OnnxRuntimeQuantizer)
 }
 NOT_PADDLE = (
-    "Paddle 3.3 calibrates on CPUs, but no kernel of its Inference runs the result in INT8 "
-    "(docs/quantization.md)"
+    "Paddle 3.3 calibrates on CPUs, but its Inference cannot run the result in INT8, or gives "
+    "wrong outputs (docs/quantization.md)"
 )
 FindImages = Callable[[InferConfig], Calibration]
 COMPARED_IMAGES = 2
