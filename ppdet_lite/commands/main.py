@@ -27,6 +27,9 @@ COMMANDS = {
         "data.stats",
         "count the objects of a data set: classes, sizes, shapes, positions",
     ),
+    "data convert": ("data.convert", "write a data set as COCO json, Pascal VOC or YOLO txt"),
+    "data split": ("data.split", "divide a data set into train, val and test"),
+    "data merge": ("data.merge", "join data sets, classes by name"),
     "data subset": ("data.subset", "draw a part of a COCO data set that is like the whole"),
     "report": ("report", "the page of a training run; a figure of AP over speed"),
 }

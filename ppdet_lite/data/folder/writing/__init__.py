@@ -1,0 +1,1 @@
+"""Writing data sets: COCO, Pascal VOC, YOLO."""
