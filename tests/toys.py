@@ -45,6 +45,9 @@ class ToyReader:
     def __len__(self):
         return self.count
 
+    def close(self):
+        pass
+
     def batches(self, epoch, start=0):
         for index in range(start, self.count):
             if self.on_batch is not None:

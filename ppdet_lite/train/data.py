@@ -23,7 +23,11 @@ def training_reader(cfg: Config, seed: int, ranks: Ranks) -> tuple[Reader, dict[
         DataError: the classes are not those of the configuration, or images do not exist.
     """
     reader = create("TrainReader", cfg).bound(
-        seed=seed, rank=ranks.rank, world_size=ranks.world_size, raw_pixels=normalizes_on_device()
+        seed=seed,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        raw_pixels=normalizes_on_device(),
+        epochs=cfg.settings.epoch,
     )
     dataset, accumulate_steps = reader.dataset, cfg.settings.accumulate_steps
     check_class_count(cfg, dataset)

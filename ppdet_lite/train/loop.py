@@ -74,6 +74,7 @@ class Trainer:
                     self._call("on_interrupt")
                 raise
             finally:
+                self.reader.close()
                 self._call("close")
 
     def _run_epoch(self, interrupts: Interrupts) -> None:

@@ -78,6 +78,7 @@ class Reader:
         self.max_bad_fraction = max_bad_fraction
         self.max_decode_seconds = max_decode_seconds
         self.size_per_rank = size_per_rank
+        self.epochs: Optional[int] = None
         self._start()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -113,6 +114,7 @@ class Reader:
         worker_num: Optional[int] = None,
         raw_pixels: Optional[bool] = None,
         clock: Optional[Clock] = None,
+        epochs: Optional[int] = None,
         **order: Any,
     ) -> "Reader":
         """A reader with the same settings but those given; its report is empty.
@@ -122,11 +124,15 @@ class Reader:
             cached: without the image cache when false.
             raw_pixels: see `Collator`.
             clock: told when a step of the reader begins and ends, also in the workers.
+            epochs: number of epochs that will be read, one after the other. Workers then live until
+                `close`, and build the first batches of an epoch while the last ones of the epoch
+                before are used. None: they live for one epoch.
             **order: `batch_size`, `seed`, `rank` or `world_size` of `BatchOrder`.
         """
         bound = copy.copy(self)
         bound.data = self.data.of(dataset, cached)
         bound.order = self.order._replace(**order)
+        bound.epochs = self.epochs if epochs is None else epochs
         bound.worker_num = self.worker_num if worker_num is None else worker_num
         raw_pixels = self.collator.raw_pixels if raw_pixels is None else raw_pixels
         clock = clock or self.collator.clock
@@ -163,8 +169,10 @@ class Reader:
             DataError: unusable data, too many unreadable images, or a worker that died.
         """
         build = self._builder(epoch)
+        later = range(epoch + 1, (stop is None and self.epochs) or 0)
         stop = len(build.batches) if stop is None else min(stop, len(build.batches))
-        pool = self._open_pool(build, range(start, stop))
+        pool = self._open_pool(build, range(start, stop), later)
+        lives_on = False
         try:
             for number in range(start, stop):
                 if pool is not None:
@@ -177,16 +185,24 @@ class Reader:
                 release()
                 yield batch
                 del batch  # so that its memory can serve for the next one
+            lives_on = True
+        except GeneratorExit:  # the loop takes no more of this epoch
+            lives_on = True
+            raise
         finally:
-            if pool is not None:
-                pool.close()
-                self._pools.remove(pool)
+            if pool is not None and not (lives_on and later):
+                self._end(pool)
         self.report.say_totals()
 
     def close(self) -> None:
         """Ends all worker processes."""
-        for pool in self._pools:
-            pool.close()
+        for pool in [*self._pools]:
+            self._end(pool)
+
+    def _end(self, pool: WorkerPool) -> None:
+        pool.close()
+        if pool in self._pools:
+            self._pools.remove(pool)
 
     def input_sizes(self) -> tuple[str, tuple[tuple[int, int], ...]]:
         """The configuration key of the network input's size, and all its (height, width)."""
@@ -222,10 +238,15 @@ class Reader:
         draws = (self.order.seed, epoch, mixing, self.num_classes, self.data.cache, rank)
         return BatchBuilder(self.dataset, batches, self.collator, *draws)
 
-    def _open_pool(self, build: BatchBuilder, numbers: range) -> Optional[WorkerPool]:
+    def _open_pool(self, build: BatchBuilder, numbers: range, later: range) -> Optional[WorkerPool]:
         """The pool that builds these batches, None where they are made in this process."""
         if not self.worker_num or not numbers:
             return None
+        for pool in [*self._pools] if self.epochs else ():
+            is_whole = numbers.stop == len(build.batches)
+            if is_whole and pool.go_to(build.epoch, numbers.start, numbers.stop):
+                return pool
+            self._end(pool)  # it is at another place
         if not can_fork():
             self.report.say_once("this system cannot fork: batches are made in the main process")
             return None
@@ -233,8 +254,16 @@ class Reader:
         if self.use_shared_memory and largest is not None:
             slot_bytes = max(map(len, build.batches)) * largest * 3
         settings = (slot_bytes, self.max_decode_seconds, self.report.say_once)
-        lends = self.collator.raw_pixels
-        self._pools.append(WorkerPool(build, numbers, self.worker_num, *settings, lends))
+        pool = WorkerPool(
+            build,
+            numbers,
+            self.worker_num,
+            *settings,
+            lends=self.collator.raw_pixels,
+            later=later,
+            builder_of=self._builder,
+        )
+        self._pools.append(pool)
         return self._pools[-1]
 
 

@@ -1,12 +1,14 @@
 """Worker processes that build whole batches, in order, without ever hanging.
 
-The processes are forked for one epoch, so they share their parent's data set. Worker w builds
-batches w, w + n, w + 2n, ..., each when one of its slots of shared memory is free: pixels travel
-there, the rest through a pipe.
+The processes are forked once, so they share their parent's data set, and go on with the batches of
+later epochs, whose first ones are ready when the epoch begins. Worker w builds batches w, w + n,
+w + 2n, ... of all, each when one of its slots of shared memory is free: pixels travel there, the
+rest through a pipe.
 """
 
 import contextlib
 import gc
+import itertools
 import math
 import multiprocessing
 import os
@@ -15,7 +17,7 @@ import signal
 import time
 import traceback
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import connection
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
@@ -86,9 +88,13 @@ class Diary:
 
 
 class WorkerPool:
-    """Builds the batches `numbers` ahead of the loop that reads them.
+    """Builds the batches `numbers`, then those of later epochs, ahead of the loop that reads them.
+
+    Attributes:
+        epoch, number: of the batch that `get` gives next.
 
     Args:
+        later: epochs to go on with; `builder_of` makes the builder of one, for all its batches.
         slot_bytes: pixels of the largest batch in bytes; None sends images through the pipes.
         max_decode_seconds: that a worker may take to read and decode one file.
         report: told when a batch takes very long or when there is too little memory.
@@ -107,23 +113,26 @@ class WorkerPool:
         slot_bytes: Optional[int],
         max_decode_seconds: float,
         report: Callable[[str], None],
-        lends: bool = False,
+        *,
+        lends: bool,
+        later: range,
+        builder_of: Callable[[int], BatchBuilder],
     ):
-        self.numbers = numbers
+        self.epoch, self.number, self._taken = build.epoch, numbers.start, 0
+        self._stop, self._later = numbers.stop, later
         self.lends = lends
         self._lent: list[tuple[int, int]] = []  # (worker, slot)
-        self.epoch = build.epoch
         self.max_decode_seconds = max_decode_seconds
         self.report = report
         self.processes: list[BaseProcess] = []
         self.pipes: list[Pipe] = []
-        count = min(workers, max(len(numbers), 1))
+        count = workers if later else min(workers, max(len(numbers), 1))
         self.diaries = [Diary() for _ in range(count)]
         self.slots = batch_slots(count, slot_bytes, report) if slot_bytes else [[]] * count
         try:
             for worker in range(count):
                 with _held_back(_STOPPING):  # until the worker is known, so that it is ended too
-                    self._start(worker, build, numbers[worker::count])
+                    self._start(worker, _Jobs(build, numbers, later, builder_of, worker, count))
         except BaseException as error:
             self.close()
             if not isinstance(error, OSError):
@@ -133,13 +142,13 @@ class WorkerPool:
                 "smaller worker_num, or raise the system's limits"
             ) from error
 
-    def _start(self, worker: int, build: BatchBuilder, numbers: range) -> None:
+    def _start(self, worker: int, jobs: "_Jobs") -> None:
         method = multiprocessing.get_context("fork")
         slots = self.slots[worker]
         here, there = method.Pipe()
         self.pipes.append(here)
         diary = self.diaries[worker]
-        settings = (build, numbers, there, slots, diary, os.getpid(), list(self.pipes))
+        settings = (jobs, there, slots, diary, os.getpid(), list(self.pipes))
         name = f"reader worker {worker}"
         process = method.Process(target=_work, args=settings, name=name, daemon=True)
         with warnings.catch_warnings():  # forking beside other threads is meant here
@@ -149,6 +158,36 @@ class WorkerPool:
         self.processes.append(process)
         for slot in range(len(slots) or SLOTS):
             self._free(worker, slot)
+
+    def go_to(self, epoch: int, number: int, stop: int) -> bool:
+        """Makes the batch `number` of `epoch`, which has `stop` batches, the next that `get` gives;
+        False if that is none of those that the workers have before them, or too far away.
+
+        Raises:
+            DataError: a worker has died.
+        """
+        if not self.processes:
+            return False
+        if (epoch, number) == (self.epoch, self.number):
+            return True
+        left = self._stop - self.number
+        is_next = (epoch, number) == (self.epoch + 1, 0) and epoch in self._later
+        if not is_next or left > SLOTS * len(self.processes):
+            return False
+        while self.number < self._stop:  # those that the loop has not asked for
+            message, worker = self._next()
+            self._free(worker, message.slot)
+        self.epoch, self.number, self._stop = epoch, 0, stop
+        return True
+
+    def _next(self) -> tuple["_Message", int]:
+        """The message about the next batch, and its worker."""
+        worker = self._taken % len(self.processes)
+        self._take_back()
+        message = self._receive(worker, self.number)
+        self._taken += 1
+        self.number += 1
+        return message, worker
 
     def get(self, number: int) -> tuple[RawBatch, Callable[[], None]]:
         """Batch `number` (in rising order) and a function to call when its pixels are used up.
@@ -161,9 +200,7 @@ class WorkerPool:
         """
         if not self.processes:
             raise RuntimeError(f"batch {number}: the reader has been closed; iterate anew")
-        worker = (number - self.numbers.start) % len(self.processes)
-        self._take_back()
-        slot, raw, shape, error, text = self._receive(worker, number)
+        (slot, raw, shape, error, text), worker = self._next()
         if raw is None:
             failed = f"{self._name(worker)} failed at batch {number}:\n{text}"
             raise RuntimeError(failed) if error is None else error
@@ -264,6 +301,29 @@ class WorkerPool:
         )
 
 
+@dataclass(frozen=True)
+class _Jobs:
+    """The batches of one worker: every `count`-th, from `worker` on."""
+
+    build: BatchBuilder
+    numbers: range
+    later: range
+    builder_of: Callable[[int], BatchBuilder]
+    worker: int
+    count: int
+
+    def __iter__(self) -> Iterator[tuple[BatchBuilder, int]]:
+        return itertools.islice(self._all(), self.worker, None, self.count)
+
+    def _all(self) -> Iterator[tuple[BatchBuilder, int]]:
+        for number in self.numbers:
+            yield self.build, number
+        for epoch in self.later:
+            build = self.builder_of(epoch)
+            for number in range(len(build.batches)):
+                yield build, number
+
+
 class _Message(NamedTuple):
     """A batch with the slot it takes and the `shape` of pixels that lie there; or the exception of
     `build`, as text and, if it is meant for the user, itself.
@@ -286,8 +346,7 @@ def _held_back(signals: set[signal.Signals]) -> Iterator[None]:
 
 
 def _work(
-    build: BatchBuilder,
-    numbers: range,
+    jobs: _Jobs,
     pipe: Pipe,
     slots: list[np.ndarray],
     diary: Diary,
@@ -298,14 +357,14 @@ def _work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-    diary.clock = build.collator.clock
-    build = replace(build, collator=replace(build.collator, clock=diary))
+    diary.clock = jobs.build.collator.clock
     for other in inherited:  # so that only the parent holds them and its death is noticed
         other.close()
     cv2.setNumThreads(0)
     gc.freeze()  # a collection would write to all the parent's objects, and so copy their memory
     try:
-        for number in numbers:
+        for build, number in jobs:
+            build = replace(build, collator=replace(build.collator, clock=diary))
             while not pipe.poll(_LOOK_S):
                 if os.getppid() != parent:
                     return
