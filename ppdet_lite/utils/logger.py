@@ -8,10 +8,10 @@ there are plain lines. Lines printed while a bar is on screen go above it.
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import os
 import sys
+import time
 from typing import Any, NoReturn, Optional
 
 from tqdm import tqdm
@@ -25,8 +25,8 @@ _SHORT = "short"  # attribute of a record: its form on the terminal
 
 COLUMNS = 100
 """Width of the longest line of progress."""
-PREFIX = len("[12/31 23:59:59] INFO: ")
-"""Columns that a line of the logger takes for itself."""
+PREFIX = len("[23:59:59] ")
+"""Columns of it that the time takes."""
 
 
 class _TerminalHandler(logging.Handler):
@@ -36,11 +36,11 @@ class _TerminalHandler(logging.Handler):
         short = getattr(record, _SHORT, None)
         if short == "":
             return
+        line = self.format(record)
         if short is not None:
-            record = copy.copy(record)
-            record.msg, record.args = short, None
+            line = f"[{time.strftime('%H:%M:%S', time.localtime(record.created))}] {short}"
         with contextlib.suppress(OSError):  # a full disk or a closed pipe, and nowhere to say it
-            tqdm.write(self.format(record), file=sys.stderr)
+            tqdm.write(line, file=sys.stderr)
             sys.stderr.flush()
 
 

@@ -40,7 +40,7 @@ def test_two_processes_train_and_evaluate_together(repo, tiny_coco, tmp_path):
     assert done.returncode == 0, first[-2000:] + second[-2000:]
     assert "total batch 4 (2 process(es) x 2 images x 1 accumulation)" in first
     assert "2 epochs x 2 steps = 4 iterations" in first  # 8 images, 4 per step
-    assert first.count("INFO: epoch ") == 4 and first.count("evaluated 4 images") == 2
+    assert first.count("Epoch: [") == 4 and first.count("evaluated 4 images") == 2
     assert "INFO" not in second and "Traceback" not in second
     folder = tmp_path / config.stem
     assert (folder / "best_model.pdparams").is_file() and (folder / "0.pdopt").is_file()

@@ -41,15 +41,19 @@ def test_the_short_text_takes_as_many_terms_as_fit():
     assert progress().text(65) == f"loss 218 (xy 1.50, obj 1204)  {rest}"  # the largest
     assert progress().text(45) == f"loss 218  {rest}"
     assert progress().text(30) == "loss 218  eta 1:02:03"
+    start = "Epoch: [2] [120/211] learning_rate: 0.00250 loss: 218"
+    assert progress().short_line(78) == f"{start} ips: 14.8 eta: 1:02:03"
+    assert progress().short_line(99) == f"{start} (xy 1.50, obj 1204) ips: 14.8 eta: 1:02:03"
     for columns in range(22, 120):
         assert len(progress({f"loss_{n}": 10.0**n for n in range(-4, 9)}).text(columns)) <= columns
 
 
 def test_lines_without_a_terminal_are_short_and_the_file_has_all(toys, capsys, caplog):
     toys.trainer([LogHook(4, 0, False)], epochs=2, reader=toys.reader(10)).run()
-    lines = [line for line in capsys.readouterr().err.splitlines() if "epoch " in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "Epoch: [" in line]
     assert len(lines) == 7 and all(len(line) <= 100 for line in lines)
-    assert "INFO: epoch 1/2 10/10  loss " in lines[-1] and "(a " in lines[-1]
+    assert "] Epoch: [1] [10/10] learning_rate: 0.100 loss: " in lines[-1]
+    assert " (a " in lines[-1] and " eta: 0:00:00" in lines[-1]
     full = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Epoch: [")]
     assert len(full) == 7 and "loss_a: " in full[0] and "max_mem" in full[0]
 

@@ -183,7 +183,7 @@ def test_ctrl_c_at_the_terminal_and_going_on(config, repo):
     seen = ""
     for line in process.stdout:
         seen += line
-        if "epoch 1/1000" in line:
+        if "Epoch: [1]" in line:
             break
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=60)
@@ -213,7 +213,7 @@ def test_kill_9_in_the_middle_leaves_a_run_to_go_on_with(config, repo):
     ]
     process = tool(repo, *arguments)
     for line in process.stdout:
-        if "epoch 2/1000" in line:
+        if "Epoch: [2]" in line:
             break
     time.sleep(0.05)
     process.kill()

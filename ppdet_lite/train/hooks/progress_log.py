@@ -72,9 +72,8 @@ class LogHook(Hook):
             self._bar.set_description_str(progress.text(room), refresh=False)
             self._bar.update(1)
         if is_due:
-            place = f"{self._name(run)} {step}/{run.steps_per_epoch}  "
-            short = place + progress.text(COLUMNS - PREFIX - len(place))
-            log_in_full(progress.line(), short if self._bar.disable else "")
+            short = progress.short_line(COLUMNS - PREFIX) if self._bar.disable else ""
+            log_in_full(progress.line(), short)
             self._warn_of_waiting()
 
     def _warn_of_waiting(self) -> None:

@@ -1,4 +1,4 @@
-"""The numbers of a step as text: PaddleDetection's line, a short one, and the bar of an epoch."""
+"""The numbers of a step as text: PaddleDetection's line, its short form, the bar of an epoch."""
 
 from __future__ import annotations
 
@@ -51,25 +51,41 @@ class Progress(NamedTuple):
             f"ips: {self.images_per_second:.4f} images/s max_mem: {_peak_memory_mb()} MB"
         )
 
+    def short_line(self, columns: int) -> str:
+        """The beginning of `line`, which scripts look for, and the rest as far as it fits."""
+        start = (
+            f"Epoch: [{self.epoch}] [{self.step:>{len(str(self.steps))}}/{self.steps}] "
+            f"learning_rate: {three_digits(self.learning_rate)} loss: {self._total()}"
+        )
+        rest = [f"ips: {three_digits(self.images_per_second)}", f"eta: {self.eta}"]
+        return self._with_terms(start, rest, " ", columns)
+
     def text(self, columns: int) -> str:
-        """Loss, its largest terms as far as they fit into `columns`, rate, speed and time left."""
-        total = f"loss {three_digits(self.losses.get('loss', 0.0))}"
+        """Loss, rate, speed and time left for a place behind a bar."""
         rest = [
             f"lr {three_digits(self.learning_rate)}",
             f"{three_digits(self.images_per_second)} img/s",
             f"eta {self.eta}",
         ]
+        return self._with_terms(f"loss {self._total()}", rest, "  ", columns)
+
+    def _total(self) -> str:
+        return three_digits(self.losses.get("loss", 0.0))
+
+    def _with_terms(self, start: str, rest: list[str], gap: str, columns: int) -> str:
+        """`start`, the largest terms of the loss as far as they fit into `columns`, and `rest`, of
+        which the first parts go where not even they fit.
+        """
         terms = {key: value for key, value in self.losses.items() if key != "loss"}
         shown: list[str] = []
         for key in sorted(terms, key=lambda key: -abs(terms[key])):
             wider = [k for k in terms if k in (*shown, key)]  # in their own order
-            if len("  ".join([total + _bracketed(wider, terms), *rest])) > columns:
+            if len(gap.join([start + _bracketed(wider, terms), *rest])) > columns:
                 break
             shown = wider
-        if not shown:
-            while rest and len("  ".join([total, *rest])) > columns:
-                rest.pop(0)
-        return "  ".join([total + _bracketed(shown, terms), *rest])
+        while not shown and rest and len(gap.join([start, *rest])) > columns:
+            rest = rest[1:]
+        return gap.join([start + _bracketed(shown, terms), *rest])
 
 
 def _bracketed(keys: list[str], terms: dict[str, float]) -> str:
