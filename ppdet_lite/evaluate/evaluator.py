@@ -25,6 +25,7 @@ from ppdet_lite.metrics.metric import DetectionMetric
 from ppdet_lite.metrics.voc import VOCMetric
 from ppdet_lite.modeling.batch_tensors import PIXEL_MAP, as_tensors
 from ppdet_lite.modeling.modes import evaluation_mode
+from ppdet_lite.utils.cpu import peak_resident_bytes
 from ppdet_lite.utils.detection_rows import RESULTS_FILE, TRUTH_FILE
 from ppdet_lite.utils.logger import get_logger, log_in_full, progress_bar
 
@@ -168,7 +169,13 @@ class Evaluator:
                     get_logger().info("evaluating: batch %d of %d", index + 1, batches)
 
     def _finish(self, save: bool = True) -> dict[str, float]:
+        started = time.time()
         results = self.metric.results()
+        get_logger().info(
+            "metric of %d detections in %.1f s%s; peak memory %d MB",
+            *(len(self.metric.arrays()[0]), time.time() - started, self.metric.computed_by),
+            (peak_resident_bytes() or 0) // 2**20,
+        )
         log_in_full("\n" + self.metric.table(), self.metric.summary())
         if save and self.output_eval:
             path = self.save_files(self.output_eval)

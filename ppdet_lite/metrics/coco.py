@@ -1,16 +1,12 @@
-"""COCO's detection metric, computed by pycocotools."""
+"""COCO's detection metric, computed by pycocotools or faster-coco-eval."""
 
-import contextlib
-import io
-import logging
 from collections import defaultdict
-from typing import Any
+from typing import Any, Optional
 
-from pycocotools.cocoeval import COCOeval
+import numpy as np
 
-from ppdet_lite.metrics.metric import DetectionMetric, Rows, cell, text_table
-
-_LOGGER = logging.getLogger("ppdet_lite.metrics")
+from ppdet_lite.metrics.box_evaluation import Accumulated, Boxes, accumulate, preferred_library
+from ppdet_lite.metrics.metric import DetectionMetric, Rows, Truth, cell, text_table
 
 STATISTICS = (
     ("AP", "AP, IoU 0.50:0.95"),
@@ -34,32 +30,68 @@ class COCOMetric(DetectionMetric):
     object), and a table per class.
 
     A `bias` of 1 reproduces results in which x2, y2 are the last pixel.
+
+    Args:
+        library: `pycocotools` or `faster-coco-eval`, which give the same numbers; None takes the
+            faster one where it is installed.
     """
 
     title = "COCO metric"
     primary_key = "bbox/AP"
     max_detections = 100
     columns = ("class", "objects", "AP", "AP50", "AR100")
+    most_detections = 250_000
+    """Classes with more detections together are computed one portion after the other."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        *,
+        classwise: bool = False,
+        bias: float = 0,
+        library: Optional[str] = None,
+    ):
+        super().__init__(truth, classwise=classwise, bias=bias)
+        self.library = library or preferred_library()
+        self.computed_by = f" by {self.library}"
 
     def _compute(self, boxes: list[dict[str, Any]]) -> tuple[dict[str, float], Rows]:
         keys = [f"bbox/{name}" for name, _ in STATISTICS]
         if not self.image_ids:
             return dict.fromkeys(keys, 0.0), []
-        evaluation = _BoxEvaluation(boxes, self)
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            evaluation.evaluate()
-            evaluation.accumulate()
-            evaluation.summarize()
-        _LOGGER.debug("pycocotools:\n%s", output.getvalue().rstrip())
-        values = dict(zip(keys, map(float, evaluation.stats)))
-        precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
-        recall = evaluation.eval["recall"][:, :, 0, -1]  # IoU, class
-        rows = []
-        for category, name in zip(self.category_ids, self.class_names):
-            k = evaluation.params.catIds.index(category)
+        truth = _ground_truth(boxes)
+        order = np.argsort(self.category_ids, kind="stable").tolist()
+        parts = [self._accumulated(truth, classes) for classes in self._portions(order)]
+        tables = Accumulated(*(np.concatenate(table, axis=-3) for table in zip(*parts)))
+        values = dict(zip(keys, _statistics(tables)))
+        precision, recall = tables.precision[..., 0, -1], tables.recall[..., 0, -1]
+        rows: Rows = [()] * len(order)
+        for k, index in enumerate(order):
             averages = precision[:, :, k].mean(), precision[0, :, k].mean(), recall[:, k].mean()
-            rows.append((name, evaluation.object_counts[category], *map(float, averages)))
+            count = sum(not item["ignore"] for item in truth.get(self.category_ids[index], ()))
+            rows[index] = (self.class_names[index], count, *map(float, averages))
         return values, rows
+
+    def _portions(self, order: list[int]) -> list[list[int]]:
+        """The class indices in groups with not too many detections, which bounds the memory."""
+        counts = np.bincount(self.arrays()[1][:, 0].astype(int), minlength=len(order))
+        portions: list[list[int]] = [[]]
+        for index in order:
+            if portions[-1] and counts[[*portions[-1], index]].sum() > self.most_detections:
+                portions.append([])
+            portions[-1].append(index)
+        return portions
+
+    def _accumulated(
+        self, truth: dict[int, list[dict[str, Any]]], classes: list[int]
+    ) -> Accumulated:
+        ids = [self.category_ids[index] for index in classes]
+        found = []
+        for number, item in enumerate(self.coco_results(classes), start=1):
+            _, _, width, height = item["bbox"]
+            found.append({**item, "id": number, "area": width * height})
+        labels = [item for category in ids for item in truth.get(category, ())]
+        return accumulate(Boxes(labels, found, ids), self.library)
 
     def _lines(self, values: dict[str, float]) -> list[str]:
         return text_table([(text, values[f"bbox/{name}"]) for name, text in STATISTICS])
@@ -72,32 +104,25 @@ class COCOMetric(DetectionMetric):
         return [row(AP="AP", AP50="AP50", AP75="AP75"), f"AP by size: {by_size}"]
 
 
-class _BoxEvaluation(COCOeval):  # type: ignore[misc]  # pycocotools has no types
-    """COCOeval on ready lists of boxes.
+def _ground_truth(boxes: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """The annotations by category, ready for `accumulate`."""
+    by_category: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for number, item in enumerate(boxes, start=1):
+        (_, _, width, height), is_crowd = item["bbox"], int(item.get("iscrowd", 0))
+        area = item.get("area")
+        box = {key: item[key] for key in ("image_id", "category_id", "bbox")}
+        box.update(id=number, iscrowd=is_crowd, area=width * height if area is None else area)
+        box["ignore"] = int(bool(is_crowd or item.get("ignore", 0)))
+        by_category[item["category_id"]].append(box)
+    return by_category
 
-    It differs in two points from handing over `COCO` objects. A ground truth with `ignore` is
-    ignored, as VOC's difficult objects must be; pycocotools overwrites that flag. And it numbers
-    the ground truth from 1, because pycocotools takes a match with an annotation of id 0 for none.
-    """
 
-    def __init__(self, truth: list[dict[str, Any]], found: DetectionMetric):
-        super().__init__(iouType="bbox")
-        self._truth, self._found = truth, found
-        self.params.imgIds, self.params.catIds = sorted(found.image_ids), sorted(found.category_ids)
-        self.object_counts: dict[int, int] = defaultdict(int)
-
-    def _prepare(self) -> None:
-        self._gts, self._dts = defaultdict(list), defaultdict(list)
-        self.evalImgs: dict[Any, Any] = defaultdict(list)
-        self.eval: dict[str, Any] = {}
-        for number, item in enumerate(self._truth, start=1):
-            place, (_, _, width, height) = (item["image_id"], item["category_id"]), item["bbox"]
-            is_crowd, area = int(item.get("iscrowd", 0)), item.get("area")
-            box = {"id": number, "bbox": item["bbox"], "iscrowd": is_crowd}
-            box["ignore"] = int(bool(is_crowd or item.get("ignore", 0)))
-            self._gts[place].append({**box, "area": width * height if area is None else area})
-            self.object_counts[place[1]] += 1 - box["ignore"]
-        for number, item in enumerate(self._found.coco_results(), start=1):
-            _, _, width, height = item["bbox"]
-            place = item["image_id"], item["category_id"]
-            self._dts[place].append({**item, "id": number, "area": width * height})
+def _statistics(tables: Accumulated) -> list[float]:
+    """The numbers of STATISTICS: means over what is defined."""
+    precision, recall = tables
+    chosen = [precision[..., 0, -1], precision[0, ..., 0, -1], precision[5, ..., 0, -1]]
+    chosen += [precision[..., size, -1] for size in (1, 2, 3)]
+    chosen += [recall[..., 0, limit] for limit in (0, 1, 2)]
+    chosen += [recall[..., size, -1] for size in (1, 2, 3)]
+    defined = [part[part > -1] for part in chosen]
+    return [float(part.mean()) if part.size else -1.0 for part in defined]

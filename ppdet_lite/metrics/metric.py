@@ -48,6 +48,8 @@ class DetectionMetric:
     columns: tuple[str, ...] = ()
     max_detections: Optional[int] = None
     """Detections per image that count, the best ones; None for all."""
+    computed_by = ""
+    """The library that computes it, for a log line: " by NAME"."""
 
     def __init__(self, truth: Truth, *, classwise: bool = False, bias: float = 0):
         if isinstance(truth, dict):
@@ -109,9 +111,14 @@ class DetectionMetric:
         """Image id int64 [M] and row float32 [M, 6] of every detection."""
         return np.concatenate(self._owners), np.concatenate(self._rows)
 
-    def coco_results(self) -> Iterator[dict[str, Any]]:
-        """Every detection as image_id, category_id, bbox (x, y, width, height), score."""
+    def coco_results(self, classes: Optional[Sequence[int]] = None) -> Iterator[dict[str, Any]]:
+        """Every detection, or those of some class indices, as image_id, category_id, bbox (x, y,
+        width, height), score.
+        """
         owners, rows = self.arrays()
+        if classes is not None:
+            chosen = np.isin(rows[:, 0], classes)
+            owners, rows = owners[chosen], rows[chosen]
         rows = rows.astype(np.float64)
         rows[:, 4:6] += self.bias - rows[:, 2:4]
         # Fewer digits than float32 holds: file size without a change of any IoU or order.

@@ -145,11 +145,64 @@ def test_per_class_table_and_values():
     assert summary[2:] == ["", *lines[-3:]]
 
 
-def test_pycocotools_prints_nothing(capsys, caplog):
-    caplog.set_level("DEBUG", "ppdet_lite.metrics")
-    metric_of(truth_of((1, 7, 0, 0, 20, 20)), (1, 0, 0.9, 0, 0, 20, 20)).results()
+LIBRARIES = ["pycocotools", "faster-coco-eval"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_libraries_print_nothing(capsys, library):
+    if library == "faster-coco-eval":
+        pytest.importorskip("faster_coco_eval")
+    truth = truth_of((1, 7, 0, 0, 20, 20))
+    metric_of(truth, (1, 0, 0.9, 0, 0, 20, 20), library=library).results()
     assert capsys.readouterr().out == ""
-    assert "Average Precision" in caplog.text
+
+
+def crowded_case(rng):
+    """Truth and detections with crowds, ignored and unusual boxes, equal scores, too many boxes,
+    a class that nothing has and one that nothing finds, images without either.
+    """
+    categories = [{"id": 90 - 7 * k, "name": f"c{k}"} for k in range(6)]
+    boxes, rows = [], []
+    for image in range(1, 41):
+        for _ in range(rng.integers(0, 12)):
+            x, y, w, h = rng.uniform(0, 400, 2).tolist() + rng.uniform(3, 200, 2).tolist()
+            index = int(rng.integers(0, 5))
+            more = {"iscrowd": int(rng.random() < 0.1), "ignore": int(rng.random() < 0.1)}
+            boxes.append((image, categories[index]["id"], x, y, w, h, more))
+            for _ in range(rng.integers(0, 4) if index != 4 else 0):
+                near = np.array([x, y, x + w, y + h]) + rng.normal(0, 0.1, 4) * [w, h, w, h]
+                rows.append((image, index, round(rng.random(), 1), *near))
+        count = 150 if image == 3 else rng.integers(0, 5)
+        for corner in rng.uniform(0, 400, (count, 2)):
+            rows.append((image, int(rng.integers(0, 4)), rng.random(), *corner, *(corner + 50)))
+    truth = {**truth_of(*boxes, images=range(1, 41)), "categories": categories}
+    return truth, rows
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_both_libraries_and_portions_of_classes_give_the_same_numbers(seed):
+    pytest.importorskip("faster_coco_eval")
+    truth, rows = crowded_case(np.random.default_rng(seed))
+    if seed == 3:
+        rows = [row for row in rows if row[1] == 2]  # of one class only
+
+    class InPortions(COCOMetric):
+        most_detections = 40
+
+    found = []
+    for kind, library in (
+        (COCOMetric, LIBRARIES[0]),
+        *((k, LIBRARIES[1]) for k in (COCOMetric, InPortions)),
+    ):
+        metric = kind(truth, classwise=True, library=library)
+        for image in range(1, 41):
+            mine = np.array([row[1:] for row in rows if row[0] == image], np.float32).reshape(-1, 6)
+            metric.update(np.array([image]), mine, np.array([len(mine)], np.int32))
+        found.append(metric.results())
+    assert 0 < found[0]["bbox/AP"] < 1 and found[0]["bbox/AP/c5"] == -1
+    for others in found[1:]:
+        assert list(others) == list(found[0])
+        np.testing.assert_allclose([*others.values()], [*found[0].values()], rtol=0, atol=1e-9)
 
 
 def test_batches_padding_and_reset():

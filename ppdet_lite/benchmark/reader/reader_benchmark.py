@@ -136,16 +136,18 @@ def _measured(
     workers = sorted({count for _, count in settings})
     passes = 1 + len(settings) * repeat + len(workers)
     passes += 0 if reader.data.cache_settings is None else 2
-    reader = reader.bound(raw_pixels=settings[0][0] == "device")
+    parts = epoch_parts(len(reader), batches)
+    reader = reader.bound(raw_pixels=settings[0][0] == "device", epochs=len(parts))
     with contextlib.closing(progress_bar(batches * passes, name, "batch")) as bar:
-        parts = epoch_parts(len(reader), batches)
 
         def read(reader: Reader) -> Iterator[dict[str, Any]]:
-            for epoch, count in parts:
-                for batch in reader.batches(epoch, stop=count):
-                    bar.update(1)
-                    yield batch
-                    del batch  # so that its memory can serve for the next one
+            whole = len(reader)
+            with contextlib.closing(reader):  # its workers live over the epochs, as in a training
+                for epoch, count in parts:
+                    for batch in reader.batches(epoch, stop=None if count == whole else count):
+                        bar.update(1)
+                        yield batch
+                        del batch  # so that its memory can serve for the next one
 
         # All files that are needed are decoded, as without a cache.
         steps, files, samples = _step_times(reader.bound(cached=False), read)
