@@ -44,7 +44,7 @@ SLOW_TESTS = {
     "train/own_data": "batch_size run_config",
     "train": "adversarial data distributed early_stopping progress overfit overfit_asff overfit_yolox results_hooks run "
     "yolov4_run yolox_run",
-    "weights": "convert_darknet",
+    "weights": "convert_darknet zoo",
 }
 """Folder -> files test_*.py that take more than about a second; `-m quick` leaves them out."""
 

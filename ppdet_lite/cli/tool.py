@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from typing import TYPE_CHECKING, Callable, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.suggest import nearest_hint
@@ -40,6 +40,13 @@ def config_parser(
     text = "print the resolved configuration with the origin of every value, and stop"
     add("--print-config", action="store_true", help=text)
     return parser
+
+
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """Adds `--offline`, for tools that load weights."""
+    text = "take weights from files and the cache only, never over the network (PPDET_OFFLINE=1)"
+    switch: dict[str, Any] = {"action": "append_const", "const": "offline=true"}
+    parser.add_argument("--offline", dest="opt", help=text, **switch)
 
 
 def config_from_args(args: argparse.Namespace) -> Config:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 
 EXAMPLES = """  ppdet asff-weights -c configs/asff/yolov3_asff_coco.yml \\
       -o weights=output/yolov3_asff_coco/best_model --infer_img demo.jpg
@@ -16,6 +16,7 @@ level of the neck, a column for each level that it is made of.
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
+    add_offline(parser)
     add = parser.add_mutually_exclusive_group(required=True).add_argument
     add("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
     add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")

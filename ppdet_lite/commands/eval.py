@@ -2,7 +2,7 @@
 
 import argparse
 
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 
 EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model
@@ -17,6 +17,7 @@ EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_c
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
+    add_offline(parser)
     add = parser.add_argument
     add("--classwise", action="store_true", help="also print AP class by class")
     text = """where bbox.json is written or, with --json_eval, read (default: <save_dir>/<config

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 
 if TYPE_CHECKING:
     from ppdet_lite.evolve.results import Row
@@ -28,6 +28,7 @@ SAMPLERS = ("genetic", "optuna")
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
+    add_offline(parser)
     add = parser.add_argument
     text = """names or dotted keys with bounds, name=low:high; without bounds: lr momentum
 weight_decay ema_decay iou_thresh ignore_thresh iou_loss_weight obj_normalizer label_smoothing

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, Union
 
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.export.options import DYNAMIC, PRECISIONS, ExportOptions
 from ppdet_lite.runtime.contract import STAGES, TARGETS
 
@@ -32,6 +32,7 @@ is 1 and nothing is left behind.
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
+    add_offline(parser)
     add = parser.add_argument
     size: dict[str, Any] = {"type": number_or_dynamic}
     text = "parent of the folder that is written (default: output_inference)"

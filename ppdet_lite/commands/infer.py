@@ -3,7 +3,7 @@
 import argparse
 
 from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 
 EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
@@ -21,6 +21,7 @@ score and box [x1, y1, x2, y2] in pixels). The class names come from the weights
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
+    add_offline(parser)
     add = parser.add_mutually_exclusive_group(required=True).add_argument
     add("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
     add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")

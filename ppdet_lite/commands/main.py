@@ -21,6 +21,8 @@ COMMANDS = {
     "stream-eval": ("speed.stream_eval", "AP of an exported model on a video that does not wait"),
     "gpu-check": ("speed.gpu_check", "all that runs on a GPU: speed, boxes, memory, training"),
     "model-info": ("speed.model_info", "parameters and GFLOPs of a network"),
+    "weights list": ("weights.list", "published weights, and which of them are here"),
+    "weights fetch": ("weights.fetch", "download published weights into the cache"),
     "weights convert": ("weights.convert", "convert weights of other projects"),
     "data check": ("data.check", "find what is wrong in a data set, repair a copy of it"),
     "data stats": (

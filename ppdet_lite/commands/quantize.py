@@ -2,7 +2,7 @@
 
 import argparse
 
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.runtime.contract import STAGES
 from ppdet_lite.runtime.options import DEFAULT_THREADS, INT8_ENGINES
 
@@ -24,6 +24,7 @@ docs/quantization.md says how much faster it is, and what it costs.
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
+    add_offline(parser)
     add = parser.add_argument
     text = "parent of the export's folder (default: output_inference)"
     add("--output_dir", default="output_inference", metavar="FOLDER", help=text)

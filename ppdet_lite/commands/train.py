@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from ppdet_lite.cli.tool import announce_config, config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, announce_config, config_from_args, config_parser
 from ppdet_lite.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ exchange with others. docs/training.md says more.
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
+    add_offline(parser)
     add = parser.add_argument
     text = """go on from this checkpoint: weights, optimizer, rate, EMA, best AP and position; auto:
 from the newest whole one of this run, if there is one"""

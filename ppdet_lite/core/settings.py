@@ -88,8 +88,10 @@ class RuntimeSettings:
     report: bool = True  # a page of every training, index.html in its output folder
     # safetensors: that file, the one to exchange, beside the .pdparams
     save_format: Literal["pdparams", "safetensors"] = "pdparams"
+    # files, addresses, or names of published weights
     weights: Optional[str] = None  # weights of eval, infer and export
     pretrain_weights: Optional[str] = None  # weights that training starts from
+    offline: bool = False  # take weights from files and the cache only
     allow_partial_weights: bool = False  # accept weights that match less than half
     worker_num: Whole = 2  # reader processes
     # check of the image files before a training or evaluation

@@ -31,10 +31,12 @@ class ModelClasses(NamedTuple):
 def classes_of_model(cfg: Config, weights: Optional[str] = None) -> ModelClasses:
     """The classes that predictions of a model have.
 
-    Names: those stored with the weights, else those of `TestDataset`, else "class 0", "class 1",
-    ..., and a line says so. Categories, for the COCO metric: those stored with the weights, else
-    those of a data set's annotation file, if it is there and has these very classes, else COCO's
-    own, if the classes are COCO's.
+    Names: those stored with the weights, else those of `TestDataset`, else COCO's for published
+    weights of its classes, else "class 0", "class 1", ..., and a line says so.
+
+    Categories, for the COCO metric: those stored with the weights, else those of a data set's
+    annotation file, if it is there and has these very classes, else COCO's own, if the classes are
+    COCO's.
 
     Raises:
         ConfigError: the names found do not fit `num_classes`.
@@ -45,6 +47,8 @@ def classes_of_model(cfg: Config, weights: Optional[str] = None) -> ModelClasses
     if not names and cfg.settings.TestDataset:
         dataset = create("TestDataset", cfg)
         names, source = dataset.class_names, f"TestDataset ({dataset.name})"
+    if not names and stored.get("classes") == "coco":
+        names, source = list(COCO_CATEGORIES.values()), f"the weights {weights}"
     names = _checked_names(cfg.settings.num_classes, names, source)
     if cfg.settings.metric != "COCO":
         return ModelClasses(names, None)

@@ -5,8 +5,8 @@ from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.contracts import Detector
 from ppdet_lite.utils.logger import get_logger
-from ppdet_lite.weights.download import fetch_weights, is_url
 from ppdet_lite.weights.load import load_weights
+from ppdet_lite.weights.zoo import locate_weights, weights_of_config
 
 
 def load_trained_model(cfg: Config) -> tuple[Detector, str]:
@@ -17,10 +17,10 @@ def load_trained_model(cfg: Config) -> tuple[Detector, str]:
     """
     weights, partial = cfg.settings.weights, cfg.settings.allow_partial_weights
     if not weights:
+        allowed = ["a path", "a URL", *weights_of_config(cfg.name)]
         path = f"{cfg.output_folder}/best_model"
-        raise CheckpointError(f"no weights: set weights={path} (a path or a URL)")
-    if is_url(weights):
-        weights = fetch_weights(weights)
+        raise CheckpointError(f"no weights: set weights={path} ({' or '.join(allowed)})")
+    weights = locate_weights(weights, offline=cfg.settings.offline)
     model = build_detector(cfg)
     report = load_weights(model, weights, allow_partial=partial)
     if (report.missing or report.mismatched) and not partial:

@@ -45,9 +45,9 @@ from ppdet_lite.train.seed import set_seed
 from ppdet_lite.train.state import TrainState, check_saved
 from ppdet_lite.utils.logger import FileInUse, add_log_file, get_logger, remove_log_file
 from ppdet_lite.weights.checkpoint import load_resume, newest_checkpoint
-from ppdet_lite.weights.download import fetch_weights, is_url
 from ppdet_lite.weights.load import load_weights
 from ppdet_lite.weights.manifest import stem_of
+from ppdet_lite.weights.zoo import locate_weights
 
 
 def run_training(
@@ -204,8 +204,7 @@ def _load_pretrained(model: nn.Layer, settings: RuntimeSettings) -> None:
     if not path:
         get_logger().info("No pretrain_weights: training starts from random weights.")
         return
-    if is_url(path):
-        path = fetch_weights(path)  # the processes of a machine share one download
+    path = locate_weights(path, offline=settings.offline)  # shared by a machine's processes
     partial = settings.allow_partial_weights
     for line in load_weights(model, path, allow_partial=partial, part_of_model=True).lines():
         get_logger().info(line)

@@ -127,4 +127,5 @@ def progress_bar(
     knows_width = hidden or os.get_terminal_size(sys.stderr.fileno()).columns > 0
     size: dict[str, Any] = {"dynamic_ncols": True} if knows_width else {"ncols": 80, "nrows": 24}
     options = {"desc": desc, "unit": unit, "initial": initial, "disable": hidden, **size}
+    options["unit_scale"] = unit == "B"  # bytes as 12.3 MB
     return tqdm(total=total, leave=False, file=sys.stderr, **options)

@@ -2,7 +2,7 @@
 
 A download is written beside its final name and renamed when it is complete; one that was cut off
 goes on where it stopped, if the server still has the same file. Only https is used, and http from
-servers on this machine.
+servers on this machine. The SHA-256 of every file is kept beside it and compared at every use.
 """
 
 import hashlib
@@ -10,15 +10,17 @@ import json
 import os
 import re
 import shutil
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import suppress
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage
-from typing import IO, Any, Optional
+from typing import IO, Any, Callable, Optional
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.utils.files import lock_file, sha256_of
+from ppdet_lite.utils.files import lock_file, replacing, sha256_of
 from ppdet_lite.utils.logger import get_logger, progress_bar
 from ppdet_lite.weights.files import read_weights
 
@@ -33,53 +35,165 @@ class _Refused(Exception):
     """An answer that is not the file; nothing of it is kept."""
 
 
+class _OtherContent(_Refused):
+    """A whole file with another hash."""
+
+
 def is_url(path: str) -> bool:
     """True for a file that must be fetched over the network."""
     return str(path).startswith(("http://", "https://"))
 
 
 def cache_folder() -> str:
-    """`$PPDET_LITE_CACHE`, else `~/.cache/ppdet_lite`, with `/weights`."""
-    base = os.environ.get("PPDET_LITE_CACHE") or os.path.join(
-        os.path.expanduser("~"), ".cache", "ppdet_lite"
-    )
-    return os.path.join(base, "weights")
+    """`$PPDET_HOME`, else `$PPDET_LITE_CACHE`, else `~/.cache/ppdet_lite`, with `/weights`."""
+    default = os.path.join("~", ".cache", "ppdet_lite")
+    base = os.environ.get("PPDET_HOME") or os.environ.get("PPDET_LITE_CACHE") or default
+    return os.path.join(os.path.expanduser(base), "weights")
 
 
-def fetch_weights(url: str, folder: str = "") -> str:
-    """Path of the file behind `url`, downloaded if it is not there yet. Processes that want the
-    same file at once share one download.
+def offline_by_environment() -> bool:
+    """True if `$PPDET_OFFLINE` forbids the network."""
+    return os.environ.get("PPDET_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
+
+
+def check_native(path: str, name: str) -> None:
+    """Raises a CheckpointError unless the file holds weights of Paddle; `name` has its ending."""
+    read_weights(path, name.endswith(".safetensors"))
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file behind an address.
+
+    Attributes:
+        name: of the file in the cache; by default one that is made of the address.
+        size: in bytes, where it is known.
+        sha256: where it is known; the fragment of an address, `#sha256=...`, gives it as well.
+        check: raises a CheckpointError for a file (path, name) that is something else.
+    """
+
+    address: str
+    name: str = ""
+    size: Optional[int] = None
+    sha256: str = ""
+    check: Callable[[str, str], None] = check_native
+
+    @classmethod
+    def at(cls, url: str) -> "RemoteFile":
+        """The file behind `https://host/model.pdparams` or `...#sha256=...`."""
+        address, _, fragment = url.partition("#")
+        known = fragment[len("sha256=") :].lower() if fragment.startswith("sha256=") else ""
+        return cls(address, sha256=known)
+
+    def path(self, folder: str = "") -> str:
+        """Its place in `folder`, by default `cache_folder()`."""
+        return os.path.join(folder or cache_folder(), self.name or _cache_name(self.address))
+
+
+def fetch_weights(url: str, folder: str = "", *, offline: bool = False) -> str:
+    """`fetch_file` for the file of Paddle's behind `url`."""
+    return fetch_file(RemoteFile.at(url), folder, offline=offline)
+
+
+def fetch_file(file: RemoteFile, folder: str = "", *, offline: bool = False) -> str:
+    """Path of a file, downloaded if it is not there yet. Processes that want the same file at once
+    share one download.
 
     Args:
-        url: its SHA-256 may follow: `https://host/model.pdparams#sha256=...`.
         folder: in place of `cache_folder()`.
+        offline: use nothing but what is there; `$PPDET_OFFLINE` says so, too.
 
     Raises:
         CheckpointError: the download failed or is not the file; says how to go on without it.
     """
-    address, _, fragment = url.partition("#")
-    wanted = fragment[len("sha256=") :].lower() if fragment.startswith("sha256=") else ""
-    target = folder = folder or cache_folder()
+    target = folder or cache_folder()
     try:
-        target = os.path.join(folder, _cache_name(address))
-        os.makedirs(folder, exist_ok=True)
+        target = file.path(folder)
+        if os.path.isfile(target) and not os.access(os.path.dirname(target), os.W_OK):
+            _check_present(file, target, writable=False)  # a folder that others take care of
+            return target
+        os.makedirs(os.path.dirname(target), exist_ok=True)
         with open(f"{target}.lock", "wb") as lock:
             if not lock_file(lock, wait=False):
-                get_logger().info("Another process downloads %s; waiting for it", address)
+                get_logger().info("Another process downloads %s; waiting for it", file.address)
                 lock_file(lock)
-            if not os.path.isfile(target):
-                get_logger().info("Downloading %s to %s", address, target)
-                _Download(address, f"{target}.part", wanted).run()
-                os.replace(f"{target}.part", target)
-            elif wanted and sha256_of(target) != wanted:
-                raise _Refused(f"{target} has another SHA-256 than the address; delete it")
+            if os.path.isfile(target):
+                _check_present(file, target)
+            elif offline or offline_by_environment():
+                by = "offline" if offline else "PPDET_OFFLINE"
+                raise _Refused(f"it is not in the cache, and {by} forbids the network")
+            else:
+                _download(file, target)
     except (OSError, HTTPException, ValueError, _Refused) as error:
         reason = getattr(error, "reason", None) or error
         raise CheckpointError(
-            f"cannot download {address}: {reason}. Put the file at {target} yourself, name a local "
-            "file, or start a training from random weights with pretrain_weights=null"
+            f"cannot download {file.address}: {reason}. Put the file at {target} yourself, name a "
+            "local file, or start a training from random weights with pretrain_weights=null"
         ) from None
     return target
+
+
+def _download(file: RemoteFile, target: str) -> None:
+    get_logger().info("Downloading %s to %s", file.address, target)
+    start, part, kept = time.monotonic(), f"{target}.part", kept_sha256(target)
+    download = _Download(file, part, file.sha256 or kept)
+    try:
+        download.run()
+    except _OtherContent as error:
+        how = f"; if it was changed on purpose, delete {target}.sha256" * (not file.sha256)
+        raise _Refused(f"{error}{how}") from None
+    found = _keep_sha256(target, sha256_of(part), announce=not (file.sha256 or kept))
+    os.replace(part, target)
+    size, seconds = os.path.getsize(target) / 1e6, time.monotonic() - start
+    get_logger().info("%.1f MB in %.0f s, SHA-256 %s", size, seconds, found)
+
+
+def _check_present(file: RemoteFile, target: str, writable: bool = True) -> None:
+    """Raises `_Refused` for a file in the cache that is not the one it was or should be."""
+    found, wanted = sha256_of(target), file.sha256 or kept_sha256(target)
+    if wanted and found != wanted:
+        source = "the published one" if file.sha256 else f"the one kept in {target}.sha256"
+        raise _Refused(f"{target} has the SHA-256 {found}, {source} is {wanted}; delete the file")
+    if not wanted:  # somebody put it there
+        if problem := _problem_of(file, target, os.path.basename(target)):
+            raise _Refused(f"{target}: {problem}; delete it")
+        if writable:
+            _keep_sha256(target, found, announce=True)
+
+
+def kept_sha256(target: str) -> str:
+    """The hash in the file beside `target`; empty where there is none."""
+    with suppress(OSError, ValueError), open(f"{target}.sha256", encoding="utf-8") as stream:
+        word = (stream.read(200).split() or [""])[0].lower()
+        return word if re.fullmatch("[0-9a-f]{64}", word) else ""
+    return ""
+
+
+def _keep_sha256(target: str, found: str, announce: bool) -> str:
+    """Writes the hash beside `target`, in the form of sha256sum, and returns it."""
+    with replacing(f"{target}.sha256") as stream:
+        stream.write(f"{found}  {os.path.basename(target)}\n".encode())
+    if announce:
+        name = os.path.basename(target)
+        text = "No SHA-256 of %s is known: %s is kept, and the file is compared with it from now on"
+        get_logger().info(text, name, found)
+    return found
+
+
+def _problem_of(file: RemoteFile, path: str, name: str) -> str:
+    """Tells what is wrong with a whole file, apart from its hash; empty if nothing is."""
+    with open(path, "rb") as stream:
+        begin = stream.read(512).lstrip().lower()
+    if not begin or begin.startswith(_HTML):
+        return "a page of HTML" if begin else "nothing"
+    size = os.path.getsize(path)
+    if file.size not in (None, size):
+        return f"size: found {size} bytes, allowed: {file.size}"
+    try:
+        file.check(path, name)
+    except CheckpointError as error:
+        return f"no weight file: {str(error).replace(f'{path}: ', '')}"
+    return ""
 
 
 def _cache_name(address: str) -> str:
@@ -116,8 +230,9 @@ def _check_address(address: str, secure: bool = False) -> None:
 class _Download:
     """One download into the file `part`, beside which the server's mark of the version is kept."""
 
-    def __init__(self, address: str, part: str, sha256: str):
-        self.address = urllib.parse.quote(address, safe="%/:=&?~+!$,;'@()*[]")
+    def __init__(self, file: RemoteFile, part: str, sha256: str):
+        self.file = file
+        self.address = urllib.parse.quote(file.address, safe="%/:=&?~+!$,;'@()*[]")
         self.part, self.mark = part, f"{part}.version"
         self.sha256 = sha256
         self.opener = urllib.request.build_opener(_Redirects)
@@ -175,6 +290,8 @@ class _Download:
         if length is None and not is_chunked and not self.sha256:
             raise _Refused("the server does not tell the length, so a cut file could not be told")
         total = have + int(length) if length else None
+        if total is not None and self.file.size not in (None, total):
+            raise _Refused(f"size: found {total} bytes, allowed: {self.file.size}")
         folder = os.path.dirname(self.part)
         if total and total - have > shutil.disk_usage(folder).free - _ROOM:
             raise _Refused(f"no room for {total} bytes in {folder}")
@@ -197,17 +314,11 @@ class _Download:
             )
 
     def _check_content(self) -> None:
-        with open(self.part, "rb") as stream:
-            begin = stream.read(512).lstrip().lower()
-        if not begin or begin.startswith(_HTML):
-            raise _Refused("the server answered with " + ("a page of HTML" if begin else "nothing"))
+        name = os.path.basename(self.part)[: -len(".part")]
         if self.sha256 and (found := sha256_of(self.part)) != self.sha256:
-            raise _Refused(f"SHA-256: found {found}, allowed: {self.sha256}")
-        try:
-            read_weights(self.part, self.part.endswith(".safetensors.part"))
-        except CheckpointError as error:
-            problem = str(error).replace(f"{self.part}: ", "")
-            raise _Refused(f"the server answered with no weight file: {problem}") from None
+            raise _OtherContent(f"SHA-256: found {found}, allowed: {self.sha256}")
+        if problem := _problem_of(self.file, self.part, name):
+            raise _Refused(f"the server answered with {problem}")
 
     def _remove(self) -> None:
         for path in (self.part, self.mark):

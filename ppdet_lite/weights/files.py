@@ -15,10 +15,28 @@ NAME_TABLE = "StructuredToParameterName@@"
 _CHUNK_TABLE = "UnpackBigParamInfor@@"
 
 
-def _find_weight_file(path: str) -> tuple[str, str]:
-    """`path` itself or with one of the known suffixes, and the place to read it from."""
-    candidates = [path] if path.endswith(WEIGHTS) else [path + suffix for suffix in WEIGHTS]
-    for candidate in dict.fromkeys([path, *candidates]):
+def _candidates(path: str) -> list[str]:
+    return [path] if path.endswith(WEIGHTS) else [path, *(path + suffix for suffix in WEIGHTS)]
+
+
+def has_weight_file(path: str) -> bool:
+    """True if there is a file of this name, with or without one of the known suffixes.
+
+    Raises:
+        CheckpointError: there is one, and it is damaged.
+    """
+    return any(map(find_file, _candidates(os.path.expanduser(path))))
+
+
+def find_weight_file(path: str) -> tuple[str, str]:
+    """`path` itself or with one of the known suffixes, and the place to read it from.
+
+    Raises:
+        CheckpointError: no such file (the message lists what the folder holds), or a damaged one.
+    """
+    path = os.path.expanduser(path)
+    candidates = _candidates(path)
+    for candidate in candidates:
         if place := find_file(candidate):
             return candidate, place
     folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
@@ -42,7 +60,7 @@ def load_state(path: str) -> dict[str, np.ndarray]:
         CheckpointError: no such file (the message lists what the folder holds), a damaged one, one
             that holds anything but numbers, or one without tensors.
     """
-    path, place = _find_weight_file(os.path.expanduser(str(path)))
+    path, place = find_weight_file(str(path))
     return read_weights(place, path.endswith(".safetensors"))
 
 
