@@ -12,7 +12,7 @@ from typing import Any
 
 from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.scan import FolderScan, parent
-from ppdet_lite.data.folder.split_words import split_in, without_trainval
+from ppdet_lite.data.folder.split_words import by_split, split_in
 
 _NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _NEEDED, _OTHER = (b'"images"', b'"annotations"', b'"categories"'), b'"segments_info"'
@@ -21,15 +21,7 @@ _LOOKED_AT = 200  # names of images, to find their folder
 
 def coco_readings(scan: FolderScan) -> list[FolderReading]:
     """The readings of the COCO json files; one for all files whose names differ by a split only."""
-    groups: dict[str, dict[str, str]] = {}
-    for file in scan.files(".json"):
-        if is_coco(scan.path(file)):
-            split, pattern = split_in(file)
-            group = groups.setdefault(pattern, {})
-            if split in group:  # val.json beside valid.json
-                groups[file] = {"": file}
-            else:
-                group[split] = file
+    groups = by_split(file for file in scan.files(".json") if is_coco(scan.path(file)))
     detection = {p: g for p, g in groups.items() if Path(p).name.startswith("instances_")}
     if detection:  # COCO has keypoints beside them, which are the boxes of persons only
         groups = {p: g for p, g in groups.items() if not Path(p).name.startswith("person_key")}
@@ -49,9 +41,6 @@ def is_coco(path: Path) -> bool:
 
 
 def _reading(scan: FolderScan, pattern: str, group: dict[str, str]) -> FolderReading:
-    files = without_trainval(group)
-    if "" in files:  # one file without a split in its name
-        files = {"train": files.pop(""), **files} if "train" not in files else files
     name = Path(pattern).name
     tool = "COCO json"
     if name == "_annotations.coco.json":
@@ -60,14 +49,13 @@ def _reading(scan: FolderScan, pattern: str, group: dict[str, str]) -> FolderRea
         tool = "COCO json of CVAT"
     elif name.startswith("instances_*"):
         tool = "COCO json as COCO has it"
-    order = [split for split in ("train", "val", "test") if split in files]
     sections: dict[str, dict[str, Any]] = {}
-    for split in order:
+    for split, file in group.items():
         sections[split] = {
             "name": "COCODataSet",
             "dataset_dir": str(scan.root),
-            "image_dir": _image_folder(scan, files[split], split),
-            "anno_path": files[split],
+            "image_dir": _image_folder(scan, file, split),
+            "anno_path": file,
         }
     return FolderReading(scan.root, "coco", pattern, f"{tool} ({pattern})", sections)
 

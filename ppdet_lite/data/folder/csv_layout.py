@@ -7,9 +7,9 @@ import csv
 from typing import Any
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.data.folder.reading import SPLITS, FolderReading
+from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.scan import FolderScan, parent
-from ppdet_lite.data.folder.split_words import split_in, without_trainval
+from ppdet_lite.data.folder.split_words import by_split
 from ppdet_lite.data.sources.labeling.csv_boxes import COLUMNS, columns_of, read_csv
 
 _LOOKED_AT = 50  # rows, to find the folder that their paths start from
@@ -17,20 +17,10 @@ _LOOKED_AT = 50  # rows, to find the folder that their paths start from
 
 def csv_readings(scan: FolderScan) -> list[FolderReading]:
     """The readings of the CSV tables; one for all whose names differ by a split only."""
-    groups: dict[str, dict[str, str]] = {}
-    for file in scan.files(".csv"):
-        if _has_boxes(scan, file):
-            split, pattern = split_in(file)
-            groups.setdefault(pattern, {})[split] = file
     readings = []
-    for pattern, group in groups.items():
-        files = without_trainval(group)
-        if "" in files and "train" not in files:
-            files["train"] = files[""]
+    for pattern, files in by_split(f for f in scan.files(".csv") if _has_boxes(scan, f)).items():
         labels = _labels(scan, parent(pattern), [*files.values()])
-        sections = {
-            split: _section(scan, files[split], labels) for split in SPLITS if split in files
-        }
+        sections = {split: _section(scan, file, labels) for split, file in files.items()}
         title = f"CSV ({pattern}: {','.join(COLUMNS)})"
         readings.append(FolderReading(scan.root, "csv", pattern, title, sections))
     return readings

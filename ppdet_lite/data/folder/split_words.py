@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Iterable
 
 _SPLIT_OF = {
     **dict.fromkeys(("train", "training", "minitrain"), "train"),
@@ -23,6 +24,43 @@ def split_in(path: str) -> tuple[str, str]:
         if split := _SPLIT_OF.get(word[0].lower()):
             return split, f"{path[: word.start()]}*{path[word.end() :]}"
     return "", path
+
+
+def by_split(files: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Groups files that differ by the name of a split only.
+
+    A file without a split in its name is a group of its own, and the training data of a group in
+    its folder that has none.
+
+    Returns:
+        Name of the group, with `*` for the split -> split (`train`, `val`, `test`) -> file.
+    """
+    groups: dict[str, dict[str, str]] = {}
+    for file in files:
+        split, pattern = split_in(file)
+        group = groups.setdefault(pattern, {})
+        if split in group:  # val.json beside valid.json
+            groups[file] = {"": file}
+        else:
+            group[split] = file
+    for pattern, group in [*groups.items()]:
+        folder = pattern.rpartition("/")[0]
+        alone = [
+            name
+            for name, other in groups.items()
+            if [*other] == [""] and name.rpartition("/")[0] == folder
+        ]
+        if not group.keys() & {"", "train", "trainval"} and len(alone) == 1:
+            group["train"] = groups.pop(alone[0])[""]
+    return {pattern: _named(group) for pattern, group in groups.items()}
+
+
+def _named(group: dict[str, str]) -> dict[str, str]:
+    """The files of a group, the one without a split as `train`, in the usual order."""
+    found = without_trainval(group)
+    if "" in found:
+        found.setdefault("train", found[""])
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def without_trainval(splits: dict[str, str]) -> dict[str, str]:

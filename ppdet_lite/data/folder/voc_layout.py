@@ -10,7 +10,7 @@ from typing import Any, Optional
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.reading import SPLITS, FolderReading
 from ppdet_lite.data.folder.scan import FolderScan, parent, stem
-from ppdet_lite.data.folder.split_words import split_in, without_trainval
+from ppdet_lite.data.folder.split_words import by_split, split_in, without_trainval
 from ppdet_lite.data.sources.class_lists import read_class_list
 from ppdet_lite.data.sources.files import read_lines
 from ppdet_lite.data.sources.voc_xml import VocFile
@@ -83,20 +83,11 @@ def _images_beside(scan: FolderScan, base: str) -> str:
 
 def _of_pairs(scan: FolderScan) -> list[FolderReading]:
     """Lists of `image xml`, as PaddleX and PaddleDetection have them."""
-    groups: dict[str, dict[str, str]] = {}
-    for file in scan.files(".txt"):
-        if _has_pairs(scan, file):
-            split, pattern = split_in(file)
-            groups.setdefault(pattern, {})[split] = file
     readings = []
-    for pattern, lists in groups.items():
-        lists = without_trainval(lists)
-        if "" in lists and "train" not in lists:
-            lists["train"] = lists[""]
+    for pattern, lists in by_split(f for f in scan.files(".txt") if _has_pairs(scan, f)).items():
         base = parent(pattern)
         names = _names(scan, base, {parent(p) for p in scan.files(".xml") if _is_below(p, base)})
-        order = [split for split in SPLITS if split in lists]
-        sections = {split: _section(scan, base, lists[split], names) for split in order}
+        sections = {split: _section(scan, base, file, names) for split, file in lists.items()}
         title = f"Pascal VOC (lists of 'image xml' as in PaddleX, {pattern})"
         readings.append(FolderReading(scan.root, "voc", pattern, title, sections))
     return readings
@@ -165,8 +156,9 @@ def _images_of(scan: FolderScan, root: str, folders: list[str]) -> str:
     matching = {f: c for f, c in counts.items() if split and split_in(f)[0] == split}
     if sum(matching.values()) >= len(names) // 2 + 1:
         counts = matching
-    if max(counts.values()) >= len(names):  # all in one folder
-        return max(sorted(counts), key=lambda folder: counts[folder]) or "."
+    if max(counts.values()) >= len(names):  # all in one folder, and drawn on in another maybe
+        usual = ("images", "jpegimages", "imgs", "img")
+        return max(sorted(counts), key=lambda f: (counts[f], stem(f).lower() in usual)) or "."
     return _common(sorted(counts)) or "."
 
 

@@ -16,6 +16,7 @@ from ppdet_lite.data.sources.files import read_lines
 from ppdet_lite.data.sources.labeling.yolo_list import find_listed
 
 _NAME_FILES = ("classes.txt", "obj.names", "label_list.txt", "labels.txt", "classes.names")
+_NO_NAMES = "; no class names found, put them into classes.txt, one per line"
 _LOOKED_AT = 20  # text files, until one holds a line
 
 
@@ -26,7 +27,7 @@ def yolo_readings(scan: FolderScan) -> list[FolderReading]:
     found = [reading for reading in described if reading]
     if found:
         return found
-    placed = _of_places(scan)
+    placed = _of_places(scan) or _of_other_folder(scan)
     return [placed] if placed else []
 
 
@@ -141,15 +142,7 @@ def _of_places(scan: FolderScan) -> Optional[FolderReading]:
         splits = {"train": folders}
     if "trainval" in splits:
         splits.setdefault("train", splits.pop("trainval"))
-    names = next(
-        (
-            found
-            for file in scan.files(".txt", ".names", ".yaml", ".yml")
-            if Path(file).name in (*_NAME_FILES, "data.yaml")
-            and (found := _names_in(scan.path(file)))
-        ),
-        None,
-    )
+    names = _listed_names(scan)
     order = [split for split in SPLITS if split in splits]
     sections = {split: _section(scan, splits[split], names) for split in order}
     for section in sections.values():
@@ -161,9 +154,30 @@ def _of_places(scan: FolderScan) -> Optional[FolderReading]:
     label = str(_label_of(labeled[0], texts))
     place = f"{parent(label) or '.'}/*.txt"
     beside = "beside the images" if parent(label) == parent(labeled[0]) else "in labels"
-    note = "" if names else "; no class names found, put them into classes.txt, one per line"
-    title = f"YOLO txt ({beside}, as of labelImg{note})"
+    title = f"YOLO txt ({beside}, as of labelImg{'' if names else _NO_NAMES})"
     return FolderReading(scan.root, "yolo", place, title, sections)
+
+
+def _listed_names(scan: FolderScan) -> Optional[list[str]]:
+    """The class names in the first file of them that can be read."""
+    for file in scan.files(".txt", ".names", ".yaml", ".yml"):
+        if Path(file).name in (*_NAME_FILES, "data.yaml") and (found := _names_in(scan.path(file))):
+            return found
+    return None
+
+
+def _of_other_folder(scan: FolderScan) -> Optional[FolderReading]:
+    """Text files with the names of images in a folder of any name, of which there is one."""
+    texts = [path for path in scan.files(".txt") if stem(path) in scan.image_stems]
+    folders = {parent(path) for path in texts}
+    images = {parent(image) for path in texts for image in scan.image_stems[stem(path)]}
+    if len(folders) != 1 or len(images) != 1 or not _are_boxes(scan, texts):
+        return None
+    (folder,), (image_folder,), names = folders, images, _listed_names(scan)
+    section = _section(scan, [image_folder or "."], names)
+    title = f"YOLO txt (in {folder or '.'}{'' if names else _NO_NAMES})"
+    sections = {"train": {**section, "anno_path": folder or "."}}
+    return FolderReading(scan.root, "yolo", f"{folder or '.'}/*.txt", title, sections)
 
 
 def _label_of(image: str, texts: set[str]) -> Optional[str]:

@@ -201,6 +201,11 @@ def _set_length(chosen: _Chosen, count: int, lines: list[str]) -> None:
     chosen.set(schedule_fit.fit_schedule(unfitted, epochs, steps))
     text = f"{epochs} epochs x {steps} steps for {count} images (the recipe: {unfitted.epoch})"
     lines.append(f"length: {text}; -o epoch=N takes another, and the schedule follows")
+    rate = chosen.cfg["LearningRate"]
+    base, reference = float(rate.get("base_lr", 0.01)), rate["reference_batch_size"]
+    if rate.get("scale_with_batch", True):
+        text = f"{base:g} x {per_step} / {reference} = {base * per_step / reference:.3g}"
+        lines.append(f"learning rate: {text}, by batch ({reference} is the recipe's)")
 
 
 def _shown(base: Config, cfg: Config) -> dict[str, Any]:

@@ -84,6 +84,25 @@ def test_yolo_without_class_names_asks_for_them(tmp_path):
         reading.dataset("train")
 
 
+def test_yolo_labels_in_a_folder_of_another_name(tmp_path):
+    layouts.yolo_labelimg(tmp_path)
+    (tmp_path / "pics").mkdir()
+    for path in [*tmp_path.glob("*.jpg")]:
+        path.rename(tmp_path / "pics" / path.name)
+    reading = recognize(tmp_path)
+    assert reading.title == "YOLO txt (in .)"
+    assert objects_of(reading.dataset("train")) == expected("train", "val")
+
+
+def test_a_file_without_a_split_in_its_name_is_the_training_data(tmp_path):
+    layouts.coco_roboflow(tmp_path)
+    (tmp_path / "valid/_annotations.coco.json").rename(tmp_path / "valid.json")
+    (tmp_path / "train/_annotations.coco.json").rename(tmp_path / "all.json")
+    sections = recognize(tmp_path).sections
+    files = {split: section["anno_path"] for split, section in sections.items()}
+    assert files == {"train": "all.json", "val": "valid.json"}
+
+
 def test_trainval_is_the_training_data_where_there_is_no_train(tmp_path):
     layouts.voc_image_sets(tmp_path)
     (tmp_path / "ImageSets/Main/train.txt").unlink()
