@@ -1,5 +1,5 @@
-"""The tensors of PyTorch's checkpoints and of `.npz` files, without PyTorch and without running
-anything that a file holds.
+"""The tensors of PyTorch's checkpoints, of `.safetensors` and of `.npz` files, without PyTorch and
+without running anything that a file holds.
 
 A checkpoint of PyTorch 1.6 or later is a zip archive: `data.pkl`, a pickle that describes the
 tensors, and one member `data/N` with the numbers of each storage. The pickle is read by the machine
@@ -21,6 +21,7 @@ from numpy.lib import format as npy
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.weights.pickle_reader import STEPS, Machine, refusals
 from ppdet_lite.weights.pickle_values import NAMES, Name, Refused
+from ppdet_lite.weights.safetensors_file import read_safetensors
 
 MOST_PICKLE = 64 << 20  # bytes of data.pkl: names and shapes, also of an optimizer's state
 MOST_NUMBERS = 2 << 30  # bytes of all arrays of an .npz, which may be packed
@@ -41,8 +42,8 @@ _STORAGES = {
 }
 
 
-def read_torch_or_numpy(path: Path) -> dict[str, np.ndarray]:
-    """The state dict of a checkpoint of PyTorch, or the arrays of an `.npz`.
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The state dict of a checkpoint of PyTorch, or the arrays of a `.safetensors` or an `.npz`.
 
     Of a checkpoint that holds more than a state dict, `model` or `state_dict` is read.
 
@@ -50,7 +51,8 @@ def read_torch_or_numpy(path: Path) -> dict[str, np.ndarray]:
         CheckpointError: no such file, not such a file, a damaged one, or one that asks for anything
             else than tensors.
     """
-    content = _read_numpy(path) if path.suffix == ".npz" else _read_torch(path)
+    readers: dict[str, Callable[[Path], Any]] = {".npz": _read_numpy, ".safetensors": _read_safe}
+    content = readers.get(path.suffix, _read_torch)(path)
     for wrapper in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -59,6 +61,10 @@ def read_torch_or_numpy(path: Path) -> dict[str, np.ndarray]:
     if not state:
         raise CheckpointError(f"{path}: holds no tensors")
     return state
+
+
+def _read_safe(path: Path) -> dict[str, np.ndarray]:
+    return read_safetensors(str(path))
 
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ppdet_lite.weights.torch_file import read_torch_or_numpy
+from ppdet_lite.weights.torch_file import read_tensors
 from tests.fuzz.harness import Trial
 from tests.fuzz.kind_checkpoint import _SNIPPETS as PICKLE_SNIPPETS
 from tests.fuzz.mutations import damage_bytes
@@ -104,4 +104,4 @@ def trial(rnd: random.Random, folder: Path) -> Trial:
         data, label = _archive(members, pack), f"{chosen} {content!r:.20}"
     path = folder / name
     path.write_bytes(data)
-    return Trial(f"{kind} {label}", lambda: read_torch_or_numpy(path), (path.name,))
+    return Trial(f"{kind} {label}", lambda: read_tensors(path), (path.name,))

@@ -14,7 +14,8 @@ from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.weights.convert.converter import convert_file
 from ppdet_lite.weights.convert.yolox import YOLOXConverter, csp_key, darknet_key
 from ppdet_lite.weights.files import load_state
-from ppdet_lite.weights.torch_file import read_torch_or_numpy
+from ppdet_lite.weights.safetensors_file import write_safetensors
+from ppdet_lite.weights.torch_file import read_tensors
 
 KINDS = {"f4": "Float", "f2": "Half", "f8": "Double", "i8": "Long", "b1": "Bool"}
 
@@ -102,7 +103,7 @@ def test_tensors_of_every_type_and_layout(write_torch):
         "optimizer": {"state": {0: {"momentum": Tensor.of(np.ones(3, np.float32))}}},
         "start_epoch": 300,
     }
-    state = read_torch_or_numpy(write_torch(content, extra=[("byteorder", "little")]))
+    state = read_tensors(write_torch(content, extra=[("byteorder", "little")]))
     for code in KINDS:
         np.testing.assert_array_equal(state[code], np.arange(6).reshape(2, 3).astype(code))
     np.testing.assert_array_equal(state["rows"], base[6:].reshape(2, 3))
@@ -124,7 +125,7 @@ def test_the_versions_beside_a_state_dict_are_passed_over(write_torch):
             )
 
     path = write_torch(OrderedDict(weight=Tensor.of(np.float32([1, 2]))))
-    assert read_torch_or_numpy(path)["weight"].tolist() == [1, 2]
+    assert read_tensors(path)["weight"].tolist() == [1, 2]
 
 
 class Evil:
@@ -145,7 +146,7 @@ class Evil:
 )
 def test_what_is_refused(write_torch, content, text, capsys):
     with pytest.raises(CheckpointError, match=text):
-        read_torch_or_numpy(write_torch(content))
+        read_tensors(write_torch(content))
     assert capsys.readouterr().out == ""
 
 
@@ -154,20 +155,20 @@ def test_damaged_files(write_torch, tmp_path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError, match=r"weights\.pth: damaged"):
-        read_torch_or_numpy(path)
+        read_tensors(path)
     path.write_bytes(pickle.dumps({"w": 1}))
     with pytest.raises(CheckpointError, match="no zip archive"):
-        read_torch_or_numpy(path)
+        read_tensors(path)
     with pytest.raises(CheckpointError, match="no such file"):
-        read_torch_or_numpy(tmp_path / "missing.pth")
+        read_tensors(tmp_path / "missing.pth")
     content = {"w": Tensor.of(np.ones(9999, np.float32))}
     packed = write_torch(content, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(CheckpointError, match="compressed"):
-        read_torch_or_numpy(packed)
+        read_tensors(packed)
     objects = tmp_path / "objects.npz"
     np.savez(objects, w=np.array([{}], dtype=object))
     with pytest.raises(CheckpointError, match="objects.npz"):
-        read_torch_or_numpy(objects)
+        read_tensors(objects)
 
 
 # YOLOX
@@ -256,12 +257,36 @@ def test_the_converter_is_found(tmp_path, write_torch):
         convert_file(tmp_path / "nano.npz", "caffe")
 
 
+def test_safetensors(tmp_path):
+    def written(name, state):
+        with open(tmp_path / name, "wb") as stream:
+            write_safetensors(stream, state)
+        return tmp_path / name
+
+    name, state = convert_file(written("nano.safetensors", THEIRS))
+    assert name == "yolox" and state.keys() == YOLOXConverter().convert(THEIRS).keys()
+    ours = {"backbone.stem.bn._mean": np.zeros(3, np.float32), "head.x.weight": np.ones((2, 3))}
+    name, state = convert_file(written("ours.safetensors", ours))
+    assert name == "ppdet" and list(state) == list(ours)
+    np.testing.assert_array_equal(state["head.x.weight"], ours["head.x.weight"])
+    with pytest.raises(CheckpointError, match="not those of a network of .*YOLOX"):
+        convert_file(written("timm.safetensors", {"conv1.running_mean": np.zeros(3)}))
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "nano.safetensors").read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match="cut.safetensors: damaged"):
+        convert_file(tmp_path / "cut.safetensors")
+
+
 def test_the_command_writes_a_checkpoint(tmp_path, capsys):
-    np.savez(tmp_path / "nano.npz", **THEIRS)
+    counter = {"backbone.backbone.stem.conv.bn.num_batches_tracked": np.int64(1)}
+    np.savez(tmp_path / "nano.npz", **THEIRS, **counter)
     output = tmp_path / "out" / "nano.pdparams"
     options = [str(tmp_path / "nano.npz"), "--output", str(output)]
     command.main(command.build_parser().parse_args(options))
-    assert "2 tensors" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("nano.npz: 4 tensors read (yolox), 1 joined with another, 1 left out "
+                             "(num_batches_tracked)")  # fmt: skip
+    assert lines[1:3] == ["  backbone: 1 tensors, 216 numbers", "  head: 1 tensors, 5 numbers"]
+    assert lines[3] == f"{output}: 2 tensors"
     found = load_state(str(output))
     assert found["head.conv_reg.0.2.bias"].tolist() == [0, 1, 2, 3, 7]
     assert struct.calcsize("f") * found["backbone.stem.conv.conv.weight"].size == 864

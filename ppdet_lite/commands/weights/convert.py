@@ -8,7 +8,9 @@ EXAMPLES = """  ppdet weights convert yolox_nano.pth --output weights/yolox_nano
       -c configs/yolox/upstream/yolox_nano_upstream_coco.yml    also check that they fit
   ppdet weights convert yolov4.weights --cfg yolov4.cfg --output weights/yolov4.pdparams
 
-Nothing that a file holds is executed.
+Files of YOLOX's and ASFF's authors (.pth, .pth.tar, .safetensors, .npz), of darknet (.weights), and
+.safetensors with the names of this package. Nothing that a file holds is executed. A report says
+what was read and left out and, with -c, which tensors of that network the file fills.
 """
 
 
@@ -33,14 +35,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
     from ppdet_lite.weights.checkpoint import save_checkpoint
-    from ppdet_lite.weights.convert.converter import convert_file
+    from ppdet_lite.weights.convert.converter import conversion_of
 
-    name, state = convert_file(Path(args.file), args.source, Path(args.cfg) if args.cfg else None)
+    cfg = Path(args.cfg) if args.cfg else None
+    conversion = conversion_of(Path(args.file), args.source, cfg)
     output = Path(args.output)
     stem = output.stem if output.suffix == ".pdparams" else output.name
-    meta = {"converted_from": Path(args.file).name, "converter": name}
-    path = save_checkpoint(str(output.parent), stem, state, meta)
-    print(f"{path}.pdparams: {len(state)} tensors of {args.file} ({name})")
+    meta = {"converted_from": Path(args.file).name, "converter": conversion.converter}
+    path = save_checkpoint(str(output.parent), stem, conversion.state, meta)
+    print("\n".join([f"{args.file}: {conversion.lines()[0]}", *conversion.lines()[1:]]))
+    print(f"{path}.pdparams: {len(conversion.state)} tensors")
     if args.config:
         from ppdet_lite.core.workspace import load_config
         from ppdet_lite.evaluate.trained_model import load_trained_model

@@ -7,7 +7,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.weights.convert.converter import Converter
-from ppdet_lite.weights.torch_file import read_torch_or_numpy
+from ppdet_lite.weights.torch_file import read_tensors
 
 LEVELS = range(3)
 BLOCKS = (1, 2, 8, 8, 4)
@@ -34,29 +34,32 @@ _PREFIX = "module."
 
 
 class ASFFConverter(Converter):
-    """A `.pth` checkpoint, or its state dict as `.npz`, of a network on DarkNet-53.
+    """A `.pth` checkpoint of a network on DarkNet-53, or its state dict (`.safetensors`, `.npz`).
 
     The weights belong to the anchors with which they were trained: `GuidedAnchorHead.anchors` asff.
     """
 
     name = "asff"
-    endings = (".pth", ".pt", ".npz")
+    endings = (".pth", ".pt", ".safetensors", ".npz")
     project = "ASFF"
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
-        return read_torch_or_numpy(path)
+        return read_tensors(path)
 
     def fits(self, state: Mapping[str, np.ndarray]) -> bool:
         keys = [key[len(_PREFIX) :] if key.startswith(_PREFIX) else key for key in state]
         guided = any(".guide_wh." in key for key in keys)
         return guided and "module_list.2.module_list.0.0.conv.weight" in keys
 
+    def leaves_out(self, key: str) -> bool:
+        return key.endswith("num_batches_tracked")
+
     def convert(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         places = key_places(has_fusion=any("_fusion." in key for key in state))
         converted = {}
         for full, array in state.items():
             key = full[len(_PREFIX) :] if full.startswith(_PREFIX) else full
-            if not key.endswith("num_batches_tracked"):
+            if not self.leaves_out(key):
                 converted[_place_of(key, full, places)] = array
         return converted
 

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Optional
 
@@ -40,6 +41,10 @@ class Converter:
         """True if the names are those of this project."""
         return True
 
+    def leaves_out(self, key: str) -> bool:
+        """True for a tensor of the file that a model here has no use for."""
+        return False
+
     def convert(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The state dict of the model here; a CheckpointError that names a tensor without place."""
         raise NotImplementedError
@@ -57,10 +62,50 @@ def known_converters() -> dict[str, type[Converter]]:
     return found
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """A converted file.
+
+    Attributes:
+        converter: the name of its converter.
+        read: names of the tensors in the file.
+        left_out: those that have no use here.
+        state: the state dict of the model here.
+    """
+
+    converter: str
+    read: list[str]
+    left_out: list[str]
+    state: dict[str, np.ndarray]
+
+    def lines(self) -> list[str]:
+        """The report for people."""
+        joined = len(self.read) - len(self.left_out) - len(self.state)
+        more = [f"{joined} joined with another"] if joined > 0 else []
+        if self.left_out:
+            kinds = sorted({key.rpartition(".")[2] for key in self.left_out})
+            more.append(f"{len(self.left_out)} left out ({', '.join(kinds)})")
+        parts: dict[str, list[int]] = {}
+        for key, array in self.state.items():
+            parts.setdefault(key.partition(".")[0], []).append(array.size)
+        return [
+            ", ".join([f"{len(self.read)} tensors read ({self.converter})", *more]),
+            *(f"  {part}: {len(n)} tensors, {sum(n):,} numbers" for part, n in parts.items()),
+        ]
+
+
 def convert_file(
     path: Path, name: Optional[str] = None, description: Optional[Path] = None
 ) -> tuple[str, dict[str, np.ndarray]]:
-    """The name of the converter and the state dict of a weight file of another project.
+    """The name of the converter and the state dict of `conversion_of` a file."""
+    conversion = conversion_of(path, name, description)
+    return conversion.converter, conversion.state
+
+
+def conversion_of(
+    path: Path, name: Optional[str] = None, description: Optional[Path] = None
+) -> Conversion:
+    """Converts a weight file of another project.
 
     Args:
         name: of the converter; None for the first that reads files with this ending and knows the
@@ -76,7 +121,7 @@ def convert_file(
         if name not in known:
             raise UserError(f"`source`: found {name}, allowed: {', '.join(known)}")
         converter = known[name](description)
-        return name, converter.convert(converter.read(path))
+        return _converted(converter, converter.read(path))
     endings = sorted({ending for kind in known.values() for ending in kind.endings})
     kinds = [kind for kind in known.values() if path.name.endswith(tuple(kind.endings))]
     fitting = [kind(description) for kind in kinds]
@@ -85,6 +130,11 @@ def convert_file(
     for converter in fitting:
         state = converter.read(path)
         if converter.fits(state):
-            return converter.name, converter.convert(state)
+            return _converted(converter, state)
     projects = ", ".join(converter.project for converter in fitting)
     raise CheckpointError(f"{path}: its tensors are not those of a network of {projects}")
+
+
+def _converted(converter: Converter, state: Mapping[str, np.ndarray]) -> Conversion:
+    left_out = [key for key in state if converter.leaves_out(key)]
+    return Conversion(converter.name, list(state), left_out, converter.convert(state))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.weights.convert.converter import Converter
-from ppdet_lite.weights.torch_file import read_torch_or_numpy
+from ppdet_lite.weights.torch_file import read_tensors
 
 Rename = tuple[str, Union[str, Callable[..., str]]]
 """The beginning of a name there, and here."""
@@ -69,18 +69,18 @@ _PREFIX = "module."
 
 
 class YOLOXConverter(Converter):
-    """A `.pth` or `.pth.tar` checkpoint, or its state dict as `.npz`.
+    """A `.pth` or `.pth.tar` checkpoint, or its state dict as `.safetensors` or `.npz`.
 
     Shapes are equal in both; box and objectness layers of the head become one. The networks expect
     images in the order B, G, R, as configs/yolox/upstream gives them.
     """
 
     name = "yolox"
-    endings = (".pth", ".pth.tar", ".pt", ".npz")
+    endings = (".pth", ".pth.tar", ".pt", ".safetensors", ".npz")
     project = "YOLOX"
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
-        return read_torch_or_numpy(path)
+        return read_tensors(path)
 
     def fits(self, state: Mapping[str, np.ndarray]) -> bool:
         keys = list(map(_without_prefix, state))
@@ -88,12 +88,15 @@ class YOLOXConverter(Converter):
             key.startswith("head.reg_preds.") for key in keys
         )
 
+    def leaves_out(self, key: str) -> bool:
+        return key.endswith("num_batches_tracked")
+
     def convert(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         place_of = darknet_key if any(".layer1." in key for key in state) else csp_key
         converted: dict[str, np.ndarray] = {}
         for full, array in state.items():
             key = _without_prefix(full)
-            if key.endswith("num_batches_tracked") or key.startswith("head.obj_preds."):
+            if self.leaves_out(key) or key.startswith("head.obj_preds."):
                 continue
             place = place_of(key)
             if place is None:
