@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
 def _config_for_data(args: argparse.Namespace) -> "Config":
     """The configuration for the folder of --data, printed and saved."""
     from ppdet_lite.core.workspace import load_config
-    from ppdet_lite.device.ranks import init_ranks
+    from ppdet_lite.device.ranks import launched_rank
     from ppdet_lite.train.own_data.run_config import config_for_folder
 
     if args.resume:
@@ -88,6 +88,6 @@ def _config_for_data(args: argparse.Namespace) -> "Config":
     recipe = load_config(args.config, args.opt)
     own = config_for_folder(recipe, args.data, args.data_format, save=not args.print_config)
     announce_config(own.config, args.print_config)
-    if init_ranks().rank == 0:
+    if launched_rank() == 0:
         print(f"{own.text}\nThis is saved as {own.path}\n", flush=True)
     return own.config

@@ -25,6 +25,11 @@ def launched_processes() -> int:
     return int(os.environ.get("PADDLE_TRAINERS_NUM", "1") or 1)
 
 
+def launched_rank() -> int:
+    """Number of this process that the launcher states; 0 without a launcher."""
+    return int(os.environ.get("PADDLE_TRAINER_ID", "0") or 0)
+
+
 def init_ranks() -> Ranks:
     """Joins the other processes, if a launcher started several."""
     if launched_processes() > 1 and not distributed.is_initialized():

@@ -124,12 +124,16 @@ class _OneBatch:
     def batches(self, epoch: int, start: int = 0) -> Any:
         yield self.batch
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def _train_one_step(trainer: Trainer) -> None:
     """A step with the largest batch among the first few."""
     batches = trainer.reader.batches(0)
     found = [next(batches) for _ in range(min(4, len(trainer.reader)))]
     batches.close()
+    trainer.reader.close()
     largest = max(found, key=lambda batch: np.prod(batch["image"].shape))
     trainer.reader = _OneBatch(largest)  # type: ignore[assignment]
     trainer.epochs = trainer.steps_per_epoch = trainer.accumulate_steps = 1

@@ -16,7 +16,7 @@ from ppdet_lite.core.registry import get_class, parameters_of
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.recognize import recognize
-from ppdet_lite.device.ranks import init_ranks
+from ppdet_lite.device.ranks import launched_processes, launched_rank
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.train.own_data import batch_size, schedule_fit
 
@@ -78,7 +78,7 @@ def config_for_folder(
     base = load_config(cfg.path)
     text = _text(cfg.path, _shown(base, chosen.cfg), reading, lines)
     path = root / name / f"{name}.yml"
-    if save and init_ranks().rank == 0:
+    if save and launched_rank() == 0:
         _save(path, text, lines)
     vars(chosen.cfg)["path"] = path  # which names the run
     return OwnDataConfig(chosen.cfg, path, text, lines)
@@ -166,11 +166,11 @@ def _set_batch(chosen: _Chosen, count: int, lines: list[str]) -> None:
     if chosen.is_given("TrainReader", "batch_size"):
         lines.append(f"batch size: {recipe}, as given")
         return
-    ranks = init_ranks()
-    most = min(recipe, batch_size.most_for_images(count // ranks.world_size))
+    processes = launched_processes()
+    most = min(recipe, batch_size.most_for_images(count // processes))
     device = prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
-    if ranks.world_size > 1:
-        batch, how = most, f"on each of {ranks.world_size} processes, not measured"
+    if processes > 1:
+        batch, how = most, f"on each of {processes} processes, not measured"
     elif device == "cpu":
         batch, how = batch_size.cpu_batch(most, batch_size.largest_input(cfg))
     else:
@@ -189,7 +189,7 @@ def _set_length(chosen: _Chosen, count: int, lines: list[str]) -> None:
     """`epoch` and everything that depends on it."""
     recipe = chosen.cfg
     batch = int((recipe.get("TrainReader") or {}).get("batch_size", 1))
-    per_step = batch * recipe.settings.accumulate_steps * init_ranks().world_size
+    per_step = batch * recipe.settings.accumulate_steps * launched_processes()
     steps = max(1, count // per_step)
     epochs = recipe.settings.epoch
     unfitted = recipe

@@ -52,6 +52,7 @@ def test_a_trial_is_a_step_with_the_largest_images(config, monkeypatch):
     cfg = config("LearningRate.schedulers.LinearWarmup.steps=400")
     assert largest_input(cfg) == 64 * 64
     assert fits_on_gpu(cfg, "cpu", 2)
+    assert not config.folder.exists()
 
 
 def test_no_memory_means_that_it_does_not_fit(config, monkeypatch):
