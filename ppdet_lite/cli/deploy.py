@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
-from ppdet_lite.cli.tool import run_tool
+from ppdet_lite.cli.tool import AUTO, run_tool, score_or_auto
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.runtime.options import (
     DEFAULT_THREADS,
@@ -28,6 +28,7 @@ from ppdet_lite.runtime.options import (
     EngineOptions,
     TensorRTOptions,
 )
+from ppdet_lite.utils.detection_rows import Threshold, check_threshold
 
 if TYPE_CHECKING:
     from ppdet_lite.runtime.detector import Detector
@@ -89,9 +90,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuses a wrong threshold, and options of which nothing would come."""
-    threshold = args.threshold
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ConfigError(f"`threshold`: found {threshold}, allowed: 0 to 1")
+    if args.threshold not in (None, AUTO):
+        check_threshold(args.threshold)
     has_images = bool(args.image_file or args.image_dir)
     if args.run_benchmark and not has_images:
         raise ConfigError("`run_benchmark` needs `image_file` or `image_dir`")
@@ -122,6 +122,19 @@ def open_detector(args: argparse.Namespace, own_process: bool = False) -> Detect
     if args.device != "CPU":
         print(f"running on {detector.engine.runs_on}", file=sys.stderr)
     return detector
+
+
+def _threshold(args: argparse.Namespace, detector: Detector) -> Threshold:
+    """The lowest score that is drawn and written."""
+    if args.threshold != AUTO:
+        given: Optional[float] = args.threshold
+        return detector.threshold if given is None else given
+    if not detector.thresholds:
+        raise ConfigError(
+            f"`threshold`: found auto, but {detector.files.path / 'infer_cfg.yml'} has no "
+            "thresholds; allowed: 0 to 1, or an export of weights of a training with evaluations"
+        )
+    return detector.thresholds
 
 
 def _values(args: argparse.Namespace, kind: type) -> dict[str, Any]:
@@ -161,7 +174,7 @@ def _run_images(args: argparse.Namespace) -> None:
         root=Path(args.image_dir) if args.image_dir else None,
         output_dir=args.output_dir,
         class_names=detector.class_names,
-        threshold=detector.threshold if args.threshold is None else args.threshold,
+        threshold=_threshold(args, detector),
         batch_size=args.batch_size,
         save_images=args.save_images,
         save_results=args.save_results,
@@ -190,7 +203,7 @@ def _run_frames(args: argparse.Namespace, detector: Detector, source: FrameSourc
         source,
         args.output_dir,
         detector.class_names,
-        threshold=detector.threshold if args.threshold is None else args.threshold,
+        threshold=_threshold(args, detector),
         save_video=args.save_images,
         save_results=args.save_results,
         category_ids=detector.category_ids,
@@ -281,8 +294,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument_group("results").add_argument
     add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
-    text = "lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml)"
-    add("--threshold", type=float, metavar="SCORE", help=text)
+    text = """lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml);
+auto: that of each class with the best F1, the thresholds of infer_cfg.yml"""
+    add("--threshold", type=score_or_auto, metavar="SCORE|auto", help=text)
     add("--save_images", **ON, help="false: no images and no video, JSON only (default: true)")
     text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
     add("--save_results", **OFF, help=text)

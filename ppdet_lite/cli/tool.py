@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Callable, NoReturn, Optional, Union
 
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.suggest import nearest_hint
@@ -70,6 +70,19 @@ def announce_config(cfg: Config, whole: bool = False) -> None:
             print(f"note: {note}", file=sys.stderr)
         if cfg.unused:
             print(f"note: keys without effect here: {', '.join(cfg.unused)}", file=sys.stderr)
+
+
+AUTO = "auto"
+
+
+def score_or_auto(text: str) -> Union[float, str]:
+    """argparse type: a number, or the word auto."""
+    if text == AUTO:
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: a number, auto") from None
 
 
 def run_tool(

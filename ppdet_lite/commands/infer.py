@@ -3,7 +3,7 @@
 import argparse
 
 from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
-from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser, score_or_auto
 
 EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
@@ -11,6 +11,7 @@ EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_
   ... --draw_threshold 0.3                             show less certain detections, too
   ... --classes person car --crop        only these, each object also as an image of its own
   ... --numbers                          for crowds: numbers in the image, names beside it
+  ... --threshold auto                                 for each class its own, best by F1
   ... --save_results                                   all detections in output/photos/bbox.json
 
 For photos/trip/a.jpg this writes output/photos/trip/a.jpg (with boxes) and trip/a.json (class,
@@ -27,8 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")
     add = parser.add_argument
     add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
-    text = "lowest score that is drawn and written (default: 0.5)"
-    add("--draw_threshold", dest="threshold", type=float, default=0.5, metavar="SCORE", help=text)
+    text = """lowest score that is drawn and written (default: 0.5); auto: that of each class with
+the best F1 in the evaluation that the weights are stored with"""
+    names = ("--draw_threshold", "--threshold")
+    add(*names, dest="threshold", type=score_or_auto, default=0.5, metavar="SCORE|auto", help=text)
     text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
     add("--save_results", action="store_true", help=text)
     add_drawing_options(parser)

@@ -21,6 +21,9 @@ from ppdet_lite.device.ranks import all_processes, current_ranks
 from ppdet_lite.device.select import normalizes_on_device
 from ppdet_lite.evaluate.results_file import Detections, read_results
 from ppdet_lite.evaluate.truth_file import write_truth
+from ppdet_lite.metrics.analysis.box_tables import Boxes
+from ppdet_lite.metrics.analysis.matching import match
+from ppdet_lite.metrics.analysis.score_curves import best_thresholds
 from ppdet_lite.metrics.metric import DetectionMetric
 from ppdet_lite.metrics.voc import VOCMetric
 from ppdet_lite.modeling.batch_tensors import PIXEL_MAP, as_tensors
@@ -181,6 +184,11 @@ class Evaluator:
             path = self.save_files(self.output_eval)
             get_logger().info("detections written to %s", path)
         return results
+
+    def best_thresholds(self) -> list[float]:
+        """For every class the score threshold with the best F1 at IoU 0.5, after `run`."""
+        boxes = Boxes.of_metric(self.metric, self.dataset.to_coco())
+        return best_thresholds(boxes, match(boxes))
 
     def save_files(self, folder: str) -> str:
         """Writes the detections of the last run as COCO results, `bbox.json`, and the labels of

@@ -15,9 +15,11 @@ from ppdet_lite.data.pixels.image_ops import Preprocess, decode_image
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.evaluate.checks import check_input_sizes
 from ppdet_lite.evaluate.classes import ModelClasses, classes_of_model
+from ppdet_lite.evaluate.thresholds import thresholds_for_use
 from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.detect_files import ALL_RESULTS, ResultOptions, detect_and_save
+from ppdet_lite.utils.detection_rows import Threshold
 from ppdet_lite.utils.image_files import list_images
 from ppdet_lite.utils.image_ids import match_image_ids
 from ppdet_lite.utils.logger import get_logger
@@ -78,7 +80,7 @@ def run_inference(
     infer_img: Sequence[PathLike] = (),
     infer_dir: Optional[PathLike] = None,
     output_dir: PathLike = "output",
-    draw_threshold: float = 0.5,
+    draw_threshold: Union[float, str] = 0.5,
     save_results: bool = False,
     options: ResultOptions = ALL_RESULTS,
 ) -> dict[str, np.ndarray]:
@@ -87,7 +89,8 @@ def run_inference(
     Args:
         infer_img: images.
         infer_dir: or a folder, walked with its sub-folders, which the results keep.
-        draw_threshold: lowest score that is drawn and written.
+        draw_threshold: lowest score that is drawn and written; "auto" takes that of each class with
+            the best F1, as stored with the weights.
         save_results: also write all detections of the run into one COCO results file `bbox.json`,
             with the image ids of EvalDataset for images that are in it.
         options: classes that are left out, the look of the images, crops.
@@ -100,6 +103,11 @@ def run_inference(
     """
     paths = collect_images(infer_img, infer_dir, output_dir)
     prepare_device(cfg.settings.use_gpu, cfg.settings.cpu_threads)
+    threshold: Threshold
+    if isinstance(draw_threshold, str):
+        threshold = thresholds_for_use(cfg)
+    else:
+        threshold = draw_threshold
     predictor = Predictor.from_config(cfg)
     return detect_and_save(
         lambda images: [predictor(image) for image in images],
@@ -108,7 +116,7 @@ def run_inference(
         root=Path(infer_dir) if infer_dir else None,
         output_dir=output_dir,
         class_names=predictor.classes.names,
-        threshold=draw_threshold,
+        threshold=threshold,
         save_results=save_results,
         category_ids=predictor.classes.category_ids,
         image_ids=ids_of_data(cfg, paths) if save_results else None,

@@ -20,6 +20,7 @@ from ppdet_lite.core.errors import ConfigError, UserError
 from ppdet_lite.core.workspace import create
 from ppdet_lite.device.select import check_gpu
 from ppdet_lite.evaluate.classes import classes_of_model
+from ppdet_lite.evaluate.thresholds import thresholds_of_weights
 from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.export.calibration import find_calibration
 from ppdet_lite.export.check import check_outputs, load_images, verify_export
@@ -107,6 +108,7 @@ def describe_export(
     results where they are known, see `classes_of_model`."""
     nms, decode = model.post_process.nms, model.post_process.decode
     class_names, category_ids = classes_of_model(cfg, weights)
+    thresholds = thresholds_of_weights(weights, len(class_names))
     preprocess = steps_of_all_releases(create("TestReader", cfg).preprocess_config())
     if options.input_hw is not None:  # the list must not contradict the graph
         preprocess = with_input_size(preprocess, *options.input_hw)
@@ -125,6 +127,7 @@ def describe_export(
         decode={"name": type(decode).__name__, "conf_thresh": decode.conf_thresh},
         paddle_version=paddle.__version__,
         category_ids=category_ids,
+        thresholds=thresholds,
         **{key: value for form in formats for key, value in form.described.items()},
     )
 

@@ -84,6 +84,7 @@ class InferConfig:
         input_hw: (height, width) of the network input; None where it is open, or not known.
         batch: the only number of images that the graph takes at once; None where it takes any.
         category_ids: by class index, the category of the training data, for COCO results.
+        thresholds: by class index, the score with the best F1 in the evaluation of the weights.
         files: by name, `size` in bytes and `sha256` of the files beside infer_cfg.yml; files that
             are not listed (PaddleDetection's folders list none) are not compared.
         fp16: of the files in float16, `calibration`, the images on which overflow was looked for,
@@ -107,6 +108,7 @@ class InferConfig:
     decode: dict[str, Any] = field(default_factory=dict)
     paddle_version: Optional[str] = None
     category_ids: Optional[list[int]] = None
+    thresholds: Optional[list[float]] = None
     onnx_opset: Optional[int] = None
     fp16: Optional[dict[str, Any]] = None
     int8: Optional[dict[str, Any]] = None
@@ -128,7 +130,7 @@ class InferConfig:
         }
         for key in _KEYS.keys() - given.keys():
             given[key] = getattr(self, _NAMES.get(key, key))
-        optional = ("category_ids", "onnx_opset", "fp16", "int8", "files")
+        optional = ("category_ids", "thresholds", "onnx_opset", "fp16", "int8", "files")
         return {key: given[key] for key in _KEYS if key not in optional or given[key] is not None}
 
     def with_files(self, folder: Union[str, Path]) -> "InferConfig":
@@ -184,8 +186,9 @@ class InferConfig:
         for key, value in settings.items():
             allowed = describe(_KEYS[key])
             is_right = matches(value, _KEYS[key])
-            if key == "category_ids" and value is not None:
-                allowed = f"{len(names)} whole numbers, one for each entry of label_list"
+            if key in ("category_ids", "thresholds") and value is not None:
+                kind = "whole numbers" if key == "category_ids" else "scores from 0 to 1"
+                allowed = f"{len(names)} {kind}, one for each entry of label_list"
                 is_right = is_right and len(value) == len(names)
             if not is_right:
                 raise ConfigError(f"{path}: {key}: found {shown(value)}, allowed: {allowed}")
@@ -249,6 +252,7 @@ _KEYS: dict[str, Any] = {
     "Decode": Optional[dict],
     "paddle_version": _Text,
     "category_ids": Optional[list[int]],
+    "thresholds": Optional[list[Probability]],
     "onnx_opset": Optional[Count],
     "fp16": Optional[dict],
     "int8": Optional[dict],

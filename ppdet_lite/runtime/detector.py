@@ -39,7 +39,8 @@ class Detector:
 
     Attributes:
         class_names, category_ids: by class index; the categories of the training data, or None.
-        threshold: `draw_threshold` of infer_cfg.yml.
+        threshold, thresholds: `draw_threshold` of infer_cfg.yml, and the best one of each class, or
+            None.
 
     Raises:
         DataError, ConfigError: a file that is missing or cannot be used, by name.
@@ -68,7 +69,7 @@ class Detector:
                 "gives no detections; export it up to the stage nms"
             )
         self.class_names, self.category_ids = config.class_names, config.category_ids
-        self.threshold = config.draw_threshold
+        self.threshold, self.thresholds = config.draw_threshold, config.thresholds
         self.engine: Engine
         if own_process and chosen.engine == "paddle":
             count = config.batch or max(batch_size, chosen.tensorrt.batch_size or 1)

@@ -78,7 +78,8 @@ class TrainState:
         epoch, step_in_epoch: position; step_in_epoch counts the finished steps of `epoch`.
         iteration: optimizer steps done since the start.
         best: `{"name", "value", "epoch", "iteration"}` of the best evaluation so far, or None.
-        last_evaluation: `{"epoch", "metrics"}` of the latest one, or None.
+        last_evaluation: `{"epoch", "metrics", "thresholds"}` of the latest one, or None; thresholds
+            by class index, on rank 0 only.
         schedule: the pass of the learning rate's schedule, which a longer run goes on from.
     """
 

@@ -8,9 +8,11 @@ from typing import Any, Callable, Generator, Iterable, NamedTuple, Optional, Seq
 import cv2
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError, DataError, ImageError
+from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.utils.detection_rows import (
     RESULTS_FILE,
+    Threshold,
+    check_threshold,
     class_ids_of,
     class_name,
     coco_records,
@@ -64,7 +66,7 @@ def detect_and_save(
     *,
     output_dir: Union[str, Path],
     class_names: Sequence[str],
-    threshold: float,
+    threshold: Threshold,
     root: Optional[Path] = None,
     batch_size: int = 1,
     save_images: bool = True,
@@ -78,7 +80,7 @@ def detect_and_save(
     Args:
         detect: uint8 RGB images, at most `batch_size`, to their detections [M, 6].
         decode: a path to a uint8 RGB image.
-        threshold: lowest score that is drawn and written.
+        threshold: lowest score that is drawn and written, of all classes or of each.
         root: the folder that the images lie in, whose sub-folders the results keep.
         save_images: draw; without it only the JSON is written.
         save_results: also write all detections, whatever their score, into
@@ -90,8 +92,7 @@ def detect_and_save(
     Raises:
         ImageError: images that cannot be read, all named, after the others have been done.
     """
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"`threshold`: found {threshold}, allowed: 0 to 1")
+    check_threshold(threshold)
     class_ids = class_ids_of(options.classes, class_names)
     style = options.style if save_images else None
     crops = Path(output_dir) if options.crop else None
@@ -156,7 +157,7 @@ def _save(
     item: _Waiting,
     bbox: np.ndarray,
     class_names: Sequence[str],
-    threshold: float,
+    threshold: Threshold,
     style: Optional[DrawStyle],
     crops: Optional[Path],
 ) -> None:
@@ -182,7 +183,7 @@ def _save_crops(
     item: _Waiting,
     bbox: np.ndarray,
     class_names: Sequence[str],
-    threshold: float,
+    threshold: Threshold,
     output_dir: Path,
 ) -> None:
     """Writes every object as an image; those of an image are numbered, the best score first."""

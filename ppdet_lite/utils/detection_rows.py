@@ -3,11 +3,14 @@ records that are written for them.
 """
 
 from difflib import get_close_matches
-from typing import Any, Optional, Sequence
+from typing import Any, Optional, Sequence, Union
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
+
+Threshold = Union[float, Sequence[float]]
+"""The lowest score that counts, of all classes or of each by its index."""
 
 RESULTS_FILE = "bbox.json"
 """Name of the file with all detections of a run."""
@@ -47,18 +50,26 @@ def rows_of_classes(bbox: np.ndarray, class_ids: Optional[Sequence[int]]) -> np.
     return bbox if class_ids is None else bbox[np.isin(bbox[:, 0], class_ids)]
 
 
-def confident_rows(bbox: np.ndarray, threshold: float) -> np.ndarray:
+def check_threshold(threshold: Threshold) -> None:
+    """A ConfigError for a threshold that is no score."""
+    if not all(0 <= value <= 1 for value in np.atleast_1d(threshold).tolist()):
+        raise ConfigError(f"`threshold`: found {threshold}, allowed: 0 to 1")
+
+
+def confident_rows(bbox: np.ndarray, threshold: Threshold) -> np.ndarray:
     """A float64 copy of the rows with a score of at least `threshold`, the highest first. Rows of
     class -1, the mark of some operators for "nothing found", are left out.
     """
     rows = np.array(bbox, np.float64).reshape(-1, 6)
-    is_found = np.isfinite(rows).all(axis=1) & (rows[:, 0] >= 0)
-    rows = rows[is_found & (rows[:, 1] >= threshold)]
-    return rows[np.argsort(-rows[:, 1], kind="stable")]
+    rows = rows[np.isfinite(rows).all(axis=1) & (rows[:, 0] >= 0)]
+    limits = np.atleast_1d(np.asarray(threshold, np.float64))
+    lowest = limits[np.minimum(rows[:, 0].astype(int), len(limits) - 1)]
+    kept: np.ndarray = rows[rows[:, 1] >= lowest]
+    return kept[np.argsort(-kept[:, 1], kind="stable")]
 
 
 def detection_records(
-    bbox: np.ndarray, class_names: Sequence[str], threshold: float = 0.0
+    bbox: np.ndarray, class_names: Sequence[str], threshold: Threshold = 0.0
 ) -> list[dict[str, Any]]:
     """Detections as plain dicts, best score first; `box` is x1, y1, x2, y2 in pixels."""
     return [

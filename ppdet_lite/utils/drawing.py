@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional, Sequence
 import cv2
 import numpy as np
 
-from ppdet_lite.utils.detection_rows import class_name, confident_rows
+from ppdet_lite.utils.detection_rows import Threshold, class_name, confident_rows
 from ppdet_lite.utils.label_layout import (
     Label,
     Named,
@@ -66,7 +66,7 @@ def draw_detections(
     image_rgb: np.ndarray,
     bbox: np.ndarray,
     class_names: Sequence[str],
-    threshold: float = 0.5,
+    threshold: Threshold = 0.5,
     *,
     min_side: int = 0,
     style: DrawStyle = FULL_STYLE,

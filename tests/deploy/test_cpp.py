@@ -89,6 +89,31 @@ def test_files_are_those_of_python(infer, nano, photos, tmp_path):
     assert np.abs(drawn.astype(int) - decode_image(image)).max() > 100  # boxes are there
 
 
+def test_thresholds_of_each_class_are_those_of_python(infer, nano, photos, tmp_path):
+    from ppdet_lite.cli.deploy import main
+
+    thresholds = [0.1 + 0.01 * (number % 40) for number in range(80)]
+    model = damaged(nano, tmp_path / "model", lambda c: c.update(thresholds=thresholds))
+    options = ["--model_dir", model, "--image_file", *photos[:3], "--threshold", "auto"]
+    infer(*options, "--output_dir", tmp_path / "cpp", "--save_images", "false")
+    python = ["--engine", "openvino", "--output_dir", str(tmp_path / "python")]
+    main([*map(str, options), *python, "--save_images", "false"])
+    count = 0
+    for photo in photos[:3]:
+        ours, theirs = (
+            json.loads((tmp_path / kind / f"{photo.stem}.json").read_text())
+            for kind in ("cpp", "python")
+        )
+        assert ours["threshold"] == theirs["threshold"] == pytest.approx(thresholds)
+        names = [[found["class_name"] for found in each["detections"]] for each in (ours, theirs)]
+        assert names[0] == names[1]
+        assert all(f["score"] >= thresholds[f["class_id"]] for f in ours["detections"])
+        count += len(names[0])
+    assert count > 5
+    options[1] = nano["fixed"]
+    assert "has no thresholds; allowed: 0 to 1" in infer(*options, code=2).stderr
+
+
 def test_ids_of_annotations(infer, nano, photos, shared_dir, tmp_path):
     annotations = shared_dir / "data" / "coco128" / "annotations" / "instances_train2017.json"
     infer(
@@ -145,6 +170,8 @@ def damaged(nano, folder, change):
         (lambda c: c.update(draw_threshold=float("nan")), "draw_threshold: found .nan, allowed: 0"),
         (lambda c: c.update(batch_size=True), "batch_size: found true, allowed: 1 to"),
         (lambda c: c.update(category_ids=[1]), "category_ids: found a list of 1, allowed: 80"),
+        (lambda c: c.update(thresholds=[0.5]), "thresholds: found a list of 1, allowed: 80 scores"),
+        (lambda c: c.update(thresholds=[2] * 80), "thresholds.0: found 2, allowed: 80 scores"),
         (lambda c: c["Preprocess"].reverse(), "found after"),
     ],
 )

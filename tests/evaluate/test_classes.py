@@ -130,6 +130,16 @@ def test_an_export_says_them_where_they_are_known(config, stored):
     assert "category_ids" not in described(config("metric=VOC"), weights)
 
 
+def test_an_export_has_the_thresholds_of_its_weights(config, stored):
+    cfg = config()
+    assert "thresholds" not in described(cfg, stored({"class_names": NAMES}))
+    weights = stored({"class_names": NAMES, "thresholds": [0.25, 0.5]})
+    assert described(cfg, weights)["thresholds"] == [0.25, 0.5]
+    for wrong in ([0.5], [0.5, 2], "auto", [True, 0.5]):
+        with pytest.raises(CheckpointError, match="meta.json: thresholds: found"):
+            described(cfg, stored({"class_names": NAMES, "thresholds": wrong}))
+
+
 def test_tools_infer_writes_them(config, tiny_coco, tmp_path):
     image = str(tiny_coco / "images" / "val_0.jpg")
     run_inference(config(), infer_img=[image], output_dir=tmp_path, save_results=True)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, Imag
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.evaluate.predictor import Predictor, collect_images, run_inference
+from ppdet_lite.weights.checkpoint import read_meta
 
 
 @pytest.fixture
@@ -50,6 +52,22 @@ def test_a_folder_becomes_images_and_json(small_config, images, tmp_path, capsys
     # 128 px wide images are enlarged to 384 before drawing, so that the labels can be read.
     assert cv2.imread(str(out / "a.jpg")).shape == (288, 384, 3)
     assert f"{images / 'a.jpg'}: " in capsys.readouterr().err
+
+
+def test_each_class_has_its_own_threshold(small_config, images, tmp_path):
+    cfg = load_config(small_config)
+    with pytest.raises(ConfigError, match="`threshold`: found auto, but no thresholds are stored"):
+        run_inference(cfg, infer_dir=images, output_dir=tmp_path, draw_threshold="auto")
+    source, copied = Path(cfg.weights), tmp_path / "weights" / "model"
+    copied.parent.mkdir()
+    shutil.copy(f"{source}.pdparams", f"{copied}.pdparams")
+    meta = {key: value for key, value in read_meta(cfg.weights).items() if key != "files"}
+    Path(f"{copied}.meta.json").write_text(json.dumps({**meta, "thresholds": [1.0, 0.0]}))
+    cfg = load_config(small_config, [f"weights={copied}"])
+    run_inference(cfg, infer_dir=images, output_dir=tmp_path, draw_threshold="auto")
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["threshold"] == [1.0, 0.0]
+    assert {found["class_name"] for found in content["detections"]} == {"circle"}
 
 
 def test_boxes_are_pixels_of_the_image_whatever_its_size(small_config, images):

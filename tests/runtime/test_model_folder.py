@@ -147,6 +147,10 @@ def test_infer_cfg_that_is_none(broken, text, reason):
             ("category_ids", ids, "category_ids: found .*, allowed: 2 whole numbers")
             for ids in ([1], [1, 2, 3], [1, "two"], [1, True], [1, 2.0], {1: 2}, "ab")
         ),
+        *(
+            ("thresholds", scores, "thresholds: found .*, allowed: 2 scores from 0 to 1")
+            for scores in ([0.5], [0.5, 2], [0.5, "high"], 0.5)
+        ),
     ],
 )
 def test_values_of_infer_cfg_that_cannot_be_used(broken, key, value, reason):
@@ -171,6 +175,7 @@ def test_what_is_written_is_read(tmp_path):
         decode={"name": "YOLOBox", "conf_thresh": 0.01},
         paddle_version="3.0.0",
         category_ids=[3, 1],
+        thresholds=[0.25, 0.5],
         onnx_opset=19,
         files={"model.json": {"size": 3, "sha256": "0" * 64}},
     )
@@ -184,12 +189,12 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_keys_and_their_order():
     """PaddleDetection's script reads the first ones; ours come behind."""
-    content = InferConfig([], ["a"], category_ids=[1], onnx_opset=19).content()
+    content = InferConfig([], ["a"], category_ids=[1], thresholds=[0.5], onnx_opset=19).content()
     assert list(content) == [
         *("mode", "draw_threshold", "metric", "use_dynamic_shape", "arch", "min_subgraph_size"),
         *("Preprocess", "label_list", "format_version", "model_name", "stage", "target"),
         *("image_shape", "batch_size", "NMS", "Decode", "paddle_version"),
-        *("category_ids", "onnx_opset"),
+        *("category_ids", "thresholds", "onnx_opset"),
     ]
     assert content["image_shape"] == [3, -1, -1] and content["batch_size"] == -1
 

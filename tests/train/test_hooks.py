@@ -148,6 +148,9 @@ def test_visualdl_gets_scalars_images_and_metrics(toys, tmp_path):
         def run(self, model):
             return {"bbox/AP": 0.25}
 
+        def best_thresholds(self):
+            return [0.5, 0.4]
+
     curves = VisualDLHook(str(tmp_path), 3, BatchFormat())
     toys.trainer([EvalHook(Evaluator(), 1), curves], epochs=1).run()
     (log,) = tmp_path.iterdir()

@@ -32,6 +32,7 @@ def test_a_run_leaves_weights_metrics_and_a_log(config):
     meta = read_meta(str(config.folder / "model_final"))
     assert meta["class_names"] == ["square", "circle"] and meta["config"] == "tiny"
     assert meta["category_ids"] == [3, 7]
+    assert len(meta["thresholds"]) == 2 and all(0 <= score <= 1 for score in meta["thresholds"])
     assert meta["metrics_epoch"] == 1 and "bbox/AP" in meta["metrics"]
     averaged = state.weights_for_use()
     saved = load_state(str(config.folder / "model_final"))

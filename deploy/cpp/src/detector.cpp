@@ -193,6 +193,9 @@ const std::optional<std::vector<std::int64_t>>& Detector::category_ids() const {
   return state_->files.config.category_ids;
 }
 float Detector::threshold() const { return state_->files.config.draw_threshold; }
+const std::optional<std::vector<double>>& Detector::thresholds() const {
+  return state_->files.config.thresholds;
+}
 std::string Detector::kernels() const { return state_->engine->kernels(); }
 int Detector::fixed_batch() const {
   return state_->files.config.batch > 0 ? state_->files.config.batch

@@ -189,6 +189,17 @@ void read_settings(const Value& file, InferConfig& config) {
     if (ids.size() != config.class_names.size()) v.refuse(allowed);
     config.category_ids = ids;
   });
+  optional("thresholds", [&](const Value& v) {
+    const std::string allowed = std::to_string(config.class_names.size()) +
+                                " scores from 0 to 1, one for each entry of label_list";
+    std::vector<double> scores;
+    for (const Value& score : v.list(allowed)) {
+      scores.push_back(score.number(allowed));
+      if (scores.back() < 0 || scores.back() > 1) score.refuse(allowed);
+    }
+    if (scores.size() != config.class_names.size()) v.refuse(allowed);
+    config.thresholds = scores;
+  });
   optional("files", [&](const Value& v) {
     const std::string allowed = "size and sha256 (64 digits) of files";
     if (!v.node.IsMap()) v.refuse(allowed);

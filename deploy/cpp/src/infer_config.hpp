@@ -37,6 +37,7 @@ struct InferConfig {
   std::optional<std::array<int, 2>> input_hw;  // none where it is open, or not known
   int batch = 0;                               // the only number of images at once; 0: any
   std::optional<std::vector<std::int64_t>> category_ids;
+  std::optional<std::vector<double>> thresholds;  // by class, the score with the best F1
   std::map<std::string, FileFacts> files;
 
   bool takes_any_size() const { return !input_hw && use_dynamic_shape; }

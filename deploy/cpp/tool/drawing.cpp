@@ -127,7 +127,7 @@ bool is_ascii(const std::string& text) {
 }  // namespace
 
 cv::Mat drawn(const cv::Mat& image_rgb, const std::vector<Box>& boxes,
-              const std::vector<std::string>& names, float threshold, int min_side) {
+              const std::vector<std::string>& names, const Threshold& threshold, int min_side) {
   const int side = std::max(image_rgb.rows, image_rgb.cols);
   const int factor = std::max((min_side + side - 1) / side, 1);
   cv::Mat canvas = image_rgb.clone();

@@ -220,7 +220,7 @@ class Video {
 class Results {
  public:
   Results(const Source& source, const Arguments& arguments, const Detector& detector,
-          float threshold)
+          const Threshold& threshold)
       : source_(source),
         arguments_(arguments),
         detector_(detector),
@@ -268,7 +268,7 @@ class Results {
   const Source& source_;
   const Arguments& arguments_;
   const Detector& detector_;
-  float threshold_;
+  Threshold threshold_;
   std::ofstream lines_;
   Json records_ = Json::array();
   cv::Mat last_;
@@ -281,7 +281,7 @@ class Results {
 
 }  // namespace
 
-int run_frames(Detector& detector, const Arguments& arguments, float threshold) {
+int run_frames(Detector& detector, const Arguments& arguments, const Threshold& threshold) {
   Source source(arguments);
   Results results(source, arguments, detector, threshold);
   const auto start = Clock::now();

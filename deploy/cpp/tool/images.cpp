@@ -71,7 +71,8 @@ std::vector<fs::path> output_stems(const std::vector<fs::path>& images,
 }
 
 void save(const fs::path& path, const fs::path& stem, const cv::Mat& image,
-          const std::vector<Box>& boxes, const Detector& detector, float threshold, bool draw) {
+          const std::vector<Box>& boxes, const Detector& detector, const Threshold& threshold,
+          bool draw) {
   fs::create_directories(fs::absolute(stem).parent_path());
   const fs::path lines = stem.string() + ".json";
   fs::path written = lines;
@@ -90,7 +91,7 @@ void save(const fs::path& path, const fs::path& stem, const cv::Mat& image,
   const Json record = {{"image", path.string()},
                        {"width", image.cols},
                        {"height", image.rows},
-                       {"threshold", threshold},
+                       {"threshold", threshold.size() == 1 ? Json(threshold[0]) : Json(threshold)},
                        {"detections", found}};
   write_text(lines, record.dump(2) + "\n");
   std::cout << path.string() << ": " << found.size() << " detections, written to "
@@ -123,7 +124,7 @@ std::vector<fs::path> images_of(const Arguments& arguments) {
   return found;
 }
 
-int run_images(Detector& detector, const Arguments& arguments, float threshold) {
+int run_images(Detector& detector, const Arguments& arguments, const Threshold& threshold) {
   const std::vector<fs::path> images = images_of(arguments);
   const std::vector<fs::path> stems = output_stems(images, arguments);
   const auto ids = arguments.anno_path.empty() ? std::vector<std::int64_t>{}

@@ -69,9 +69,10 @@ void add_results(CLI::App& app, Arguments& a) {
   app.add_option("--output_dir", a.output_dir, "results (default: output)")->type_name("FOLDER");
   app.add_option(
          "--threshold", a.threshold,
-         "lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml)")
-      ->check(CLI::Range(0.0, 1.0))
-      ->type_name("SCORE");
+         "lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml); auto: "
+         "that of each class with the best F1, the thresholds of infer_cfg.yml")
+      ->check(CLI::Range(0.0, 1.0) | CLI::IsMember({"auto"}))
+      ->type_name("SCORE|auto");
   add_switch(app, "--save_images", a.save_images,
              "false: no images and no video, JSON only (default: true)");
   add_switch(app, "--save_results", a.save_results,
@@ -142,13 +143,24 @@ void check(const Arguments& a) {
     throw Error("--max_frames needs --video_file, --camera_id or --rtsp");
 }
 
+Threshold threshold_of(const Arguments& a, const Detector& detector) {
+  if (a.threshold.empty()) return {static_cast<double>(detector.threshold())};
+  if (a.threshold != "auto") return {std::stod(a.threshold)};
+  if (!detector.thresholds() || detector.thresholds()->empty()) {
+    throw Error("--threshold: found auto, but " + (a.model_dir / "infer_cfg.yml").string() +
+                " has no thresholds; allowed: 0 to 1, or an export of weights of a training with "
+                "evaluations");
+  }
+  return *detector.thresholds();
+}
+
 int run(Arguments& a) {
   check(a);
   const bool has_images = !a.image_file.empty() || !a.image_dir.empty();
   if (has_images) images_of(a);  // before the model, so that a wrong name costs no time
   Detector detector(a.model_dir, a.options);
   if (a.run_benchmark) return run_benchmark(detector, a);
-  const float threshold = a.threshold < 0 ? detector.threshold() : a.threshold;
+  const Threshold threshold = threshold_of(a, detector);
   return has_images ? run_images(detector, a, threshold) : run_frames(detector, a, threshold);
 }
 

@@ -31,17 +31,21 @@ std::string class_name(const std::vector<std::string>& names, int class_id) {
   return class_id >= 0 && index < names.size() ? names[index] : "class " + std::to_string(class_id);
 }
 
-std::vector<Box> confident(const std::vector<Box>& boxes, float threshold) {
+std::vector<Box> confident(const std::vector<Box>& boxes, const Threshold& threshold) {
   std::vector<Box> kept;
   for (const Box& box : boxes) {
     const bool is_finite = std::isfinite(box.score) && std::isfinite(box.x1) &&
                            std::isfinite(box.y1) && std::isfinite(box.x2) && std::isfinite(box.y2);
-    if (is_finite && box.class_id >= 0 && box.score >= threshold) kept.push_back(box);
+    if (!is_finite || box.class_id < 0) continue;
+    const double lowest =
+        threshold[std::min(static_cast<size_t>(box.class_id), threshold.size() - 1)];
+    if (static_cast<double>(box.score) >= lowest) kept.push_back(box);
   }
   return kept;
 }
 
-Json detection_records(const std::vector<Box>& boxes, const Detector& detector, float threshold) {
+Json detection_records(const std::vector<Box>& boxes, const Detector& detector,
+                       const Threshold& threshold) {
   Json records = Json::array();
   for (const Box& box : confident(boxes, threshold)) {
     records.push_back({{"class_id", box.class_id},
@@ -56,7 +60,7 @@ Json detection_records(const std::vector<Box>& boxes, const Detector& detector, 
 
 void add_coco_records(Json& records, const std::vector<Box>& boxes, std::int64_t image_id,
                       const std::string& file_name, const Detector& detector) {
-  for (const Box& box : confident(boxes, 0)) {
+  for (const Box& box : confident(boxes, {0.0})) {
     std::int64_t category = box.class_id;
     if (const auto& ids = detector.category_ids()) {
       if (static_cast<size_t>(box.class_id) >= ids->size()) {

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ppdet_lite.metrics.metric import CocoDict, DetectionMetric
+
 MOST_DETECTIONS = 100
 """Detections of a class in an image that count, the best ones."""
 
@@ -55,16 +57,41 @@ class Boxes(NamedTuple):
     @classmethod
     def of_coco(
         cls,
-        truth: dict[str, list[dict[str, Any]]],
+        truth: CocoDict,
         results: Sequence[dict[str, Any]],
     ) -> Boxes:
         """The tables of COCO annotations, whose categories are the classes in their order, and COCO
         results of these images and categories.
         """
+        place_of, class_of = _places(truth)
+        count = len(results)
+        found = Found(
+            np.fromiter((place_of[r["image_id"]] for r in results), np.int64, count),
+            np.fromiter((class_of[r["category_id"]] for r in results), np.int64, count),
+            np.fromiter((r["score"] for r in results), np.float64, count),
+            _boxes(results),
+        )
+        return cls.of(truth, found)
+
+    @classmethod
+    def of_metric(cls, metric: DetectionMetric, truth: CocoDict) -> Boxes:
+        """The same of what a metric has collected, and the labels of its data."""
+        images = [image for image in truth["images"] if image["id"] in metric.image_ids]
+        items = [item for item in truth["annotations"] if item["image_id"] in metric.image_ids]
+        truth = {**truth, "images": images, "annotations": items}
+        owners, rows = metric.arrays()
+        place_of, _ = _places(truth)
+        boxes = rows[:, 2:6].astype(np.float64)
+        boxes[:, 2:] += metric.bias - boxes[:, :2]
+        places = np.fromiter((place_of[owner] for owner in owners.tolist()), np.int64, len(owners))
+        scores = rows[:, 1].astype(np.float64)
+        return cls.of(truth, Found(places, rows[:, 0].astype(np.int64), scores, boxes))
+
+    @classmethod
+    def of(cls, truth: CocoDict, found: Found) -> Boxes:
+        """The same of detections in any order."""
         names = [str(category["name"]) for category in truth["categories"]]
-        class_of = {c["id"]: index for index, c in enumerate(truth["categories"])}
-        ids = sorted(int(image["id"]) for image in truth["images"])
-        place_of = {number: place for place, number in enumerate(ids)}
+        place_of, class_of = _places(truth)
         items = truth["annotations"]
         count = len(items)
         boxes = _boxes(items)
@@ -80,14 +107,7 @@ class Boxes(NamedTuple):
             np.arange(count),
         )
         order = np.argsort(labels.images, kind="stable")
-        count = len(results)
-        found = Found(
-            np.fromiter((place_of[r["image_id"]] for r in results), np.int64, count),
-            np.fromiter((class_of[r["category_id"]] for r in results), np.int64, count),
-            np.fromiter((r["score"] for r in results), np.float64, count),
-            _boxes(results),
-        )
-        return cls(ids, names, Labels(*(each[order] for each in labels)), best_of(found))
+        return cls([*place_of], names, Labels(*(each[order] for each in labels)), best_of(found))
 
     def by_image(self) -> Iterator[tuple[slice, slice]]:
         """The labels and the detections of every image that has some of either, as slices."""
@@ -132,6 +152,13 @@ def overlap_matrix(
     union = np.where(is_crowd, area, area + across * down - common)
     result: np.ndarray = common / np.where(union > 0, union, 1)
     return result
+
+
+def _places(truth: CocoDict) -> tuple[dict[int, int], dict[int, int]]:
+    """Image id -> its place among the sorted ones; category id -> class index."""
+    ids = sorted(int(image["id"]) for image in truth["images"])
+    class_of = {category["id"]: index for index, category in enumerate(truth["categories"])}
+    return {number: place for place, number in enumerate(ids)}, class_of
 
 
 def _boxes(items: Sequence[dict[str, Any]]) -> np.ndarray:

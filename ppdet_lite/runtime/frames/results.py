@@ -13,6 +13,7 @@ from ppdet_lite.runtime.frames.sources import Frame, FrameSource
 from ppdet_lite.utils.detect_files import ALL_RESULTS, ResultOptions
 from ppdet_lite.utils.detection_rows import (
     RESULTS_FILE,
+    Threshold,
     class_ids_of,
     coco_records,
     detection_records,
@@ -120,7 +121,7 @@ class FrameResults:
         output_dir: Union[str, Path],
         class_names: Sequence[str],
         *,
-        threshold: float,
+        threshold: Threshold,
         save_video: bool = True,
         save_results: bool = False,
         category_ids: Optional[Sequence[int]] = None,

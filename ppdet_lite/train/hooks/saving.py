@@ -82,6 +82,7 @@ class CheckpointWriter:
         if (metrics := latest.get("metrics")) is not None:
             metrics = {key: v if math.isfinite(v) else None for key, v in metrics.items()}
         evaluated = {"best": state.best, "metrics": metrics, "metrics_epoch": latest.get("epoch")}
+        evaluated["thresholds"] = latest.get("thresholds")
         position = {"epoch": state.epoch, "iteration": state.iteration}
         return weights, {**self.facts, **position, "ema": state.ema is not None, **evaluated}
 
@@ -157,6 +158,8 @@ class EvalHook(Hook):
         name, value = self.evaluator.primary
         numbers = {key: float(number) for key, number in metrics.items()}
         state.last_evaluation = {"epoch": state.epoch, "metrics": numbers}
+        if state.ranks.rank == 0:  # which writes the checkpoints
+            state.last_evaluation["thresholds"] = self.evaluator.best_thresholds()
         # Part of the checkpoint: a resumed run must not take its first evaluation for the best one.
         is_better = state.best is None or value > state.best["value"]
         if is_better and math.isfinite(value):

@@ -84,7 +84,9 @@ class Detector {
 
   const std::vector<std::string>& class_names() const;
   const std::optional<std::vector<std::int64_t>>& category_ids() const;  // of the training data
-  float threshold() const;      // draw_threshold of infer_cfg.yml
+  float threshold() const;  // draw_threshold of infer_cfg.yml
+  // thresholds of infer_cfg.yml: of each class the score with the best F1 in its evaluation
+  const std::optional<std::vector<double>>& thresholds() const;
   std::string kernels() const;  // name of the kernels that run, for people
   int fixed_batch() const;      // the only batch size of the network; 0: any
 
