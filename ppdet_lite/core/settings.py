@@ -94,8 +94,9 @@ class RuntimeSettings:
     offline: bool = False  # take weights from files and the cache only
     allow_partial_weights: bool = False  # accept weights that match less than half
     worker_num: Whole = 2  # reader processes
-    # check of the image files before a training or evaluation
-    check_images: Literal["none", "headers", "contents"] = "headers"
+    # check of the image files before a training or evaluation; auto: headers, of large data sets a
+    # thousand
+    check_images: Literal["auto", "none", "headers", "contents"] = "auto"
     seed: Optional[_Seed] = None  # of everything random; null draws one
     norm_type: str = "bn"  # bn, sync_bn or cmbn
     data_format: str = "NCHW"

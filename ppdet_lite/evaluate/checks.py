@@ -3,6 +3,7 @@
 from typing import Any
 
 from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.pixels.file_check import ALL_CHECKED, SAMPLE, files_to_check
 from ppdet_lite.data.sources.dataset import Dataset
 from ppdet_lite.modeling.contracts import Detector
 from ppdet_lite.utils.logger import get_logger
@@ -45,15 +46,20 @@ def readable_part(dataset: Dataset, allowed_share: float, check: str) -> Dataset
     them. Up to the `allowed_share` of them there is a warning.
 
     Args:
-        check: the setting `check_images`, see `image_problem`.
+        check: the setting `check_images`: `auto` or as in `image_problem`.
 
     Raises:
         DataError: more cannot be read, or none can.
     """
-    if not (bad := dataset.unreadable_files(check)):
+    bad = dataset.unreadable_files(check)
+    if check == "auto" and len(dataset) > ALL_CHECKED:
+        text = "%s: looked at %d of %d image files; check_images: headers looks at all"
+        get_logger().info(text, dataset.name, SAMPLE, len(dataset))
+    if not bad:
         return dataset
     part = dataset.without(bad)
-    count = len({dataset.image_path(index) for index in range(len(dataset))})
+    paths = (dataset.image_path(index) for index in range(len(dataset)))
+    count = len(files_to_check(paths, check))
     more = [f"and {len(bad) - _FILES_SHOWN} more"] if len(bad) > _FILES_SHOWN else []
     lines = "\n  ".join([*list(bad.values())[:_FILES_SHOWN], *more])
     what = f"{dataset.name}: {len(bad)} of {count} images cannot be read"

@@ -38,7 +38,8 @@ class PolygonColumn:
     """
 
     def __init__(self, coordinates: Sequence[float], ring_points: Column, box_rings: Column):
-        self._points = np.array(coordinates, np.float32).reshape(-1, 2)
+        # An array.array of floats is not copied: polygons are most of a large file.
+        self._points = np.asarray(coordinates, np.float32).reshape(-1, 2)
         self._first_point = _offsets(ring_points)
         self._first_ring = _offsets(box_rings)
         self._last_ring = self._first_ring[1:].copy()

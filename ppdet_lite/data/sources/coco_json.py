@@ -22,6 +22,7 @@ from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import Annotations, ImageTable, PolygonColumn
 from ppdet_lite.data.sources.files import error_at, not_allowed, read_text
+from ppdet_lite.utils.logger import get_logger
 
 INTEGER, NUMBER, TEXT = "an integer", "a number", "text"
 POSITIVE = "a positive integer below 2147483648"
@@ -35,6 +36,8 @@ OPTIONAL = {"id": INTEGER, "area": NUMBER, "iscrowd": CROWD}
 
 _CROWD = {None: 0, 0: 0, 1: 1, "0": 0, "1": 1, "": 0, "false": 0, "true": 1}
 """Value of `iscrowd` -> the flag; tools write it as a number, a truth value or text."""
+
+_LARGE = 50 * 10**6  # bytes of a file that takes seconds to read
 
 _NO_ID = -(2**62)
 """Id of an annotation that has none."""
@@ -74,6 +77,8 @@ def read_coco(path: Path, use_polygons: bool = True, image_root: Optional[Path] 
     Raises:
         DataError: not JSON, not COCO, or a field is missing or unusable; with file, line and key.
     """
+    if (size := path.stat().st_size) > _LARGE:
+        get_logger().info("Reading %s (%d MB) ...", path, size // 10**6)
     text = read_text(path)
     if not text.strip():
         raise DataError(f"{path}: the file is empty; a COCO annotation file is needed")

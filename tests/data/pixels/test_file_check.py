@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ppdet_lite.data.pixels import file_check
-from ppdet_lite.data.pixels.file_check import image_problem, unreadable_images
+from ppdet_lite.data.pixels.file_check import files_to_check, image_problem, unreadable_images
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,13 @@ def test_each_file_is_named_once(tmp_path):
     assert list(found) == [missing, folder]
     assert "No such file" in found[missing] and "directory" in found[folder]
     assert list(unreadable_images([missing, folder], "none")) == [missing, folder]
+
+
+def test_of_a_large_data_set_some_files_are_checked():
+    paths = [f"/nowhere/{number}.jpg" for number in range(10_000)]
+    assert files_to_check([*paths, *paths], "auto") == paths
+    many = [f"/nowhere/{number}.jpg" for number in range(118_287)]
+    some = files_to_check(many, "auto")
+    assert len(some) == len(set(some)) == 1000 and some[0] == many[0] and some[-1] in many[-119:]
+    assert files_to_check(many, "headers") == many
+    assert list(unreadable_images(many, "auto")) == some
