@@ -8,7 +8,7 @@ from typing import Any
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.reading import FolderReading
-from ppdet_lite.data.folder.scan import FolderScan, parent
+from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import by_split
 from ppdet_lite.data.sources.labeling.csv_boxes import COLUMNS, columns_of, read_csv
 
@@ -48,6 +48,10 @@ def _section(scan: FolderScan, file: str, labels: dict[str, Any]) -> dict[str, A
 
     here = parent(file)
     best = max([here, *scan.image_folders], key=found)  # the first of equals
+    if not found(best):  # paths from another machine: where the most files of these names are
+        names = {stem(image) for image in images}
+        homes = [parent(image) for image in scan.images if stem(image) in names]
+        best = max(sorted({*homes}), key=homes.count, default=here)
     return {**section, "image_dir": best or "."} if best != here else section
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.reading import SPLITS, FolderReading
-from ppdet_lite.data.folder.scan import FolderScan, parent
+from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import split_in
-from ppdet_lite.data.sources.labeling.labelme import collect_labels, is_labelme
+from ppdet_lite.data.sources.labeling.labelme import collect_labels, is_labelme, read_labelme
 
 
 def labelme_readings(scan: FolderScan) -> list[FolderReading]:
@@ -29,9 +31,25 @@ def labelme_readings(scan: FolderScan) -> list[FolderReading]:
             "name": "LabelMeDataSet",
             "dataset_dir": str(scan.root),
             "anno_path": places[split],
+            **_images(scan, places[split]),
             **labels,
         }
         for split in SPLITS
         if split in places
     }
     return [FolderReading(scan.root, "labelme", "*.json", "json files of labelme", sections)]
+
+
+def _images(scan: FolderScan, place: str) -> dict[str, str]:
+    """`image_dir`, where the images are neither as the files say nor beside them."""
+    files = [path for path in scan.files(".json") if place == "." or path.startswith(f"{place}/")]
+    homes = []
+    for path in (file for file in files if is_labelme(scan.path(file))):
+        found = scan.image_stems.get(stem(path), [])
+        if parent(path) in map(parent, found):
+            return {}
+        with contextlib.suppress(DataError):
+            if (scan.path(path).parent / read_labelme(scan.path(path)).image).is_file():
+                return {}
+        homes += [parent(image) for image in found]
+    return {"image_dir": max(sorted({*homes}), key=homes.count) or "."} if homes else {}

@@ -1,5 +1,6 @@
 """Every layout of a folder is recognized and gives the same boxes."""
 
+import json
 import os
 
 import numpy as np
@@ -101,6 +102,54 @@ def test_a_file_without_a_split_in_its_name_is_the_training_data(tmp_path):
     sections = recognize(tmp_path).sections
     files = {split: section["anno_path"] for split, section in sections.items()}
     assert files == {"train": "all.json", "val": "valid.json"}
+
+
+def test_paths_of_another_machine(tmp_path):
+    for name in "ab":
+        layouts.image(tmp_path / f"csv/photos/{name}.jpg")
+        layouts.image(tmp_path / f"labelme/photos/{name}.jpg")
+        text = layouts.labelme([(0, (1, 2, 30, 40))], f"C:\\Users\\me\\{name}.jpg")
+        layouts.write(tmp_path / f"labelme/json/{name}.json", text)
+    rows = "C:\\me\\a.jpg,1,2,30,40,cat\nC:\\me\\b.jpg,1,2,30,40,cat\n"
+    layouts.write(tmp_path / "csv/boxes.csv", rows)
+    for folder in ("csv", "labelme"):
+        dataset = recognize(tmp_path / folder).dataset("train")
+        assert objects_of(dataset) == {name: [(0, (1, 2, 30, 40))] for name in "ab"}
+
+
+def test_labelme_shapes(tmp_path):
+    shapes = [
+        {"label": "cat", "points": [[1, 1], [20, 5], [10, 30]], "shape_type": "polygon"},
+        {"label": "cat", "points": [[30, 20], [35, 20]], "shape_type": "circle"},
+        {"label": "dog", "points": [[3, 3]], "shape_type": "point"},
+    ]
+    content = {"shapes": shapes, "imagePath": "a.jpg", "imageHeight": 48, "imageWidth": 64}
+    layouts.write(tmp_path / "a.json", json.dumps(content))
+    layouts.image(tmp_path / "a.jpg")
+    dataset = recognize(tmp_path).dataset("train")
+    assert objects_of(dataset) == {"a": [(0, (1, 1, 20, 30)), (0, (25, 15, 35, 25))]}
+    assert dataset.report_lines[-1].startswith("points: 1 shapes")
+
+
+@pytest.mark.parametrize(
+    "make, file, text, match",
+    [
+        (layouts.csv_plain, "train.csv", "images/a.jpg,1,2,x,4,cat", "train.csv line 5: x2: found"),
+        (layouts.csv_plain, "train.csv", "images/a.jpg,1,2,3,4,", "line 5: class: empty"),
+        (layouts.csv_plain, "train.csv", "images/a.jpg,1,2,3,4,cow", "line 5: class: 'cow' is not"),
+        (layouts.csv_plain, "train.csv", "images/a.jpg,1", "line 5: found 2 columns"),
+        (layouts.labelme_folder, "a.json", "{", "a.json: not JSON"),
+        (layouts.voc_labelimg, "a.xml", "<", "a.xml line"),
+        (layouts.yolo_labelimg, "a.txt", "9 0.1 0.1 0.1 0.1", "a.txt line 2: class: found 9"),
+        (layouts.yolo_darknet, "train.txt", "obj/none.jpg", "train.txt line 4: obj/none.jpg does"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, make, file, text, match):
+    make(tmp_path)
+    with open(tmp_path / file, "a") as stream:
+        stream.write(text)
+    with pytest.raises(DataError, match=match):
+        recognize(tmp_path).dataset("train")
 
 
 def test_trainval_is_the_training_data_where_there_is_no_train(tmp_path):

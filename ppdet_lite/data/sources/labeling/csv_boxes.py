@@ -20,6 +20,7 @@ from ppdet_lite.data.sources.files import (
     require_file,
     require_folder,
 )
+from ppdet_lite.data.sources.labeling.yolo_list import find_listed
 from ppdet_lite.utils.image_files import is_image
 
 COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")
@@ -131,7 +132,8 @@ class CSVBoxDataSet(DetectionDataset):
 
     Args:
         anno_path: the table.
-        image_dir: folder that the paths are relative to; by default that of the table.
+        image_dir: folder that the paths are relative to; by default that of the table. Of a path
+            from another machine the last parts count.
         label_list: the class names in their order, or a file of them, see `read_class_list`. By
             default those in the table, sorted.
     """
@@ -154,7 +156,10 @@ class CSVBoxDataSet(DetectionDataset):
         index_of = {name: index for index, name in enumerate(classes.names)}
         by_image: dict[str, list[CSVRow]] = {}
         for row in rows:
-            by_image.setdefault(os.path.normpath(row.image), []).append(row)
+            image = os.path.normpath(row.image)
+            if image not in by_image and (found := find_listed(row.image, root, root)):
+                image = os.path.relpath(found, root)
+            by_image.setdefault(image, []).append(row)
         table, problems, unreadable = AnnotationRows(), list[DataError](), list[ImageError]()
         for image, boxes in by_image.items():
             try:

@@ -185,7 +185,10 @@ class LabelMeDataSet(DetectionDataset):
 def _image_of(path: Path, named: str, folder: Path, root: Path) -> str:
     """The image of a file, relative to `root`: as named, or of that name in `root`."""
     beside = root / os.path.relpath(path.parent, folder)
-    for place in (path.parent / named, beside / os.path.basename(named), root / named):
-        if named and place.is_file():
+    name, ending = os.path.basename(named), os.path.splitext(named)[1] or ".jpg"
+    places = [path.parent / named, beside / name, root / named, root / name]
+    places += [beside / f"{path.stem}{ending}", root / f"{path.stem}{ending}"]
+    for place in places if named else places[4:]:
+        if place.is_file():
             return os.path.relpath(place, root)
-    return os.path.relpath(path.with_suffix(os.path.splitext(named)[1] or ".jpg"), root)
+    return os.path.relpath(path.with_suffix(ending), root)
