@@ -30,6 +30,7 @@ SLOW_TESTS = {
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_fixed export_verify fixed_best_class fixed_nms graph half half_export half_family "
     "onnx_diou_nms onnx_nms tensorrt_rtx",
+    "export/serving": "docker triton",
     "fuzz": "fuzz",
     "golden": "asff_forward augment model_forward model_loss yolov4_forward yolov4_nms yolov4_weights "
     "yolox_upstream",

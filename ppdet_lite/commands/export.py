@@ -16,6 +16,8 @@ EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dc
   ... --input-size dynamic                   any height and width that are multiples of 32
   ... --stage nms_fixed --format onnx --portable-dcn    image to detections for TensorRT
   ... --verify photos a.jpg                  check on your own images
+  ... --format onnx --portable-dcn --stage nms_fixed --triton models    a repository for Triton
+  ... --format onnx --dockerfile image       a folder for docker build, with ppdet serve
 
 This writes output_inference/<config name>/ for deploy/python/infer.py: infer_cfg.yml and
   paddle          model.json (Paddle 3; model.pdmodel from Paddle 2) and model.pdiparams
@@ -67,6 +69,16 @@ def build_parser() -> argparse.ArgumentParser:
     add("--calib_dir", "--calib-dir", metavar="FOLDER", help=text)
     text = "images or folders to compare on (default: a built-in image)"
     add("--verify", nargs="+", default=[], metavar="IMAGE", help=text)
+    text = (
+        "also write the model into a repository for Triton Inference Server, for its backends of "
+    )
+    text += "ONNX Runtime (--format onnx) and Paddle (--format paddle-legacy)"
+    add("--triton", metavar="FOLDER", help=text)
+    text = (
+        "also write Dockerfile.cpu and Dockerfile.gpu of ppdet serve, and all that they need, into "
+    )
+    text += "a new folder"
+    add("--dockerfile", metavar="FOLDER", help=text)
     return parser
 
 
@@ -83,7 +95,15 @@ def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
     cfg = config_from_args(args)
     from ppdet_lite.export.run import export_model
+    from ppdet_lite.export.serving.docker import write_context
+    from ppdet_lite.export.serving.triton import check_options, write_repository
 
     names = "formats input_size batch stage portable_dcn target precision calib_dir".split()
     options = ExportOptions(**{name: getattr(args, name) for name in names})
-    export_model(cfg, args.output_dir, options, verify=args.verify)
+    if args.triton:
+        check_options(options.formats, options.for_config(cfg).stage)
+    folder = export_model(cfg, args.output_dir, options, verify=args.verify)
+    if args.triton:
+        write_repository(folder, args.triton)
+    if args.dockerfile:
+        write_context(folder, args.dockerfile)

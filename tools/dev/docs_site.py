@@ -12,7 +12,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 REPO = Path(__file__).resolve().parents[2]
-PAGES = ("deploy/README.md", "deploy/cpp/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = ("deploy/README.md", "deploy/cpp/README.md", "deploy/serving/README.md")
+PAGES += ("CONTRIBUTING.md", "CHANGELOG.md")
 """Pages that stand beside their code."""
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 

@@ -1,0 +1,1 @@
+"""An export as a service: repositories for Triton, images for containers."""
