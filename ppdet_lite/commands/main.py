@@ -32,6 +32,7 @@ COMMANDS = {
     "data convert": ("data.convert", "write a data set as COCO json, Pascal VOC or YOLO txt"),
     "data split": ("data.split", "divide a data set into train, val and test"),
     "data merge": ("data.merge", "join data sets, classes by name"),
+    "data anchors": ("data.anchors", "make anchors for a data set, and the YAML for them"),
     "data subset": ("data.subset", "draw a part of a COCO data set that is like the whole"),
     "report": ("report", "the page of a training run; a figure of AP over speed"),
 }
