@@ -27,6 +27,7 @@ SLOW_TESTS = {
     "data/reader": "darknet_reader raw_pixels reader workers yolox_reader",
     "deploy": "cpp cpp_library",
     "evolve": "evolve_command",
+    "evaluate/views": "view_evaluation",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_fixed export_verify fixed_best_class fixed_nms graph half half_export half_family "
     "onnx_diou_nms onnx_nms tensorrt_rtx",

@@ -3,12 +3,15 @@
 import argparse
 
 from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
+from ppdet_lite.evaluate.views.options import add_view_options, view_settings
 
 EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model
   ... --classwise                      one line per class
   ... --output_eval results            write the detections to results/bbox.json (COCO format)
   ... --output_eval results --json_eval    evaluate results/bbox.json again, without the network
+  ... --slice_infer --slice_size 640   large images in tiles (docs/large_images.md)
+  ... --tta                            flipped and scaled copies, too
   ... --bias                           for the released PP-YOLO weights that need it (not v2)
   python -m paddle.distributed.launch --gpus 0,1 tools/eval.py -c ...    images shared by 2 GPUs
 """
@@ -27,6 +30,7 @@ name>)"""
     add("--json_eval", action="store_true", help=text)
     text = "add one pixel to widths and heights of detections (same as -o bias=1)"
     add("--bias", action="store_true", help=text)
+    add_view_options(parser)
     return parser
 
 
@@ -42,4 +46,5 @@ def main(args: argparse.Namespace) -> None:
         classwise=True if args.classwise else None,
         json_eval=args.json_eval,
         output_eval=args.output_eval,
+        views=view_settings(args),
     )

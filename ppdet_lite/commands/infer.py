@@ -4,6 +4,7 @@ import argparse
 
 from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
 from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser, score_or_auto
+from ppdet_lite.evaluate.views.options import add_view_options, view_settings
 
 EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
@@ -12,6 +13,7 @@ EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_
   ... --classes person car --crop        only these, each object also as an image of its own
   ... --numbers                          for crowds: numbers in the image, names beside it
   ... --threshold auto                                 for each class its own, best by F1
+  ... --slice_infer --slice_size 640     large images in tiles (docs/large_images.md)
   ... --save_results                                   all detections in output/photos/bbox.json
 
 For photos/trip/a.jpg this writes output/photos/trip/a.jpg (with boxes) and trip/a.json (class,
@@ -35,6 +37,7 @@ the best F1 in the evaluation that the weights are stored with"""
     text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
     add("--save_results", action="store_true", help=text)
     add_drawing_options(parser)
+    add_view_options(parser)
     return parser
 
 
@@ -51,4 +54,5 @@ def main(args: argparse.Namespace) -> None:
         draw_threshold=args.threshold,
         save_results=args.save_results,
         options=result_options(args),
+        views=view_settings(args),
     )

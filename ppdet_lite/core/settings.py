@@ -61,7 +61,7 @@ class RuntimeSettings:
     __refused__ = {  # keys of other toolkits that would change the result -> what does so here
         "early_stop": "patience: EPOCHS ends a training without better evaluations",
         "cutmix_epoch": "TrainReader.cutmix_epoch, with CutMix among its sample_transforms",
-        "slice_infer": "images are not cut into tiles by a key of the configuration",
+        "slice_infer": "eval and infer have an option of this name; RandomTile trains on tiles",
     }
 
     architecture: str = "YOLOv3"  # registered class of the detector

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence, Union
+from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
 import paddle
@@ -17,6 +17,7 @@ from ppdet_lite.evaluate.checks import check_input_sizes
 from ppdet_lite.evaluate.classes import ModelClasses, classes_of_model
 from ppdet_lite.evaluate.thresholds import thresholds_for_use
 from ppdet_lite.evaluate.trained_model import load_trained_model
+from ppdet_lite.evaluate.views.settings import ViewSettings
 from ppdet_lite.modeling.modes import evaluation_mode
 from ppdet_lite.utils.detect_files import ALL_RESULTS, ResultOptions, detect_and_save
 from ppdet_lite.utils.detection_rows import Threshold
@@ -83,6 +84,7 @@ def run_inference(
     draw_threshold: Union[float, str] = 0.5,
     save_results: bool = False,
     options: ResultOptions = ALL_RESULTS,
+    views: Optional[ViewSettings] = None,
 ) -> dict[str, np.ndarray]:
     """Detects on images and writes, for each, the image with its boxes and a JSON beside it.
 
@@ -94,6 +96,7 @@ def run_inference(
         save_results: also write all detections of the run into one COCO results file `bbox.json`,
             with the image ids of EvalDataset for images that are in it.
         options: classes that are left out, the look of the images, crops.
+        views: detect in tiles or on copies of every image.
 
     Returns:
         Detections [M, 6] (all scores) by image path.
@@ -109,8 +112,11 @@ def run_inference(
     else:
         threshold = draw_threshold
     predictor = Predictor.from_config(cfg)
+    detect: Callable[[np.ndarray], np.ndarray] = predictor
+    if views is not None:
+        detect = views.predictor(cfg, predictor.model, "TestReader")
     return detect_and_save(
-        lambda images: [predictor(image) for image in images],
+        lambda images: [detect(image) for image in images],
         decode_image,
         paths,
         root=Path(infer_dir) if infer_dir else None,

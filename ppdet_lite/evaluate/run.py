@@ -1,6 +1,7 @@
 """The evaluation of a trained model, behind tools/eval.py."""
 
 import os
+from functools import partial
 from typing import Optional
 
 from ppdet_lite.core.config import Config
@@ -11,6 +12,8 @@ from ppdet_lite.evaluate.checks import check_input_sizes, readable_part, tell_de
 from ppdet_lite.evaluate.classes import check_classes_of_weights
 from ppdet_lite.evaluate.evaluator import RESULTS_FILE, Evaluator
 from ppdet_lite.evaluate.trained_model import load_trained_model
+from ppdet_lite.evaluate.views.evaluator import ViewEvaluator
+from ppdet_lite.evaluate.views.settings import ViewSettings
 
 
 def run_evaluation(
@@ -19,6 +22,7 @@ def run_evaluation(
     classwise: Optional[bool] = None,
     json_eval: bool = False,
     output_eval: Optional[str] = None,
+    views: Optional[ViewSettings] = None,
 ) -> dict[str, float]:
     """Evaluates `cfg.weights` on `EvalDataset` and returns the metric's numbers.
 
@@ -28,6 +32,7 @@ def run_evaluation(
             the network.
         output_eval: folder of `bbox.json`; None takes `cfg.output_eval`, else the output folder of
             the configuration.
+        views: detect in tiles or on copies of every image, one image after the other.
 
     Raises:
         CheckpointError: no weights, or weights that do not belong to the model.
@@ -46,7 +51,11 @@ def run_evaluation(
     check_classes_of_weights(cfg, weights, reader.dataset)
     dataset = readable_part(reader.dataset, reader.max_bad_fraction, cfg.settings.check_images)
     options: dict = {"classwise": classwise, "output_eval": folder}
-    evaluator = Evaluator(cfg, dataset=dataset, reader=reader, **options)
+    options.update(dataset=dataset, reader=reader)
+    evaluator = Evaluator(cfg, **options)
+    if views is not None:
+        make = partial(views.predictor, cfg, reader="EvalReader")
+        evaluator = ViewEvaluator(cfg, make, **options)
     check_input_sizes(evaluator.reader, model)
     tell_detection_limit(dataset, model)
     return evaluator.run(model)

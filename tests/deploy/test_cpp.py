@@ -85,7 +85,8 @@ def test_files_are_those_of_python(infer, nano, photos, tmp_path):
         assert list(mine) == list(other) and mine["class_name"] == other["class_name"]
     drawn, other = (decode_image(tmp_path / kind / image.name) for kind in ("cpp", "python"))
     assert drawn.shape == other.shape
-    assert np.abs(drawn.astype(int) - other).mean() < 3  # letters of another OpenCV
+    # Letters of another OpenCV, and of another size on small boxes.
+    assert np.abs(drawn.astype(int) - other).mean() < 4
     assert np.abs(drawn.astype(int) - decode_image(image)).max() > 100  # boxes are there
 
 
