@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -13,6 +12,7 @@ import paddle
 from ppdet_lite.core.config import Config, merge_config
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.core.workspace import create
+from ppdet_lite.data.cache.shared_memory import available_bytes
 from ppdet_lite.data.kinds import height_width
 from ppdet_lite.device.ranks import SINGLE_PROCESS
 from ppdet_lite.train.loop import Trainer
@@ -46,24 +46,16 @@ def cpu_batch(most: int, pixels: int, free_bytes: Optional[int] = None) -> tuple
     Args:
         most: upper bound of the batch.
         pixels: of an image of the largest size.
-        free_bytes: free memory; by default that of this machine.
+        free_bytes: free memory; by default that of this machine or container.
     """
-    free = free_memory() if free_bytes is None else free_bytes
+    free = available_bytes() if free_bytes is None else free_bytes
+    if free is None:
+        return 1, "this system does not tell its free memory"
     fitting = int(free / 2 // (pixels * CPU_BYTES_PER_PIXEL))
     batch = max(1, min(most, fitting))
     each = pixels * CPU_BYTES_PER_PIXEL / 2**30
     rule = f"half of {free / 2**30:.1f} GiB free memory, {each:.2f} GiB per image of"
     return batch, f"{rule} {pixels / 1e6:.2f} megapixels, at most {most}"
-
-
-def free_memory() -> int:
-    """Bytes of memory that new processes can have."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as stream:
-            lines = dict(line.split(":") for line in stream)
-        return int(lines["MemAvailable"].split()[0]) << 10
-    except (OSError, KeyError, ValueError):
-        return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES")) // 2
 
 
 def measured_batch(most: int, fits: Callable[[int], bool]) -> int:
