@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ppdet_lite.data.folder.reading import FolderReading
-from ppdet_lite.data.folder.scan import FolderScan, parent
+from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import by_split, split_in
 
 _NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -78,7 +78,12 @@ def _image_folder(scan: FolderScan, file: str, split: str) -> str:
     folders = scan.image_folders
     if len(folders) > 2000:  # a folder per image: those near the top
         folders = sorted(folders, key=lambda folder: folder.count("/"))[:2000]
-    return max(folders, key=fitness)
+    best = max(folders, key=fitness)
+    if fitness(best)[0] == 0:  # paths of another machine: where the most files of these names are
+        stems = {stem(name) for name in names}
+        homes = [parent(image) for image in scan.images if stem(image) in stems]
+        return max(sorted({*homes}), key=homes.count, default=best)
+    return best
 
 
 def _image_names(path: Path) -> list[str]:

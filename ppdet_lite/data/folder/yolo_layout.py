@@ -12,8 +12,7 @@ from ppdet_lite.data.folder.reading import SPLITS, FolderReading
 from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import split_in
 from ppdet_lite.data.sources.class_lists import read_class_list
-from ppdet_lite.data.sources.files import read_lines
-from ppdet_lite.data.sources.labeling.yolo_list import find_listed
+from ppdet_lite.data.sources.files import find_listed, read_lines
 
 _NAME_FILES = ("classes.txt", "obj.names", "label_list.txt", "labels.txt", "classes.names")
 _NO_NAMES = "; no class names found, put them into classes.txt, one per line"

@@ -1,16 +1,18 @@
 """Data sets with a COCO annotation file."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ppdet_lite.core.registry import register
-from ppdet_lite.data.sources.annotation_table import merge_repeats
+from ppdet_lite.data.sources.annotation_table import ImageTable, merge_repeats
 from ppdet_lite.data.sources.class_lists import of_categories
 from ppdet_lite.data.sources.coco_json import read_coco
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
-from ppdet_lite.data.sources.files import require_file, require_folder
+from ppdet_lite.data.sources.files import find_listed, require_file, require_folder
 
 
 @register
@@ -39,7 +41,8 @@ class COCODataSet(DetectionDataset):
         rows = content.annotations._replace(boxes_xyxy=content.boxes_xywh, polygons=None)
         self._truth = content._replace(annotations=rows)  # without what records have of their own
         classes, remarks = of_categories(content.categories), content.remarks
-        return Content(str(path), root, classes, content.annotations, remarks)
+        found = content.annotations._replace(images=_found_images(content.annotations.images, root))
+        return Content(str(path), root, classes, found, remarks)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,6 +73,18 @@ class COCODataSet(DetectionDataset):
             ),
             "categories": [dict(category) for category in truth.categories],
         }
+
+
+def _found_images(images: ImageTable, root: Path) -> ImageTable:
+    """The images at the places where they are, if the first one is not where the file says: tools
+    write paths with `\\`, or of the machine that they ran on.
+    """
+    files = [images.files[row] for row in range(len(images))]
+    if os.path.exists(root / files[0]):
+        return images
+    places = [find_listed(file, root, root) for file in files]
+    files = [os.path.relpath(p, root) if p else f for p, f in zip(places, files)]
+    return ImageTable(files, images.ids, images.widths, images.heights)
 
 
 def _dicts(**columns: np.ndarray) -> list[dict[str, Any]]:

@@ -45,6 +45,23 @@ def _require(kind: str, key: str, path: Path) -> Path:
     )
 
 
+def find_listed(name: str, folder: Path, root: Path) -> Optional[Path]:
+    """The file or folder that a path in a data set means: relative to `folder`, to `root`, or to a
+    folder of another machine, so that its last parts below `root` count; None without one. `\\`
+    separates as well.
+    """
+    name = name.replace("\\", "/")
+    for start in (folder, root):
+        if os.path.exists(start / name):
+            return Path(os.path.normpath(start / name))
+    parts = [part for part in name.split("/") if part not in ("", ".", "..")]
+    for first in range(len(parts)):
+        path = root.joinpath(*parts[first:])
+        if os.path.exists(path):
+            return path
+    return None
+
+
 def read_text(path: Path) -> str:
     """The content of a text file in UTF-8, or in UTF-16 with its mark; a DataError where it cannot
     be read.

@@ -108,11 +108,14 @@ def test_paths_of_another_machine(tmp_path):
     for name in "ab":
         layouts.image(tmp_path / f"csv/photos/{name}.jpg")
         layouts.image(tmp_path / f"labelme/photos/{name}.jpg")
+        layouts.image(tmp_path / f"coco/photos/{name}.jpg")
         text = layouts.labelme([(0, (1, 2, 30, 40))], f"C:\\Users\\me\\{name}.jpg")
         layouts.write(tmp_path / f"labelme/json/{name}.json", text)
     rows = "C:\\me\\a.jpg,1,2,30,40,cat\nC:\\me\\b.jpg,1,2,30,40,cat\n"
     layouts.write(tmp_path / "csv/boxes.csv", rows)
-    for folder in ("csv", "labelme"):
+    objects = dict.fromkeys("ab", [(0, (1, 2, 30, 40))])
+    layouts.write(tmp_path / "coco/all.json", layouts.coco(objects, "..\\upload\\1\\{}.jpg"))
+    for folder in ("csv", "labelme", "coco"):
         dataset = recognize(tmp_path / folder).dataset("train")
         assert objects_of(dataset) == {name: [(0, (1, 2, 30, 40))] for name in "ab"}
 

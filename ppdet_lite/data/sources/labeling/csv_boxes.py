@@ -15,12 +15,12 @@ from ppdet_lite.data.sources.class_lists import given_classes, numbered
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
 from ppdet_lite.data.sources.files import (
     error_at,
+    find_listed,
     not_allowed,
     read_text,
     require_file,
     require_folder,
 )
-from ppdet_lite.data.sources.labeling.yolo_list import find_listed
 from ppdet_lite.utils.image_files import is_image
 
 COLUMNS = ("path", "x1", "y1", "x2", "y2", "class")

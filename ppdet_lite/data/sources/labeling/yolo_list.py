@@ -7,7 +7,7 @@ from typing import Optional, Union
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.registry import register
-from ppdet_lite.data.sources.files import error_at, join, read_lines
+from ppdet_lite.data.sources.files import error_at, find_listed, join, read_lines
 from ppdet_lite.data.sources.yolo_txt import LabeledFiles, YOLODataSet
 from ppdet_lite.utils.image_files import find_images
 
@@ -53,20 +53,6 @@ class YOLOListDataSet(YOLODataSet):
         labels = [_label_file(path) for path in paths]
         name = ", ".join(str(join(self.dataset_dir, name)) for name in names)
         return LabeledFiles(name, root, images, labels, "`labels` or beside the images")
-
-
-def find_listed(line: str, list_folder: Path, root: Path) -> Optional[Path]:
-    """The file or folder that a line of a list means, see `YOLOListDataSet`; None without one."""
-    line = line.replace("\\", "/")
-    for folder in (list_folder, root):
-        if os.path.exists(folder / line):
-            return Path(os.path.normpath(folder / line))
-    parts = [part for part in line.split("/") if part not in ("", ".", "..")]
-    for start in range(len(parts)):
-        path = root.joinpath(*parts[start:])
-        if os.path.exists(path):
-            return path
-    return None
 
 
 def _below(path: Path, root: Path) -> str:
