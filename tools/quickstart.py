@@ -42,7 +42,7 @@ def main() -> int:
         parser.error(f"demo takes no further arguments, found {' '.join(pytest_args)}")
     os.chdir(REPO)
     started = time.monotonic()
-    extras = {"demo": "cpu,polygons", "test": "cpu,test"}.get(args.command, "cpu,dev")
+    extras = {"demo": "cpu,polygons,report", "test": "cpu,test"}.get(args.command, "cpu,dev")
     python = prepare_environment(args.venv, extras)
     if args.command == "demo":
         run_demo(python)
@@ -115,6 +115,7 @@ def run_demo(python: str) -> None:
 where everything is
   data set            {data}
   log, checkpoints    output/{NAME}
+  page of the run     output/{NAME}/index.html
   drawn detections    {drawn}
   exported model      {exported}
   deployed results    {deployed}"""

@@ -182,7 +182,8 @@ class Evaluator:
         log_in_full("\n" + self.metric.table(), self.metric.summary())
         if save and self.output_eval:
             path = self.save_files(self.output_eval)
-            get_logger().info("detections written to %s", path)
+            text = "detections written to %s; `ppdet report %s` draws their errors"
+            get_logger().info(text, path, path)
         return results
 
     def best_thresholds(self) -> list[float]:

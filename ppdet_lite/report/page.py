@@ -18,6 +18,9 @@ IMAGE_FOLDER = "report"
 """Name of the folder with the charts and images of a page, beside it."""
 
 
+_FILES = "files_of_page.txt"
+
+
 class Number(NamedTuple):
     """A number at the head of the page."""
 
@@ -143,18 +146,28 @@ def write_page(page: Page, folder: Path) -> Path:
     template = environment.from_string(
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
-    images = folder / page.folder
-    for section in page.sections:
-        for chart in section.charts:
-            _write(images / f"{chart.name}.png", chart.png)
-        for group in section.groups:
-            for tile in group.tiles:
-                _write(images / f"{tile.name}.jpg", tile.jpeg)
-        for attachment in section.attachments:
-            _write(images / attachment.name, attachment.content)
+    _write_files(page, folder / page.folder)
     path = folder / PAGE_FILE
     _write(path, template.render(page=page).encode("utf-8", "backslashreplace"))
     return path
+
+
+def _write_files(page: Page, folder: Path) -> None:
+    """The charts and images; those of an earlier page that this one has not go."""
+    files = {}
+    for section in page.sections:
+        files.update({f"{chart.name}.png": chart.png for chart in section.charts})
+        for group in section.groups:
+            files.update({f"{tile.name}.jpg": tile.jpeg for tile in group.tiles})
+        files.update({each.name: each.content for each in section.attachments})
+    written = folder / _FILES
+    earlier = written.read_text(encoding="utf-8").splitlines() if written.is_file() else []
+    for name, content in files.items():
+        _write(folder / name, content)
+    _write(written, "".join(f"{name}\n" for name in files).encode())
+    for name in {*earlier} - {*files}:
+        if ".." not in name and not name.startswith("/"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -128,8 +128,11 @@ def _marker(x: np.ndarray) -> str:
 
 def _finish(axes: Axes, columns: Columns, title: str, unit: str) -> None:
     """Title, names of the axes, and the epochs above."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title)
     axes.set_xlabel("iteration")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(unit)
     axes.margins(x=0.01)
     ends = {int(e): int(i) for e, i in zip(columns["epoch"], columns["iteration"])}

@@ -98,5 +98,8 @@ def test_a_run_leaves_a_page(config):
     images = {"losses.png", "error_types.png", "train_batches", "prediction_1.jpg"}
     assert images | {"bbox.json", "truth.json", "label_suspects.csv"} <= report
     assert len(list((config.folder / "report/train_batches").iterdir())) == 8
+    run_training(config("report=true", "epoch=1"))  # another run: nothing of the first is left
+    report = {path.name for path in (config.folder / "report").iterdir()}
+    assert "losses.png" in report and not {"error_types.png", "bbox.json"} & report
     first = (config.folder / "index.html").stat().st_mtime_ns
     assert run_page.write_run_page(config.folder).stat().st_mtime_ns > first

@@ -31,9 +31,11 @@ def main() -> None:
         started = time.perf_counter()
         subprocess.run(command, check=True, cwd=REPO)
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        peak, cpu = used.ru_maxrss / 2**20, used.ru_utime + used.ru_stime
         page = (folder / "bbox_report" / "index.html").stat().st_size / 2**20
-        print(f"{args.images} images: {seconds:.1f} s, {peak:.2f} GiB, page of {page:.1f} MiB")
+        times = f"{seconds:.1f} s ({cpu:.1f} s of CPU time)"
+        print(f"{args.images} images: {times}, {peak:.2f} GiB, page of {page:.1f} MiB")
 
 
 def make_files(folder: Path, count: int) -> None:
