@@ -56,7 +56,7 @@ KINDS = {
         ERROR,
         "labels that cannot be used",
         "Training stops with the same message.",
-        "the image is left out",
+        "the image is left out, or the entry of a COCO file",
     ),
     "missing_image": Kind(
         ERROR,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.doctor.coco_entries import usable_entries
 from ppdet_lite.data.doctor.image_facts import ImageFacts, facts_of
 from ppdet_lite.data.sources.annotation_table import Annotations
+from ppdet_lite.data.sources.coco import COCODataSet
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
+from ppdet_lite.data.sources.files import join
+from ppdet_lite.utils.files import write_json
 from ppdet_lite.utils.image_files import find_images
 
 _NO_LABELS = {"classes.txt", "label_list.txt", "predefined_classes.txt", "_darknet.labels"}
@@ -137,8 +142,32 @@ def read_split(name: str, source: type[DetectionDataset], arguments: Mapping[str
         def refuse(self, errors: Sequence[DataError], count: int, things: str) -> None:
             problems.extend(map(str, errors))
 
-    content = Lenient(**arguments).read()
+    dataset = Lenient(**arguments)
+    try:
+        content = dataset.read()
+    except DataError:
+        if not issubclass(source, COCODataSet):
+            raise
+        content = _usable_part(dataset, problems)
     return Split(name, content, list(dict.fromkeys(problems)))
+
+
+def _usable_part(dataset: DetectionDataset, problems: list[str]) -> Content:
+    """The content of a COCO file without the entries that cannot be used, which go to `problems`; a
+    DataError where that is not what is wrong with it.
+    """
+    given = dataset.anno_path
+    path = join(dataset.dataset_dir, given)
+    entries, found = usable_entries(path, join(dataset.dataset_dir, dataset.image_dir))
+    problems += found
+    with tempfile.TemporaryDirectory() as folder:
+        dataset.anno_path = os.path.join(folder, path.name)
+        write_json(dataset.anno_path, entries)
+        try:
+            content = dataset.read()
+        except DataError as error:
+            raise DataError(str(error).replace(dataset.anno_path, str(path))) from error
+    return content._replace(name=str(path))
 
 
 def _add_left_over(found: Survey) -> None:

@@ -1,6 +1,7 @@
 """The check of a data set finds every kind of fault, once, and nothing else."""
 
 import json
+import shutil
 
 import cv2
 import pytest
@@ -162,11 +163,39 @@ def test_yolo_labels(tmp_path):
 def test_a_split_that_cannot_be_read_is_a_finding(tmp_path):
     root = faulty_coco(tmp_path / "set")
     path = root / "annotations/instances_val.json"
-    path.write_text(path.read_text().replace('"image_id": 1,', '"image_id": 77,', 1))
+    path.write_text(path.read_text()[:-40])
     done = checked(root)
     (finding,) = done.by_kind()["unusable_split"]
-    assert finding.split == "val" and "77" in finding.text
+    assert finding.split == "val" and "not JSON" in finding.text
     assert "box_inverted" in done.by_kind()  # of the other split
+
+
+def test_entries_of_coco_files_that_cannot_be_used(faulty, tmp_path):
+    """Training would stop at the first; here all are named, and the others are checked."""
+    root = tmp_path / "set"
+    shutil.copytree(faulty, root)
+    path = root / "annotations/instances_train.json"
+    content = json.loads(path.read_text())
+    first = content["annotations"][0]
+    bad = [{**first, "image_id": 77}, {**first, "category_id": 9}, {**first, "bbox": [1, 2, 3]}]
+    bad += [{"id": 5}, "text", {**first, "segmentation": [["a"] * 6]}]
+    content["annotations"] = [*bad, *content["annotations"]]
+    content["images"] += [{**content["images"][0], "file_name": "same_id.jpg"}, {"id": 4000}]
+    path.write_text(json.dumps(content))
+    found = checked(root).by_kind()
+    texts = sorted(finding.text for finding in found.pop("unusable_label"))
+    keys = [text.partition(": ")[0] for text in texts]
+    assert keys == [
+        "annotations[0].image_id",
+        "annotations[1].category_id",
+        "annotations[2].bbox",
+        "annotations[3].image_id",
+        "annotations[4].id",
+        "annotations[5].segmentation",
+        "images[22].id",
+        "images[23].width",
+    ]
+    assert {kind: names(findings) for kind, findings in found.items()} == EXPECTED
 
 
 def test_leak_in_real_photos(shared_dir):
