@@ -64,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     option(add, "max_pixels", "of an image")
     option(add, "max_images", "of a request")
     option(add, "max_queue", "images of a process at once; more are answered with 429")
+    option(add, "max_queue_bytes", "of all their requests together")
     text = "for a body to arrive, and for its answer"
     option(add, "max_seconds", text, type=float, metavar="S")
     add_engines(parser, "--max_batch", ServeSettings.max_batch)

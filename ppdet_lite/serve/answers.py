@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from ppdet_lite.core.errors import ImageError
+from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.serve.refused import Refused
 from ppdet_lite.serve.service import Detected
@@ -149,10 +150,16 @@ def describe(
     return Answer(model=model_name(detector), images=images, batch=batch, times_ms=times)
 
 
-def drawn(detector: Detector, one: Detected, threshold: float, media_type: str) -> bytes:
-    """The image file with boxes and labels."""
-    assert one.pixels is not None
-    image = draw_detections(one.pixels, one.rows, detector.class_names, threshold)
+def drawn(
+    detector: Detector, content: bytes, rows: np.ndarray, threshold: float, media_type: str
+) -> bytes:
+    """An image file with boxes and labels, from the file that was sent and its detections [M, 6].
+
+    Raises:
+        ImageError: the format cannot hold the image.
+    """
+    # Decoded again, rather than kept in memory while it waited for the network.
+    image = draw_detections(decode_image(content), rows, detector.class_names, threshold)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if media_type == "image/jpeg" else []
     bgr = np.ascontiguousarray(image[:, :, ::-1])
     try:

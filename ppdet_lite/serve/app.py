@@ -195,14 +195,13 @@ def add_predict(app: FastAPI, service: Service) -> None:
             check_token(request, service.settings)
             detector = service.detector
             media_type = wanted_type(request.headers.get("accept", ""))
-            with service.admission.take(1):  # before the body, which takes memory
+            with service.admission.take(1, body.size):  # before the body, which takes memory
                 sent = await body.images()
                 if media_type != JSON and len(sent) > 1:
                     text = f"{len(sent)} images, allowed with Accept {media_type}: 1"
                     raise Refused(406, text)
                 with service.admission.take(len(sent) - 1):
-                    work = service.detect(sent, keep_pixels=media_type != JSON)
-                    found = await until_gone(request, work)
+                    found = await until_gone(request, service.detect(sent))
         except Refused:
             await body.drain()
             raise
@@ -215,7 +214,8 @@ def add_predict(app: FastAPI, service: Service) -> None:
         if media_type == JSON:
             return Response(answer.model_dump_json(), media_type=JSON, headers=headers)
         try:
-            content = await service.in_pool(drawn, detector, found[0], lowest, media_type)
+            arguments = (sent[0].content, found[0].rows, lowest, media_type)
+            content = await service.in_pool(drawn, detector, *arguments)
         except ImageError as error:
             raise Refused(406, f"{media_type} cannot hold the image: {error}") from None
         return Response(content, media_type=media_type, headers=headers)

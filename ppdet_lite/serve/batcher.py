@@ -44,6 +44,7 @@ class Batcher:
 
     Args:
         on_run: called after every run with its number of images and its seconds.
+        on_failure: called after a run of one image alone has failed, with the error.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Batcher:
         max_batch: int,
         max_wait_s: float,
         on_run: Callable[[int, float], None] = lambda images, seconds: None,
+        on_failure: Callable[[Exception], None] = lambda error: None,
     ):
         self._run, self._max_batch, self._max_wait_s = run, max_batch, max_wait_s
-        self._on_run = on_run
+        self._on_run, self._on_failure = on_run, on_failure
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -116,6 +118,7 @@ class Batcher:
                     self._finish([one])
                 return
             batch[0].future.set_exception(error)
+            self._on_failure(error)
             return
         seconds = time.perf_counter() - start
         self._on_run(len(batch), seconds)

@@ -38,6 +38,13 @@ class RequestBody:
         self._request, self._settings = request, settings
         self._bytes, self._is_whole = 0, False
 
+    @property
+    def size(self) -> int:
+        """Bytes as its header says; of one that does not say, the largest that is allowed."""
+        length = self._request.headers.get("content-length", "")
+        most = self._settings.max_bytes
+        return min(int(length), most) if length.isdecimal() else most
+
     async def images(self) -> list[SentImage]:
         """The files of a form in their order, or the body itself as the only one."""
         self._check_headers()

@@ -15,12 +15,18 @@ from ppdet_lite.core.errors import ImageError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.runtime.engines.engine import Arrays
-from ppdet_lite.serve.admission import Admission
+from ppdet_lite.serve.admission import Admission, Places
 from ppdet_lite.serve.batcher import Batcher, Found
 from ppdet_lite.serve.bodies import SentImage
 from ppdet_lite.serve.metrics import Metrics
 from ppdet_lite.serve.refused import Refused
 from ppdet_lite.serve.settings import ServeSettings
+
+GRAY = np.full((480, 640, 3), 128, np.uint8)
+"""An image for tries."""
+
+RUNS_AHEAD = 4
+"""Runs of the network for which images may be decoded."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,6 @@ class Detected:
 
     Attributes:
         name: of the file.
-        pixels: uint8 [H, W, 3] RGB, where it is to be drawn on.
         size_hw: of the upright image.
         rows: [M, 6] class, score, x1, y1, x2, y2 in its pixels.
         decode_s, queue_s, network_s: seconds of decoding and resizing, of waiting for the network,
@@ -37,7 +42,6 @@ class Detected:
     """
 
     name: str
-    pixels: Optional[np.ndarray]
     size_hw: tuple[int, int]
     rows: np.ndarray
     decode_s: float
@@ -47,7 +51,6 @@ class Detected:
 
 
 class _Decoded(NamedTuple):
-    pixels: Optional[np.ndarray]
     size_hw: tuple[int, int]
     sample: Arrays
     seconds: float
@@ -73,7 +76,10 @@ class Service:
     ):
         self.settings, self._open, self._on_error = settings, open_detector, on_error
         self.metrics = Metrics()
-        self.admission = Admission(settings.max_queue, self.metrics.queue.set)
+        self.admission = Admission(
+            settings.max_queue, settings.max_queue_bytes, self.metrics.queue.set
+        )
+        self._places: Optional[Places] = None
         self.error: Optional[BaseException] = None
         self._detector: Optional[Detector] = None
         self._images = 0
@@ -82,7 +88,10 @@ class Service:
         self._thread = Thread(target=self._load, name="load", daemon=True)
 
     def start(self) -> None:
-        """Begins to load the model."""
+        """Begins to load the model; called in the event loop."""
+        # Decoded images take more memory than files: few wait for the network beside those in it.
+        ahead = max(RUNS_AHEAD * self.settings.max_batch, self.settings.max_images)
+        self._places = Places(ahead)
         cv2.setNumThreads(1)  # several images are decoded at once
         self._thread.start()
 
@@ -107,16 +116,13 @@ class Service:
         """The largest number of images of a run."""
         return self.detector.fixed_batch or self.settings.max_batch
 
-    async def detect(self, images: Sequence[SentImage], keep_pixels: bool) -> list[Detected]:
+    async def detect(self, images: Sequence[SentImage]) -> list[Detected]:
         """Detections of all images of a request.
-
-        Args:
-            keep_pixels: keep the decoded images for drawing.
 
         Raises:
             Refused: 422 names the images that cannot be decoded, 504 after `max_seconds`.
         """
-        work = self._detect_all(images, keep_pixels)
+        work = self._detect_all(images)
         try:
             return await asyncio.wait_for(work, self.settings.max_seconds)
         except asyncio.TimeoutError:
@@ -140,28 +146,38 @@ class Service:
     def _load(self) -> None:
         try:
             detector = self._open()
-            gray = np.full((480, 640, 3), 128, np.uint8)
-            detector.predict([gray])  # the first run prepares kernels and memory
+            detector.predict([GRAY])  # the first run prepares kernels and memory
         except BaseException as error:
             self.error = error
             self._on_error()
             return
         size = detector.fixed_batch or self.settings.max_batch
         wait_s = self.settings.max_wait_ms / 1000
-        self._batcher = Batcher(detector.run, size, wait_s, self._note_run)
+        self._batcher = Batcher(detector.run, size, wait_s, self._note_run, self._check_engine)
         self._detector = detector
+
+    def _check_engine(self, error: Exception) -> None:
+        """Ends the server where the network cannot run any image any more, as after its process
+        was killed."""
+        try:
+            self.detector.predict([GRAY])
+        except Exception:
+            self.error = error
+            self._on_error()
 
     def _note_run(self, images: int, seconds: float) -> None:
         self.admission.note_run(images, seconds)
         self.metrics.batches.observe(images)
 
-    async def _detect_all(self, images: Sequence[SentImage], keep_pixels: bool) -> list[Detected]:
-        loop, batcher = asyncio.get_running_loop(), self._batcher
-        if batcher is None:
+    async def _detect_all(self, images: Sequence[SentImage]) -> list[Detected]:
+        if self._batcher is None or self._places is None:
             raise Refused(503, "the model is being loaded", {"Retry-After": "1"})
-        jobs = [
-            loop.run_in_executor(self._pool, self._decode, image, keep_pixels) for image in images
-        ]
+        async with self._places.take(len(images)):
+            return await self._detect_now(images, self._batcher)
+
+    async def _detect_now(self, images: Sequence[SentImage], batcher: Batcher) -> list[Detected]:
+        loop = asyncio.get_running_loop()
+        jobs = [loop.run_in_executor(self._pool, self._decode, image) for image in images]
         # All of them are decoded before one is run, as one bad image refuses its whole request.
         decoded = await asyncio.gather(*jobs, return_exceptions=True)
         for one in decoded:
@@ -177,13 +193,13 @@ class Service:
         found = await asyncio.gather(*map(asyncio.wrap_future, runs))
         return [self._detected(*row) for row in zip(images, good, found)]
 
-    def _decode(self, image: SentImage, keep_pixels: bool) -> _Decoded:
+    def _decode(self, image: SentImage) -> _Decoded:
         start = time.perf_counter()
         pixels = decode_image(image.content, self.settings.max_pixels, image.name)
         sample = self.detector.preprocess(pixels)
         seconds = time.perf_counter() - start
         height, width = pixels.shape[:2]
-        return _Decoded(pixels if keep_pixels else None, (height, width), sample, seconds)
+        return _Decoded((height, width), sample, seconds)
 
     def _detected(self, image: SentImage, one: _Decoded, found: Found) -> Detected:
         times = (one.seconds, found.queue_s, found.network_s)
@@ -191,4 +207,4 @@ class Service:
             self.metrics.stages.labels(stage).observe(seconds)
         self.metrics.images.inc()
         self._images += 1
-        return Detected(image.name, one.pixels, one.size_hw, found.rows, *times, found.batch)
+        return Detected(image.name, one.size_hw, found.rows, *times, found.batch)

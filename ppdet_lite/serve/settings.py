@@ -23,6 +23,7 @@ class ServeSettings:
         max_images: of a request.
         max_queue: images of a process that are being received, decoded or detected on; requests
             beyond it are answered with 429.
+        max_queue_bytes: of the requests of these images; those beyond it are answered with 429.
         max_seconds: from the first byte of a request to its answer; again for its body.
         token: needed by /predict, /model and /metrics as `Authorization: Bearer TOKEN`.
 
@@ -40,6 +41,7 @@ class ServeSettings:
     max_pixels: int = 50_000_000
     max_images: int = 16
     max_queue: int = 256
+    max_queue_bytes: int = 1024 * MEBIBYTE
     max_seconds: float = 30.0
     token: Optional[str] = None
 
@@ -54,11 +56,12 @@ class ServeSettings:
             if not least <= value <= limit:
                 allowed = f"{least} to {limit}" if field.name in most else f"{least} or more"
                 raise UserError(f"`{field.name}`: found {value}, allowed: {allowed}")
-        if self.max_images > self.max_queue:
-            raise UserError(
-                f"`max_images`: found {self.max_images}, allowed: at most `max_queue`, "
-                f"{self.max_queue}"
-            )
+        pairs = (("max_images", "max_queue"), ("max_bytes", "max_queue_bytes"))
+        for name, whole in pairs:
+            value, most_value = getattr(self, name), getattr(self, whole)
+            if value > most_value:
+                text = f"found {value}, allowed: at most `{whole}`, {most_value}"
+                raise UserError(f"`{name}`: {text}")
         if self.token is not None and not (self.token.isascii() and self.token.isprintable()):
             raise UserError("the token may hold printable ASCII characters only")
         if self.token == "":

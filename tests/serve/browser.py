@@ -25,14 +25,14 @@ class Browser:
         program = next(filter(None, map(shutil.which, NAMES)), None)
         if program is None:
             pytest.skip("needs Chromium (the package chromium of the distribution)")
-        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self._profile = tempfile.mkdtemp(prefix="browser_")
         # It reads commands from file 3 and writes answers to file 4.
         commands, self._to = os.pipe()
         self._from, answers = os.pipe()
         options = ["--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu"]
         options += ["--no-first-run", "--disable-dev-shm-usage", "--hide-scrollbars"]
         options += ["--disable-background-networking", "--disable-component-update"]
-        options += [f"--user-data-dir={self._profile.name}", "about:blank"]
+        options += [f"--user-data-dir={self._profile}", "about:blank"]
         high = [os.dup(end) for end in (commands, answers)]  # not overwritten by each other
         command = 'exec "$@" 3<&{} 4>&{}'.format(*high)
         self._process = subprocess.Popen(
@@ -60,7 +60,7 @@ class Browser:
         self._process.wait(10)
         os.close(self._to)
         os.close(self._from)
-        self._profile.cleanup()
+        shutil.rmtree(self._profile, ignore_errors=True)
 
     @property
     def complaints(self):

@@ -39,8 +39,9 @@ def batching():
 
     def make(max_batch=4, max_wait_s=0.0):
         network = Network()
-        made.append(Batcher(network, max_batch, max_wait_s))
-        return SimpleNamespace(network=network, batcher=made[-1])
+        failures = []
+        made.append(Batcher(network, max_batch, max_wait_s, on_failure=failures.append))
+        return SimpleNamespace(network=network, batcher=made[-1], failures=failures)
 
     yield make
     for batcher in made:
@@ -95,6 +96,7 @@ def test_an_image_that_fails_takes_no_other_with_it(batching):
     with pytest.raises(ValueError, match="negative"):
         futures[1].result(10)
     assert values([made.batcher.submit(sample(5))]) == [5]
+    assert [str(error) for error in made.failures] == ["negative"]
 
 
 def test_canceled_images_are_not_run(batching):

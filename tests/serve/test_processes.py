@@ -1,11 +1,13 @@
 """Starting and stopping of servers."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,18 @@ def test_a_full_queue_and_a_late_answer_are_told(repo, exported, files):
         slow_answer = slow.predict(trickle(content, server.process))
         assert slow_answer.status == 408 and "did not arrive in 2 s" in slow_answer.content["error"]
         assert b"ppdet_queue_images 0.0" in server.client("GET", "/metrics").content
+
+        for child in children(server.process.pid):  # that of the network; another is Python's
+            os.kill(child, signal.SIGKILL)
+        answer = server.client.predict(content)
+        assert answer.status == 500 and "UserError" in answer.content["error"]
+        assert server.process.wait(30) == 2
+        assert re.search(r"error: .*process of the network ended \(signal 9", "".join(server.lines))
+
+
+def children(pid):
+    """Processes that a process has started."""
+    return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
 
 
 def trickle(content, process):

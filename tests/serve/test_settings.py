@@ -15,6 +15,7 @@ from ppdet_lite.serve.settings import ServeSettings
         ({"max_seconds": 0.5}, "`max_seconds`: found 0.5"),
         ({"max_seconds": float("nan")}, "`max_seconds`: found nan"),
         ({"max_images": 9, "max_queue": 8}, "`max_images`: found 9, allowed: at most `max_queue`"),
+        ({"max_bytes": 9, "max_queue_bytes": 8}, "`max_bytes`: found 9, allowed: at most"),
         ({"token": ""}, "token is empty"),
         ({"token": "a\nb"}, "token may hold"),
     ],
@@ -62,13 +63,44 @@ def test_more_images_than_the_limit_wait_for_a_time_that_is_told():
     from ppdet_lite.serve.refused import Refused
 
     counts = []
-    admission = Admission(3, counts.append)
+    admission = Admission(3, 100, counts.append)
     for _ in range(200):
         admission.note_run(images=2, seconds=4.0)
     with admission.take(2):
         with pytest.raises(Refused, match="2 images are waiting, allowed: 3") as error:
             admission.take(2).__enter__()
         assert (error.value.status, error.value.headers) == (429, {"Retry-After": "4"})
-        with admission.take(1):
-            assert admission.images == 3
-    assert counts == [2, 3, 2, 0]
+        with admission.take(1, size=60):
+            assert (admission.images, admission.bytes) == (3, 60)
+            with pytest.raises(Refused, match="60 bytes of images are waiting, allowed: 100"):
+                admission.take(0, size=41).__enter__()
+    assert counts == [2, 3, 2, 0] and admission.bytes == 0
+
+
+def test_places_are_taken_in_the_order_of_asking():
+    """A request of many images is not passed by small ones that come later."""
+    import asyncio
+
+    from ppdet_lite.serve.admission import Places
+
+    order = []
+
+    async def ask(places, name, count):
+        async with places.take(count):
+            order.append(name)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    async def all_of_them():
+        places = Places(4)
+        asks = [("a", 3), ("many", 4), ("b", 1), ("c", 4)]
+        tasks = [asyncio.ensure_future(ask(places, *one)) for one in asks]
+        late = asyncio.ensure_future(ask(places, "gone", 2))
+        await asyncio.sleep(0)
+        late.cancel()
+        await asyncio.gather(*tasks)
+        async with places.take(4):  # all of them came back
+            order.append("end")
+
+    asyncio.run(asyncio.wait_for(all_of_them(), 10))
+    assert order == ["a", "many", "b", "c", "end"]
