@@ -31,6 +31,8 @@ class BatchBuilder:
         mixing: settings whose transforms get partners now, see `Transform.switched_by`.
         num_classes: larger class indices are an error.
         draw_rank: makes the draws of the batch transforms this rank's own; 0: those of all ranks.
+        partners: samples that the other images of mixup, mosaic and replacements are drawn from;
+            None: all of the data set.
     """
 
     dataset: Dataset
@@ -42,6 +44,7 @@ class BatchBuilder:
     num_classes: Optional[int] = None
     cache: Optional[ImageCache] = None
     draw_rank: int = 0
+    partners: Optional[np.ndarray] = None
 
     def __call__(
         self,
@@ -103,8 +106,8 @@ class BatchBuilder:
         """The sample `index` (None: a random one) after `steps`, replaced while unreadable."""
         for _ in range(_REPLACEMENTS):
             if index is None:
-                index = int(context.rng.integers(len(self.dataset)))
-            record = self.dataset.record(index)
+                index = self._any_index(context.rng)
+            record = self.dataset.record(index % len(self.dataset))
             try:
                 self._check_classes(record)
                 run = self.collator.plan.run_sample
@@ -116,6 +119,11 @@ class BatchBuilder:
                 index = None
         *_, last = context.unreadable.values()
         raise DataError(f"{_REPLACEMENTS} images in a row cannot be read; the last: {last}")
+
+    def _any_index(self, rng: np.random.Generator) -> int:
+        if self.partners is None:
+            return int(rng.integers(len(self.dataset)))
+        return int(self.partners[rng.integers(len(self.partners))])
 
     def _check_classes(self, record: Sample) -> None:
         if not self.collator.training or not self.num_classes:

@@ -11,6 +11,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.cache.image_cache import CacheSettings, ImageCache
 from ppdet_lite.data.reader.collate import RawBatch
+from ppdet_lite.data.reader.order import with_copies
 from ppdet_lite.data.sources.dataset import Dataset, as_dataset
 
 logger = logging.getLogger("ppdet_lite.reader")
@@ -57,6 +58,33 @@ class ReaderData:
         text = "drop_empty: %d of %d images have no objects and are left out"
         logger.info(text, count - len(indices), count)
         return indices
+
+    @cached_property
+    def factors(self) -> Optional[np.ndarray]:
+        """Times that each of `indices` comes per epoch on average; None: once.
+
+        Raises:
+            DataError: the data set gives other numbers than one of 0 or more for each sample.
+        """
+        factors = self.dataset.repeat_factors()
+        if factors is None:
+            return None
+        factors = np.asarray(factors, np.float64)
+        if factors.shape != (len(self.dataset),) or not (factors >= 0).all():
+            raise DataError(
+                f"{self.section}: repeat_factors: found an array of {list(factors.shape)}, "
+                f"allowed: {len(self.dataset)} numbers of 0 or more"
+            )
+        own: np.ndarray = factors[self.indices]
+        return own
+
+    def samples(self, seed: int, epoch: int) -> np.ndarray:
+        """The samples of an epoch of training, with copies where the data set is balanced: sample s
+        is record s modulo the length of the data set.
+        """
+        if self.factors is None:
+            return self.indices
+        return with_copies(self.indices, self.factors, len(self.dataset), seed, epoch)
 
     def of(self, dataset: Any = None, cached: bool = True) -> "ReaderData":
         """The same for another data set (None: this one) and perhaps without a cache."""

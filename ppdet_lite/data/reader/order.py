@@ -7,7 +7,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 
 # First number of the seed of each kind of draw, so that they never share a stream.
-_SAMPLE, _BATCH, _SHUFFLE, _EXTRA = 0, 1, 2, 3
+_SAMPLE, _BATCH, _SHUFFLE, _EXTRA, _COPIES = 0, 1, 2, 3, 4
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -24,6 +24,38 @@ def batch_rng(seed: int, epoch: int, number: int, rank: int = 0) -> np.random.Ge
 def extra_rng(seed: int, epoch: int, number: int) -> np.random.Generator:
     """The samples that a batch gets beside its own."""
     return np.random.default_rng((_EXTRA, seed, epoch, number))
+
+
+def with_copies(
+    indices: np.ndarray, factors: np.ndarray, size: int, seed: int, epoch: int
+) -> np.ndarray:
+    """The samples of `epoch` where sample `indices[i]` comes `factors[i]` times on average: as
+    often as its whole part says, and once more with the probability of the rest.
+
+    Every epoch has the same number of samples, the sum of the factors rounded down: the rests lie
+    one behind the other in a random order, and a comb of step 1 at a random place picks those that
+    come once more; of one too many a random one is dropped.
+
+    Args:
+        size: length of the data set. Copy k of sample i is i + k * size, so that copies differ in
+            what is drawn for them.
+    """
+    rng = np.random.default_rng((_COPIES, seed, epoch))
+    counts = np.floor(factors).astype(np.int64)
+    rests = factors - counts
+    order = rng.permutation(len(factors))
+    teeth = np.floor(np.cumsum(rests[order]) + rng.random()).astype(np.int64)
+    more = np.zeros(len(factors), np.int64)
+    more[order] = np.diff(teeth, prepend=0)
+    wanted = int(rests.sum() + 1e-6)
+    for change in (-1, 1):  # sums in another order may round to a neighbor
+        while change * (wanted - more.sum()) > 0:
+            free = np.flatnonzero(more > 0 if change < 0 else (more == 0) & (rests > 0))
+            more[rng.choice(free)] += change
+    counts += more
+    copies = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen: np.ndarray = np.repeat(indices, counts) + copies * size
+    return chosen
 
 
 class BatchOrder(NamedTuple):

@@ -6,6 +6,8 @@ import copy
 import dataclasses
 from typing import Any, Generator, Iterator, Optional
 
+import numpy as np
+
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import create, create_list, register
 from ppdet_lite.data import kinds
@@ -155,7 +157,7 @@ class Reader:
         return self.order.batch_size
 
     def __len__(self) -> int:
-        return len(self.order.batches(self.data.indices, 0))
+        return len(self.order.batches(self._samples(0), 0))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.batches(0)
@@ -229,14 +231,20 @@ class Reader:
             raise ConfigError(f"{name}: {error}") from error
         return [step for step in steps if step is not None]
 
+    def _samples(self, epoch: int) -> np.ndarray:
+        return self.data.samples(self.order.seed, epoch) if self.training else self.data.indices
+
     def _builder(self, epoch: int) -> BatchBuilder:
-        batches = self.order.batches(self.data.indices, epoch)
+        samples = self._samples(epoch)
+        batches = self.order.batches(samples, epoch)
         names = "mixup_epoch", "mosaic_epoch", "cutmix_epoch"
         ends = {name: getattr(self, name) for name in names}
         mixing = frozenset(name for name, end in ends.items() if end == 0 or epoch < end)
         rank = self.order.rank if self.size_per_rank else 0
         draws = (self.order.seed, epoch, mixing, self.num_classes, self.data.cache, rank)
-        return BatchBuilder(self.dataset, batches, self.collator, *draws)
+        builder = BatchBuilder(self.dataset, batches, self.collator, *draws)
+        is_balanced = self.training and self.data.factors is not None
+        return dataclasses.replace(builder, partners=samples) if is_balanced else builder
 
     def _open_pool(self, build: BatchBuilder, numbers: range, later: range) -> Optional[WorkerPool]:
         """The pool that builds these batches, None where they are made in this process."""

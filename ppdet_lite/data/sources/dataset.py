@@ -61,6 +61,12 @@ class Dataset:
         records = map(self.record, range(self._distinct()))
         return max((int((r["is_crowd"] == 0).sum()) for r in records if "is_crowd" in r), default=0)
 
+    def repeat_factors(self) -> Optional[np.ndarray]:
+        """Times that a training takes each sample per epoch on average, float [len(self)], all 0 or
+        more; None: once.
+        """
+        return None
+
     def without(self, paths: Container[str]) -> "Dataset":
         """The same data set without the images at `paths`."""
         return Part(self, [i for i in range(len(self)) if self.image_path(i) not in paths])
@@ -117,7 +123,7 @@ class _Adapted(Dataset):
         super().__init__(name, *classes)
         self.report_lines = list(getattr(source, "report_lines", ()))
         self._source = source
-        for method in ("record", "image_path", "unreadable_files", "to_coco"):
+        for method in ("record", "image_path", "unreadable_files", "to_coco", "repeat_factors"):
             if hasattr(source, method):
                 setattr(self, method, getattr(source, method))
 
@@ -148,6 +154,10 @@ class Part(Dataset):
 
     def image_path(self, index: int) -> str:
         return self._source.image_path(self._indices[index])
+
+    def repeat_factors(self) -> Optional[np.ndarray]:
+        factors = self._source.repeat_factors()
+        return None if factors is None else factors[self._indices]
 
     def to_coco(self) -> dict[str, list[dict[str, Any]]]:
         truth = self._source.to_coco()

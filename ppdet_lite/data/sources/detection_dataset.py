@@ -10,6 +10,7 @@ import numpy as np
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data import kinds
 from ppdet_lite.data.sources.annotation_table import Annotations, BoxTable, merge_repeats
+from ppdet_lite.data.sources.balancing import repeat_factors
 from ppdet_lite.data.sources.box_cleaning import check_units, clean_boxes, describe, repeated_rows
 from ppdet_lite.data.sources.class_lists import ClassList
 from ppdet_lite.data.sources.dataset import Dataset
@@ -50,6 +51,8 @@ class DetectionDataset(Dataset):
         allow_empty: keep images without boxes.
         empty_ratio: largest share of images without boxes, 1 for any.
         repeat: passes over the images per epoch.
+        repeat_threshold: balanced sampling in training: images with a class that is in a smaller
+            share of the images come more often, see `repeat_factors`; None: all come equally often.
 
     Raises:
         DataError: a path does not exist, a file is not usable, or no image is left.
@@ -67,6 +70,7 @@ class DetectionDataset(Dataset):
     allow_empty: bool = True
     empty_ratio: kinds.Probability = 1.0
     repeat: kinds.Count = 1
+    repeat_threshold: Optional[kinds.Probability] = None
 
     def __post_init__(self) -> None:
         name, image_root, classes, found, remarks, _ = self.read()
@@ -91,6 +95,10 @@ class DetectionDataset(Dataset):
         self._selection = np.tile(kept, self.repeat)  # rows of the image table, in order of use
         self._report(self._boxes.counts[kept], len(images) - len(chosen), repairs)
         self.report_lines += remarks
+        if (factors := self.repeat_factors()) is not None:
+            text = f"balanced sampling (repeat_threshold {self.repeat_threshold:g}): images come "
+            text += f"up to {factors.max():.2f} times, {int((factors > 1).sum())} more than once; "
+            self.report_lines.append(text + f"{int(factors.sum())} samples per epoch")
 
     def read(self) -> Content:
         """The images and boxes; a DataError names file, line and key of what is not usable."""
@@ -143,6 +151,17 @@ class DetectionDataset(Dataset):
         if (polygons := boxes.polygons(span)) is not None:
             sample["gt_poly"] = polygons
         return sample
+
+    def repeat_factors(self) -> Optional[np.ndarray]:
+        if self.repeat_threshold is None:
+            return None
+        kept, boxes = self._selection[: self._unique], self._boxes
+        rows = np.repeat(np.arange(len(boxes.counts)), boxes.counts)
+        place = np.full(len(boxes.counts), -1)
+        place[kept] = np.arange(len(kept))
+        counts = (place[rows] >= 0) & ~boxes.crowd
+        objects = place[rows][counts], boxes.classes[counts]
+        return np.tile(repeat_factors(*objects, len(kept), self.repeat_threshold), self.repeat)
 
     def _distinct(self) -> int:
         return self._unique

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.data.sources.yolo_txt import YOLODataSet
 
 
@@ -211,3 +212,24 @@ def test_every_ending_that_can_be_read(yolo, ending):
 def test_unusable_names(tmp_path, text, problem):
     with pytest.raises(DataError, match=f"data.yaml.*: {problem}"):
         labeled(tmp_path, BOX, names=text)
+
+
+def test_the_shipped_sections_read_their_layouts(tmp_path, repo):
+    for split in ("train", "val"):
+        image(tmp_path / "images" / split / f"{split}.png")
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        (tmp_path / "labels" / split / f"{split}.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    (tmp_path / "data.yaml").write_text("names: [dog, cat]\n")
+    (tmp_path / "obj.names").write_text("dog\ncat\n")
+    for file, split in (("train.txt", "train"), ("valid.txt", "val")):
+        (tmp_path / file).write_text(f"data/images/{split}/{split}.png\n")
+    for name in ("yolo_txt", "yolo_list"):
+        sections = ("TrainDataset", "EvalDataset", "TestDataset")
+        changes = [f"{section}.dataset_dir={tmp_path}" for section in sections]
+        changes.append("TrainDataset.repeat_threshold=0.5")
+        cfg = load_config(repo / "configs" / "datasets" / f"{name}.yml", changes)
+        train, val, test = (create(section, cfg) for section in sections)
+        assert train.class_names == val.class_names == test.class_names == ["dog", "cat"], name
+        for dataset, split in ((train, "train"), (val, "val")):
+            assert dataset.image_path(0).endswith(f"{split}.png")
+            assert dataset.record(0)["gt_bbox"].tolist() == [[40, 18, 60, 42]]
