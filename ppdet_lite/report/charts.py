@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ppdet_lite.core.errors import require
+from ppdet_lite.utils.text import font_with
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +19,7 @@ INK, SOFT, GRID = "#1f2733", "#6b7686", "#e6e9ef"
 COLORS = ("#2563eb", "#e8590c", "#0f9d76", "#8b3fd1", "#d6336c", "#b58900", "#0891b2", "#64748b")
 _STYLE: dict[str, Any] = {
     "font.size": 9,
-    "font.family": "sans-serif",
+    "text.parse_math": False,  # a class may be called $a$
     "text.color": INK,
     "axes.labelcolor": SOFT,
     "axes.edgecolor": "#c5ccd6",
@@ -43,6 +45,7 @@ _STYLE: dict[str, Any] = {
     "figure.facecolor": "white",
 }
 _DPI = 160
+_LONGEST_NAME = 26
 
 
 class Chart(NamedTuple):
@@ -54,15 +57,37 @@ class Chart(NamedTuple):
 
 
 @contextmanager
-def chart_style() -> Iterator[None]:
+def chart_style(texts: Sequence[str] = ()) -> Iterator[None]:
     """Context in which figures are made and saved.
+
+    Args:
+        texts: names that will be written, in any letters; a font of this machine that has them is
+            used beside matplotlib's own. Letters that no font has become boxes.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     matplotlib = require("matplotlib", "a report", "report")
-    with matplotlib.rc_context(_STYLE):
+    style = {**_STYLE, "font.family": ["DejaVu Sans", *_other_fonts("".join(texts))]}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def _other_fonts(letters: str) -> list[str]:
+    """Name of a font with all the letters, if they are more than ASCII and there is one."""
+    path = None if letters.isascii() else font_with(letters)
+    if not path:
+        return []
+    from matplotlib import font_manager
+
+    font_manager.fontManager.addfont(path)
+    return [font_manager.FontProperties(fname=path).get_name()]
+
+
+def shortened(name: str) -> str:
+    """A name that leaves room for the chart."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def new_figure(width: float = 6.2, height: float = 3.4) -> tuple[Figure, Axes]:

@@ -12,11 +12,11 @@ import numpy as np
 from ppdet_lite.core.errors import ImageError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.utils.drawing import class_color, text_color
+from ppdet_lite.utils.text import put_text, text_size
 
 Color = tuple[int, int, int]
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_TEXT = 0.4
+_TEXT_PX = 9
 _LEAST_CROP, _AROUND = 72, 2.4
 _MOST_NAMES = 40
 _DASH = 7
@@ -127,12 +127,11 @@ def _draw_name(canvas: np.ndarray, mark: Mark) -> None:
     """The name above the box, or inside it where there is no room."""
     if not mark.text:
         return
-    (width, height), base = cv2.getTextSize(mark.text, _FONT, _TEXT, 1)
+    width, height, base = text_size(mark.text, _TEXT_PX)
     x = int(np.clip(mark.box_xyxy_px[0] - 1, 0, max(canvas.shape[1] - width - 4, 0)))
     y = int(mark.box_xyxy_px[1]) - 3
     if y - height - 3 < 0:
         y = int(max(mark.box_xyxy_px[1], 0)) + height + 5
     corner = (x + width + 4, y + base - 1)
     cv2.rectangle(canvas, (x, y - height - 3), corner, mark.color, cv2.FILLED)
-    style = (_FONT, _TEXT, text_color(mark.color), 1, cv2.LINE_AA)
-    cv2.putText(canvas, mark.text, (x + 2, y), *style)
+    put_text(canvas, mark.text, (x + 2, y), _TEXT_PX, text_color(mark.color))

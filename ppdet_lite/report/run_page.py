@@ -29,10 +29,11 @@ def write_run_page(folder: Path) -> Path:
         raise DataError(f"{folder}: found no {RESULTS_CSV}, allowed: the folder of a training run")
     columns, facts = read_results_csv(folder / RESULTS_CSV), read_facts(folder)
     results = detections_file(folder)
-    with chart_style():
+    evaluation = read_evaluation(results, truth_file(folder)) if results.is_file() else None
+    with chart_style(evaluation.boxes.class_names if evaluation else ()):
         sections = [_training(columns)]
-        if results.is_file():
-            sections += evaluation_sections(read_evaluation(results, truth_file(folder)))
+        if evaluation:
+            sections += evaluation_sections(evaluation)
         page = Page(
             title=facts.get("configuration", folder.resolve().name),
             subtitle=_position(columns, facts),

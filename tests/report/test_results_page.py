@@ -40,18 +40,22 @@ def test_a_page_from_files_alone(perfect, tiny_coco, tmp_path, capsys):
         assert (tmp_path / "report" / f"{name}.png").read_bytes()[1:4] == b"PNG"
 
 
-def test_names_of_classes_are_text_not_html(tmp_path):
+def test_names_of_classes_are_text_not_html(tmp_path, recwarn):
+    """Nor formulas, nor too long, whatever their letters."""
     name = "<script>alert(1)</script>"
+    names = [name, "$a_b$", "$", "猫", "{{ x }}", "%s", 20 * "long "]
     item = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]}
     truth = {
         "images": [{"id": 1, "file_name": "a.jpg"}],
-        "categories": [{"id": 1, "name": name}],
-        "annotations": [item],
+        "categories": [{"id": number, "name": each} for number, each in enumerate(names)],
+        "annotations": [{**item, "category_id": number} for number in range(len(names))],
     }
     (tmp_path / "truth.json").write_text(json.dumps(truth))
     (tmp_path / "bbox.json").write_text(json.dumps([{**item, "score": 0.5}]))
     run(tmp_path / "bbox.json")
-    assert name not in (tmp_path / "bbox_report" / "index.html").read_text(encoding="utf-8")
+    page = (tmp_path / "bbox_report" / "index.html").read_text(encoding="utf-8")
+    assert name not in page and "猫" in page and "{{ x }}" in page
+    assert not recwarn.list
 
 
 def test_files_that_do_not_belong_together_are_refused(perfect, tmp_path):

@@ -10,7 +10,16 @@ import numpy as np
 from ppdet_lite.metrics.analysis.error_types import KINDS
 from ppdet_lite.metrics.analysis.matching import RECALLS
 from ppdet_lite.metrics.analysis.score_curves import ScoreCurve
-from ppdet_lite.report.charts import COLORS, INK, SOFT, Chart, as_chart, color, new_figure
+from ppdet_lite.report.charts import (
+    COLORS,
+    INK,
+    SOFT,
+    Chart,
+    as_chart,
+    color,
+    new_figure,
+    shortened,
+)
 from ppdet_lite.report.evaluation.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -45,8 +54,8 @@ def error_chart(evaluation: Evaluation) -> Chart:
 
 def curve_charts(evaluation: Evaluation) -> Iterator[Chart]:
     """Precision over recall and F1, precision, recall over the threshold, class by class."""
-    known = [(name, c) for name, c in zip(evaluation.boxes.class_names, evaluation.curves)]
-    known = [(name, curve) for name, curve in known if curve.labels]
+    every = zip(map(shortened, evaluation.boxes.class_names), evaluation.curves)
+    known = [(name, curve) for name, curve in every if curve.labels]
     if not known:
         return
     yield _precision_recall(known)
@@ -109,8 +118,8 @@ def _line(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, rank: int, count:
     number = rank if few else (rank if rank < 3 else rank - count + 6)
     ink = color(number) if named else "#b9c1cd"
     axes.plot(x, y, color=ink, linewidth=1.5 if named else 0.6, alpha=1 if named else 0.6)
-    if named:
-        axes.plot([], [], color=ink, label=name)
+    if named:  # a label that begins with an underscore would be left out
+        axes.plot([], [], color=ink, label=f" {name}" if name.startswith("_") else name)
 
 
 def _legend_title(known: Named, text: str) -> str:
@@ -138,7 +147,7 @@ def _envelope(curve: ScoreCurve) -> np.ndarray:
 def confusion_chart(evaluation: Evaluation) -> Chart:
     """The matrix, every row as shares of its labels."""
     matrix = evaluation.confusion
-    names = [*evaluation.boxes.class_names, "background"]
+    names = [*map(shortened, evaluation.boxes.class_names), "background"]
     count = len(names)
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(totals, 1)

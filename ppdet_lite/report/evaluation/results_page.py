@@ -17,7 +17,7 @@ def write_results_page(evaluation: Evaluation, folder: Path, title: str, command
         UserError: matplotlib or jinja2 is not installed.
         DataError: a file cannot be written.
     """
-    with chart_style():
+    with chart_style(evaluation.boxes.class_names):
         page = Page(
             title=title,
             subtitle=f"{len(evaluation.boxes.image_ids):,} images of {evaluation.name or 'labels'}",
