@@ -24,7 +24,7 @@ SLOW_TESTS = {
     "data/cache": "image_cache",
     "data/doctor": "check",
     "data/pixels": "damaged_images pixel_source",
-    "data/reader": "darknet_reader raw_pixels reader workers yolox_reader",
+    "data/reader": "balanced_sampling darknet_reader raw_pixels reader workers yolox_reader",
     "deploy": "cpp cpp_library",
     "evolve": "evolve_command",
     "evaluate/views": "view_evaluation",
@@ -43,7 +43,7 @@ SLOW_TESTS = {
     "runtime": "devices engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers half_errors",
-    "train/own_data": "batch_size run_config",
+    "train/own_data": "anchor_sections batch_size run_config",
     "train": "adversarial data distributed early_stopping progress overfit overfit_asff overfit_yolox results_hooks run "
     "yolov4_run yolox_run",
     "weights": "convert_darknet zoo",

@@ -6,7 +6,7 @@ by their global norm, L2 x parameter is added, then momentum is applied.
 """
 
 import inspect
-from typing import Any, Mapping, Optional, Union
+from typing import Annotated, Any, Mapping, Optional, Union
 
 import numpy as np
 import paddle
@@ -15,13 +15,16 @@ from paddle import regularizer as paddle_regularizer
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
-from ppdet_lite.core.annotations import Positive, checked, describe, matches
+from ppdet_lite.core.annotations import Positive, Rule, checked, describe, matches
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.workspace import register
 
 _OPTIMIZERS = {k: getattr(paddle.optimizer, k) for k in ("Momentum", "SGD", "Adam", "AdamW")}
 _REGULARIZERS = {"L1": paddle_regularizer.L1Decay, "L2": paddle_regularizer.L2Decay}
+# An average over steps whose share of the past is 1 or more grows without end.
+_Share = Annotated[float, Rule(lambda share: 0 <= share < 1, "0 or more and below 1")]
+_RANGES = {"momentum": _Share, "beta1": _Share, "beta2": _Share, "epsilon": Positive}
 # Arguments of Paddle's optimizers that are set here and not in the `optimizer` mapping.
 _SET_HERE = "self learning_rate parameters weight_decay grad_clip apply_decay_param_fun lr_ratio"
 
@@ -74,7 +77,7 @@ class OptimizerBuilder:
         ]
         kinds = {float: float, int: float, bool: bool, type(None): str}  # of Paddle's defaults
         for key in allowed:
-            kind = kinds.get(type(known[key].default), Any)
+            kind = _RANGES.get(key, kinds.get(type(known[key].default), Any))
             if key in self.settings and not matches(self.settings[key], kind):
                 problem = f"found {self.settings[key]!r}, allowed: {describe(kind)}"
                 problems.append(f"optimizer.{key}: {problem}")
@@ -103,10 +106,7 @@ class OptimizerBuilder:
         elif self.regularizer:
             decay["weight_decay"] = _REGULARIZERS[self.regularizer["type"]](factor)
         settings = {"parameters": parameters, "grad_clip": clip, **decay, **self.settings}
-        try:
-            return _OPTIMIZERS[self.kind](learning_rate, **settings)
-        except ValueError as error:
-            raise ConfigError(f"OptimizerBuilder.optimizer: {error}") from error
+        return _OPTIMIZERS[self.kind](learning_rate, **settings)
 
 
 def optimizer_state(optimizer: Optimizer, model: nn.Layer) -> dict[str, np.ndarray]:
