@@ -4,13 +4,19 @@
 The work is done by the same tools that a real training uses; this file only calls them in order.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
+from typing import NamedTuple, NoReturn, Sequence, TextIO
 
 REPO = Path(__file__).resolve().parent.parent
 CONFIG = "configs/ppyolo/ppyolov2_r18vd_dcn_demo.yml"
@@ -85,6 +91,19 @@ def prepare_environment(folder: Path, extras: str) -> str:
     return python
 
 
+class Stage(NamedTuple):
+    """A command of the demo.
+
+    Attributes:
+        title: its line on the terminal.
+        result: pattern in its output, whose last match stands in that line at the end.
+    """
+
+    title: str
+    result: str
+    command: tuple[str, ...]
+
+
 def run_demo(python: str) -> None:
     data, weights = "dataset/demo", f"output/{NAME}/best_model"
     exported, drawn, deployed = (
@@ -92,34 +111,72 @@ def run_demo(python: str) -> None:
         "output/demo_infer",
         "output/demo_deploy",
     )
-    heading("1/6 making a labeled data set")
-    run(python, "tools/make_demo_data.py", "--output", data)
-    heading("2/6 training a small PP-YOLOv2")
-    run(python, "tools/train.py", "-c", CONFIG, "--eval")
     use_weights = ("-c", CONFIG, "-o", f"weights={weights}")
-    heading("3/6 evaluating the best checkpoint on the held-out images")
-    run(python, "tools/eval.py", *use_weights)
-    heading("4/6 drawing its detections")
-    images = ("--infer_dir", f"{data}/val")
-    threshold = "0.3"  # minutes of training do not make a confident network
-    draw = ("--output_dir", drawn, "--draw_threshold", threshold)
-    run(python, "tools/infer.py", *use_weights, *images, *draw)
-    heading("5/6 exporting, and comparing the export with the trained model")
-    run(python, "tools/export_model.py", *use_weights, "--verify", f"{data}/val")
-    heading("6/6 running the export as a deployment would")
-    deploy = ("--model_dir", exported, "--image_dir", f"{data}/val", "--device", "CPU")
-    draw = ("--output_dir", deployed, "--threshold", threshold)
-    run(python, "deploy/python/infer.py", *deploy, *draw)
+    images, threshold = f"{data}/val", "0.3"  # minutes of training make no confident network
+    infer = ("tools/infer.py", *use_weights, "--infer_dir", images, "--output_dir", drawn)
+    export = ("tools/export_model.py", *use_weights, "--verify", images)
+    deploy = ("deploy/python/infer.py", "--model_dir", exported, "--image_dir", images)
+    deploy += ("--device", "CPU", "--output_dir", deployed, "--threshold", threshold)
+    make, train = ("tools/make_demo_data.py", "--output", data), ("tools/train.py", "-c", CONFIG)
+    score, matched = r"AP \S+  AP50 \S+", r"\d+ of \d+ boxes matched, largest.*"
+    stages = [
+        Stage("make a labeled data set", r"demo set: .*", make),
+        Stage("train a small PP-YOLOv2", score, (*train, "--eval")),
+        Stage("evaluate it on other images", score, ("tools/eval.py", *use_weights)),
+        Stage("draw its detections", r"written to .*/", (*infer, "--draw_threshold", threshold)),
+        Stage("export it, and compare", matched, export),
+        Stage("run the export in deployment", r"written to .*/", deploy),
+    ]
+    log = Path("output/demo.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as stream:
+        for number, stage in enumerate(stages):
+            title = f"{number + 1}/{len(stages)} {stage.title}"
+            run_stage(title, stage.result, (python, *stage.command), stream)
     print(
         f"""
 where everything is
   data set            {data}
+  report of the run   output/{NAME}/index.html
   log, checkpoints    output/{NAME}
   page of the run     output/{NAME}/index.html
   drawn detections    {drawn}
   exported model      {exported}
-  deployed results    {deployed}"""
+  deployed results    {deployed}
+  all that was said   {log}"""
     )
+
+
+def run_stage(title: str, result: str, command: Sequence[str], log: TextIO) -> None:
+    """Runs a command; one line on the terminal shows how far it is, `log` gets all it says.
+
+    A failing command ends this program with its exit code, after its last lines.
+    """
+    started, last_lines, found = time.monotonic(), deque(maxlen=30), ""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    log.write(f"\n== {title}: {' '.join(command)}\n")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": environment}
+    with subprocess.Popen(command, text=True, encoding="utf-8", errors="replace", **pipes) as child:
+        show(title)
+        for line in child.stdout:
+            log.write(line)
+            last_lines.append(line)
+            text = re.sub(r"^\[[^]]*\] (INFO: )?", "", line).strip()
+            found = match[0] if (match := re.search(result, text)) else found
+            show(f"{title:<34} {time.monotonic() - started:4.0f} s  {text}")
+    log.flush()
+    show("")
+    print(f"{title:<34} {time.monotonic() - started:4.0f} s  {found}", flush=True)
+    if child.returncode:
+        print(*last_lines, sep="", end="", file=sys.stderr)
+        stop(child.returncode, command)
+
+
+def show(text: str) -> None:
+    """Replaces the line on a terminal; elsewhere nothing is shown."""
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r{text[:width]:<{width}}\r", end="", flush=True)
 
 
 def heading(text: str) -> None:
@@ -128,10 +185,13 @@ def heading(text: str) -> None:
 
 def run(*command: str) -> None:
     """Runs a command to its end; a failing one ends this program with its exit code."""
-    code = subprocess.call(command)
-    if code:
-        print(f"error: exit code {code} from {' '.join(command)}", file=sys.stderr)
-        sys.exit(code if code > 0 else 128 - code)
+    if code := subprocess.call(command):
+        stop(code, command)
+
+
+def stop(code: int, command: Sequence[str]) -> NoReturn:
+    print(f"error: exit code {code} from {' '.join(command)}", file=sys.stderr)
+    sys.exit(code if code > 0 else 128 - code)
 
 
 if __name__ == "__main__":
