@@ -59,6 +59,7 @@ def sources_of(args: argparse.Namespace):
 
 def main(args: argparse.Namespace) -> int:
     """Does what the options say."""
+    from ppdet_lite.core.errors import require
     from ppdet_lite.data.doctor.check import as_json, check, lines
     from ppdet_lite.data.doctor.repair import check_target, repair
     from ppdet_lite.data.doctor.survey import survey
@@ -66,6 +67,8 @@ def main(args: argparse.Namespace) -> int:
 
     path = args.output_dir / "check.json"
     check_writable(path)
+    if args.page:
+        require("jinja2", "the page", "report", advice="or give `page`")
     found = survey(*sources_of(args))
     if args.fix:
         check_target(args.fix, found)

@@ -30,11 +30,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
+    from ppdet_lite.core.errors import require
     from ppdet_lite.data.doctor.statistics import as_json, statistics_of
     from ppdet_lite.utils.files import check_writable, write_json
 
     path = args.output_dir / "stats.json"
     check_writable(path)
+    for package in ("matplotlib", "jinja2") if args.page else ():
+        require(package, "the page", "report", advice="or give `page`")
     name, sources, layout = sources_of(args)
     splits = statistics_of(sources)
     write_json(path, as_json(name, splits))

@@ -5,9 +5,10 @@ from typing import Optional
 
 import numpy as np
 
+from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.doctor.catalog import Finding
 from ppdet_lite.data.doctor.survey import Split
-from ppdet_lite.data.sources.box_cleaning import clean_boxes, repeated_rows
+from ppdet_lite.data.sources.box_cleaning import check_units, clean_boxes, repeated_rows
 from ppdet_lite.ops.boxes_np import iou_matrix
 
 NETWORK_SIDE, TINY_SIDE = 640, 2.0
@@ -40,18 +41,29 @@ def true_sizes(split: Split) -> tuple[np.ndarray, np.ndarray]:
     return widths, heights
 
 
+def are_shares(split: Split) -> bool:
+    """True if all boxes are given as shares of the image, not in pixels."""
+    try:
+        widths = split.annotations.images.widths
+        check_units("", split.annotations.boxes_xyxy, int(widths.max(initial=0)))
+    except DataError:
+        return True
+    return False
+
+
 def box_findings(split: Split) -> Iterator[Finding]:
     """All problems of the boxes of a split."""
     notes = split.annotations
     rows = notes.image_rows
     widths, heights = (side[rows] for side in true_sizes(split))
-    given = notes.boxes_xyxy
+    size = np.stack([widths, heights], axis=1)
+    scale = np.hstack([size, size]) if are_shares(split) else 1.0
+    given = notes.boxes_xyxy * scale
     boxes, keep, reasons = clean_boxes(given, widths, heights)
     sides = np.abs(given[:, 2:] - given[:, :2])
-    size = np.stack([widths, heights], axis=1)
     shares = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / np.maximum(size.prod(axis=1), 1)
-    scale = np.minimum(NETWORK_SIDE / np.maximum(size.max(axis=1), 1), 1.0)
-    shortest = sides.min(axis=1) * scale
+    shrunk = np.minimum(NETWORK_SIDE / np.maximum(size.max(axis=1), 1), 1.0)
+    shortest = sides.min(axis=1) * shrunk
     over = np.maximum(-given, given - np.hstack([size, size])).max(axis=1)
     objects = keep & ~notes.crowd
     found = {f"box_{reason.replace('non_', 'not_')}": rows for reason, rows in reasons.items()}

@@ -149,6 +149,12 @@ KINDS = {
         "Tools that ignore EXIF show them, and draw boxes, the other way.",
         "stored upright",
     ),
+    "no_end_marker": Kind(
+        WARNING,
+        "JPEG files without an end marker",
+        "All pixels are there and training reads them, but Pillow and other tools refuse the file.",
+        "the marker is added",
+    ),
     "box_clipped": Kind(
         WARNING, "boxes that reach over the border", "They are clipped in training.", "clipped"
     ),

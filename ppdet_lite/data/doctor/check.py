@@ -89,6 +89,7 @@ def lines(done: Check, examples: int = 1) -> list[str]:
         f"{split}: {images} images ({empty} without boxes), {objects} boxes of {classes} classes"
         for split, images, objects, classes, empty in map(numbers_of, done.survey.splits)
     ]
+    heads += [f"{s.name}: {remark}" for s in done.survey.splits for remark in s.content.remarks]
     counts = ", ".join(
         f"{count} {severity}{'' if count == 1 else 's'}"
         for severity, count in done.severities().items()
@@ -129,7 +130,10 @@ def as_json(done: Check) -> dict[str, Any]:
         "version": FORMAT_VERSION,
         "data": done.survey.name,
         "counts": done.severities(),
-        "splits": [numbers_of(split)._asdict() for split in done.survey.splits],
+        "splits": [
+            {**numbers_of(split)._asdict(), "remarks": list(split.content.remarks)}
+            for split in done.survey.splits
+        ],
         "findings": kinds,
     }
 

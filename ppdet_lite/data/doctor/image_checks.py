@@ -7,11 +7,10 @@ from typing import Optional
 
 import numpy as np
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.data.doctor.box_checks import are_shares
 from ppdet_lite.data.doctor.catalog import Finding
 from ppdet_lite.data.doctor.duplicates import clusters, equal_files, near_images
 from ppdet_lite.data.doctor.survey import Split, Survey
-from ppdet_lite.data.sources.box_cleaning import check_units
 
 Place = tuple[Split, int]
 
@@ -29,6 +28,8 @@ def image_findings(split: Split) -> Iterator[Finding]:
             yield Finding(kind, split.name, file, fact.problem.replace(f"{file}: ", ""), row=row)
             continue
         given = (int(images.heights[row]), int(images.widths[row]))
+        if fact.lacks_end:
+            yield Finding("no_end_marker", split.name, file, "its last bytes are cut off", row=row)
         turned = fact.orientation > 1
         if is_turned_label(given, split, row):
             text = f"labels {_size(given)}, as stored; shown {_size(fact.size_hw)}"
@@ -64,12 +65,9 @@ def _label_findings(split: Split) -> Iterator[Finding]:
             row = names.index(name)
             text = f"listed {count} times"
             yield Finding("repeated_entry", split.name, name, text, count, row)
-    try:
-        widths = split.annotations.images.widths
-        boxes = split.annotations.boxes_xyxy
-        check_units(split.content.name, boxes, int(widths.max(initial=0)))
-    except DataError as error:
-        yield Finding("box_units", split.name, split.content.name, str(error).partition(": ")[2])
+    if are_shares(split):
+        text = f"all {len(split.annotations.classes)} boxes lie between 0 and 1"
+        yield Finding("box_units", split.name, split.content.name, text)
 
 
 def _starts(problem: str) -> list[str]:

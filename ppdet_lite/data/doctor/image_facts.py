@@ -31,6 +31,7 @@ class ImageFacts(NamedTuple):
         stored_hw: the same as stored.
         orientation: of EXIF, 2 to 8 for an image that is turned; 1 for the others.
         digest: of the file's content.
+        lacks_end: a JPEG without its end marker, with all pixels.
         look: the perceptual hash, uint8 [HASH_SIDE^2 / 8]; None for an image of one color.
     """
 
@@ -40,6 +41,7 @@ class ImageFacts(NamedTuple):
     stored_hw: SizeHW = (0, 0)
     orientation: int = 1
     digest: bytes = b""
+    lacks_end: bool = False
     look: Optional[np.ndarray] = None
 
 
@@ -57,7 +59,8 @@ def image_facts(path: str) -> ImageFacts:
     digest = hashlib.blake2b(data, digest_size=16).digest()
     # Orientation 0: only the decoder knows, and has turned the image.
     turn = header.orientation or (1 if (height, width) == header.size_hw else 6)
-    return ImageFacts("", False, (height, width), header.size_hw, turn, digest, look_of(image))
+    sizes = ((height, width), header.size_hw)
+    return ImageFacts("", False, *sizes, turn, digest, header.is_cut, look_of(image))
 
 
 def look_of(image_rgb: np.ndarray) -> Optional[np.ndarray]:

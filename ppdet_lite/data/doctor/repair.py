@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.data.doctor.box_checks import true_sizes
+from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.data.doctor.box_checks import are_shares, true_sizes
 from ppdet_lite.data.doctor.catalog import KINDS
 from ppdet_lite.data.doctor.check import Check
 from ppdet_lite.data.doctor.class_checks import spellings
@@ -57,9 +57,11 @@ def repair(done: Check, folder: Path) -> Repaired:
 
     Raises:
         ConfigError: `folder` is not empty, or lies in the original.
-        DataError: a file cannot be written.
+        DataError: no split can be read, or a file cannot be written.
     """
     check_target(folder, done.survey)
+    if not done.survey.splits:
+        raise DataError(f"{done.survey.name}: no split can be read, so there is nothing to repair")
     names, same = _class_list(done.survey)
     dropped = _dropped_images(done)
     files, images = {}, 0
@@ -161,6 +163,9 @@ class _SplitWriter:
             write_image(target, decode_image(source, apply_exif=not self._is_turned(row)))
         else:
             shutil.copyfile(source, target)
+            if self.split.facts[row].lacks_end:
+                with open(target, "ab") as stream:
+                    stream.write(b"\xff\xd9")
         return {"id": number, "file_name": name, "width": width, "height": height}
 
     def _is_turned(self, row: int) -> bool:
@@ -181,7 +186,7 @@ class _SplitWriter:
         even = np.abs(factors[:, 0] / np.maximum(factors[:, 1], 1e-9) - 1) < _SAME_SHAPE
         factors = np.where(even[:, None], factors, 1.0)
         corners = notes.boxes_xyxy
-        if self._are_shares():
+        if are_shares(self.split):
             factors = sizes
         scaled = corners * np.tile(factors[notes.image_rows], 2)
         width, height = sizes[notes.image_rows].T
@@ -190,11 +195,6 @@ class _SplitWriter:
         distinct = keep & ~notes.crowd
         keep[repeated_rows(notes.image_rows, classes, boxes, distinct)] = False
         return boxes, keep, factors
-
-    def _are_shares(self) -> bool:
-        boxes = self.split.annotations.boxes_xyxy
-        finite = boxes[np.isfinite(boxes).all(axis=1)]
-        return len(finite) > 0 and finite.min() >= 0 and finite.max() <= 1.01
 
     def _annotations(
         self, row: int, image_id: int, boxes: np.ndarray, keep: np.ndarray, scale: np.ndarray

@@ -75,6 +75,7 @@ def faulty_coco(root: Path) -> Path:
     train.add("wrong_size.jpg", jpeg(photo(23)), [(1, (20, 20, 60, 60))], size=(256, 192))
     train.add("turned.jpg", jpeg(photo(24), orientation=6), [(1, (90, 10, 30, 30))])
     train.add("exif.jpg", jpeg(photo(25), orientation=6), size=(96, 128))
+    train.add("cut_end.jpg", jpeg(photo(33))[:-2])
     train.add("empty.jpg", jpeg(photo(26)), [])
     train.add("same.jpg", jpeg(photo(27)))
     train.add("same_again.jpg", jpeg(photo(27)), [(1, (10, 10, 30, 30)), (2, (60, 10, 30, 30))])

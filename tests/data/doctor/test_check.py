@@ -7,13 +7,13 @@ import cv2
 import pytest
 
 from ppdet_lite.commands.data import check as command
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.doctor.catalog import KINDS
 from ppdet_lite.data.doctor.check import as_json, check, lines
 from ppdet_lite.data.doctor.repair import repair
 from ppdet_lite.data.doctor.sources import sources_of_folder
 from ppdet_lite.data.doctor.survey import survey
-from tests.data.doctor.faulty_sets import faulty_coco, jpeg, photo
+from tests.data.doctor.faulty_sets import CocoWriter, faulty_coco, jpeg, photo
 
 EXPECTED = {
     "missing_image": {"missing.jpg"},
@@ -32,6 +32,7 @@ EXPECTED = {
     "duplicate": {"same_again.jpg"},
     "repeated_entry": {"alone.jpg"},
     "exif_rotation": {"exif.jpg"},
+    "no_end_marker": {"cut_end.jpg"},
     "box_clipped": {"clipped.jpg"},
     "box_tiny": {"tiny.jpg"},
     "box_huge": {"huge.jpg"},
@@ -79,7 +80,7 @@ def test_texts_hold_the_numbers(faulty):
 
 def test_lines_and_json(faulty):
     done = checked(faulty)
-    assert any(line.startswith("train: 22 images") for line in lines(done))
+    assert any(line.startswith("train: 23 images") for line in lines(done))
     content = json.loads(json.dumps(as_json(done), allow_nan=False))
     assert content["counts"] == done.severities()
     box = content["findings"]["box_inverted"]["found"][0]
@@ -192,10 +193,30 @@ def test_entries_of_coco_files_that_cannot_be_used(faulty, tmp_path):
         "annotations[3].image_id",
         "annotations[4].id",
         "annotations[5].segmentation",
-        "images[22].id",
-        "images[23].width",
+        "images[23].id",
+        "images[24].width",
     ]
     assert {kind: names(findings) for kind, findings in found.items()} == EXPECTED
+
+
+def test_boxes_given_as_shares(tmp_path):
+    writer = CocoWriter(tmp_path / "set", "train")
+    for seed in range(3):
+        writer.add(f"{seed}.jpg", jpeg(photo(seed)), [(1, (0.25, 0.25, 0.5, 0.5))])
+    writer.write(["cat"])
+    done = checked(tmp_path / "set")
+    assert set(done.by_kind()) == {"box_units"}
+    copy = repair(done, tmp_path / "fixed")
+    boxes = json.loads(copy.files["train"].read_text())["annotations"]
+    assert [box["bbox"] for box in boxes] == [[32, 24, 64, 48]] * 3
+
+
+def test_nothing_to_repair(tmp_path):
+    root = faulty_coco(tmp_path / "set")
+    for path in (root / "annotations").iterdir():
+        path.write_text(path.read_text()[:-40])
+    with pytest.raises(DataError, match="nothing to repair"):
+        repair(checked(root), tmp_path / "fixed")
 
 
 def test_leak_in_real_photos(shared_dir):
