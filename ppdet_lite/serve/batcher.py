@@ -94,8 +94,10 @@ class Batcher:
     def _next_batch(self) -> list[_Waiting]:
         """The images of the next run; none once the batcher is closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            while self._waiting:
+            while self._drop_canceled() or not self._is_closed:
+                if not self._waiting:
+                    self._changed.wait()
+                    continue
                 oldest = self._waiting[0]
                 size = oldest.sample["image"].shape
                 alike = [one for one in self._waiting if one.sample["image"].shape == size]
@@ -107,6 +109,12 @@ class Batcher:
                     return batch
                 self._changed.wait(left_s)
         return []
+
+    def _drop_canceled(self) -> bool:
+        """True if images are left."""
+        left = [one for one in self._waiting if not one.future.cancelled()]
+        self._waiting = deque(left)
+        return bool(left)
 
     def _finish(self, batch: list[_Waiting]) -> None:
         start = time.perf_counter()

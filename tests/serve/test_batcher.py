@@ -1,5 +1,6 @@
 """Images of many requests in the runs of one network."""
 
+import concurrent.futures
 import threading
 import time
 from types import SimpleNamespace
@@ -109,6 +110,15 @@ def test_canceled_images_are_not_run(batching):
     assert futures[0].cancel()
     made.network.gate.set()
     assert values(futures[1:]) == [2] and made.network.runs == [[0], [2]]
+
+
+def test_canceled_images_fill_no_batch(batching):
+    made = batching(max_batch=2, max_wait_s=60)
+    assert made.batcher.submit(sample(1)).cancel()
+    future = made.batcher.submit(sample(2))
+    with pytest.raises(concurrent.futures.TimeoutError):
+        future.result(0.1)
+    assert made.batcher.submit(sample(3)).result(10).batch == 2 and values([future]) == [2]
 
 
 def test_closing_finishes_what_was_submitted(batching):

@@ -41,6 +41,7 @@ def test_an_image_is_dropped_and_the_boxes_follow_slider_and_classes(
     start = browser.run("Number(document.querySelector('#threshold').value)")
     assert start == client("GET", "/model").content["threshold"]
     assert shown(browser) == rows(found, start)
+    assert browser.run("document.querySelectorAll('#boxes > .box').length") == len(shown(browser))
     assert browser.run("document.querySelector('#boxes').getAttribute('viewBox')") == "0 0 128 96"
     assert float(browser.run("document.querySelector('#total').textContent").split()[0]) > 0
     before = tmp_path / "before.png"

@@ -1,5 +1,6 @@
 """Starting and stopping of servers."""
 
+import http.client
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serve.conftest import Client, is_same, running
+from tests.serve.conftest import Client, form, is_same, running
 
 
 def test_sigterm_under_load_loses_nothing(repo, exported, files, offline):
@@ -94,20 +95,19 @@ def test_a_port_that_is_taken_is_one_line(repo, exported, client):
 
 
 def test_a_full_queue_and_a_late_answer_are_told(repo, exported, files):
-    """A run that waits for a batch which never fills holds the only place of the queue."""
-    options = ["--max_images", "1", "--max_queue", "1", "--max_seconds", "2"]
+    """An image that waits for a batch which never fills holds one of two places of the queue."""
+    options = ["--max_images", "2", "--max_queue", "2", "--max_seconds", "2"]
     options += ["--max_batch", "2", "--max_wait_ms", "60000"]
     content = next(iter(files.values()))
+    two, headers = form(("a", content), ("b", content))
     with running(repo, exported, *options) as server:
         answers = []
         thread = threading.Thread(target=lambda: answers.append(server.client.predict(content)))
         thread.start()
-        deadline = time.monotonic() + 10
-        while b"ppdet_queue_images 1.0" not in server.client("GET", "/metrics").content:
-            assert time.monotonic() < deadline
-        busy = server.client.predict(content)
+        wait_for_queue(server.client, 1)
+        busy = server.client.predict(two, **headers)
         assert busy.status == 429 and int(busy.header("retry-after")) >= 1
-        assert re.search("1 images are waiting, allowed: 1", busy.content["error"])
+        assert re.search("2 images are waiting, allowed: 2", busy.content["error"])
         thread.join(30)
         assert answers[0].status == 504 and "no result in 2 s" in answers[0].content["error"]
 
@@ -116,12 +116,27 @@ def test_a_full_queue_and_a_late_answer_are_told(repo, exported, files):
         assert slow_answer.status == 408 and "did not arrive in 2 s" in slow_answer.content["error"]
         assert b"ppdet_queue_images 0.0" in server.client("GET", "/metrics").content
 
+        gone = http.client.HTTPConnection("127.0.0.1", server.client.port, timeout=10)
+        gone.request("POST", "/predict", content)
+        wait_for_queue(server.client, 1)
+        start = time.monotonic()
+        gone.close()  # its image gives its place away at once
+        wait_for_queue(server.client, 0)
+        assert time.monotonic() - start < 1.5
+
         for child in children(server.process.pid):  # that of the network; another is Python's
             os.kill(child, signal.SIGKILL)
-        answer = server.client.predict(content)
-        assert answer.status == 500 and "UserError" in answer.content["error"]
+        assert server.client.predict(two, **headers).status == 500
         assert server.process.wait(30) == 2
         assert re.search(r"error: .*process of the network ended \(signal 9", "".join(server.lines))
+
+
+def wait_for_queue(client, images):
+    """Waits until so many images are worked on."""
+    deadline = time.monotonic() + 10
+    while f"ppdet_queue_images {images}.0" not in client("GET", "/metrics").content.decode():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def children(pid):

@@ -148,34 +148,53 @@ function renderBoxes(shown) {
   const { width, height } = shot.image;
   $("boxes").setAttribute("viewBox", `0 0 ${width} ${height}`);
   const unit = width / ($("image").clientWidth || width); // image pixels per pixel of the screen
-  // The best one on top, labels above all boxes.
-  const groups = [...shown].reverse().map((found) => boxOf(found, unit, width));
-  $("boxes").replaceChildren(...groups);
+  const labels = [];
+  for (const found of shown) labels.push(placeLabel(found, unit, labels));
+  const parts = shown.map((found, i) => partsOf(found, labels[i], unit)).reverse(); // the best on top
+  $("boxes").replaceChildren(...parts.map(([box]) => box), ...parts.map(([, label]) => label));
 }
 
-function boxOf(found, unit, width) {
+const measure = document.createElement("canvas").getContext("2d");
+
+function overlap(a, b) {
+  const wide = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
+  const high = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);
+  return Math.max(wide, 0) * Math.max(high, 0);
+}
+
+// The first of its places in the image that hides no label of a better detection.
+function placeLabel(found, unit, others) {
+  const [x1, y1, x2, y2] = found.box;
+  const text = `${found.class_name} ${found.score.toFixed(2)}`;
+  measure.font = `600 12.5px ${getComputedStyle(document.body).fontFamily}`;
+  const size = { width: (measure.measureText(text).width + 12) * unit, height: 20 * unit };
+  const corners = [[x1, y1 - size.height], [x1, y1], [x1, y2], [x1, y2 - size.height], [x2 - size.width, y1 - size.height]];
+  if (corners[0][1] < 0) corners.push(corners.shift());
+  const within = (value, most) => Math.min(Math.max(value, 0), Math.max(most, 0));
+  const places = corners.map(([x, y]) => ({
+    ...size,
+    text,
+    x: within(x, shot.image.width - size.width),
+    y: within(y, shot.image.height - size.height),
+  }));
+  const hidden = places.map((place) => others.reduce((sum, other) => sum + overlap(place, other), 0));
+  return places[hidden.indexOf(Math.min(...hidden))];
+}
+
+// The box and the label of a detection.
+function partsOf(found, { text, ...area }, unit) {
   const [x1, y1, x2, y2] = found.box;
   const { color, text_color } = colorsOf(found.class_id);
-  const group = svg("g", { "data-class": found.class_name, "data-score": found.score });
-  const box = { x: x1, y: y1, width: Math.max(x2 - x1, 0), height: Math.max(y2 - y1, 0) };
-  const text = `${found.class_name} ${found.score.toFixed(2)}`;
-  const high = 20 * unit;
-  const wide = (text.length * 7.2 + 12) * unit;
-  const x = Math.min(Math.max(x1 - 1.2 * unit, 0), Math.max(width - wide, 0));
-  const y = Math.max(y1 - high >= 0 ? y1 - high : y1, 0);
-  const label = svg("text", { x: x + 6 * unit, y: y + high / 2, fill: text_color, "font-size": 12.5 * unit });
-  label.textContent = text;
-  group.append(
-    svg("rect", { ...box, class: "box", stroke: color }),
-    svg("rect", { x, y, width: wide, height: high, rx: 4 * unit, fill: color }),
-    label,
-  );
-  queueMicrotask(() => {
-    const measured = label.getComputedTextLength?.();
-    if (measured) label.previousSibling.setAttribute("width", measured + 12 * unit);
-  });
-  found.group = group;
-  return group;
+  const size = { x: x1, y: y1, width: Math.max(x2 - x1, 0), height: Math.max(y2 - y1, 0) };
+  const box = svg("rect", { ...size, class: "box", stroke: color });
+  const x = area.x + 6 * unit;
+  const y = area.y + area.height / 2;
+  const words = svg("text", { x, y, fill: text_color, "font-size": 12.5 * unit });
+  words.textContent = text;
+  const label = svg("g", { "data-class": found.class_name, "data-score": found.score });
+  label.append(svg("rect", { ...area, rx: 4 * unit, fill: color }), words);
+  found.parts = [box, label];
+  return found.parts;
 }
 
 function renderClasses() {
@@ -223,7 +242,9 @@ function renderList(shown) {
 }
 
 function fade(shown, one) {
-  for (const found of shown) found.group.classList.toggle("faded", one !== null && found !== one);
+  for (const found of shown) {
+    for (const part of found.parts) part.classList.toggle("faded", one !== null && found !== one);
+  }
 }
 
 function renderTimes() {
@@ -255,7 +276,7 @@ function save(blob, suffix) {
 }
 
 $("json").onclick = () => {
-  const detections = shot.image.detections.filter(isShown).map(({ group, ...found }) => found);
+  const detections = shot.image.detections.filter(isShown).map(({ parts, ...found }) => found);
   const text = JSON.stringify({ ...shot.image, name: shot.file.name, detections }, null, 1);
   save(new Blob([text], { type: "application/json" }), ".json");
 };
