@@ -26,6 +26,7 @@ MOST_VAL = 5000
 """Images of such a split at most."""
 
 
+_SPLIT_IT = "ppdet data split FOLDER NEW_FOLDER divides it anew"
 _RATE_KEYS = ("base_lr", "reference_batch_size", "schedulers")
 
 
@@ -119,7 +120,7 @@ def _data_sections(
     train = reading.sections.get("train")
     if train is None:
         found = ", ".join(reading.sections)
-        raise UserError(f"{reading.folder}: no training data, found {found} only")
+        raise UserError(f"{reading.folder}: no training data, found {found} only; {_SPLIT_IT}")
     count = len(reading.dataset("train"))
     train = {**train, **chosen.given_in("TrainDataset")}
     sections = {"TrainDataset": train}
