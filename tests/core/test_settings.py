@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.registry import parameters_of, registered
 from ppdet_lite.core.settings import CLASS_DEFAULTS, SETTINGS, RuntimeSettings
 from ppdet_lite.core.workspace import Config, load_config
@@ -38,3 +39,9 @@ def test_the_home_folder_may_be_abbreviated(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Config({"save_dir": "~/runs"}).output_folder == str(tmp_path / "runs" / "config")
     assert Config().output_folder == "output/config"
+
+
+def test_quantization_aware_training_is_refused(repo):
+    with pytest.raises(ConfigError, match="qat: found True.*quantization.md"):
+        load_config(repo / "configs/runtime.yml", ["qat=true"])
+    assert not load_config(repo / "configs/runtime.yml", ["qat=false"]).settings.qat

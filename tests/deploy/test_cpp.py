@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ppdet_lite.data.pixels.image_ops import decode_image
-from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.contract import INT8_FILES, ModelFolder
 from ppdet_lite.runtime.detector import Detector
 
 
@@ -66,6 +66,30 @@ def test_boxes_are_those_of_python(infer, nano, photos, tmp_path, kind, batch, s
         np.testing.assert_array_equal(found[image][:, 0], rows[:, 0])
         np.testing.assert_allclose(found[image][:, 1], rows[:, 1], atol=1e-3)
         np.testing.assert_allclose(found[image][:, 2:], rows[:, 2:], atol=1e-2)
+
+
+def test_the_file_in_int8_is_run(infer, nano, photos, tmp_path):
+    """A stand-in for what tools/quantize.py writes, in the same format, with rounded weights."""
+    import openvino
+
+    folder, image = tmp_path / "model", photos[0]
+    shutil.copytree(nano["fixed"], folder)
+    model = openvino.convert_model(str(ModelFolder(folder, "openvino").graph))
+    graph, weights = (folder / name for name in INT8_FILES["openvino"])
+    options = ["--model_dir", folder, "--image_file", image, "--save_results"]
+    options += ["--output_dir", tmp_path / "out", "--precision", "int8"]
+    done = infer(*options, code=2)
+    assert "no model_int8.xml in it; tools/quantize.py" in done.stderr
+    openvino.save_model(model, str(graph))  # in float16
+    infer(*options)
+    found = results_of(tmp_path / "out")[0]
+    exact, rounded = (
+        dict(expected(folder, [image], precision=precision))[0] for precision in ("fp32", "int8")
+    )
+    np.testing.assert_allclose(found, rounded, atol=1e-2)
+    assert np.abs(exact[:5] - rounded[:5]).max() > 0.02  # not the float32 file
+    weights.unlink()
+    assert f"{weights}: missing" in infer(*options, code=2).stderr
 
 
 def test_files_are_those_of_python(infer, nano, photos, tmp_path):
