@@ -104,6 +104,7 @@ def markdown(times: InferenceTimes, network: Network, machine: dict[str, str]) -
     lines += [line for entry in times.engines for line in _fixed_nms(entry)]
     lines += _against(times, network)
     lines += _paper_ratio(times, network)
+    lines += _int8(times)
     lines += _targets(times, network)
     if gains := gains_of_target_cpu(times):
         listed = ", ".join(f"in {WORDS[name]} {gain:.2f}" for name, gain in gains.items())
@@ -218,6 +219,16 @@ def _paper_ratio(times: InferenceTimes, network: Network) -> list[str]:
             before, after, speed_up = paper
             line += f"; paper: {speed_up} % ({before} to {after} FPS, V100)"
         lines.append(line)
+    return lines
+
+
+def _int8(times: InferenceTimes) -> list[str]:
+    """INT8 against float32 of the same engine on the CPU."""
+    lines = []
+    for name in ("openvino", "onnxruntime"):
+        factor = factor_between(times, f"{name}_int8", name)
+        if factor is not None:
+            lines.append(f"{WORDS[name]} in INT8 is {factor:.2f} times as fast as in float32")
     return lines
 
 

@@ -38,6 +38,10 @@ class LabeledImages:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def has_objects(self, index: int) -> bool:
+        """True if an image has an object that counts."""
+        return bool((self.dataset.record(index).get("is_crowd", np.zeros(0)) == 0).any())
+
     def evaluate(
         self, run: Network, config: InferConfig, indices: Optional[Sequence[int]] = None
     ) -> dict[str, float]:

@@ -161,6 +161,14 @@ def test_figures_without_a_target_and_without_a_verdict():
     assert "reached)" not in text and "missed)" not in text
 
 
+def test_int8_beside_float32_of_the_same_engine():
+    entries = [measured("openvino", raw=[30.0, 31.0]), measured("openvino_int8", raw=[12.0, 10.0])]
+    times = InferenceTimes([*entries, measured("onnxruntime", raw=[50.0])], {}, (640, 640))
+    text = report.markdown(times, NETWORK, {})
+    assert "OpenVINO in INT8 is 3.00 times as fast as in float32" in text
+    assert "ONNX Runtime in INT8" not in text
+
+
 def test_rounds_are_counted_without_the_network_alone():
     entry = MeasuredEngine("onednn", {}, times={"nms": [5.0, 6.0]})
     text = report.markdown(InferenceTimes([entry], {}, (640, 640)), NETWORK, {})

@@ -17,6 +17,7 @@ from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.export.check import ExportMismatch, load_images
 from ppdet_lite.export.folder import exported_files
+from ppdet_lite.quantize.accuracy import LabeledImages
 from ppdet_lite.quantize.quantizer import Quantizer
 from ppdet_lite.quantize.run import QUANTIZERS, QuantizeOptions, quantize_model
 from ppdet_lite.runtime.contract import INT8_FILES, InferConfig, ModelFolder
@@ -122,6 +123,13 @@ def test_a_damaged_file_is_refused(quantized, tmp_path):
 def test_engines_without_int8_files(quantized, options, found):
     with pytest.raises(UserError, match=found):
         Detector(quantized[0], precision="int8", **options)
+
+
+def test_images_without_objects_are_known(small_config, tiny_coco):
+    path = tiny_coco / "annotations" / "train.json"
+    cfg = load_config(small_config, [f"EvalDataset.anno_path={path}"])
+    labeled = LabeledImages(cfg, cfg.settings.weights)
+    assert [labeled.has_objects(i) for i in range(8)] == [i != 5 for i in range(8)]
 
 
 # ------------------------------------------------------------------------------------- refusals
