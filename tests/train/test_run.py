@@ -1,5 +1,6 @@
 """Whole runs from a configuration, with the real reader and a narrow PP-YOLOv2."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -83,10 +84,14 @@ def test_pretrained_weights_and_partial_ones(config, tmp_path):
         run_training(config(f"pretrain_weights={tmp_path}/nothing.pdparams"))
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(config, tmp_path):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_is_the_uninterrupted_one(config, tmp_path, workers):
     straight = run_training(config("epoch=3", f"save_dir={tmp_path / 'straight'}"))
-    run_training(config("epoch=3", "snapshot_epoch=1"))
-    resumed = run_training(config("epoch=3"), resume=str(config.folder / "0"))
+    run_training(config("epoch=3", "snapshot_epoch=1", f"worker_num={workers}"))
+    resumed = run_training(
+        config("epoch=3", f"worker_num={workers}"), resume=str(config.folder / "0")
+    )
+    assert not multiprocessing.active_children()
     expected, found = straight.state_dict(), resumed.state_dict()
     assert found["progress"] == expected["progress"]
     for part in ("model", "optimizer"):

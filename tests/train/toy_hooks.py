@@ -53,6 +53,9 @@ class FakeEvaluator:
         self.primary = ("bbox_map", self.scores.pop(0))
         return {"bbox_map": self.primary[1], "bbox_map50": 0.5}
 
+    def best_thresholds(self):
+        return [0.5, 0.5]
+
 
 def eval_hooks(folder, scores):
     evaluator = FakeEvaluator(scores)
