@@ -111,7 +111,8 @@ def create_app(service: Service) -> Any:
     add_probes(app, service)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for path, page in (("/", "index.html"), ("/docs", "docs.html")):
-        app.add_api_route(path, _page(STATIC / page), include_in_schema=False)
+        methods = ["GET", "HEAD"]
+        app.add_api_route(path, _page(STATIC / page), methods=methods, include_in_schema=False)
     return Observed(app, service.metrics)
 
 

@@ -201,3 +201,4 @@ def test_other_paths_are_not_found(client, path, status):
     answer = client("GET", path)
     assert answer.status == status and answer.content["status"] == status
     assert client("GET", "/predict").status == 405
+    assert client("HEAD", "/").status == 200
