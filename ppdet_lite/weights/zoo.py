@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -117,7 +118,8 @@ def _check_foreign(path: str, name: str) -> None:
     _converted(path, name)
 
 
-def read_zoo(path: Path = ZOO_FILE) -> dict[str, ZooEntry]:
+@cache
+def read_zoo(path: Path = ZOO_FILE) -> Mapping[str, ZooEntry]:
     """Name -> entry, in the order of the file."""
     content: Mapping[str, dict] = read_yaml(path, CheckpointError).value
     return {name: ZooEntry(name, **facts) for name, facts in content.items()}
@@ -132,13 +134,13 @@ def fetch_by_name(name: str, *, offline: bool = False) -> str:
     """Path of published weights in the cache, fetched if they are not there.
 
     Args:
-        name: of the zoo, or an address.
+        name: of the zoo, also with the ending .pdparams, or an address.
         offline: use nothing but what is there.
 
     Raises:
         CheckpointError: there is no such name, or they cannot be fetched.
     """
-    zoo = read_zoo()
+    zoo, name = read_zoo(), _without_ending(name)
     if is_url(name):
         known = next((entry for entry in zoo.values() if entry.address == name), None)
         return known.fetch(offline=offline) if known else fetch_weights(name, offline=offline)
@@ -146,6 +148,11 @@ def fetch_by_name(name: str, *, offline: bool = False) -> str:
         hint = nearest_hint(name, zoo)
         raise CheckpointError(f"no published weights are called {name}{hint} (ppdet weights list)")
     return zoo[name].fetch(offline=offline)
+
+
+def _without_ending(name: str) -> str:
+    is_file_name = name.endswith(".pdparams") and not is_url(name)
+    return name[: -len(".pdparams")] if is_file_name else name
 
 
 def locate_weights(weights: str, *, offline: bool = False) -> str:
@@ -158,7 +165,7 @@ def locate_weights(weights: str, *, offline: bool = False) -> str:
     if not is_url(weights) and has_weight_file(weights):
         return weights
     zoo = read_zoo()
-    if is_url(weights) or weights in zoo:
+    if is_url(weights) or _without_ending(weights) in zoo:
         return fetch_by_name(weights, offline=offline)
     try:
         return find_weight_file(weights)[0]

@@ -164,7 +164,7 @@ def test_names_addresses_and_files(home, monkeypatch, tmp_path):
         with pytest.raises(CheckpointError, match=re.escape(str(home / f"{BACKBONE}.pdparams"))):
             locate_weights(name, offline=True)
     (home / f"{BACKBONE}.pdparams").write_bytes(BODY)
-    for name in (BACKBONE, address):
+    for name in (BACKBONE, f"{BACKBONE}.pdparams", address):
         assert locate_weights(name, offline=True) == str(home / f"{BACKBONE}.pdparams")
     Path(f"{BACKBONE}.pdparams").write_bytes(BODY)  # a file of the user's own comes first
     assert locate_weights(BACKBONE) == BACKBONE

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from ppdet_lite.cli.tool import config_from_args, config_parser
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.runtime.contract import STAGES
 from ppdet_lite.utils.cpu import core_count, prefer_fast_blas
@@ -44,6 +44,7 @@ takes a third less. --stages raw nms nms_fixed compares NMS of a fixed size with
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES, config_required=False)
+    add_offline(parser)
     add = parser.add_argument
     add("--random-weights", action="store_true", help="instead of -o weights=...")
     add("--model_dir", nargs="+", default=[], metavar="FOLDER", help="exports, instead of weights")
