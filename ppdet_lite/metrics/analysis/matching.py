@@ -90,10 +90,11 @@ def average_precisions(boxes: Boxes, matches: Matches) -> tuple[np.ndarray, np.n
     for index in range(len(boxes.class_names)):
         mine = np.flatnonzero(classes == index)
         mine = mine[np.argsort(-scores[mine], kind="stable")]
+        is_hit, is_ignored = matches.labels[:, mine] >= 0, matches.is_ignored[:, mine]
         for setting in range(len(matches.labels)):
             if count := int(matches.counts[setting // len(IOUS), index]):
-                right = matches.is_right(setting)[mine]
-                wrong = matches.is_wrong(setting)[mine]
+                right = is_hit[setting] & ~is_ignored[setting]
+                wrong = ~is_hit[setting] & ~is_ignored[setting]
                 precision[setting, index] = average_precision(right, wrong, count)
                 recall[setting, index] = right.sum() / count
     return precision, recall
