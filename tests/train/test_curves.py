@@ -1,5 +1,6 @@
 """Curves for TensorBoard, Weights & Biases and MLflow."""
 
+import os
 import sys
 from types import SimpleNamespace
 
@@ -106,7 +107,7 @@ class FakeMLflow:
 
     def log_artifact(self, run, path, folder):
         with open(path, "rb") as stream:
-            self.artifacts.append((folder, stream.read()[1:4]))
+            self.artifacts.append((folder, os.path.basename(path), stream.read()[1:4]))
 
     def set_terminated(self, run):
         self.ended.append(run)
@@ -126,8 +127,10 @@ def test_mlflow_goes_on_with_the_run_of_an_earlier_process(toys, tmp_path, monke
     assert mlflow.runs == [("ppdet_lite", "tiny")] and mlflow.ended == ["run1"]
     assert [m[3] for m in mlflow.metrics if m[1] == "train/loss"] == [1, 3, 6, 9, 12]
     assert [m[2:] for m in mlflow.metrics if m[1] == "eval/bbox_map"] == [(0.25, 6)]
-    assert mlflow.artifacts == [("train/0", b"PNG"), ("train/1", b"PNG")]
-    assert not list(tmp_path.glob(".*.png"))
+    assert mlflow.artifacts == [
+        ("train/0", "iteration_1.png", b"PNG"),
+        ("train/1", "iteration_1.png", b"PNG"),
+    ]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.com")
     hook(True)
     assert mlflow.places[2] == "http://example.com" and len(mlflow.runs) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, Optional
 
@@ -55,7 +56,7 @@ class MLflowHook(CurvesHook):
         except mlflow.exceptions.MlflowException as error:
             raise ConfigError(f"loggers: mlflow at {place} cannot start a run: {error}") from error
         id_file.write_text(run_id)
-        super().__init__(_Writer(client, run_id, folder), folder, log_iter, batch_format)
+        super().__init__(_Writer(client, run_id), folder, log_iter, batch_format)
         get_logger().info("MLflow: mlflow ui --backend-store-uri %s", place)
 
 
@@ -70,8 +71,8 @@ def _new_run(client: Any, run_name: str, artifacts: Optional[str]) -> str:
 
 
 class _Writer:
-    def __init__(self, client: Any, run_id: str, folder: str):
-        self._client, self._run_id, self._folder = client, run_id, folder
+    def __init__(self, client: Any, run_id: str):
+        self._client, self._run_id = client, run_id
 
     def add_scalars(self, values: dict[str, float], iteration: int) -> None:
         for tag, value in values.items():
@@ -79,10 +80,10 @@ class _Writer:
                 self._client.log_metric(self._run_id, tag, value, step=iteration)
 
     def add_image(self, tag: str, image: np.ndarray, iteration: int) -> None:
-        path = Path(self._folder, f".{tag.replace('/', '_')}.png")
-        path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
-        self._client.log_artifact(self._run_id, str(path), tag)
-        path.unlink()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"iteration_{iteration}.png")
+            path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+            self._client.log_artifact(self._run_id, str(path), tag)
 
     def close(self) -> None:
         self._client.set_terminated(self._run_id)
