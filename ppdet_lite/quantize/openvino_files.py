@@ -70,12 +70,14 @@ class OpenVinoQuantizer(Quantizer):
                     drop_type=nncf.DropType.ABSOLUTE,
                     **options,
                 )
-            openvino.save_model(
-                quantized, str(folder / INT8_FILES[self.engine][0]), compress_to_fp16=False
-            )
         except (RuntimeError, ValueError, nncf.ValidationError) as error:
             reason = shortened(" ".join(str(error).split()))
             raise UserError(f"{graph}: NNCF cannot quantize it: {reason}") from error
+        try:
+            target = folder / INT8_FILES[self.engine][0]
+            openvino.save_model(quantized, str(target), compress_to_fp16=False)
+        except RuntimeError as error:  # nothing else fails here than the disk
+            raise OSError(0, shortened(" ".join(str(error).split()))) from error
         left, count = float_convolutions(quantized)
         return Written(f"NNCF {nncf.__version__}", left, count)
 

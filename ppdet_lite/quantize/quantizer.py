@@ -76,4 +76,5 @@ class Quantizer(ABC):
 
         Raises:
             UserError: the library cannot quantize the graph.
+            OSError: the files cannot be written.
         """

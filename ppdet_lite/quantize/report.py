@@ -82,7 +82,7 @@ class QuantizeReport:
         loss = ", ".join(f"{100 * drop:+.2f} {_title(key)}" for key, drop in self.lost().items())
         lines.append(
             f"INT8 is {self.speed_up:.2f} times as fast as float32; "
-            + (f"lost: {loss} (points)" if loss else "AP was not measured (`verify_dataset`)")
+            + (f"lost: {loss} (points)" if loss else "AP was not measured (verify_dataset)")
         )
         return "\n".join(lines)
 
