@@ -7,6 +7,7 @@ import pytest
 
 from ppdet_lite.commands import report
 from ppdet_lite.core.errors import ConfigError, DataError
+from ppdet_lite.report.evaluation.drawn_errors import error_image_sections
 from ppdet_lite.report.evaluation.evaluation import read_evaluation
 
 pytest.importorskip("matplotlib", reason="needs the package matplotlib")
@@ -80,3 +81,19 @@ def test_one_thing_at_a_time(tmp_path):
             run(*words)
     with pytest.raises(DataError, match="found no results.csv"):
         run(tmp_path)
+
+
+def test_a_detector_that_finds_nothing_suspects_no_label(tmp_path):
+    item = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]}
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [item],
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    found = [{**item, "bbox": [50 * i, 90, 9, 9], "score": 0.9} for i in range(3)]
+    (tmp_path / "bbox.json").write_text(json.dumps(found))
+    evaluation = read_evaluation(tmp_path / "bbox.json", tmp_path / "truth.json")
+    *_, suspects = error_image_sections(evaluation)
+    assert suspects.text == "No confident detection disagrees with the labels."
+    assert suspects.attachments[0].content.count(b"\n") == 1  # the names of the columns

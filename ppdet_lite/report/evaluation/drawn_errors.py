@@ -66,7 +66,9 @@ def _misses(evaluation: Evaluation) -> Group:
 
 
 def _suspects(evaluation: Evaluation) -> Section:
-    given = evaluation.boxes, evaluation.matches, evaluation.errors, evaluation.thresholds
+    # A class of which no detection is right says nothing about labels.
+    limits = [curve.threshold() if curve.best() >= 0 else np.inf for curve in evaluation.curves]
+    given = evaluation.boxes, evaluation.matches, evaluation.errors, limits
     suspects = label_suspects(*given)
     groups = []
     counts = Counter(suspect.suspicion for suspect in suspects)
