@@ -29,7 +29,7 @@ EXAMPLES = """examples:
 
 After that the tools run in the same environment, for instance
   .venv/bin/python tools/infer.py -c {config} \\
-      -o weights=output/{name}/best_model --infer_img photo.jpg
+      -o weights=output/{name}/best_model --image photo.jpg
 """
 
 
@@ -113,7 +113,7 @@ def run_demo(python: str) -> None:
     )
     use_weights = ("-c", CONFIG, "-o", f"weights={weights}")
     images, threshold = f"{data}/val", "0.3"  # minutes of training make no confident network
-    infer = ("tools/infer.py", *use_weights, "--infer_dir", images, "--output_dir", drawn)
+    infer = ("tools/infer.py", *use_weights, "--image_dir", images, "--output_dir", drawn)
     export = ("tools/export_model.py", *use_weights, "--verify", images)
     deploy = ("deploy/python/infer.py", "--model_dir", exported, "--image_dir", images)
     deploy += ("--device", "CPU", "--output_dir", deployed, "--threshold", threshold)
@@ -123,7 +123,7 @@ def run_demo(python: str) -> None:
         Stage("make a labeled data set", r"demo set: .*", make),
         Stage("train a small PP-YOLOv2", score, (*train, "--eval")),
         Stage("evaluate it on other images", score, ("tools/eval.py", *use_weights)),
-        Stage("draw its detections", r"written to .*/", (*infer, "--draw_threshold", threshold)),
+        Stage("draw its detections", r"written to .*/", (*infer, "--threshold", threshold)),
         Stage("export it, and compare", matched, export),
         Stage("run the export in deployment", r"written to .*/", deploy),
     ]

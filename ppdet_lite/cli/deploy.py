@@ -1,7 +1,7 @@
 """The command line of deploy/python/infer.py: exported models on images, videos and streams.
 
-Options are named as in PaddleDetection's script where it has them. Nothing heavy is imported before
-they are parsed, so `--help` answers at once.
+Options are named as in the other commands and in PaddleDetection's script. Nothing heavy is
+imported before they are parsed, so `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
 
 from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
-from ppdet_lite.cli.tool import AUTO, run_tool, score_or_auto
+from ppdet_lite.cli.inputs import SCORE_OR_AUTO, add_images, add_threshold
+from ppdet_lite.cli.tool import AUTO, run_tool
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.runtime.options import (
     DEFAULT_THREADS,
@@ -41,7 +42,7 @@ DESCRIPTION = (
 
 EXAMPLES = """examples:
   python deploy/python/infer.py --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
-      --image_file demo.jpg --device CPU
+      --image demo.jpg --device CPU
   ... --image_dir photos --output_dir output/photos    a folder with its sub-folders
   ... --video_file street.mp4                          output/street.mp4 and a line of JSON a frame
   ... --camera_id 0 --max_frames 300                   Ctrl-C ends it as well, the video is whole
@@ -50,7 +51,7 @@ EXAMPLES = """examples:
   ... --device GPU --run_mode trt_fp16 --batch_size 8  TensorRT; its engine is built once
   ... --engine onnxruntime                             the .onnx of --format onnx
   ... --engine onnxruntime --device GPU --provider tensorrt --cuda_graph
-  ... --image_file demo.jpg --run_benchmark            times of each stage
+  ... --image demo.jpg --run_benchmark                 times of each stage
 """
 
 
@@ -283,20 +284,21 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("input, one of")
-    add = group.add_mutually_exclusive_group(required=True).add_argument
-    add("--image_file", nargs="+", metavar="IMAGE", help="one or more images")
-    add("--image_dir", metavar="FOLDER", help="all images below a folder")
+    inputs = group.add_mutually_exclusive_group(required=True)
+    add_images(inputs, "image_file", "image_dir")
+    add = inputs.add_argument
     add("--video_file", metavar="VIDEO", help="a video file")
     add("--camera_id", type=number(0), metavar="N", help="number of a camera here, from 0")
     add("--rtsp", metavar="URL", help="a stream: rtsp://..., or any other that OpenCV opens")
     text = "stop after N frames of a video, camera or stream"
     group.add_argument("--max_frames", **COUNT, help=text)
 
-    add = parser.add_argument_group("results").add_argument
+    results = parser.add_argument_group("results")
+    add = results.add_argument
     add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
     text = """lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml);
 auto: that of each class with the best F1, the thresholds of infer_cfg.yml"""
-    add("--threshold", type=score_or_auto, metavar="SCORE|auto", help=text)
+    add_threshold(results, text, **SCORE_OR_AUTO)
     add("--save_images", **ON, help="false: no images and no video, JSON only (default: true)")
     text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
     add("--save_results", **OFF, help=text)

@@ -31,8 +31,8 @@ def config_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    example = "configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml"
-    text = f"YAML configuration, for instance {example}"
+    text = """YAML configuration: a file, or the name of a shipped one, for instance
+ppyolov2_r50vd_dcn_365e_coco (ppdet models lists them)"""
     add("-c", "--config", required=config_required, metavar="FILE", help=text)
     text = """change keys, values in YAML: -o TrainReader.batch_size=4 num_classes=3
 'TrainReader.sample_transforms.Mixup.alpha=1.0' LearningRate.schedulers.0.gamma=0.2"""
@@ -111,7 +111,7 @@ def run_tool(
         package = (error.name or "").partition(".")[0]
         if package in ("", "ppdet_lite"):
             raise
-        cure = "install what is needed with: pip install -r requirements.txt"
+        cure = "pip install 'ppdet_lite[cpu]', in a clone pip install -r requirements.txt"
         text = f"the Python package '{package}' is missing in {sys.executable}; {cure}"
         _stop(f"error: {text} (README.md: Paddle for a GPU)", 2)
     except KeyboardInterrupt:

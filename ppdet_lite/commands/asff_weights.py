@@ -2,11 +2,12 @@
 
 import argparse
 
+from ppdet_lite.cli.inputs import add_images, add_threshold
 from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 
 EXAMPLES = """  ppdet asff-weights -c configs/asff/yolov3_asff_coco.yml \\
-      -o weights=output/yolov3_asff_coco/best_model --infer_img demo.jpg
-  ... --infer_dir photos --output_dir output/fusion    a folder with its sub-folders
+      -o weights=output/yolov3_asff_coco/best_model --image demo.jpg
+  ... --image_dir photos --output_dir output/fusion    a folder with its sub-folders
 
 For photos/trip/a.jpg this writes output/fusion/trip/a_fusion.jpg and a_fusion.json: a row for each
 level of the neck, a column for each level that it is made of.
@@ -17,13 +18,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     add_offline(parser)
-    add = parser.add_mutually_exclusive_group(required=True).add_argument
-    add("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
-    add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")
+    add_images(parser.add_mutually_exclusive_group(required=True))
     add = parser.add_argument
     add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
     text = "lowest score of detections that are drawn (default: 0.5)"
-    add("--draw_threshold", dest="threshold", type=float, default=0.5, metavar="SCORE", help=text)
+    add_threshold(parser, text, default=0.5)
     return parser
 
 

@@ -3,13 +3,14 @@
 import argparse
 
 from ppdet_lite.cli.drawing_options import add_drawing_options, result_options
-from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser, score_or_auto
+from ppdet_lite.cli.inputs import SCORE_OR_AUTO, add_images, add_threshold
+from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.evaluate.views.options import add_view_options, view_settings
 
 EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
-      -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --infer_img demo.jpg
-  ... --infer_dir photos --output_dir output/photos    a folder with its sub-folders
-  ... --draw_threshold 0.3                             show less certain detections, too
+      -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --image demo.jpg
+  ... --image_dir photos --output_dir output/photos    a folder with its sub-folders
+  ... --threshold 0.3                                  show less certain detections, too
   ... --classes person car --crop        only these, each object also as an image of its own
   ... --numbers                          for crowds: numbers in the image, names beside it
   ... --threshold auto                                 for each class its own, best by F1
@@ -25,15 +26,12 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = config_parser(__doc__, EXAMPLES)
     add_offline(parser)
-    add = parser.add_mutually_exclusive_group(required=True).add_argument
-    add("--infer_img", nargs="+", metavar="IMAGE", help="one or more images")
-    add("--infer_dir", metavar="FOLDER", help="all images of a folder and its sub-folders")
+    add_images(parser.add_mutually_exclusive_group(required=True))
     add = parser.add_argument
     add("--output_dir", default="output", metavar="FOLDER", help="results (default: output)")
     text = """lowest score that is drawn and written (default: 0.5); auto: that of each class with
 the best F1 in the evaluation that the weights are stored with"""
-    names = ("--draw_threshold", "--threshold")
-    add(*names, dest="threshold", type=score_or_auto, default=0.5, metavar="SCORE|auto", help=text)
+    add_threshold(parser, text, default=0.5, **SCORE_OR_AUTO)
     text = "also write <output_dir>/bbox.json: all detections in the COCO results format"
     add("--save_results", action="store_true", help=text)
     add_drawing_options(parser)

@@ -11,7 +11,7 @@ EXAMPLES = """  python tools/quantize.py -c configs/ppyolo/ppyolov2_r50vd_dcn_36
   ... --engine onnxruntime     ONNX Runtime's own quantization, for ONNX Runtime
   ... --max_drop 0.5           layers return to float32 until at most 0.5 AP are lost (OpenVINO)
   python deploy/python/infer.py --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
-      --engine openvino --precision int8 --image_file demo.jpg
+      --engine openvino --precision int8 --image demo.jpg
 
 This adds to output_inference/<config name>/, which is exported first where it is not there:
   openvino      model_int8.xml and model_int8.bin, by NNCF

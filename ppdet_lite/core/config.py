@@ -17,6 +17,7 @@ from ppdet_lite.core import yaml
 from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.settings import RuntimeSettings
+from ppdet_lite.core.shipped import find_shipped, nearest_names
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml import KeyPath, Origin, Tagged, YamlDocument, dotted
 
@@ -79,11 +80,15 @@ class Config(dict[str, Any]):
 
 
 def read_config(path: Path) -> Config:
-    """Reads a file and its bases, unchecked.
+    """Reads a file and its bases, unchecked. A shipped configuration may be given by its name, as a
+    base as well; a file of that name goes first.
 
     Raises:
         ConfigError: a file is missing or is not YAML, or bases lead back to themselves.
     """
+    place = os.path.expanduser(path)
+    if not os.path.exists(place) or os.path.isdir(place):
+        path = find_shipped(path) or path
     cfg = Config(path=path)
     _merge_file(cfg, path, (), {}, [])
     return cfg
@@ -117,7 +122,7 @@ def _merge_file(
         raise ConfigError(f"{path}: {BASE_KEY} leads back to itself: {loop}")
     if resolved not in read:
         if not os.path.exists(path):
-            raise ConfigError(f"no such config file: {path}{_nearest_file(path)}")
+            raise ConfigError(f"no such config file: {path}{_what_is_near(path)}")
         read[resolved] = yaml.read_yaml(path)
     document = read[resolved]
     values = {} if document.value is None else deepcopy(document.value)
@@ -138,14 +143,24 @@ def _merge_file(
     for base in bases:
         base_path = Path(os.path.normpath(path.parent / os.path.expanduser(base)))
         if not os.path.isfile(base_path):
+            base_path = find_shipped(base) or base_path
+        if not os.path.isfile(base_path):
             raise ConfigError(
                 f"{where}: found {shown(base)}, but there is no file {shown(str(base_path))}"
-                f"{_nearest_file(base_path)}"
+                f"{_nearest_file(base_path) or (nearest_names(base) if '/' not in base else '')}"
             )
         _merge_file(cfg, base_path, (*chain, resolved), read, merged)
     origins = {key: Origin(str(path), line) for key, line in document.lines.items()}
     _merge(cfg, values, (), cfg.origins, origins)
     cfg.notes.extend(note for note in document.notes if note not in cfg.notes)
+
+
+def _what_is_near(path: Path) -> str:
+    """The end of the message about a file that is missing."""
+    if len(path.parts) > 1:
+        return _nearest_file(path)
+    hint = _nearest_file(path) or nearest_names(path.name)
+    return f", and none of that name is shipped ('ppdet models' lists them){hint}"
 
 
 def _nearest_file(path: Path) -> str:

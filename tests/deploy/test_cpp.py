@@ -96,7 +96,7 @@ def test_files_are_those_of_python(infer, nano, photos, tmp_path):
     from ppdet_lite.cli.deploy import main
 
     image = photos[0]
-    options = ["--model_dir", nano["fixed"], "--image_file", image, "--threshold", "0.4"]
+    options = ["--model_dir", nano["fixed"], "--infer_img", image, "--threshold", "0.4"]
     infer(*options, "--output_dir", tmp_path / "cpp")
     main([*map(str, options), "--engine", "openvino", "--output_dir", str(tmp_path / "python")])
     name = f"{image.stem}.json"
@@ -142,7 +142,7 @@ def test_thresholds_of_each_class_are_those_of_python(infer, nano, photos, tmp_p
 def test_ids_of_annotations(infer, nano, photos, shared_dir, tmp_path):
     annotations = shared_dir / "data" / "coco128" / "annotations" / "instances_train2017.json"
     infer(
-        *("--model_dir", nano["fixed"], "--image_file", *photos[:2], "--save_results", "True"),
+        *("--model_dir", nano["fixed"], "--image", *photos[:2], "--save_results", "True"),
         *("--anno_path", annotations, "--output_dir", tmp_path / "out"),
     )
     assert set(results_of(tmp_path / "out")) == {int(photo.stem) for photo in photos[:2]}

@@ -28,8 +28,8 @@ def test_eval_options_reach_the_evaluation(small_config, tmp_path, capsys):
 
 def test_infer_options_reach_the_predictor(small_config, tiny_coco, tmp_path):
     image = tiny_coco / "images" / "val_0.jpg"
-    common = ("-c", small_config, "--infer_img", image, "--output_dir", tmp_path)
-    run_tool("infer", *common, "--draw_threshold", "0.02", "--save_results")
+    common = ("-c", small_config, "--image", image, "--output_dir", tmp_path)
+    run_tool("infer", *common, "--threshold", "0.02", "--save_results")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bbox.json", "val_0.jpg", "val_0.json"]
     assert json.loads((tmp_path / "val_0.json").read_text())["threshold"] == 0.02
 
@@ -39,14 +39,14 @@ def test_infer_names_its_option_for_a_wrong_threshold(small_config, tiny_coco, t
     with pytest.raises(ConfigError) as caught:
         run_tool("infer", "-c", small_config, *options, "--draw_threshold", "2")
     printed = named_as_options(str(caught.value), infer.build_parser())
-    assert printed.startswith("--draw_threshold: found 2.0")
+    assert printed.startswith("--threshold: found 2.0")
 
 
 def test_infer_asks_for_images(small_config, capsys):
     with pytest.raises(SystemExit) as stop:
         run_tool("infer", "-c", small_config)
     assert stop.value.code == 2
-    assert "--infer_img --infer_dir" in capsys.readouterr().err
+    assert "--image/--image_file/--infer_img --image_dir/--infer_dir" in capsys.readouterr().err
 
 
 def test_export_options_reach_the_export(small_config, monkeypatch):

@@ -105,7 +105,7 @@ std::vector<fs::path> images_of(const Arguments& arguments) {
     for (const fs::path& image : arguments.image_file) {
       if (!fs::is_regular_file(image)) {
         throw Error(
-            "--image_file " + image.string() +
+            "--image " + image.string() +
             (fs::is_directory(image) ? ": is a folder: use --image_dir" : ": no such image"));
       }
     }

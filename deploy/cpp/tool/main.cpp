@@ -15,13 +15,13 @@ namespace {
 constexpr int kUserError = 2;
 
 const char* const kExamples = R"(examples:
-  ppdet_infer --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco --image_file demo.jpg
+  ppdet_infer --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco --image demo.jpg
   ... --image_dir photos --output_dir output/photos    a folder with its sub-folders
   ... --video_file street.mp4                          output/street.mp4 and a line of JSON a frame
   ... --camera_id 0 --max_frames 300                   Ctrl-C ends it as well, the video is whole
   ... --threshold 0.3 --save_results                   more detections; all of them in bbox.json
   ... --engine openvino                                the .onnx of --format onnx --portable-dcn
-  ... --image_file demo.jpg --run_benchmark            times of each stage
+  ... --image demo.jpg --run_benchmark                 times of each stage
 
 exit codes: 0; 2 for files, settings and devices that cannot be used; 130 after Ctrl-C)";
 
@@ -49,10 +49,11 @@ void add_switch(CLI::App& app, const std::string& name, bool& value, const std::
 
 void add_inputs(CLI::App& app, Arguments& a) {
   auto* group = app.add_option_group("input, one of");
-  group->add_option("--image_file", a.image_file, "one or more images")
+  group->add_option("--image,--image_file,--infer_img", a.image_file, "one or more images")
       ->expected(1, -1)
       ->type_name("IMAGE");
-  group->add_option("--image_dir", a.image_dir, "all images below a folder")->type_name("FOLDER");
+  group->add_option("--image_dir,--infer_dir", a.image_dir, "all images below a folder")
+      ->type_name("FOLDER");
   group->add_option("--video_file", a.video_file, "a video file")->type_name("VIDEO");
   group->add_option("--camera_id", a.camera_id, "number of a camera here, from 0")
       ->check(CLI::NonNegativeNumber)
@@ -68,7 +69,7 @@ void add_inputs(CLI::App& app, Arguments& a) {
 void add_results(CLI::App& app, Arguments& a) {
   app.add_option("--output_dir", a.output_dir, "results (default: output)")->type_name("FOLDER");
   app.add_option(
-         "--threshold", a.threshold,
+         "--threshold,--draw_threshold", a.threshold,
          "lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml); auto: "
          "that of each class with the best F1, the thresholds of infer_cfg.yml")
       ->check(CLI::Range(0.0, 1.0) | CLI::IsMember({"auto"}))
@@ -134,10 +135,9 @@ void add_engines(CLI::App& app, Arguments& a) {
 
 void check(const Arguments& a) {
   const bool has_images = !a.image_file.empty() || !a.image_dir.empty();
-  if (a.run_benchmark && !has_images)
-    throw Error("--run_benchmark needs --image_file or --image_dir");
+  if (a.run_benchmark && !has_images) throw Error("--run_benchmark needs --image or --image_dir");
   if (!a.anno_path.empty() && !(has_images && a.save_results)) {
-    throw Error("--anno_path needs --save_results, and --image_file or --image_dir");
+    throw Error("--anno_path needs --save_results, and --image or --image_dir");
   }
   if (a.max_frames > 0 && has_images)
     throw Error("--max_frames needs --video_file, --camera_id or --rtsp");
