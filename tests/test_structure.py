@@ -35,11 +35,12 @@ MAY_IMPORT = {
         "utils",
     },
     "cli": {"core", "data.pixels.image_ops", "runtime", "utils"},
+    "api": BELOW | {"evaluate", "runtime", "train"},
     "evolve": {"core", "utils"},
     "serve": {"core.errors", "data.pixels.image_ops", "runtime", "utils"},
     "quantize": BELOW | {"benchmark", "evaluate", "export", "runtime"},
     "commands": BELOW
-    | {"benchmark", "cli", "evaluate", "evolve", "export", "quantize", "report", "runtime"}
+    | {"api", "benchmark", "cli", "evaluate", "evolve", "export", "quantize", "report", "runtime"}
     | {"serve", "train"},
 }
 

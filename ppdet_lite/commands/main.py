@@ -8,6 +8,8 @@ from ppdet_lite import __version__
 from ppdet_lite.cli.tool import run_tool
 
 COMMANDS = {
+    "models": ("models", "list the shipped configurations: size, cost, reported AP, weights"),
+    "config": ("config", "write a commented configuration to start from"),
     "train": ("train", "train a detector"),
     "evolve": ("evolve", "search hyper-parameters by short trainings"),
     "eval": ("eval", "AP of a trained model"),

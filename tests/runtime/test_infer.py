@@ -344,6 +344,7 @@ print(*sorted(file for file in files if file.startswith(("deploy", "ppdet_lite")
     files = [file for file in files.split() if not file.endswith("__init__.py")]
     assert files == [
         "ppdet_lite/cli/deploy.py",
+        "ppdet_lite/cli/inputs.py",
         "ppdet_lite/cli/tool.py",
         "ppdet_lite/core/errors.py",
         "ppdet_lite/core/suggest.py",
