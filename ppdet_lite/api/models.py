@@ -97,8 +97,8 @@ def reported_ap(path: Path, side: int) -> Optional[ReportedAP]:
     for line in _head(path):
         if found := _REPORTED.search(line):
             data = _DATA.search(line, found.end())
-            sizes = {size: value for value, size in _AT_SIZE.findall(line)}
-            value = float(sizes.get(str(side), found[2]))
+            sizes: dict[str, str] = {size: value for value, size in _AT_SIZE.findall(line)}
+            value = float(sizes.get(str(side), str(found[2])))
             return ReportedAP(value, found[1], data[1] if data else "")
     return None
 
