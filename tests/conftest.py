@@ -18,6 +18,7 @@ SHARED = REPO.parent / "shared"
 SLOW_TESTS = {
     "": "configs every_config real_data recipes two_configs yolov4_ablation "
     "yolov4_training_configs yolox_real_weights",
+    "api": "detector models",
     "benchmark/gpu_check": "dry_run runner",
     "benchmark": "against inference_benchmark model_info reader_benchmark stream_eval",
     "cases": "trainings",

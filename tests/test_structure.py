@@ -137,8 +137,11 @@ def test_deploy_imports_light_modules_only(repo):
 
 
 def test_package_inits_are_light(repo):
+    light = {"importlib", "sys", "types", "typing"}
     for path in (repo / PACKAGE).rglob("__init__.py"):
-        assert imports_of(path) == [], path
+        names = {name.split(".")[0] for name in imports_of(path)} - light
+        doors = {PACKAGE} if path.parent == repo / PACKAGE else set()  # for type checkers only
+        assert names <= doors, path
 
 
 def test_no_star_imports_and_no_bare_except(repo):

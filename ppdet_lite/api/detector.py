@@ -1,0 +1,155 @@
+"""A detector from a name, an exported folder or a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Callable, Iterator, Optional, Sequence, Union
+
+import numpy as np
+
+from ppdet_lite.api.images import open_images
+from ppdet_lite.api.result import Result
+from ppdet_lite.core.config import Config
+from ppdet_lite.core.errors import CheckpointError, ConfigError
+from ppdet_lite.core.shipped import shipped_configs
+from ppdet_lite.core.workspace import load_config, merge_config
+from ppdet_lite.weights.checkpoint import read_meta
+from ppdet_lite.weights.files import has_weight_file
+from ppdet_lite.weights.manifest import stem_of
+from ppdet_lite.weights.zoo import weights_of_config
+
+EXPORT_FILE = "infer_cfg.yml"
+
+
+class Detector:
+    """Finds objects on images.
+
+    Args:
+        model: a shipped configuration's name, with its published weights, which are downloaded once
+            into the cache; a configuration file, with the weights that it names; a checkpoint (any
+            of its files, or the path without suffix); or a folder written by `ppdet export`.
+        weights: other weights of a configuration: a file, an address, or a published name.
+        config: the configuration of a checkpoint, where none is found beside it or shipped under
+            the name that is stored with it.
+        device: "cpu" or "gpu"; None takes a GPU where there is one, for an exported folder the CPU.
+        threshold: lowest score of `predict`.
+        options: for an exported folder, those of `ppdet deploy`: `engine`, `precision`, ...
+
+    Attributes:
+        class_names: by class index.
+
+    Raises:
+        UserError: the model cannot be found or loaded; names the file or key.
+    """
+
+    def __init__(
+        self,
+        model: Union[str, Path],
+        *,
+        weights: Optional[str] = None,
+        config: Union[str, Path, None] = None,
+        device: Optional[str] = None,
+        threshold: float = 0.5,
+        **options: Any,
+    ):
+        if device not in (None, "cpu", "gpu"):
+            raise ConfigError(f"`device`: found {device}, allowed: cpu, gpu")
+        self.threshold = _checked(threshold)
+        self.class_names: Sequence[str]
+        self.category_ids: Optional[Sequence[int]]
+        self._detect: Callable[[np.ndarray], np.ndarray]
+        path = Path(model).expanduser()
+        if (path / EXPORT_FILE).is_file():
+            if weights or config:
+                raise ConfigError("`weights`, `config`: an exported folder has its own")
+            self._open_export(path, device or "cpu", options)
+            return
+        if options:
+            raise ConfigError(f"`{next(iter(options))}`: is an option of exported folders")
+        self._open_config(_config_of(path, weights, config), device)
+
+    def _open_export(self, folder: Path, device: str, options: dict[str, Any]) -> None:
+        from ppdet_lite.runtime.detector import Detector as Exported
+
+        detector = Exported(folder, device=device, **options)
+        self.class_names, self.category_ids = detector.class_names, detector.category_ids
+        self._detect = lambda image: detector.predict([image])[0]
+
+    def _open_config(self, cfg: Config, device: Optional[str]) -> None:
+        from ppdet_lite.device.select import prepare_device
+        from ppdet_lite.evaluate.predictor import Predictor
+
+        use_gpu = cfg.settings.use_gpu if device is None else device == "gpu"
+        prepare_device(use_gpu, cfg.settings.cpu_threads)
+        predictor = Predictor.from_config(cfg)
+        self.class_names = predictor.classes.names
+        self.category_ids = predictor.classes.category_ids
+        self._detect = predictor
+
+    def predict(self, source: Any, threshold: Optional[float] = None) -> list[Result]:
+        """A result for each image of `source`, in their order.
+
+        Args:
+            source: an image, a folder with its sub-folders, or a video, by path; a uint8 array
+                [H, W, 3] in RGB (of OpenCV's: `image[..., ::-1]`); or a list of these.
+            threshold: lowest score, in place of that of the detector.
+        """
+        return list(self.stream(source, threshold))
+
+    def stream(self, source: Any, threshold: Optional[float] = None) -> Iterator[Result]:
+        """The results of `predict` one by one, for videos and folders of any length."""
+        least = self.threshold if threshold is None else _checked(threshold)
+        for opened in open_images(source):
+            rows = np.asarray(self._detect(opened.image)).reshape(-1, 6)
+            rows = rows[(rows[:, 0] >= 0) & (rows[:, 1] >= least)]
+            rows = rows[np.argsort(-rows[:, 1], kind="stable")]
+            facts = self.class_names, self.category_ids, opened.source, opened.reopen
+            yield Result.of(rows, *facts)
+
+
+def _checked(threshold: float) -> float:
+    if not 0 <= threshold <= 1:
+        raise ConfigError(f"`threshold`: found {threshold}, allowed: 0 to 1")
+    return threshold
+
+
+def _config_of(path: Path, weights: Optional[str], config: Union[str, Path, None]) -> Config:
+    """The configuration that a name, a file or a checkpoint means, with its weights set."""
+    stem = stem_of(str(path))
+    if path.suffix not in (".yml", ".yaml") and has_weight_file(stem):
+        if weights:
+            raise ConfigError(f"`weights`: {path} has its own")
+        cfg = _config_of_checkpoint(stem, config)
+        return merge_config(cfg, {"weights": stem}, source=str(path))
+    if config:
+        raise ConfigError("`config`: is for checkpoints; give it as the model")
+    cfg = load_config(path)
+    if weights is None and shipped_configs().get(cfg.name) == cfg.path:
+        published = weights_of_config(cfg.name)
+        if not published and not has_weight_file(str(cfg.settings.weights)):
+            raise CheckpointError(
+                f"no weights are published for {cfg.name} and none are at {cfg.settings.weights}; "
+                "give `weights`"
+            )
+        weights = published[0] if published else None
+    return cfg if weights is None else merge_config(cfg, {"weights": weights}, source="weights")
+
+
+def _config_of_checkpoint(stem: str, config: Union[str, Path, None]) -> Config:
+    """That of the argument, else the one saved beside the checkpoint, else the shipped one of the
+    name in its side file, for the classes that it was trained on."""
+    if config:
+        return load_config(config)
+    meta, folder = read_meta(stem), Path(os.path.abspath(stem)).parent
+    beside = folder / f"{folder.name}.yml"
+    if beside.is_file():
+        return load_config(beside)
+    name = str(meta.get("config"))
+    if name not in shipped_configs():
+        raise ConfigError(
+            f"{stem}: found no configuration beside it ({beside}) or of the name {name}; give "
+            "`config`"
+        )
+    names = meta.get("class_names")
+    return load_config(name, [f"num_classes={len(names)}"] if names else [])
