@@ -16,6 +16,7 @@ SHARED = REPO.parent / "shared"
 
 
 SLOW_TESTS = {
+    "docs": "first_hour",
     "": "configs every_config real_data recipes two_configs yolov4_ablation "
     "yolov4_training_configs yolox_real_weights",
     "api": "detector models",

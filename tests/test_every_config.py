@@ -146,5 +146,5 @@ def check_optimizer(cfg, state) -> None:
     elif cfg.architecture == "AnchorYOLOX":  # not every level has an object
         still = [key for key in still if re.match(r"head\.(reg_preds|outputs)\.", key)]
     # No object is of the size of the coarser levels, whose anchors are then not guided.
-    still = [key for key in still if not re.match(r"yolo_head\.guide_wh\.\d\.bias/", key)]
+    still = [key for key in still if not re.match(r"yolo_head\.guide_wh\.\d\.(weight|bias)/", key)]
     assert not still

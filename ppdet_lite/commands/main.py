@@ -36,6 +36,7 @@ COMMANDS = {
     "data merge": ("data.merge", "join data sets, classes by name"),
     "data anchors": ("data.anchors", "make anchors for a data set, and the YAML for them"),
     "data subset": ("data.subset", "draw a part of a COCO data set that is like the whole"),
+    "completion": ("completion", "complete commands and options in bash, zsh and fish"),
     "report": ("report", "the page of a training run; a figure of AP over speed"),
 }
 """The commands, in the order of their use, with their file in this folder and what they do."""
