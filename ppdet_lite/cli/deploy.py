@@ -29,11 +29,11 @@ from ppdet_lite.runtime.options import (
     EngineOptions,
     TensorRTOptions,
 )
-from ppdet_lite.utils.detection_rows import Threshold, check_threshold
 
 if TYPE_CHECKING:
     from ppdet_lite.runtime.detector import Detector
     from ppdet_lite.runtime.frames.sources import FrameSource
+    from ppdet_lite.utils.detection_rows import Threshold
 
 DESCRIPTION = (
     "Runs an exported model on images, a video, a camera or a stream; draws what it finds and "
@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> None:
 def _check(args: argparse.Namespace) -> None:
     """Refuses a wrong threshold, and options of which nothing would come."""
     if args.threshold not in (None, AUTO):
+        from ppdet_lite.utils.detection_rows import check_threshold
+
         check_threshold(args.threshold)
     has_images = bool(args.image_file or args.image_dir)
     if args.run_benchmark and not has_images:

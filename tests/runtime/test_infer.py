@@ -321,7 +321,7 @@ def test_options_that_are_no_numbers_or_switches(capsys):
 
 
 def test_help_is_quick(repo):
-    """Nothing is loaded for it but the options: no packages, and five files of the project."""
+    """Nothing is loaded for it but the options: no packages, and few files of the project."""
     code = f"""
 import runpy, sys
 sys.argv = ["deploy/python/infer.py", "--help"]
@@ -344,6 +344,7 @@ print(*sorted(file for file in files if file.startswith(("deploy", "ppdet_lite")
     files = [file for file in files.split() if not file.endswith("__init__.py")]
     assert files == [
         "ppdet_lite/cli/deploy.py",
+        "ppdet_lite/cli/drawing_options.py",
         "ppdet_lite/cli/inputs.py",
         "ppdet_lite/cli/tool.py",
         "ppdet_lite/core/errors.py",
