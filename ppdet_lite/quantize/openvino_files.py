@@ -15,6 +15,7 @@ from ppdet_lite.quantize.float_part import CONVOLUTIONS, Operator, float_part
 from ppdet_lite.quantize.quantizer import AccuracyControl, Quantizer, Written
 from ppdet_lite.runtime.contract import INT8_FILES
 from ppdet_lite.runtime.engines.engine import Arrays, shortened
+from ppdet_lite.runtime.engines.openvino import kept_core
 
 _BIAS_APART = "/WithoutBiases"
 """Behind the name of a convolution whose bias OpenVINO writes as an addition."""
@@ -47,6 +48,7 @@ class OpenVinoQuantizer(Quantizer):
         import nncf
         import openvino
 
+        kept_core(openvino)  # before NNCF makes cores of its own
         nncf.set_log_level(logging.ERROR)  # it names every operator that stays in float
         try:
             model = openvino.convert_model(str(graph))

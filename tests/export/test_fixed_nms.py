@@ -6,6 +6,7 @@ import pytest
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.ops import nms
 from ppdet_lite.runtime.detector import detections_by_image
+from ppdet_lite.runtime.engines.openvino import kept_core
 from tests.export.nms_cases import (
     CASES,
     DEFAULTS,
@@ -67,8 +68,8 @@ def together(bbox, counts):
 
 def open_openvino(model):
     openvino = pytest.importorskip("openvino", reason="needs the package openvino")
-    read = openvino.Core().read_model(model.SerializeToString())
-    compiled = openvino.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    read = kept_core(openvino).read_model(model.SerializeToString())
+    compiled = kept_core(openvino).compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(boxes, scores):
         results = compiled({"boxes": boxes, "scores": scores})

@@ -5,6 +5,7 @@ import paddle
 import pytest
 
 from ppdet_lite.ops import diou_nms
+from ppdet_lite.runtime.engines.openvino import kept_core
 from tests.ops.test_diou_nms import clustered
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
@@ -44,8 +45,8 @@ def run_onnx(model, feeds):
 
 def run_openvino(model, feeds):
     openvino = pytest.importorskip("openvino", reason="needs the package openvino")
-    compiled = openvino.compile_model(
-        openvino.Core().read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = kept_core(openvino).compile_model(
+        kept_core(openvino).read_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     results = compiled(feeds)
     return [results[0], results[1]]

@@ -5,6 +5,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.ops import nms
+from ppdet_lite.runtime.engines.openvino import kept_core
 from tests.export.nms_cases import (
     CASES,
     DEFAULTS,
@@ -46,8 +47,8 @@ def run_onnx(kind, boxes, scores, arguments):
 
 def run_openvino(kind, boxes, scores, arguments):
     openvino = pytest.importorskip("openvino", reason="needs the package openvino")
-    model = openvino.Core().read_model(graph(kind, scores.shape[1], arguments))
-    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = kept_core(openvino).read_model(graph(kind, scores.shape[1], arguments))
+    compiled = kept_core(openvino).compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     results = compiled({"boxes": boxes, "scores": scores})
     return [results[0], results[1]]
 

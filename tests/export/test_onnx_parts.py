@@ -13,6 +13,7 @@ from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS
+from ppdet_lite.runtime.engines.openvino import kept_core
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
 pytest.importorskip("paddle2onnx", reason="needs the package paddle2onnx")
@@ -184,8 +185,8 @@ def test_the_portable_form_in_openvino():
     openvino = pytest.importorskip("openvino", reason="needs the package openvino")
     model, weight, bias = deformable_model(2, 1, True)
     feeds = deformable_feeds(2, 1)
-    graph = openvino.Core().read_model(without_deform_conv(model).SerializeToString())
-    compiled = openvino.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    graph = kept_core(openvino).read_model(without_deform_conv(model).SerializeToString())
+    compiled = kept_core(openvino).compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     np.testing.assert_allclose(compiled(feeds)[0], paddles(feeds, weight, bias, 2, 1), atol=2e-5)
 
 

@@ -40,7 +40,8 @@ def all_references() -> dict:
     """Name of the file -> Reference."""
     found = {
         name: Reference(
-            functools.partial(networks.network_reference, network, REPO), networks.TOLERANCES
+            functools.partial(networks.network_reference, network, REPO),
+            networks.GUIDED_TOLERANCES if name.startswith("asff") else networks.TOLERANCES,
         )
         for name, network in networks.NETWORKS.items()
     }

@@ -6,7 +6,7 @@ import os
 import runpy
 import shutil
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import cv2
 import numpy as np
@@ -164,7 +164,8 @@ def test_precision_and_threads_reach_openvino(open_engine, onnx_folder, monkeypa
         compile_model=compile_model,
         get_property=lambda device, key: dict.fromkeys(names, "RW"),
     )
-    module = SimpleNamespace(Core=lambda: core)
+    module = ModuleType("openvino")
+    module.Core = lambda: core
     monkeypatch.setitem(sys.modules, "openvino", module)
     open_engine(*choice, "--cpu_threads", "3", folder=onnx_folder)
     ((graph, device, settings),) = compiled

@@ -33,6 +33,7 @@ TrainDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/t
 EvalDataset: {{dataset_dir: {data}, image_dir: images, anno_path: annotations/train.json,
               sample_num: 3}}
 LearningRate:
+  allow_long_warmup: true
   base_lr: 0.01
   scale_with_batch: false
   schedulers:

@@ -36,6 +36,7 @@ TestDataset: {{dataset_dir: {data}, anno_path: annotations/train.json}}
 YOLOX: {{size_range: [2, 4]}}
 YOLOXHead: {{l1_epoch: {l1_epoch}}}
 LearningRate:
+  allow_long_warmup: true
   base_lr: 0.01
   scale_with_batch: false
   schedulers:

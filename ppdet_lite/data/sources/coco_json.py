@@ -77,7 +77,7 @@ def read_coco(path: Path, use_polygons: bool = True, image_root: Optional[Path] 
     Raises:
         DataError: not JSON, not COCO, or a field is missing or unusable; with file, line and key.
     """
-    if (size := path.stat().st_size) > _LARGE:
+    if path.is_file() and (size := path.stat().st_size) > _LARGE:
         get_logger().info("Reading %s (%d MB) ...", path, size // 10**6)
     text = read_text(path)
     if not text.strip():

@@ -1,6 +1,8 @@
 """Runs an exported .onnx with OpenVINO."""
 
 import re
+from functools import cache
+from types import ModuleType
 from typing import Any, Sequence
 
 import numpy as np
@@ -20,7 +22,7 @@ class OpenVinoEngine(Engine):
         super().__init__()
         self._openvino = openvino = require("openvino", "`engine` openvino")
         self.graph, self.device = files.graph, options.device
-        core = openvino.Core()
+        core = kept_core(openvino)
         if self.device != "CPU":  # looking for others loads their drivers into the process
             check_device(self.device, core.available_devices)
         with self.errors():
@@ -43,6 +45,19 @@ class OpenVinoEngine(Engine):
 
     def outputs(self) -> list[np.ndarray]:
         return [tensor.data.copy() for tensor in self._request.output_tensors]
+
+
+@cache
+def kept_core(openvino: ModuleType) -> Any:
+    """OpenVINO's `Core`, the same one to the end of the process.
+
+    Its CPU plugin gives the thread a stack for signal handlers. When the last `Core` goes, the
+    plugin unmaps that stack but leaves it in use, and the next Ctrl-C is a segmentation fault (seen
+    with 2026.4).
+    """
+    core = openvino.Core()
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    return core
 
 
 def check_device(device: str, available: Sequence[str]) -> None:
