@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,9 +85,14 @@ def pytest_collection_modifyitems(items):
 def caplog(caplog):
     """pytest's, also for the package's logger, which keeps its lines from the root logger."""
     logger = get_logger()
+    before = logger.level, logger.disabled  # libraries that other tests load may have changed them
+    logger.setLevel(logging.INFO)
+    logger.disabled = False
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)
+    logger.setLevel(before[0])
+    logger.disabled = before[1]
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import numpy as np
 
 SAMPLES = 12
 # Class and score identify a row of detections, corners are compared.
-ROW_SCORE_TOLERANCE, IMAGE_SIDE_PX = 640
-ROW_CORNER_TOLERANCE_PX = 1e-3, 0.05
+LARGE_PX = 320
+ROW_SCORE_TOLERANCE, ROW_CORNER_TOLERANCE_PX = 1e-3, 0.05
 
 
 def summary(array, samples: int = SAMPLES) -> dict:
@@ -139,8 +139,10 @@ def _row_difference(expected, found) -> Optional[str]:
         total += len(rows)
         same = np.abs(rows[:, None, :2] - now[None, :, :2]).max(axis=2) < ROW_SCORE_TOLERANCE
         near = np.abs(rows[:, None, 2:] - now[None, :, 2:]).max(axis=2)
-        beyond = np.maximum(np.abs(rows[:, 2:]).max(axis=1, keepdims=True) - IMAGE_SIDE_PX, 0)
-        allowed = ROW_CORNER_TOLERANCE_PX + 1e-3 * beyond  # corners far outside are exponentials
+        sides = rows[:, 4:] - rows[:, 2:4]
+        largest = np.abs(np.hstack([rows[:, 2:], sides])).max(axis=1, keepdims=True)
+        beyond = np.maximum(largest - LARGE_PX, 0)  # boxes far outside are exponentials
+        allowed = ROW_CORNER_TOLERANCE_PX + 2e-3 * beyond
         lost += rows[~(same & (near < allowed)).any(axis=1)].tolist()
     if not lost:
         return None
