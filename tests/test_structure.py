@@ -197,3 +197,21 @@ def test_help_answers_without_paddle(repo, script):
 def test_requirements_file_follows_pyproject(repo):
     script = runpy.run_path(str(repo / "tools/dev/write_requirements.py"))
     assert (repo / "requirements.txt").read_text(encoding="utf-8") == script["requirements"]()
+
+
+def test_the_registry_needs_no_optional_package(repo):
+    """It imports every module of these rooms; what only some have is imported where it is used."""
+    needed = {"numpy", "cv2", "yaml", "pycocotools", "tqdm", "paddle", PACKAGE}
+    broken = []
+    for room in ("modeling", "data", "metrics", "train"):
+        for path in sorted((repo / PACKAGE / room).rglob("*.py")):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                names = [alias.name for alias in getattr(node, "names", [])]
+                if isinstance(node, ast.ImportFrom):
+                    names = [node.module]
+                elif not isinstance(node, ast.Import):
+                    continue
+                roots = {name.partition(".")[0] for name in names}
+                if unknown := roots - needed - set(sys.stdlib_module_names):
+                    broken.append(f"{path.relative_to(repo)}: {unknown}")
+    assert broken == []

@@ -62,7 +62,7 @@ def accumulate(boxes: Boxes, library: str) -> Accumulated:
     evaluation: Any = _PyCOCO(boxes)
     if library == FASTER:
         module = importlib.import_module("ppdet_lite.metrics.faster_box_evaluation")
-        evaluation = module.FasterBoxEvaluation(boxes)
+        evaluation = module.faster_box_evaluation(boxes)
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()
