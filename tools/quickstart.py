@@ -137,7 +137,6 @@ def run_demo(python: str) -> None:
         f"""
 where everything is
   data set            {data}
-  report of the run   output/{NAME}/index.html
   log, checkpoints    output/{NAME}
   page of the run     output/{NAME}/index.html
   drawn detections    {drawn}
