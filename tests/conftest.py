@@ -69,6 +69,8 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(items):
+    # Behind all others: after the libraries of INT8, caplog gets no lines in the same process.
+    items.sort(key=lambda item: "quantize" in item.path.parts)
     slow = {
         REPO / "tests" / folder / f"test_{name}.py"
         for folder, names in SLOW_TESTS.items()
