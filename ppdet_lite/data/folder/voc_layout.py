@@ -13,7 +13,7 @@ from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import by_split, split_in, without_trainval
 from ppdet_lite.data.sources.class_lists import read_class_list
 from ppdet_lite.data.sources.files import read_lines
-from ppdet_lite.data.sources.voc_xml import VocFile
+from ppdet_lite.data.sources.labeling.voc_xml import VocFile
 
 _NAME_FILES = ("labels.txt", "label_list.txt", "classes.txt")
 

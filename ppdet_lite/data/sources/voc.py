@@ -21,7 +21,7 @@ from ppdet_lite.data.sources.files import (
     require_file,
     require_folder,
 )
-from ppdet_lite.data.sources.voc_xml import VocFile
+from ppdet_lite.data.sources.labeling.voc_xml import VocFile
 from ppdet_lite.utils.image_files import is_image
 
 _ALLOWED = "'image xml' in every line (a tab where names contain blanks), or an id in every line"

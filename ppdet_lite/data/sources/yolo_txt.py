@@ -20,7 +20,7 @@ from ppdet_lite.data.sources.files import (
     not_allowed,
     require_folder,
 )
-from ppdet_lite.data.sources.yolo_lines import LabelLines
+from ppdet_lite.data.sources.labeling.yolo_lines import LabelLines
 from ppdet_lite.utils.image_files import find_images
 
 _NAME_FILES = ("data.yaml", "classes.txt", "label_list.txt", "obj.names")

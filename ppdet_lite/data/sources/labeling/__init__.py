@@ -1,1 +1,1 @@
-"""Formats of labeling tools: labelme, labelImg, darknet's lists, CSV tables."""
+"""Formats of labeling tools (labelme, labelImg, darknet, CSV), and parsers of label files."""
