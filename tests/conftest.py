@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,8 +68,6 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_modifyitems(items):
-    # Behind all others: after the libraries of INT8, caplog gets no lines in the same process.
-    items.sort(key=lambda item: "quantize" in item.path.parts)
     slow = {
         REPO / "tests" / folder / f"test_{name}.py"
         for folder, names in SLOW_TESTS.items()
@@ -87,14 +84,9 @@ def pytest_collection_modifyitems(items):
 def caplog(caplog):
     """pytest's, also for the package's logger, which keeps its lines from the root logger."""
     logger = get_logger()
-    before = logger.level, logger.disabled  # libraries that other tests load may have changed them
-    logger.setLevel(logging.INFO)
-    logger.disabled = False
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)
-    logger.setLevel(before[0])
-    logger.disabled = before[1]
 
 
 @pytest.fixture(scope="session")

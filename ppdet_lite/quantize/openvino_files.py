@@ -15,7 +15,7 @@ from ppdet_lite.quantize.float_part import CONVOLUTIONS, Operator, float_part
 from ppdet_lite.quantize.quantizer import AccuracyControl, Quantizer, Written
 from ppdet_lite.runtime.contract import INT8_FILES
 from ppdet_lite.runtime.engines.engine import Arrays, shortened
-from ppdet_lite.runtime.engines.openvino import kept_core
+from ppdet_lite.utils.signal_stack import same_signal_stack
 
 _BIAS_APART = "/WithoutBiases"
 """Behind the name of a convolution whose bias OpenVINO writes as an addition."""
@@ -48,8 +48,9 @@ class OpenVinoQuantizer(Quantizer):
         import nncf
         import openvino
 
-        kept_core(openvino)  # before NNCF makes cores of its own
-        nncf.set_log_level(logging.ERROR)  # it names every operator that stays in float
+        # It names every operator that stays in float. Its own `set_log_level` would also raise the
+        # level of handlers that others hung there.
+        logging.getLogger("nncf").setLevel(logging.ERROR)
         try:
             model = openvino.convert_model(str(graph))
             in_float = float_operators(model, raw_outputs(onnx.load(str(graph))))
@@ -60,18 +61,19 @@ class OpenVinoQuantizer(Quantizer):
             }
             names = [port.get_any_name() for port in model.inputs]
             data = nncf.Dataset(_Inputs(images, names))
-            if control is None:
-                quantized = nncf.quantize(model, data, **options)
-            else:
-                quantized = nncf.quantize_with_accuracy_control(
-                    model,
-                    data,
-                    nncf.Dataset(range(control.images)),
-                    _validation(control),
-                    max_drop=control.max_drop,
-                    drop_type=nncf.DropType.ABSOLUTE,
-                    **options,
-                )
+            with same_signal_stack():
+                if control is None:
+                    quantized = nncf.quantize(model, data, **options)
+                else:
+                    quantized = nncf.quantize_with_accuracy_control(
+                        model,
+                        data,
+                        nncf.Dataset(range(control.images)),
+                        _validation(control),
+                        max_drop=control.max_drop,
+                        drop_type=nncf.DropType.ABSOLUTE,
+                        **options,
+                    )
         except (RuntimeError, ValueError, nncf.ValidationError) as error:
             reason = shortened(" ".join(str(error).split()))
             raise UserError(f"{graph}: NNCF cannot quantize it: {reason}") from error

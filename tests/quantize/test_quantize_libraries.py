@@ -1,5 +1,8 @@
 """Numbers of the INT8 files on a network of three convolutions, and layers that return to float."""
 
+import logging
+import signal
+
 import numpy as np
 import pytest
 
@@ -68,6 +71,15 @@ def test_errors_are_those_of_eight_bits(folder, engine):
         assert 1e-4 < gap < 0.04
 
 
+def test_handlers_of_others_on_the_logger_of_nncf_keep_their_level(folder):
+    handler, logger = logging.Handler(logging.INFO), logging.getLogger("nncf")
+    logger.addHandler(handler)
+    calibration = Calibration("4", photos(4), CONFIG)
+    OpenVinoQuantizer().write(folder / "model.onnx", calibration, folder)
+    logger.removeHandler(handler)
+    assert handler.level == logging.INFO
+
+
 def test_layers_return_to_float_until_the_loss_is_allowed(folder):
     exact = [x.ravel() for x in outputs_of(folder, "openvino", "fp32")]
     prepare, asked = Preprocess(STEPS), []
@@ -87,5 +99,7 @@ def test_layers_return_to_float_until_the_loss_is_allowed(folder):
     written = OpenVinoQuantizer().write(folder / "model.onnx", calibration, folder, control)
     assert (written.int8_layers, len(written.float32_layers)) == (0, 3)
     assert [0, 1, 2] in asked
+    with pytest.raises(KeyboardInterrupt):  # a segmentation fault on the stack that OpenVINO leaves
+        signal.raise_signal(signal.SIGINT)
     for one, other in zip(exact, outputs_of(folder, "openvino", "int8")):
         np.testing.assert_allclose(other.ravel(), one, rtol=1e-4, atol=1e-4)

@@ -51,9 +51,7 @@ class OpenVinoEngine(Engine):
 def kept_core(openvino: ModuleType) -> Any:
     """OpenVINO's `Core`, the same one to the end of the process.
 
-    Its CPU plugin gives the thread a stack for signal handlers. When the last `Core` goes, the
-    plugin unmaps that stack but leaves it in use, and the next Ctrl-C is a segmentation fault (seen
-    with 2026.4).
+    When a `Core` goes, so does the stack of this thread's signal handlers (`same_signal_stack`).
     """
     core = openvino.Core()
     core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
