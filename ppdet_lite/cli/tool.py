@@ -21,15 +21,20 @@ if TYPE_CHECKING:
     from ppdet_lite.core.config import Config
 
 
-def config_parser(
-    description: str, examples: str = "", config_required: bool = True
-) -> argparse.ArgumentParser:
-    """A parser with the options that every tool with a configuration has."""
-    parser = argparse.ArgumentParser(
+def tool_parser(description: Optional[str], examples: str = "") -> argparse.ArgumentParser:
+    """A parser whose help keeps the lines of its texts, with examples at its end."""
+    return argparse.ArgumentParser(
         description=description,
         epilog=f"examples:\n{examples}" if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def config_parser(
+    description: str, examples: str = "", config_required: bool = True
+) -> argparse.ArgumentParser:
+    """A parser with the options that every tool with a configuration has."""
+    parser = tool_parser(description, examples)
     add = parser.add_argument
     text = """YAML configuration: a file, or the name of a shipped one, for instance
 ppyolov2_r50vd_dcn_365e_coco (ppdet models lists them)"""

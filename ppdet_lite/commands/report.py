@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
+
 SPEEDS = ("fps", "fps_tensorrt")
 
 EXAMPLES = """  ppdet report output/ppyolov2_r18vd_dcn_bccd   index.html of a run, from its files
@@ -24,11 +26,7 @@ Published are those of table 2 of the PP-YOLOv2 paper: AP on COCO test-dev, FPS 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     text = "the output folder of a training, or detections in a COCO results file"
     add("source", nargs="?", type=Path, metavar="RUN|RESULTS.json", help=text)

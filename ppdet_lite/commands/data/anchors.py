@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from ppdet_lite.cli.tool import tool_parser
 from ppdet_lite.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ BEST_ONLY = 0.5
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     text = "the data set; its layout is recognized, its train split is used"
     add("folder", nargs="?", type=Path, metavar="FOLDER", help=text)

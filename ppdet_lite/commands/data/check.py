@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
+
 EXAMPLES = """  ppdet data check dataset/my_photos
   ppdet data check -c configs/ppyolo/ppyolov2_r50vd_dcn_voc.yml    the data sets that it names
   ppdet data check dataset/my_photos --fix dataset/fixed           a repaired copy, COCO format
@@ -16,11 +18,7 @@ an error, 0 with warnings and notes only. docs/check_your_data.md explains every
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add_data_options(parser, Path("output/data_check"))
     text = "write a repaired copy into a new folder; the original stays as it is"
     parser.add_argument("--fix", type=Path, metavar="FOLDER", help=text)

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
+
 EXAMPLES = """  ppdet data convert dataset/my_photos dataset/my_coco --format coco
   ppdet data convert dataset/my_photos dataset/my_yolo --format yolo --link
 
@@ -14,11 +16,7 @@ The images are copied.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the data set")
     add_output_options(parser, required=True)
     return parser

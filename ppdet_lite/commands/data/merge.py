@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
+
 EXAMPLES = """  ppdet data merge dataset/mine dataset/of_roboflow --output dataset/both
   ppdet data merge dataset/a dataset/b dataset/c --output dataset/all --format yolo --link
 
@@ -13,11 +15,7 @@ are.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("folders", nargs="+", type=Path, metavar="FOLDER", help="the data sets")
     add("--output", type=Path, required=True, metavar="FOLDER", help="a new folder")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
 from ppdet_lite.commands.data.convert import add_output_options
 
 EXAMPLES = """  ppdet data split dataset/my_photos dataset/my_split --val 0.2
@@ -15,11 +16,7 @@ it is.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("folder", type=Path, metavar="FOLDER", help="the data set")
     add_output_options(parser, text="the format to write (default: that of FOLDER, or coco)")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
 from ppdet_lite.commands.data.check import add_data_options, sources_of
 
 MOST_CLASSES = 20
@@ -19,11 +20,7 @@ give their sizes.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add_data_options(parser, Path("output/data_stats"))
     return parser
 

@@ -4,6 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
+
 EXAMPLES = """  ppdet data subset --annotations dataset/coco/annotations/instances_train2017.json \\
       --images 25000 --output dataset/coco/annotations/instances_minitrain2017.json
 
@@ -15,11 +17,7 @@ where they are: use the new file as anno_path.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--annotations", required=True, type=Path, metavar="JSON", help="COCO annotations")
     add("--images", required=True, type=int, metavar="N", help="images to draw")

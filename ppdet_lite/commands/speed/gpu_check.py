@@ -5,6 +5,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
 from ppdet_lite.utils.cpu import core_count
 
 EXAMPLES = """  python tools/gpu_check.py                     networks are exported first, by Paddle
@@ -20,11 +21,7 @@ named in the report.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--output_dir", default="output/gpu_check", metavar="FOLDER")
     add("--networks", metavar="FOLDER", help="a set that was prepared; default: made by Paddle")

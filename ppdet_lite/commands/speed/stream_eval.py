@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from ppdet_lite.cli import deploy
+from ppdet_lite.cli.tool import tool_parser
 from ppdet_lite.core.errors import ConfigError
 
 EXAMPLES = """  ppdet stream-eval --model_dir output_inference/yolox_l_upstream_coco \\
@@ -24,11 +25,7 @@ stream in the order of the file.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("--model_dir", required=True, metavar="FOLDER", help="written by ppdet export")
     add("--annotations", required=True, type=Path, metavar="JSON", help="COCO annotations")

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ppdet_lite.cli.tool import tool_parser
+
 EXAMPLES = """  ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams
   ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams \\
       -c configs/yolox/upstream/yolox_nano_upstream_coco.yml    also check that they fit
@@ -16,11 +18,7 @@ what was read and left out and, with -c, which tensors of that network the file 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("file", metavar="FILE", help="weights of another project")
     add("--output", required=True, metavar="FILE", help="where to write, a .pdparams")

@@ -2,6 +2,8 @@
 
 import argparse
 
+from ppdet_lite.cli.tool import tool_parser
+
 EXAMPLES = """  ppdet weights fetch ppyolov2_r50vd_dcn_365e_coco ResNet50_vd_ssld_pretrained
   ppdet weights fetch https://host/model.pdparams#sha256=...    from an address of your own
   ppdet weights fetch --offline ppyolov2_r50vd_dcn_365e_coco    is it here, and as it was?
@@ -13,11 +15,7 @@ default. `ppdet weights list` shows the names.
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     text = "names of published weights, or addresses"
     parser.add_argument("names", nargs="+", metavar="NAME", help=text)
     text = "download nothing: only tell where the files are"

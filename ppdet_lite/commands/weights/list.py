@@ -8,6 +8,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ppdet_lite.cli.tool import tool_parser
 from ppdet_lite.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,11 +25,7 @@ publisher reports, in percent; bytes are those of the file in the cache, or know
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of this command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=f"examples:\n{EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("words", nargs="*", metavar="WORD", help="list those with every word in their name")
     add("--json", action="store_true", help="print the list as JSON")
