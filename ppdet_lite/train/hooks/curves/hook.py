@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from typing import Protocol
+from pathlib import Path
+from typing import Optional, Protocol
 
 import numpy as np
 
@@ -79,6 +80,41 @@ class CurvesHook(Hook):
         """Flushes the log."""
         with contextlib.suppress(OSError):  # of a disk that is full
             self._writer.close()
+
+
+class ServiceHook(CurvesHook):
+    """Curves for a service that knows a run by an id of its own.
+
+    Args:
+        folder: the run folder; it remembers the id.
+        run_name: name of the run.
+        resumed: go on with the run of an earlier process.
+
+    Raises:
+        ConfigError: the service's package is not installed, or the service cannot start a run.
+    """
+
+    id_file = ""
+    """Where the run folder remembers the id."""
+
+    def __init__(
+        self,
+        folder: str,
+        log_iter: int,
+        batch_format: BatchFormat,
+        *,
+        run_name: str,
+        resumed: bool,
+    ):
+        file = Path(made(folder, "save_dir")) / self.id_file
+        known = file.read_text().strip() if resumed and file.is_file() else None
+        writer, run_id = self.start(folder, run_name, known)
+        file.write_text(run_id)
+        super().__init__(writer, folder, log_iter, batch_format)
+
+    def start(self, folder: str, run_name: str, known: Optional[str]) -> tuple[CurveWriter, str]:
+        """Starts a run, or goes on with the `known` one; returns its writer and id."""
+        raise NotImplementedError
 
 
 def made(folder: str, key: str) -> str:

@@ -12,40 +12,19 @@ import cv2
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, require
-from ppdet_lite.train.hooks.curves.batch_format import BatchFormat
-from ppdet_lite.train.hooks.curves.hook import CurvesHook, made
+from ppdet_lite.train.hooks.curves.hook import CurveWriter, ServiceHook
 from ppdet_lite.utils.logger import get_logger
 
-_ID_FILE = "mlflow_run.txt"
 
-
-class MLflowHook(CurvesHook):
+class MLflowHook(ServiceHook):
     """A run of MLflow, in the experiment `ppdet_lite` unless MLFLOW_EXPERIMENT_NAME names another;
     without MLFLOW_TRACKING_URI it goes into `mlflow.db` and `mlartifacts` of the run folder.
-
-    Args:
-        folder: the run folder; it remembers the run's id.
-        run_name: name of the run.
-        resumed: go on with the run of an earlier process.
-
-    Raises:
-        ConfigError: the package mlflow is not installed, or its server does not answer.
     """
 
-    name = "MLflow"
+    name, id_file = "MLflow", "mlflow_run.txt"
 
-    def __init__(
-        self,
-        folder: str,
-        log_iter: int,
-        batch_format: BatchFormat,
-        *,
-        run_name: str,
-        resumed: bool,
-    ):
+    def start(self, folder: str, run_name: str, known: Optional[str]) -> tuple[CurveWriter, str]:
         mlflow: Any = require("mlflow", "sending curves to MLflow", "mlflow", error=ConfigError)
-        id_file = Path(made(folder, "save_dir")) / _ID_FILE
-        known = id_file.read_text().strip() if resumed and id_file.is_file() else None
         place, artifacts = os.environ.get("MLFLOW_TRACKING_URI", ""), None
         if not place:  # MLflow refuses folders in its newer versions
             place = f"sqlite:///{Path(folder, 'mlflow.db').resolve()}"
@@ -55,9 +34,8 @@ class MLflowHook(CurvesHook):
             run_id = known or _new_run(client, run_name, artifacts)
         except mlflow.exceptions.MlflowException as error:
             raise ConfigError(f"loggers: mlflow at {place} cannot start a run: {error}") from error
-        id_file.write_text(run_id)
-        super().__init__(_Writer(client, run_id), folder, log_iter, batch_format)
         get_logger().info("MLflow: mlflow ui --backend-store-uri %s", place)
+        return _Writer(client, run_id), run_id
 
 
 def _new_run(client: Any, run_name: str, artifacts: Optional[str]) -> str:

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
 from ppdet_lite.core.errors import ConfigError, require
-from ppdet_lite.train.hooks.curves.batch_format import BatchFormat
-from ppdet_lite.train.hooks.curves.hook import CurvesHook, made
-
-_ID_FILE = "wandb_run.txt"
+from ppdet_lite.train.hooks.curves.hook import CurveWriter, ServiceHook
 
 
-class WandbHook(CurvesHook):
+class WandbHook(ServiceHook):
     """A run of Weights & Biases, in the project `ppdet_lite` unless WANDB_PROJECT names another;
     WANDB_MODE=offline needs no account.
-
-    Args:
-        folder: the run folder; it remembers the run's id.
-        run_name: name of the run.
-        resumed: go on with the run of an earlier process.
-
-    Raises:
-        ConfigError: the package wandb is not installed, or it cannot start a run.
     """
 
-    name = "W&B"
+    name, id_file = "W&B", "wandb_run.txt"
 
-    def __init__(
-        self,
-        folder: str,
-        log_iter: int,
-        batch_format: BatchFormat,
-        *,
-        run_name: str,
-        resumed: bool,
-    ):
+    def start(self, folder: str, run_name: str, known: Optional[str]) -> tuple[CurveWriter, str]:
         wandb: Any = require("wandb", "sending curves to W&B", "wandb", error=ConfigError)
-        id_file = Path(made(folder, "save_dir")) / _ID_FILE
-        known = id_file.read_text().strip() if resumed and id_file.is_file() else None
-        settings = wandb.Settings()
-        project = settings.project or "ppdet_lite"
+        project = wandb.Settings().project or "ppdet_lite"
         identity = {"id": known, "resume": "allow"} if known else {}
         try:
             run = wandb.init(project=project, name=run_name, dir=folder, **identity)
@@ -51,8 +28,7 @@ class WandbHook(CurvesHook):
                 f"loggers: wandb cannot start a run: {error}. Log in with `wandb login`, or set "
                 "WANDB_MODE=offline"
             ) from error
-        id_file.write_text(run.id)
-        super().__init__(_Writer(wandb, run), folder, log_iter, batch_format)
+        return _Writer(wandb, run), run.id
 
 
 class _Writer:
