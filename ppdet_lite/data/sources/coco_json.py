@@ -1,7 +1,7 @@
 """Reading a COCO annotation file into flat arrays, with little memory and exact complaints.
 
 As Python objects COCO's training annotations take several gigabytes. Here every annotation is moved
-into arrays as soon as it is parsed: the text and the arrays are all that stays.
+into arrays as soon as it is parsed.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import contextlib
 import json
 import math
 import os
-import re
 from array import array
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 import numpy as np
 
 from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import Annotations, ImageTable, PolygonColumn
-from ppdet_lite.data.sources.files import error_at, not_allowed, read_text
+from ppdet_lite.data.sources.files import error_at, not_allowed
+from ppdet_lite.data.sources.json_reader import JsonReader
 from ppdet_lite.utils.logger import get_logger
 
 INTEGER, NUMBER, TEXT = "an integer", "a number", "text"
@@ -41,8 +41,6 @@ _LARGE = 50 * 10**6  # bytes of a file that takes seconds to read
 
 _NO_ID = -(2**62)
 """Id of an annotation that has none."""
-
-_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 class CocoFile(NamedTuple):
@@ -79,32 +77,38 @@ def read_coco(path: Path, use_polygons: bool = True, image_root: Optional[Path] 
     """
     if path.is_file() and (size := path.stat().st_size) > _LARGE:
         get_logger().info("Reading %s (%d MB) ...", path, size // 10**6)
-    text = read_text(path)
-    if not text.strip():
+    collector = _Collector(use_polygons)
+    with JsonReader(path) as reader:
+        try:
+            return _content(reader, path, collector, image_root)
+        except BadField as field:
+            line = reader.line(reader.starts[field.section][field.index])
+            raise error_at(path, line, field.text) from None
+        except json.JSONDecodeError as error:
+            where = f"{path} line {error.lineno}, column {error.colno}"
+            raise DataError(f"{where}: not JSON: {error.msg}") from None
+        except RecursionError:
+            raise DataError(f"{path}: not a COCO annotation file: nested too deeply") from None
+        except ValueError:  # of int(): so many digits would take it long
+            line = reader.line(reader.at)
+            raise error_at(path, line, "a number has too many digits") from None
+
+
+def _content(
+    reader: JsonReader, path: Path, collector: _Collector, image_root: Optional[Path]
+) -> CocoFile:
+    if not reader.peek():
         raise DataError(f"{path}: the file is empty; a COCO annotation file is needed")
-    scanner, collector = _Scanner(text), _Collector(use_polygons)
-    try:
-        lists = _lists(scanner, path, collector)
-        images, remarks = lists["images"], []
-        if image_root and (filled := sum(_fill_size(image, image_root) for image in images)):
-            remarks.append(f"sizes: {filled} are not in {path}, and are those of the image files")
-        check_list("images", images, IMAGE, "id")
-        check_list("categories", lists["categories"], CATEGORY, "id")
-        categories = _without_roots(lists["categories"], {*collector.integers[1::3]}, remarks)
-        check_list("categories", categories, CATEGORY, "name")
-        images = sorted(images, key=lambda image: image["id"])
-        return _assemble(images, categories, collector)._replace(remarks=remarks)
-    except BadField as field:
-        line = text.count("\n", 0, scanner.starts[field.section][field.index]) + 1
-        raise error_at(path, line, field.text) from None
-    except json.JSONDecodeError as error:
-        where = f"{path} line {error.lineno}, column {error.colno}"
-        raise DataError(f"{where}: not JSON: {error.msg}") from None
-    except RecursionError:
-        raise DataError(f"{path}: not a COCO annotation file: nested too deeply") from None
-    except ValueError:  # of int(): so many digits would take it long
-        line = text.count("\n", 0, scanner.at) + 1
-        raise error_at(path, line, "a number has too many digits") from None
+    lists = _lists(reader, path, collector)
+    images, remarks = lists["images"], []
+    if image_root and (filled := sum(_fill_size(image, image_root) for image in images)):
+        remarks.append(f"sizes: {filled} are not in {path}, and are those of the image files")
+    check_list("images", images, IMAGE, "id")
+    check_list("categories", lists["categories"], CATEGORY, "id")
+    categories = _without_roots(lists["categories"], {*collector.integers[1::3]}, remarks)
+    check_list("categories", categories, CATEGORY, "name")
+    images = sorted(images, key=lambda image: image["id"])
+    return _assemble(images, categories, collector)._replace(remarks=remarks)
 
 
 def _fill_size(image: Any, root: Path) -> bool:
@@ -135,88 +139,27 @@ def _without_roots(categories: list[Any], used: set[int], remarks: list[str]) ->
     return kept
 
 
-class _Scanner:
-    """Reads a JSON text piece by piece.
-
-    Attributes:
-        at: position of the next character.
-        starts: position of every element of the lists that `elements` has read, by name.
-    """
-
-    def __init__(self, text: str):
-        self.text, self.at, self.starts = text, 0, dict[str, "array[int]"]()
-        self._decode = json.JSONDecoder().raw_decode
-
-    def peek(self) -> str:
-        """The next character that is no blank; "" at the end."""
-        match = _SPACE.match(self.text, self.at)
-        self.at = match.end() if match else self.at
-        return self.text[self.at : self.at + 1]
-
-    def take(self, *allowed: str) -> str:
-        """The next character, which must be one of these."""
-        mark = self.peek()
-        if mark not in allowed:
-            raise json.JSONDecodeError(f"Expecting {' or '.join(allowed)}", self.text, self.at)
-        self.at += len(mark)
-        return mark
-
-    def value(self) -> Any:
-        """The next value."""
-        self.peek()
-        value, self.at = self._decode(self.text, self.at)
-        return value
-
-    def items(self, opened: str, closed: str) -> Iterator[int]:
-        """Stops at every item of the list or mapping that comes next."""
-        self.take(opened)
-        if self.peek() == closed:
-            self.take(closed)
-            return
-        while True:
-            self.peek()
-            yield self.at
-            if self.take(",", closed) == closed:
-                return
-
-    def members(self) -> Iterator[str]:
-        """The keys of the mapping that comes next, stopping before every value."""
-        for _ in self.items("{", "}"):
-            if self.peek() != '"':
-                raise json.JSONDecodeError("Expecting a key in quotes", self.text, self.at)
-            key = self.value()
-            self.take(":")
-            yield key
-
-    def elements(self, name: str, use: Callable[[Any], Any]) -> list[Any]:
-        """What `use` makes of every element of the list that comes next."""
-        starts = self.starts[name] = array("q")
-        found = []
-        for start in self.items("[", "]"):
-            starts.append(start)
-            found.append(use(self.value()))
-        return found
-
-
-def _lists(scanner: _Scanner, path: Path, collector: _Collector) -> dict[str, list[Any]]:
+def _lists(reader: JsonReader, path: Path, collector: _Collector) -> dict[str, list[Any]]:
     """The lists of images and categories; `annotations` may be absent, as in COCO's image_info
     files.
     """
     found: dict[str, Any] = {}
-    start, problem = scanner.peek(), ""
+    start, problem = reader.peek(), ""
     if start == "{":
-        for key in scanner.members():
-            if scanner.peek() == "[" and key in ("images", "categories"):
-                found[key] = scanner.elements(key, lambda item: item)
-            elif scanner.peek() == "[" and key == "annotations":
+        for key in reader.members():
+            if reader.peek() == "[" and key == "images":
+                found[key] = reader.elements(key, _needed_of_image)
+            elif reader.peek() == "[" and key == "categories":
+                found[key] = reader.elements(key, lambda item: item)
+            elif reader.peek() == "[" and key == "annotations":
                 collector.clear()  # the last of two lists of one name counts
-                found[key] = scanner.elements(key, collector.add)
+                found[key] = reader.elements(key, collector.add)
             else:
-                found[key] = scanner.value()
+                found[key] = reader.value()
     else:
-        scanner.value()
+        reader.value()
         problem = f"found {'a list' if start == '[' else 'no mapping'} at the top"
-    scanner.take("")
+    reader.take("")
     if start == "{" and (missing := [key for key in ("images", "categories") if key not in found]):
         keys = ", ".join([*found][:8]) or "nothing"
         problem = f"'{missing[0]}' is missing, found {keys}"
@@ -230,6 +173,11 @@ def _lists(scanner: _Scanner, path: Path, collector: _Collector) -> dict[str, li
         if not found[key]:
             raise DataError(f"{path}: the list '{key}' is empty")
     return found
+
+
+def _needed_of_image(item: Any) -> Any:
+    """Without the addresses, dates and licenses, which would take 100 MB for COCO's images."""
+    return {key: item[key] for key in IMAGE if key in item} if isinstance(item, dict) else item
 
 
 class _Collector:

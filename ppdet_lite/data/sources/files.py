@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional, Sequence, TextIO
 
 from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.errors import DataError
@@ -67,11 +67,21 @@ def read_text(path: Path) -> str:
     be read.
     """
     try:
-        data = path.read_bytes()
-        encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-        return data.decode(encoding)
+        with open_text(path) as stream:
+            return stream.read()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not text in UTF-8 (byte {error.start})") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def open_text(path: Path) -> TextIO:
+    """Opens such a file, whose line ends stay as they are; a DataError where that cannot be."""
+    try:
+        with open(path, "rb") as stream:
+            is_wide = stream.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        encoding = "utf-16" if is_wide else "utf-8-sig"
+        return open(path, encoding=encoding, newline="")  # noqa: SIM115 - the caller closes it
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read: {reason}") from error
