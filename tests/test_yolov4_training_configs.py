@@ -10,7 +10,8 @@ from ppdet_lite.modeling.layers.cross_mini_batch_norm import CrossMiniBatchNorm
 from ppdet_lite.modeling.losses.anchor_box_losses import IouBoxLoss
 from ppdet_lite.train.hooks.adversarial import SelfAdversarialTraining
 from ppdet_lite.train.run import build_trainer
-from tests.test_every_config import ROOT, small_config
+from tests.small_configs import small_config
+from tests.test_every_config import ROOT
 
 FOLDER = ROOT / "yolov4"
 ROWS = {  # row -> the one it changes, and keys that change

@@ -9,7 +9,8 @@ import pytest
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.device.ranks import SINGLE_PROCESS
 from ppdet_lite.train.run import build_trainer
-from tests.test_every_config import CONFIGS, small_config
+from tests.small_configs import small_config
+from tests.test_every_config import CONFIGS
 
 SIDE, EPOCHS, LEAST_AP50 = 64, 160, 0.6  # an untrained network has 0
 KEPT = ("Decode", "PadResize", "ToBGR")

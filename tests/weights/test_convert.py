@@ -2,8 +2,6 @@
 
 import pickle
 import struct
-import sys
-import types
 import zipfile
 
 import numpy as np
@@ -16,81 +14,20 @@ from ppdet_lite.weights.convert.yolox import YOLOXConverter, csp_key, darknet_ke
 from ppdet_lite.weights.files import load_state
 from ppdet_lite.weights.safetensors_file import write_safetensors
 from ppdet_lite.weights.torch_file import read_tensors
-
-KINDS = {"f4": "Float", "f2": "Half", "f8": "Double", "i8": "Long", "b1": "Bool"}
-
-
-def stub(module, name):
-    """A function that a pickle can name as `module.name`."""
-    made = types.new_class(name)
-    made.__module__, made.__qualname__ = module, name
-    owner = sys.modules.setdefault(module, types.ModuleType(module))
-    setattr(owner, name, made)
-    return made
+from tests.weights.torch_writer import KINDS, Tensor, write_torch
 
 
 @pytest.fixture
-def torch_names(monkeypatch):
-    """Modules with PyTorch's names, as far as its pickles hold them."""
-    for module in ("torch", "torch._utils"):
-        monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
-    return {
-        "rebuild": stub("torch._utils", "_rebuild_tensor_v2"),
-        **{code: stub("torch", f"{name}Storage") for code, name in KINDS.items()},
-    }
+def written(tmp_path):
+    """Writes a checkpoint of PyTorch in the folder of the test."""
 
-
-class Tensor:
-    """What PyTorch would save of an array; the tensors of one base share its storage."""
-
-    def __init__(self, base, shape, strides, offset=0):
-        self.base, self.shape, self.strides, self.offset = base, shape, strides, offset
-
-    @classmethod
-    def of(cls, array):
-        array = np.ascontiguousarray(array)
-        steps = tuple(step // array.itemsize for step in array.strides)
-        return cls(array.reshape(-1), array.shape, steps)
-
-
-@pytest.fixture
-def write_torch(torch_names, tmp_path):
-    """Writes a checkpoint as PyTorch does since 1.6."""
-
-    def write(content, name="weights.pth", extra=(), compression=zipfile.ZIP_STORED):
-        storages = {}
-
-        class Pickler(pickle._Pickler):
-            def reducer_override(self, value):
-                return NotImplemented
-
-            def persistent_id(self, value):
-                if isinstance(value, np.ndarray):
-                    key = storages.setdefault(id(value), (str(len(storages)), value))[0]
-                    kind = torch_names[value.dtype.str[1:]]
-                    return ("storage", kind, key, "cpu", value.size)
-                return None
-
-            def save(self, value, save_persistent_id=True):
-                if isinstance(value, Tensor):
-                    arguments = (value.base, value.offset, value.shape, value.strides, False, {})
-                    return self.save_reduce(torch_names["rebuild"], arguments, obj=value)
-                return super().save(value, save_persistent_id)
-
-        path = tmp_path / name
-        with zipfile.ZipFile(path, "w", compression) as archive:
-            with archive.open("archive/data.pkl", "w") as stream:
-                Pickler(stream, protocol=2).dump(content)
-            for key, array in storages.values():
-                archive.writestr(f"archive/data/{key}", array.tobytes())
-            for member, data in extra:
-                archive.writestr(f"archive/{member}", data)
-        return path
+    def write(content, name="weights.pth", **options):
+        return write_torch(tmp_path / name, content, **options)
 
     return write
 
 
-def test_tensors_of_every_type_and_layout(write_torch):
+def test_tensors_of_every_type_and_layout(written):
     base = np.arange(12, dtype=np.float32)
     content = {
         "model": {
@@ -103,7 +40,7 @@ def test_tensors_of_every_type_and_layout(write_torch):
         "optimizer": {"state": {0: {"momentum": Tensor.of(np.ones(3, np.float32))}}},
         "start_epoch": 300,
     }
-    state = read_tensors(write_torch(content, extra=[("byteorder", "little")]))
+    state = read_tensors(written(content, extra=[("byteorder", "little")]))
     for code in KINDS:
         np.testing.assert_array_equal(state[code], np.arange(6).reshape(2, 3).astype(code))
     np.testing.assert_array_equal(state["rows"], base[6:].reshape(2, 3))
@@ -111,7 +48,7 @@ def test_tensors_of_every_type_and_layout(write_torch):
     assert state["number"] == 5 and state["none"].shape == (0, 3)
 
 
-def test_the_versions_beside_a_state_dict_are_passed_over(write_torch):
+def test_the_versions_beside_a_state_dict_are_passed_over(written):
     class OrderedDict(dict):
         def __reduce_ex__(self, protocol):
             import collections
@@ -124,7 +61,7 @@ def test_the_versions_beside_a_state_dict_are_passed_over(write_torch):
                 iter(self.items()),
             )
 
-    path = write_torch(OrderedDict(weight=Tensor.of(np.float32([1, 2]))))
+    path = written(OrderedDict(weight=Tensor.of(np.float32([1, 2]))))
     assert read_tensors(path)["weight"].tolist() == [1, 2]
 
 
@@ -144,14 +81,14 @@ class Evil:
         ({"epoch": 3}, "holds no tensors"),
     ],
 )
-def test_what_is_refused(write_torch, content, text, capsys):
+def test_what_is_refused(written, content, text, capsys):
     with pytest.raises(CheckpointError, match=text):
-        read_tensors(write_torch(content))
+        read_tensors(written(content))
     assert capsys.readouterr().out == ""
 
 
-def test_damaged_files(write_torch, tmp_path):
-    path = write_torch({"w": Tensor.of(np.ones(1000, np.float32))})
+def test_damaged_files(written, tmp_path):
+    path = written({"w": Tensor.of(np.ones(1000, np.float32))})
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError, match=r"weights\.pth: damaged"):
@@ -162,7 +99,7 @@ def test_damaged_files(write_torch, tmp_path):
     with pytest.raises(CheckpointError, match="no such file"):
         read_tensors(tmp_path / "missing.pth")
     content = {"w": Tensor.of(np.ones(9999, np.float32))}
-    packed = write_torch(content, compression=zipfile.ZIP_DEFLATED)
+    packed = written(content, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(CheckpointError, match="compressed"):
         read_tensors(packed)
     objects = tmp_path / "objects.npz"
@@ -242,12 +179,12 @@ THEIRS = {
 }
 
 
-def test_the_converter_is_found(tmp_path, write_torch):
+def test_the_converter_is_found(tmp_path, written):
     np.savez(tmp_path / "nano.npz", **THEIRS)
     name, state = convert_file(tmp_path / "nano.npz")
     assert name == "yolox" and len(state) == 2
     wrapped = {f"module.{key}": Tensor.of(array) for key, array in THEIRS.items()}
-    assert convert_file(write_torch({"model": wrapped}, "a.pth.tar"))[1].keys() == state.keys()
+    assert convert_file(written({"model": wrapped}, "a.pth.tar"))[1].keys() == state.keys()
     np.savez(tmp_path / "other.npz", weight=np.zeros(3))
     with pytest.raises(CheckpointError, match=r"other\.npz: its tensors are not"):
         convert_file(tmp_path / "other.npz")

@@ -78,8 +78,7 @@ TINY_CFG = "".join(
 )
 
 
-@pytest.fixture(scope="module")
-def tiny():
+def tiny_weights():
     """Values of yolov4-tiny with two classes under the names here, and the bytes of its file."""
     rng = np.random.default_rng(0)
     state, numbers = {}, []
@@ -95,6 +94,11 @@ def tiny():
         numbers += [state[name].tobytes() for name in (*leaves, kernel)]
     header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
     return state, header + b"".join(numbers)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_weights()
 
 
 @pytest.fixture
