@@ -4,36 +4,11 @@ import importlib
 import re
 import runpy
 import shlex
-from pathlib import Path
 
 import pytest
 
 from ppdet_lite.commands.main import COMMANDS
-
-REPO = Path(__file__).resolve().parent.parent.parent
-PAGES = sorted(
-    [REPO / "README.md", REPO / "CONTRIBUTING.md"]
-    + [*(REPO / "docs").glob("*.md"), *(REPO / "deploy").rglob("*.md")]
-)
-BLOCK = re.compile(r"^ *```bash\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-
-
-def commands(page: Path) -> list:
-    """Words of every command in the bash blocks of a page, variables of the page filled in."""
-    found, variables = [], {}
-    for block in BLOCK.findall(page.read_text(encoding="utf-8")):
-        for line in block.replace("\\\n", " ").splitlines():
-            line = re.sub(r"\$(\w+)", lambda name: variables.get(name[1], name[0]), line)
-            try:
-                words = shlex.split(line, comments=True)
-            except ValueError as error:
-                pytest.fail(f"{page.name}: {line.strip()}: {error}")
-            if words and (assignment := re.fullmatch(r"(\w+)=(.*)", words[0])):
-                variables[assignment[1]] = assignment[2]
-                words = words[1:]
-            if words:
-                found.append(words)
-    return found
+from tests.docs.pages import PAGES, REPO, commands
 
 
 def arguments_of(words: list):
@@ -56,7 +31,7 @@ def arguments_of(words: list):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
 def test_commands_are_taken(page, capsys):
-    for words in commands(page):
+    for words, _ in commands(page):
         if (known := arguments_of(words)) is None or "..." in words:
             continue  # an option of its own, after a full command
         parser, arguments = known
@@ -71,4 +46,4 @@ def test_commands_are_taken(page, capsys):
 
 def test_commands_are_found():
     """So that the test above cannot pass by finding nothing."""
-    assert sum(arguments_of(words) is not None for page in PAGES for words in commands(page)) > 20
+    assert sum(arguments_of(c.words) is not None for page in PAGES for c in commands(page)) > 20
