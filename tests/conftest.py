@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +12,15 @@ import pytest
 
 from ppdet_lite.utils.logger import get_logger
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the threads of one process would wait for another's
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
 
 
 SLOW_TESTS = {
-    "docs": "first_hour",
+    "docs": "commands_run first_hour",
     "": "configs every_config real_data recipes two_configs yolov4_ablation "
     "yolov4_training_configs yolox_real_weights",
     "api": "detector models",
