@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +10,6 @@ import numpy as np
 import pytest
 
 from ppdet_lite.utils.logger import get_logger
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # the threads of one process would wait for another's
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"

@@ -37,7 +37,8 @@ OTHER_TESTS = {
 }
 SHORTER = {
     "train": ["-o", "epoch=1"],
-    "benchmark": ["--repeats", "1", "--warmup", "1", "--threads", "1"],
+    "quantize": ["--calib_images", "4"],
+    "benchmark": ["--repeats", "1", "--warmup", "1", "--threads", "1", "--stages", "raw", "nms"],
     "benchmark_serving": ["--seconds", "1", "--rounds", "1", "--clients", "2"],
 }
 """Options behind those of the page, by command, that change the time and not the way."""

@@ -31,7 +31,8 @@ def make_workplace(root: Path, text: str, repo: Path) -> Path:
     """What the commands in `text` name: configurations, photos, data sets, weights, exports."""
     for name in ("tools", "deploy", "pyproject.toml"):
         (root / name).symlink_to(repo / name)
-    make_demo_data(str(root / "photos"), train=100, val=8, size=96, seed=0)
+    make_demo_data(str(root / "photos"), train=16, val=4, size=96, seed=0)
+    shutil.copytree(root / "photos" / "val", root / "val")  # beside val.json
     for name in ("bccd", "more_cells", "my_photos", "coco"):
         shutil.copytree(root / "photos", root / "dataset" / name)
     _images(root)
