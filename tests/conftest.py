@@ -78,6 +78,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path not in slow:
             item.add_marker(pytest.mark.quick)
+    # So that at the end no process is alone with a long file.
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ def main() -> int:
             run(python, "-m", "mypy")
         coverage = ("--cov", "--cov-report=term:skip-covered") if args.command == "coverage" else ()
         processes = ("-n", str(min(test_processes(), 8)), "--dist", "loadfile")
+        processes += ("--no-loadscope-reorder",)  # tests/conftest.py has an order
         spread = () if "-n" in pytest_args else processes
         run(python, "-m", "pytest", *spread, *coverage, *pytest_args)
     print(f"\ndone in {time.monotonic() - started:.0f} s", flush=True)
