@@ -37,6 +37,7 @@ def make_workplace(root: Path, text: str, repo: Path) -> Path:
         shutil.copytree(root / "photos", root / "dataset" / name)
     _images(root)
     _annotations(root)
+    (root / "my_data").symlink_to(root / "dataset" / "coco")
     _foreign_weights(root, repo.parent / "shared")
     words = set(re.findall(r"\w+", text))
     for name in sorted(words & shipped_configs().keys()):
