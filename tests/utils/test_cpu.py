@@ -1,5 +1,7 @@
 import ctypes
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -38,3 +40,12 @@ def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch):
     assert asked == [(-4, 0), (-1, 2**31 - 1)]  # M_MMAP_MAX, M_TRIM_THRESHOLD of malloc.h
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
     cpu.keep_freed_memory.__wrapped__()
+
+
+def test_the_peak_is_not_that_of_who_started_the_process(repo):
+    if not os.path.exists("/proc/self/status"):
+        pytest.skip("getrusage alone, which is right outside of Linux")
+    held = bytearray(b"x" * 300_000_000)
+    script = "from ppdet_lite.utils.cpu import peak_resident_bytes as p; print(p())"
+    found = subprocess.run([sys.executable, "-c", script], cwd=repo, capture_output=True, text=True)
+    assert 5_000_000 < int(found.stdout) < 150_000_000 < len(held)

@@ -13,7 +13,7 @@ import os
 from array import array
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Mapping, NamedTuple, Optional
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import Annotations, ImageTable, PolygonColumn
 from ppdet_lite.data.sources.files import error_at, not_allowed
 from ppdet_lite.data.sources.json_reader import JsonReader
-from ppdet_lite.utils.logger import get_logger
+from ppdet_lite.utils.logger import get_logger, progress_bar
 
 INTEGER, NUMBER, TEXT = "an integer", "a number", "text"
 POSITIVE = "a positive integer below 2147483648"
@@ -75,10 +75,9 @@ def read_coco(path: Path, use_polygons: bool = True, image_root: Optional[Path] 
     Raises:
         DataError: not JSON, not COCO, or a field is missing or unusable; with file, line and key.
     """
-    if path.is_file() and (size := path.stat().st_size) > _LARGE:
-        get_logger().info("Reading %s (%d MB) ...", path, size // 10**6)
     collector = _Collector(use_polygons)
-    with JsonReader(path) as reader:
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(JsonReader(path, _progress(path, stack)))
         try:
             return _content(reader, path, collector, image_root)
         except BadField as field:
@@ -92,6 +91,16 @@ def read_coco(path: Path, use_polygons: bool = True, image_root: Optional[Path] 
         except ValueError:  # of int(): so many digits would take it long
             line = reader.line(reader.at)
             raise error_at(path, line, "a number has too many digits") from None
+
+
+def _progress(path: Path, stack: contextlib.ExitStack) -> Callable[[int], object]:
+    """Says that a large file is being read; what it returns shows how far."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size < _LARGE:
+        return lambda count: None
+    get_logger().info("Reading %s (%d MB) ...", path, size // 10**6)
+    bar = progress_bar(size, "annotations", "B")
+    return stack.enter_context(contextlib.closing(bar)).update
 
 
 def _content(

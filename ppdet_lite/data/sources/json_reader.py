@@ -20,6 +20,9 @@ class JsonReader:
 
     Positions are counted in characters from the start of the file.
 
+    Args:
+        on_read: is told how many characters more have been read.
+
     Attributes:
         starts: position of every element of the lists that `elements` has read, by name.
 
@@ -28,9 +31,9 @@ class JsonReader:
         json.JSONDecodeError: what comes next is no JSON; with its place in the file.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, on_read: Callable[[int], object] = lambda count: None):
         self.starts = dict[str, "array[int]"]()
-        self._path, self._stream = path, open_text(path)
+        self._path, self._stream, self._on_read = path, open_text(path), on_read
         self._decode = json.JSONDecoder().raw_decode
         self._piece, self._next = "", 0  # the text from position `_before` on, and the place in it
         self._before = 0
@@ -123,6 +126,7 @@ class JsonReader:
         except (UnicodeDecodeError, OSError):
             read_text(self._path)  # raises a DataError that says where
             raise
+        self._on_read(len(more))
         if more:
             self._piece, self._before, self._next = left + more, self.at, 0
         return bool(more)
