@@ -1,13 +1,12 @@
 """The short lines of a training and its bar."""
 
 import datetime
-import os
-import sys
 
 import pytest
 
 from ppdet_lite.train.hooks.progress_log import LogHook
 from ppdet_lite.train.hooks.progress_text import Progress, three_digits
+from tests.terminal import shown_on_terminal
 
 LOSSES = {"loss_xy": 1.5034, "loss_obj": 1203.7, "loss_cls": 0.0698, "loss": 217.953}
 
@@ -69,26 +68,10 @@ get_logger().info("the end")
 
 @pytest.mark.parametrize("columns", [0, 60])
 def test_a_terminal_shows_a_bar_that_stays_as_one_line_per_epoch(repo, columns):
-    pty, fcntl = pytest.importorskip("pty"), pytest.importorskip("fcntl")
-    import struct
-    import termios
-
-    child, terminal = pty.fork()
-    if child == 0:
-        size = struct.pack("HHHH", 24, columns, 0, 0)
-        fcntl.ioctl(0, termios.TIOCSWINSZ, size)
-        os.environ["PYTHONPATH"] = str(repo)
-        os.execv(sys.executable, [sys.executable, "-W", "ignore", "-c", _RUN])
-    output = b""
-    try:
-        while chunk := os.read(terminal, 1000):
-            output += chunk
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.waitpid(child, 0)
-    lines = output.decode().partition("Seed 5")[2].partition("the end")[0].split("\r\n")
+    output = shown_on_terminal(_RUN, repo, columns)
+    lines = output.partition("Seed 5")[2].partition("the end")[0].split("\r\n")
     shown = [line.rpartition("\r")[2].rstrip() for line in lines]
     epochs = [line for line in shown if line.startswith("epoch ")]
     assert [line[:9] for line in epochs] == ["epoch 0/2", "epoch 1/2"]
     assert all("100%" in line and "loss " in line for line in epochs)
-    assert max(map(len, epochs)) < (columns or 100) and "Epoch: [" not in output.decode()
+    assert max(map(len, epochs)) < (columns or 100) and "Epoch: [" not in output

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from ppdet_lite.utils.logger import add_log_file, get_logger, progress_bar, remove_log_file
+from tests.terminal import shown_on_terminal
 
 
 def test_lines_go_to_the_file_until_it_is_removed(tmp_path, capsys):
@@ -95,17 +96,6 @@ bar.close()
 
 
 def test_a_terminal_gets_a_bar_with_lines_above_it(repo):
-    pty = pytest.importorskip("pty")
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ["PYTHONPATH"] = str(repo)
-        os.execv(sys.executable, [sys.executable, "-c", _BAR])
-    output = b""
-    try:
-        while chunk := os.read(terminal, 1000):
-            output += chunk
-    except OSError:  # how Linux says that the other end is closed
-        pass
-    os.waitpid(child, 0)
-    before, _, after = output.decode().partition("INFO: a line\r\n")
+    output = shown_on_terminal(_BAR, repo)
+    before, _, after = output.partition("INFO: a line\r\n")
     assert "Epoch 0:" in before and "Epoch 0:" in after and "2/4" in after

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any
 
-from ppdet_lite.data.folder.writing.labeled_set import LabeledImage
-from ppdet_lite.data.folder.writing.set_writer import SetWriter
+from ppdet_lite.data.folder.writing.set_writer import PlacedSplit, SetWriter
 from ppdet_lite.utils.files import write_json
 
 
 class CocoWriter(SetWriter):
     """Categories are numbered from 1; `difficult` becomes `ignore`."""
 
-    def write_split(
-        self,
-        split: str,
-        images: Sequence[LabeledImage],
-        names: Sequence[str],
-        class_names: Sequence[str],
-    ) -> list[str]:
+    def write_split(self, split: PlacedSplit) -> list[str]:
         rows, boxes = list[dict[str, Any]](), list[dict[str, Any]]()
-        for number, (image, name) in enumerate(zip(images, names), start=1):
+        for number, (image, name) in enumerate(zip(split.images, split.names), start=1):
             size = {"width": image.width, "height": image.height}
             rows.append({"id": number, "file_name": name, **size})
             for index, (x1, y1, x2, y2) in enumerate(image.boxes_xyxy.astype(float).tolist()):
@@ -34,9 +27,11 @@ class CocoWriter(SetWriter):
                     "iscrowd": int(image.crowd[index]),
                 }
                 boxes.append({**box, "ignore": 1} if image.difficult[index] else box)
-        categories = [{"id": row, "name": name} for row, name in enumerate(class_names, start=1)]
+        categories = [
+            {"id": row, "name": name} for row, name in enumerate(split.class_names, start=1)
+        ]
         content = {"images": rows, "annotations": boxes, "categories": categories}
-        path = self.folder / "annotations" / f"instances_{split}.json"
+        path = self.folder / "annotations" / f"instances_{split.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, content)
         return []

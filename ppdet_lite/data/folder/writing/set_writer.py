@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.writing.labeled_set import LabeledImage, LabeledSet
+
+
+class PlacedSplit(NamedTuple):
+    """A split whose images lie in `image_folder` of the new set, under these names."""
+
+    name: str
+    images: Sequence[LabeledImage]
+    names: Sequence[str]
+    class_names: Sequence[str]
 
 
 class SetWriter:
@@ -34,7 +43,8 @@ class SetWriter:
         try:
             for split, images in content.splits.items():
                 names = [self._place(split, image) for image in images]
-                remarks += self.write_split(split, images, names, content.class_names)
+                placed = PlacedSplit(split, images, names, content.class_names)
+                remarks += self.write_split(placed)
             self.write_classes(content)
         except OSError as error:
             raise DataError(f"{error.filename}: cannot be written: {error.strerror}") from error
@@ -44,16 +54,8 @@ class SetWriter:
         """Folder of a split's images, below the set's."""
         return f"images/{split}"
 
-    def write_split(
-        self,
-        split: str,
-        images: Sequence[LabeledImage],
-        names: Sequence[str],
-        class_names: Sequence[str],
-    ) -> list[str]:
-        """Writes the annotations of images that lie in `image_folder` under these names; returns
-        remarks.
-        """
+    def write_split(self, split: PlacedSplit) -> list[str]:
+        """Writes the annotations; returns remarks."""
         raise NotImplementedError
 
     def write_classes(self, content: LabeledSet) -> None:

@@ -6,7 +6,7 @@ from typing import Sequence
 from xml.sax.saxutils import escape
 
 from ppdet_lite.data.folder.writing.labeled_set import LabeledImage, LabeledSet
-from ppdet_lite.data.folder.writing.set_writer import SetWriter, without_crowds
+from ppdet_lite.data.folder.writing.set_writer import PlacedSplit, SetWriter, without_crowds
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -17,18 +17,12 @@ class VocWriter(SetWriter):
     def image_folder(self, split: str) -> str:
         return "JPEGImages"
 
-    def write_split(
-        self,
-        split: str,
-        images: Sequence[LabeledImage],
-        names: Sequence[str],
-        class_names: Sequence[str],
-    ) -> list[str]:
-        images, remarks = without_crowds(images)
-        stems = [name.rpartition(".")[0] for name in names]
-        for image, name, stem in zip(images, names, stems):
-            self.write_text(f"Annotations/{stem}.xml", _annotation(image, name, class_names))
-        self.write_text(f"ImageSets/Main/{split}.txt", "".join(f"{stem}\n" for stem in stems))
+    def write_split(self, split: PlacedSplit) -> list[str]:
+        images, remarks = without_crowds(split.images)
+        stems = [name.rpartition(".")[0] for name in split.names]
+        for image, name, stem in zip(images, split.names, stems):
+            self.write_text(f"Annotations/{stem}.xml", _annotation(image, name, split.class_names))
+        self.write_text(f"ImageSets/Main/{split.name}.txt", "".join(f"{stem}\n" for stem in stems))
         return remarks
 
     def write_classes(self, content: LabeledSet) -> None:
