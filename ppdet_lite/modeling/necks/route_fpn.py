@@ -57,7 +57,7 @@ class YOLOv3RouteFPN(PPYOLOFPN):
             for step in drop_steps or ()
         )
         needed = f"[epoch, [{levels} odd sides]] for each step"
-        check_arguments(("drop_steps", drop_steps, fits and (drop_block or not drop_steps), needed))
+        check_arguments(("drop_steps", drop_steps, fits, needed))
         self._tips, self._drop = tips, (drop_steps, keep_prob, epoch)
         super().__init__(
             in_channels,
