@@ -49,6 +49,11 @@ class TrainingError(UserError):
     """A training run that cannot go on: a loss that is not finite, a reader without batches."""
 
 
+def install_extra(extra: str) -> str:
+    """Returns the commands that install an extra of this package, of a wheel and of a clone."""
+    return f"pip install 'ppdet_lite[{extra}]' (in a clone pip install -e '.[{extra}]')"
+
+
 def require(
     module: str,
     needed_for: str,
@@ -73,6 +78,6 @@ def require(
         package = module.partition(".")[0]
         commands = [f"pip install {package}"]
         if extra:
-            commands.append(f"pip install -e '.[{extra}]'")
+            commands.append(install_extra(extra))
         text = f"{needed_for} needs the package {package} ({cause}): {' or '.join(commands)}"
         raise error(f"{text}, {advice}" if advice else text) from cause

@@ -20,5 +20,6 @@ def test_a_missing_package_says_what_to_install():
         )
     assert str(caught.value) == (
         "the test needs the package no_such_package (No module named 'no_such_package'): "
-        "pip install no_such_package or pip install -e '.[this_extra]', or do without"
+        "pip install no_such_package or pip install 'ppdet_lite[this_extra]' "
+        "(in a clone pip install -e '.[this_extra]'), or do without"
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -58,6 +59,27 @@ def test_statistics(small_set, tmp_path, capsys):
     page = (out / "index.html").read_text()
     assert page.count("data:image/png") == len(list((out / "report").glob("*.png"))) == 8
     assert "66.7%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
+def test_without_the_packages_of_the_page(package, small_set, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    root = faulty_coco(tmp_path / "faulty")
+    for command, folder, file, code in (
+        (check_command, root, "check.json", 1),
+        (stats_command, small_set, "stats.json", None),
+    ):
+        out = tmp_path / f"{file}.out"
+        arguments = [str(folder), "--output_dir", str(out)]
+        assert command.main(command.build_parser().parse_args(arguments)) == code
+        printed = capsys.readouterr().out
+        assert json.loads((out / file).read_text()) and len(printed.splitlines()) > 5
+        if command is check_command and package == "matplotlib":
+            assert (out / "index.html").is_file()  # drawn by OpenCV
+        else:
+            (line,) = [each for each in printed.splitlines() if each.startswith("no page: ")]
+            assert package in line and "'ppdet_lite[report]'" in line
+            assert not (out / "index.html").exists()
 
 
 def test_statistics_of_bad_labels_name_the_check(tmp_path):

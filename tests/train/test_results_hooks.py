@@ -54,7 +54,7 @@ def test_missing_packages_are_told_in_a_line(toys, tmp_path, caplog, monkeypatch
     trainer.run()
     assert trainer.state.epoch == 1 and not (tmp_path / "index.html").exists()
     (line,) = [r.getMessage() for r in caplog.records if "jinja2" in r.getMessage()]
-    assert "pip install -e '.[report]'" in line
+    assert "pip install 'ppdet_lite[report]' (in a clone pip install -e '.[report]')" in line
 
 
 KILL = """

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from ppdet_lite.core.config import Config
     from ppdet_lite.data.sources.dataset import Dataset
 
-EXAMPLES = """  ppdet data anchors -c configs/ppyolo/ppyolov2_r50vd_dcn_voc.yml
+EXAMPLES = """  ppdet data anchors -c ppyolov2_r50vd_dcn_voc
                                                  the TrainDataset that it names
-  ppdet data anchors dataset/my_photos -c configs/ppyolo/ppyolov2_r50vd_dcn_voc.yml
+  ppdet data anchors dataset/my_photos -c ppyolov2_r50vd_dcn_voc
                                                  a folder, for the network of a configuration
   ppdet data anchors --annotations train.json --size 608 > anchors.yml
 

@@ -1,12 +1,13 @@
 """Finds what is wrong in a data set: files, images, boxes, classes, splits."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from ppdet_lite.cli.tool import tool_parser
 
 EXAMPLES = """  ppdet data check dataset/my_photos
-  ppdet data check -c configs/ppyolo/ppyolov2_r50vd_dcn_voc.yml    the data sets that it names
+  ppdet data check -c ppyolov2_r50vd_dcn_voc                       the data sets that it names
   ppdet data check dataset/my_photos --fix dataset/fixed           a repaired copy, COCO format
 
 The folder may hold COCO json, Pascal VOC, YOLO txt, CSV or labelme files. Every image is read and
@@ -55,9 +56,21 @@ def sources_of(args: argparse.Namespace):
     return args.config, sources_of_config(load_config(args.config, args.opt)), ""
 
 
+def print_page(write: Callable[[], Path], *packages: str) -> None:
+    """Writes the page and prints its path, or in one line which of its packages is missing."""
+    from ppdet_lite.core.errors import UserError, require
+
+    try:
+        for package in packages:
+            require(package, "index.html with charts and images", "report")
+    except UserError as error:
+        print(f"no page: {error}")
+    else:
+        print(f"look at it: {write()}")
+
+
 def main(args: argparse.Namespace) -> int:
     """Does what the options say."""
-    from ppdet_lite.core.errors import require
     from ppdet_lite.data.doctor.check import as_json, check, lines
     from ppdet_lite.data.doctor.repair import check_target, repair
     from ppdet_lite.data.doctor.survey import survey
@@ -65,8 +78,6 @@ def main(args: argparse.Namespace) -> int:
 
     path = args.output_dir / "check.json"
     check_writable(path)
-    if args.page:
-        require("jinja2", "the page", "report", advice="or give `page`")
     found = survey(*sources_of(args))
     if args.fix:
         check_target(args.fix, found)
@@ -82,6 +93,6 @@ def main(args: argparse.Namespace) -> int:
 
         asked = args.folder or f"-c {args.config}"
         command = f"ppdet data check {asked} --output_dir {args.output_dir}"
-        print(f"look at it: {write_data_page(done, args.output_dir, path.name, command)}")
+        print_page(lambda: write_data_page(done, args.output_dir, path.name, command), "jinja2")
     print(f"all of it: {path}")
     return int(done.has_errors)

@@ -4,13 +4,13 @@ import argparse
 from pathlib import Path
 
 from ppdet_lite.cli.tool import tool_parser
-from ppdet_lite.commands.data.check import add_data_options, sources_of
+from ppdet_lite.commands.data.check import add_data_options, print_page, sources_of
 
 MOST_CLASSES = 20
 """Rows of classes on the terminal, the most frequent ones; all are on the page and in the JSON."""
 
 EXAMPLES = """  ppdet data stats dataset/my_photos
-  ppdet data stats -c configs/ppyolo/ppyolov2_r50vd_dcn_voc.yml    the data sets that it names
+  ppdet data stats -c ppyolov2_r50vd_dcn_voc          the data sets that it names
 
 Prints a table, and writes OUTPUT_DIR/index.html with charts, the charts as PNG into
 OUTPUT_DIR/report and all numbers into OUTPUT_DIR/stats.json. Images are not read where the labels
@@ -27,14 +27,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
-    from ppdet_lite.core.errors import require
     from ppdet_lite.data.doctor.statistics import as_json, statistics_of
     from ppdet_lite.utils.files import check_writable, write_json
 
     path = args.output_dir / "stats.json"
     check_writable(path)
-    for package in ("matplotlib", "jinja2") if args.page else ():
-        require(package, "the page", "report", advice="or give `page`")
     name, sources, layout = sources_of(args)
     splits = statistics_of(sources)
     write_json(path, as_json(name, splits))
@@ -44,8 +41,11 @@ def main(args: argparse.Namespace) -> None:
 
         asked = args.folder or f"-c {args.config}"
         command = f"ppdet data stats {asked} --output_dir {args.output_dir}"
-        page = write_statistics_page(name, layout, splits, args.output_dir, command)
-        print(f"look at it: {page}")
+        print_page(
+            lambda: write_statistics_page(name, layout, splits, args.output_dir, command),
+            "matplotlib",
+            "jinja2",
+        )
     print(f"all numbers: {path}")
 
 

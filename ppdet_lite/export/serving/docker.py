@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Union
 
 import ppdet_lite
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import UserError, install_extra
 from ppdet_lite.export.folder import writing
 from ppdet_lite.runtime.contract import (
     FINAL_STAGES,
@@ -168,7 +168,7 @@ def _version(package: str) -> str:
         extra = "serve" if package in SERVING else "onnx"
         raise UserError(
             f"`dockerfile` takes the versions of this machine, and {package} is not installed: "
-            f"pip install -e '.[{extra}]'"
+            + install_extra(extra)
         ) from error
 
 
