@@ -1,4 +1,4 @@
-"""From a configuration or exported folders to the benchmark's table, behind tools/benchmark.py.
+"""From a configuration or exported folders to the benchmark's table, behind ppdet benchmark.
 
 The engines are those of `runtime`: what is measured is the very code that a deployment runs.
 """
@@ -42,7 +42,7 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
 class InferenceOptions(NamedTuple):
-    """The options of tools/benchmark.py.
+    """The options of ppdet benchmark.
 
     Attributes:
         model_dir: exported folders, one or more stages of one model; none: the configuration is

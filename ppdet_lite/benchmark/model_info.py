@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a network, layer by layer, behind tools/model_info.py.
+"""Parameters and multiply-adds of a network, layer by layer, behind ppdet model-info.
 
 What is counted: the multiply-adds of convolutions and linear layers on one image, a multiply-add
 counting once. Not counted: biases, activations, pooling, enlarging, sums and concatenations.

@@ -1,4 +1,4 @@
-"""The cost of a configuration's network as tables and JSON, behind tools/model_info.py."""
+"""The cost of a configuration's network as tables and JSON, behind ppdet model-info."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -41,7 +41,7 @@ DESCRIPTION = (
 )
 
 EXAMPLES = """examples:
-  python deploy/python/infer.py --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
+  ppdet deploy --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
       --image demo.jpg --device CPU
   ... --image_dir photos --output_dir output/photos    a folder with its sub-folders
   ... --video_file street.mp4                          output/street.mp4 and a line of JSON a frame
@@ -276,7 +276,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    text = "written by tools/export_model.py"
+    text = "written by ppdet export"
     parser.add_argument("--model_dir", required=True, metavar="FOLDER", help=text)
     _add_files(parser)
     add_drawing_options(parser)
@@ -323,7 +323,7 @@ def add_engines(
     text = """paddle runs model.json or model.pdmodel, the others the .onnx (default: paddle);
 tensorrt and tensorrt_rtx are the packages of these names, with --device GPU"""
     add("--engine", choices=ENGINES, help=text)
-    text = """fp16 runs the .onnx that export --precision fp16 wrote, int8 what tools/quantize.py
+    text = """fp16 runs the .onnx that export --precision fp16 wrote, int8 what ppdet quantize
 wrote for --engine openvino or onnxruntime (default: fp32)"""
     add("--precision", default=PRECISIONS[0], choices=PRECISIONS, help=text)
     names, sides = ("--input_size", "--input-size"), {"nargs": "+", "metavar": ("H", "W")}

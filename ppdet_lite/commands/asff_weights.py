@@ -5,7 +5,7 @@ import argparse
 from ppdet_lite.cli.inputs import add_images, add_threshold
 from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 
-EXAMPLES = """  ppdet asff-weights -c configs/asff/yolov3_asff_coco.yml \\
+EXAMPLES = """  ppdet asff-weights -c yolov3_asff_coco \\
       -o weights=output/yolov3_asff_coco/best_model --image demo.jpg
   ... --image_dir photos --output_dir output/fusion    a folder with its sub-folders
 

@@ -5,7 +5,7 @@ import argparse
 from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.evaluate.views.options import add_view_options, view_settings
 
-EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+EXAMPLES = """  ppdet eval -c ppyolov2_r50vd_dcn_365e_coco \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model
   ... --classwise                      one line per class
   ... --output_eval results            write the detections to results/bbox.json (COCO format)
@@ -13,7 +13,7 @@ EXAMPLES = """  python tools/eval.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_c
   ... --slice_infer --slice_size 640   large images in tiles (docs/large_images.md)
   ... --tta                            flipped and scaled copies, too
   ... --bias                           for the released PP-YOLO weights that need it (not v2)
-  python -m paddle.distributed.launch --gpus 0,1 tools/eval.py -c ...    images shared by 2 GPUs
+  python -m paddle.distributed.launch --gpus 0,1 $(which ppdet) eval -c ...  on 2 GPUs
 """
 
 

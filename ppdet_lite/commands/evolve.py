@@ -11,7 +11,7 @@ from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 if TYPE_CHECKING:
     from ppdet_lite.evolve.results import Row
 
-EXAMPLES = """  ppdet evolve -c configs/yolov4/yolov4_cspdarknet53_coco.yml \\
+EXAMPLES = """  ppdet evolve -c yolov4_cspdarknet53_coco \\
       --hyp lr,momentum,iou_thresh,iou_loss_weight --generations 100 -o epoch=27
   ... --hyp lr=0.0005:0.01,TrainReader.batch_size=4:16    bounds of one's own, dotted keys
   ... --gpus 0,1,2,3          four trials side by side

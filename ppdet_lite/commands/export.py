@@ -7,7 +7,7 @@ from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.export.options import DYNAMIC, PRECISIONS, ExportOptions
 from ppdet_lite.runtime.contract import STAGES, TARGETS
 
-EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+EXAMPLES = """  ppdet export -c ppyolov2_r50vd_dcn_365e_coco \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --output_dir output_inference
   ... --format paddle onnx --portable-dcn    also model.onnx, and model_portable.onnx for OpenVINO
   ... --format onnx --precision fp16         also model_fp16.onnx, for GPUs
@@ -19,7 +19,7 @@ EXAMPLES = """  python tools/export_model.py -c configs/ppyolo/ppyolov2_r50vd_dc
   ... --format onnx --portable-dcn --stage nms_fixed --triton models    a repository for Triton
   ... --format onnx --dockerfile image       a folder for docker build, with ppdet serve
 
-This writes output_inference/<config name>/ for deploy/python/infer.py: infer_cfg.yml and
+This writes output_inference/<config name>/ for ppdet deploy: infer_cfg.yml and
   paddle          model.json (Paddle 3; model.pdmodel from Paddle 2) and model.pdiparams
   paddle-legacy   model.pdmodel and model.pdiparams, which Paddle 2 reads too
   onnx            model.onnx, opset 19, with this model's own NMS in standard operators; with

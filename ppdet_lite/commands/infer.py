@@ -7,7 +7,7 @@ from ppdet_lite.cli.inputs import SCORE_OR_AUTO, add_images, add_threshold
 from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.evaluate.views.options import add_view_options, view_settings
 
-EXAMPLES = """  python tools/infer.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+EXAMPLES = """  ppdet infer -c ppyolov2_r50vd_dcn_365e_coco \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --image demo.jpg
   ... --image_dir photos --output_dir output/photos    a folder with its sub-folders
   ... --threshold 0.3                                  show less certain detections, too

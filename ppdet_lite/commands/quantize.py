@@ -6,11 +6,11 @@ from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
 from ppdet_lite.runtime.contract import STAGES
 from ppdet_lite.runtime.options import DEFAULT_THREADS, INT8_ENGINES
 
-EXAMPLES = """  python tools/quantize.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+EXAMPLES = """  ppdet quantize -c ppyolov2_r50vd_dcn_365e_coco \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --calib_dir photos --verify_dataset
   ... --engine onnxruntime     ONNX Runtime's own quantization, for ONNX Runtime
   ... --max_drop 0.5           layers return to float32 until at most 0.5 AP are lost (OpenVINO)
-  python deploy/python/infer.py --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
+  ppdet deploy --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
       --engine openvino --precision int8 --image demo.jpg
 
 This adds to output_inference/<config name>/, which is exported first where it is not there:

@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    text = "written by tools/export_model.py"
+    text = "written by ppdet export"
     parser.add_argument("--model_dir", required=True, metavar="FOLDER", help=text)
     default = {field.name: field.default for field in fields(ServeSettings)}
 

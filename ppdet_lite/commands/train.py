@@ -9,7 +9,7 @@ from ppdet_lite.core.errors import UserError
 if TYPE_CHECKING:
     from ppdet_lite.core.config import Config
 
-EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml --eval
+EXAMPLES = """  ppdet train -c ppyolov2_r50vd_dcn_365e_coco --eval
   ... --data my_photos                   a folder of labeled images: COCO, VOC, YOLO, labelme, CSV;
                                          classes, batch and schedule follow (docs/your_data.md)
   ... -o TrainReader.batch_size=4        fits a smaller GPU; the learning rate follows the batch
@@ -24,7 +24,8 @@ EXAMPLES = """  python tools/train.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_
   ... --eval -o patience=30              stop when 30 epochs bring no better evaluation
   ... -o loggers=[tensorboard,wandb]     curves for these, visualdl or mlflow
   ... --print-config                     show every value and where it comes from; do not train
-  python -m paddle.distributed.launch --gpus 0,1,2,3 tools/train.py -c ...     on 4 GPUs
+  python -m paddle.distributed.launch --gpus 0,1,2,3 $(which ppdet) train -c ...
+                                         on 4 GPUs
 
 where to look: the terminal shows a bar, or a short line every log_iter steps; train.log in the
 output folder has every line in full. Beside it lie the checkpoints: model_final, best_model (with

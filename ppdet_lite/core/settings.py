@@ -12,7 +12,7 @@ _Off = Annotated[
     Rule(
         lambda is_on: not is_on,
         "false: networks that Paddle 3.3 trains for INT8 cannot be run after the export "
-        "(docs/quantization.md); tools/quantize.py makes INT8 without training",
+        "(docs/quantization.md); ppdet quantize makes INT8 without training",
     ),
 ]
 

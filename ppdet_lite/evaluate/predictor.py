@@ -1,4 +1,4 @@
-"""Detections of a trained model on images, behind tools/infer.py."""
+"""Detections of a trained model on images, behind ppdet infer."""
 
 from dataclasses import dataclass
 from pathlib import Path

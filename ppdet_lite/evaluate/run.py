@@ -1,4 +1,4 @@
-"""The evaluation of a trained model, behind tools/eval.py."""
+"""The evaluation of a trained model, behind ppdet eval."""
 
 import os
 from functools import partial

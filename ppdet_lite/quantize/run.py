@@ -60,7 +60,7 @@ COMPARED_IMAGES = 2
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """The options of tools/quantize.py.
+    """The options of ppdet quantize.
 
     Attributes:
         engine: one of INT8_ENGINES.

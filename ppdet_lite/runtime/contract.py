@@ -351,9 +351,9 @@ class ModelFolder:
         if own:
             return own[0]
         missing = " and no ".join(names)
-        hint = f"tools/export_model.py writes one{_FORMATS[engine]}"
+        hint = f"ppdet export writes one{_FORMATS[engine]}"
         if precision == "int8":
-            hint = "tools/quantize.py writes one"
+            hint = "ppdet quantize writes one"
         elif precision == "fp16":
             hint += ", with `precision` fp16"
         elif others:

@@ -29,7 +29,7 @@ class Detector:
     and `run` take turns at the engine.
 
     Args:
-        model_dir: folder written by tools/export_model.py.
+        model_dir: folder written by ppdet export.
         device, run_mode, options: see `EngineOptions`.
         batch_size: the largest number of images at once; TensorRT builds its engine for it unless
             `tensorrt` names another.

@@ -1,6 +1,8 @@
 """How the command line tools end."""
 
 import argparse
+import importlib
+import re
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 
 from ppdet_lite import __version__
 from ppdet_lite.cli.tool import named_as_options, run_tool
+from ppdet_lite.commands.main import COMMANDS
 from ppdet_lite.commands.main import main as ppdet
 from ppdet_lite.core.errors import UserError
 
@@ -114,3 +117,10 @@ def test_the_command_ppdet_answers(monkeypatch, capsys, arguments, code, printed
     with pytest.raises(SystemExit) as stop:
         ppdet()
     assert stop.value.code == code and printed in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples_of_commands_need_no_clone(name):
+    module = importlib.import_module(f"ppdet_lite.commands.{COMMANDS[name][0]}")
+    text = module.build_parser().format_help()
+    assert not re.findall(r"(?:python (?!-m)|\btools/(?!dev/)|deploy/python|-c configs/)\S*", text)

@@ -9,7 +9,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.runtime.contract import STAGES
 from ppdet_lite.utils.cpu import core_count, prefer_fast_blas
 
-EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml \\
+EXAMPLES = """  ppdet benchmark -c ppyolov2_r50vd_dcn_365e_coco \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --json output/benchmark.json
   ... --random-weights                      where nothing is trained yet
   ... --engines onednn onednn_target_cpu    some of the engines below
@@ -17,14 +17,14 @@ EXAMPLES = """  python tools/benchmark.py -c configs/ppyolo/ppyolov2_r50vd_dcn_3
   ... --images photos --calib_dir photos    your own JPEGs; trt_int8 learns its ranges from them
   ... --against yolox_l.onnx rtdetr.onnx    other detectors, in every engine that reads .onnx; their
                                             inputs are filled by name and shape
-  python tools/benchmark.py --model_dir output_inference/raw output_inference/nms
-                                            folders of tools/export_model.py instead; what their
+  ppdet benchmark --model_dir output_inference/raw output_inference/nms
+                                            folders of ppdet export instead; what their
                                             --target was decides which engines run them
 
 Engines, of which * run without being asked for:
   onednn*             onnxruntime*            openvino*             paddle  onednn_bfloat16
   onednn_target_cpu*  onnxruntime_target_cpu  openvino_target_cpu*  exports with --target cpu
-  onnxruntime_int8        openvino_int8        with --model_dir: files of tools/quantize.py
+  onnxruntime_int8        openvino_int8        with --model_dir: files of ppdet quantize
   gpu*  trt_fp32*  trt_fp16*  trt_int8*                             Paddle on a GPU
   cuda_fp32*  cuda_tf32*  cuda_fp16*                                ONNX Runtime on a GPU
   tensorrt_fp32*  tensorrt_tf32*  tensorrt_fp16*                    TensorRT

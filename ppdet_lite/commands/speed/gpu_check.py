@@ -8,7 +8,7 @@ from pathlib import Path
 from ppdet_lite.cli.tool import tool_parser
 from ppdet_lite.utils.cpu import core_count
 
-EXAMPLES = """  python tools/gpu_check.py                     networks are exported first, by Paddle
+EXAMPLES = """  ppdet gpu-check                               networks are exported first, by Paddle
   ... --networks networks                       those of tools/dev/pack_gpu_check.sh
   ... --images photos --against yolox_l.onnx    your own photos, other detectors
   ... --dry-run                                 all of it on the CPU, small and short

@@ -4,7 +4,7 @@ import argparse
 
 from ppdet_lite.cli.tool import config_from_args, config_parser
 
-EXAMPLES = """  python tools/model_info.py -c configs/ppyolo/ppyolov2_r50vd_dcn_365e_coco.yml
+EXAMPLES = """  ppdet model-info -c ppyolov2_r50vd_dcn_365e_coco
   ... --input-size 608                   another input; two numbers are height and width
   ... --depth 2                          a line per stage of the backbone and block of the neck
   ... --per-layer --sort                 a line per layer, the most expensive first

@@ -7,7 +7,7 @@ from ppdet_lite.cli.tool import tool_parser
 
 EXAMPLES = """  ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams
   ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams \\
-      -c configs/yolox/upstream/yolox_nano_upstream_coco.yml    also check that they fit
+      -c yolox_nano_upstream_coco    also check that they fit
   ppdet weights convert yolov4.weights --cfg yolov4.cfg --output weights/yolov4.pdparams
 
 Files of YOLOX's and ASFF's authors (.pth, .pth.tar, .safetensors, .npz), of darknet (.weights), and
