@@ -68,7 +68,7 @@ def train(
         from ppdet_lite.train.own_data.run_config import config_for_folder
 
         own = config_for_folder(cfg, str(data), data_format)
-        print(own.text)
+        print(own.report())
         cfg, path = own.config, own.path
     else:
         path = Path(cfg.output_folder) / f"{cfg.name}.yml"

@@ -90,5 +90,5 @@ def _config_for_data(args: argparse.Namespace) -> "Config":
     own = config_for_folder(recipe, args.data, args.data_format, save=not args.print_config)
     announce_config(own.config, args.print_config)
     if launched_rank() == 0:
-        print(f"{own.text}\nThis is saved as {own.path}\n", flush=True)
+        print(f"{own.report()}\n", flush=True)
     return own.config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -19,6 +18,7 @@ from ppdet_lite.data.folder.recognize import recognize
 from ppdet_lite.device.ranks import launched_processes, launched_rank
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.train.own_data import batch_size, schedule_fit
+from ppdet_lite.train.own_data.run_folder import run_file, run_name, save_run_file
 
 VAL_SHARE = 0.2
 """Share of the images that become the val split of a folder without one."""
@@ -36,13 +36,20 @@ class OwnDataConfig(NamedTuple):
     Attributes:
         config: read from `text`, which stands in the file `path`.
         text: YAML with the changes to the recipe, which is its `_BASE_`.
-        lines: what was found and set, for the user.
+        lines: what was found and set, for the user; stands in `text`, too.
+        remarks: lines about files of earlier runs.
     """
 
     config: Config
     path: Path
     text: str
     lines: list[str]
+    remarks: list[str]
+
+    def report(self) -> str:
+        """The YAML, its place and the remarks, for the terminal."""
+        notes = [f"This is saved as {self.path}", *(f"note: {line}" for line in self.remarks)]
+        return "\n".join([self.text, *notes])
 
 
 def config_for_folder(
@@ -58,7 +65,8 @@ def config_for_folder(
         folder: a data set that `recognize` can read.
         data_format: see `recognize`.
         save: write the YAML to `save_dir`/NAME/NAME.yml, NAME being the names of the recipe and of
-            the folder. A file with other content that is there is kept as NAME.old.yml.
+            the folder. A file with other content that is there is kept as NAME.old.yml, .old2.yml,
+            ...; where it is for another folder, NAME gets a number.
 
     Raises:
         UserError: the folder cannot be read, or not one image fits into memory.
@@ -70,19 +78,18 @@ def config_for_folder(
     chosen = _Chosen(cfg)
     sections, count = _data_sections(chosen, reading, lines)
     root = Path(os.path.expanduser(cfg.settings.save_dir))
-    name = f"{cfg.name}_{re.sub('[^A-Za-z0-9_.-]+', '_', reading.folder.name) or 'data'}"
-    weights = str(root / name / "best_model")
+    path, remarks = run_file(root, run_name(cfg.name, reading.folder), reading.folder)
+    weights = str(path.parent / "best_model")
     chosen.set({**sections, "num_classes": len(reading.class_names), "metric": "COCO"})
     chosen.set({"weights": weights})
     _set_batch(chosen, count, lines)
     _set_length(chosen, count, lines)
     base = load_config(cfg.path)
     text = _text(cfg.path, _shown(base, chosen.cfg), reading, lines)
-    path = root / name / f"{name}.yml"
     if save and launched_rank() == 0:
-        _save(path, text, lines)
+        remarks += save_run_file(path, text)
     vars(chosen.cfg)["path"] = path  # which names the run
-    return OwnDataConfig(chosen.cfg, path, text, lines)
+    return OwnDataConfig(chosen.cfg, path, text, lines, remarks)
 
 
 class _Chosen:
@@ -235,15 +242,3 @@ def _text(base: Path, changes: dict[str, Any], reading: FolderReading, lines: li
     wrapped = [textwrap.fill(note, 100, subsequent_indent="  ") for note in notes]
     comments = textwrap.indent("\n".join(wrapped), "# ")
     return f"{comments}\n{dump_yaml({'_BASE_': os.path.abspath(base), **changes})}"
-
-
-def _save(path: Path, text: str, lines: list[str]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != text:
-            kept = path.with_suffix(".old.yml")
-            os.replace(path, kept)
-            lines.append(f"the {path.name} of an earlier run is kept as {kept.name}")
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {path}: {error.strerror}; set another save_dir") from None

@@ -60,12 +60,31 @@ def test_what_is_given_stays(config, folder):
     assert schedule[1] == Tagged("LinearWarmup", {"start_factor": 0.0, "steps": 1})
 
 
-def test_an_edited_file_is_kept(config, folder):
-    own = config_for_folder(config(), folder(YOLO))
-    own.path.write_text("edited: true\n")
-    again = config_for_folder(config(), folder(YOLO))
-    assert own.path.with_suffix(".old.yml").read_text() == "edited: true\n"
-    assert "kept as tiny_my_pets.old.yml" in again.lines[-1]
+def test_edited_files_are_kept_each_under_its_own_name(config, folder):
+    place, kept = folder(YOLO), []
+    for edit in ("epoch: 7", "epoch: 8", "epoch: 9"):
+        own = config_for_folder(config(), place)
+        kept += own.remarks
+        own.path.write_text(f"{own.text}{edit}\n")
+    config_for_folder(config(), place)
+    names = [f"tiny_my_pets.old{n}.yml" for n in ("", 2, 3)]
+    texts = [own.path.with_name(name).read_text() for name in names]
+    assert texts == [f"{own.text}epoch: {n}\n" for n in (7, 8, 9)]
+    assert len(kept) == 2 and kept[1].endswith("tiny_my_pets.old2.yml") and kept[1] in own.report()
+
+
+def test_another_folder_of_the_same_name_gets_another_run(config, tmp_path):
+    runs = []
+    for place in ("a/yölo set", "b/yölo set", "b/yölo set", "c/yo\u0308lo set"):
+        if not (tmp_path / place).exists():
+            YOLO(tmp_path / place)
+        runs.append(config_for_folder(config(), str(tmp_path / place)))
+    names = ["tiny_yölo_set", "tiny_yölo_set_2", "tiny_yölo_set_2", "tiny_yölo_set_3"]
+    assert [own.path.parent.name for own in runs] == [own.path.stem for own in runs] == names
+    assert [own.config.weights for own in runs] == [str(o.path.parent / "best_model") for o in runs]
+    assert not runs[0].remarks and "belongs to a training on other data" in runs[1].report()
+    runs[0].path.write_text("epoch: [\n")  # an edit that is no YAML: left alone
+    assert config_for_folder(config(), str(tmp_path / "a/yölo set")).path.stem == "tiny_yölo_set_4"
 
 
 def test_no_training_data(config, folder, tmp_path):
