@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Optional, Union
 
 from ppdet_lite.core.dump import dump_yaml
+from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.core.workspace import load_config
 
 
@@ -59,8 +61,12 @@ def train(
     Raises:
         UserError: data, configuration or weights do not fit, or the loss is no longer finite.
     """
+    if data is None and data_format is not None:
+        raise ConfigError(f"`data_format`: found {data_format}, allowed: none without `data`")
+    if isinstance(overrides, str):
+        raise ConfigError(f"`overrides`: found {overrides!r}, allowed: a list, [{overrides!r}]")
     given = {"epoch": epochs, "TrainReader.batch_size": batch_size, "save_dir": save_dir}
-    changes = [f"{key}={value}" for key, value in given.items() if value is not None]
+    changes = [f"{key}={_as_yaml(value)}" for key, value in given.items() if value is not None]
     cfg = load_config(config, [*changes, *overrides])
     from ppdet_lite.train.run import run_training
 
@@ -84,6 +90,14 @@ def train(
         best_ap=best,
         metrics=dict((state.last_evaluation or {}).get("metrics") or {}),
     )
+
+
+def _as_yaml(value: Any) -> str:
+    """Text that YAML reads as this very value: JSON, which is YAML."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    plain = value.item() if hasattr(value, "item") else value  # of numpy
+    return json.dumps(plain, ensure_ascii=False, default=str)
 
 
 def _save(path: Path, cfg: dict[str, Any]) -> None:

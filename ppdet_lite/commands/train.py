@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ppdet_lite.cli.tool import add_offline, announce_config, config_from_args, config_parser
-from ppdet_lite.core.errors import UserError
+from ppdet_lite.core.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from ppdet_lite.core.config import Config
@@ -62,6 +62,8 @@ depends on the data is set from it, printed, and saved as YAML beside the run; i
 
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
+    if args.data is None and args.data_format is not None:
+        raise ConfigError(f"`data_format`: found {args.data_format}, allowed: none without `data`")
     cfg = config_from_args(args) if args.data is None else _config_for_data(args)
     from ppdet_lite.train.run import run_training
 

@@ -9,7 +9,7 @@ import pytest
 
 import ppdet_lite
 from ppdet_lite.api.result import Result
-from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
 
@@ -128,15 +128,29 @@ def test_a_training_returns_its_run_and_its_checkpoint_is_complete(tiny_coco, tm
         "ppyolov2_r18vd_dcn_demo",
         epochs=1,
         batch_size=4,
-        save_dir=tmp_path,
+        save_dir=tmp_path / "py runs #1: a",  # which means something in YAML
         overrides=["num_classes=2", "width_mult=0.125", "worker_num=0", "use_gpu=false", *places],
     )
-    assert run.folder == tmp_path / "ppyolov2_r18vd_dcn_demo"
+    assert run.folder == tmp_path / "py runs #1: a" / "ppyolov2_r18vd_dcn_demo"
     assert run.log.is_file() and 0 <= run.best_ap <= 1 and "bbox/AP" in run.metrics
     assert callable(ppdet_lite.train)  # the room of this name has been imported
     detector = ppdet_lite.Detector(run.weights)
     assert detector.class_names == ["square", "circle"]
     assert len(detector.predict(tiny_coco / "images")) == 12
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ({"overrides": "epoch=3"}, "`overrides`: found 'epoch=3', allowed: a list"),
+        ({"data_format": "coco"}, "`data_format`: found coco, allowed: none without `data`"),
+        ({"data": ""}, "`data`: found ''"),
+        ({"epochs": "2: 3"}, "epoch: found '2: 3'"),
+    ],
+)
+def test_arguments_of_a_training_are_checked(small_config, arguments, text):
+    with pytest.raises(UserError, match=text):
+        ppdet_lite.train(small_config, **arguments)
 
 
 def test_importing_the_package_is_light():

@@ -15,6 +15,7 @@ from ppdet_lite.core.registry import get_class, parameters_of
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.recognize import recognize
+from ppdet_lite.data.folder.stratified import class_counts
 from ppdet_lite.device.ranks import launched_processes, launched_rank
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.train.own_data import batch_size, schedule_fit
@@ -73,6 +74,8 @@ def config_for_folder(
     """
     if cfg.path is None:
         raise UserError("the configuration was not read from a file, which --data builds upon")
+    if not folder:
+        raise UserError("`data`: found '', allowed: a folder of labeled images")
     reading = recognize(folder, data_format)
     lines = reading.lines()
     chosen = _Chosen(cfg)
@@ -128,6 +131,10 @@ def _data_sections(
     if train is None:
         found = ", ".join(reading.sections)
         raise UserError(f"{reading.folder}: no training data, found {found} only; {_SPLIT_IT}")
+    if not class_counts(reading.dataset("train")).sum():
+        raise UserError(
+            f"{reading.folder}: found no box in the training images, allowed: 1 or more"
+        )
     count = len(reading.dataset("train"))
     train = {**train, **chosen.given_in("TrainDataset")}
     sections = {"TrainDataset": train}

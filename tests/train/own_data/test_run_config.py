@@ -87,6 +87,27 @@ def test_another_folder_of_the_same_name_gets_another_run(config, tmp_path):
     assert config_for_folder(config(), str(tmp_path / "a/yölo set")).path.stem == "tiny_yölo_set_4"
 
 
+def test_no_box_is_found_before_anything_is_written(config, tmp_path):
+    YOLO(tmp_path / "pets")
+    for file in (tmp_path / "pets").rglob("labels/**/*.txt"):
+        file.write_text("")
+    with pytest.raises(UserError, match="pets: found no box in the training images"):
+        config_for_folder(config(), str(tmp_path / "pets"))
+    assert not config.folder.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        (["--data", ""], "`data`: found ''"),
+        (["--data_format", "coco"], "`data_format`: found coco"),
+    ],
+)
+def test_options_that_would_be_ignored(config, options, text):
+    with pytest.raises(UserError, match=text):
+        train.main(train.build_parser().parse_args(["-c", str(config.path), *options]))
+
+
 def test_no_training_data(config, folder, tmp_path):
     place = folder(layouts.voc_roboflow)
     (tmp_path / "my pets" / "train").rename(tmp_path / "elsewhere")
