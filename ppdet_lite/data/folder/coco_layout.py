@@ -13,18 +13,28 @@ from typing import Any
 from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import by_split, split_in
+from ppdet_lite.data.sources.files import is_json
 
 _NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 _NEEDED, _OTHER = (b'"images"', b'"annotations"', b'"categories"'), b'"segments_info"'
 _LOOKED_AT = 200  # names of images, to find their folder
+_START = 2**16  # bytes of a damaged file
 
 
 def coco_readings(scan: FolderScan) -> list[FolderReading]:
     """The readings of the COCO json files; one for all files whose names differ by a split only."""
-    groups = by_split(file for file in scan.files(".json") if is_coco(scan.path(file)))
+    whole = {file for file in scan.files(".json") if is_coco(scan.path(file))}
+    patterns = {split_in(file)[1] for file in whole}
+    damaged = [f for f in scan.files(".json") if f not in whole and _was_coco(scan, f, patterns)]
+    groups = by_split(sorted([*whole, *damaged]))
     detection = {p: g for p, g in groups.items() if Path(p).name.startswith("instances_")}
     if detection:  # COCO has keypoints beside them, which are the boxes of persons only
-        groups = {p: g for p, g in groups.items() if not Path(p).name.startswith("person_key")}
+        groups = {
+            pattern: group
+            for pattern, group in groups.items()
+            if pattern in detection
+            or (not Path(pattern).name.startswith("person_key") and whole & {*group.values()})
+        }
     return [_reading(scan, pattern, group) for pattern, group in groups.items()]
 
 
@@ -38,6 +48,23 @@ def is_coco(path: Path) -> bool:
                 return all(data.find(key) >= 0 for key in _NEEDED) and data.find(_OTHER) < 0
     except OSError:
         return False
+
+
+def _was_coco(scan: FolderScan, file: str, patterns: set[str]) -> bool:
+    """True for a damaged file, which is no JSON any more, that was COCO's by what is left of it, by
+    its name, or as another split of files that are; reading it names the damage.
+    """
+    path, name = scan.path(file), Path(file).name.lower()
+    if is_json(path):
+        return False
+    if split_in(file)[1] in patterns or "coco" in name or name.startswith("instances_"):
+        return True
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(_START)
+    except OSError:
+        return False
+    return _OTHER not in start and (any(key in start for key in _NEEDED) or b'"licenses"' in start)
 
 
 def _reading(scan: FolderScan, pattern: str, group: dict[str, str]) -> FolderReading:
@@ -88,7 +115,9 @@ def _image_folder(scan: FolderScan, file: str, split: str) -> str:
 
 def _image_names(path: Path) -> list[str]:
     """The first names of images in a COCO file, which need not be read whole for this."""
-    names = []
+    names: list[str] = []
+    if not path.stat().st_size:
+        return names
     with open(path, "rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for match in _NAME.finditer(data):
             with contextlib.suppress(ValueError):  # reading the file will name the place

@@ -9,14 +9,16 @@ from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.reading import SPLITS, FolderReading
 from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import split_in
-from ppdet_lite.data.sources.labeling.labelme import collect_labels, is_labelme, read_labelme
+from ppdet_lite.data.sources.labeling.labelme import collect_labels, labelme_among, read_labelme
 
 
 def labelme_readings(scan: FolderScan) -> list[FolderReading]:
     """The reading of labelme's files; a folder at the top may be a split."""
-    folders = sorted({parent(p) for p in scan.files(".json") if is_labelme(scan.path(p))})
-    if not folders:
+    files = {str(path) for path in labelme_among([*map(scan.path, scan.files(".json"))])}
+    own = [path for path in scan.files(".json") if str(scan.path(path)) in files]
+    if not own:
         return []
+    folders = sorted({*map(parent, own)})
     tops = {folder: folder.partition("/")[0] for folder in folders}
     split_of = {top: split_in(top)[0] for top in tops.values()}
     names = collect_labels(scan.root)
@@ -31,7 +33,7 @@ def labelme_readings(scan: FolderScan) -> list[FolderReading]:
             "name": "LabelMeDataSet",
             "dataset_dir": str(scan.root),
             "anno_path": places[split],
-            **_images(scan, places[split]),
+            **_images(scan, own, places[split]),
             **labels,
         }
         for split in SPLITS
@@ -40,11 +42,10 @@ def labelme_readings(scan: FolderScan) -> list[FolderReading]:
     return [FolderReading(scan.root, "labelme", "*.json", "json files of labelme", sections)]
 
 
-def _images(scan: FolderScan, place: str) -> dict[str, str]:
+def _images(scan: FolderScan, own: list[str], place: str) -> dict[str, str]:
     """`image_dir`, where the images are neither as the files say nor beside them."""
-    files = [path for path in scan.files(".json") if place == "." or path.startswith(f"{place}/")]
     homes = []
-    for path in (file for file in files if is_labelme(scan.path(file))):
+    for path in (file for file in own if place == "." or file.startswith(f"{place}/")):
         found = scan.image_stems.get(stem(path), [])
         if parent(path) in map(parent, found):
             return {}

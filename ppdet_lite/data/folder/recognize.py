@@ -15,6 +15,7 @@ from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.scan import FolderScan
 from ppdet_lite.data.folder.voc_layout import voc_readings
 from ppdet_lite.data.folder.yolo_layout import yolo_readings
+from ppdet_lite.data.sources.files import is_json
 
 _LAYOUTS = {
     "coco": coco_readings,
@@ -59,8 +60,11 @@ def recognize(
     found = readings_of(folder)
     allowed = [*dict.fromkeys(r.format for r in found), *(r.name for r in found)]
     if not found:
-        files = FolderScan(Path(folder).expanduser()).describe()
-        raise DataError(f"{folder}: no annotations found ({files}), allowed: {KNOWN}")
+        scan = FolderScan(Path(folder).expanduser())
+        damaged = [file for file in scan.files(".json") if not is_json(scan.path(file))]
+        text = f"; not JSON: {', '.join(damaged[:5])}" if damaged else ""
+        files = scan.describe()
+        raise DataError(f"{folder}: no annotations found ({files}){text}, allowed: {KNOWN}")
     chosen = [r for r in found if data_format in (None, r.format, r.name)]
     if not chosen:
         hint = nearest_hint(str(data_format), allowed)

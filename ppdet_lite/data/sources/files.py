@@ -1,6 +1,7 @@
 """Files of a data set: finding and reading them, and naming the place of what is wrong in them."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Optional, Sequence, TextIO
@@ -8,6 +9,9 @@ from typing import Optional, Sequence, TextIO
 from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.utils.files import PathLike
+
+
+_PARSED = 2**24  # bytes
 
 
 def join(*parts: Optional[PathLike]) -> Path:
@@ -91,6 +95,20 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """Number (from 1) and stripped text of every line that is not blank; raises as `read_text`."""
     lines = enumerate(map(str.strip, read_text(path).splitlines()), start=1)
     return [(number, line) for number, line in lines if line]
+
+
+def is_json(path: Path) -> bool:
+    """True if a file is JSON; of a large one only the first and last bytes are looked at."""
+    try:
+        if path.stat().st_size <= _PARSED:
+            json.loads(read_text(path))
+            return True
+        with open(path, "rb") as stream:
+            start = stream.read(64).lstrip(b"\xef\xbb\xbf").lstrip()
+            stream.seek(-64, os.SEEK_END)
+            return start[:1] in b"{[" and stream.read().rstrip()[-1:] in (b"}", b"]")
+    except (DataError, OSError, ValueError, RecursionError):
+        return False
 
 
 def error_at(path: Path, line: Optional[int], *parts: str) -> DataError:

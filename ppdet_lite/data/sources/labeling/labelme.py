@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Sequence, Union
 
 from ppdet_lite.core.annotations import matches
 from ppdet_lite.core.errors import DataError, ImageError
@@ -18,10 +18,12 @@ from ppdet_lite.data.sources.class_lists import ClassList, given_classes, number
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
 from ppdet_lite.data.sources.files import (
     error_at,
+    is_json,
     not_allowed,
     read_text,
     require_folder,
 )
+from ppdet_lite.utils.image_files import IMAGE_SUFFIXES
 
 _BOXES = ("rectangle", "polygon", "circle", "linestrip", "line", "mask", "rotation")
 
@@ -81,8 +83,27 @@ def _box(kind: str, points: list[list[float]]) -> tuple[float, float, float, flo
 
 
 def labelme_files(folder: Path) -> list[Path]:
-    """The JSON files below a folder that look like labelme's, sorted."""
-    return [path for path in sorted(folder.rglob("*.json")) if is_labelme(path)]
+    """The JSON files below a folder that look like labelme's, sorted; see `labelme_among`."""
+    below = (path for path in folder.rglob("*") if path.suffix.lower() == ".json")
+    visible = (p for p in below if not any(n.startswith(".") for n in p.relative_to(folder).parts))
+    return labelme_among(sorted(visible))
+
+
+def labelme_among(paths: Sequence[Path]) -> list[Path]:
+    """Those that look like labelme's. A damaged file, which is no JSON any more, counts where it
+    lies beside files of labelme or an image of its name, so that reading it names it.
+    """
+    whole = {path for path in paths if is_labelme(path)}
+    homes = {path.parent for path in whole}
+    return [
+        path
+        for path in paths
+        if path in whole or ((path.parent in homes or _may_be_one(path)) and not is_json(path))
+    ]
+
+
+def _may_be_one(path: Path) -> bool:
+    return any(path.with_suffix(ending).is_file() for ending in IMAGE_SUFFIXES)
 
 
 def is_labelme(path: Path) -> bool:
