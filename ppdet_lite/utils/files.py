@@ -58,6 +58,12 @@ def _target(path: PathLike) -> tuple[Path, bool]:
     return Path(os.path.realpath(file)), False
 
 
+def is_within(path: PathLike, folder: PathLike) -> bool:
+    """True if `path`, which need not exist, is the folder or lies in it; links are followed."""
+    real, outer = (Path(os.path.realpath(os.path.expanduser(each))) for each in (path, folder))
+    return real == outer or outer in real.parents
+
+
 def check_writable(path: PathLike) -> None:
     """Finds out, before minutes of work, that `path` can be written; makes nothing.
 

@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> int:
 
     path = args.output_dir / "check.json"
     check_writable(path)
-    found = survey(*sources_of(args))
+    found = survey(*sources_of(args), args.folder)
     if args.fix:
         check_target(args.fix, found)
     done = check(found)
@@ -88,6 +88,8 @@ def main(args: argparse.Namespace) -> int:
         copy = repair(done, args.fix)
         files = ", ".join(map(str, copy.files.values()))
         print(f"repaired copy: {copy.images} images, {files}")
+        for split in copy.empty:
+            print(f"{split} is not in it: no image of it is left")
     if args.page:
         from ppdet_lite.report.data_page import write_data_page
 

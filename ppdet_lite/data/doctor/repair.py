@@ -17,7 +17,7 @@ from ppdet_lite.data.doctor.image_checks import is_turned_label
 from ppdet_lite.data.doctor.survey import Split, Survey
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.box_cleaning import clean_boxes, repeated_rows
-from ppdet_lite.utils.files import write_image, write_json
+from ppdet_lite.utils.files import is_within, write_image, write_json
 from ppdet_lite.utils.logger import progress_bar
 
 DROPPED_IMAGES = ("unusable_label", "missing_image", "unreadable_image", "leak", "duplicate")
@@ -33,22 +33,24 @@ class Repaired(NamedTuple):
         files: split -> its annotation file.
         images: written, of all splits.
         counts: kind -> number of findings that were repaired.
+        empty: splits that are left out since no image of them is left.
     """
 
     files: dict[str, Path]
     images: int
     counts: dict[str, int]
+    empty: list[str]
 
 
 def check_target(folder: Path, survey: Survey) -> None:
     """A ConfigError where the copy would touch the original or other files."""
+    roots = [split.content.image_root for split in survey.splits]
+    for root in [*roots, *([survey.folder] if survey.folder else [])]:
+        if is_within(folder, root):
+            text = f"{folder} lies in the original ({root})"
+            raise ConfigError(f"`fix`: {text}, allowed: a folder elsewhere")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"`fix`: {folder} is there already, allowed: a new or an empty folder")
-    real = Path(os.path.realpath(folder))
-    for split in survey.splits:
-        root = Path(os.path.realpath(split.content.image_root))
-        if real == root or root in real.parents:
-            raise ConfigError(f"`fix`: {folder} lies in the original, allowed: a folder elsewhere")
 
 
 def repair(done: Check, folder: Path) -> Repaired:
@@ -57,15 +59,20 @@ def repair(done: Check, folder: Path) -> Repaired:
 
     Raises:
         ConfigError: `folder` is not empty, or lies in the original.
-        DataError: no split can be read, or a file cannot be written.
+        DataError: no split can be read, no image would be left, or a file cannot be written.
     """
     check_target(folder, done.survey)
     if not done.survey.splits:
         raise DataError(f"{done.survey.name}: no split can be read, so there is nothing to repair")
     names, same = _class_list(done.survey)
     dropped = _dropped_images(done)
+    kept = [s for s in done.survey.splits if len(dropped.get(s.name, {})) < len(s)]
+    if not kept:
+        counts = Counter(kind for rows in dropped.values() for kind in rows.values())
+        reasons = ", ".join(f"{KINDS[kind].title} {count}" for kind, count in counts.items())
+        raise DataError(f"{done.survey.name}: a repaired copy would have no image: {reasons}")
     files, images = {}, 0
-    for split in done.survey.splits:
+    for split in kept:
         writer = _SplitWriter(split, folder, names, same, dropped.get(split.name, {}))
         content = writer.write()
         files[split.name] = folder / "annotations" / f"{split.name}.json"
@@ -78,7 +85,8 @@ def repair(done: Check, folder: Path) -> Repaired:
     ]
     counts = Counter(finding.kind for finding in done.findings if KINDS[finding.kind].repair)
     write_json(folder / "repair.json", {"repaired": dict(counts), "images_left_out": left_out})
-    return Repaired(files, images, dict(counts))
+    empty = [split.name for split in done.survey.splits if split.name not in files]
+    return Repaired(files, images, dict(counts), empty)
 
 
 def _class_list(survey: Survey) -> tuple[list[str], dict[str, str]]:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -88,6 +88,7 @@ class Survey:
     Attributes:
         name: the folder or the configuration.
         layout: in words, of a folder.
+        folder: the original, where it is a folder that was recognized.
         failures: split -> error, of those that cannot be read at all.
         unlabeled: images in the folders of the splits that no split has, and without a label file.
         strays: images that no split has, but with a label file.
@@ -98,6 +99,7 @@ class Survey:
     splits: list[Split]
     failures: dict[str, str]
     layout: str = ""
+    folder: Optional[Path] = None
     unlabeled: list[str] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
@@ -107,13 +109,14 @@ def survey(
     name: str,
     sources: Mapping[str, tuple[type[DetectionDataset], Mapping[str, Any]]],
     layout: str = "",
+    folder: Optional[Path] = None,
 ) -> Survey:
     """Reads the annotations of all splits and every image file.
 
     Args:
         name: the data set in messages.
         sources: split -> class of its data set and the arguments of it.
-        layout: see Survey.
+        layout, folder: see Survey.
     """
     splits, failures = [], {}
     for split, (source, arguments) in sources.items():
@@ -121,7 +124,7 @@ def survey(
             splits.append(read_split(split, source, arguments))
         except DataError as error:
             failures[split] = str(error)
-    found = Survey(name, splits, failures, layout)
+    found = Survey(name, splits, failures, layout, folder)
     facts = facts_of([split.file(row) for split in splits for row in range(len(split))])
     for part in splits:
         part.facts = [facts[part.file(row)] for row in range(len(part))]

@@ -10,7 +10,6 @@ from ppdet_lite.core.annotations import shown
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.utils.files import PathLike
 
-
 _PARSED = 2**24  # bytes
 
 

@@ -114,11 +114,28 @@ def test_a_repaired_copy(faulty, tmp_path):
         assert (images[name]["height"], images[name]["width"]) == size_hw
 
 
-def test_the_original_is_never_written(faulty):
+def test_the_original_is_never_written(faulty, tmp_path):
     done = checked(faulty)
     for folder in (faulty / "images" / "fixed", faulty):
         with pytest.raises(ConfigError, match="fix"):
             repair(done, folder)
+    fix = ["--fix", str(faulty / "fixed"), "--no-page", "--output_dir", str(tmp_path)]
+    with pytest.raises(ConfigError, match="`fix`.* lies in the original"):
+        command.main(command.build_parser().parse_args([str(faulty), *fix]))
+    assert not (faulty / "fixed").exists()
+
+
+def test_a_copy_without_images_is_refused(tmp_path):
+    for split in ("train", "val"):
+        writer = CocoWriter(tmp_path / "set", split)
+        writer.add(f"{split}.jpg", b"no image")
+        writer.write()
+    with pytest.raises(DataError, match="no image: images that cannot be read 2"):
+        repair(checked(tmp_path / "set"), tmp_path / "fixed")
+    assert not (tmp_path / "fixed").exists()
+    (tmp_path / "set/images/val.jpg").write_bytes(jpeg(photo(1)))
+    copy = repair(checked(tmp_path / "set"), tmp_path / "fixed")
+    assert copy.empty == ["train"] and [*copy.files] == ["val"]
 
 
 def test_command(faulty, tmp_path, capsys):

@@ -1,10 +1,13 @@
 """Converted, split and merged sets hold the same objects."""
 
+import os
+
 import pytest
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.operations import WRITERS, convert, merge, split
 from ppdet_lite.data.folder.recognize import recognize
+from ppdet_lite.data.folder.writing.coco_writer import CocoWriter
 from tests.data.folder import layouts
 from tests.data.folder.test_recognize import CASES, expected, objects_of
 
@@ -117,3 +120,50 @@ def test_commands(tmp_path, capsys, command):
     module.main(module.build_parser().parse_args(words))
     assert "YOLO txt (data.yaml" in capsys.readouterr().out
     assert (tmp_path / "to" / "data.yaml").is_file()
+
+
+def test_the_output_may_not_lie_in_the_source(tmp_path):
+    layouts.voc_labelimg(tmp_path / "set")
+    layouts.coco_cvat(tmp_path / "other")
+    before = sorted((tmp_path / "set").rglob("*"))
+    readings = [recognize(tmp_path / name) for name in ("other", "set")]
+    os.symlink(tmp_path / "set", tmp_path / "link")
+    for folder in ("set", "set/new", "link/new"):
+        for write in (
+            lambda out: convert(readings[1], out, "yolo"),
+            lambda out: split(readings[1], out, {"val": 0.5}),
+            lambda out: merge(readings, out),
+        ):
+            with pytest.raises(DataError, match="`output`.* lies in"):
+                write(tmp_path / folder)
+    assert sorted((tmp_path / "set").rglob("*")) == before
+
+
+def test_too_few_images_leave_nothing_behind(tmp_path):
+    layouts.image(tmp_path / "one/a.jpg")
+    layouts.write(tmp_path / "one/a.xml", layouts.voc([(0, (4, 4, 20, 20))]))
+    with pytest.raises(DataError, match="one: 1 image cannot be divided into train, val"):
+        split(recognize(tmp_path / "one"), tmp_path / "out", {"val": 0.2})
+    layouts.coco_cvat(tmp_path / "set")
+    for path in (tmp_path / "set/images").iterdir():
+        path.unlink()
+    layouts.image(tmp_path / "set/images/other.jpg")
+    with pytest.raises(DataError, match="set: train: not one image of 5"):
+        convert(recognize(tmp_path / "set"), tmp_path / "out", "voc")
+    assert not (tmp_path / "out").exists()
+
+
+class _FullDisk(CocoWriter):
+    def write_split(self, split):
+        raise OSError(28, "no space left", "labels.json")
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(tmp_path, monkeypatch):
+    layouts.coco_cvat(tmp_path / "set")
+    monkeypatch.setitem(WRITERS, "full", _FullDisk)
+    with pytest.raises(DataError, match="no space left"):
+        convert(recognize(tmp_path / "set"), tmp_path / "new", "full")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match="no space left"):
+        convert(recognize(tmp_path / "set"), tmp_path / "out", "full")
+    assert not (tmp_path / "new").exists() and not [*(tmp_path / "out").iterdir()]

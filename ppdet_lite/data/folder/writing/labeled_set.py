@@ -7,6 +7,7 @@ from typing import Mapping, NamedTuple, Sequence
 
 import numpy as np
 
+from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.sources.dataset import Dataset
 
@@ -43,7 +44,7 @@ def read_set(reading: FolderReading) -> LabeledSet:
     """All splits of a folder; crowds are kept, images without a file are left out.
 
     Raises:
-        DataError: a file cannot be used.
+        DataError: a file cannot be used, or a split has no image.
     """
     for section in reading.sections.values():
         if section["name"] == "COCODataSet":
@@ -52,6 +53,9 @@ def read_set(reading: FolderReading) -> LabeledSet:
     splits, remarks = {}, []
     for split, dataset in reading.datasets().items():
         splits[split], missing, polygons = _images(dataset, names)
+        if missing and not splits[split]:
+            text = f"{split}: not one image of {len(missing)} that the labels name is there"
+            raise DataError(f"{reading.folder}: {text} (first: {missing[0]})")
         if missing:
             text = f"{split}: {len(missing)} images have no file and are left out"
             remarks.append(f"{text} (first: {missing[0]})")
