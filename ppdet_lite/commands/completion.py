@@ -26,9 +26,12 @@ def main(args: argparse.Namespace) -> None:
     from ppdet_lite.cli.completion.words import options_of
     from ppdet_lite.commands import main as ppdet
     from ppdet_lite.core.shipped import shipped_configs
+    from ppdet_lite.data.folder.recognize import FORMATS
+    from ppdet_lite.weights.zoo import read_zoo
 
     commands = {}
     for name, (module, text) in ppdet.COMMANDS.items():
         parser = importlib.import_module(f"ppdet_lite.commands.{module}").build_parser()
         commands[name] = (text, options_of(parser))
-    print(SHELLS[args.shell](commands, list(shipped_configs())), end="")
+    lists = {"config": [*shipped_configs()], "weights": [*read_zoo()], "format": [*FORMATS]}
+    print(SHELLS[args.shell](commands, lists), end="")

@@ -6,6 +6,8 @@ import argparse
 from dataclasses import dataclass
 
 FILES = ("FILE", "IMAGE", "VIDEO", "JSON", "CHECKPOINT", "WEIGHTS", "YML", "PATH")
+KINDS = {"config": "config", "names": "weights", "data_format": "format", "opt": "key"}
+"""Kind of the values of some options, by their place in the parsed arguments."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,8 @@ class Option:
     """One option, or the arguments without one (no names).
 
     Attributes:
-        kind: of its value: "none", "words" (`choices`), "config", "folder", "file" or "other".
+        kind: of its value: "none", "words" (`choices`), "config", "weights", "format", "key"
+            (KEY=VALUE), "folder", "file" or "other".
     """
 
     names: tuple[str, ...]
@@ -40,8 +43,8 @@ def _value(action: argparse.Action) -> tuple[str, tuple[str, ...]]:
         return "none", ()
     if action.choices is not None:
         return "words", tuple(map(str, action.choices))
-    if action.dest == "config":
-        return "config", ()
+    if action.dest in KINDS:
+        return KINDS[action.dest], ()
     metavar = action.metavar if isinstance(action.metavar, str) else ""
     if metavar == "true|false":
         return "words", ("true", "false")
