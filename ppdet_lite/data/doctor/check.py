@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from ppdet_lite.data.doctor.image_checks import (
 from ppdet_lite.data.doctor.survey import Split, Survey
 
 FORMAT_VERSION = 1
+_WIDTH = 110  # letters of a finding in the table
 
 
 class Check(NamedTuple):
@@ -82,9 +84,8 @@ def lines(done: Check, examples: int = 1) -> list[str]:
     table = [["", "found", "", "first"]]
     for kind, found in done.by_kind().items():
         first = found[0]
-        place = f"{first.file}: {first.text}" if first.file else first.text
         severity = KINDS[kind].severity
-        table.append([severity, f"{len(found)}", KINDS[kind].title, _cut(place, 110)])
+        table.append([severity, f"{len(found)}", KINDS[kind].title, _in_short(first, done.survey)])
     heads = [
         f"{split}: {images} images ({empty} without boxes), {objects} boxes of {classes} classes"
         for split, images, objects, classes, empty in map(numbers_of, done.survey.splits)
@@ -98,8 +99,27 @@ def lines(done: Check, examples: int = 1) -> list[str]:
     return [f"{done.survey.name}{layout}", *heads, *(_aligned(table) if table[1:] else []), counts]
 
 
-def _cut(text: str, length: int) -> str:
+def _in_short(finding: Finding, survey: Survey) -> str:
+    """A finding in at most _WIDTH letters, with the name of its file and the end of its text."""
+    file, text = finding.file, finding.text
+    if survey.folder:  # whose name stands above
+        root = os.path.abspath(survey.folder) + os.sep
+        file = file[len(root) :] if file.startswith(root) else file
+        text = text.replace(f", in {root}: ", ": ").replace(root, "")
+    if not file:
+        return _cut_middle(text, _WIDTH)
+    if len(file) + 2 + len(text) > _WIDTH and len(file) > _WIDTH // 2:
+        file = _cut_start(file, max(_WIDTH // 2, _WIDTH - 2 - len(text)))
+    return f"{file}: {_cut_middle(text, _WIDTH - len(file) - 2)}"
+
+
+def _cut_start(text: str, length: int) -> str:
     return text if len(text) <= length else f"...{text[3 - length :]}"
+
+
+def _cut_middle(text: str, length: int) -> str:
+    half = (length - 5) // 2
+    return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -78,7 +78,9 @@ def _starts(problem: str) -> list[str]:
 def left_over_findings(survey: Survey) -> Iterator[Finding]:
     """Splits that cannot be read, and files that belong to nothing."""
     for name, problem in survey.failures.items():
-        yield Finding("unusable_split", name, problem.partition(": ")[0], problem)
+        head, _, rest = problem.partition(": ")
+        is_file = os.path.lexists(head.partition(" line ")[0])
+        yield Finding("unusable_split", name, *((head, rest) if is_file else ("", problem)))
     for file in survey.unlabeled:
         yield Finding("unlabeled", "", file, "no labels, and in no split")
     for file in survey.strays:

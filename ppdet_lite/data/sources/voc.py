@@ -17,6 +17,7 @@ from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
 from ppdet_lite.data.sources.files import (
     error_at,
     join,
+    raise_all,
     read_lines,
     require_file,
     require_folder,
@@ -105,6 +106,8 @@ class VOCDataSet(DetectionDataset):
                 problems.append(error)
         self.refuse(problems, len(paths), "annotation files")
         source = ", ".join(map(str, folders))
+        if not names and problems:  # which a check of the data set only notes
+            raise_all(problems, len(paths), "annotation files")
         if not names:
             raise DataError(
                 f"{source}: no object in any annotation file; name classes in label_list"

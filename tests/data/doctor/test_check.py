@@ -7,6 +7,7 @@ import cv2
 import pytest
 
 from ppdet_lite.commands.data import check as command
+from ppdet_lite.commands.data import stats as stats_command
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.doctor.catalog import KINDS
 from ppdet_lite.data.doctor.check import as_json, check, lines
@@ -14,6 +15,7 @@ from ppdet_lite.data.doctor.repair import repair
 from ppdet_lite.data.doctor.sources import sources_of_folder
 from ppdet_lite.data.doctor.survey import survey
 from tests.data.doctor.faulty_sets import CocoWriter, faulty_coco, jpeg, photo
+from tests.data.folder import layouts
 
 EXPECTED = {
     "missing_image": {"missing.jpg"},
@@ -155,6 +157,52 @@ def test_the_data_sets_of_a_configuration(small_config, tmp_path):
     assert command.main(parse(["-c", str(small_config), *out])) == 0
     splits = json.loads((tmp_path / "check.json").read_text())["splits"]
     assert [(s["split"], s["images"]) for s in splits] == [("val", 4)]
+
+
+def test_a_configuration_that_divides_one_data_set(faulty, tmp_path):
+    whole = {
+        "name": "COCODataSet",
+        "dataset_dir": str(faulty),
+        "image_dir": "images",
+        "anno_path": "annotations/instances_train.json",
+    }
+    parts = {"name": "SplitDataSet", "source": whole, "shares": {"train": 0.8, "val": 0.2}}
+    sections = {"TrainDataset": {**parts, "part": "train"}, "EvalDataset": {**parts, "part": "val"}}
+    (tmp_path / "own.yml").write_text(json.dumps(sections))
+    for tool, code in ((command, 1), (stats_command, None)):
+        options = ["-c", str(tmp_path / "own.yml"), "--output_dir", str(tmp_path), "--no-page"]
+        assert tool.main(tool.build_parser().parse_args(options)) == code
+    splits = json.loads((tmp_path / "check.json").read_text())["splits"]
+    assert [(s["split"], s["images"]) for s in splits] == [("train", 23)]
+
+
+def test_long_findings_keep_the_file_and_the_end(tmp_path):
+    layouts.voc_labelimg(tmp_path / "set")
+    paths = sorted((tmp_path / "set").rglob("*.xml"))
+    path = paths[0].with_name(f"{'long_' * 20}name.xml")
+    paths[0].rename(path)
+    layouts.image(path.with_suffix(".jpg"))
+    path.write_text(f"<annotation><object><name>{'x' * 200}")
+    sources = sources_of_folder(tmp_path / "set")
+    done = check(survey("set", *sources, folder=tmp_path / "set"))
+    line = next(line for line in lines(done) if "labels that cannot be used" in line)
+    assert "_name.xml" in line and line.endswith("no element found") and len(line) < 160
+
+
+def test_a_text_in_another_encoding_is_the_reason(tmp_path):
+    for make in (layouts.voc_labelimg, layouts.voc_image_sets):
+        folder = tmp_path / make.__name__
+        make(folder)
+        for path in folder.rglob("*.xml"):
+            path.write_bytes(path.read_text().replace("cat", "K\xe4tzchen").encode("latin-1"))
+            path.write_bytes(path.read_bytes().replace(b"dog", b"B\xe4r"))
+        found = checked(folder).by_kind()["unusable_split"]
+        assert "encoding: this line is no text in utf-8;" in found[0].text
+    (tmp_path / "csv").mkdir()
+    layouts.image(tmp_path / "csv/a.jpg")
+    (tmp_path / "csv/l.csv").write_bytes(b"path,x1,y1,x2,y2,class\na.jpg,1,1,9,9,B\xe4r\n")
+    (found,) = checked(tmp_path / "csv").by_kind()["unusable_split"]
+    assert found.file.endswith("l.csv") and "l.csv" not in found.text
 
 
 def test_yolo_labels(tmp_path):

@@ -20,6 +20,7 @@ from ppdet_lite.data.sources.files import (
     error_at,
     is_json,
     not_allowed,
+    raise_all,
     read_text,
     require_folder,
 )
@@ -162,6 +163,8 @@ class LabelMeDataSet(DetectionDataset):
         else:
             names = sorted({name for file in files.values() for name, _ in file.objects})
             classes, source = numbered(names), str(folder)
+        if not classes.names and problems:  # which a check of the data set only notes
+            raise_all(problems, len(paths), "annotation files")
         if not classes.names:
             raise DataError(f"{folder}: no object in any file of labelme")
         rows, labels = self._table(files, folder, root, classes, source)

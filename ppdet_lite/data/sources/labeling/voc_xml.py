@@ -131,5 +131,6 @@ def _in_utf8(path: Path) -> bytes:
         raise error_at(path, 1, "encoding", problem) from None
     except ValueError as error:
         line = data[: getattr(error, "start", 0)].count(b"\n") + 1
-        problem = f"this line is no text in {encoding}; save the file as UTF-8"
+        name = "utf-8" if encoding == "utf-8-sig" else encoding
+        problem = f"this line is no text in {name}; save the file as UTF-8"
         raise error_at(path, line, "encoding", problem) from None
