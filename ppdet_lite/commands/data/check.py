@@ -78,7 +78,8 @@ def main(args: argparse.Namespace) -> int:
 
     path = args.output_dir / "check.json"
     check_writable(path)
-    found = survey(*sources_of(args), folder=args.folder)
+    name, sources, layout = sources_of(args)
+    found = survey(name, sources, layout, args.folder)
     if args.fix:
         check_target(args.fix, found)
     done = check(found)
