@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
 
 import numpy as np
 
-from ppdet_lite.api.images import open_images
 from ppdet_lite.api.result import Result
-from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import CheckpointError, ConfigError
-from ppdet_lite.core.shipped import shipped_configs
-from ppdet_lite.core.workspace import load_config, merge_config
-from ppdet_lite.weights.checkpoint import read_meta
-from ppdet_lite.weights.files import has_weight_file
-from ppdet_lite.weights.manifest import stem_of
-from ppdet_lite.weights.zoo import weights_of_config
+
+# The import of this module stays light: cv2, YAML and the network are loaded with a detector.
+if TYPE_CHECKING:
+    from ppdet_lite.core.config import Config
 
 EXPORT_FILE = "infer_cfg.yml"
 
@@ -99,6 +95,8 @@ class Detector:
 
     def stream(self, source: Any, threshold: Optional[float] = None) -> Iterator[Result]:
         """The results of `predict` one by one, for videos and folders of any length."""
+        from ppdet_lite.api.images import open_images
+
         least = self.threshold if threshold is None else _checked(threshold)
         for opened in open_images(source):
             rows = np.asarray(self._detect(opened.image)).reshape(-1, 6)
@@ -116,6 +114,12 @@ def _checked(threshold: float) -> float:
 
 def _config_of(path: Path, weights: Optional[str], config: Union[str, Path, None]) -> Config:
     """The configuration that a name, a file or a checkpoint means, with its weights set."""
+    from ppdet_lite.core.shipped import shipped_configs
+    from ppdet_lite.core.workspace import load_config, merge_config
+    from ppdet_lite.weights.files import has_weight_file
+    from ppdet_lite.weights.manifest import stem_of
+    from ppdet_lite.weights.zoo import weights_of_config
+
     stem = stem_of(str(path))
     if path.suffix not in (".yml", ".yaml") and has_weight_file(stem):
         if weights:
@@ -139,6 +143,10 @@ def _config_of(path: Path, weights: Optional[str], config: Union[str, Path, None
 def _config_of_checkpoint(stem: str, config: Union[str, Path, None]) -> Config:
     """That of the argument, else the one saved beside the checkpoint, else the shipped one of the
     name in its side file, for the classes that it was trained on."""
+    from ppdet_lite.core.shipped import shipped_configs
+    from ppdet_lite.core.workspace import load_config
+    from ppdet_lite.weights.checkpoint import read_meta
+
     if config:
         return load_config(config)
     meta, folder = read_meta(stem), Path(os.path.abspath(stem)).parent

@@ -10,8 +10,6 @@ import numpy as np
 
 from ppdet_lite.core.errors import require
 from ppdet_lite.utils.detection_rows import class_name, coco_records, detection_records
-from ppdet_lite.utils.drawing import draw_detections
-from ppdet_lite.utils.files import write_image, write_json
 
 PathLike = Union[str, Path]
 
@@ -69,10 +67,14 @@ class Result:
 
     def plot(self) -> np.ndarray:
         """A copy of the image with boxes and labels, uint8 [H, W, 3] RGB."""
+        from ppdet_lite.utils.drawing import draw_detections
+
         return draw_detections(self.image, self.rows, self.class_names, 0.0)
 
     def save(self, path: PathLike) -> Path:
         """Writes the image with its boxes, or the detections if the path ends with .json."""
+        from ppdet_lite.utils.files import write_image, write_json
+
         path = Path(path)
         if path.suffix.lower() == ".json":
             found = detection_records(self.rows, self.class_names)

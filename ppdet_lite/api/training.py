@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Optional, Union
 
-from ppdet_lite.core.dump import dump_yaml
 from ppdet_lite.core.errors import ConfigError
-from ppdet_lite.core.workspace import load_config
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,8 @@ def train(
         raise ConfigError(f"`overrides`: found {overrides!r}, allowed: a list, [{overrides!r}]")
     given = {"epoch": epochs, "TrainReader.batch_size": batch_size, "save_dir": save_dir}
     changes = [f"{key}={_as_yaml(value)}" for key, value in given.items() if value is not None]
+    from ppdet_lite.core.workspace import load_config
+
     cfg = load_config(config, [*changes, *overrides])
     from ppdet_lite.train.run import run_training
 
@@ -102,6 +102,8 @@ def _as_yaml(value: Any) -> str:
 
 def _save(path: Path, cfg: dict[str, Any]) -> None:
     """Writes the whole configuration beside the run, so that its checkpoints are complete."""
+    from ppdet_lite.core.dump import dump_yaml
+
     os.makedirs(path.parent, exist_ok=True)
     if path != getattr(cfg, "path", None):
         path.write_text(dump_yaml(cfg), encoding="utf-8")

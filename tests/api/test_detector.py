@@ -161,5 +161,13 @@ def test_importing_the_package_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "True set() True", done.stderr
+    code = (
+        "import sys, time; start = time.perf_counter(); import numpy; "
+        "between = time.perf_counter(); from ppdet_lite import Detector, train; "
+        "print(time.perf_counter() - between < between - start, "
+        "{'paddle', 'cv2', 'yaml', 'tqdm'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "True set()", done.stderr  # less than numpy alone takes
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         ppdet_lite.nothing  # noqa: B018
