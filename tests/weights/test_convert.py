@@ -3,6 +3,7 @@
 import pickle
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +228,20 @@ def test_the_command_writes_a_checkpoint(tmp_path, capsys):
     found = load_state(str(output))
     assert found["head.conv_reg.0.2.bias"].tolist() == [0, 1, 2, 3, 7]
     assert struct.calcsize("f") * found["backbone.stem.conv.conv.weight"].size == 864
+
+
+@pytest.mark.parametrize("name", ["yolox.nano.npz", "nano.npz"])
+def test_the_command_writes_beside_the_file(tmp_path, capsys, name):
+    np.savez(tmp_path / name, **THEIRS)
+    arguments = command.build_parser().parse_args([str(tmp_path / name)])
+    command.main(arguments)
+    output = tmp_path / name.replace(".npz", ".pdparams")
+    assert output.is_file() and f"{output}: 2 tensors" in capsys.readouterr().out
+    before = output.read_bytes()
+    with pytest.raises(UserError, match=f"{output.name} is there already; `output`"):
+        command.main(arguments)
+    assert output.read_bytes() == before
+
+
+def test_the_ending_of_a_name_with_two():
+    assert command.default_output(Path("w/yolox_s.pth.tar")) == Path("w/yolox_s.pdparams")

@@ -1,11 +1,13 @@
 """Converts weights of other projects into weights of this one."""
 
 import argparse
+import re
 from pathlib import Path
 
 from ppdet_lite.cli.tool import tool_parser
+from ppdet_lite.core.errors import UserError
 
-EXAMPLES = """  ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams
+EXAMPLES = """  ppdet weights convert yolox_nano.pth    writes yolox_nano.pdparams beside it
   ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams \\
       -c yolox_nano_upstream_coco    also check that they fit
   ppdet weights convert yolov4.weights --cfg yolov4.cfg --output weights/yolov4.pdparams
@@ -21,7 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
     add("file", metavar="FILE", help="weights of another project")
-    add("--output", required=True, metavar="FILE", help="where to write, a .pdparams")
+    text = "where to write, a .pdparams (default: beside FILE with its name, if none is there)"
+    add("--output", metavar="FILE", help=text)
     text = "the project that FILE comes from; default: found by its ending and its tensors"
     add("--from", dest="source", metavar="NAME", help=text)
     text = "darknet's file of the network; default: the network whose numbers fill FILE"
@@ -30,14 +33,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def default_output(file: Path) -> Path:
+    """Returns the .pdparams of the same name beside a file.
+
+    Raises:
+        UserError: it is there already.
+    """
+    output = file.with_name(re.sub(r"\.tar$", "", file.name)).with_suffix(".pdparams")
+    if output.exists():
+        raise UserError(f"{output} is there already; `output` names another file, or this one")
+    return output
+
+
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
     from ppdet_lite.weights.checkpoint import save_checkpoint
     from ppdet_lite.weights.convert.converter import conversion_of
 
+    output = Path(args.output) if args.output else default_output(Path(args.file))
     cfg = Path(args.cfg) if args.cfg else None
     conversion = conversion_of(Path(args.file), args.source, cfg)
-    output = Path(args.output)
     stem = output.stem if output.suffix == ".pdparams" else output.name
     meta = {"converted_from": Path(args.file).name, "converter": conversion.converter}
     path = save_checkpoint(str(output.parent), stem, conversion.state, meta)
