@@ -11,7 +11,7 @@ from paddle import nn
 from paddle.optimizer.lr import LRScheduler
 
 from ppdet_lite.core.config import Config
-from ppdet_lite.core.errors import ConfigError, UserError
+from ppdet_lite.core.errors import CheckpointError, ConfigError, UserError
 from ppdet_lite.core.settings import RuntimeSettings
 from ppdet_lite.core.workspace import create, create_list, merge_config
 from ppdet_lite.data.reader.readers import Reader
@@ -204,7 +204,11 @@ def _load_pretrained(model: nn.Layer, settings: RuntimeSettings) -> None:
     if not path:
         get_logger().info("No pretrain_weights: training starts from random weights.")
         return
-    path = locate_weights(path, offline=settings.offline)  # shared by a machine's processes
+    try:
+        path = locate_weights(path, offline=settings.offline)  # shared by a machine's processes
+    except CheckpointError as error:
+        text = f"{error}; pretrain_weights=null starts the training from random weights"
+        raise CheckpointError(text) from None
     partial = settings.allow_partial_weights
     for line in load_weights(model, path, allow_partial=partial, part_of_model=True).lines():
         get_logger().info(line)

@@ -127,8 +127,8 @@ def fetch_file(file: RemoteFile, folder: str = "", *, offline: bool = False) -> 
     except (OSError, HTTPException, ValueError, _Refused) as error:
         reason = getattr(error, "reason", None) or error
         raise CheckpointError(
-            f"cannot download {file.address}: {reason}. Put the file at {target} yourself, name a "
-            "local file, or start a training from random weights with pretrain_weights=null"
+            f"cannot download {file.address}: {reason}. Put the file at {target} yourself, or name "
+            "a local file"
         ) from None
     return target
 

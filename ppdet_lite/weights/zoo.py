@@ -130,6 +130,14 @@ def weights_of_config(config: str) -> list[str]:
     return [name for name, entry in read_zoo().items() if entry.config == config]
 
 
+def entry_of(name: str) -> Optional[ZooEntry]:
+    """The entry of a name, also with the ending .pdparams, or of an address; None without one."""
+    zoo = read_zoo()
+    if is_url(name):
+        return next((entry for entry in zoo.values() if entry.address == name), None)
+    return zoo.get(_without_ending(name))
+
+
 def fetch_by_name(name: str, *, offline: bool = False) -> str:
     """Path of published weights in the cache, fetched if they are not there.
 
@@ -140,14 +148,14 @@ def fetch_by_name(name: str, *, offline: bool = False) -> str:
     Raises:
         CheckpointError: there is no such name, or they cannot be fetched.
     """
-    zoo, name = read_zoo(), _without_ending(name)
+    known = entry_of(name)
+    if known is not None:
+        return known.fetch(offline=offline)
     if is_url(name):
-        known = next((entry for entry in zoo.values() if entry.address == name), None)
-        return known.fetch(offline=offline) if known else fetch_weights(name, offline=offline)
-    if name not in zoo:
-        hint = nearest_hint(name, zoo)
-        raise CheckpointError(f"no published weights are called {name}{hint} (ppdet weights list)")
-    return zoo[name].fetch(offline=offline)
+        return fetch_weights(name, offline=offline)
+    name = _without_ending(name)
+    hint = nearest_hint(name, read_zoo())
+    raise CheckpointError(f"no published weights are called {name}{hint} (ppdet weights list)")
 
 
 def _without_ending(name: str) -> str:

@@ -82,6 +82,8 @@ def test_pretrained_weights_and_partial_ones(config, tmp_path):
     assert f"{total} of the model's {total} tensors loaded" in log
     with pytest.raises(CheckpointError, match="no weights at .*nothing.pdparams"):
         run_training(config(f"pretrain_weights={tmp_path}/nothing.pdparams"))
+    with pytest.raises(CheckpointError, match="offline.*pretrain_weights=null starts"):
+        run_training(config("pretrain_weights=https://127.0.0.1/a.pdparams", "offline=true"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -136,8 +136,9 @@ def _name_file(dataset_dir: Path) -> Path:
         if path.is_file():
             return path
     raise DataError(
-        f"{dataset_dir}: YOLO labels hold class numbers only; name the classes in label_list "
-        f"(a text file with one name per line) or in one of {', '.join(_NAME_FILES)}"
+        f"{dataset_dir}: YOLO labels hold class numbers only; name the classes, one a line, in "
+        f"{dataset_dir / 'classes.txt'} (in a configuration also by label_list; also read: "
+        f"{', '.join(name for name in _NAME_FILES if name != 'classes.txt')})"
     )
 
 

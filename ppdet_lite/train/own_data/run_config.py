@@ -20,6 +20,7 @@ from ppdet_lite.device.ranks import launched_processes, launched_rank
 from ppdet_lite.device.select import prepare_device
 from ppdet_lite.train.own_data import batch_size, schedule_fit
 from ppdet_lite.train.own_data.run_folder import run_file, run_name, save_run_file
+from ppdet_lite.train.own_data.start_weights import start_weights_line
 
 VAL_SHARE = 0.2
 """Share of the images that become the val split of a folder without one."""
@@ -87,6 +88,7 @@ def config_for_folder(
     chosen.set({"weights": weights})
     _set_batch(chosen, count, lines)
     _set_length(chosen, count, lines)
+    lines.append(start_weights_line(cfg, chosen.is_given("pretrain_weights")))
     base = load_config(cfg.path)
     text = _text(cfg.path, _shown(base, chosen.cfg), reading, lines)
     if save and launched_rank() == 0:

@@ -82,7 +82,7 @@ def test_unusable_yolo_labels(yolo, text, expected):
 
 def test_yolo_needs_names_and_images(yolo):
     (yolo / "classes.txt").unlink()
-    with pytest.raises(DataError, match="label_list.*data.yaml"):
+    with pytest.raises(DataError, match="classes.txt.*label_list.*data.yaml"):
         YOLODataSet(str(yolo), "images/train")
     (yolo / "none").mkdir()
     (yolo / "classes.txt").write_text("dog\ncat\n")
