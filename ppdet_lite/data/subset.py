@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.sources.coco_json import read_coco
 from ppdet_lite.data.sources.files import read_text
 
@@ -115,9 +115,13 @@ def subset(
 
     Raises:
         ConfigError: a `number` of `images` that the file does not have.
+        DataError: it has none to draw from.
     """
     counts = whole.counts
     allowed = np.arange(len(counts)) if keep_empty else np.flatnonzero(counts.any(axis=(1, 2)))
+    if not len(allowed):
+        what = "images" if not len(counts) else "objects"
+        raise DataError(f"`annotations`: found no {what} in the file, allowed: 1 or more")
     if not 1 <= number <= len(allowed):
         what = "images" if keep_empty else "images with objects"
         raise ConfigError(f"`images`: found {number}, allowed: 1 to {len(allowed)}, the {what}")

@@ -120,3 +120,15 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(annotations, 
     with pytest.raises(DataError, match="none.json"):
         run("--annotations", tmp_path / "none.json", "--images", 4, "--output", output)
     assert not output.exists()
+
+
+def test_an_output_that_is_there_and_a_set_without_objects(annotations, tmp_path):
+    output = tmp_path / "part.json"
+    output.write_text("mine")
+    with pytest.raises(ConfigError, match="`output`: .*part.json is there already"):
+        run("--annotations", annotations, "--images", 40, "--output", output)
+    assert output.read_text() == "mine"
+    content = {**json.loads(annotations.read_text()), "annotations": []}
+    output.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="found no objects"):
+        run("--annotations", output, "--images", 4, "--output", tmp_path / "new.json")

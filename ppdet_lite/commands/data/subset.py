@@ -35,6 +35,8 @@ def main(args: argparse.Namespace) -> None:
 
     if args.seed < 0:
         raise ConfigError(f"`seed`: found {args.seed}, allowed: 0 or more")
+    if args.output.exists():
+        raise ConfigError(f"`output`: {args.output} is there already, allowed: a new file")
     check_writable(args.output)
     whole = read_set(args.annotations)
     content, drawn_from, chosen = subset(whole, args.images, args.seed, args.keep_empty)

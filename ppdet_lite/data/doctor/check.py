@@ -56,9 +56,22 @@ def check(survey: Survey) -> Check:
     for split in survey.splits:
         found += image_findings(split)
         found += box_findings(split)
+    found = _without_repeats(found)
     order = {kind: place for place, kind in enumerate(KINDS)}
     found.sort(key=lambda finding: (order[finding.kind], -finding.rank))
     return Check(survey, found)
+
+
+def _without_repeats(found: Sequence[Finding]) -> list[Finding]:
+    """The findings, one about a file that several splits share only once."""
+    shared: dict[tuple[str, str, str], Finding] = {}
+    rest = []
+    for finding in found:
+        if finding.kind == "unusable_label" and finding.row is None and finding.file:
+            shared.setdefault((finding.kind, finding.file, finding.text), finding)
+        else:
+            rest.append(finding)
+    return [*shared.values(), *rest]
 
 
 class Numbers(NamedTuple):

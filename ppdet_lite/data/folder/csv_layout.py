@@ -10,30 +10,38 @@ from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.scan import FolderScan, parent, stem
 from ppdet_lite.data.folder.split_words import by_split
-from ppdet_lite.data.sources.labeling.csv_boxes import COLUMNS, columns_of, read_csv
+from ppdet_lite.data.sources.labeling.csv_boxes import COLUMNS, columns_of, is_data, read_csv
 
+_SHOWN = 12  # names of columns
 _LOOKED_AT = 50  # rows, to find the folder that their paths start from
 
 
 def csv_readings(scan: FolderScan) -> list[FolderReading]:
     """The readings of the CSV tables; one for all whose names differ by a split only."""
     readings = []
-    for pattern, files in by_split(f for f in scan.files(".csv") if _has_boxes(scan, f)).items():
+    tables = [file for file in scan.files(".csv") if columns_of(first_row(scan, file))]
+    for pattern, files in by_split(tables).items():
         labels = _labels(scan, parent(pattern), [*files.values()])
         sections = {split: _section(scan, file, labels) for split, file in files.items()}
-        title = f"CSV ({pattern}: {','.join(COLUMNS)})"
+        first = first_row(scan, next(iter(files.values())))
+        names = COLUMNS if is_data(first) else first
+        more = ",..." if len(names) > _SHOWN else ""
+        title = f"CSV ({pattern}: {','.join(names[:_SHOWN])}{more})"
         readings.append(FolderReading(scan.root, "csv", pattern, title, sections))
     return readings
 
 
-def _has_boxes(scan: FolderScan, file: str) -> bool:
+def first_row(scan: FolderScan, file: str) -> list[str]:
+    """The fields of the first row of a table, by the mark that most of them are separated by; []
+    where it cannot be read.
+    """
     try:
         with open(scan.path(file), newline="", encoding="utf-8-sig", errors="replace") as stream:
             first = next((line for line in stream if line.strip()), "")
-    except OSError:
-        return False
-    mark = max(",;\t", key=first.count)
-    return any(columns_of([f.strip() for f in row]) for row in csv.reader([first], delimiter=mark))
+        mark = max(",;\t", key=first.count)
+        return [field.strip() for field in next(csv.reader([first], delimiter=mark), [])]
+    except (OSError, csv.Error):
+        return []
 
 
 def _section(scan: FolderScan, file: str, labels: dict[str, Any]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import Optional, Union
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.data.folder.coco_layout import coco_readings
-from ppdet_lite.data.folder.csv_layout import csv_readings
+from ppdet_lite.data.folder.csv_layout import csv_readings, first_row
 from ppdet_lite.data.folder.labelme_layout import labelme_readings
 from ppdet_lite.data.folder.reading import FolderReading
 from ppdet_lite.data.folder.scan import FolderScan
 from ppdet_lite.data.folder.voc_layout import voc_readings
 from ppdet_lite.data.folder.yolo_layout import yolo_readings
 from ppdet_lite.data.sources.files import is_json
+from ppdet_lite.data.sources.labeling.csv_boxes import COLUMNS
 
 _LAYOUTS = {
     "coco": coco_readings,
@@ -63,6 +64,9 @@ def recognize(
         scan = FolderScan(Path(folder).expanduser())
         damaged = [file for file in scan.files(".json") if not is_json(scan.path(file))]
         text = f"; not JSON: {', '.join(damaged[:5])}" if damaged else ""
+        for file in scan.files(".csv")[:3]:
+            columns = ",".join(first_row(scan, file))[:200]
+            text += f"; {file} has the columns {columns or '(none)'}, not {','.join(COLUMNS)}"
         files = scan.describe()
         raise DataError(f"{folder}: no annotations found ({files}){text}, allowed: {KNOWN}")
     chosen = [r for r in found if data_format in (None, r.format, r.name)]

@@ -181,7 +181,11 @@ def _of_other_folder(scan: FolderScan) -> Optional[FolderReading]:
 
 def _label_of(image: str, texts: set[str]) -> Optional[str]:
     """The text file of an image."""
-    beside = f"{os.path.splitext(image)[0]}.txt"
+    place = os.path.splitext(image)[0]
+    return _of_ending(f"{place}.txt", texts) or _of_ending(f"{place}.TXT", texts)
+
+
+def _of_ending(beside: str, texts: set[str]) -> Optional[str]:
     parts = beside.split("/")
     for index in range(len(parts) - 2, -1, -1):
         if parts[index] == "images":

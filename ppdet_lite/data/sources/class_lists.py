@@ -7,7 +7,7 @@ from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.suggest import nearest_hint
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.sources.coco_json import read_coco
-from ppdet_lite.data.sources.files import error_at, not_allowed, read_lines, require_file
+from ppdet_lite.data.sources.files import error_at, not_allowed, raise_all, read_lines, require_file
 
 
 class ClassList(NamedTuple):
@@ -43,10 +43,11 @@ def given_classes(
     return numbered(label_list), "label_list"
 
 
-def read_class_list(path: Path) -> ClassList:
+def read_class_list(path: Path, check_count: bool = True) -> ClassList:
     """The classes that a file names.
 
     Args:
+        check_count: refuse a YAML file with `count_problems`.
         path: a text file with one name per line (blank lines are skipped), a YAML file with
             `names`, or a COCO json.
 
@@ -57,7 +58,9 @@ def read_class_list(path: Path) -> ClassList:
     if suffix == ".json":
         return of_categories(read_coco(path, use_polygons=False).categories)
     if suffix in (".yaml", ".yml"):
-        lines: list[tuple[Optional[int], str]] = [(None, name) for name in _names_in_yaml(path)]
+        if check_count:
+            raise_all(count_problems(path), 1, "class lists")
+        lines: list[tuple[Optional[int], str]] = [(None, name) for name in _names_in_yaml(path)[0]]
     else:
         lines = [*read_lines(path)]
     if not lines:
@@ -71,7 +74,19 @@ def read_class_list(path: Path) -> ClassList:
     return numbered(list(line_of))
 
 
-def _names_in_yaml(path: Path) -> list[str]:
+def count_problems(path: Path) -> list[DataError]:
+    """The error about an `nc` in a YAML file that is not the number of its `names`, if it is so."""
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return []
+    names, count = _names_in_yaml(path)
+    if count == len(names):
+        return []
+    problem = not_allowed(count, f"{len(names)}, the number of names")
+    return [error_at(path, None, "nc", problem)]
+
+
+def _names_in_yaml(path: Path) -> tuple[list[str], Any]:
+    """`names` and `nc`."""
     content = read_yaml(path, DataError, text_keys=("names",)).value
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and set(names) == set(range(len(names))):
@@ -79,10 +94,7 @@ def _names_in_yaml(path: Path) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
         allowed = "a list of class names, or a mapping of 0, 1, 2, ... to them"
         raise error_at(path, None, "names", not_allowed(names, allowed))
-    if content.get("nc", len(names)) != len(names):
-        problem = not_allowed(content["nc"], f"{len(names)}, the number of names")
-        raise error_at(path, None, "nc", problem)
-    return names
+    return names, content.get("nc", len(names))
 
 
 def compare_class_names(first: Sequence[str], second: Sequence[str]) -> str:

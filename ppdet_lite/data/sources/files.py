@@ -96,6 +96,12 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if line]
 
 
+def with_ending(path: Path, ending: str) -> Path:
+    """The path with this ending, in upper case where the file has it."""
+    usual, other = path.with_suffix(ending), path.with_suffix(ending.upper())
+    return other if not os.path.isfile(usual) and os.path.isfile(other) else usual
+
+
 def is_json(path: Path) -> bool:
     """True if a file is JSON; of a large one only the first and last bytes are looked at."""
     try:

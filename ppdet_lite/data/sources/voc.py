@@ -21,6 +21,7 @@ from ppdet_lite.data.sources.files import (
     read_lines,
     require_file,
     require_folder,
+    with_ending,
 )
 from ppdet_lite.data.sources.labeling.voc_xml import VocFile
 from ppdet_lite.utils.image_files import is_image
@@ -97,7 +98,7 @@ class VOCDataSet(DetectionDataset):
     def _collect_names(self, entries: list[VocEntry]) -> tuple[ClassList, str]:
         """Sorted names of all objects in the annotation folders, and what to call the source."""
         folders = sorted({entry.annotation.parent for entry in entries})
-        paths = [path for folder in folders for path in sorted(folder.glob("*.xml"))]
+        paths = [path for folder in folders for path in sorted(folder.glob("*.[xX][mM][lL]"))]
         names, problems = set[str](), []
         for path in paths:
             try:
@@ -195,5 +196,6 @@ def _entries_of_ids(
             for name in sorted(filter(is_image, os.listdir(root / folder)), reverse=True):
                 file_of[os.path.join(folder, _stem(name))] = os.path.join(folder, name)
     return root, [
-        VocEntry(file_of.get(stem, f"{stem}.jpg"), annotations / f"{stem}.xml") for stem in stems
+        VocEntry(file_of.get(stem, f"{stem}.jpg"), with_ending(annotations / f"{stem}.xml", ".xml"))
+        for stem in stems
     ]

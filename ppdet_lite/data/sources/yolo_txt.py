@@ -12,13 +12,20 @@ from ppdet_lite.core.registry import register
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.file_check import displayed_size
 from ppdet_lite.data.sources.annotation_table import AnnotationRows
-from ppdet_lite.data.sources.class_lists import given_classes, read_class_list
+from ppdet_lite.data.sources.class_lists import (
+    ClassList,
+    count_problems,
+    given_classes,
+    read_class_list,
+)
 from ppdet_lite.data.sources.detection_dataset import Content, DetectionDataset
 from ppdet_lite.data.sources.files import (
     error_at,
     join,
     not_allowed,
+    require_file,
     require_folder,
+    with_ending,
 )
 from ppdet_lite.data.sources.labeling.yolo_lines import LabelLines
 from ppdet_lite.utils.image_files import find_images
@@ -62,12 +69,7 @@ class YOLODataSet(DetectionDataset):
 
     def read(self) -> Content:
         found = self._find_files()
-        if self.label_list:
-            classes, source = given_classes(self.label_list, self.dataset_dir)
-            name_file = Path(source)
-        else:
-            name_file = _name_file(join(self.dataset_dir))
-            classes = read_class_list(name_file)
+        classes, name_file = self._classes()
         lines = LabelLines(len(classes.names), _keypoints(name_file, join(self.dataset_dir)))
         rows, poses, unlabeled = AnnotationRows(), dict[int, Sequence[float]](), 0
         unreadable, bad, label_files = [], [], []
@@ -106,12 +108,24 @@ class YOLODataSet(DetectionDataset):
         annotations = rows.annotations()
         return Content(found.name, found.root, classes, annotations, remarks, label_files)
 
+    def _classes(self) -> tuple[ClassList, Path]:
+        """The classes and their file, a name without ending where there is none."""
+        if isinstance(self.label_list, list) and self.label_list:
+            classes, source = given_classes(self.label_list, self.dataset_dir)
+            return classes, Path(source)
+        if isinstance(self.label_list, str) and self.label_list:
+            file = require_file("dataset_dir + label_list", self.dataset_dir, self.label_list)
+        else:
+            file = _name_file(join(self.dataset_dir))
+        self.refuse(count_problems(file), 1, "class lists")
+        return read_class_list(file, check_count=False), file
+
     def _find_files(self) -> LabeledFiles:
         root = require_folder("dataset_dir + image_dir", self.dataset_dir, self.image_dir)
         folder, searched = _label_folder(root, self.dataset_dir, self.anno_path)
         images, remark = find_images(root)
         files = sorted(os.path.relpath(path, root) for path in images)
-        labels = [(folder / file).with_suffix(".txt") for file in files]
+        labels = [with_ending(folder / file, ".txt") for file in files]
         return LabeledFiles(str(root), root, files, labels, searched, [remark] if remark else [])
 
 

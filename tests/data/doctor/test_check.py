@@ -14,6 +14,7 @@ from ppdet_lite.data.doctor.check import as_json, check, lines
 from ppdet_lite.data.doctor.repair import repair
 from ppdet_lite.data.doctor.sources import sources_of_folder
 from ppdet_lite.data.doctor.survey import survey
+from ppdet_lite.data.folder.recognize import recognize
 from tests.data.doctor.faulty_sets import CocoWriter, faulty_coco, jpeg, photo
 from tests.data.folder import layouts
 
@@ -291,3 +292,15 @@ def test_leak_in_real_photos(shared_dir):
     assert leak.file.endswith("BloodImage_00038.jpg") and leak.other.endswith("00037.jpg")
     assert len(done.by_kind()["box_zero_area"]) == 2
     assert done.severities() == {"error": 2, "warning": 7, "note": 0}
+
+
+def test_a_wrong_number_of_classes_is_one_finding(tmp_path):
+    layouts.yolo_ultralytics(tmp_path)
+    path = tmp_path / "data.yaml"
+    path.write_text(path.read_text().replace("names:", "nc: 5\nnames:"))
+    done = checked(tmp_path)
+    (found,) = done.by_kind()["unusable_label"]
+    assert found.file == str(path) and found.text.startswith("nc: found 5, allowed: 2")
+    assert [len(split) for split in done.survey.splits] == [3, 2]
+    with pytest.raises(DataError, match="nc: found 5"):
+        recognize(tmp_path).lines()

@@ -170,3 +170,35 @@ def test_bccd(shared_dir):
         "images: train 205, val 87",
         "objects: 3941 of 3 classes: RBC 3348, WBC 301, Platelets 292",
     ]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        layouts.voc_image_sets,
+        layouts.voc_labelimg,
+        layouts.yolo_labelimg,
+        layouts.yolo_ultralytics,
+        layouts.yolo_lists,
+        layouts.labelme_folder,
+        layouts.coco_cvat,
+    ],
+)
+def test_endings_in_upper_case(tmp_path, make):
+    make(tmp_path)
+    for path in sorted(tmp_path.rglob("*")):
+        if path.suffix in (".json", ".xml") or (path.suffix == ".txt" and len(path.stem) == 1):
+            path.rename(path.with_suffix(path.suffix.upper()))
+    parts = [objects_of(dataset) for dataset in recognize(tmp_path).datasets().values()]
+    assert {name: o for part in parts for name, o in part.items()} == expected("train", "val")
+    assert recognize(tmp_path).class_names == layouts.NAMES
+
+
+def test_the_columns_of_tables(tmp_path):
+    layouts.image(tmp_path / "a.jpg")
+    (tmp_path / "l.csv").write_text("class;filename;xmin;ymin;xmax;ymax\ncat;a.jpg;1;2;30;40\n")
+    title = recognize(tmp_path).title
+    assert title == "CSV (l.csv: class,filename,xmin,ymin,xmax,ymax)"
+    (tmp_path / "l.csv").write_text("ImageID,XMin,XMax,YMin,YMax,LabelName\na,0,1,0,1,cat\n")
+    with pytest.raises(DataError, match="l.csv has the columns ImageID,XMin,.*, not path,x1,y1"):
+        recognize(tmp_path)

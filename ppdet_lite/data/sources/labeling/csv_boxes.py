@@ -68,7 +68,7 @@ def read_csv(path: Path) -> tuple[list[CSVRow], list[DataError]]:
                 if not place:
                     allowed = f"{','.join(COLUMNS)}, or a header with these columns"
                     raise error_at(path, lines.line_num, not_allowed(first[:200], allowed))
-                if not _is_data(fields):
+                if not is_data(fields):
                     continue
             try:
                 rows.append(_row(path, lines.line_num, fields, place))
@@ -83,14 +83,14 @@ def read_csv(path: Path) -> tuple[list[CSVRow], list[DataError]]:
 
 def columns_of(fields: Sequence[str]) -> list[int]:
     """Number of the column of each of COLUMNS, of the first row of a table; [] if it is none."""
-    if _is_data(fields):
+    if is_data(fields):
         return [*range(len(COLUMNS))]
     lower = [field.strip().lower() for field in fields]
     found = [[lower.index(name) for name in _KNOWN_AS[key] if name in lower] for key in COLUMNS]
     return [places[0] for places in found] if all(found) else []
 
 
-def _is_data(fields: Sequence[str]) -> bool:
+def is_data(fields: Sequence[str]) -> bool:
     """True for `path,x1,y1,x2,y2,class`, with the last five all empty for an image alone."""
     if len(fields) < len(COLUMNS) or not is_image(fields[0]):
         return False

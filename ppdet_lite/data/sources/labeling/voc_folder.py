@@ -39,7 +39,7 @@ def _entries(root: Path, folder: Path) -> tuple[list[VocEntry], list[str]]:
     by_place = {os.path.splitext(file)[0]: file for file in reversed(files)}
     by_name = {os.path.basename(place): file for place, file in by_place.items()}
     entries, alone = [], []
-    for path in sorted(folder.rglob("*.xml")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".xml"):
         place = os.path.splitext(os.path.relpath(path, folder))[0]
         file = by_place.get(place) or by_name.get(os.path.basename(place))
         if file:

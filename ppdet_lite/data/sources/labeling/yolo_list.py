@@ -7,7 +7,7 @@ from typing import Optional, Union
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.core.registry import register
-from ppdet_lite.data.sources.files import error_at, find_listed, join, read_lines
+from ppdet_lite.data.sources.files import error_at, find_listed, join, read_lines, with_ending
 from ppdet_lite.data.sources.yolo_txt import LabeledFiles, YOLODataSet
 from ppdet_lite.utils.image_files import find_images
 
@@ -67,5 +67,5 @@ def _label_file(image: Path) -> Path:
     if places:
         swapped = Path(*parts[: places[-1]], "labels", *parts[places[-1] + 1 :])
         if swapped.parent.is_dir():
-            return swapped.with_suffix(".txt")
-    return image.with_suffix(".txt")
+            return with_ending(swapped, ".txt")
+    return with_ending(image, ".txt")
