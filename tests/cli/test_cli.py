@@ -106,7 +106,7 @@ def test_the_way_to_the_options_is_light():
         ([], 0, "  export "),
         (["trian"], 2, "error: COMMAND: found 'trian', allowed: "),
         (["eval", "--help"], 0, "usage: ppdet eval [-h] -c FILE"),
-        (["data", "subset", "--help"], 0, "usage: ppdet data subset [-h] --annotations"),
+        (["data", "subset", "--help"], 0, "usage: ppdet data subset [-h] [--annotations"),
         (["data"], 0, "  data subset   draw a part"),
         (["data", "sort"], 2, "error: COMMAND: found 'sort', allowed: "),
         (["model-info"], 2, "-c/--config (ppdet model-info --help"),

@@ -8,6 +8,7 @@ import pytest
 from ppdet_lite.commands.data import subset as command
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.data.subset import choose_images, read_set, subset
+from tests.data.folder import layouts
 
 SIDES = (20, 60, 200)
 
@@ -132,3 +133,16 @@ def test_an_output_that_is_there_and_a_set_without_objects(annotations, tmp_path
     output.write_text(json.dumps(content))
     with pytest.raises(DataError, match="found no objects"):
         run("--annotations", output, "--images", 4, "--output", tmp_path / "new.json")
+
+
+def test_a_folder_gives_its_training_images(tmp_path, capsys):
+    layouts.coco_own(tmp_path / "set")
+    output = tmp_path / "part.json"
+    run(tmp_path / "set", "--images", 2, "--output", output)
+    assert len(json.loads(output.read_text())["images"]) == 2
+    assert "instances_train2017.json" in capsys.readouterr().out
+    layouts.voc_labelimg(tmp_path / "voc")
+    with pytest.raises(DataError, match="voc: found Pascal VOC.*, allowed: COCO json"):
+        run(tmp_path / "voc", "--images", 2, "--output", tmp_path / "other.json")
+    with pytest.raises(ConfigError, match="either FOLDER or `annotations`"):
+        run("--images", 2, "--output", tmp_path / "other.json")

@@ -8,6 +8,7 @@ from ppdet_lite.cli.tool import tool_parser
 
 EXAMPLES = """  ppdet data subset --annotations dataset/coco/annotations/instances_train2017.json \\
       --images 25000 --output dataset/coco/annotations/instances_minitrain2017.json
+  ppdet data subset dataset/my_coco --images 500 --output dataset/my_500.json
 
 The part has the same shares of every class and of small, medium and large objects, as far as whole
 images allow; the statistics of both are printed. The same seed gives the same images. Images stay
@@ -19,7 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The options of this tool."""
     parser = tool_parser(__doc__, EXAMPLES)
     add = parser.add_argument
-    add("--annotations", required=True, type=Path, metavar="JSON", help="COCO annotations")
+    text = "a data set in COCO's format, whose training images are drawn from"
+    add("folder", nargs="?", type=Path, metavar="FOLDER", help=text)
+    add("--annotations", type=Path, metavar="JSON", help="instead of FOLDER: COCO annotations")
     add("--images", required=True, type=int, metavar="N", help="images to draw")
     add("--output", required=True, type=Path, metavar="JSON", help="the file to write")
     add("--seed", type=int, default=0, metavar="N", help="of the drawing (default: 0)")
@@ -35,15 +38,34 @@ def main(args: argparse.Namespace) -> None:
 
     if args.seed < 0:
         raise ConfigError(f"`seed`: found {args.seed}, allowed: 0 or more")
+    if (args.folder is None) == (args.annotations is None):
+        raise ConfigError("give either FOLDER or `annotations`")
     if args.output.exists():
         raise ConfigError(f"`output`: {args.output} is there already, allowed: a new file")
     check_writable(args.output)
-    whole = read_set(args.annotations)
+    file = args.annotations or _training_file(args.folder)
+    whole = read_set(file)
     content, drawn_from, chosen = subset(whole, args.images, args.seed, args.keep_empty)
     with replacing(args.output) as stream:
         stream.write(json.dumps(content).encode())
     print("\n".join(_report(whole.class_names, drawn_from, chosen)))
-    print(f"{args.output}: {chosen.images} images of {args.annotations}, seed {args.seed}")
+    print(f"{args.output}: {chosen.images} images of {file}, seed {args.seed}")
+
+
+def _training_file(folder: Path) -> Path:
+    """The COCO json of the training images in a folder."""
+    from ppdet_lite.core.errors import DataError
+    from ppdet_lite.data.folder.recognize import readings_of, recognize
+
+    is_coco = any(reading.format == "coco" for reading in readings_of(folder))
+    reading = recognize(folder, "coco" if is_coco else None)
+    if reading.format != "coco":
+        hint = "ppdet data convert writes it"
+        raise DataError(f"{folder}: found {reading.title}, allowed: COCO json, which {hint}")
+    if "train" not in reading.sections:
+        found = ", ".join(reading.sections)
+        raise DataError(f"{folder}: found {found}, allowed: training images among them")
+    return reading.folder / reading.sections["train"]["anno_path"]
 
 
 def _report(class_names, drawn_from, chosen) -> list[str]:

@@ -201,8 +201,8 @@ def _are_boxes(scan: FolderScan, files: list[str]) -> bool:
     for file in files[:_LOOKED_AT]:
         try:
             lines = read_lines(scan.path(file))
-        except DataError:
-            return False
+        except DataError:  # reading the data set will name it
+            continue
         for _, line in lines[:1]:
             fields = line.split()
             try:

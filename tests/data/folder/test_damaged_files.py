@@ -62,3 +62,13 @@ def test_other_damaged_files_do_not_count(tmp_path):
     (tmp_path / "annotations/captions_train2017.json").write_text('{"images": [], "annotations": [')
     (tmp_path / "notes.json").write_text("{")
     assert recognize(tmp_path).place == "annotations/instances_*2017.json"
+
+
+def test_labels_that_are_no_text(tmp_path):
+    for make, file in ((layouts.yolo_labelimg, "a.txt"), (layouts.voc_labelimg, "a.xml")):
+        folder = tmp_path / make.__name__
+        make(folder)
+        (path,) = folder.rglob(file)
+        path.write_bytes(bytes(range(128, 256)))
+        (found,) = checked(folder).by_kind()["unusable_label"]
+        assert found.file.startswith(str(path))
