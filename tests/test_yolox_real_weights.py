@@ -5,6 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
+import ppdet_lite as api
 from ppdet_lite.commands.weights import convert as command
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.run import run_evaluation
@@ -12,6 +13,7 @@ from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model
 from ppdet_lite.runtime.detector import Detector
 
+NAME = "yolox_nano_upstream_coco"
 AP, AP50, AP75 = 0.3300, 0.5075, 0.3268
 """Of the authors' own export with their pre- and post-processing, by pycocotools."""
 
@@ -24,7 +26,7 @@ def converted(shared_dir, tmp_path_factory):
         pytest.skip("needs the weights in ../shared/weights, which are not part of a clone")
     folder = tmp_path_factory.mktemp("nano")
     output = folder / "nano.pdparams"
-    options = [str(source), "--output", str(output)]
+    options = [str(source), "--output", str(output), "-c", NAME]
     command.main(command.build_parser().parse_args(options))
     data = shared_dir / "data" / "coco128"
     return [
@@ -49,6 +51,15 @@ def test_average_precision_is_that_of_the_authors(config):
     assert metrics["bbox/AP"] == pytest.approx(AP, abs=0.002)
     assert metrics["bbox/AP50"] == pytest.approx(AP50, abs=0.002)
     assert metrics["bbox/AP75"] == pytest.approx(AP75, abs=0.002)
+
+
+def test_the_converted_file_is_a_detector(converted, shared_dir):
+    weights = converted[0].partition("=")[2]
+    photo = shared_dir / "data" / "coco128" / "train2017" / "000000000009.jpg"
+    for detector in (api.Detector(weights), api.Detector(NAME, weights=weights)):
+        (found,) = detector.predict(photo)
+        names = list(zip(found.names, (record["category_id"] for record in found.to_coco())))
+        assert ("bowl", 51) in names and ("broccoli", 56) in names
 
 
 def test_the_order_of_the_channels_matters(config):

@@ -154,7 +154,7 @@ def _config_of_checkpoint(stem: str, config: Union[str, Path, None]) -> Config:
     if beside.is_file():
         return load_config(beside)
     name = str(meta.get("config"))
-    if name not in shipped_configs():
+    if name not in shipped_configs() and not os.path.isfile(name):
         raise ConfigError(
             f"{stem}: found no configuration beside it ({beside}) or of the name {name}; give "
             "`config`"

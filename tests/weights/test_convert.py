@@ -3,6 +3,7 @@
 import pickle
 import struct
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 
 from ppdet_lite.commands.weights import convert as command
 from ppdet_lite.core.errors import CheckpointError, UserError
+from ppdet_lite.weights.checkpoint import read_meta
+from ppdet_lite.weights.convert.asff import ASFFConverter
 from ppdet_lite.weights.convert.converter import convert_file
+from ppdet_lite.weights.convert.darknet import DarknetConverter
 from ppdet_lite.weights.convert.yolox import YOLOXConverter, csp_key, darknet_key
 from ppdet_lite.weights.files import load_state
 from ppdet_lite.weights.safetensors_file import write_safetensors
@@ -224,7 +228,7 @@ def test_the_command_writes_a_checkpoint(tmp_path, capsys):
     assert lines[0].endswith("nano.npz: 4 tensors read (yolox), 1 joined with another, 1 left out "
                              "(num_batches_tracked)")  # fmt: skip
     assert lines[1:3] == ["  backbone: 1 tensors, 216 numbers", "  head: 1 tensors, 5 numbers"]
-    assert lines[3] == f"{output}: 2 tensors"
+    assert lines[3] == f"{output}: 2 tensors, class names unknown"
     found = load_state(str(output))
     assert found["head.conv_reg.0.2.bias"].tolist() == [0, 1, 2, 3, 7]
     assert struct.calcsize("f") * found["backbone.stem.conv.conv.weight"].size == 864
@@ -245,3 +249,38 @@ def test_the_command_writes_beside_the_file(tmp_path, capsys, name):
 
 def test_the_ending_of_a_name_with_two():
     assert command.default_output(Path("w/yolox_s.pth.tar")) == Path("w/yolox_s.pdparams")
+
+
+@pytest.mark.parametrize(
+    "classes, options, config",
+    [
+        (80, [], None),
+        (80, ["-c", "{folder}/own.yml"], "{folder}/own.yml"),
+        (4, ["-c", "yolox_nano_upstream_coco"], "yolox_nano_upstream_coco"),  # does not fit, below
+        (4, [], None),
+    ],
+)
+def test_classes_and_configuration_stand_beside_the_weights(tmp_path, classes, options, config):
+    np.savez(tmp_path / "n.npz", **THEIRS, **{"head.cls_preds.0.bias": np.zeros(classes)})
+    base = "_BASE_: yolox_nano_upstream_coco\n"
+    (tmp_path / "own.yml").write_text(f"{base}allow_partial_weights: true\n")
+    options = [option.format(folder=tmp_path) for option in options]
+    arguments = [str(tmp_path / "n.npz"), "--output", str(tmp_path / "n.pdparams"), *options]
+    fails = pytest.raises(CheckpointError, match="allow_partial") if options else nullcontext()
+    with fails if classes == 4 else nullcontext():
+        command.main(command.build_parser().parse_args(arguments))
+    meta = read_meta(str(tmp_path / "n"))
+    assert meta.get("config") == (config and config.format(folder=tmp_path))
+    if classes == 80 or options:
+        assert (meta["class_names"][45], meta["category_ids"][45]) == ("bowl", 51)
+    else:
+        assert "class_names" not in meta
+
+
+def test_outputs_of_coco_in_heads_of_the_yolov3_form():
+    def outputs(*channels):
+        rows = {f"yolo_head.yolo_output.{i}.bias": np.zeros(n) for i, n in enumerate(channels)}
+        return DarknetConverter().has_coco_classes(rows), ASFFConverter().has_coco_classes(rows)
+
+    assert outputs(255, 255, 255) == outputs(340, 340) == (True, True)
+    assert outputs(75, 75, 75) == outputs(255, 75) == outputs() == (False, False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ppdet_lite.core.errors import CheckpointError
-from ppdet_lite.weights.convert.converter import Converter
+from ppdet_lite.weights.convert.converter import Converter, has_yolo_outputs_of_coco
 from ppdet_lite.weights.torch_file import read_tensors
 
 LEVELS = range(3)
@@ -62,6 +62,9 @@ class ASFFConverter(Converter):
             if not self.leaves_out(key):
                 converted[_place_of(key, full, places)] = array
         return converted
+
+    def has_coco_classes(self, state: Mapping[str, np.ndarray]) -> bool:
+        return has_yolo_outputs_of_coco(state)
 
 
 def _place_of(key: str, full: str, places: Mapping[str, str]) -> str:

@@ -12,6 +12,15 @@ import numpy as np
 from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.weights import convert
 
+YOLO_OUTPUTS_OF_COCO = (3 * (5 + 80), 4 * (5 + 80))
+"""Channels of a level with 3 anchors, and with a box without anchor beside them."""
+
+
+def has_yolo_outputs_of_coco(state: Mapping[str, np.ndarray]) -> bool:
+    """True if the output layers of a head of YOLOv3's form have 80 classes."""
+    outputs = [array for key, array in state.items() if key.startswith("yolo_head.yolo_output.")]
+    return bool(outputs) and all(array.shape[0] in YOLO_OUTPUTS_OF_COCO for array in outputs)
+
 
 class Converter:
     """Weight files of another project.
@@ -49,6 +58,11 @@ class Converter:
         """The state dict of the model here; a CheckpointError that names a tensor without place."""
         raise NotImplementedError
 
+    def has_coco_classes(self, state: Mapping[str, np.ndarray]) -> bool:
+        """True if a state dict of `convert` has the classes of COCO in its order, as the files that
+        the project publishes with 80 classes do."""
+        return False
+
 
 def known_converters() -> dict[str, type[Converter]]:
     """All converters by name."""
@@ -71,12 +85,14 @@ class Conversion:
         read: names of the tensors in the file.
         left_out: those that have no use here.
         state: the state dict of the model here.
+        has_coco_classes: its classes are those of COCO, in its order.
     """
 
     converter: str
     read: list[str]
     left_out: list[str]
     state: dict[str, np.ndarray]
+    has_coco_classes: bool = False
 
     def lines(self) -> list[str]:
         """The report for people."""
@@ -137,4 +153,6 @@ def conversion_of(
 
 def _converted(converter: Converter, state: Mapping[str, np.ndarray]) -> Conversion:
     left_out = [key for key in state if converter.leaves_out(key)]
-    return Conversion(converter.name, list(state), left_out, converter.convert(state))
+    converted = converter.convert(state)
+    is_coco = converter.has_coco_classes(converted)
+    return Conversion(converter.name, list(state), left_out, converted, is_coco)

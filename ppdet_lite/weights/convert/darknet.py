@@ -15,7 +15,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.utils.logger import get_logger
-from ppdet_lite.weights.convert.converter import Converter
+from ppdet_lite.weights.convert.converter import Converter, has_yolo_outputs_of_coco
 from ppdet_lite.weights.convert.darknet_cfg import CfgConvolution, read_cfg
 from ppdet_lite.weights.convert.darknet_plans import PLANS, Convolution
 
@@ -62,6 +62,9 @@ class DarknetConverter(Converter):
 
     def convert(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(state)
+
+    def has_coco_classes(self, state: Mapping[str, np.ndarray]) -> bool:
+        return has_yolo_outputs_of_coco(state)
 
     def _network(self, path: Path, count: int) -> tuple[str, int]:
         """The name of the network in a file of `count` numbers, and its classes."""

@@ -110,6 +110,10 @@ class YOLOXConverter(Converter):
             converted[place] = array
         return converted
 
+    def has_coco_classes(self, state: Mapping[str, np.ndarray]) -> bool:
+        last = [v for k, v in state.items() if re.fullmatch(r"head\.conv_cls\.\d\.2\.\w+", k)]
+        return bool(last) and all(array.shape[0] == 80 for array in last)
+
 
 def _without_prefix(key: str) -> str:
     """A name as it is in the network; models trained on several GPUs put a word before it."""
