@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
+from inspect import signature
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from ppdet_lite.api.result import Result
 from ppdet_lite.core.errors import CheckpointError, ConfigError
+from ppdet_lite.core.suggest import nearest_hint
 
 # The import of this module stays light: cv2, YAML and the network are loaded with a detector.
 if TYPE_CHECKING:
@@ -24,7 +28,8 @@ class Detector:
     Args:
         model: a shipped configuration's name, with its published weights, which are downloaded once
             into the cache; a configuration file, with the weights that it names; a checkpoint (any
-            of its files, or the path without suffix); or a folder written by `ppdet export`.
+            of its files, or the path without suffix); the folder of a training, with its best or
+            else its last model; or a folder written by `ppdet export`.
         weights: other weights of a configuration: a file, an address, or a published name.
         config: the configuration of a checkpoint, where none is found beside it or shipped under
             the name that is stored with it.
@@ -67,7 +72,13 @@ class Detector:
 
     def _open_export(self, folder: Path, device: str, options: dict[str, Any]) -> None:
         from ppdet_lite.runtime.detector import Detector as Exported
+        from ppdet_lite.runtime.options import EngineOptions
 
+        allowed = {*signature(Exported).parameters, *(f.name for f in fields(EngineOptions))}
+        allowed -= {"model_dir", "device", "options"}
+        for key in sorted({*options} - allowed):
+            hint = nearest_hint(key, allowed) or f", allowed: {', '.join(sorted(allowed))}"
+            raise ConfigError(f"`{key}`: is no option of an exported folder{hint}")
         detector = Exported(folder, device=device, **options)
         self.class_names, self.category_ids = detector.class_names, detector.category_ids
         self._detect = lambda image: detector.predict([image])[0]
@@ -90,6 +101,12 @@ class Detector:
             source: an image, a folder with its sub-folders, or a video, by path; a uint8 array
                 [H, W, 3] in RGB (of OpenCV's: `image[..., ::-1]`); or a list of these.
             threshold: lowest score, in place of that of the detector.
+
+        Images in a folder that cannot be read have no result, only a warning for each; one that is
+        named itself, alone or in a list, is an error.
+
+        Raises:
+            DataError: nothing is there, or what was named is no image.
         """
         return list(self.stream(source, threshold))
 
@@ -107,19 +124,21 @@ class Detector:
 
 
 def _checked(threshold: float) -> float:
-    if not 0 <= threshold <= 1:
-        raise ConfigError(f"`threshold`: found {threshold}, allowed: 0 to 1")
-    return threshold
+    if not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+        raise ConfigError(f"`threshold`: found {threshold!r}, allowed: 0 to 1")
+    return float(threshold)
 
 
 def _config_of(path: Path, weights: Optional[str], config: Union[str, Path, None]) -> Config:
-    """The configuration that a name, a file or a checkpoint means, with its weights set."""
+    """The configuration that a name, a file, a checkpoint or the folder of a training means, with
+    its weights set."""
     from ppdet_lite.core.shipped import shipped_configs
     from ppdet_lite.core.workspace import load_config, merge_config
     from ppdet_lite.weights.files import has_weight_file
     from ppdet_lite.weights.manifest import stem_of
     from ppdet_lite.weights.zoo import weights_of_config
 
+    path = _best_of_run(path) if path.is_dir() else path
     stem = stem_of(str(path))
     if path.suffix not in (".yml", ".yaml") and has_weight_file(stem):
         if weights:
@@ -140,6 +159,22 @@ def _config_of(path: Path, weights: Optional[str], config: Union[str, Path, None
     return cfg if weights is None else merge_config(cfg, {"weights": weights}, source="weights")
 
 
+def _best_of_run(folder: Path) -> Path:
+    """The checkpoint in the folder of a training; a folder without one may have a shipped name."""
+    from ppdet_lite.core.shipped import find_shipped
+    from ppdet_lite.weights.files import has_weight_file
+
+    for name in ("best_model", "model_final"):
+        if has_weight_file(str(folder / name)):
+            return folder / name
+    if find_shipped(folder):
+        return folder
+    raise CheckpointError(
+        f"{folder}: found neither best_model nor model_final of a training, nor the {EXPORT_FILE} "
+        "of an export; give a checkpoint by its file"
+    )
+
+
 def _config_of_checkpoint(stem: str, config: Union[str, Path, None]) -> Config:
     """That of the argument, else the one saved beside the checkpoint, else the shipped one of the
     name in its side file, for the classes that it was trained on."""
@@ -150,10 +185,11 @@ def _config_of_checkpoint(stem: str, config: Union[str, Path, None]) -> Config:
     if config:
         return load_config(config)
     meta, folder = read_meta(stem), Path(os.path.abspath(stem)).parent
-    beside = folder / f"{folder.name}.yml"
-    if beside.is_file():
-        return load_config(beside)
     name = str(meta.get("config"))
+    beside = folder / f"{folder.name}.yml"
+    for file in (beside, folder / f"{Path(name).name}.yml"):  # the folder may have been renamed
+        if file.is_file():
+            return load_config(file)
     if name not in shipped_configs() and not os.path.isfile(name):
         raise ConfigError(
             f"{stem}: found no configuration beside it ({beside}) or of the name {name}; give "

@@ -8,10 +8,11 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 import numpy as np
 
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.errors import DataError, ImageError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.runtime.frames.sources import open_source
 from ppdet_lite.utils.image_files import list_images
+from ppdet_lite.utils.logger import get_logger
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
 
@@ -26,9 +27,10 @@ class Opened(NamedTuple):
 
 def open_images(source: Any) -> Iterator[Opened]:
     """The images of a path, array, folder or video, or of a list of these, one after the other.
+    Files in a folder that cannot be read are left out, with a warning for each.
 
     Raises:
-        DataError: nothing is there, or it is no image.
+        DataError: nothing is there, or what was named itself is no image.
     """
     items = list(source) if isinstance(source, (list, tuple)) else [source]
     for number, item in enumerate(items):
@@ -41,16 +43,33 @@ def open_images(source: Any) -> Iterator[Opened]:
 
 def _of_path(path: Path) -> Iterator[Opened]:
     if path.is_dir():
-        paths = list_images(path)
+        yield from _of_folder(path)
     elif path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES:
         yield from _of_video(path)
-        return
     elif path.is_file():
-        paths = [path]
+        yield _of_file(path)
     else:
         raise DataError(f"{path}: no such image, folder or video")
-    for each in paths:
-        yield Opened(decode_image(each), str(each), partial(decode_image, each))
+
+
+def _of_file(path: Path) -> Opened:
+    return Opened(decode_image(path), str(path), partial(decode_image, path))
+
+
+def _of_folder(folder: Path) -> Iterator[Opened]:
+    paths, bad = list_images(folder), 0
+    for path in paths:
+        try:
+            opened = _of_file(path)
+        except ImageError as error:
+            bad += 1
+            get_logger().warning("left out: %s", error)
+            continue
+        yield opened
+    if bad == len(paths):
+        raise ImageError(f"{folder}: none of its {bad} images can be read")
+    if bad:
+        get_logger().warning("%s: %d of %d images cannot be read", folder, bad, len(paths))
 
 
 def _of_video(path: Path) -> Iterator[Opened]:

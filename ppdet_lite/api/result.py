@@ -8,10 +8,12 @@ from typing import Any, Callable, Optional, Sequence, Union
 
 import numpy as np
 
-from ppdet_lite.core.errors import require
+from ppdet_lite.core.errors import ConfigError, require
 from ppdet_lite.utils.detection_rows import class_name, coco_records, detection_records
 
 PathLike = Union[str, Path]
+SAVED_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".json")
+"""Of the files that `Result.save` writes."""
 
 
 @dataclass
@@ -72,10 +74,17 @@ class Result:
         return draw_detections(self.image, self.rows, self.class_names, 0.0)
 
     def save(self, path: PathLike) -> Path:
-        """Writes the image with its boxes, or the detections if the path ends with .json."""
+        """Writes the image with its boxes, or the detections if the path ends with .json.
+
+        Raises:
+            UserError: the path ends otherwise, or cannot be written.
+        """
         from ppdet_lite.utils.files import write_image, write_json
 
         path = Path(path)
+        if path.suffix.lower() not in SAVED_SUFFIXES:
+            allowed = ", ".join(SAVED_SUFFIXES)
+            raise ConfigError(f"`path`: found {path}, allowed: a file ending with {allowed}")
         if path.suffix.lower() == ".json":
             found = detection_records(self.rows, self.class_names)
             write_json(path, {"image": self.source, "detections": found})

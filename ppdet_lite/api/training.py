@@ -65,7 +65,7 @@ def train(
         raise ConfigError(f"`overrides`: found {overrides!r}, allowed: a list, [{overrides!r}]")
     given = {"epoch": epochs, "TrainReader.batch_size": batch_size, "save_dir": save_dir}
     changes = [f"{key}={_as_yaml(value)}" for key, value in given.items() if value is not None]
-    from ppdet_lite.core.workspace import load_config
+    from ppdet_lite.core.workspace import load_config, merge_config
 
     cfg = load_config(config, [*changes, *overrides])
     from ppdet_lite.train.run import run_training
@@ -73,12 +73,13 @@ def train(
     if data is not None:
         from ppdet_lite.train.own_data.run_config import config_for_folder
 
-        own = config_for_folder(cfg, str(data), data_format)
+        own = config_for_folder(cfg, str(data), data_format, evaluate=evaluate)
         print(own.report())
         cfg, path = own.config, own.path
     else:
         path = Path(cfg.output_folder) / f"{cfg.name}.yml"
-        _save(path, cfg)
+        weights = f"{cfg.output_folder}/{'best_model' if evaluate else 'model_final'}"
+        _save(path, merge_config(cfg, {"weights": weights}))
     state = run_training(cfg, evaluate=evaluate, amp=amp)
     folder = Path(cfg.output_folder)
     best = state.best["value"] if state.best else None

@@ -9,7 +9,7 @@ import pytest
 
 import ppdet_lite
 from ppdet_lite.api.result import Result
-from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
+from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, ImageError, UserError
 from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
 
@@ -50,13 +50,31 @@ def test_arrays_lists_folders_and_thresholds(detector, image, tmp_path):
     names = [str(tmp_path / "a.png"), str(tmp_path / "deep/b.png"), "image 1"]
     assert [result.source for result in found] == names
     assert len(detector.predict(image, threshold=0.6)[0]) < len(found[0])
-    with pytest.raises(ConfigError, match="`threshold`: found 2"):
-        detector.predict(image, threshold=2)
+    for wrong in (2, "a", float("nan")):
+        with pytest.raises(ConfigError, match=f"`threshold`: found {wrong!r}"):
+            detector.predict(image, threshold=wrong)
     for wrong in (pixels(image).astype(float), pixels(image)[..., :2]):
         with pytest.raises(DataError, match="image 0: found .*uint8"):
             detector.predict(wrong)
     with pytest.raises(DataError, match="gone: no such image"):
         detector.predict(tmp_path / "gone")
+
+
+def test_files_in_a_folder_that_are_damaged_are_left_out(detector, image, tmp_path, caplog):
+    for name in ("a.jpg", "c.jpg"):
+        (tmp_path / name).write_bytes(image.read_bytes())
+    bad = tmp_path / "b.jpg"
+    bad.write_bytes(image.read_bytes()[:200])
+    with caplog.at_level("WARNING", logger="ppdet_lite"):
+        found = detector.predict(tmp_path)
+    assert [result.source for result in found] == [str(tmp_path / n) for n in ("a.jpg", "c.jpg")]
+    for source in (bad, [image, bad]):
+        with pytest.raises(ImageError, match="b.jpg"):
+            detector.predict(source)
+    for name in ("a.jpg", "c.jpg"):
+        (tmp_path / name).unlink()
+    with pytest.raises(ImageError, match="none of its 1 images can be read"):
+        detector.predict(tmp_path)
 
 
 def test_a_video_is_read_frame_by_frame(detector, image, tmp_path):
@@ -75,6 +93,10 @@ def test_results_go_elsewhere(detector, image, tmp_path):
     assert result.plot().shape == result.image.shape and (result.plot() != result.image).any()
     assert cv2.imread(str(result.save(tmp_path / "out" / "drawn.png"))).shape[2] == 3
     assert '"detections"' in result.save(tmp_path / "found.json").read_text()
+    for name in ("new/x", "x.xyz"):
+        with pytest.raises(ConfigError, match=rf"`path`: found .*{name}, allowed: .*\.jpg"):
+            result.save(tmp_path / name)
+    assert not (tmp_path / "new").exists()
     record = result.to_coco(image_id=7)[0]
     x1, y1, x2, y2 = result.boxes_xyxy[0]
     assert record["image_id"] == 7
@@ -106,6 +128,8 @@ def test_an_exported_folder_gives_the_same_boxes(detector, exported, image):
     assert found[0].names == expected.names
     with pytest.raises(ConfigError, match="`weights`, `config`"):
         ppdet_lite.Detector(exported, weights="x")
+    with pytest.raises(ConfigError, match="`enginne`: .* did you mean 'engine'"):
+        ppdet_lite.Detector(exported, enginne="onnxruntime")
 
 
 def test_a_checkpoint_with_its_configuration(detector, small_config, image):
@@ -137,6 +161,14 @@ def test_a_training_returns_its_run_and_its_checkpoint_is_complete(tiny_coco, tm
     detector = ppdet_lite.Detector(run.weights)
     assert detector.class_names == ["square", "circle"]
     assert len(detector.predict(tiny_coco / "images")) == 12
+    assert load_config(run.config).weights == str(run.weights)
+    renamed = run.folder.rename(tmp_path / "renamed")
+    detector = ppdet_lite.Detector(renamed)
+    assert detector.class_names == ["square", "circle"]
+    for file in (*renamed.glob("best_model.*"), *renamed.glob("model_final.*")):
+        file.unlink()
+    with pytest.raises(CheckpointError, match="renamed: found neither best_model nor"):
+        ppdet_lite.Detector(renamed)
 
 
 @pytest.mark.parametrize(

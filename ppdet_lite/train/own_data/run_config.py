@@ -55,7 +55,11 @@ class OwnDataConfig(NamedTuple):
 
 
 def config_for_folder(
-    cfg: Config, folder: str, data_format: Optional[str] = None, save: bool = True
+    cfg: Config,
+    folder: str,
+    data_format: Optional[str] = None,
+    save: bool = True,
+    evaluate: bool = True,
 ) -> OwnDataConfig:
     """Sets from the data what depends on it: data sets, number of classes, batch size, length of
     the training, its schedule and the interval of evaluations.
@@ -69,6 +73,7 @@ def config_for_folder(
         save: write the YAML to `save_dir`/NAME/NAME.yml, NAME being the names of the recipe and of
             the folder. A file with other content that is there is kept as NAME.old.yml, .old2.yml,
             ...; where it is for another folder, NAME gets a number.
+        evaluate: the training evaluates, so `weights` is its best model; else its last.
 
     Raises:
         UserError: the folder cannot be read, or not one image fits into memory.
@@ -83,7 +88,7 @@ def config_for_folder(
     sections, count = _data_sections(chosen, reading, lines)
     root = Path(os.path.expanduser(cfg.settings.save_dir))
     path, remarks = run_file(root, run_name(cfg.name, reading.folder), reading.folder)
-    weights = str(path.parent / "best_model")
+    weights = str(path.parent / ("best_model" if evaluate else "model_final"))
     chosen.set({**sections, "num_classes": len(reading.class_names), "metric": "COCO"})
     chosen.set({"weights": weights})
     _set_batch(chosen, count, lines)

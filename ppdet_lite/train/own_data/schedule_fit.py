@@ -91,7 +91,8 @@ def _fitted(spec: Any, ratio: float, epochs: int, total: int, recipe_total: floa
         if key == "milestones" and isinstance(value, list):
             arguments[key] = _moved([each * ratio for each in value], epochs)
         elif isinstance(value, int) and value > 0:
-            arguments[key] = max(1, round(value * ratio))
+            least = 0 if key == "last_plateau_epochs" else 1
+            arguments[key] = max(least, round(value * ratio))
     if name == "EpochCosineDecay":
         end = arguments.get("end_epoch", 270)
         arguments["start_epoch"] = min(arguments.get("start_epoch", 20), end - 1)
@@ -99,18 +100,29 @@ def _fitted(spec: Any, ratio: float, epochs: int, total: int, recipe_total: floa
         places = arguments["milestones"]
         length = max(recipe_total, 1.1 * max(places, default=1))
         arguments["milestones"] = _moved([each / length * total for each in places], total)
+    if isinstance(arguments.get("milestones"), list):
+        _cut(arguments, len(arguments["milestones"]))
     if name in ("LinearWarmup", "ExpWarmup"):
         _shorten(arguments, total, epochs)
     return Tagged(name, arguments)
 
 
 def _moved(places: list[float], end: int) -> list[int]:
-    """Whole numbers near `places` that ascend and lie below `end`, as far as there is room."""
+    """Whole numbers near `places` that ascend and lie below `end`: the first ones, where there is
+    no room for all."""
+    places = places[: max(0, end - 1)]
     moved: list[int] = []
     for place in places:
         moved.append(max(round(place), moved[-1] + 1 if moved else 1))
     over = moved[-1] - (end - 1) if moved else 0
     return [max(index + 1, place - max(0, over)) for index, place in enumerate(moved)]
+
+
+def _cut(arguments: dict[str, Any], milestones: int) -> None:
+    """Leaves out the factors and rates behind the last of so many milestones."""
+    for key, count in (("gamma", milestones), ("values", milestones + 1)):
+        if isinstance(arguments.get(key), list):
+            arguments[key] = arguments[key][:count]
 
 
 def _shorten(arguments: dict[str, Any], total: int, epochs: int) -> None:

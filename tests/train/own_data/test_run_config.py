@@ -82,6 +82,8 @@ def test_another_folder_of_the_same_name_gets_another_run(config, tmp_path):
     names = ["tiny_yölo_set", "tiny_yölo_set_2", "tiny_yölo_set_2", "tiny_yölo_set_3"]
     assert [own.path.parent.name for own in runs] == [own.path.stem for own in runs] == names
     assert [own.config.weights for own in runs] == [str(o.path.parent / "best_model") for o in runs]
+    last = config_for_folder(config(), str(tmp_path / place), save=False, evaluate=False).config
+    assert last.weights == str(runs[3].path.parent / "model_final")
     assert not runs[0].remarks and "belongs to a training on other data" in runs[1].report()
     runs[0].path.write_text("epoch: [\n")  # an edit that is no YAML: left alone
     assert config_for_folder(config(), str(tmp_path / "a/yölo set")).path.stem == "tiny_yölo_set_4"

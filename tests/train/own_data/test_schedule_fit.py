@@ -36,6 +36,16 @@ def test_milestones_stay_apart_in_a_short_training():
     assert found == Tagged("PiecewiseDecay", {"milestones": [1, 2, 3]})
 
 
+def test_milestones_without_room_are_left_out():
+    decay = Tagged("PiecewiseDecay", {"milestones": [430, 540], "values": [1.0, 0.1, 0.01]})
+    drops = Tagged("IterationDecay", {"milestones": [300, 400], "gamma": [0.1, 0.2]})
+    found = fitted([decay, drops], 650, 2, 1)["LearningRate"]["schedulers"]
+    assert found[0] == Tagged("PiecewiseDecay", {"milestones": [1], "values": [1.0, 0.1]})
+    assert found[1] == Tagged("IterationDecay", {"milestones": [1], "gamma": [0.1]})
+    (found,) = fitted([decay], 650, 1, 9)["LearningRate"]["schedulers"]
+    assert found == Tagged("PiecewiseDecay", {"milestones": [], "values": [1.0]})
+
+
 def test_milestones_in_iterations_keep_their_share_of_the_training():
     decay = Tagged("IterationDecay", {"milestones": [400_000, 450_000]})
     (found,) = fitted([decay], 273, 100, 10)["LearningRate"]["schedulers"]
@@ -64,10 +74,10 @@ SHIPPED += ["yolov4/yolov4_tiny_coco", "yolox/yolox_s_300e_coco", "asff/yolov3_a
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-@pytest.mark.parametrize("epochs", [5, 50])
+@pytest.mark.parametrize("epochs", [1, 5, 50])
 def test_fitted_schedules_are_accepted(repo, name, epochs):
     cfg = load_config(repo / "configs" / f"{name}.yml")
     cfg = merge_config(cfg, {**fit_schedule(cfg, epochs, 20), "epoch": epochs})
     rate = create("LearningRate", cfg)
     assert rate.remarks(20, epochs) == []
-    assert rate.at(20 * epochs - 1, 20, epochs) < 0.2 * rate.base_lr
+    assert epochs == 1 or rate.at(20 * epochs - 1, 20, epochs) < 0.2 * rate.base_lr
