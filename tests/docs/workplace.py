@@ -42,7 +42,8 @@ def make_workplace(root: Path, text: str, repo: Path) -> Path:
     words = set(re.findall(r"\w+", text))
     for name in sorted(words & shipped_configs().keys()):
         _configuration(root, name)
-    for name in sorted(set(re.findall(r"output_inference/(\w+)", text))):
+    exported = set(re.findall(r"output_inference/(\w+)", text))  # others a page exports itself
+    for name in sorted(exported & shipped_configs().keys()):
         folder = _export(root, name, "output_inference")
     shutil.copytree(folder, root / "folder_nms")
     _export(root, name, ".", stage="raw").rename(root / "folder_raw")
