@@ -72,3 +72,13 @@ def test_labels_that_are_no_text(tmp_path):
         path.write_bytes(bytes(range(128, 256)))
         (found,) = checked(folder).by_kind()["unusable_label"]
         assert found.file.startswith(str(path))
+
+
+@pytest.mark.parametrize("damage", ["cut", "no text"])
+def test_a_split_of_damaged_files(tmp_path, damage):
+    layouts.labelme_splits(tmp_path)
+    for path in (tmp_path / "val").rglob("*.json"):
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    found = checked(tmp_path).by_kind()["unusable_label"]
+    assert [each.split for each in found] == ["val", "val"]
+    assert {each.file.rpartition("/")[2] for each in found} == {"d.json", "e.json"}

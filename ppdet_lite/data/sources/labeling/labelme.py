@@ -28,6 +28,9 @@ from ppdet_lite.utils.image_files import IMAGE_SUFFIXES
 
 _BOXES = ("rectangle", "polygon", "circle", "linestrip", "line", "mask", "rotation")
 
+_KEYS = (b'"shapes"', b'"imagePath"', b'"imageData"')
+_IMAGE_FOLDERS = ("images", "JPEGImages", "imgs", "img")
+
 
 class LabelMeFile(NamedTuple):
     """The objects of a file as names and corners in pixels, its image and size (or None)."""
@@ -92,7 +95,7 @@ def labelme_files(folder: Path) -> list[Path]:
 
 def labelme_among(paths: Sequence[Path]) -> list[Path]:
     """Those that look like labelme's. A damaged file, which is no JSON any more, counts where it
-    lies beside files of labelme or an image of its name, so that reading it names it.
+    lies beside files of labelme or near an image of its name, so that reading it names it.
     """
     whole = {path for path in paths if is_labelme(path)}
     homes = {path.parent for path in whole}
@@ -104,17 +107,23 @@ def labelme_among(paths: Sequence[Path]) -> list[Path]:
 
 
 def _may_be_one(path: Path) -> bool:
-    return any(path.with_suffix(ending).is_file() for ending in IMAGE_SUFFIXES)
+    """True if an image of that name is near, or what is left of the file looks like labelme's."""
+    folders = [path.parent, *(path.parent.parent / name for name in _IMAGE_FOLDERS)]
+    places = (folder / f"{path.stem}{ending}" for folder in folders for ending in IMAGE_SUFFIXES)
+    return any(map(os.path.isfile, places)) or any(key in _bytes_of(path) for key in _KEYS)
 
 
 def is_labelme(path: Path) -> bool:
     """True for a file with labelme's `shapes` and `imagePath`."""
+    data, (shapes, *others) = _bytes_of(path), _KEYS
+    return shapes in data and any(key in data for key in others)
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        with open(path, "rb") as stream:
-            data = stream.read()
+        return path.read_bytes()
     except OSError:
-        return False
-    return b'"shapes"' in data and (b'"imagePath"' in data or b'"imageData"' in data)
+        return b""
 
 
 def collect_labels(folder: Path) -> list[str]:
