@@ -16,7 +16,8 @@ EXAMPLES = """  ppdet train -c ppyolov2_r50vd_dcn_365e_coco --eval
   ... -o accumulate_steps=3              three batches make one step: the memory of one, the
                                          gradient of three
   ... -o seed=0                          repeat a run exactly (on a CPU: bit by bit)
-  ... -o pretrain_weights=my.pdparams    start from a local file; null: from random weights
+  ... -o pretrain_weights=my.pdparams    start from a file, or from published weights by their name
+                                         (ppdet weights list); null: from random weights
   ... -r output/ppyolov2_r50vd_dcn_365e_coco/interrupted
                                          go on after Ctrl-C, with the same -c and -o
   ... -r auto                            go on from the newest whole checkpoint of this run
