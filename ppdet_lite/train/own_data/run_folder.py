@@ -46,7 +46,7 @@ def save_run_file(path: Path, text: str) -> list[str]:
             names = (f"{path.stem}.old{n if n > 1 else ''}.yml" for n in itertools.count(1))
             kept = next(p for p in map(path.with_name, names) if not p.exists())
             os.replace(path, kept)
-            lines.append(f"the {path.name} of an earlier run, with its edits, is kept as {kept}")
+            lines.append(f"the {path.name} of an earlier run, which differs, is kept as {kept}")
         with replacing(path) as stream:
             stream.write(text.encode())
     except (OSError, UserError) as error:
