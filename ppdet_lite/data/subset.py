@@ -121,7 +121,7 @@ def subset(
     allowed = np.arange(len(counts)) if keep_empty else np.flatnonzero(counts.any(axis=(1, 2)))
     if not len(allowed):
         what = "images" if not len(counts) else "objects"
-        raise DataError(f"`annotations`: found no {what} in the file, allowed: 1 or more")
+        raise DataError(f"found no {what} in the annotations, allowed: 1 or more")
     if not 1 <= number <= len(allowed):
         what = "images" if keep_empty else "images with objects"
         raise ConfigError(f"`images`: found {number}, allowed: 1 to {len(allowed)}, the {what}")

@@ -109,7 +109,7 @@ def check_apart(folder: Path, *readings: FolderReading) -> None:
     """
     for original in (reading.folder for reading in readings):
         if is_within(folder, original):
-            raise DataError(f"`output`: {folder} lies in {original}, allowed: a folder elsewhere")
+            raise DataError(f"{folder} lies in {original}, allowed: a folder elsewhere")
 
 
 def _write(content: LabeledSet, folder: Path, to: str, link: bool) -> Written:
