@@ -60,8 +60,8 @@ def _training_file(folder: Path) -> Path:
     is_coco = any(reading.format == "coco" for reading in readings_of(folder))
     reading = recognize(folder, "coco" if is_coco else None)
     if reading.format != "coco":
-        hint = "ppdet data convert writes it"
-        raise DataError(f"{folder}: found {reading.title}, allowed: COCO json, which {hint}")
+        allowed = "COCO json, which ppdet data convert writes"
+        raise DataError(f"{folder}: found {reading.title}, allowed: {allowed}")
     if "train" not in reading.sections:
         found = ", ".join(reading.sections)
         raise DataError(f"{folder}: found {found}, allowed: training images among them")
