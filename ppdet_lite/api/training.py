@@ -104,7 +104,8 @@ def _as_yaml(value: Any) -> str:
 def _save(path: Path, cfg: dict[str, Any]) -> None:
     """Writes the whole configuration beside the run, so that its checkpoints are complete."""
     from ppdet_lite.core.dump import dump_yaml
+    from ppdet_lite.train.own_data.run_folder import save_run_file
 
-    os.makedirs(path.parent, exist_ok=True)
-    if path != getattr(cfg, "path", None):
-        path.write_text(dump_yaml(cfg), encoding="utf-8")
+    if os.path.realpath(path) != os.path.realpath(getattr(cfg, "path", None) or ""):
+        for line in save_run_file(path, dump_yaml(cfg)):
+            print(f"note: {line}")

@@ -148,6 +148,9 @@ def test_a_training_returns_its_run_and_its_checkpoint_is_complete(tiny_coco, tm
         f"anno_path: annotations/{split}.json}}"
         for section, split in (("Train", "train"), ("Eval", "val"))
     ]
+    edited = tmp_path / "py runs #1: a" / "ppyolov2_r18vd_dcn_demo" / "ppyolov2_r18vd_dcn_demo.yml"
+    edited.parent.mkdir(parents=True)
+    edited.write_text("# of an earlier run\n")
     run = ppdet_lite.train(
         "ppyolov2_r18vd_dcn_demo",
         epochs=1,
@@ -162,6 +165,7 @@ def test_a_training_returns_its_run_and_its_checkpoint_is_complete(tiny_coco, tm
     assert detector.class_names == ["square", "circle"]
     assert len(detector.predict(tiny_coco / "images")) == 12
     assert load_config(run.config).weights == str(run.weights)
+    assert edited.with_suffix(".old.yml").read_text() == "# of an earlier run\n"
     renamed = run.folder.rename(tmp_path / "renamed")
     detector = ppdet_lite.Detector(renamed)
     assert detector.class_names == ["square", "circle"]
