@@ -1,6 +1,7 @@
 """Exports a trained model for deployment and checks the export against the model."""
 
 import argparse
+from pathlib import Path
 from typing import Any, Union
 
 from ppdet_lite.cli.tool import add_offline, config_from_args, config_parser
@@ -94,14 +95,19 @@ def number_or_dynamic(text: str) -> Union[int, str]:
 def main(args: argparse.Namespace) -> None:
     """Does what the options say."""
     cfg = config_from_args(args)
-    from ppdet_lite.export.run import export_model
+    from ppdet_lite.export.folder import check_apart
+    from ppdet_lite.export.run import export_folder, export_model
     from ppdet_lite.export.serving.docker import write_context
     from ppdet_lite.export.serving.triton import check_options, write_repository
 
     names = "formats input_size batch stage portable_dcn target precision calib_dir".split()
     options = ExportOptions(**{name: getattr(args, name) for name in names})
+    stage = options.for_config(cfg).stage
     if args.triton:
-        check_options(options.formats, options.for_config(cfg).stage)
+        check_options(options.formats, stage)
+    for option in ("triton", "dockerfile"):
+        if target := getattr(args, option):
+            check_apart(option, Path(target), export_folder(cfg, args.output_dir, stage))
     folder = export_model(cfg, args.output_dir, options, verify=args.verify)
     if args.triton:
         write_repository(folder, args.triton)

@@ -14,6 +14,7 @@ from paddle import nn
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.export.formats.format import Format, exported_files
 from ppdet_lite.export.options import ExportOptions
+from ppdet_lite.utils.files import is_within
 from ppdet_lite.utils.logger import get_logger
 
 try:
@@ -32,6 +33,17 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+def check_apart(option: str, target: Path, export: Path) -> None:
+    """Raises a UserError, which names the parameter `option`, where `target` is a file, or is,
+    holds or lies in the folder of an export."""
+    if target.exists() and not target.is_dir():
+        raise UserError(f"`{option}` {target}: found a file, allowed: a folder")
+    if is_within(target, export) or is_within(export, target):
+        raise UserError(
+            f"`{option}` {target}: found the export {export} there, allowed: a folder apart from it"
+        )
 
 
 @contextlib.contextmanager

@@ -62,9 +62,7 @@ def export_model(
     options = options.for_config(cfg)
     formats = find_formats(options)
     images = load_images(verify)  # before the model, so that a wrong path costs no time
-    folder = Path(output_dir, cfg.name if options.stage == "nms" else f"{cfg.name}_{options.stage}")
-    if folder.is_symlink():
-        folder = Path(os.path.realpath(folder))
+    folder = export_folder(cfg, output_dir, options.stage)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: cannot be written (it is not a folder)")
     # A GPU would gain nothing, and its convolutions differ more than is allowed here.
@@ -95,6 +93,12 @@ def export_model(
                 move_into_place(part, folder)
     get_logger().info("exported to %s: %s", folder, ", ".join(sorted(os.listdir(folder))))
     return folder
+
+
+def export_folder(cfg: Config, output_dir: Union[str, Path], stage: str) -> Path:
+    """The folder below `output_dir` to which `export_model` writes."""
+    folder = Path(output_dir, cfg.name if stage == "nms" else f"{cfg.name}_{stage}")
+    return Path(os.path.realpath(folder)) if folder.is_symlink() else folder
 
 
 def describe_export(

@@ -16,7 +16,8 @@ from typing import NamedTuple, Union
 
 import ppdet_lite
 from ppdet_lite.core.errors import UserError, install_extra
-from ppdet_lite.export.folder import writing
+from ppdet_lite.export.folder import check_apart, writing
+from ppdet_lite.export.formats.format import exported_files
 from ppdet_lite.runtime.contract import (
     FINAL_STAGES,
     GRAPH_FILES,
@@ -78,7 +79,10 @@ if __name__ == "__main__":
     run_tool(main, build_parser())
 '''
 
-DOCKERFILE = """# Written by the export of {model}: ppdet serve {where}.
+MARK = "# Written by the export of "
+"""The first line of a Dockerfile from here begins so."""
+
+DOCKERFILE = """{mark}{model}: ppdet serve {where}.
 #   docker build -f Dockerfile.{kind} {build}-t {tag} .
 #   docker run --rm {run}-p 127.0.0.1:8000:8000 {tag}
 # Options of ppdet serve go behind the name of the image; a token into PPDET_SERVE_TOKEN (-e).
@@ -117,7 +121,7 @@ def write_context(export: Union[str, Path], target: Union[str, Path]) -> Path:
 
     Raises:
         UserError: the export cannot be served, a package is missing here, or the folder cannot be
-            written or holds other files.
+            written, holds other files, or is, holds or lies in the export.
     """
     export, target = Path(export), Path(target)
     engine = _engine_of(export)
@@ -125,24 +129,46 @@ def write_context(export: Union[str, Path], target: Union[str, Path]) -> Path:
     if config.stage not in FINAL_STAGES:
         allowed = " or ".join(FINAL_STAGES)
         raise UserError(f"{export}: found the stage {config.stage}, allowed to serve: {allowed}")
-    if target.exists() and (other := {path.name for path in target.iterdir()} - {*OWN_NAMES}):
-        raise UserError(
-            f"`dockerfile` {target}: found {min(other)} in it, allowed: a new or empty folder"
-        )
+    check_apart("dockerfile", target, export)
     with writing(target):
+        _check_is_ours(target)
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        (target / "serve.py").write_text(SERVE, encoding="utf-8")
         for kind in ("cpu", "gpu"):
             (target / f"requirements-{kind}.txt").write_text(requirements(engine, kind))
             text = dockerfile(engine, kind, config, export)
             (target / f"Dockerfile.{kind}").write_text(text, encoding="utf-8")
+        (target / "serve.py").write_text(SERVE, encoding="utf-8")
         package = Path(ppdet_lite.__file__).parent
         ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
         shutil.copytree(package, target / "ppdet_lite", ignore=ignored)
-        shutil.copytree(export, target / "model", ignore=shutil.ignore_patterns("trt_cache"))
+        (target / "model").mkdir()
+        for name in sorted(exported_files()):
+            if (export / name).is_file():
+                shutil.copyfile(export / name, target / "model" / name)
     get_logger().info("for Docker: %s: %s", target, ", ".join(OWN_NAMES))
     return target
+
+
+def _check_is_ours(target: Path) -> None:
+    """Refuses a folder that is there, is not empty and was not written by `write_context`."""
+    if not target.exists():
+        return
+    found = {path.name for path in target.iterdir()}
+    other = sorted(found - {*OWN_NAMES})
+    model = target / "model"
+    if model.is_dir():
+        files = exported_files()
+        other += sorted(f"model/{one.name}" for one in model.iterdir() if one.name not in files)
+    docker = target / "Dockerfile.cpu"
+    if found and not other:
+        is_marked = docker.is_file() and docker.read_bytes().startswith(MARK.encode())
+        other = [] if is_marked else sorted(found)
+    if other:
+        raise UserError(
+            f"`dockerfile` {target}: found {other[0]} in it, allowed: a new or empty folder, or "
+            "one of an earlier `dockerfile` without other files"
+        )
 
 
 def _engine_of(export: Path) -> Engine:
@@ -180,6 +206,7 @@ def dockerfile(engine: Engine, kind: str, config: InferConfig, export: Path) -> 
     has_index = is_gpu and engine.has_index
     environment = " \\\n    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility"
     return DOCKERFILE.format(
+        mark=MARK,
         model=model,
         where=f"with {engine.name} on {'GPUs of NVIDIA' if is_gpu else 'CPUs'}",
         kind=kind,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Optional, Sequence, Union
 
 from ppdet_lite.core.errors import UserError, require
-from ppdet_lite.export.folder import writing
+from ppdet_lite.export.folder import check_apart, writing
 from ppdet_lite.export.serving.text_format import Message, Name, text_format
 from ppdet_lite.runtime.contract import (
     FINAL_STAGES,
@@ -56,9 +56,11 @@ def write_repository(export: Union[str, Path], repository: Union[str, Path]) -> 
         The folders of the models.
 
     Raises:
-        UserError: the export has no file that Triton reads, or the folder cannot be written.
+        UserError: the export has no file that Triton reads, or the folder cannot be written, or
+            is, holds or lies in the export.
     """
     export, repository = Path(export), Path(repository)
+    check_apart("triton", repository, export)
     found = []
     graph = next((name for name in (PORTABLE_FILE, ONNX_FILE) if (export / name).is_file()), None)
     if graph is not None:

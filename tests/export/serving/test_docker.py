@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from ppdet_lite.commands import export as export_command
 from ppdet_lite.core.errors import UserError
 from ppdet_lite.export.serving.docker import OWN_NAMES, write_context
 
@@ -102,3 +104,48 @@ def test_folders_of_others_are_left_alone(exported, tmp_path):
     empty.mkdir()
     with pytest.raises(UserError, match="no network for onnxruntime or paddle"):
         write_context(empty, tmp_path / "image")
+
+
+def listing(folder):
+    return sorted(folder.rglob("*"))
+
+
+def test_only_a_context_is_replaced(context, exported, tmp_path):
+    target = shutil.copytree(context, tmp_path / "image")
+    (target / "serve.py").write_text("old")
+    assert write_context(exported, target) == target
+    assert listing(target) == [target / path.relative_to(context) for path in listing(context)]
+    assert (target / "serve.py").read_text() != "old"
+    (target / "model" / "my_weights.bin").write_text("mine")
+    with pytest.raises(UserError, match="found model/my_weights.bin"):
+        write_context(exported, target)
+    (target / "model" / "my_weights.bin").unlink()
+    (target / "Dockerfile.cpu").write_text("FROM mine")
+    with pytest.raises(UserError, match="image: found Dockerfile.cpu"):
+        write_context(exported, target)
+    shutil.rmtree(target)
+    shutil.copytree(exported, target / "model")  # an export in a folder of that name
+    before = listing(target)
+    with pytest.raises(UserError, match="image: found model"):
+        write_context(exported, target)
+    assert listing(target) == before
+
+
+@pytest.mark.parametrize("place", [".", "model", "model/image"])
+def test_folders_around_and_in_the_export_are_refused(exported, tmp_path, place):
+    export = shutil.copytree(exported, tmp_path / "model")
+    before = listing(tmp_path)
+    with pytest.raises(UserError, match=f"`dockerfile` .*: found the export {export} there"):
+        write_context(export, tmp_path / place)
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("option", ["dockerfile", "triton"])
+def test_folders_are_checked_before_the_export(small_config, tmp_path, option):
+    (tmp_path / "file").write_text("mine")
+    for target, found in (("out", "found the export"), ("file", "found a file")):
+        arguments = ["-c", str(small_config), "--output_dir", str(tmp_path / "out")]
+        arguments += ["--format", "onnx", f"--{option}", str(tmp_path / target)]
+        with pytest.raises(UserError, match=f"`{option}` .*: {found}"):
+            export_command.main(export_command.build_parser().parse_args(arguments))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
