@@ -31,6 +31,9 @@ READABLE_SIDE = 320
 
 CROP_FOLDER = "crops"
 
+GRAY_SUFFIXES = (".pbm", ".pgm")
+"""Endings of formats without color."""
+
 
 class ResultOptions(NamedTuple):
     """Choices about what is written.
@@ -199,9 +202,11 @@ def _save_crops(
 
 
 def result_suffix(image: Path) -> str:
-    """The ending of an image's drawn result: its own, or .jpg where OpenCV cannot write that."""
-    can_write = is_image(image) and cv2.haveImageWriter(f"x{image.suffix.lower()}")
-    return image.suffix if can_write else ".jpg"
+    """The ending of an image's drawn result: its own, or .jpg where OpenCV cannot write that
+    in color."""
+    ending = image.suffix.lower()
+    can_write = ending not in GRAY_SUFFIXES and cv2.haveImageWriter(f"x{ending}")
+    return image.suffix if is_image(image) and can_write else ".jpg"
 
 
 def output_stems(images: Iterable[Path], root: Optional[Path], output_dir: Path) -> list[Path]:

@@ -109,10 +109,21 @@ def test_nothing_found_is_an_empty_list(tmp_path):
 
 
 def test_endings_that_opencv_cannot_write(tmp_path):
-    names = ["noext", "a.jfif", "a.jpg", "b.PNG", "c.json", "noext2/noext", "a.jpg2"]
+    names = [
+        "noext",
+        "a.jfif",
+        "a.jpg",
+        "b.PNG",
+        "c.json",
+        "noext2/noext",
+        "a.jpg2",
+        "g.pgm",
+        "h.PBM",
+    ]
     run([tmp_path / "in" / name for name in names], tmp_path / "out")
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     images = ["noext.jpg", "a.jpg", "a_jpg.jpg", "b.PNG", "c.jpg", "noext_2.jpg", "a_jpg2.jpg"]
+    images += ["g.jpg", "h.jpg"]
     lines = [f"{name[:-4]}.json" for name in images]
     assert written == sorted([*images, *lines, "bbox.json"])
 
