@@ -40,7 +40,7 @@ def find_images(
         dataset = as_dataset(create("TrainDataset", cfg))
         paths = [Path(dataset.image_path(index)) for index in range(len(dataset))]
         origin = f"TrainDataset ({dataset.name})"
-    wanted = count or DEFAULT_IMAGES
+    wanted = DEFAULT_IMAGES if count is None else count
     chosen = list(images_of_files(paths, "", InferConfig([], []), wanted).images.values())
     readable = [path for path in chosen if isinstance(path, Path) and _is_readable(path)]
     least = min(wanted, LEAST_IMAGES)

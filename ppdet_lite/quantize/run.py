@@ -15,7 +15,7 @@ import numpy as np
 
 from ppdet_lite.benchmark.inference_benchmark import describe_machine
 from ppdet_lite.core.config import Config
-from ppdet_lite.core.errors import ConfigError, UserError
+from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.evaluate.trained_model import load_trained_model
 from ppdet_lite.export.calibration import Calibration
@@ -38,6 +38,7 @@ from ppdet_lite.runtime.contract import (
     STAGES,
     InferConfig,
     ModelFolder,
+    graph_files,
 )
 from ppdet_lite.runtime.engines.engine import Engine
 from ppdet_lite.runtime.engines.open_engine import open_engine
@@ -93,9 +94,9 @@ class QuantizeOptions:
         ):
             if value not in allowed:
                 raise UserError(f"`{key}`: found {value}, allowed: {', '.join(allowed)}")
-        counts = {"calib_images": self.calib_images or 1, "threads": self.threads}
+        counts = {"calib_images": self.calib_images, "threads": self.threads}
         for key, count in {**counts, "repeats": self.repeats}.items():
-            if count < 1:
+            if count is not None and count < 1:
                 raise UserError(f"`{key}`: found {count}, allowed: 1 or more")
         if self.max_drop is not None:
             if not 0 < self.max_drop < 100:
@@ -153,6 +154,12 @@ def quantize_model(
 
 def _check_export(cfg: Config, folder: Path, engine: str, find: FindImages) -> None:
     """Refuses a folder that is no export of these weights with an .onnx for any device."""
+    names = graph_files(engine)
+    if (folder / CONFIG_FILE).is_file() and not any((folder / name).is_file() for name in names):
+        raise DataError(
+            f"{folder}: no {' and no '.join(names)} in it, from which INT8 files are made; export "
+            "again in the format onnx with portable-dcn"
+        )
     files = ModelFolder(folder, engine)
     if files.config.target == "cpu":
         raise ConfigError(

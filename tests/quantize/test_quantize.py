@@ -140,6 +140,7 @@ def test_images_without_objects_are_known(small_config, tiny_coco):
         ({"engine": "tensorrt"}, "`engine`: found tensorrt"),
         ({"stage": "boxes"}, "`stage`: found boxes"),
         ({"calib_images": -1}, "`calib_images`: found -1"),
+        ({"calib_images": 0}, "`calib_images`: found 0"),
         ({"repeats": 0}, "`repeats`: found 0"),
         ({"max_drop": 0.0}, "`max_drop`: found 0.0"),
         ({"max_drop": 1.0, "engine": "onnxruntime"}, "`max_drop` needs `engine` openvino"),
@@ -193,6 +194,15 @@ def test_an_export_of_other_weights(small_config, tiny_coco, copy_of_export, tmp
     with pytest.raises(ExportMismatch, match="other weights"):
         quantize_model(cfg, tmp_path, options)
     assert listing(copy_of_export) == before
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_an_export_for_paddle(small_config, tiny_coco, exported, tmp_path, engine):
+    pytest.importorskip({"openvino": "nncf"}.get(engine, engine))
+    shutil.copytree(exported, tmp_path / "small")
+    options = QuantizeOptions(engine, calib_dir=tiny_coco / "images", **FEW)
+    with pytest.raises(DataError, match="no model.*again in the format onnx with portable-dcn"):
+        quantize_model(load_config(small_config), tmp_path, options)
 
 
 def test_an_export_for_cpus(small_config, tiny_coco, copy_of_export, tmp_path):
