@@ -109,10 +109,15 @@ def nano(repo, shared_dir, tmp_path_factory):
         "padded": {"stage": "nms_fixed"},
     }
     options = {"formats": ("paddle", "onnx"), "portable_dcn": True}
-    return {
+    exported = {
         name: export_model(cfg, folder / name, ExportOptions(**options, **kind))
         for name, kind in kinds.items()
     }
+    steps = "[{Decode: {}}, {Resize: {target_size: [416, 416], keep_ratio: false, interp: 2}}, "
+    steps += "{NormalizeImage: {mean: [0, 0, 0], std: [1, 1, 1], is_scale: false}}, {Permute: {}}]"
+    cubic = load_config(config, [*settings, f"TestReader.sample_transforms={steps}"])
+    exported["cubic"] = export_model(cubic, folder / "cubic", ExportOptions(**options))
+    return exported
 
 
 @pytest.fixture(scope="session")

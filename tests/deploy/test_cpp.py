@@ -46,6 +46,7 @@ def expected(model_dir, photos, **options):
         ("four", 4, []),
         ("four", 3, []),
         ("padded", 4, []),
+        ("cubic", 1, []),
     ],
 )
 def test_boxes_are_those_of_python(infer, nano, photos, tmp_path, kind, batch, size):
@@ -65,7 +66,9 @@ def test_boxes_are_those_of_python(infer, nano, photos, tmp_path, kind, batch, s
         assert found[image].shape == rows.shape
         np.testing.assert_array_equal(found[image][:, 0], rows[:, 0])
         np.testing.assert_allclose(found[image][:, 1], rows[:, 1], atol=1e-3)
-        np.testing.assert_allclose(found[image][:, 2:], rows[:, 2:], atol=1e-2)
+        # Cubic: one of 10,000 pixels has another level by the OpenCV of the distribution.
+        limit = 0.1 if kind == "cubic" else 1e-2
+        np.testing.assert_allclose(found[image][:, 2:], rows[:, 2:], atol=limit)
 
 
 def test_the_file_in_int8_is_run(infer, nano, photos, tmp_path):
@@ -137,6 +140,7 @@ def test_thresholds_of_each_class_are_those_of_python(infer, nano, photos, tmp_p
     assert count > 5
     options[1] = nano["fixed"]
     assert "has no thresholds; allowed: 0 to 1" in infer(*options, code=2).stderr
+    assert "found nan, allowed: 0 to 1" in infer(*options[:-1], "nan", code=2).stderr
 
 
 def test_ids_of_annotations(infer, nano, photos, shared_dir, tmp_path):

@@ -47,6 +47,15 @@ void add_switch(CLI::App& app, const std::string& name, bool& value, const std::
       ->type_name("true|false");
 }
 
+const CLI::Range kPositive(1, 1000000);
+
+// CLI11's ranges take NaN for a number inside of them.
+std::string score_or_auto(const std::string& text) {
+  double score = 0;
+  const bool is_score = CLI::detail::lexical_cast(text, score) && score >= 0 && score <= 1;
+  return is_score || text == "auto" ? "" : "found " + text + ", allowed: 0 to 1, auto";
+}
+
 void add_inputs(CLI::App& app, Arguments& a) {
   auto* group = app.add_option_group("input, one of");
   group->add_option("--image,--image_file,--infer_img", a.image_file, "one or more images")
@@ -62,7 +71,7 @@ void add_inputs(CLI::App& app, Arguments& a) {
       ->type_name("URL");
   group->require_option(1);
   app.add_option("--max_frames", a.max_frames, "stop after N frames of a video, camera or stream")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->type_name("N");
 }
 
@@ -72,7 +81,7 @@ void add_results(CLI::App& app, Arguments& a) {
          "--threshold,--draw_threshold", a.threshold,
          "lowest score that is drawn and written (default: draw_threshold of infer_cfg.yml); auto: "
          "that of each class with the best F1, the thresholds of infer_cfg.yml")
-      ->check(CLI::Range(0.0, 1.0) | CLI::IsMember({"auto"}))
+      ->check(score_or_auto)
       ->type_name("SCORE|auto");
   add_switch(app, "--save_images", a.save_images,
              "false: no images and no video, JSON only (default: true)");
@@ -84,7 +93,7 @@ void add_results(CLI::App& app, Arguments& a) {
   add_switch(app, "--run_benchmark", a.run_benchmark,
              "print the times of each stage for the first image instead of writing results");
   app.add_option("--repeats", a.repeats, "runs of the benchmark (default: 20)")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->type_name("N");
 }
 
@@ -92,7 +101,7 @@ void add_engines(CLI::App& app, Arguments& a) {
   Options& o = a.options;
   app.add_option("--engine", o.engine, "in this build: " + joined_engines())->type_name("NAME");
   app.add_option("--precision", o.precision,
-                 "fp32, or int8 with --engine openvino: what tools/quantize.py wrote")
+                 "fp32, or int8 with --engine openvino: what ppdet quantize wrote")
       ->type_name("NAME");
   app.add_option("--device", o.device, "CPU or GPU (default: CPU)")
       ->transform([](std::string text) {
@@ -101,7 +110,7 @@ void add_engines(CLI::App& app, Arguments& a) {
       })
       ->type_name("DEVICE");
   app.add_option("--batch_size", o.batch_size, "images per run (default: 1)")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->type_name("N");
   app.add_option("--input_size,--input-size", o.input_size,
                  "network input, for exports of --input-size dynamic")
@@ -119,14 +128,14 @@ void add_engines(CLI::App& app, Arguments& a) {
       ->type_name("FOLDER");
   app.add_option("--trt_min_shape", o.trt_sides[0],
                  "smallest side of a model whose input size is open (default: 320)")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->type_name("PX");
   app.add_option("--trt_opt_shape", o.trt_sides[1],
                  "side that such a model is tuned for (default: 640)")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->type_name("PX");
   app.add_option("--trt_max_shape", o.trt_sides[2], "its largest side (default: 1280)")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->type_name("PX");
   app.add_option("--calib_dir", o.calib_dir,
                  "images from which trt_int8 learns its value ranges on its first run")

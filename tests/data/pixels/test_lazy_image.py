@@ -11,7 +11,7 @@ from ppdet_lite.data.pixels.color import (
     mean_gray,
 )
 from ppdet_lite.data.pixels.lazy_image import LazyImage
-from ppdet_lite.data.pixels.resampling import INTERPOLATIONS
+from ppdet_lite.data.pixels.resampling import IN_FLOATS, INTERPOLATIONS
 
 
 def make_photo(height, width, seed):
@@ -47,7 +47,7 @@ def test_nothing_done_is_the_source(first):
 def test_crop_and_resize_equal_opencv(first, interp):
     image = LazyImage(first).crop(10, 5, 40, 50).resize(96, 64, interp)
     expected = cv2.resize(first[5:55, 10:50], (64, 96), interpolation=INTERPOLATIONS[interp])
-    if interp == 4:  # computed in float32 here, in fixed-point numbers by OpenCV
+    if interp in IN_FLOATS:  # OpenCV has fixed-point numbers
         difference = np.abs(image.render().astype(int) - expected)
         assert difference.max() == 1
         assert difference.mean() < 0.1
