@@ -108,12 +108,26 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"`use_openvino` and `engine` {args.engine}: give one of them")
 
 
+def check_model_folder(args: argparse.Namespace) -> None:
+    """Raises the errors of a folder without the files for the engine, before that is opened."""
+    from ppdet_lite.runtime.contract import ModelFolder
+
+    tensorrt = TensorRTOptions(**_values(args, TensorRTOptions))
+    values = {**_values(args, EngineOptions), "engine": _engine(args), "tensorrt": tensorrt}
+    options = EngineOptions(**values)
+    ModelFolder(args.model_dir, options.reads, args.input_size, precision=options.precision)
+
+
+def _engine(args: argparse.Namespace) -> str:
+    return "openvino" if args.use_openvino else args.engine or "paddle"
+
+
 def open_detector(args: argparse.Namespace, own_process: bool = False) -> Detector:
     """The detector that the options describe."""
     from ppdet_lite.runtime.detector import Detector
 
     options = _values(args, EngineOptions)
-    options["engine"] = "openvino" if args.use_openvino else args.engine or "paddle"
+    options["engine"] = _engine(args)
     detector = Detector(
         args.model_dir,
         batch_size=args.batch_size,

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Optional
 
-from ppdet_lite.cli.deploy import COUNT, add_engines, number, open_detector
+from ppdet_lite.cli.deploy import COUNT, add_engines, check_model_folder, number, open_detector
 from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.serve.settings import ServeSettings
 
@@ -82,6 +82,7 @@ def main(args: argparse.Namespace) -> None:
     settings = ServeSettings(**values, max_batch=args.batch_size, token=read_token(args.token_file))
     if settings.token is None and settings.host not in ("127.0.0.1", "::1", "localhost"):
         print(f"note: anybody who reaches {settings.host} may use this server", file=sys.stderr)
+    check_model_folder(args)
     serve(settings, functools.partial(open_detector, args, own_process=True))
 
 

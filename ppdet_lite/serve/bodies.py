@@ -30,8 +30,9 @@ class RequestBody:
     """The body of a request, read once.
 
     Raises:
-        Refused: 413 for a body that is too large, 408 for one that does not come in time, 400 for
-            one that ends early, is empty or is no form, 415 for a compressed one.
+        Refused: 413 for a body that is too large or holds too many images, 408 for one that does
+            not come in time, 400 for one that ends early, is empty or is no form, 415 for a
+            compressed one.
     """
 
     def __init__(self, request: Request, settings: ServeSettings):
@@ -90,6 +91,9 @@ class RequestBody:
                 parts = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
                 sent = [SentImage(_shown(part.filename), await part.read()) for part in parts]
         except HTTPException as error:  # the parser's
+            if error.detail.startswith("Too many files"):
+                most = self._settings.max_images
+                raise Refused(413, f"too many images in one request, allowed: {most}") from None
             raise Refused(400, f"the form cannot be read: {error.detail}") from None
         if not sent:
             raise Refused(400, "no file in the form, allowed: one or more image files")

@@ -70,6 +70,10 @@ def test_one_bad_image_of_many_is_named(client, files):
     body, headers = form(*[("a.jpg", good)] * 5)
     answer = client.predict(body, **headers)
     assert (answer.status, answer.content["error"]) == (413, "5 images in one request, allowed: 4")
+    body, headers = form(*[("a.jpg", good)] * 7)
+    answer = client.predict(body, **headers)
+    assert answer.status == 413
+    assert answer.content["error"] == "too many images in one request, allowed: 4"
 
 
 def test_a_body_of_unknown_length_is_read_up_to_the_limit(client, files):
