@@ -55,16 +55,15 @@ def _was_coco(scan: FolderScan, file: str, patterns: set[str]) -> bool:
     its name, or as another split of files that are; reading it names the damage.
     """
     path, name = scan.path(file), Path(file).name.lower()
-    if is_json(path):
-        return False
     if split_in(file)[1] in patterns or "coco" in name or name.startswith("instances_"):
-        return True
+        return not is_json(path)
     try:
         with open(path, "rb") as stream:
             start = stream.read(_START)
     except OSError:
         return False
-    return _OTHER not in start and (any(key in start for key in _NEEDED) or b'"licenses"' in start)
+    looks_like_it = any(key in start for key in (*_NEEDED, b'"licenses"')) and _OTHER not in start
+    return looks_like_it and not is_json(path)  # which reads all of it
 
 
 def _reading(scan: FolderScan, pattern: str, group: dict[str, str]) -> FolderReading:
