@@ -17,6 +17,9 @@ INTERPOLATIONS = {
 }
 """Interpolation numbers as they stand in configs: nearest, linear, cubic, area, Lanczos."""
 _CUBIC, _LANCZOS = 2, 4
+_HAS_IPP = hasattr(cv2, "ipp") and cv2.ipp.useIPP()
+IN_FLOATS = (_LANCZOS,) if _HAS_IPP else (_CUBIC, _LANCZOS)
+"""Interpolations of uint8 pixels that are computed in float32."""
 
 _scratch = Scratch()
 
@@ -40,11 +43,6 @@ def letterbox_size(size_hw: SizeHW, target_size_hw: SizeHW) -> tuple[SizeHW, flo
     height, width = size_hw
     ratio = min(target_size_hw[0] / height, target_size_hw[1] / width)
     return (max(int(height * ratio), 1), max(int(width * ratio), 1)), ratio
-
-
-_HAS_IPP = hasattr(cv2, "ipp") and cv2.ipp.useIPP()
-IN_FLOATS = (_LANCZOS,) if _HAS_IPP else (_CUBIC, _LANCZOS)
-"""Interpolations of uint8 pixels that are computed in float32."""
 
 
 def resize_exact(
