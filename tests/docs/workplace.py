@@ -100,6 +100,8 @@ def _configuration(root: Path, name: str) -> None:
     categories = json.loads((data / "annotations/train.json").read_text())["categories"]
     changes = [f"num_classes={len(categories)}", "report=true"]
     changes += ["TrainDataset.image_dir=train", "EvalDataset.image_dir=val"]
+    if "ResNet" in load_config(path):
+        changes.append("ResNet.depth=18")
     cfg = small_config(path, data, Path("output"), *changes)
     if name == REAL_NANO:
         cfg["width_mult"] = load_config(path).width_mult

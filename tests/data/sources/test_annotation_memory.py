@@ -1,4 +1,4 @@
-"""The annotations of a large data set take less memory than their text."""
+"""Reading the annotations of a large data set takes about as much memory as their text."""
 
 import json
 import random
