@@ -135,6 +135,7 @@ def _finish(axes: Axes, columns: Columns, title: str, unit: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(unit)
     axes.margins(x=0.01)
+    axes.set_xlim(left=0)  # the charts stand one below the other
     ends = {int(e): int(i) for e, i in zip(columns["epoch"], columns["iteration"])}
     if len(ends) > 1:
         step = -(-len(ends) // 8)
