@@ -42,6 +42,7 @@ class ImageHeader(NamedTuple):
         orientation: EXIF orientation 1 to 8; 1 is upright, or not given; 0 where it is up to the
             decoder (other formats than JPEG and WebP).
         is_cut: a JPEG without an end marker.
+        is_in_scans: a JPEG whose pixels come in several passes.
         is_deep: channels have more than 8 bits.
         problem: the reason why the file cannot be decoded, "" for none known.
     """
@@ -51,6 +52,7 @@ class ImageHeader(NamedTuple):
     orientation: int = 1
     is_cut: bool = False
     is_deep: bool = False
+    is_in_scans: bool = False
     problem: str = ""
 
     @property
@@ -118,7 +120,7 @@ def _jpeg(data: Buffer) -> ImageHeader:
 
     The file is cut when no end marker follows there; an EXIF thumbnail before it has its own.
     """
-    size_hw, bits, orientation, is_huffman = None, 8, None, True
+    size_hw, bits, orientation, frame, channels = None, 8, None, 0xC0, 0
     position, last = 2, len(data) - 4
     while position <= last and data[position] == 0xFF:
         marker = data[position + 1]
@@ -131,19 +133,22 @@ def _jpeg(data: Buffer) -> ImageHeader:
             assert size_hw is not None
             is_cut = data.rfind(_JPEG_END) < position
             problem = ""
-            if is_huffman and size_hw[0] * size_hw[1] > _JPEG_PIXELS_PER_BYTE * len(data):
+            if frame < 0xC8 and size_hw[0] * size_hw[1] > _JPEG_PIXELS_PER_BYTE * len(data):
                 problem = (
                     f"a damaged JPEG file ({len(data)} bytes hold no {size_hw[1]}x{size_hw[0]})"
                 )
-            return ImageHeader("", size_hw, orientation or 1, is_cut, bits > 8, problem)
+            is_progressive = frame & 3 == 2
+            is_in_scans = is_progressive or data[position + 4] < channels
+            ways = orientation or 1, is_cut, bits > 8, is_in_scans
+            return ImageHeader("", size_hw, *ways, problem)
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without content
             position += 2
             continue
         length = (data[position + 2] << 8) + data[position + 3]
         is_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         if is_frame and size_hw is None:
-            bits, *sides = struct.unpack(">BHH", data[position + 4 : position + 9])
-            size_hw, is_huffman = (sides[0], sides[1]), marker < 0xC8
+            bits, *sides, channels = struct.unpack(">BHHB", data[position + 4 : position + 10])
+            size_hw, frame = (sides[0], sides[1]), marker
         elif marker == 0xE1 and orientation is None:
             orientation = _exif_orientation(bytes(data[position + 4 : position + 2 + length]))
         position += 2 + length

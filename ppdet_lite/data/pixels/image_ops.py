@@ -100,7 +100,7 @@ def checked_header(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Imag
         raise ImageError(f"{name}: the file is empty")
     header = read_header(data)
     check_header(header, name, max_pixels)
-    if header.is_jpeg:
+    if header.is_in_scans:
         check_scans(data, name)
     if header.is_cut:
         # With all pixels there, what follows them changes nothing.
@@ -125,7 +125,7 @@ def decode_bytes(
     Raises:
         ImageError: not an image, or a damaged one.
     """
-    if data[:2] == b"\xff\xd8":
+    if data[:2] == b"\xff\xd8" and data[-2:] != b"\xff\xd9":
         data += b"\xff\xd9"  # an end marker that is missing is no reason to stop
     flags = (cv2.IMREAD_COLOR if _READ_RGB is None else _READ_RGB) | _READ_REDUCED[reduction]
     if orientation is not None:

@@ -160,6 +160,14 @@ def test_16_bits_are_known(ending):
     assert read_header(tiff(9, 9, (258, 3, 1, 16), order=">")).size_hw == (9, 9)
 
 
+def test_several_scans_of_a_jpeg_are_seen_in_its_header():
+    one_scan = encoded(".jpg")
+    assert not read_header(one_scan).is_in_scans
+    assert read_header(encoded(".jpg", PHOTO, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)).is_in_scans
+    channels = one_scan.rfind(b"\xff\xda") + 4
+    assert read_header(one_scan[:channels] + b"\x01" + one_scan[channels + 1 :]).is_in_scans
+
+
 def test_a_jpeg_of_many_scans_is_refused():
     data = encoded(".jpg", PHOTO, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     last = data[data.rfind(b"\xff\xda") : -2]

@@ -6,7 +6,7 @@ import pytest
 
 from ppdet_lite.core.errors import ConfigError, ImageError
 from ppdet_lite.data.pixels import image_ops
-from ppdet_lite.data.pixels.headers import read_header
+from ppdet_lite.data.pixels.headers import ImageHeader, read_header
 from ppdet_lite.data.pixels.image_ops import (
     Normalizer,
     decode_bytes,
@@ -88,7 +88,7 @@ def test_orientation_in_the_header(photo, byte_order):
     for orientation in (*UPRIGHT, 0, 9):
         header = read_header(with_exif_orientation(jpeg, orientation, byte_order))
         known = orientation if orientation in UPRIGHT else 1
-        assert header == ("JPEG", (40, 64), known, False, False, "")
+        assert header == ImageHeader("JPEG", (40, 64), known)
         assert header.upright_hw == ((64, 40) if known >= 5 else (40, 64))
 
 
