@@ -9,10 +9,10 @@ import pytest
 from ppdet_lite.commands.weights.convert import build_parser, main
 from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.core.workspace import create, load_config
-from ppdet_lite.weights.convert.converter import convert_file
-from ppdet_lite.weights.convert.darknet import NORM_LEAVES
+from ppdet_lite.weights.convert.converter import conversion_of, convert_file
+from ppdet_lite.weights.convert.darknet import NORM_LEAVES, network_of_cfg
 from ppdet_lite.weights.convert.darknet_cfg import read_cfg
-from ppdet_lite.weights.convert.darknet_plans import PLANS
+from ppdet_lite.weights.convert.darknet_plans import CLASSIFIERS, PLANS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NETWORKS = {
@@ -20,6 +20,7 @@ NETWORKS = {
     "yolov4-csp": "yolov4/yolov4_csp_coco",
     "yolov4-tiny": "yolov4/yolov4_tiny_coco",
     "yolov3": "yolov3/yolov3_darknet53_270e_coco",
+    "csresnext50-panet-spp": "yolov4/ablation/yolov4_ablation_base",
 }
 CLASSES, SEEN = 2, 5_000_000_000
 
@@ -89,8 +90,7 @@ def tiny_weights():
             leaves, kernel = [f"{conv.name}.bias"], f"{conv.name}.weight"
         for name in leaves:
             state[name] = rng.uniform(0.5, 1.5, conv.ch_out).astype(np.float32)
-        shape = conv.ch_out, conv.ch_in, conv.size, conv.size
-        state[kernel] = rng.normal(0, 0.05, shape).astype(np.float32)
+        state[kernel] = rng.normal(0, 0.05, conv.shape).astype(np.float32)
         numbers += [state[name].tobytes() for name in (*leaves, kernel)]
     header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
     return state, header + b"".join(numbers)
@@ -123,9 +123,52 @@ def test_plan_is_the_network(network):
     found = {}
     for conv in PLANS[network](CLASSES):
         name = f"{conv.name}.conv" if conv.has_norm else conv.name
-        found[name] = [conv.ch_out, conv.ch_in, conv.size, conv.size]
+        found[name] = list(conv.shape)
         assert (convs[name].bias is None) == conv.has_norm
     assert found == {name: list(conv.weight.shape) for name, conv in convs.items()}
+
+
+def grouped(filters, size, stride=1):
+    return f"{norm_conv(filters, size)}groups=32\nstride={stride}\n"
+
+
+def resnext_cfg(classes):
+    """The text of csresnext50.cfg."""
+    text = f"[net]\nchannels=3\n{norm_conv(64, 7)}[maxpool]\nsize=2\nstride=2\n"
+    for width, blocks in zip((128, 256, 512, 1024), (3, 3, 5, 2)):
+        entry, one = 64 if width == 128 else width, norm_conv(width, 1)
+        text += "" if width == 128 else grouped(width, 3, 2)
+        text += f"{one}[route]\nlayers = -2\n{norm_conv(entry, 1)}"
+        text += (one + grouped(width, 3) + one + "[shortcut]\nfrom=-4\n") * blocks + one
+        text += f"[route]\nlayers = -1,-{4 + 4 * blocks}\n{norm_conv(2 * width, 1)}"
+    return f"{text}[avgpool]\n[convolutional]\nfilters={classes}\n[softmax]\ngroups=1\n"
+
+
+def test_convolutions_in_groups_are_told_apart(tmp_path):
+    path = tmp_path / "classifier.cfg"
+    path.write_text(resnext_cfg(7))
+    assert network_of_cfg(path) == ("csresnext50", 7)
+    path.write_text(resnext_cfg(21).replace("groups=32", "groups=16"))
+    with pytest.raises(CheckpointError, match="convolution"):
+        network_of_cfg(path)
+
+
+@pytest.mark.parametrize("network, millions", [("csdarknet53", 27.6), ("csresnext50", 20.6)])
+def test_classifiers_give_their_backbone(network, millions, tmp_path):
+    plan = list(CLASSIFIERS[network](1000))
+    count = sum(conv.values for conv in plan)
+    assert count / 1e6 == pytest.approx(millions, abs=0.1)  # table 1 of YOLOv4
+    path = tmp_path / f"{network}.weights"
+    header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
+    path.write_bytes(header + np.arange(1, 1 + count, dtype="<f4").tobytes())
+    found = conversion_of(path)
+    assert found.left_out == ["classifier.bias", "classifier.weight"]
+    assert {key.partition(".")[0] for key in found.state} == {"backbone"}
+    assert not found.has_coco_classes
+    stem = found.state["backbone.stem.conv.weight"]
+    channels = len(stem)
+    assert stem.ravel()[0] == 1 + 4 * channels  # behind the norm
+    assert sum(array.size for array in found.state.values()) == count - plan[-1].values
 
 
 def test_read_back(tiny, tiny_file, cfg_file, caplog):

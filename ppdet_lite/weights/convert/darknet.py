@@ -1,4 +1,5 @@
-"""Weights of darknet (AlexeyAB/darknet, pjreddie/darknet): YOLOv4, its tiny and CSP form, YOLOv3.
+"""Weights of darknet (AlexeyAB/darknet, pjreddie/darknet): YOLOv4, its tiny and CSP form, YOLOv3,
+CSPResNeXt50-PANet-SPP, and the classifiers that YOLOv4's trainings start from.
 
 A file holds the version as three int32, the images seen (uint64, in files before version 0.2
 uint32), and per convolution bias, scale, mean and variance of the norm, or only a bias, then the
@@ -17,7 +18,14 @@ from ppdet_lite.core.errors import CheckpointError
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.convert.converter import Converter, has_yolo_outputs_of_coco
 from ppdet_lite.weights.convert.darknet_cfg import CfgConvolution, read_cfg
-from ppdet_lite.weights.convert.darknet_plans import PLANS, Convolution
+from ppdet_lite.weights.convert.darknet_plans import (
+    CLASSIFIERS,
+    LAST_OF_CLASSIFIERS,
+    PLANS,
+    Convolution,
+)
+
+ALL_PLANS = {**PLANS, **CLASSIFIERS}
 
 NORM_LEAVES = ("bias", "weight", "_mean", "_variance")
 """Of a norm, in the order of the file."""
@@ -49,7 +57,7 @@ class DarknetConverter(Converter):
                         "number of float32"
                     )
                 network, classes = self._network(path, count)
-                plan = list(PLANS[network](classes))
+                plan = list(ALL_PLANS[network](classes))
                 state = _arrays(path, stream, plan)
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
@@ -60,8 +68,11 @@ class DarknetConverter(Converter):
         get_logger().info("It was trained on RGB from 0 to 1: NormalizeImage with mean 0, std 1.")
         return state
 
+    def leaves_out(self, key: str) -> bool:
+        return key.startswith(f"{LAST_OF_CLASSIFIERS}.")
+
     def convert(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(state)
+        return {key: array for key, array in state.items() if not self.leaves_out(key)}
 
     def has_coco_classes(self, state: Mapping[str, np.ndarray]) -> bool:
         return has_yolo_outputs_of_coco(state)
@@ -99,11 +110,11 @@ def _header(path: Path, stream: BinaryIO, size: int) -> tuple[str, int]:
 
 
 def _values(network: str, classes: int) -> int:
-    return sum(conv.values for conv in PLANS[network](classes))
+    return sum(conv.values for conv in ALL_PLANS[network](classes))
 
 
 def _by_length(path: Path, count: int) -> tuple[str, int]:
-    for network in PLANS:
+    for network in ALL_PLANS:
         one = _values(network, 1)
         per_class = _values(network, 2) - one
         classes, rest = divmod(count - one, per_class)
@@ -126,6 +137,10 @@ def network_of_cfg(path: Path) -> tuple[str, int]:
     given = read_cfg(path)
     closest: Optional[tuple[int, str]] = None
     last = given[-1].ch_out if given else 0
+    for network, plan_of in CLASSIFIERS.items():
+        plan = list(plan_of(last))
+        if len(given) == len(plan) and all(map(_fits, given, plan)):
+            return network, last
     classes = last // 3 - 5
     if last % 3 or not 1 <= classes <= MOST_CLASSES:
         raise CheckpointError(
@@ -152,15 +167,14 @@ def network_of_cfg(path: Path) -> tuple[str, int]:
 
 
 def _fits(given: CfgConvolution, own: Convolution) -> bool:
-    sizes = (given.ch_in, given.ch_out, given.size, given.has_norm)
-    return sizes == (own.ch_in, own.ch_out, own.size, own.has_norm) and given.groups == 1
+    sizes = (given.ch_in, given.ch_out, given.size, given.has_norm, given.groups)
+    return sizes == (own.ch_in, own.ch_out, own.size, own.has_norm, own.groups)
 
 
 def _shown(conv: Union[CfgConvolution, Convolution]) -> str:
     norm = "a norm" if conv.has_norm else "no norm"
-    groups = getattr(conv, "groups", 1)
     text = f"{conv.ch_in} to {conv.ch_out} channels, {conv.size} x {conv.size}, {norm}"
-    return text if groups == 1 else f"{text}, {groups} groups"
+    return text if conv.groups == 1 else f"{text}, {conv.groups} groups"
 
 
 def _arrays(path: Path, stream: BinaryIO, plan: list[Convolution]) -> dict[str, np.ndarray]:
@@ -187,5 +201,5 @@ def _arrays(path: Path, stream: BinaryIO, plan: list[Convolution]) -> dict[str, 
         else:
             bias, kernel = f"{conv.name}.bias", f"{conv.name}.weight"
             state[bias] = take(bias, conv.ch_out)
-        state[kernel] = take(kernel, conv.ch_out, conv.ch_in, conv.size, conv.size)
+        state[kernel] = take(kernel, *conv.shape)
     return state

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 from ppdet_lite.core.errors import CheckpointError
 
-WITHOUT_WEIGHTS = ("maxpool", "avgpool", "upsample", "yolo", "dropout", "reorg", "Gaussian_yolo")
+WITHOUT_WEIGHTS = (
+    *("maxpool", "avgpool", "upsample", "yolo", "Gaussian_yolo", "dropout", "reorg"),
+    *("softmax", "cost"),
+)
 MOST_BYTES = 4 << 20
 
 
