@@ -233,7 +233,10 @@ def output_shapes(model) -> list:
         head = model.yolo_head
         values = head.num_classes + (6 if head.iou_aware else 5)
         plan = [
-            (len(level.anchors) * (values + 2 * level.guided), level.stride)
+            (
+                len(level.anchors) * (values + 2 * level.guided + 4 * level.gaussian),
+                level.stride,
+            )
             for level in head.levels
         ]
     return [(2, channels, 64 // stride, 64 // stride) for channels, stride in plan]

@@ -53,6 +53,7 @@ NETWORKS = (
     "yolov4/yolov4_tiny_coco",
     "yolov4/yolov4_paper_coco",
     "yolov4/ablation/yolov4_ablation_asff_rfb",
+    "yolov4/ablation/yolov4_ablation_sam_gaussian",
     "yolox/yolox_tiny_300e_coco",
     "yolox/yolox_nano_300e_coco",
     "yolox/yolox_cdn_tiny_300e_coco",
@@ -261,6 +262,7 @@ def test_parts_tell_networks_apart():
         "PPYOLOPAN.spp=false",
         "ResNet.dcn_v2_stages=[-1]",
         "YOLOv3Head.iou_aware=false",
+        "MatrixNMS.use_gaussian=true",
         "BBoxPostProcess.decode.clip_bbox=false",
     ):
         assert parts(build(name, override)) != plain, override

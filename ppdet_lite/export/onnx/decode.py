@@ -1,13 +1,14 @@
 """Decoding of raw head outputs in standard ONNX operators.
 
-`yolo_box`, `scaled_yolo_box`, `guided_yolo_box` and `cell_box` compute what `detector.decode`
-does, from the head's raw outputs and the inputs of the graph by name: boxes_xyxy_px [B, M, 4] of
-the original images, scores [B, C, M].
+`yolo_box`, `scaled_yolo_box`, `guided_yolo_box`, `gaussian_yolo_box` and `cell_box` compute what
+`detector.decode` does, from the head's raw outputs and the inputs of the graph by name:
+boxes_xyxy_px [B, M, 4] of the original images, scores [B, C, M].
 """
 
 from typing import Any, Callable, Sequence
 
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
+from ppdet_lite.modeling.geometry.gaussian_layout import VALUES
 
 Boxes = tuple[Value, Value]
 
@@ -29,6 +30,13 @@ def guided_yolo_box(
 ) -> Boxes:
     """`modeling.post_process.guided_yolo_box.GuidedYOLOBox`."""
     return _join_levels(g, detector, raw, inputs, _guided_level)
+
+
+def gaussian_yolo_box(
+    g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]
+) -> Boxes:
+    """`modeling.post_process.gaussian_yolo_box.GaussianYOLOBox`."""
+    return _join_levels(g, detector, raw, inputs, _gaussian_level)
 
 
 def _join_levels(
@@ -86,6 +94,21 @@ def _guided_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_w
     joined = g.concat([xy, wh + guide.reshape(0, anchors, 2, -1), rest], axis=2)
     output = joined.reshape(0, anchors * channels, *grid_hw)
     return _yolo_level(g, output, level, decoder, image_wh)
+
+
+def _gaussian_level(
+    g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value
+) -> Boxes:
+    """As `_yolo_level`, of outputs with a deviation behind every coordinate."""
+    anchors, classes = len(level.anchors), decoder.num_classes
+    grid_hw = output.size(2), output.size(3)
+    parts = output.reshape(0, anchors, VALUES + 1 + classes, -1)
+    *box, rest = parts.split(*[1] * VALUES, 1 + classes, axis=2)
+    plain = g.concat([*box[::2], rest], axis=2).reshape(0, anchors * (5 + classes), *grid_hw)
+    boxes, scores = _yolo_level(g, plain, level, decoder, image_wh)
+    x, y, width, height = (g.op("Sigmoid", logits) for logits in box[1::2])
+    certainty = ((x + y + width + height) / 4.0 - 1.0) * -1.0
+    return boxes, scores * certainty.reshape(0, 1, -1)
 
 
 def _scaled_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:

@@ -13,6 +13,7 @@ from ppdet_lite.export.graph import graph_inputs, save_paddle_graph
 from ppdet_lite.export.onnx.best_class_nms import best_class_nms, fixed_best_class_nms
 from ppdet_lite.export.onnx.decode import (
     cell_box,
+    gaussian_yolo_box,
     guided_yolo_box,
     product_cell_box,
     scaled_yolo_box,
@@ -36,6 +37,7 @@ from ppdet_lite.modeling.post_process.best_class_nms import BestClassNMS
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.diou_nms_layer import DIoUNMS
 from ppdet_lite.modeling.post_process.end_to_end_boxes import SingleAnchorBox, SingleCellBox
+from ppdet_lite.modeling.post_process.gaussian_yolo_box import GaussianYOLOBox
 from ppdet_lite.modeling.post_process.guided_yolo_box import GuidedYOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS, MultiClassNMS
 from ppdet_lite.modeling.post_process.product_cell_box import ProductCellBox
@@ -47,6 +49,7 @@ DECODERS: dict[type, Callable] = {
     YOLOBox: yolo_box,
     ScaledYOLOBox: scaled_yolo_box,
     GuidedYOLOBox: guided_yolo_box,
+    GaussianYOLOBox: gaussian_yolo_box,
     CellBox: cell_box,
     ProductCellBox: product_cell_box,
     AnchorCellBox: anchor_cell_box,

@@ -18,6 +18,7 @@ class AnchorLevel(NamedTuple):
     new_coords: outputs are sigmoids already, and a side is anchor * (2 * output)^2 instead of
         anchor * exp(output) (scaled YOLOv4, arXiv:2011.08036).
     guided: logarithms of factors on the anchors come first, see `guided_layout`.
+    gaussian: every coordinate has a deviation beside it, see `gaussian_layout`.
     """
 
     anchors: tuple
@@ -26,6 +27,7 @@ class AnchorLevel(NamedTuple):
     iou_aware_factor: Optional[float] = None
     new_coords: bool = False
     guided: bool = False
+    gaussian: bool = False
 
 
 def level_anchors(

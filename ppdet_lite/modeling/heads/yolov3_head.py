@@ -41,6 +41,9 @@ class YOLOv3Head(Head):
     __shared__ = ("num_classes", "data_format")
     __inject__ = ("loss",)
 
+    box_values = 4
+    """Channels of a box: x, y, w, h."""
+
     def __init__(
         self,
         in_channels: Sequence[Channels] = (1024, 512, 256),
@@ -72,7 +75,7 @@ class YOLOv3Head(Head):
         self.levels = [AnchorLevel(*fact, factor) for fact in facts]
         self.yolo_output = nn.LayerList()
         for channels, level in zip(in_channels, self.levels):
-            outputs = len(level.anchors) * (5 + num_classes + iou_aware)
+            outputs = len(level.anchors) * (self.box_values + 1 + num_classes + iou_aware)
             bias_attr = ParamAttr(regularizer=L2Decay(0.0))
             self.yolo_output.append(nn.Conv2D(channels, outputs, 1, bias_attr=bias_attr))
 
@@ -94,6 +97,7 @@ class YOLOv3Head(Head):
         found = []
         for conv, level in zip(self.yolo_output, self.levels):
             anchors = len(level.anchors)
-            first, step = 4 + anchors * self.iou_aware, 5 + self.num_classes
+            first = self.box_values + anchors * self.iou_aware
+            step = self.box_values + 1 + self.num_classes
             found.append((conv, [first + step * anchor for anchor in range(anchors)]))
         return found

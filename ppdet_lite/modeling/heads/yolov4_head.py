@@ -72,6 +72,7 @@ class YOLOv4Head(YOLOv3Head):
             widths = [scale_channels(channels, width_mult) for channels in feat_channels]
         check_arguments(("feat_channels", feat_channels, len(widths) == count, f"{count} numbers"))
         loss = loss or YOLOv4Loss(num_classes)
+        self._check_loss(loss)
         super().__init__(
             widths,
             anchors,
@@ -87,6 +88,12 @@ class YOLOv4Head(YOLOv3Head):
         self.anchor_masks = [tuple(mask) for mask in anchor_masks]
         pairs = zip(in_channels, widths)
         self.yolo_conv = nn.LayerList(ConvBNLayer(*pair, 3, act=act) for pair in pairs)
+
+    def _check_loss(self, loss: nn.Layer) -> None:
+        found = getattr(loss, "box_loss", None)  # a user's own loss may lack it
+        fits = getattr(found, "box_values", self.box_values) == self.box_values
+        needed = "a GaussianBoxLoss or DarknetGaussianLoss for GaussianYOLOHead, and for it only"
+        check_arguments(("loss.box_loss", type(found).__name__, fits, needed))
 
     @classmethod
     def from_config(cls, section: Section, input_shape: Sequence[ShapeSpec] = ()) -> dict:

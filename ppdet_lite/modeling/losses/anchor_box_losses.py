@@ -48,6 +48,8 @@ class IouBoxLoss(nn.Layer):
 
     __checked__ = True
 
+    box_values = 4
+
     def __init__(
         self,
         loss_weight: Positive = 2.5,
@@ -80,6 +82,8 @@ class DarknetBoxLoss(nn.Layer):
 
     __checked__ = True
 
+    box_values = 4
+
     def __init__(
         self,
         loss_weight: Positive = 0.07,
@@ -96,7 +100,8 @@ class DarknetBoxLoss(nn.Layer):
         with paddle.no_grad():
             boxes = decode_cells(raw, places)
             if self.kind == "mse":
-                delta = self._logit_delta(raw, places, target_cxcywh)
+                error = logit_error(raw, places, target_cxcywh)
+                delta = self.loss_weight * box_scale(target_cxcywh) * error
                 delta = delta * weight.unsqueeze(1)
                 value = delta.square().sum()
             else:
@@ -111,25 +116,7 @@ class DarknetBoxLoss(nn.Layer):
         delta = box_gradient(boxes, target_cxcywh, self.kind)
         if not places.level.new_coords:
             delta = paddle.concat([delta[:, :2], delta[:, 2:] * raw[:, 2:].exp()], axis=1)
-        delta = self.loss_weight * delta
-        delta = paddle.where(paddle.isfinite(delta), delta, paddle.zeros_like(delta))
-        limit = self.max_delta
-        if isinstance(limit, Sequence):
-            limit = limit[places.number]
-        return delta if limit is None else delta.clip(-limit, limit)
-
-    def _logit_delta(self, raw: Tensor, places: CellPlaces, target_cxcywh: Tensor) -> Tensor:
-        """Squared errors of the offset in the cell and of the logarithm of the size, small boxes
-        weighted up to twice."""
-        level, size = places.level, target_cxcywh[:, 2:]
-        xy = raw[:, :2] if level.new_coords else F.sigmoid(raw[:, :2])
-        offset = level.scale_x_y * xy - 0.5 * (level.scale_x_y - 1)
-        ratio = size / places.anchors_wh
-        side = (ratio / 4).sqrt() if level.new_coords else ratio.log()
-        target = target_cxcywh[:, :2] * places.grid_wh - places.cells_xy
-        error = paddle.concat([target - offset, side - raw[:, 2:]], axis=1)
-        scale = 2 - size[:, :1] * size[:, 1:]
-        return self.loss_weight * scale * error
+        return clipped(self.loss_weight * delta, self.max_delta, places.number)
 
     def _mean_loss(self, boxes: Tensor, target_cxcywh: Tensor, weight: Tensor) -> Tensor:
         """Darknet prints the mean GIoU loss for "giou" and that of the plain IoU for all others."""
@@ -138,6 +125,30 @@ class DarknetBoxLoss(nn.Layer):
         counted = (weight > 0).astype("float32")
         loss = (1 - overlap(box_ops.cxcywh_to_xyxy(boxes), target_xyxy)) * counted
         return self.loss_weight * loss.sum() / counted.sum().clip(min=1.0)
+
+
+def logit_error(raw: Tensor, places: CellPlaces, target_cxcywh: Tensor) -> Tensor:
+    """What the offset in the cell and the logarithm of the size lack of the true ones: [E, 4]."""
+    level = places.level
+    xy = raw[:, :2] if level.new_coords else F.sigmoid(raw[:, :2])
+    offset = level.scale_x_y * xy - 0.5 * (level.scale_x_y - 1)
+    ratio = target_cxcywh[:, 2:] / places.anchors_wh
+    side = (ratio / 4).sqrt() if level.new_coords else ratio.log()
+    target = target_cxcywh[:, :2] * places.grid_wh - places.cells_xy
+    return paddle.concat([target - offset, side - raw[:, 2:]], axis=1)
+
+
+def box_scale(target_cxcywh: Tensor) -> Tensor:
+    """Weight of a box by its share of the image, small ones up to 2: [E, 1]."""
+    return 2 - target_cxcywh[:, 2:3] * target_cxcywh[:, 3:]
+
+
+def clipped(delta: Tensor, limit: Optional[PerLevel], number: int) -> Tensor:
+    """Deltas of level `number` within -`limit` and `limit`, and 0 where they are not finite."""
+    delta = paddle.where(paddle.isfinite(delta), delta, paddle.zeros_like(delta))
+    if isinstance(limit, Sequence):
+        limit = limit[number]
+    return delta if limit is None else delta.clip(-limit, limit)
 
 
 def with_gradient(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:

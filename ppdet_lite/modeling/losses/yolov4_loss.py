@@ -1,7 +1,7 @@
 """The loss of YOLOv4 (arXiv:2004.10934) as darknet computes it."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import paddle
@@ -19,6 +19,7 @@ from ppdet_lite.modeling.assigners.anchor_shape import (
     padded_objects,
 )
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
+from ppdet_lite.modeling.geometry.gaussian_layout import split_gaussian
 from ppdet_lite.modeling.layers.full_precision import full_precision, to_float32
 from ppdet_lite.modeling.losses.anchor_box_losses import (
     CellPlaces,
@@ -27,6 +28,7 @@ from ppdet_lite.modeling.losses.anchor_box_losses import (
     decode_cells,
 )
 from ppdet_lite.modeling.losses.cross_entropy import binary_cross_entropy
+from ppdet_lite.modeling.losses.gaussian_box_losses import DarknetGaussianLoss, GaussianBoxLoss
 from ppdet_lite.ops import boxes as box_ops
 
 LEAST_CLASS = 0.25
@@ -35,23 +37,35 @@ LEAST_CLASS = 0.25
 
 class LevelOutput(NamedTuple):
     """Raw output of a level by parts, boxes [B, A, H, W, 4], objectness [B, A, H, W], classes
-    [B, A, H, W, C]."""
+    [B, A, H, W, C]; logits of the boxes' deviations [B, A, H, W, 4] from a level that has them."""
 
     boxes: Tensor
     objectness: Tensor
     classes: Tensor
     level: AnchorLevel
     number: int
+    deviations: Optional[Tensor] = None
 
     @classmethod
     def split(
         cls, output: Tensor, level: AnchorLevel, number: int, num_classes: int
     ) -> "LevelOutput":
-        """Parts of [B, A (5 + C), H, W]."""
+        """Parts of [B, A (5 + C), H, W], or of a Gaussian level [B, A (9 + C), H, W]."""
+        deviations = None
+        if level.gaussian:
+            output, logits = split_gaussian(output, len(level.anchors), num_classes)
+            deviations = logits.transpose([0, 1, 3, 4, 2])
         batch, _, height, width = output.shape
         output = output.reshape([batch, len(level.anchors), 5 + num_classes, height, width])
         by_cell = output.transpose([0, 1, 3, 4, 2])
-        return cls(by_cell[..., :4], output[:, :, 4], by_cell[..., 5:], level, number)
+        boxes, classes = by_cell[..., :4], by_cell[..., 5:]
+        return cls(boxes, output[:, :, 4], classes, level, number, deviations)
+
+    def box_rows(self, flat: np.ndarray) -> Tensor:
+        """Raw boxes of cells, numbered as `Cells.flat` does, [E, 4]; [E, 8] with deviations."""
+        parts = [self.boxes] if self.deviations is None else [self.boxes, self.deviations]
+        rows = [paddle.gather(part.reshape([-1, 4]), paddle.to_tensor(flat)) for part in parts]
+        return paddle.concat(rows, axis=1)
 
     def probability(self, output: Tensor) -> Tensor:
         return output if self.level.new_coords else F.sigmoid(output)
@@ -101,7 +115,9 @@ class YOLOv4Loss(nn.Layer):
     def __init__(
         self,
         num_classes: Classes = 80,
-        box_loss: Union[IouBoxLoss, DarknetBoxLoss, None] = None,
+        box_loss: Union[
+            IouBoxLoss, DarknetBoxLoss, GaussianBoxLoss, DarknetGaussianLoss, None
+        ] = None,
         obj_normalizer: PerLevel = 1.0,
         ignore_thresh: Probability = 0.7,
         truth_thresh: Probability = 1.0,
@@ -188,10 +204,9 @@ class YOLOv4Loss(nn.Layer):
         if self.iou_thresh == 1:  # darknet then adds up all of them
             weight = paddle.ones_like(weight)
         places = cell_places(part, cells)
-        raw = paddle.gather(part.boxes.reshape([-1, 4]), paddle.to_tensor(flat))
         target_cxcywh = paddle.to_tensor(objects.boxes_cxcywh[cells.obj])
         weight = weight * paddle.to_tensor(scores)
-        terms["loss_box"] = self.box_loss(raw, places, target_cxcywh, weight)
+        terms["loss_box"] = self.box_loss(part.box_rows(flat), places, target_cxcywh, weight)
         return terms
 
     def _with_hits(

@@ -43,6 +43,9 @@ class YOLOBox(nn.Layer):
     guided = False
     """What `AnchorLevel.guided` must be."""
 
+    gaussian = False
+    """What `AnchorLevel.gaussian` must be."""
+
     def __init__(
         self,
         num_classes: Classes = 80,
@@ -58,12 +61,13 @@ class YOLOBox(nn.Layer):
     def check_levels(self, levels: Sequence[AnchorLevel]) -> None:
         """Refuses outputs of another form, and a stride or grid sensitivity stated here that is not
         the head's."""
-        form = self.new_coords, self.guided
-        if any((level.new_coords, level.guided) != form for level in levels):
+        form = self.new_coords, self.guided, self.gaussian
+        if any((level.new_coords, level.guided, level.gaussian) != form for level in levels):
             raise ConfigError(
                 f"post_process.decode: found {type(self).__name__}, which is for outputs of "
                 "another form; allowed: ScaledYOLOBox for YOLOv4Head.new_coords true, "
-                "GuidedYOLOBox for GuidedAnchorHead, else YOLOBox"
+                "GuidedYOLOBox for GuidedAnchorHead, GaussianYOLOBox for GaussianYOLOHead, else "
+                "YOLOBox"
             )
         scales = {
             "YOLOv3Head.scale_x_y (or YOLOv3Loss.scale_x_y)": [x.scale_x_y for x in levels],
