@@ -42,7 +42,7 @@ SLOW_TESTS = {
     "quantize": "quantize quantize_libraries",
     "regression": "references",
     "report": "data_pages results_page",
-    "serve": "page processes server",
+    "serve": "page processes server throughput workers",
     "runtime": "devices engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
     "tools/dev": "benchmark_layers half_errors",

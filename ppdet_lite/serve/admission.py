@@ -35,8 +35,9 @@ class Admission:
         self._seconds_per_image += _WEIGHT * (seconds / images - self._seconds_per_image)
 
     @contextlib.contextmanager
-    def take(self, images: int, size: int = 0) -> Iterator[None]:
-        """Context in which so many more images, of `size` bytes, are worked on.
+    def take(self, images: int, size: int = 0, taken: int = 0) -> Iterator[None]:
+        """Context in which so many more images, of `size` bytes, are worked on; `taken` others of
+        the same request are already.
 
         Raises:
             Refused: 429 with Retry-After, the seconds that those before are expected to take.
@@ -44,9 +45,11 @@ class Admission:
         seconds = max(1, math.ceil(self.images * self._seconds_per_image))
         found = ""
         if self.images + images > self.limit:
-            found = f"{self.images} images are waiting, allowed: {self.limit}"
+            sent = f"this request has {images + taken}"
+            found = f"{self.images - taken} images are waiting and {sent}, allowed: {self.limit}"
         elif self.bytes + size > self.limit_bytes:
-            found = f"{self.bytes} bytes of images are waiting, allowed: {self.limit_bytes}"
+            sent = f"this request may have {size}"
+            found = f"{self.bytes} bytes are waiting and {sent}, allowed: {self.limit_bytes}"
         if found:
             headers = {"Retry-After": str(seconds)}
             raise Refused(429, f"{found}; try again in {seconds} s", headers)

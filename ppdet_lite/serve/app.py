@@ -27,6 +27,7 @@ from ppdet_lite.serve.answers import (
     wanted_type,
 )
 from ppdet_lite.serve.bodies import RequestBody
+from ppdet_lite.serve.head import HeadAsGet
 from ppdet_lite.serve.observed import Observed
 from ppdet_lite.serve.refused import Refused
 from ppdet_lite.serve.service import Service
@@ -68,9 +69,9 @@ REASONS = {
     408: "the body did not arrive in time",
     413: "too many bytes or images",
     415: "a compressed body",
-    422: "not an image, a damaged one, too many pixels, or a wrong parameter",
+    422: "not an image, a damaged one, too many pixels, or a wrong or unknown parameter",
     429: "too many images are waiting; Retry-After tells when to try again",
-    503: "the model is being loaded, or the server stops",
+    503: "the model is being loaded, the network cannot be run, or the server stops",
     504: "no result in time",
 }
 _PROBLEMS: dict[Any, dict[str, Any]] = {
@@ -83,6 +84,9 @@ _ANSWERS: dict[Any, dict[str, Any]] = {
     },
     **_PROBLEMS,
 }
+PARAMETERS = {"threshold"}
+"""Of /predict, behind the `?`."""
+
 Result = TypeVar("Result")
 
 
@@ -106,14 +110,13 @@ def create_app(service: Service) -> Any:
         docs_url=None,  # its page loads scripts of other sites; ours is in static/
         redoc_url=None,
     )
-    add_problems(app)
+    add_problems(app, service.settings)
     add_predict(app, service)
     add_probes(app, service)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for path, page in (("/", "index.html"), ("/docs", "docs.html")):
-        methods = ["GET", "HEAD"]
-        app.add_api_route(path, _page(STATIC / page), methods=methods, include_in_schema=False)
-    return Observed(app, service.metrics)
+        app.add_api_route(path, _page(STATIC / page), include_in_schema=False)
+    return Observed(HeadAsGet(app), service.metrics)
 
 
 def _page(path: Path) -> Any:
@@ -123,7 +126,7 @@ def _page(path: Path) -> Any:
     return page
 
 
-def add_problems(app: FastAPI) -> None:
+def add_problems(app: FastAPI, settings: ServeSettings) -> None:
     """Makes every error JSON with a reason."""
 
     def problem(status: int, reason: str, headers: Any = None) -> JSONResponse:
@@ -135,7 +138,8 @@ def add_problems(app: FastAPI) -> None:
     async def http(_: Request, error: Any) -> JSONResponse:
         return problem(error.status_code, str(error.detail), error.headers)
 
-    async def invalid(_: Request, error: Any) -> JSONResponse:
+    async def invalid(request: Request, error: Any) -> JSONResponse:
+        await RequestBody(request, settings).drain()
         found = [f"{one['loc'][-1]}: {one['msg'].lower()}" for one in error.errors()]
         return problem(422, "; ".join(found))
 
@@ -179,7 +183,7 @@ def add_probes(app: FastAPI, service: Service) -> None:
 def add_predict(app: FastAPI, service: Service) -> None:
     """The detections: /predict."""
     text = "lowest score of the answer; default: that of the model"
-    score = Query(default=None, ge=0, le=1, description=text)
+    score = Query(default=None, ge=0, le=1, allow_inf_nan=False, description=text)
 
     @app.post(
         "/predict",
@@ -194,6 +198,7 @@ def add_predict(app: FastAPI, service: Service) -> None:
         body = RequestBody(request, service.settings)
         try:
             check_token(request, service.settings)
+            check_parameters(request)
             detector = service.detector
             media_type = wanted_type(request.headers.get("accept", ""))
             with service.admission.take(1, body.size):  # before the body, which takes memory
@@ -201,7 +206,7 @@ def add_predict(app: FastAPI, service: Service) -> None:
                 if media_type != JSON and len(sent) > 1:
                     text = f"{len(sent)} images, allowed with Accept {media_type}: 1"
                     raise Refused(406, text)
-                with service.admission.take(len(sent) - 1):
+                with service.admission.take(len(sent) - 1, taken=1):
                     found = await until_gone(request, service.detect(sent))
         except Refused:
             await body.drain()
@@ -240,6 +245,13 @@ async def _wait_until_gone(request: Request) -> None:
     """Ends when the connection is closed; the body has been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def check_parameters(request: Request) -> None:
+    """Refuses, with 422, names behind the `?` that mean nothing, such as misspelled ones."""
+    if unknown := sorted(request.query_params.keys() - PARAMETERS):
+        names = ", ".join(name[:40] for name in unknown[:4])
+        raise Refused(422, f"{names}: unknown, allowed: {', '.join(PARAMETERS)}")
 
 
 def check_token(request: Request, settings: ServeSettings) -> None:

@@ -1,6 +1,8 @@
 """Starting and stopping of a server, and the address that it listens on."""
 
+import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -68,6 +70,7 @@ def serve_in_process(
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(_grace_s(settings)),
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     with _terminating_quietly():
         uvicorn.Server(config).run(sockets=[listener])
     if service is not None and service.error is not None:
@@ -77,6 +80,13 @@ def serve_in_process(
 def _grace_s(settings: ServeSettings) -> float:
     """Seconds for the body and the answer of a request that was begun before the stop."""
     return 2 * settings.max_seconds + 1
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """False for what a second Ctrl-C cuts off, which is no defect."""
+    error = record.exc_info[1] if record.exc_info else None
+    is_one = isinstance(error, asyncio.CancelledError)
+    return not is_one and not record.getMessage().rstrip().endswith("CancelledError")
 
 
 def _stop_this_process() -> None:

@@ -21,6 +21,7 @@ from ppdet_lite.serve.bodies import SentImage
 from ppdet_lite.serve.metrics import Metrics
 from ppdet_lite.serve.refused import Refused
 from ppdet_lite.serve.settings import ServeSettings
+from ppdet_lite.utils.opencv_log import silence_opencv
 
 GRAY = np.full((480, 640, 3), 128, np.uint8)
 """An image for tries."""
@@ -93,6 +94,7 @@ class Service:
         ahead = max(RUNS_AHEAD * self.settings.max_batch, self.settings.max_images)
         self._places = Places(ahead)
         cv2.setNumThreads(1)  # several images are decoded at once
+        silence_opencv()  # anybody may send damaged files
         self._thread.start()
 
     def wait(self) -> None:
@@ -120,7 +122,8 @@ class Service:
         """Detections of all images of a request.
 
         Raises:
-            Refused: 422 names the images that cannot be decoded, 504 after `max_seconds`.
+            Refused: 422 names the images that cannot be decoded, 503 where the network cannot be
+                run, 504 after `max_seconds`.
         """
         work = self._detect_all(images)
         try:
@@ -157,13 +160,18 @@ class Service:
         self._detector = detector
 
     def _check_engine(self, error: Exception) -> None:
-        """Ends the server where the network cannot run any image any more, as after its process
-        was killed."""
+        """Logs an error of the engine, and ends the server where the network cannot run any image
+        any more, as after its process was killed."""
+        if self.error is not None:
+            return
         try:
             self.detector.predict([GRAY])
         except Exception:
             self.error = error
             self._on_error()
+            return
+        if isinstance(error, UserError):
+            print(f"warning: {error}", file=sys.stderr, flush=True)
 
     def _note_run(self, images: int, seconds: float) -> None:
         self.admission.note_run(images, seconds)
@@ -190,7 +198,11 @@ class Service:
             runs = [batcher.submit(one.sample) for one in good]
         except UserError as error:  # it is stopping
             raise Refused(503, str(error), {"Retry-After": "1"}) from None
-        found = await asyncio.gather(*map(asyncio.wrap_future, runs))
+        try:
+            found = await asyncio.gather(*map(asyncio.wrap_future, runs))
+        except UserError:  # see `_check_engine`
+            text = "the network cannot be run; the log of the server tells more"
+            raise Refused(503, text, {"Retry-After": "1"}) from None
         return [self._detected(*row) for row in zip(images, good, found)]
 
     def _decode(self, image: SentImage) -> _Decoded:

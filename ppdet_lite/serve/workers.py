@@ -1,6 +1,5 @@
 """Several processes that serve the same socket."""
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -15,13 +14,17 @@ from typing import Any, Callable
 from ppdet_lite.core.errors import UserError
 
 MOST_ENDED, PERIOD_SECONDS = 5, 60.0
-"""Where more processes end by themselves in such a time, the server gives up."""
+"""Where more processes end by themselves in such a time, none is started for a while."""
 
 POLL_SECONDS = 0.2
 
 
 class Workers:
-    """Keeps `count` processes running until SIGTERM or Ctrl-C, which stop them in good order.
+    """Keeps `count` processes running until SIGTERM or Ctrl-C, which stop them in good order; a
+    second Ctrl-C stops them at once.
+
+    Where processes end again and again, as when the files of the model have gone, those that work
+    go on, and others are tried once in a while.
 
     Args:
         work, arguments: run in each process, which has to end after SIGTERM by itself.
@@ -33,8 +36,8 @@ class Workers:
     ):
         self._count, self._work, self._arguments = count, work, arguments
         self._grace_s = grace_s
-        self._processes: list[SpawnProcess] = []
-        self._ended: deque[float] = deque(maxlen=MOST_ENDED)
+        self._started: dict[SpawnProcess, float] = {}
+        self._ended: deque[float] = deque(maxlen=MOST_ENDED + 1)
         self._signal = 0
 
     def run(self) -> None:
@@ -42,14 +45,16 @@ class Workers:
 
         Raises:
             KeyboardInterrupt: after Ctrl-C.
-            UserError: the processes end by themselves, one after the other.
+            UserError: all processes end by themselves, one after the other.
         """
         signals = (signal.SIGTERM, signal.SIGINT)
         before = {number: signal.signal(number, self._stop) for number in signals}
         try:
             while not self._signal:
-                self._replace_ended()
-                wait([process.sentinel for process in self._processes], POLL_SECONDS)
+                self._note_ended()
+                if not self._end_too_often():
+                    self._start_missing()
+                wait([process.sentinel for process in self._started], POLL_SECONDS)
         finally:
             self._end_all()
             for number, handler in before.items():
@@ -58,27 +63,43 @@ class Workers:
             raise KeyboardInterrupt
 
     def _stop(self, number: int, _frame: object) -> None:
+        if number == self._signal == signal.SIGINT:
+            for process in self._started:
+                process.kill()
         self._signal = number
 
-    def _replace_ended(self) -> None:
-        for process in [one for one in self._processes if not one.is_alive()]:
-            self._processes.remove(process)
-            now, text = time.monotonic(), f"a process ended with exit code {process.exitcode}"
-            if len(self._ended) == MOST_ENDED and now - self._ended[0] < PERIOD_SECONDS:
+    def _note_ended(self) -> None:
+        for process in [one for one in self._started if not one.is_alive()]:
+            del self._started[process]
+            self._ended.append(time.monotonic())
+            text = f"a process ended with exit code {process.exitcode}"
+            if not self._end_too_often():
+                text += "; another one takes its place"
+            elif not any(start < self._ended[0] for start in self._started.values()):
                 raise UserError(f"{text}, as {MOST_ENDED} others did in the last minute")
-            self._ended.append(now)
-            print(f"warning: {text}; another one takes its place", file=sys.stderr, flush=True)
-        while len(self._processes) < self._count:
+            else:
+                seconds = self._ended[0] + PERIOD_SECONDS - time.monotonic()
+                text += f", as {MOST_ENDED} others did; {len(self._started)} are left, and another "
+                text += f"one is tried in {seconds:.0f} s"
+            print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    def _end_too_often(self) -> bool:
+        """True if MOST_ENDED and one more ended in the last PERIOD_SECONDS."""
+        is_full = len(self._ended) > MOST_ENDED
+        return is_full and time.monotonic() - self._ended[0] < PERIOD_SECONDS
+
+    def _start_missing(self) -> None:
+        while len(self._started) < self._count:
             context = multiprocessing.get_context("spawn")
             process = context.Process(target=_run, args=(self._work, *self._arguments))
             process.start()
-            self._processes.append(process)
+            self._started[process] = time.monotonic()
 
     def _end_all(self) -> None:
         deadline = time.monotonic() + self._grace_s
-        for process in self._processes:
+        for process in self._started:
             process.terminate()  # SIGTERM
-        for process in self._processes:
+        for process in self._started:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
@@ -88,8 +109,13 @@ class Workers:
 def _run(work: Callable[..., None], *arguments: Any) -> None:
     """Runs in the process; ends it when its parent is gone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(KeyboardInterrupt):  # the parent tells it
+    try:
         work(*arguments)
+    except UserError as error:
+        print("error:", str(error).replace("`", ""), file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # the parent tells it
+        pass
 
 
 def _end_with_parent() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -34,7 +34,7 @@ class Client:
             content = answer.read()
         finally:
             connection.close()
-        is_json = answer.getheader("content-type") == "application/json"
+        is_json = content and answer.getheader("content-type") == "application/json"
         content = json.loads(content) if is_json else content
         return SimpleNamespace(status=answer.status, content=content, header=answer.getheader)
 
@@ -75,12 +75,18 @@ def is_same(found, expected):
 @contextmanager
 def running(repo, folder, *options, env=None):
     """A server on a free port: its process and a client; it is stopped at the end."""
-    for package in PACKAGES:
-        pytest.importorskip(package)
     script = repo / "deploy" / "serving" / "serve.py"
     command = [sys.executable, str(script), "--model_dir", str(folder), "--port", "0"]
-    command += ["--cpu_threads", "1", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    with started([*command, "--cpu_threads", "1", *options], env=env) as found:
+        yield found
+
+
+@contextmanager
+def started(command, **settings):
+    """The server that a command starts; see `running`."""
+    for package in PACKAGES:
+        pytest.importorskip(package)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **settings)
     lines = []
     try:
         for line in process.stderr:
@@ -115,6 +121,19 @@ def server(repo, exported):
     options = [part for key, value in LIMITS.items() for part in (f"--{key}", str(value))]
     with running(repo, exported, *options) as found:
         yield found
+
+
+@pytest.fixture
+def paced(repo, exported):
+    """paced(workers): a server of `exported` with the network of paced.py."""
+    code = "from tests.serve.paced import main; main()"
+    with ExitStack() as stack:
+
+        def start(workers):
+            command = [sys.executable, "-c", code, str(exported), str(workers)]
+            return stack.enter_context(started(command, cwd=repo))
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from ppdet_lite.data.pixels.image_ops import decode_image
+from ppdet_lite.utils.detection_rows import detection_records
 from tests.serve.conftest import Client, form, is_same, running
+from tests.serve.paced import open_paced
 
 
 def test_sigterm_under_load_loses_nothing(repo, exported, files, offline):
@@ -71,6 +74,86 @@ def test_processes_share_port_and_figures_and_need_the_token(
         assert server.process.wait(30) == 0
 
 
+def test_killed_processes_are_replaced_under_load(paced, exported, files):
+    """Each loses the requests that it was working on and no other; while there is none at all, the
+    clients wait."""
+    content, clients = next(iter(files.values())), 16
+    detector = open_paced(exported)
+    (rows,) = detector.predict([decode_image(content)])
+    expected = detection_records(rows, detector.class_names, detector.threshold)
+    right, wrong, lost, is_over = [], [], [], threading.Event()
+    server = paced(2)
+
+    def ask():
+        while not is_over.is_set():
+            try:
+                answer = server.client.predict(content)
+            except OSError as error:
+                lost.append(error)
+                continue
+            is_right = answer.status == 200 and is_same(
+                answer.content["images"][0]["detections"], expected
+            )
+            (right if is_right else wrong).append(answer)
+
+    def wait_until(condition):
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert server.process.poll() is None and time.monotonic() < deadline, server.lines
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        first = workers(server.process.pid)
+        assert len(first) == 2
+        for count, killed in enumerate(first, 1):
+            wait_until(lambda: len(right) >= 32 * count)  # noqa: B023, called at once
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda: len(replaced(server)) == count)  # noqa: B023
+        assert not set(first) & set(workers(server.process.pid))
+        wait_until(lambda: len(right) >= 128)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join(60)
+    assert wrong == [] and 1 <= len(lost) <= 2 * clients, lost
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in "".join(server.lines)
+
+
+def workers(pid):
+    """The processes of a server that answer; another one of its children is Python's."""
+    return [child for child in children(pid) if b"spawn_main" in command_line(child)]
+
+
+def command_line(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def replaced(server):
+    return [line for line in server.lines if "exit code -9; another one takes its place" in line]
+
+
+def test_a_second_ctrl_c_does_not_wait(paced, files):
+    """The first one waits for a body that is still sent, for up to 30 s."""
+    server = paced(1)
+    sender = http.client.HTTPConnection("127.0.0.1", server.client.port)
+    sender.putrequest("POST", "/predict")
+    sender.putheader("Content-Length", "9999")
+    sender.endheaders(next(iter(files.values()))[:100])
+    wait_for_queue(server.client, 1)
+    server.process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(0.5)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(10) == 130
+    sender.close()
+    assert "".join(server.lines[1:]) == "interrupted\n"
+
+
 def start(repo, *options):
     script = str(repo / "deploy" / "serving" / "serve.py")
     return subprocess.run(
@@ -107,7 +190,8 @@ def test_a_full_queue_and_a_late_answer_are_told(repo, exported, files):
         wait_for_queue(server.client, 1)
         busy = server.client.predict(two, **headers)
         assert busy.status == 429 and int(busy.header("retry-after")) >= 1
-        assert re.search("2 images are waiting, allowed: 2", busy.content["error"])
+        text = "1 images are waiting and this request has 2, allowed: 2"
+        assert busy.content["error"].startswith(text)
         thread.join(30)
         assert answers[0].status == 504 and "no result in 2 s" in answers[0].content["error"]
 
@@ -126,9 +210,12 @@ def test_a_full_queue_and_a_late_answer_are_told(repo, exported, files):
 
         for child in children(server.process.pid):  # that of the network; another is Python's
             os.kill(child, signal.SIGKILL)
-        assert server.client.predict(two, **headers).status == 500
+        dead = server.client.predict(two, **headers)
+        assert dead.status == 503 and dead.content["error"].startswith("the network cannot be run")
         assert server.process.wait(30) == 2
-        assert re.search(r"error: .*process of the network ended \(signal 9", "".join(server.lines))
+        log = "".join(server.lines)
+        assert re.search(r"error: .*process of the network ended \(signal 9", log)
+        assert "Traceback" not in log
 
 
 def wait_for_queue(client, images):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import struct
 import threading
 import zlib
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from ppdet_lite.utils.drawing import draw_detections
+from tests.data.pixels.test_headers import BOMBS
 from tests.serve.conftest import LIMITS, form, is_same
 
 
@@ -29,6 +31,7 @@ def png_bomb(side):
 
 
 BOMB, TEXT = png_bomb(50_000), b"this is not an image, whatever it is called\n" * 3
+FIELD = b'Content-Disposition: form-data; name="a"\r\n\r\n\r\n--limit\r\n'
 BAD = {
     "a decoding bomb": (BOMB, {}, 422, "50000x50000 = 2500000000 pixels"),
     "a text file": (TEXT, {}, 422, "not an image"),
@@ -38,6 +41,11 @@ BAD = {
     "too many bytes": (bytes(LIMITS["max_bytes"] + 1), {}, 413, "allowed: 200000"),
     "a form without a file": (b"--limit--\r\n", form()[1], 400, "no file in the form"),
     "no form": (b"abc", form()[1], 400, "the form cannot be read|no file"),
+    "1000 fields without a file": (b"--limit\r\n" + FIELD * 1000, form()[1], 400, "no file in the"),
+    "1001 fields": (b"--limit\r\n" + FIELD * 1001, form()[1], 400, "Too many fields"),
+    "1000 empty files": (*form(*[("", b"")] * 1000), 413, "too many images in one request"),
+    "a part without headers": (b"--limit\r\n\r\n" + TEXT, form()[1], 400, "the form cannot be"),
+    "JSON": (b'{"image": "aGk="}', {"Content_Type": "application/json"}, 422, "not an image"),
     "no boundary": (b"abc", {"Content_Type": "multipart/form-data"}, 400, "the form cannot be"),
     "a compressed body": (TEXT, {"Content_Encoding": "gzip"}, 415, "Content-Encoding: found gzip"),
     "a wrong Accept": (TEXT, {"Accept": "text/html"}, 406, "Accept: found text/html"),
@@ -53,12 +61,23 @@ def test_bad_bodies_get_a_reason_in_json(client, name):
     assert client("GET", "/health").content == {"status": "ok"}
 
 
-def test_damaged_files_get_a_reason(client, files):
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bombs_of_every_format_are_refused_before_they_are_decoded(client, kind):
+    answer = client.predict(BOMBS[kind])
+    assert answer.status == 422
+    assert "60000x60000 = 3600000000 pixels, more than the limit of" in answer.content["error"]
+
+
+def test_damaged_files_get_a_reason(server, client, files):
+    """And nothing of OpenCV in the log."""
     name, content = next(iter(files.items()))
+    damaged = BOMBS["HDR"].replace(b"60000", b"9")
+    assert client.predict(damaged).status == 422
     rng = np.random.default_rng(0)
     for place in rng.integers(2, len(content) - 2, 20):
         answer = client.predict(content[:place])
         assert answer.status == 422 and answer.content["error"].startswith("body: ")
+    assert "ERROR" not in "".join(server.lines)
 
 
 def test_one_bad_image_of_many_is_named(client, files):
@@ -118,6 +137,9 @@ def test_the_lowest_score_is_that_of_the_request(client, files, offline):
     for wrong in ("2", "-0.1", "nan", "high"):
         answer = client.predict(files[name], f"?threshold={wrong}")
         assert answer.status == 422 and answer.content["error"].startswith("threshold: ")
+    answer = client.predict(files[name] * 20, "?treshold=0.9&threshold=0.9")
+    assert answer.status == 422
+    assert answer.content["error"] == "treshold: unknown, allowed: threshold"
 
 
 @pytest.mark.parametrize("media_type, mark", [("png", b"\x89PNG"), ("jpeg", b"\xff\xd8")])
@@ -205,4 +227,37 @@ def test_other_paths_are_not_found(client, path, status):
     answer = client("GET", path)
     assert answer.status == status and answer.content["status"] == status
     assert client("GET", "/predict").status == 405
-    assert client("HEAD", "/").status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/ready", "/metrics", "/model"])
+def test_head_is_answered_as_get_without_a_body(client, path):
+    head, get = client("HEAD", path), client("GET", path)
+    assert (head.status, get.status) == (200, 200)
+    assert head.content == b"" and get.content
+    assert head.header("content-type") == get.header("content-type")
+    assert client("HEAD", "/predict").status == 405
+
+
+def test_the_type_that_is_sent_does_not_matter(client, files, offline):
+    name, content = next(iter(files.items()))
+    for sent in ("text/plain", "image/png", "no type", "application/x-www-form-urlencoded"):
+        answer = client.predict(content, Content_Type=sent)
+        assert answer.status == 200
+        assert is_same(answer.content["images"][0]["detections"], offline[name])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused(client, sent):
+    """By uvicorn, so the reason is plain text (docs/serving.md)."""
+    with socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert client("GET", "/health").status == 200

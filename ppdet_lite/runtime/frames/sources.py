@@ -12,6 +12,7 @@ import numpy as np
 
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.utils.files import check_utf8
+from ppdet_lite.utils.opencv_log import silence_opencv
 
 DEFAULT_FPS = 25.0
 """Rate of the written video for sources that do not report one, as many cameras."""
@@ -115,9 +116,7 @@ def open_source(
             settings = (cv2.CAP_FFMPEG, limits)
     # FFmpeg's and OpenCV's own lines on standard error repeat the address with its password.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    quiet = getattr(getattr(cv2.utils, "logging", None), "setLogLevel", None)
-    if quiet is not None:
-        quiet(0)
+    silence_opencv()
     capture = cv2.VideoCapture(value, *settings)
     if not capture.isOpened():
         raise DataError(f"`{option}` {shown}: {reason}")
