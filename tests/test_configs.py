@@ -1,5 +1,6 @@
 """Every shipped configuration: it loads, builds, runs, and its weights survive save and load."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,7 @@ each_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.ste
 NOT_OF_THE_NETWORK = ("Reader", "Dataset", "Loss", "Decay", "LearningRate", "OptimizerBuilder")
 
 
+@cache
 def networks() -> dict:
     """One configuration for each network; what is only trained otherwise is left out."""
     found = {}

@@ -31,6 +31,9 @@ NETWORKS = {
     "yolov4": Network("yolov4/yolov4_cspdarknet53_coco", ("width_mult=0.125",)),
     "yolov4_csp": Network("yolov4/yolov4_csp_coco", ("width_mult=0.125",)),
     "yolov4_tiny": Network("yolov4/yolov4_tiny_coco", ("width_mult=0.125",)),
+    "yolov4_gaussian": Network(
+        "yolov4/ablation/yolov4_ablation_sam_gaussian", ("width_mult=0.125",)
+    ),
     "asff": Network("asff/yolov3_asff_star_coco", ("width_mult=0.125",)),
     "yolox": Network("yolox/yolox_s_300e_coco", ("width_mult=0.125",)),
     "yolov3_mobilenet_v1": Network("yolov3/yolov3_mobilenet_v1_270e_coco", ("width_mult=0.125",)),
@@ -276,6 +279,7 @@ def direct_loss_record(head, batch: dict) -> dict:
     for i, level in enumerate(head.levels):
         anchors = len(level.anchors)
         per_anchor = head.num_classes + (6 if head.iou_aware else 5) + 2 * level.guided
+        per_anchor += 4 * level.gaussian
         shape = (2, anchors * per_anchor, HEIGHT // level.stride, WIDTH // level.stride)
         values = 0.2 * np.random.default_rng((4, i)).standard_normal(shape)
         raw.append(paddle.to_tensor(values.astype(np.float32), stop_gradient=False))
