@@ -34,6 +34,11 @@ class Engine(NamedTuple):
         return self.options.get("precision") == "fp16"
 
     @property
+    def has_tensorrt_int8(self) -> bool:
+        """True if it runs TensorRT's INT8 file, which no export holds by itself."""
+        return self.device == "GPU" and self.options.get("precision") == "int8"
+
+    @property
     def needs_fixed_nms(self) -> bool:
         """True if it runs NMS in the form whose sizes are all fixed."""
         return self.device == "GPU" and self.kind.format == "onnx"
@@ -86,12 +91,15 @@ ARITHMETICS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "tf32": {"tf32": True},
     "fp16": {"precision": "fp16"},
+    "int8": {"precision": "int8"},
 }
 GRAPH = "_graph"
 """Ends the names of engines that launch the network as one CUDA graph."""
 
 for _way, _options in ONNX_ON_GPUS.items():
     for _precision, _more in ARITHMETICS.items():
+        if (_way, _precision) == ("cuda", "int8"):  # it has no INT8 convolution
+            continue
         _plain = f"{_way}_{_precision}"
         _engine = Engine({**_options, **_more}, Kind("onnx"), "GPU", precision=_precision)
         ENGINES[_plain] = _engine
@@ -100,4 +108,9 @@ for _way, _options in ONNX_ON_GPUS.items():
 
 DEFAULT_ENGINES = ("onednn", "onednn_target_cpu", "onnxruntime", "openvino", "openvino_target_cpu")
 PADDLE_GPU_ENGINES = ("gpu", "trt_fp32", "trt_fp16", "trt_int8")
-ONNX_GPU_ENGINES = tuple(f"{way}_{name}" for way in ("cuda", "tensorrt") for name in ARITHMETICS)
+ONNX_GPU_ENGINES = tuple(
+    name
+    for way in ("cuda", "tensorrt")
+    for arithmetic in ARITHMETICS
+    if (name := f"{way}_{arithmetic}") in ENGINES
+)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ppdet_lite.benchmark.engines import ENGINES, Kind
+from ppdet_lite.benchmark.int8_file import add_int8_file
 from ppdet_lite.benchmark.random_weights import set_random_weights
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import CheckpointError, ConfigError, DataError, UserError
@@ -57,7 +58,7 @@ def write_exports(
 
     Args:
         output_dir: gets a folder per stage, target and formats that are written together.
-        calib_dir: images for the ranges of float16, where an engine runs that.
+        calib_dir: images for the ranges of float16 and INT8, where an engine runs them.
 
     Raises:
         UserError: weights, an input size or a folder that cannot be used.
@@ -67,13 +68,11 @@ def write_exports(
     folders: dict[tuple[str, Kind], Path] = {}
     reasons: dict[Kind, str] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark.") as temporary:
-        note = ""
-        if random_weights:
-            note = set_random_weights(cfg, Path(temporary, "random.pdparams"), input_hw)
+        path = Path(temporary, "random.pdparams")
+        note = set_random_weights(cfg, path, input_hw) if random_weights else ""
         groups = _written_together({ENGINES[name].kind for name in engines})
         todo = [(stage, group) for stage in stages for group in groups]
         todo += _fixed_nms(engines, stages)
-        half = _half_options(engines, calib_dir)
         while todo:
             stage, group = todo.pop(0)
             kinds = [kind for kind in group if kind not in reasons]
@@ -82,8 +81,8 @@ def write_exports(
             target, formats = kinds[0].target, tuple(kind.format for kind in kinds)
             say(f"exporting {stage} as {', '.join(formats)}, target {target}")
             name = "-".join([stage, *formats, *(["target_cpu"] if target == "cpu" else [])])
+            more = _half_options(engines, calib_dir) if Kind("onnx") in kinds else {}
             with_onnx = "onnx" in formats
-            more = half if Kind("onnx") in kinds else {}
             wanted = ExportOptions(formats, input_hw, batch, stage, with_onnx, target, **more)
             try:
                 folder = export(cfg, output_dir / name, wanted)
@@ -94,6 +93,8 @@ def write_exports(
                     reasons[kinds[0]] = str(error)
                 todo[:0] = [(stage, [kind]) for kind in kinds]  # each alone
                 continue
+            if _needs_int8(engines, kinds):
+                add_int8_file(folder, calib_dir, say)
             if InferConfig.read(folder / CONFIG_FILE).target == target:
                 folders.update({(stage, kind): folder for kind in kinds})
             else:
@@ -106,6 +107,11 @@ def _fixed_nms(engines: Sequence[str], stages: Sequence[str]) -> list[tuple[str,
     """The export with an NMS of a fixed size, where an engine needs it instead of the usual one."""
     needed = "nms" in stages and any(ENGINES[name].needs_fixed_nms for name in engines)
     return [("nms_fixed", [Kind("onnx")])] if needed else []
+
+
+def _needs_int8(engines: Sequence[str], kinds: Sequence[Kind]) -> bool:
+    """True if an engine runs TensorRT's INT8 file, which is made of one of these exports."""
+    return Kind("onnx") in kinds and any(ENGINES[name].has_tensorrt_int8 for name in engines)
 
 
 def _half_options(engines: Sequence[str], calib_dir: Optional[Path]) -> dict[str, Any]:

@@ -223,12 +223,17 @@ def _paper_ratio(times: InferenceTimes, network: Network) -> list[str]:
 
 
 def _int8(times: InferenceTimes) -> list[str]:
-    """INT8 against float32 of the same engine on the CPU."""
+    """INT8 against float32 of the same engine."""
     lines = []
-    for name in ("openvino", "onnxruntime"):
-        factor = factor_between(times, f"{name}_int8", name)
+    for name, engine in ENGINES.items():
+        if engine.precision != "int8":
+            continue
+        plain = name.replace("_int8", "_fp32" if engine.device == "GPU" else "")
+        factor = factor_between(times, name, plain)
         if factor is not None:
-            lines.append(f"{WORDS[name]} in INT8 is {factor:.2f} times as fast as in float32")
+            words = f"{WORDS[plain]} in INT8" if plain in WORDS else name
+            other = "float32" if plain in WORDS else "FP32 without TF32"
+            lines.append(f"{words} is {factor:.2f} times as fast as in {other}")
     return lines
 
 

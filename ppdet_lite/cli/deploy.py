@@ -338,7 +338,7 @@ def add_engines(
 tensorrt and tensorrt_rtx are the packages of these names, with --device GPU"""
     add("--engine", choices=ENGINES, help=text)
     text = """fp16 runs the .onnx that export --precision fp16 wrote, int8 what ppdet quantize
-wrote for --engine openvino or onnxruntime (default: fp32)"""
+wrote for the engine (default: fp32)"""
     add("--precision", default=PRECISIONS[0], choices=PRECISIONS, help=text)
     names, sides = ("--input_size", "--input-size"), {"nargs": "+", "metavar": ("H", "W")}
     text = """network input, for exports of --input-size dynamic (one number: both; default: that of

@@ -1,4 +1,5 @@
-"""Quantizes an exported model to INT8 for CPUs, and measures its speed and AP beside float32."""
+"""Quantizes an exported model to INT8, for CPUs or for TensorRT, and measures its speed on CPUs and
+its AP beside float32."""
 
 import argparse
 
@@ -9,13 +10,19 @@ from ppdet_lite.runtime.options import DEFAULT_THREADS, INT8_ENGINES
 EXAMPLES = """  ppdet quantize -c ppyolov2_r50vd_dcn_365e_coco \\
       -o weights=output/ppyolov2_r50vd_dcn_365e_coco/best_model --calib_dir photos --verify_dataset
   ... --engine onnxruntime     ONNX Runtime's own quantization, for ONNX Runtime
+  ... --engine tensorrt        for GPUs: TensorRT and TensorRT for RTX
   ... --max_drop 0.5           layers return to float32 until at most 0.5 AP are lost (OpenVINO)
   ppdet deploy --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco \\
       --engine openvino --precision int8 --image demo.jpg
+  ppdet deploy --model_dir output_inference/ppyolov2_r50vd_dcn_365e_coco_nms_fixed \\
+      --device GPU --engine tensorrt --precision int8 --image demo.jpg
 
 This adds to output_inference/<config name>/, which is exported first where it is not there:
   openvino      model_int8.xml and model_int8.bin, by NNCF
   onnxruntime   model_int8.onnx
+  tensorrt      model_tensorrt_int8.onnx, also for --engine tensorrt_rtx and both as --provider of
+                ONNX Runtime; to output_inference/<config name>_nms_fixed, as TensorRT takes no
+                other NMS. Depthwise convolutions stay in float32 as well
 Decoding and NMS, deformable convolutions and the last convolutions of the head stay in float32.
 docs/quantization.md says how much faster it is, and what it costs.
 """
@@ -40,8 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
     text = "AP, in points, that may be lost on EvalDataset: layers return to float32, the one that "
     text += "costs most first, until it holds; takes long (default: no such search)"
     add("--max_drop", "--max-drop", type=float, metavar="AP", help=text)
-    text = "where the graph ends (default: nms); others are for the benchmark"
-    add("--stage", choices=STAGES, default="nms", help=text)
+    text = (
+        "where the graph ends (default: nms, for tensorrt nms_fixed); others are for the benchmark"
+    )
+    add("--stage", choices=STAGES, help=text)
     text = f"CPU threads of the measurement (default here: {DEFAULT_THREADS})"
     add("--threads", type=int, default=DEFAULT_THREADS, metavar="N", help=text)
     add("--repeats", type=int, default=20, metavar="N", help="rounds of it (default: 20)")

@@ -11,7 +11,7 @@ import onnx
 from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.export.calibration import Calibration
 from ppdet_lite.export.onnx.float16.half import raw_outputs
-from ppdet_lite.quantize.float_part import CONVOLUTIONS, Operator, float_part
+from ppdet_lite.export.onnx.int8.float_part import CONVOLUTIONS, Operator, float_part
 from ppdet_lite.quantize.quantizer import AccuracyControl, Quantizer, Written
 from ppdet_lite.runtime.contract import INT8_FILES
 from ppdet_lite.runtime.engines.engine import Arrays, shortened
@@ -29,7 +29,7 @@ class OpenVinoQuantizer(Quantizer):
     symmetrical per channel, biases are corrected for the mean error of the weights.
     """
 
-    engine = "openvino"
+    engine = checked_by = "openvino"
     has_accuracy_control = True
 
     def requirements(self) -> None:

@@ -50,10 +50,16 @@ class Quantizer(ABC):
 
     Attributes:
         engine: that runs it, one of `runtime.options.INT8_ENGINES`.
+        checked_by: the engine that computes its AP here, on the CPU.
+        runs_on_cpus: False if the time of `checked_by` says nothing about `engine`.
+        stage: end of the graph where none is chosen, one of `runtime.contract.STAGES`.
         has_accuracy_control: True if it heeds `AccuracyControl`.
     """
 
     engine: ClassVar[str]
+    checked_by: ClassVar[str]
+    runs_on_cpus: ClassVar[bool] = True
+    stage: ClassVar[str] = "nms"
     has_accuracy_control: ClassVar[bool] = False
 
     @abstractmethod

@@ -17,7 +17,8 @@ class Result:
     """A network in one precision.
 
     Attributes:
-        times_ms: of whole runs of the graph on one image, round by round.
+        times_ms: of whole runs of the graph on one image, round by round; empty where this machine
+            cannot tell, for an engine on GPUs.
         metrics: on the labeled images, 0 to 1 by name; None where there are none.
     """
 
@@ -46,8 +47,11 @@ class QuantizeReport:
     int8: Result
 
     @property
-    def speed_up(self) -> float:
-        """Times as fast as float32; fastest rounds, as other work only makes rounds slower."""
+    def speed_up(self) -> Optional[float]:
+        """Times as fast as float32; fastest rounds, as other work only makes rounds slower. None
+        where nothing was timed."""
+        if not self.int8.times_ms:
+            return None
         return min(self.float32.times_ms) / min(self.int8.times_ms)
 
     def lost(self) -> dict[str, float]:
@@ -59,32 +63,42 @@ class QuantizeReport:
 
     def text(self) -> str:
         """The report for a terminal."""
-        keys = list(self.lost())
-        header = ["precision", "ms (p5-p95)", "fastest ms", "speed", "MB"]
+        keys, is_timed = list(self.lost()), self.speed_up is not None
+        header = ["precision", *["ms (p5-p95)", "fastest ms", "speed"] * is_timed, "MB"]
         header += [_title(key) for key in keys]
         rows = []
         for result in (self.float32, self.int8):
-            summary, best = Summary.of(result.times_ms), min(result.times_ms)
-            row = [result.precision, f"{summary.median:.1f} ({summary.p5:.1f}-{summary.p95:.1f})"]
-            row += [f"{best:.1f}", f"{min(self.float32.times_ms) / best:.2f}"]
+            row = [result.precision, *(self._speed(result) if is_timed else [])]
             row.append(f"{result.bytes / 2**20:.1f}")
             row += [f"{100 * (result.metrics or {})[key]:.2f}" for key in keys]
             rows.append(row)
         height, width = self.input_hw
         left = len(self.written.float32_layers)
+        size = f"one image of {height} x {width} (height x width) to boxes"
+        rounds = f", {len(self.int8.times_ms)} rounds in turns" if is_timed else ""
         lines = [
             f"{self.folder}: {self.engine}, {self.written.library}, {self.calibration}",
             ", ".join(f"{key} {value}" for key, value in self.machine.items()),
-            f"one image of {height} x {width} (height x width) to boxes, {len(self.int8.times_ms)} "
-            f"rounds in turns; convolutions: {self.written.int8_layers} INT8, {left} float32",
+            f"{size}{rounds}; convolutions: {self.written.int8_layers} INT8, {left} float32",
             *aligned_table(header, rows),
         ]
         loss = ", ".join(f"{100 * drop:+.2f} {_title(key)}" for key, drop in self.lost().items())
         lines.append(
-            f"INT8 is {self.speed_up:.2f} times as fast as float32; "
+            (
+                f"INT8 is {self.speed_up:.2f} times as fast as float32; "
+                if is_timed
+                else "its speed is that of a GPU (ppdet benchmark), its roundings were computed "
+                "on the CPU; "
+            )
             + (f"lost: {loss} (points)" if loss else "AP was not measured (verify_dataset)")
         )
         return "\n".join(lines)
+
+    def _speed(self, result: Result) -> list[str]:
+        """The cells of a row about time."""
+        summary, best = Summary.of(result.times_ms), min(result.times_ms)
+        median = f"{summary.median:.1f} ({summary.p5:.1f}-{summary.p95:.1f})"
+        return [median, f"{best:.1f}", f"{min(self.float32.times_ms) / best:.2f}"]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything measured."""

@@ -26,7 +26,7 @@ from ppdet_lite.export.options import ExportOptions
 from ppdet_lite.export.run import export_model, on_cpu
 from ppdet_lite.quantize.accuracy import LabeledImages
 from ppdet_lite.quantize.images import find_images
-from ppdet_lite.quantize.onnx_runtime_files import OnnxRuntimeQuantizer
+from ppdet_lite.quantize.onnx_files import OnnxRuntimeQuantizer, TensorRTQuantizer
 from ppdet_lite.quantize.openvino_files import OpenVinoQuantizer
 from ppdet_lite.quantize.quantizer import AccuracyControl, Network, Quantizer, Written
 from ppdet_lite.quantize.report import QuantizeReport, Result
@@ -48,7 +48,7 @@ from ppdet_lite.utils.files import replacing
 from ppdet_lite.utils.logger import get_logger
 
 QUANTIZERS: dict[str, type[Quantizer]] = {
-    kind.engine: kind for kind in (OpenVinoQuantizer, OnnxRuntimeQuantizer)
+    kind.engine: kind for kind in (OpenVinoQuantizer, OnnxRuntimeQuantizer, TensorRTQuantizer)
 }
 NOT_PADDLE = (
     "Paddle 3.3 calibrates on CPUs, but its Inference cannot run the result in INT8, or gives "
@@ -65,19 +65,19 @@ class QuantizeOptions:
 
     Attributes:
         engine: one of INT8_ENGINES.
-        stage: end of the graph, one of STAGES.
+        stage: end of the graph, one of STAGES; None: the quantizer's own.
         calib_dir, calib_images: see `find_images`.
         verify_dataset: compute AP of both precisions on `EvalDataset`.
         max_drop: AP, in points of 100, that may be lost; layers return to float32 until it holds.
             None: no such search.
-        threads, repeats: of the measurement of speed.
+        threads, repeats: of the measurement of speed, which only engines for CPUs get.
 
     Raises:
         UserError: a value that cannot be, or options that do not go together.
     """
 
     engine: str = INT8_ENGINES[0]
-    stage: str = "nms"
+    stage: Optional[str] = None
     calib_dir: Union[str, Path, None] = None
     calib_images: Optional[int] = None
     verify_dataset: bool = False
@@ -92,7 +92,7 @@ class QuantizeOptions:
             ("engine", self.engine, INT8_ENGINES),
             ("stage", self.stage, STAGES),
         ):
-            if value not in allowed:
+            if value is not None and value not in allowed:
                 raise UserError(f"`{key}`: found {value}, allowed: {', '.join(allowed)}")
         counts = {"calib_images": self.calib_images, "threads": self.threads}
         for key, count in {**counts, "repeats": self.repeats}.items():
@@ -105,11 +105,16 @@ class QuantizeOptions:
                 able = [name for name, kind in QUANTIZERS.items() if kind.has_accuracy_control]
                 raise UserError(f"`max_drop` needs `engine` {' or '.join(able)}")
         is_labeled = self.verify_dataset or self.max_drop is not None
-        if is_labeled and self.stage not in FINAL_STAGES:
+        if is_labeled and self.end not in FINAL_STAGES:
             raise UserError(
                 f"`verify_dataset` and `max_drop` need `stage` {' or '.join(FINAL_STAGES)}, found "
-                f"{self.stage}, which gives no boxes"
+                f"{self.end}, which gives no boxes"
             )
+
+    @property
+    def end(self) -> str:
+        """The stage that is quantized."""
+        return self.stage or QUANTIZERS[self.engine].stage
 
 
 def quantize_model(
@@ -125,16 +130,16 @@ def quantize_model(
     quantizer = QUANTIZERS[options.engine]()
     quantizer.requirements()
     find = find_images(cfg, options.calib_dir, options.calib_images)
-    stage = "" if options.stage == "nms" else f"_{options.stage}"
+    stage = "" if options.end == "nms" else f"_{options.end}"
     folder = Path(os.path.realpath(Path(output_dir, f"{cfg.name}{stage}")))
     with on_cpu() as interrupts:
         labeled = None
         if options.verify_dataset or options.max_drop is not None:
             labeled = LabeledImages(cfg, load_trained_model(cfg)[1])
         if folder.exists():
-            _check_export(cfg, folder, options.engine, find)
+            _check_export(cfg, folder, quantizer, find)
         else:
-            wanted = ExportOptions(("onnx",), stage=options.stage, portable_dcn=True)
+            wanted = ExportOptions(("onnx",), stage=options.end, portable_dcn=True)
             export_model(cfg, output_dir, wanted)
         files = ModelFolder(folder, options.engine)
         images = find(files.config)
@@ -145,22 +150,22 @@ def quantize_model(
                 written = quantizer.write(files.graph, images, part, control)
             entry = {"calibration": images.source, **written.content()}
             _describe(part, files.config, options.engine, entry)
-            check_runs(part, options.engine, images)
+            check_runs(part, quantizer, images)
             with interrupts.step(), writing(folder):
                 _move(part, folder, options.engine)
         get_logger().info("written to %s: %s", folder, ", ".join(INT8_FILES[options.engine]))
-        return _measure(folder, options, images, written, labeled)
+        return _measure(folder, quantizer, options, images, written, labeled)
 
 
-def _check_export(cfg: Config, folder: Path, engine: str, find: FindImages) -> None:
+def _check_export(cfg: Config, folder: Path, quantizer: Quantizer, find: FindImages) -> None:
     """Refuses a folder that is no export of these weights with an .onnx for any device."""
-    names = graph_files(engine)
+    names = graph_files(quantizer.engine)
     if (folder / CONFIG_FILE).is_file() and not any((folder / name).is_file() for name in names):
         raise DataError(
             f"{folder}: no {' and no '.join(names)} in it, from which INT8 files are made; export "
             "again in the format onnx with portable-dcn"
         )
-    files = ModelFolder(folder, engine)
+    files = ModelFolder(folder, quantizer.engine)
     if files.config.target == "cpu":
         raise ConfigError(
             f"{folder}: exported for the target cpu, whose convolutions by Winograd's method have "
@@ -168,7 +173,8 @@ def _check_export(cfg: Config, folder: Path, engine: str, find: FindImages) -> N
         )
     model, _ = load_trained_model(cfg)
     paths = list(find(files.config).images)[:COMPARED_IMAGES]
-    trial = Trial(f"{engine}, {files.graph.name}", lambda: open_strictly(folder, engine))
+    engine, name = quantizer.checked_by, files.graph.name
+    trial = Trial(f"{engine}, {name}", lambda: open_strictly(folder, engine, name))
     try:
         verify_export(model, [trial], files.config, {path: decode_image(path) for path in paths})
     except ExportMismatch as error:
@@ -214,19 +220,22 @@ def _describe(part: Path, config: InferConfig, engine: str, entry: dict) -> None
     content.write(part / CONFIG_FILE)
 
 
-def check_runs(folder: Path, engine: str, images: Calibration) -> None:
+def check_runs(folder: Path, quantizer: Quantizer, images: Calibration) -> None:
     """Runs INT8 files once; a UserError if the engine cannot, or finds numbers that are none."""
-    network = open_int8(folder, engine)
+    network = open_on_cpu(folder, quantizer, "int8")
     for output in network.run(next(images.batches())):
         if not np.isfinite(output).all():
             raise UserError(f"{network.graph}: gives NaN or infinite numbers; nothing was written")
     network.close()
 
 
-def open_int8(folder: Path, engine: str, threads: int = DEFAULT_THREADS) -> Engine:
-    """An engine with the INT8 files of a folder."""
-    files = ModelFolder(folder, engine, precision="int8")
-    return open_engine(files, EngineOptions(engine, precision="int8", cpu_threads=threads))
+def open_on_cpu(
+    folder: Path, quantizer: Quantizer, precision: str, threads: int = DEFAULT_THREADS
+) -> Engine:
+    """The files of a folder that the quantizer's engine reads, in the one that checks them."""
+    files = ModelFolder(folder, quantizer.engine, precision=precision)
+    options = EngineOptions(quantizer.checked_by, precision=precision, cpu_threads=threads)
+    return open_engine(files, options)
 
 
 def _move(part: Path, folder: Path, engine: str) -> None:
@@ -240,28 +249,28 @@ def _move(part: Path, folder: Path, engine: str) -> None:
 
 def _measure(
     folder: Path,
+    quantizer: Quantizer,
     options: QuantizeOptions,
     images: Calibration,
     written: Written,
     labeled: Optional[LabeledImages],
 ) -> QuantizeReport:
-    files, engine = ModelFolder(folder, options.engine), options.engine
-    int8 = ModelFolder(folder, engine, precision="int8")
-    networks = [
-        open_engine(files, EngineOptions(engine, cpu_threads=options.threads)),
-        open_int8(folder, engine, options.threads),
-    ]
+    precisions = ("fp32", "int8")
+    networks = [open_on_cpu(folder, quantizer, name, options.threads) for name in precisions]
     inputs = next(images.batches())
-    times = time_in_turns(networks, inputs, options.repeats)
+    times: list[list[float]] = [[], []]
+    if quantizer.runs_on_cpus:
+        times = time_in_turns(networks, inputs, options.repeats)
     results = []
-    for precision, network, opened, values in zip(("fp32", "int8"), networks, (files, int8), times):
+    for precision, network, values in zip(precisions, networks, times):
+        files = ModelFolder(folder, quantizer.engine, precision=precision)
         metrics = labeled.evaluate(network.run, files.config) if labeled else None
-        size = sum(path.stat().st_size for path in (opened.graph, opened.params) if path)
+        size = sum(path.stat().st_size for path in (files.graph, files.params) if path)
         results.append(Result(precision, size, values, metrics))
         network.close()
     return QuantizeReport(
         folder,
-        engine,
+        quantizer.engine,
         written,
         images.source,
         {**describe_machine(options.threads), "INT8 instructions": int8_instructions()},

@@ -12,7 +12,7 @@ from ppdet_lite.core.errors import ConfigError, DataError, UserError
 from ppdet_lite.core.yaml import read_yaml
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.runtime.input_size import STRIDE, check_size
-from ppdet_lite.runtime.options import PRECISIONS
+from ppdet_lite.runtime.options import GPU_ENGINES, PRECISIONS
 from ppdet_lite.utils.files import check_utf8, sha256_of
 
 FORMAT_VERSION = 1
@@ -47,9 +47,11 @@ HALF_FILES = {
 INT8_FILES = {
     "onnxruntime": ("model_int8.onnx",),
     "openvino": ("model_int8.xml", "model_int8.bin"),
+    "tensorrt": ("model_tensorrt_int8.onnx",),
 }
 """The files in INT8 by engine, as `ppdet quantize` writes them, with the same inputs and outputs as
-those of float32: the graph, and its weights if they have a file of their own."""
+those of float32: the graph, and its weights if they have a file of their own. TensorRT's is that of
+all GPU_ENGINES."""
 
 GRAPH_FILES = {
     "paddle": (GRAPH_FILE, LEGACY_GRAPH_FILE),
@@ -285,7 +287,7 @@ def graph_files(engine: str, precision: str = PRECISIONS[0]) -> tuple[str, ...]:
     if precision == "fp32":
         return GRAPH_FILES[engine]
     if precision == "int8":
-        return INT8_FILES.get(engine, ())[:1]
+        return INT8_FILES.get("tensorrt" if engine in GPU_ENGINES else engine, ())[:1]
     return tuple(HALF_FILES[name] for name in GRAPH_FILES[engine] if name in HALF_FILES)
 
 

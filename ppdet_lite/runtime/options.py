@@ -13,8 +13,9 @@ GPU_ENGINES = ("tensorrt", "tensorrt_rtx")
 RUN_MODES = ("paddle", "trt_fp32", "trt_fp16", "trt_int8")
 PRECISIONS = ("fp32", "fp16", "int8")
 """Numbers inside of an .onnx file or OpenVINO's own; inputs and outputs are float32 in all."""
-INT8_ENGINES = ("openvino", "onnxruntime")
-"""Those that run the INT8 files of `ppdet quantize`, each its own, on CPUs."""
+INT8_ENGINES = ("openvino", "onnxruntime", "tensorrt")
+"""Those for which `ppdet quantize` writes INT8 files: two for CPUs, and for GPUs TensorRT, whose
+file runs in all of GPU_ENGINES, alone or as providers of ONNX Runtime."""
 
 PROVIDERS = ("cuda", "tensorrt", "tensorrt_rtx")
 
@@ -57,8 +58,8 @@ class EngineOptions:
             and less exact. Engines with this option have it off by default.
         enable_mkldnn: oneDNN kernels on the CPU.
         enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.
-        precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx, "int8" on
-            a CPU the file that `ppdet quantize` wrote for the engine.
+        precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx, "int8" the
+            file that `ppdet quantize` wrote for the engine.
         is_strict: raise where oneDNN or bfloat16 cannot run the model, in place of falling back to
             Paddle's own kernels or float32 with one line.
 
@@ -107,12 +108,8 @@ class EngineOptions:
                 f"`precision` {self.precision} is of .onnx files; `engine` paddle has `run_mode` "
                 f"trt_{self.precision}"
             )
-        is_for_int8 = self.engine in INT8_ENGINES and self.device == "CPU"
-        if self.precision == "int8" and not is_for_int8:
-            raise UserError(
-                f"`precision` int8 needs `device` CPU and `engine` {' or '.join(INT8_ENGINES)}, "
-                f"found {self.device} and {self.engine}"
-            )
+        if self.precision == "int8":
+            self._check_int8()
         if self.engine != "paddle" and self.run_mode != "paddle":
             raise UserError(f"`run_mode` {self.run_mode} needs `engine` paddle")
 
@@ -120,6 +117,21 @@ class EngineOptions:
     def reads(self) -> str:
         """The engine whose graph files are read: TensorRT's by the provider of that name, too."""
         return self.provider if self.provider in GPU_ENGINES else self.engine
+
+    def _check_int8(self) -> None:
+        """Refuses what would compute in float32, or has no file."""
+        if self.device == "GPU" and self.engine == "onnxruntime" and self.reads == self.engine:
+            raise UserError(
+                "`precision` int8: found `provider` cuda, allowed: tensorrt, tensorrt_rtx; ONNX "
+                "Runtime has no INT8 convolution for CUDA and computes it in float32"
+            )
+        is_on_cpu = self.engine in ("openvino", "onnxruntime") and self.device == "CPU"
+        if not is_on_cpu and self.reads not in GPU_ENGINES:
+            raise UserError(
+                f"`precision` int8: found `device` {self.device} and `engine` {self.engine}, "
+                "allowed: CPU with openvino or onnxruntime, GPU with tensorrt or tensorrt_rtx as "
+                "`engine`, or as `provider` of onnxruntime"
+            )
 
     def _check_gpu_options(self) -> None:
         """Refuses options that would be without effect."""

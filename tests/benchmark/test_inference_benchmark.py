@@ -140,7 +140,10 @@ def test_engines_of_the_cpu_run_both_exports_by_default():
     assert default_engines(paddle_on_gpu=False, onnx_on_gpu=False) == on_cpu
     assert default_engines(paddle_on_gpu=True, onnx_on_gpu=False) == (*on_cpu, *of_paddle)
     on_gpu = default_engines(paddle_on_gpu=False, onnx_on_gpu=True)[len(on_cpu) :]
-    assert on_gpu[:3] == ("cuda_fp32", "cuda_tf32", "cuda_fp16") and on_gpu[5] == "tensorrt_fp16"
+    assert on_gpu[:3] == ("cuda_fp32", "cuda_tf32", "cuda_fp16") and on_gpu[5:] == (
+        "tensorrt_fp16",
+        "tensorrt_int8",
+    )
     for plain in ("onednn", "onnxruntime", "openvino"):
         expected, found = ENGINES[plain], ENGINES[f"{plain}_target_cpu"]
         assert expected.kind.target == "any"

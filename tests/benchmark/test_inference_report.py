@@ -161,12 +161,17 @@ def test_figures_without_a_target_and_without_a_verdict():
     assert "reached)" not in text and "missed)" not in text
 
 
+GPU_MS = {"fp32": 8.0, "tf32": 6.0, "fp16": 4.0, "int8": 2.0}
+
+
 def test_int8_beside_float32_of_the_same_engine():
     entries = [measured("openvino", raw=[30.0, 31.0]), measured("openvino_int8", raw=[12.0, 10.0])]
+    entries += [measured(f"tensorrt_{name}", "GPU", raw=[ms]) for name, ms in GPU_MS.items()]
     times = InferenceTimes([*entries, measured("onnxruntime", raw=[50.0])], {}, (640, 640))
     text = report.markdown(times, NETWORK, {})
     assert "OpenVINO in INT8 is 3.00 times as fast as in float32" in text
-    assert "ONNX Runtime in INT8" not in text
+    assert "ONNX Runtime in INT8" not in text and "ort_tensorrt_int8" not in text
+    assert "tensorrt_int8 is 4.00 times as fast as in FP32 without TF32" in text
 
 
 def test_rounds_are_counted_without_the_network_alone():

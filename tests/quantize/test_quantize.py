@@ -19,7 +19,7 @@ from ppdet_lite.export.check import ExportMismatch, load_images
 from ppdet_lite.export.folder import exported_files
 from ppdet_lite.quantize.accuracy import LabeledImages
 from ppdet_lite.quantize.quantizer import Quantizer
-from ppdet_lite.quantize.run import QUANTIZERS, QuantizeOptions, quantize_model
+from ppdet_lite.quantize.run import QUANTIZERS, QuantizeOptions, open_on_cpu, quantize_model
 from ppdet_lite.runtime.contract import INT8_FILES, InferConfig, ModelFolder
 from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.weights.checkpoint import save_checkpoint
@@ -35,17 +35,19 @@ FEW = {"calib_images": 4, "repeats": 2}
 DEFORMABLE = [f"backbone.res5.res5{x}.branch2b.conv{y}" for x in "ab" for y in ("", "_offset")]
 HEAD = [f"yolo_head.yolo_output.{level}" for level in range(3)]
 ENGINES = pytest.mark.parametrize("engine", INT8_FILES)
+ON_CPUS = pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 
 
 @pytest.fixture(scope="module")
 def quantized(small_config, mild_settings, tiny_coco, tmp_path_factory):  # noqa: F811
-    """The folder with the files of both engines, as the command writes them, and its reports."""
+    """The folder with the files of all engines, as the command writes them, and its reports."""
     root, reports = tmp_path_factory.mktemp("quantized"), {}
     train = f"{{name: COCODataSet, dataset_dir: {tiny_coco}, image_dir: images, "
     train += "anno_path: annotations/train.json}"
     for engine in INT8_FILES:
         arguments = ["-c", str(small_config), "--output_dir", str(root), "--engine", engine]
-        arguments += ["--calib_images", "4", "--repeats", "2", "--verify_dataset", "--json"]
+        arguments += ["--stage", "nms", "--calib_images", "4", "--repeats", "2", "--verify_dataset"]
+        arguments += ["--json"]
         arguments += [str(root / f"{engine}.json"), "-o", f"TrainDataset={train}", *mild_settings]
         main(build_parser().parse_args(arguments))
         reports[engine] = json.loads((root / f"{engine}.json").read_text())
@@ -76,14 +78,54 @@ def test_files_stand_beside_those_of_float32_and_are_described(quantized, engine
 @ENGINES
 def test_speed_and_ap_are_reported(quantized, engine):
     report = quantized[1][engine]
-    assert set(report["results"]) == {"fp32", "int8"} and report["speed_up"] > 0
+    is_timed = engine != "tensorrt"  # this machine's times say nothing about a GPU's
+    assert set(report["results"]) == {"fp32", "int8"}
+    assert (report["speed_up"] is not None) == is_timed
     for result in report["results"].values():
-        assert len(result["times_ms"]) == 2 and 0 <= result["metrics"]["bbox/AP"] <= 1
+        assert len(result["times_ms"]) == (2 if is_timed else 0)
+        assert 0 <= result["metrics"]["bbox/AP"] <= 1
     before, after = (report["results"][name]["metrics"]["bbox/AP50"] for name in ("fp32", "int8"))
     assert report["lost"]["bbox/AP50"] == pytest.approx(before - after)
 
 
-@ENGINES
+def test_the_file_for_tensorrt_is_rounded_as_its_explicit_quantization_wants(quantized):
+    """Zero points of 0, weights per channel, biases in float; only inputs of convolutions."""
+    import onnx
+
+    graph = onnx.load(str(quantized[0] / "model_tensorrt_int8.onnx")).graph
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    pairs = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    for node in pairs:
+        zero_point = values[node.input[2]]
+        assert zero_point.dtype == np.int8 and not zero_point.any()
+    rounded = [node for node in graph.node if node.op_type == "Conv" and node.input[1] in makers]
+    assert len(rounded) == quantized[1]["tensorrt"]["int8_layers"]
+    for node in rounded:
+        weights = makers[node.input[1]]
+        numbers = values[weights.input[0]]
+        assert weights.op_type == "DequantizeLinear" and numbers.dtype == np.int8
+        assert np.abs(numbers).reshape(len(numbers), -1).max(axis=1).tolist() == [127] * len(
+            numbers
+        )
+        assert values[weights.input[1]].shape == (len(numbers),)
+        assert all(values[name].dtype == np.float32 for name in node.input[2:])
+    after = {name for node in rounded for name in node.output}
+    assert not any(node.op_type == "QuantizeLinear" and node.input[0] in after for node in pairs)
+
+
+def test_tensorrts_roundings_run_on_the_cpu(quantized):
+    photos = ModelFolder(quantized[0], "tensorrt")
+    sample = photos.preprocess(list(load_images().values())[0])
+    inputs = {name: array[None] for name, array in sample.items()}
+    kind = QUANTIZERS["tensorrt"]()
+    exact, rounded = (
+        open_on_cpu(quantized[0], kind, precision).run(inputs)[0] for precision in ("fp32", "int8")
+    )
+    assert 1e-5 < np.abs(exact[:10, 1] - rounded[:10, 1]).max() < 0.15
+
+
+@ON_CPUS
 def test_deployment_runs_the_files(quantized, engine):
     images = list(load_images().values())
     exact = Detector(quantized[0], engine=engine).predict(images[:1])[0]
@@ -116,8 +158,9 @@ def test_a_damaged_file_is_refused(quantized, tmp_path):
     "options, found",
     [
         ({"engine": "paddle"}, "`precision` int8"),
-        ({"engine": "tensorrt", "device": "GPU"}, "found GPU and tensorrt"),
-        ({"engine": "openvino", "device": "GPU"}, "found GPU and openvino"),
+        ({"engine": "tensorrt"}, "`engine` tensorrt needs `device` GPU"),
+        ({"engine": "openvino", "device": "GPU"}, "found `device` GPU and `engine` openvino"),
+        ({"engine": "onnxruntime", "device": "GPU"}, "found `provider` cuda, allowed: tensorrt"),
     ],
 )
 def test_engines_without_int8_files(quantized, options, found):
@@ -137,7 +180,7 @@ def test_images_without_objects_are_known(small_config, tiny_coco):
     "options, found",
     [
         ({"engine": "paddle"}, "`engine` paddle"),
-        ({"engine": "tensorrt"}, "`engine`: found tensorrt"),
+        ({"engine": "tensorrt_rtx"}, "`engine`: found tensorrt_rtx"),
         ({"stage": "boxes"}, "`stage`: found boxes"),
         ({"calib_images": -1}, "`calib_images`: found -1"),
         ({"calib_images": 0}, "`calib_images`: found 0"),
@@ -150,6 +193,12 @@ def test_images_without_objects_are_known(small_config, tiny_coco):
 def test_options_that_cannot_be(options, found):
     with pytest.raises(UserError, match=found):
         QuantizeOptions(**options)
+
+
+def test_the_stage_is_one_that_the_engine_takes():
+    ends = {engine: QuantizeOptions(engine, verify_dataset=True).end for engine in QUANTIZERS}
+    assert ends == {"openvino": "nms", "onnxruntime": "nms", "tensorrt": "nms_fixed"}
+    assert QuantizeOptions("tensorrt", stage="raw").end == "raw"
 
 
 def test_few_images(small_config, tiny_coco, tmp_path, capsys):
@@ -196,7 +245,7 @@ def test_an_export_of_other_weights(small_config, tiny_coco, copy_of_export, tmp
     assert listing(copy_of_export) == before
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@ON_CPUS
 def test_an_export_for_paddle(small_config, tiny_coco, exported, tmp_path, engine):
     pytest.importorskip({"openvino": "nncf"}.get(engine, engine))
     shutil.copytree(exported, tmp_path / "small")
@@ -233,7 +282,7 @@ def test_what_is_there_stays(
     """A disk that gets full and Ctrl-C in the middle of the work."""
 
     class Failing(Quantizer):
-        engine = "openvino"
+        engine = checked_by = "openvino"
 
         def requirements(self):
             pass

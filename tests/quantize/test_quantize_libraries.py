@@ -8,7 +8,7 @@ import pytest
 
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.export.calibration import Calibration
-from ppdet_lite.quantize.onnx_runtime_files import OnnxRuntimeQuantizer
+from ppdet_lite.quantize.onnx_files import OnnxRuntimeQuantizer, TensorRTQuantizer
 from ppdet_lite.quantize.openvino_files import OpenVinoQuantizer
 from ppdet_lite.quantize.quantizer import AccuracyControl
 from ppdet_lite.runtime.contract import CONFIG_FILE, INT8_FILES, InferConfig, ModelFolder
@@ -22,7 +22,9 @@ from ppdet_lite.export.onnx.graph import OnnxGraph  # noqa: E402
 
 STEPS = [{"type": "NormalizeImage", "mean": [0.5] * 3, "std": [0.25] * 3}, {"type": "Permute"}]
 CONFIG = InferConfig(STEPS, ["thing"], stage="raw", input_hw=None)
-QUANTIZERS = {"openvino": OpenVinoQuantizer, "onnxruntime": OnnxRuntimeQuantizer}
+QUANTIZERS = {
+    kind.engine: kind for kind in (OpenVinoQuantizer, OnnxRuntimeQuantizer, TensorRTQuantizer)
+}
 
 
 def photos(count, seed=0):
@@ -47,9 +49,10 @@ def folder(tmp_path):
 
 
 def outputs_of(folder, engine, precision):
+    checked_by = QUANTIZERS[engine].checked_by
     engine = open_engine(
         ModelFolder(folder, engine, precision=precision),
-        EngineOptions(engine, precision=precision, cpu_threads=1),
+        EngineOptions(checked_by, precision=precision, cpu_threads=1),
     )
     prepare = Preprocess(STEPS)
     return [engine.run({"image": prepare(x)["image"][None]})[0] for x in photos(3, 5).values()]

@@ -126,6 +126,7 @@ def onnxruntime(monkeypatch):
         SessionOptions=Options,
         InferenceSession=session,
         OrtValue=SimpleNamespace(ortvalue_from_shape_and_type=Value),
+        GraphOptimizationLevel=SimpleNamespace(ORT_DISABLE_ALL="none"),
         get_available_providers=lambda: [*names[:2], CPU],
         register_execution_provider_library=lambda *names: registered.append(names),
         get_ep_devices=lambda: [SimpleNamespace(ep_name=name) for name, _ in registered[:1]] * 2,
@@ -146,14 +147,14 @@ def onnxruntime(monkeypatch):
 
 @pytest.fixture
 def folder(broken):
-    for name in ("model.onnx", "model_portable.onnx"):
+    for name in ("model.onnx", "model_portable.onnx", "model_tensorrt_int8.onnx"):
         (broken / name).write_bytes(name.encode())
     return broken
 
 
 def open_it(folder, provider, **options):
     chosen = EngineOptions("onnxruntime", "GPU", provider=provider, **options)
-    return open_engine(ModelFolder(folder, chosen.reads), chosen)
+    return open_engine(ModelFolder(folder, chosen.reads, precision=chosen.precision), chosen)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -208,6 +209,20 @@ def test_the_settings_of_the_plugin(folder, onnxruntime, tmp_path):
         ((name, settings),) = session.asked
         assert name == "NvTensorRTRTXExecutionProvider" and settings["enable_cuda_graph"] == "0"
         assert settings["nv_runtime_cache_path"].startswith(f"{tmp_path}/onnxruntime_tensorrt_rtx-")
+
+
+@pytest.mark.parametrize("provider", ["tensorrt", "tensorrt_rtx"])
+def test_int8_is_left_as_it_is_in_the_file(folder, onnxruntime, provider):
+    """ONNX Runtime would move the roundings that TensorRT reads; engines of all files lie apart."""
+    engines = [open_it(folder, provider, precision=name) for name in ("fp32", "int8")]
+    names = [engine.graph.name for engine in engines]
+    assert names == ["model_portable.onnx", "model_tensorrt_int8.onnx"]
+    levels = [
+        getattr(session.options, "graph_optimization_level", None)
+        for session in onnxruntime.sessions
+    ]
+    assert levels == [None, "none"]
+    assert len(list((folder / "trt_cache").iterdir())) == 2
 
 
 def test_sizes_that_are_open_have_profiles(folder, onnxruntime):
@@ -284,6 +299,10 @@ def test_a_plugin_that_is_missing_or_finds_nothing(folder, onnxruntime, monkeypa
         ({"provider": "cuda", "device": "GPU"}, "`provider` needs .* `engine` onnxruntime"),
         ({"engine": "openvino", "tf32": True}, "`tf32` needs `device` GPU and `engine` onnx"),
         ({"device": "GPU", "cuda_graph": True}, "`cuda_graph` needs .* `engine` onnxruntime, ten"),
+        (
+            {"engine": "onnxruntime", "device": "GPU", "precision": "int8"},
+            "no INT8 conv.* for CUDA",
+        ),
         ({"engine": "tensorrt"}, "`engine` tensorrt needs `device` GPU, found CPU"),
         ({"engine": "tensorrt_rtx", "device": "XPU"}, "needs `device` GPU, found XPU"),
         ({"engine": "tensorrt", "device": "GPU", "run_mode": "trt_fp16"}, "`run_mode` trt_fp16"),

@@ -47,7 +47,7 @@ def folder(broken):
 def open_it(folder, trt_options=None, **options):
     trt_options = trt_options or TensorRTOptions()
     options = EngineOptions("tensorrt", "GPU", tensorrt=trt_options, **options)
-    return open_engine(ModelFolder(folder, "tensorrt"), options)
+    return open_engine(ModelFolder(folder, "tensorrt", precision=options.precision), options)
 
 
 def inputs(value=0.0, batch=1, size=(96, 128)):
@@ -118,6 +118,15 @@ def test_an_engine_is_built_once_for_all_that_it_depends_on(folder, tensorrt, ca
     assert len(names) == 4 and all(name.startswith("tensorrt-") for name in names)
     about = json.loads((folder / "trt_cache" / names[0] / "about.json").read_text())
     assert about["gpu"] == ["NVIDIA Test GPU", "9.0"] and about["tf32"] is False
+
+
+def test_engines_of_every_precision_lie_apart(folder, tensorrt, capsys):
+    names = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_tensorrt_int8.onnx"}
+    for indent, (precision, name) in enumerate(names.items()):
+        (folder / name).write_text(json.dumps(CONTENT, indent=indent))
+        for _ in range(2):
+            assert open_it(folder, precision=precision).graph.name == name
+    assert len(tensorrt.made) == len(list((folder / "trt_cache").iterdir())) == 3
 
 
 def test_a_build_that_fails_leaves_no_engine(folder, tensorrt):

@@ -31,6 +31,7 @@ DEMO_SIDE = 640
 ENGINES_OF_TARGETS = (
     *("cuda_fp32", "cuda_fp16", "tensorrt_fp32", "tensorrt_fp16"),
     *("cuda_fp32_graph", "cuda_fp16_graph", "tensorrt_fp32_graph", "tensorrt_fp16_graph"),
+    *("tensorrt_int8", "tensorrt_int8_graph"),
     *("cuda_tf32", "tensorrt_tf32"),
 )
 """Those that come first."""
@@ -143,6 +144,8 @@ def plan(options: CheckOptions, networks: NetworkSet) -> Plan:
     engines = [*ENGINES_OF_TARGETS, *(PADDLE_GPU_ENGINES if has_gpu_of_paddle() else ())]
     of_onnx = [name for name, engine in ENGINES.items() if engine.needs_fixed_nms]
     engines += [name for name in of_onnx if name not in engines]
+    if not networks.has_int8:
+        engines = [name for name in engines if not ENGINES[name].has_tensorrt_int8]
     half = [name for name in ENGINES_OF_TARGETS if ENGINES[name].precision == "fp16"]
     ways = TRAININGS if has_gpu_of_paddle() else ()
     return Plan(names, engines, half, others, ways)

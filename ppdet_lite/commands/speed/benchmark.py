@@ -27,11 +27,12 @@ Engines, of which * run without being asked for:
   onnxruntime_int8        openvino_int8        with --model_dir: files of ppdet quantize
   gpu*  trt_fp32*  trt_fp16*  trt_int8*                             Paddle on a GPU
   cuda_fp32*  cuda_tf32*  cuda_fp16*                                ONNX Runtime on a GPU
-  tensorrt_fp32*  tensorrt_tf32*  tensorrt_fp16*                    TensorRT
-  tensorrt_rtx_fp32  tensorrt_rtx_tf32  tensorrt_rtx_fp16           TensorRT for RTX
-  ort_tensorrt_fp32  ort_tensorrt_tf32  ort_tensorrt_fp16           both as providers of
-  ort_tensorrt_rtx_fp32  ort_tensorrt_rtx_tf32  ort_tensorrt_rtx_fp16          ONNX Runtime
-With _graph behind, those of the last five lines launch the network as one CUDA graph; their NMS is
+  tensorrt_fp32*  tensorrt_tf32*  tensorrt_fp16*  tensorrt_int8*    TensorRT
+  tensorrt_rtx_fp32  tensorrt_rtx_tf32  tensorrt_rtx_fp16  tensorrt_rtx_int8   TensorRT for RTX
+  ort_tensorrt_fp32  ort_tensorrt_tf32  ort_tensorrt_fp16  ort_tensorrt_int8   both as providers
+  ort_tensorrt_rtx_fp32  ort_tensorrt_rtx_tf32  ort_tensorrt_rtx_fp16  ort_tensorrt_rtx_int8
+                                            of ONNX Runtime
+With _graph behind, those from cuda_ on launch the network as one CUDA graph; their NMS is
 the one of a fixed size.
 
 One image at a time, or --batch-size. The network alone is the figure of the papers' tables;
@@ -54,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--images", nargs="+", default=[], metavar="JPEG", help="files or folders")
     add("--batch-size", type=int, default=1, metavar="N", help="images at once (default: 1)")
     add("--against", nargs="+", default=[], metavar="ONNX", help="files of other detectors")
-    add("--calib_dir", metavar="FOLDER", help="images for trt_int8")
+    text = "images for the ranges of float16 and INT8; needed for trt_int8"
+    add("--calib_dir", metavar="FOLDER", help=text)
     add("--repeats", type=int, default=20, metavar="N", help="rounds that count (default: 20)")
     add("--warmup", type=int, default=3, metavar="N", help="runs before (default: 3)")
     add("--threads", type=int, default=core_count(), metavar="N", help="CPU threads")

@@ -61,6 +61,7 @@ class Provider:
 
     def open(self, onnxruntime: Any, files: ModelFolder, options: Any) -> Any:
         """A session that never changes over to other providers by itself."""
+        self._leave_int8_as_it_is(onnxruntime, options)
         providers: list[Any] = [(self.name, self.settings(files))]
         providers += [CPU] * (self.name != CPU)
         session = onnxruntime.InferenceSession(
@@ -75,6 +76,12 @@ class Provider:
         found = session.get_providers()
         if self.name not in found:
             raise self.missing(f"{self.name} failed to start, found {', '.join(found)}")
+
+    def _leave_int8_as_it_is(self, onnxruntime: Any, options: Any) -> None:
+        """Keeps ONNX Runtime from moving the roundings of an INT8 file, which TensorRT reads where
+        they stand."""
+        if self.options.precision == "int8" and self.name != CPU:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
 
     def missing(self, reason: str) -> UserError:
         """The error that says what to install."""
@@ -178,6 +185,7 @@ class TensorRTRTX(Provider):
         }
 
     def open(self, onnxruntime: Any, files: ModelFolder, options: Any) -> Any:
+        self._leave_int8_as_it_is(onnxruntime, options)
         devices = self._devices(onnxruntime)[:1]
         options.add_provider_for_devices(devices, self.settings(files))
         session = onnxruntime.InferenceSession(str(files.graph), options, enable_fallback=0)

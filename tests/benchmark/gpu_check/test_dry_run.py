@@ -1,10 +1,19 @@
 """The whole check on the CPU, small and short, from a set of networks that was packed."""
 
 import json
+import shutil
 
 import pytest
 
-from ppdet_lite.benchmark.gpu_check.run import TRAININGS, CheckOptions, find_images, gpu_check
+from ppdet_lite.benchmark.engines import ENGINES
+from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.run import (
+    TRAININGS,
+    CheckOptions,
+    find_images,
+    gpu_check,
+    plan,
+)
 from ppdet_lite.benchmark.gpu_check.training import WAYS
 from ppdet_lite.core.errors import DataError, UserError
 from tests.benchmark.test_against import write_detector
@@ -61,6 +70,18 @@ def test_a_dry_run(packed, tmp_path, capsys):
     assert trained["is_finite"] and trained["images_per_s"] > 0
     assert "training: r18_64, amp_o2, batch 2: Paddle's mixed precision" in page
     assert "| peer | onnxruntime (CPUExecutionProvider) | fp32 | 1 |" in page
+
+
+def test_int8_is_measured_where_the_set_holds_it(packed, tmp_path):
+    wanted = [name for name, engine in ENGINES.items() if engine.has_tensorrt_int8]
+    networks = NetworkSet.read(packed)
+    assert set(wanted) <= set(plan(CheckOptions(), networks).engines)
+    for stage in ("raw", "nms_fixed"):
+        recipe = networks.export("r18_64", stage, 1) / "model_tensorrt_int8.onnx.recipe.json"
+        kinds = {part["dtype"] for part in json.loads(recipe.read_text())}
+        assert kinds == {"int8", "float32"}
+    shutil.copyfile(packed / "networks.json", tmp_path / "networks.json")
+    assert not set(wanted) & set(plan(CheckOptions(), NetworkSet.read(tmp_path)).engines)
 
 
 def test_without_a_gpu_it_says_so(tmp_path, monkeypatch):

@@ -61,6 +61,7 @@ def test_an_engine_that_is_missing_is_tried_once(setup):
 def test_a_way_that_is_missing_in_float32_is_missing():
     for name in ("cuda_fp32", "cuda_fp16", "cuda_tf32", "cuda_fp32_graph", "cuda_fp16_graph"):
         assert runner.plain_engine(name) == "cuda_fp32"
+    assert runner.plain_engine("tensorrt_int8_graph") == "tensorrt_fp32"
     assert runner.plain_engine("trt_fp16") == "trt_fp32" and runner.plain_engine("gpu") == "gpu"
 
 

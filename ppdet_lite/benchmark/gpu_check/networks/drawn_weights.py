@@ -35,6 +35,12 @@ def scaled(name: str, shape: tuple[int, ...], scale: np.ndarray) -> np.ndarray:
     return drawn(name, shape) * scale.reshape(-1, *[1] * (len(shape) - 1))
 
 
+def as_int8(values: np.ndarray) -> np.ndarray:
+    """INT8 numbers of drawn weights (outputs, ...): the largest of each output becomes 127."""
+    largest = np.maximum(np.abs(values.reshape(len(values), -1)).max(axis=1), 1e-30)
+    return np.rint(values * (127 / largest).reshape(-1, *[1] * (values.ndim - 1))).astype(np.int8)
+
+
 def write_weights(graph: Path) -> None:
     """Makes the file of weights of NAME.onnx from its recipe; does nothing where there is none."""
     recipe_path = graph.with_name(graph.name + RECIPE_SUFFIX)
@@ -60,5 +66,6 @@ def write_all_weights(folder: Path, threads: int) -> int:
 
 def _part(part: dict[str, Any]) -> np.ndarray:
     scale = np.frombuffer(base64.b64decode(part["scale"]), np.float32)
-    array = LAYOUTS[part["layout"]](scaled(part["draw"], tuple(part["shape"]), scale))
+    values = scaled(part["draw"], tuple(part["shape"]), scale)
+    array = LAYOUTS[part["layout"]](as_int8(values) if part["dtype"] == "int8" else values)
     return np.ascontiguousarray(array.astype(part["dtype"]))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ppdet_lite.benchmark.against import GraphInput, OtherModel
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.runtime.contract import INT8_FILES
 from ppdet_lite.utils.files import write_json
 
 MANIFEST = "networks.json"
@@ -53,6 +54,11 @@ class NetworkSet(NamedTuple):
     def export(self, network: str, stage: str, batch: int) -> Path:
         """The folder of an export, whether or not it is there."""
         return self.folder / network / f"{stage}_b{batch}"
+
+    @property
+    def has_int8(self) -> bool:
+        """True if a network has an INT8 file for TensorRT."""
+        return any(self.folder.glob(f"*/*/{INT8_FILES['tensorrt'][0]}"))
 
     def other(self, name: str) -> OtherModel:
         """Another detector."""

@@ -10,6 +10,7 @@ from ppdet_lite.benchmark.against import closed_copy, fill_inputs, other_models
 from ppdet_lite.benchmark.gpu_check.networks.fixed_batch import fix_batch
 from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
 from ppdet_lite.benchmark.gpu_check.networks.skeleton import Skeletons
+from ppdet_lite.benchmark.int8_file import add_int8_file
 from ppdet_lite.benchmark.random_weights import CANDIDATE_SHARE, set_random_weights
 from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import UserError
@@ -147,6 +148,8 @@ def _export_all(
             options = replace(options, portable_dcn=True, precision="fp16", calib_dir=images)
         with tempfile.TemporaryDirectory(dir=networks.folder) as temporary:
             made = _export(cfg, Path(temporary), options, say)
+            if "onnx" in wanted:
+                add_int8_file(made, images, say)
             for batch in entry.batches:
                 target = networks.export(entry.name, stage, batch)
                 shutil.rmtree(target, ignore_errors=True)

@@ -11,6 +11,7 @@ from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import (
     LAYOUTS,
     RECIPE_SUFFIX,
     WEIGHTS_SUFFIX,
+    as_int8,
     drawn,
 )
 from ppdet_lite.core.errors import DataError, require
@@ -24,8 +25,9 @@ LARGEST_REST = 1 << 20
 """Bytes of a compressed skeleton: what is larger was not recognized, and would travel in vain."""
 
 ALIGNMENT = 4096
-CLOSE = {"float32": 1e-5, "float16": 2e-3}
-"""Largest difference of a weight from the drawn one, in shares of the largest of its output."""
+CLOSE = {"float32": 1e-5, "float16": 2e-3, "int8": 1 / 127}
+"""Largest difference of a weight from the drawn one, in shares of the largest of all; a number of
+eight bits may be rounded the other way."""
 
 
 class Skeletons:
@@ -94,7 +96,9 @@ class Skeletons:
                 if not _same_direction(array.reshape(-1), candidate.reshape(-1)):
                     continue
                 scale = _scales(array, candidate, order(owners), len(base))
-                if array.dtype == np.float32:
+                if array.dtype == np.int8:  # see `as_int8`: its steps follow from the numbers
+                    scale, candidate = np.sign(scale), np.asarray(order(as_int8(base)), np.float32)
+                elif array.dtype == np.float32:
                     self._scales[name] = scale
                 elif name in self._scales:
                     scale = self._scales[name]

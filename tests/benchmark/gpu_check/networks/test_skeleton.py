@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import drawn, write_all_weights
+from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import (
+    as_int8,
+    drawn,
+    write_all_weights,
+)
 from ppdet_lite.benchmark.gpu_check.networks.skeleton import Skeletons
 from ppdet_lite.core.errors import DataError
 
@@ -62,6 +66,23 @@ def test_weights_come_back(tmp_path):
     assert held.st_size > 2 * 4 * 24 * 72
     write_all_weights(tmp_path, 2)
     assert (path.parent / "model.onnx.weights").stat().st_mtime_ns == held.st_mtime_ns
+
+
+def test_weights_in_int8_come_back(tmp_path):
+    """Of a convolution that `ppdet quantize` has rounded, to the last number."""
+    step = np.abs(drawn("conv.weight", SHAPE) * SCALE).max(axis=(1, 2, 3)) / 127
+    rounded = np.rint(drawn("conv.weight", SHAPE) * SCALE / step.reshape(-1, 1, 1, 1))
+    numbers = {"int8": rounded.astype(np.int8), "zero_points": np.zeros(1728, np.int8)}
+    write_graph(tmp_path / "model.onnx", numbers.items())
+    Skeletons({"conv.weight": SHAPE}).strip(tmp_path / "model.onnx")
+    stripped = onnx.load(str(tmp_path / "model.onnx"), load_external_data=False)
+    held = {tensor.name: tensor.external_data for tensor in stripped.graph.initializer}
+    assert held["int8"] and not held["bias"]
+    write_all_weights(tmp_path, 1)
+    found = {t.name: t for t in onnx.load(str(tmp_path / "model.onnx")).graph.initializer}
+    for name, array in numbers.items():
+        np.testing.assert_array_equal(onnx.numpy_helper.to_array(found[name]), array)
+    assert as_int8(np.zeros((2, 3))).tolist() == [[0] * 3] * 2
 
 
 def test_a_name_gives_the_same_numbers_everywhere():

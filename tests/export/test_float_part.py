@@ -1,6 +1,6 @@
 """The part of a graph that stays in float, on graphs small enough to see through."""
 
-from ppdet_lite.quantize.float_part import Operator, float_part
+from ppdet_lite.export.onnx.int8.float_part import Operator, float_part
 
 NETWORK = {
     "stem": Operator("Conv", [None, None]),

@@ -1,0 +1,1 @@
+"""INT8 forms of exported graphs."""
