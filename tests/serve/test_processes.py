@@ -20,35 +20,46 @@ from tests.serve.paced import open_paced
 
 def test_sigterm_under_load_loses_nothing(repo, exported, files, offline):
     """What the server took it answers, and answers rightly; then it ends with 0."""
-    right, wrong, turned_away = [], [], []
     name, content = next(iter(files.items()))
     with running(repo, exported, "--max_batch", "4") as server:
+        answered = stop_under_load(server, content, offline[name], 32)
+    assert counts(server) == [answered]
 
-        def ask():
-            while True:
-                try:
-                    answer = server.client.predict(content)
-                except OSError:  # of connections that it did not take
-                    turned_away.append(1)
-                    return
-                is_right = answer.status == 200 and is_same(
-                    answer.content["images"][0]["detections"], offline[name]
-                )
-                (right if is_right else wrong).append(answer)
 
-        threads = [threading.Thread(target=ask) for _ in range(32)]
-        for thread in threads:
-            thread.start()
-        deadline = time.monotonic() + 60
-        while len(right) < 64 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
-        for thread in threads:
-            thread.join(60)
-    assert len(right) >= 64 and wrong == [] and len(turned_away) == 32
-    # Its own count: no image was detected on whose answer did not arrive.
-    assert f"stopped after {len(right)} images" in "".join(server.lines)
+def stop_under_load(server, content, expected, clients, **headers):
+    """Sends SIGTERM while clients ask; the number of answers, all of which have to be right."""
+    right, wrong, turned_away = [], [], []
+
+    def ask():
+        while True:
+            try:
+                answer = server.client.predict(content, **headers)
+            except OSError:  # of connections that it did not take
+                turned_away.append(1)
+                return
+            is_right = answer.status == 200 and is_same(
+                answer.content["images"][0]["detections"], expected
+            )
+            (right if is_right else wrong).append(answer)
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 60
+    while len(right) < 2 * clients and time.monotonic() < deadline:
+        time.sleep(0.01)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    for thread in threads:
+        thread.join(60)
+    assert len(right) >= 2 * clients and wrong == [] and len(turned_away) == clients
+    return len(right)
+
+
+def counts(server):
+    """Images that the processes of a server have counted themselves: where the sum is that of the
+    answers, no image was detected on whose answer did not arrive."""
+    return [int(count) for count in re.findall("stopped after (.*) images", "".join(server.lines))]
 
 
 def test_processes_share_port_and_figures_and_need_the_token(
@@ -70,8 +81,8 @@ def test_processes_share_port_and_figures_and_need_the_token(
             figures = server.client("GET", "/metrics", **right).content.decode()
             assert "ppdet_images_total 8.0" in figures
             assert "ppdet_queue_images 0.0" in figures
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
+        answered = stop_under_load(server, content, offline[name], 16, **right)
+    assert len(counts(server)) == 2 and sum(counts(server)) == 8 + answered
 
 
 def test_killed_processes_are_replaced_under_load(paced, exported, files):

@@ -106,3 +106,17 @@ def test_places_are_taken_in_the_order_of_asking():
 
     asyncio.run(asyncio.wait_for(all_of_them(), 10))
     assert order == ["a", "many", "b", "c", "end"]
+
+
+@pytest.mark.parametrize("host, found", [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_a_server_for_everybody_is_mentioned(tmp_path, capsys, monkeypatch, host, found):
+    pytest.importorskip("uvicorn")
+    from ppdet_lite.commands.serve import build_parser, main
+
+    monkeypatch.delenv("PPDET_SERVE_TOKEN", raising=False)
+    arguments = ["--model_dir", str(tmp_path / "gone")] + (["--host", host] if found else [])
+    args = build_parser().parse_args(arguments)
+    assert args.host == host
+    with pytest.raises(UserError, match="gone: no such folder"):
+        main(args)
+    assert (f"note: anybody who reaches {host} may" in capsys.readouterr().err) is found
