@@ -29,7 +29,7 @@ SLOW_TESTS = {
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "balanced_sampling darknet_reader raw_pixels reader workers yolox_reader",
     "deploy": "cpp cpp_library",
-    "evolve": "evolve_command",
+    "evolve": "evolve_command genes",
     "evaluate/views": "view_evaluation",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "
     "export_fixed export_verify fixed_best_class fixed_nms graph half half_export half_family "

@@ -16,7 +16,8 @@ EXAMPLES = """  ppdet evolve -c yolov4_cspdarknet53_coco \\
   ... --hyp lr=0.0005:0.01,TrainReader.batch_size=4:16    bounds of one's own, dotted keys
   ... --gpus 0,1,2,3          four trials side by side
   ... --sampler optuna        Optuna's estimator in the place of mutation
-  The same command again goes on where the search was stopped or killed.
+  The same command again goes on where the search was stopped or killed, also with more
+  --generations; with an -o that changes the fitness it is refused.
 
 Every trial is a training with --eval; its fitness is the best evaluation. -o holds for all of them,
 for instance a shorter training (the paper searched in the first tenth). Written are results.jsonl
@@ -32,7 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     text = """names or dotted keys with bounds, name=low:high; without bounds: lr momentum
 weight_decay ema_decay iou_thresh ignore_thresh iou_loss_weight obj_normalizer label_smoothing
-jitter hue saturation exposure mosaic batch_size, as far as the configuration has them"""
+jitter hue saturation exposure mosaic batch_size, as far as the configuration has them; entries of
+a list keep their ratio, and bounds are those of the largest"""
     add("--hyp", required=True, metavar="NAMES", help=text)
     text = "trials in all, those of an earlier call included (default: 30)"
     add("--generations", type=int, default=30, metavar="N", help=text)
@@ -55,6 +57,7 @@ def main(args: argparse.Namespace) -> None:
     cfg = config_from_args(args)
     if args.generations < 1:
         raise ConfigError(f"`generations`: found {args.generations}, allowed: 1 or more")
+    from ppdet_lite.evolve.conditions import conditions_of
     from ppdet_lite.evolve.genes import genes_of, overrides_of
     from ppdet_lite.evolve.plot import draw_search
     from ppdet_lite.evolve.results import Results
@@ -71,7 +74,7 @@ def main(args: argparse.Namespace) -> None:
         sampler = OptunaSampler(args.seed)
     folder = args.output or Path(f"{cfg.output_folder}_evolve")
     with _only_one(folder):
-        results = Results(folder / "results.jsonl", cfg.name, genes)
+        results = Results(folder / "results.jsonl", cfg.name, genes, conditions_of(cfg))
         objective = TrainingObjective(Path(args.config), args.opt, genes, folder, args.keep_weights)
         devices = [gpu.strip() for gpu in args.gpus.split(",")]
         if len(set(devices)) < len(devices):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from ppdet_lite.core.errors import DataError
+from ppdet_lite.evolve.conditions import differences
 from ppdet_lite.evolve.genes import Gene
 from ppdet_lite.utils.files import replacing
+
+_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,24 @@ class Row:
 class Results:
     """The rows in the file `path`: JSON lines, the first of which says what is searched.
 
+    Args:
+        conditions: what the fitnesses depend on beside the genes, see `conditions_of`.
+
     Raises:
         DataError: the file belongs to another search, or is damaged.
     """
 
-    def __init__(self, path: Path, config: str, genes: Sequence[Gene]):
+    def __init__(
+        self,
+        path: Path,
+        config: str,
+        genes: Sequence[Gene],
+        conditions: Optional[Mapping[str, Any]] = None,
+    ):
         self.path = path
-        self.about = {"config": config, "genes": [asdict(gene) for gene in genes]}
+        about: dict[str, Any] = {"config": config, "genes": [asdict(gene) for gene in genes]}
+        about["conditions"] = dict(conditions or {})
+        self.about: dict[str, Any] = json.loads(json.dumps(about, default=str))
         self.rows: list[Row] = self._read()
 
     def _read(self) -> list[Row]:
@@ -51,13 +65,19 @@ class Results:
             about, rows = json.loads(first), [Row(**json.loads(line)) for line in lines]
         except (ValueError, TypeError) as error:
             raise DataError(f"{self.path}: no results of a search ({error})") from None
-        for key, value in self.about.items():
-            if about.get(key) != value:
-                found, allowed = _short(about.get(key)), _short(value)
-                raise DataError(
-                    f"{self.path}: {key}: found {found}, allowed to go on with: {allowed}; "
-                    "choose another `output`"
-                )
+        problems = [
+            f"{key}: found {_short(about.get(key))}, allowed to go on with: {_short(value)}"
+            for key, value in self.about.items()
+            if key != "conditions" and about.get(key) != value
+        ]
+        if not isinstance(about.get("conditions"), dict):
+            problems.append("conditions: found none, as files of earlier versions have")
+        elif not problems:
+            problems = differences(about["conditions"], self.about["conditions"])
+        if problems:
+            more = f"; and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+            told = "; ".join(problems[:_TOLD])
+            raise DataError(f"{self.path}: {told}{more}; choose another `output`")
         return rows
 
     def add(self, row: Row) -> None:

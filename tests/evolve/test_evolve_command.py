@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ppdet_lite.commands.evolve import build_parser, main
-from ppdet_lite.core.errors import ConfigError
+from ppdet_lite.core.errors import ConfigError, DataError
 
 CONFIG = """
 _BASE_: [{repo}/configs/yolov4/yolov4_tiny_coco.yml]
@@ -52,6 +52,10 @@ def command(repo, tiny_coco, tmp_path):
     return make
 
 
+def arguments_of(command):
+    return build_parser().parse_args(command[command.index("evolve") + 1 :])
+
+
 def rows_of(folder):
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()][1:]
 
@@ -80,6 +84,11 @@ def test_trials_are_trainings_and_go_on_after_a_kill(command, repo):
     assert "-o LearningRate.base_lr=" in done.stdout
     assert not list(command.folder.rglob("*.pdparams"))
 
+    args = arguments_of(command(*options, "3", overrides=["epoch=2"]))
+    with pytest.raises(DataError, match="epoch: found 1, allowed to go on with: 2"):
+        main(args)
+    assert len(rows_of(command.folder)) == 2
+
 
 @pytest.mark.parametrize(
     ("options", "found"),
@@ -91,8 +100,6 @@ def test_trials_are_trainings_and_go_on_after_a_kill(command, repo):
     ],
 )
 def test_options_that_cannot_work_are_named(command, options, found):
-    arguments = command(*options)
-    args = build_parser().parse_args(arguments[arguments.index("evolve") + 1 :])
     with pytest.raises(ConfigError, match=found):
-        main(args)
+        main(arguments_of(command(*options)))
     assert not list(command.folder.glob("trial_*"))

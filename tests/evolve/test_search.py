@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from ppdet_lite.core.errors import DataError, TrainingError, UserError
+from ppdet_lite.core.workspace import load_config
+from ppdet_lite.evolve.conditions import conditions_of
 from ppdet_lite.evolve.genes import Gene
 from ppdet_lite.evolve.plot import draw_search
 from ppdet_lite.evolve.results import Results, Row
@@ -54,7 +56,9 @@ class Trial:
 
 @pytest.fixture
 def results(tmp_path):
-    return lambda genes=GENES, name="toy": Results(tmp_path / "results.jsonl", name, genes)
+    return lambda genes=GENES, name="toy", conditions=None: Results(
+        tmp_path / "results.jsonl", name, genes, conditions
+    )
 
 
 def test_mutation_of_the_fittest_gets_better_and_stays_in_bounds(results):
@@ -133,9 +137,34 @@ def test_results_of_another_search_are_not_mixed(results):
     with pytest.raises(DataError, match="config: found toy, .*other"):
         results(name="other")
     path = results().path
-    path.write_text(path.read_text() + "{broken\n")
+    text = path.read_text()
+    path.write_text(text.replace(', "conditions": {}', ""))
+    with pytest.raises(DataError, match="conditions: found none"):
+        results()
+    path.write_text(text + "{broken\n")
     with pytest.raises(DataError, match="no results of a search"):
         results()
+
+
+def test_fitnesses_of_other_settings_are_not_mixed(results, repo):
+    path = repo / "configs/yolov4/yolov4_cspdarknet53_coco.yml"
+
+    def of(*options):
+        return results(conditions=conditions_of(load_config(path, options)))
+
+    search(GENES, GeneticSampler(), Parabola(), of("epoch=1"), 2)
+    same = of("epoch=1", "worker_num=0", "log_iter=5", "save_dir=elsewhere")
+    assert len(same.rows) == 2
+    search(GENES, GeneticSampler(), Parabola(), same, 3)  # more trials of the same kind
+    for options, found in (
+        (("epoch=27",), "epoch: found 1, allowed to go on with: 27; choose another `output`"),
+        (("epoch=1", "TrainReader.batch_size=4"), "TrainReader.batch_size: found 8, .*with: 4"),
+        (("epoch=1", "LearningRate.schedulers=[!CosineDecay {}]"), "schedulers.0.name: found It"),
+        (("epoch=1", "pretrain_weights=a.pdparams"), "pretrain_weights: found None"),
+    ):
+        with pytest.raises(DataError, match=found):
+            of(*options)
+    assert len(of("epoch=1").rows) == 3
 
 
 def test_figure(results, tmp_path):
