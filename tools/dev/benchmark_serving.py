@@ -85,8 +85,8 @@ def main(args: argparse.Namespace) -> None:
         measure_loop(detector, files, batch, 2)
         for _ in range(args.rounds):
             cpu = [time.process_time(), cpu_seconds(process.pid)]
-            loop = measure_loop(detector, files, batch, args.seconds)
-            cpu[0] = (time.process_time() - cpu[0]) / (loop * args.seconds)
+            loop, images = measure_loop(detector, files, batch, args.seconds)
+            cpu[0] = (time.process_time() - cpu[0]) / images
             served, times = measure_server(port, files, expected, clients, args.seconds)
             cpu[1] = (cpu_seconds(process.pid) - cpu[1]) / len(times)
             rows.append((loop, served, served / loop, *cpu))
@@ -142,14 +142,17 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure_loop(detector: Any, files: list[bytes], batch: int, seconds: float) -> float:
-    """Images per second of decoding, resizing and detecting, one batch after the other."""
+def measure_loop(
+    detector: Any, files: list[bytes], batch: int, seconds: float
+) -> tuple[float, int]:
+    """Images per second of decoding, resizing and detecting, one batch after the other, and their
+    number: the last batch is finished, however long it takes."""
     done, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
         chosen = [files[(done + i) % len(files)] for i in range(batch)]
         detector.predict([decode_image(content) for content in chosen])
         done += batch
-    return done / (time.perf_counter() - start)
+    return done / (time.perf_counter() - start), done
 
 
 def measure_server(
