@@ -1,4 +1,4 @@
-"""A server of files on this machine."""
+"""A server of files on this machine, and files of darknet."""
 
 import http.server
 import threading
@@ -7,6 +7,8 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
+
+from tests.weights.darknet_files import TINY_CFG, tiny_weights
 
 
 class Server:
@@ -81,3 +83,22 @@ def web(monkeypatch):
         threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
         yield state
         listening.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return tiny_weights()
+
+
+@pytest.fixture
+def tiny_file(tiny, tmp_path):
+    path = tmp_path / "tiny.weights"
+    path.write_bytes(tiny[1])
+    return path
+
+
+@pytest.fixture
+def cfg_file(tmp_path):
+    path = tmp_path / "tiny.cfg"
+    path.write_text(TINY_CFG)
+    return path

@@ -10,9 +10,10 @@ from ppdet_lite.commands.weights.convert import build_parser, main
 from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.weights.convert.converter import conversion_of, convert_file
-from ppdet_lite.weights.convert.darknet import NORM_LEAVES, network_of_cfg
+from ppdet_lite.weights.convert.darknet import _by_length, network_of_cfg
 from ppdet_lite.weights.convert.darknet_cfg import read_cfg
 from ppdet_lite.weights.convert.darknet_plans import CLASSIFIERS, PLANS
+from tests.weights.darknet_files import CLASSES, SEEN, TINY_CFG, norm_conv
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NETWORKS = {
@@ -22,97 +23,6 @@ NETWORKS = {
     "yolov3": "yolov3/yolov3_darknet53_270e_coco",
     "csresnext50-panet-spp": "yolov4/ablation/yolov4_ablation_base",
 }
-CLASSES, SEEN = 2, 5_000_000_000
-
-# The network of yolov4-tiny.cfg for two classes.
-TINY_BLOCK = """
-[convolutional]
-batch_normalize=1
-filters={0}
-size=3
-[route]
-layers=-1
-groups=2
-group_id=1
-[convolutional]
-batch_normalize=1
-filters={1}
-size=3
-[convolutional]
-batch_normalize=1
-filters={1}
-size=3
-[route]
-layers = -1,-2
-[convolutional]
-batch_normalize=1
-filters={0}
-size=1
-[route]
-layers = -6,-1
-[maxpool]
-size=2
-stride=2
-"""
-
-
-def norm_conv(filters, size):
-    return f"[convolutional]\nbatch_normalize=1\nfilters={filters}\nsize={size}\n"
-
-
-def output(filters):
-    return f"[convolutional]\nsize=1\nfilters={filters}\nactivation=linear\n[yolo]\nmask = 3,4,5\n"
-
-
-TINY_CFG = "".join(
-    [
-        "# of a test\n[net]\nwidth=416\nchannels=3\n",
-        norm_conv(32, 3),
-        norm_conv(64, 3),
-        *(TINY_BLOCK.format(width, width // 2) for width in (64, 128, 256)),
-        *(norm_conv(512, 3), norm_conv(256, 1), norm_conv(512, 3), output(21)),
-        "[route]\nlayers = -4\n",
-        norm_conv(128, 1),
-        "[upsample]\nstride=2\n[route]\nlayers = -1, 23\n",
-        *(norm_conv(256, 3), output(21)),
-    ]
-)
-
-
-def tiny_weights():
-    """Values of yolov4-tiny with two classes under the names here, and the bytes of its file."""
-    rng = np.random.default_rng(0)
-    state, numbers = {}, []
-    for conv in PLANS["yolov4-tiny"](CLASSES):
-        leaves = [f"{conv.name}.batch_norm.{leaf}" for leaf in NORM_LEAVES]
-        kernel = f"{conv.name}.conv.weight"
-        if not conv.has_norm:
-            leaves, kernel = [f"{conv.name}.bias"], f"{conv.name}.weight"
-        for name in leaves:
-            state[name] = rng.uniform(0.5, 1.5, conv.ch_out).astype(np.float32)
-        state[kernel] = rng.normal(0, 0.05, conv.shape).astype(np.float32)
-        numbers += [state[name].tobytes() for name in (*leaves, kernel)]
-    header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
-    return state, header + b"".join(numbers)
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return tiny_weights()
-
-
-@pytest.fixture
-def tiny_file(tiny, tmp_path):
-    path = tmp_path / "tiny.weights"
-    path.write_bytes(tiny[1])
-    return path
-
-
-@pytest.fixture
-def cfg_file(tmp_path):
-    path = tmp_path / "tiny.cfg"
-    path.write_text(TINY_CFG)
-    return path
 
 
 @pytest.mark.parametrize("network", PLANS)
@@ -169,6 +79,81 @@ def test_classifiers_give_their_backbone(network, millions, tmp_path):
     channels = len(stem)
     assert stem.ravel()[0] == 1 + 4 * channels  # behind the norm
     assert sum(array.size for array in found.state.values()) == count - plan[-1].values
+
+
+def numbered(path, convs):
+    """Writes a file of these convolutions, whose numbers count up."""
+    count = sum(conv.values for conv in convs)
+    header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
+    path.write_bytes(header + np.arange(1, 1 + count, dtype="<f4").tobytes())
+    return path
+
+
+def leading(network, last):
+    """The convolutions of a network up to the one named `last`."""
+    plan = list(PLANS[network](80))
+    return plan[: 1 + [conv.name for conv in plan].index(last)]
+
+
+CUTS = [
+    ("yolov4.conv.137", "yolov4", "neck.top_down.1.convs.4", 94, 110),
+    ("csdarknet53-omega.conv.105", "yolov4", "backbone.stages.4.transition", 72, 110),
+    ("yolov4-csp.conv", "yolov4-csp", "neck.top_down.1.transition", 98, 115),
+    ("yolov4-tiny.conv.29", "yolov4-tiny", "yolo_head.yolo_conv.0", 17, 21),
+    ("darknet53.conv.74", "yolov3", "backbone.stage.4.stage.4.3.conv2", 52, 75),
+]
+"""Files that trainings of darknet start from, and the last convolution in them."""
+
+
+@pytest.mark.parametrize("name, network, last, length, whole", [CUTS[3], CUTS[4]])
+def test_backbones_are_read_in_part(name, network, last, length, whole, tmp_path):
+    convs = leading(network, last)
+    assert len(convs) == length
+    conversion = conversion_of(numbered(tmp_path / name, convs))
+    assert conversion.is_part and not conversion.has_coco_classes
+    assert f"the first {length} of the {whole} convolutions of {network}, up to {last}" in (
+        "\n".join(conversion.lines())
+    )
+    last_array = list(conversion.state.values())[-1]
+    count = sum(conv.values for conv in convs)
+    assert last_array.ravel()[-1] == np.float32(count) and len(conversion.state) == 5 * length
+
+
+def test_beginnings_of_networks_are_told_apart():
+    for name, network, last, _, _ in CUTS:
+        count = sum(conv.values for conv in leading(network, last))
+        assert _by_length(Path(name), count) == (network, 1)
+    lengths = {}
+    for network, plan_of in PLANS.items():
+        plan = list(plan_of(1))
+        ends = np.cumsum([conv.values for conv in plan])
+        for i, conv in enumerate(plan):
+            rest = [later.name.partition(".")[0] for later in plan[i + 1 :]]
+            if "backbone" not in rest and all(c.has_norm for c in [*plan[:i], conv]):
+                lengths.setdefault(int(ends[i]), set()).add(network)
+    assert all(len(networks) == 1 for networks in lengths.values())
+
+
+def test_a_part_of_a_backbone_is_refused(tmp_path):
+    convs = leading("yolov4-tiny", "backbone.blocks.2.transition")
+    with pytest.raises(CheckpointError, match="truncated"):
+        convert_file(numbered(tmp_path / "a.conv.20", convs))
+
+
+def test_a_training_starts_from_a_part(tmp_path, capsys):
+    config = CONFIGS / f"{NETWORKS['yolov4-tiny']}.yml"
+    small = tmp_path / "small.yml"
+    small.write_text(f"_BASE_: {config}\nnum_classes: {CLASSES}\nuse_gpu: false\n")
+    file = numbered(tmp_path / "tiny.conv.29", leading("yolov4-tiny", "yolo_head.yolo_conv.0"))
+    output_file = tmp_path / "tiny.pdparams"
+    arguments = [str(file), "--output", str(output_file), "-c"]
+    main(build_parser().parse_args([*arguments, str(small)]))
+    printed = capsys.readouterr().out
+    assert "pretrain_weights=" in printed and "85 of the model's" in printed
+    other = tmp_path / "other.yml"
+    other.write_text(f"_BASE_: {small}\nwidth_mult: 0.5\n")
+    with pytest.raises(CheckpointError, match="not a part of the network of other|less than half"):
+        main(build_parser().parse_args([*arguments, str(other)]))
 
 
 def test_read_back(tiny, tiny_file, cfg_file, caplog):

@@ -17,6 +17,7 @@ EXAMPLES = """  ppdet weights convert yolox_nano.pth    writes yolox_nano.pdpara
   ppdet weights convert yolox_nano.pth --output weights/yolox_nano.pdparams \\
       -c yolox_nano_upstream_coco    also check that they fit
   ppdet weights convert yolov4.weights --cfg yolov4.cfg --output weights/yolov4.pdparams
+  ppdet weights convert yolov4.conv.137    a backbone and more, for pretrain_weights
 
 Files of YOLOX's and ASFF's authors (.pth, .pth.tar, .safetensors, .npz), of darknet (.weights), and
 .safetensors with the names of this package. Nothing that a file holds is executed. A report says
@@ -62,15 +63,31 @@ def main(args: argparse.Namespace) -> None:
     output = Path(args.output) if args.output else default_output(Path(args.file))
     description = Path(args.cfg) if args.cfg else None
     cfg = load_config(args.config) if args.config else None
-    conversion = conversion_of(Path(args.file), args.source, description)
+    conversion = conversion_of(Path(args.file), args.source, description, cfg)
     stem = output.stem if output.suffix == ".pdparams" else output.name
     meta = {"converted_from": Path(args.file).name, "converter": conversion.converter}
     meta.update(_facts(conversion, cfg))
     path = save_checkpoint(str(output.parent), stem, conversion.state, meta)
     print("\n".join([f"{args.file}: {conversion.lines()[0]}", *conversion.lines()[1:]]))
     print(f"{path}.pdparams: {len(conversion.state)} tensors, {_about_classes(meta)}")
-    if cfg is not None:
+    if conversion.is_part:
+        print(f"A part of a detector: a training starts from it with -o pretrain_weights={path}")
+        if cfg is not None:
+            _check_part(cfg, str(path))
+    elif cfg is not None:
         load_trained_model(load_config(args.config, [f"weights={path}"]))
+
+
+def _check_part(cfg: "Config", path: str) -> None:
+    """Loads the weights as a training does; an error if one of them has no place."""
+    from ppdet_lite.core.errors import CheckpointError
+    from ppdet_lite.modeling.build_detector import build_detector
+    from ppdet_lite.weights.load import load_weights
+
+    report = load_weights(build_detector(cfg), path, part_of_model=True)
+    print("\n".join(report.lines()))
+    if report.unexpected or report.mismatched:
+        raise CheckpointError(f"{path}: not a part of the network of {cfg.name}, see above")
 
 
 def _facts(conversion: "Conversion", cfg: Optional["Config"]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import ClassVar, Optional
 
 import numpy as np
 
+from ppdet_lite.core.config import Config
 from ppdet_lite.core.errors import CheckpointError, UserError
 from ppdet_lite.weights import convert
 
@@ -29,6 +30,11 @@ class Converter:
 
     Args:
         description: the project's file that describes the network, for those that take one.
+        config: that the weights are for; None for the shipped one of their network.
+
+    Attributes:
+        is_part: the file that was read holds a part of a detector only, which trainings start from.
+        notes: what a user has to know of the file that was read.
     """
 
     name: ClassVar[str] = ""  # as users ask for it
@@ -36,10 +42,16 @@ class Converter:
     project: ClassVar[str] = ""  # for messages
     takes_description: ClassVar[bool] = False
 
-    def __init__(self, description: Optional[Path] = None):
+    def __init__(self, description: Optional[Path] = None, config: Optional[Config] = None):
         if description is not None and not self.takes_description:
             raise UserError(f"`cfg`: found {description}, allowed: none with files of {self.name}")
-        self.description = description
+        self.description, self.config = description, config
+        self.is_part, self.notes = False, list[str]()
+
+    @classmethod
+    def reads(cls, name: str) -> bool:
+        """True if files of this name are read."""
+        return name.endswith(tuple(cls.endings))
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
         """The tensors of a file by their names there, in the file's order; a CheckpointError for a
@@ -86,6 +98,7 @@ class Conversion:
         left_out: those that have no use here.
         state: the state dict of the model here.
         has_coco_classes: its classes are those of COCO, in its order.
+        is_part, notes: see `Converter`.
     """
 
     converter: str
@@ -93,6 +106,8 @@ class Conversion:
     left_out: list[str]
     state: dict[str, np.ndarray]
     has_coco_classes: bool = False
+    is_part: bool = False
+    notes: Sequence[str] = ()
 
     def lines(self) -> list[str]:
         """The report for people."""
@@ -107,6 +122,7 @@ class Conversion:
         return [
             ", ".join([f"{len(self.read)} tensors read ({self.converter})", *more]),
             *(f"  {part}: {len(n)} tensors, {sum(n):,} numbers" for part, n in parts.items()),
+            *self.notes,
         ]
 
 
@@ -119,14 +135,17 @@ def convert_file(
 
 
 def conversion_of(
-    path: Path, name: Optional[str] = None, description: Optional[Path] = None
+    path: Path,
+    name: Optional[str] = None,
+    description: Optional[Path] = None,
+    config: Optional[Config] = None,
 ) -> Conversion:
     """Converts a weight file of another project.
 
     Args:
         name: of the converter; None for the first that reads files with this ending and knows the
             names of the tensors.
-        description: see `Converter`.
+        description, config: see `Converter`.
 
     Raises:
         UserError: no converter has this name or reads such files.
@@ -136,11 +155,11 @@ def conversion_of(
     if name is not None:
         if name not in known:
             raise UserError(f"`source`: found {name}, allowed: {', '.join(known)}")
-        converter = known[name](description)
+        converter = known[name](description, config)
         return _converted(converter, converter.read(path))
     endings = sorted({ending for kind in known.values() for ending in kind.endings})
-    kinds = [kind for kind in known.values() if path.name.endswith(tuple(kind.endings))]
-    fitting = [kind(description) for kind in kinds]
+    kinds = [kind for kind in known.values() if kind.reads(path.name)]
+    fitting = [kind(description, config) for kind in kinds]
     if not fitting:
         raise UserError(f"{path}: found the ending {path.suffix!r}, allowed: {', '.join(endings)}")
     for converter in fitting:
@@ -155,4 +174,5 @@ def _converted(converter: Converter, state: Mapping[str, np.ndarray]) -> Convers
     left_out = [key for key in state if converter.leaves_out(key)]
     converted = converter.convert(state)
     is_coco = converter.has_coco_classes(converted)
-    return Conversion(converter.name, list(state), left_out, converted, is_coco)
+    facts = is_coco, converter.is_part, converter.notes
+    return Conversion(converter.name, list(state), left_out, converted, *facts)

@@ -8,6 +8,7 @@ images in RGB from 0 to 1.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Optional, Union
@@ -15,6 +16,7 @@ from typing import BinaryIO, Optional, Union
 import numpy as np
 
 from ppdet_lite.core.errors import CheckpointError
+from ppdet_lite.core.workspace import load_config
 from ppdet_lite.utils.logger import get_logger
 from ppdet_lite.weights.convert.converter import Converter, has_yolo_outputs_of_coco
 from ppdet_lite.weights.convert.darknet_cfg import CfgConvolution, read_cfg
@@ -24,8 +26,20 @@ from ppdet_lite.weights.convert.darknet_plans import (
     PLANS,
     Convolution,
 )
+from ppdet_lite.weights.convert.darknet_settings import options_for
 
 ALL_PLANS = {**PLANS, **CLASSIFIERS}
+
+SHIPPED = {
+    "yolov4": "yolov4_cspdarknet53_coco",
+    "yolov4-csp": "yolov4_csp_coco",
+    "yolov4-tiny": "yolov4_tiny_coco",
+    "yolov3": "yolov3_darknet53_270e_coco",
+    "csresnext50-panet-spp": "yolov4_ablation_base",
+    "csdarknet53": "yolov4_cspdarknet53_coco",
+    "csresnext50": "yolov4_ablation_base",
+}
+"""Network -> the configuration here that has it."""
 
 NORM_LEAVES = ("bias", "weight", "_mean", "_variance")
 """Of a norm, in the order of the file."""
@@ -37,13 +51,18 @@ class DarknetConverter(Converter):
     """`.weights` files; `description` is the network's `.cfg`.
 
     Without it the network is the one whose numbers fill the file exactly for some number of
-    classes.
+    classes. A file may end behind any convolution from the last of the backbone on, as those that
+    trainings of darknet start from do (`yolov4.conv.137`).
     """
 
     name = "darknet"
     endings = (".weights",)
     project = "darknet"
     takes_description = True
+
+    @classmethod
+    def reads(cls, name: str) -> bool:
+        return super().reads(name) or re.search(r"\.conv\.[0-9]+$", name) is not None
 
     def read(self, path: Path) -> dict[str, np.ndarray]:
         try:
@@ -58,15 +77,28 @@ class DarknetConverter(Converter):
                     )
                 network, classes = self._network(path, count)
                 plan = list(ALL_PLANS[network](classes))
-                state = _arrays(path, stream, plan)
+                length = _length(plan, count)
+                state = _arrays(path, stream, plan[:length])
         except OSError as error:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
         get_logger().info(
             "%s: %s with %d classes, %d convolutions, %d numbers; version %s, %d images seen",
-            *(path, network, classes, len(plan), count, version, seen),
+            *(path, network, classes, length, count, version, seen),
         )
         get_logger().info("It was trained on RGB from 0 to 1: NormalizeImage with mean 0, std 1.")
+        self.is_part = length < len(plan) or network in CLASSIFIERS
+        self.notes = []
+        if length < len(plan):
+            about = f"the first {length} of the {len(plan)} convolutions of {network}"
+            self.notes.append(f"{about}, up to {plan[length - 1].name}")
+        if self.description is not None:
+            self.notes += self._differences(self.description, network, plan)
         return state
+
+    def _differences(self, cfg_file: Path, network: str, plan: list[Convolution]) -> list[str]:
+        cfg = self.config or load_config(SHIPPED[network])
+        options = options_for(cfg_file, plan, cfg)
+        return [f"{cfg_file} is not {cfg.name}: set -o {' '.join(options)}"] if options else []
 
     def leaves_out(self, key: str) -> bool:
         return key.startswith(f"{LAST_OF_CLASSIFIERS}.")
@@ -83,7 +115,7 @@ class DarknetConverter(Converter):
             return _by_length(path, count)
         network, classes = network_of_cfg(self.description)
         needed = _values(network, classes)
-        if count != needed:
+        if not _length(list(ALL_PLANS[network](classes)), count):
             kind = "truncated" if count < needed else "too long"
             raise CheckpointError(
                 f"{path}: {kind}: it holds {count} numbers, the network of {self.description} "
@@ -113,6 +145,17 @@ def _values(network: str, classes: int) -> int:
     return sum(conv.values for conv in ALL_PLANS[network](classes))
 
 
+def _length(plan: list[Convolution], count: int) -> int:
+    """How many convolutions of a network have `count` numbers, those of its backbone and perhaps
+    more; 0 if no number of them has."""
+    total = 0
+    for i, conv in enumerate(plan):
+        total += conv.values
+        if total == count and not any(c.name.startswith("backbone.") for c in plan[i + 1 :]):
+            return i + 1
+    return 0
+
+
 def _by_length(path: Path, count: int) -> tuple[str, int]:
     for network in ALL_PLANS:
         one = _values(network, 1)
@@ -120,6 +163,11 @@ def _by_length(path: Path, count: int) -> tuple[str, int]:
         classes, rest = divmod(count - one, per_class)
         if rest == 0 and 0 <= classes < MOST_CLASSES:
             return network, classes + 1
+    for network in PLANS:
+        plan = list(PLANS[network](1))
+        outputs = [i for i, conv in enumerate(plan) if not conv.has_norm]
+        if _length(plan[: outputs[0]], count):
+            return network, 1
     listed = ", ".join(f"{name} {_values(name, 80)}" for name in PLANS)
     raise CheckpointError(
         f"{path}: truncated, too long, or of another network: it holds {count} numbers, which are "

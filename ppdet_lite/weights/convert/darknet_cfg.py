@@ -1,8 +1,9 @@
 """Reads darknet's network files, `.cfg`, as far as weight files depend on them."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ppdet_lite.core.errors import CheckpointError
 
@@ -22,13 +23,15 @@ class CfgSection(NamedTuple):
 
 
 class CfgConvolution(NamedTuple):
-    """A convolution as the file describes it."""
+    """A convolution as the file describes it; `activation` None where that is not stated."""
 
     ch_in: int
     ch_out: int
     size: int
     groups: int
     has_norm: bool
+    activation: Optional[str]
+    section: CfgSection
 
 
 def read_cfg(path: Path) -> list[CfgConvolution]:
@@ -52,8 +55,9 @@ def read_cfg(path: Path) -> list[CfgConvolution]:
             ch_out = _number(path, section, "filters", 1, 1)
             size = _number(path, section, "size", 1, 1)
             if before % groups:
-                raise _wrong(path, section, "groups", str(groups), f"a divisor of {before}")
-            found.append(CfgConvolution(before, ch_out, size, groups, has_norm > 0))
+                raise wrong(path, section, "groups", str(groups), f"a divisor of {before}")
+            act = section.values.get("activation")
+            found.append(CfgConvolution(before, ch_out, size, groups, has_norm > 0, act, section))
             channels.append(ch_out)
         elif section.name == "route":
             groups = _number(path, section, "groups", 1, 1)
@@ -62,7 +66,10 @@ def read_cfg(path: Path) -> list[CfgConvolution]:
         elif section.name in ("shortcut", "sam", "scale_channels"):
             sources = _layers(path, section, "from", index)
             if section.values.get("weights_type", "none") != "none":
-                raise _wrong(path, section, "weights_type", section.values["weights_type"], "none")
+                raise wrong(path, section, "weights_type", section.values["weights_type"], "none")
+            act = section.values.get("activation", "linear")
+            if act != "linear":
+                raise wrong(path, section, "activation", act, "linear")
             channels.append(before if section.name == "shortcut" else own[sources[0]])
         elif section.name in WITHOUT_WEIGHTS:
             channels.append(before)
@@ -71,6 +78,30 @@ def read_cfg(path: Path) -> list[CfgConvolution]:
             raise CheckpointError(
                 f"{path}, line {section.line}: found [{section.name}], allowed: {known}"
             )
+    return found
+
+
+def read_yolo_layers(path: Path) -> list[CfgSection]:
+    """The sections `[yolo]` and `[Gaussian_yolo]` in their order."""
+    return [section for section in _sections(path) if section.name.lower().endswith("yolo")]
+
+
+def numbers_of(
+    path: Path, section: CfgSection, key: str, default: str = "", whole: bool = False
+) -> list[float]:
+    """The numbers under a key, with commas between them; `default` is for a key that is missing.
+
+    Raises:
+        CheckpointError: one of them is no number, or no whole one.
+    """
+    needed = "whole numbers" if whole else "numbers"
+    text = section.values.get(key, default)
+    try:
+        found = [float(part) for part in text.rstrip(", ").split(",")]
+    except ValueError:
+        raise wrong(path, section, key, text, needed) from None
+    if not all(math.isfinite(n) and not (whole and n % 1) for n in found):
+        raise wrong(path, section, key, text, needed)
     return found
 
 
@@ -126,13 +157,14 @@ def _whole(
     try:
         number = int(text)
     except ValueError:
-        raise _wrong(path, section, key, text, needed) from None
+        raise wrong(path, section, key, text, needed) from None
     if not fits(number):
-        raise _wrong(path, section, key, text, needed)
+        raise wrong(path, section, key, text, needed)
     return number
 
 
-def _wrong(path: Path, section: CfgSection, key: str, found: str, needed: str) -> CheckpointError:
+def wrong(path: Path, section: CfgSection, key: str, found: str, needed: str) -> CheckpointError:
+    """The error of a key with a value that cannot be used."""
     return CheckpointError(
         f"{path}, line {section.line}: [{section.name}] {key}: found {found[:60]!a}, "
         f"allowed: {needed}"
