@@ -1,6 +1,7 @@
 """The command `stream-eval`: frames in their order, classes by name, latencies of devices."""
 
 import json
+import logging
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from ppdet_lite.benchmark.streaming.latency_table import Latencies, read_latency
 from ppdet_lite.benchmark.streaming.stream_eval import MEASURED, evaluate_stream
 from ppdet_lite.commands.speed import stream_eval as command
 from ppdet_lite.core.errors import ConfigError, DataError
-from ppdet_lite.data.sources.sequences import find_image_dir, read_sequences
+from ppdet_lite.data.sources.sequences import find_image_dir, read_frames, read_sequences
 
 
 class Oracle:
@@ -92,6 +93,27 @@ def test_sequences(street, tmp_path):
         read_sequences(path)
     with pytest.raises(DataError, match="no.json: cannot be read"):
         read_sequences(tmp_path / "no.json")
+
+
+def test_gaps_between_frames_take_their_time(street, caplog):
+    path, folder, content = street
+    for image in content["images"]:
+        image["fid"] = 5 + 3 * image["fid"]  # 300 ms apart, the first at time 0
+    path.write_text(json.dumps(content))
+    assert [frame.number for frame in read_frames(path)[0]] == [0, 3, 6, 9]
+    with caplog.at_level(logging.INFO):
+        report = evaluate_stream(Oracle(), path, folder, 10, [Latencies("200 ms", [200])])
+    # Each frame is run when it comes and stands for the next: three frames of 100 ms behind.
+    assert report.results[0].staleness == (8, 8, 2, 3.0)
+    assert "frames are up to 3 apart (6 of 6 times)" in caplog.text
+    content["images"][0]["fid"] = content["images"][3]["fid"]  # both of sequence 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"images.3.fid: found 5, which image 10 of sid 1 has, too"):
+        read_frames(path)
+    content["images"][0]["fid"] = "nan"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="images.0.fid: found nan, allowed: a number"):
+        read_frames(path)
 
 
 def test_frames_are_found(street, tmp_path):

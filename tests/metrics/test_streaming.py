@@ -115,3 +115,30 @@ def test_latencies_may_depend_on_the_frame():
     by_id = {1: 0.35, 2: 0.01, 3: 0.01, 4: 0.01}
     _, staleness = streaming_metric(truth, [[1, 2, 3, 4]], detections, 10, lambda i, n: by_id[i])
     assert staleness.runs == 2 and staleness.unseen == 4 and staleness.delay is None
+
+
+def test_frames_that_are_not_there_take_their_time():
+    numbers = [0, 3, 6, 7]  # 300, 300 and 100 ms apart
+    runs = run_stream(numbers, 10, lambda frame, number: 0.35)
+    # 0-350 ms; 350 ms: the newest is 3 (300 ms), until 700; then 7 (700 ms), until 1050
+    assert [(run.frame, round(1000 * run.begin)) for run in runs] == [(0, 0), (1, 350), (3, 700)]
+    assert standing_predictions(runs, numbers, 10) == [None, None, 0, 1]
+    # 40 ms: each one is run as it comes.
+    runs = run_stream(numbers, 10, lambda frame, number: 0.04)
+    assert [(run.frame, round(1000 * run.begin)) for run in runs] == [
+        *((0, 0), (1, 300), (2, 600), (3, 700))
+    ]
+    assert standing_predictions(runs, numbers, 10) == [None, 0, 1, 2]
+
+
+def test_age_counts_the_frames_that_are_not_there():
+    truth, detections = moving(4, step=0)
+    by_number = dict(zip([1, 2, 3, 4], [0, 3, 6, 9]))
+    _, fast = streaming_metric(truth, [[1, 2, 3, 4]], detections, 10, lambda *_: 0.2, by_number)
+    assert fast == (4, 4, 1, 3.0)
+    # 0-650 (number 0), 650-1300 (number 6): only at 900 ms one stands, number 0.
+    _, slow = streaming_metric(truth, [[1, 2, 3, 4]], detections, 10, lambda *_: 0.65, by_number)
+    assert slow == (4, 2, 3, 9.0)
+    # Without the numbers, or as many frames per second less, the same frames are 100 ms apart.
+    _, dense = streaming_metric(truth, [[1, 2, 3, 4]], detections, 10, lambda *_: 0.2)
+    assert dense == (4, 2, 2, 2.5)

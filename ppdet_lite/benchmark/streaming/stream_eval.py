@@ -17,7 +17,7 @@ from ppdet_lite.benchmark.tables import aligned_table, decimals, percent
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.pixels.image_ops import decode_image
 from ppdet_lite.data.sources.coco import COCODataSet
-from ppdet_lite.data.sources.sequences import find_image_dir, read_sequences, with_file_names
+from ppdet_lite.data.sources.sequences import find_image_dir, read_frames, with_file_names
 from ppdet_lite.metrics.coco import COCOMetric
 from ppdet_lite.metrics.streaming import Staleness, streaming_metric
 from ppdet_lite.utils.logger import get_logger
@@ -106,7 +106,8 @@ def evaluate_stream(
     """Runs the detector on every frame and scores the streams.
 
     Args:
-        annotations: COCO annotations; see `read_sequences` for the order of the frames.
+        annotations: COCO annotations; see `read_frames` for the frames; number n is at n / fps
+            seconds.
         image_dir: folder of the frames; None looks for it near the annotations.
         devices: latencies to compute with; none takes those that `clock` measures. A run is
             everything from the decoded frame to the boxes.
@@ -117,13 +118,15 @@ def evaluate_stream(
     folder = image_dir or find_image_dir(annotations)
     with with_file_names(annotations) as named:
         dataset = COCODataSet(image_dir=str(folder), anno_path=str(named))
-    sequences = read_sequences(annotations)
+    frames = read_frames(annotations)
     places = class_places(detector, dataset)
     paths = {}
     for index in range(len(dataset)):
         record = dataset.record(index)
         paths[int(record["im_id"].reshape(-1)[0])] = record["im_file"]
-    sequences = [[number for number in ids if number in paths] for ids in sequences]
+    sequences = [[each.image_id for each in row if each.image_id in paths] for row in frames]
+    numbers = {each.image_id: each.number for row in frames for each in row}
+    _tell_gaps(annotations, [[numbers[i] for i in ids] for ids in sequences])
     detections, seconds = _run(detector, sequences, paths, places, clock)
     offline = COCOMetric(dataset)
     for number, rows in detections.items():
@@ -134,10 +137,18 @@ def evaluate_stream(
             latency_of = _measured(seconds)
         else:
             latency_of = device.seconds_of_run
-        metric, staleness = streaming_metric(truth, sequences, detections, fps, latency_of)
+        metric, staleness = streaming_metric(truth, sequences, detections, fps, latency_of, numbers)
         mean, late = float(np.mean(device.milliseconds)), np.percentile(device.milliseconds, 95)
         results.append(StreamResult(device.name, mean, float(late), staleness, metric.results()))
     return StreamReport(fps, offline.results(), results)
+
+
+def _tell_gaps(path: Path, numbers: Sequence[Sequence[float]]) -> None:
+    gaps = [later - earlier for row in numbers for earlier, later in zip(row, row[1:])]
+    wide = [gap for gap in gaps if gap > 1]
+    if wide:
+        text = "%s: frames are up to %g apart (%d of %d times): their time passes with none to run"
+        get_logger().info(text, path, max(wide), len(wide), len(gaps))
 
 
 def _measured(seconds: dict[int, float]) -> Callable[[int, int], float]:

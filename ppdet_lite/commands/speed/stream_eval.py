@@ -18,7 +18,8 @@ EXAMPLES = """  ppdet stream-eval --model_dir output_inference/yolox_l_upstream_
 Every frame is scored with the last prediction that is finished at its time (streaming AP,
 arXiv:2005.10420). The detector takes the newest frame whenever it is free. A run is everything from
 the decoded frame to the boxes; its time is measured here unless latencies are given.
-Frames go by sid and fid, or video_id and frame_id, of the images; without them all images are one
+Frames go by sid and fid, or video_id and frame_id, of the images: number n of a stream is seen at
+n / fps seconds, whether or not those before it are there. Without such keys all images are one
 stream in the order of the file.
 """
 

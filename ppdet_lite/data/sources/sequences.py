@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from ppdet_lite.core.errors import DataError
 
@@ -14,13 +15,26 @@ KEYS = (("sid", "fid"), ("video_id", "frame_id"), ("video_id", "frame_index"))
 """Keys of an image for its sequence and its place there; the first are those of Argoverse-HD."""
 
 
-def read_sequences(path: Path) -> list[list[int]]:
-    """Image ids of each sequence, in the order of the frames.
+class Frame(NamedTuple):
+    """An image of a sequence, and the number of frames between the first one and it."""
 
-    Images without one of `KEYS` are one sequence, in the order of the file.
+    image_id: int
+    number: float
+
+
+def read_sequences(path: Path) -> list[list[int]]:
+    """Image ids of each sequence, in the order of the frames, see `read_frames`."""
+    return [[frame.image_id for frame in frames] for frames in read_frames(path)]
+
+
+def read_frames(path: Path) -> list[list[Frame]]:
+    """The frames of each sequence in their order.
+
+    Images without one of `KEYS` are one sequence without gaps, in the order of the file.
 
     Raises:
-        DataError: the file cannot be read, or only some of its images have such keys.
+        DataError: the file cannot be read, only some of its images have such keys, or two images of
+            a sequence have the same frame.
     """
     images = _read(path)["images"]
     for sequence, frame in KEYS:
@@ -32,15 +46,30 @@ def read_sequences(path: Path) -> list[list[int]]:
             raise DataError(
                 f"{path}: images.{number}: found no {sequence} or no {frame}, which others have"
             )
-        try:
-            order = sorted(having, key=lambda image: (str(image[sequence]), float(image[frame])))
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: images: {frame}: found {error}, allowed: numbers") from error
-        found: dict[str, list[int]] = {}
-        for image in order:
-            found.setdefault(str(image[sequence]), []).append(int(image["id"]))
-        return list(found.values())
-    return [[int(image["id"]) for image in images]]
+        found: dict[str, dict[float, int]] = {}
+        for number, image in enumerate(images):
+            place = _number(path, f"images.{number}.{frame}", image[frame])
+            taken = found.setdefault(str(image[sequence]), {}).setdefault(place, image["id"])
+            if taken != image["id"]:
+                raise DataError(
+                    f"{path}: images.{number}.{frame}: found {image[frame]}, which image {taken} "
+                    f"of {sequence} {image[sequence]} has, too"
+                )
+        return [
+            [Frame(ids[place], place - min(ids)) for place in sorted(ids)]
+            for _, ids in sorted(found.items())
+        ]
+    return [[Frame(image["id"], float(place)) for place, image in enumerate(images)]]
+
+
+def _number(path: Path, key: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(f"{path}: {key}: found {str(value)[:100]}, allowed: a number")
+    return number
 
 
 @contextlib.contextmanager
