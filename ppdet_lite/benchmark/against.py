@@ -1,6 +1,7 @@
 """Other detectors in the benchmark: any .onnx file, its inputs filled by name and shape."""
 
 import contextlib
+from collections import Counter
 from pathlib import Path
 from typing import Any, Iterable, NamedTuple, Optional, Sequence
 
@@ -10,6 +11,9 @@ from ppdet_lite.core.errors import ConfigError, DataError, UserError, require
 from ppdet_lite.data.pixels.image_ops import Preprocess
 from ppdet_lite.runtime.contract import InferConfig, ModelFolder
 from ppdet_lite.runtime.engines.engine import Arrays, EngineError
+
+FLOAT32, FLOAT16 = 1, 10
+"""ONNX's numbers of these types."""
 
 MARKER_SIZE = 2
 """Values per image in inputs such as `im_shape` and `scale_factor`: height and width."""
@@ -36,21 +40,41 @@ class OtherModel(ModelFolder):
     """An .onnx file of another detector, in the place of an exported folder.
 
     Args:
-        inputs: of the graph; None to read them from the file.
+        inputs, precision: of the graph; None to read them from the file.
+
+    Attributes:
+        precision: of its numbers, "fp32", "fp16" or "int8". Engines compute in it, whatever they
+            are asked for.
 
     Raises:
         DataError: the file is missing or is no ONNX graph.
     """
 
-    def __init__(self, path: Path, inputs: Optional[Sequence[GraphInput]] = None):
+    def __init__(
+        self,
+        path: Path,
+        inputs: Optional[Sequence[GraphInput]] = None,
+        precision: Optional[str] = None,
+    ):
         self.path, self.graph, self.params = path.parent, path, None
         self.config = InferConfig(preprocess=[], class_names=[], stage="raw")
         self.preprocess = Preprocess([])
         self.inputs = list(inputs) if inputs else read_inputs(path)
+        self.precision = precision or _precision(read_graph(path))
 
 
-def read_inputs(path: Path) -> list[GraphInput]:
-    """The inputs of an .onnx file that have to be fed.
+def _precision(graph: Any) -> str:
+    """The precision of most weights; INT8 if any are rounded."""
+    if any(node.op_type in ("QuantizeLinear", "QLinearConv", "ConvInteger") for node in graph.node):
+        return "int8"
+    sizes: Counter[int] = Counter()
+    for tensor in graph.initializer:
+        sizes[tensor.data_type] += int(np.prod(tensor.dims))
+    return "fp16" if sizes[FLOAT16] > sizes[FLOAT32] else "fp32"
+
+
+def read_graph(path: Path) -> Any:
+    """The graph of an .onnx file, without weights that lie in other files.
 
     Raises:
         DataError: the file is missing or is no ONNX graph.
@@ -59,9 +83,18 @@ def read_inputs(path: Path) -> list[GraphInput]:
         raise DataError(f"`against` {path}: no such file")
     onnx = require("onnx", "`against`")
     try:
-        graph = onnx.load(str(path), load_external_data=False).graph
+        return onnx.load(str(path), load_external_data=False).graph
     except Exception as error:  # of protobuf, which has several implementations
         raise DataError(f"`against` {path}: found no ONNX graph ({error})") from error
+
+
+def read_inputs(path: Path) -> list[GraphInput]:
+    """The inputs of an .onnx file that have to be fed.
+
+    Raises:
+        DataError: the file is missing or is no ONNX graph.
+    """
+    onnx, graph = require("onnx", "`against`"), read_graph(path)
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [_graph_input(onnx, entry) for entry in graph.input if entry.name not in constants]
     if not inputs:
@@ -165,7 +198,7 @@ def closed_copy(model: OtherModel, inputs: Arrays, path: Path) -> OtherModel:
     with contextlib.suppress(EngineError):  # an operator for GPUs only
         set_sizes(graph.output, [array.shape for array in CpuSession(content, path).run(inputs)])
     onnx.save(content, str(path))
-    return OtherModel(path)
+    return OtherModel(path, precision=model.precision)
 
 
 def other_models(against: Sequence[str]) -> dict[str, OtherModel]:

@@ -29,14 +29,19 @@ class Engine(NamedTuple):
     precision: str = "fp32"
 
     @property
+    def asked_precision(self) -> str:
+        """The precision of the file that it runs, "fp32", "fp16" or "int8"."""
+        return str(self.options.get("precision", "fp32"))
+
+    @property
     def has_half_weights(self) -> bool:
         """True if it runs the float16 file of an export."""
-        return self.options.get("precision") == "fp16"
+        return self.kind.format == "onnx" and self.asked_precision == "fp16"
 
     @property
     def has_tensorrt_int8(self) -> bool:
         """True if it runs TensorRT's INT8 file, which no export holds by itself."""
-        return self.device == "GPU" and self.options.get("precision") == "int8"
+        return self.device == "GPU" and self.asked_precision == "int8"
 
     @property
     def needs_fixed_nms(self) -> bool:
@@ -66,6 +71,7 @@ ENGINES = {
         {"engine": "openvino", "precision": "int8"}, Kind("onnx"), precision="int8"
     ),
     "gpu": Engine({}, device="GPU"),
+    "gpu_fp16": Engine({"precision": "fp16"}, device="GPU", precision="fp16"),
     "trt_fp32": Engine({"run_mode": "trt_fp32"}, device="GPU"),
     "trt_fp16": Engine({"run_mode": "trt_fp16"}, device="GPU", precision="fp16"),
     "trt_int8": Engine({"run_mode": "trt_int8"}, Kind("paddle-legacy"), "GPU", precision="int8"),
@@ -107,7 +113,7 @@ for _way, _options in ONNX_ON_GPUS.items():
         ENGINES[_plain + GRAPH] = _engine._replace(options=_as_graph)
 
 DEFAULT_ENGINES = ("onednn", "onednn_target_cpu", "onnxruntime", "openvino", "openvino_target_cpu")
-PADDLE_GPU_ENGINES = ("gpu", "trt_fp32", "trt_fp16", "trt_int8")
+PADDLE_GPU_ENGINES = ("gpu", "gpu_fp16", "trt_fp32", "trt_fp16", "trt_int8")
 ONNX_GPU_ENGINES = tuple(
     name
     for way in ("cuda", "tensorrt")

@@ -292,10 +292,13 @@ def open_others(
     engines: list[MeasuredEngine] = []
     size = preprocess(built_in_image())["image"].shape[1:]
     for model, files in others.items():
-        entries = [
-            MeasuredEngine(name, {}, ENGINES[name].device, model=model)
-            for name in _readers_of_onnx(names)
-        ]
+        entries = []
+        for name in _readers_of_onnx(names):
+            entry = MeasuredEngine(name, {}, ENGINES[name].device, model=model)
+            if ENGINES[name].asked_precision == files.precision:
+                entries.append(entry)
+            else:
+                left_out[entry.title] = f"{files.graph} is in {files.precision}, and runs as it is"
         try:
             inputs = fill_inputs(files.inputs, size, options.batch_size)
             closed = closed_copy(files, inputs, folder / f"{model}.onnx")

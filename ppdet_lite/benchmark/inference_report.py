@@ -206,7 +206,10 @@ def _paper_ratio(times: InferenceTimes, network: Network) -> list[str]:
     """FP16 against FP32 of the same way to compute, and TensorRT's against Paddle without it as in
     the paper: here, and on the paper's V100."""
     lines, paper = [], PAPER_SPEED_UP.get(tuple(network.backbone))
-    pairs = {"trt_fp16": ("gpu", "TensorRT FP16", "FP32 without TensorRT")}
+    pairs = {
+        "trt_fp16": ("gpu", "TensorRT FP16", "FP32 without TensorRT"),
+        "gpu_fp16": ("gpu", "gpu_fp16", "in FP32"),
+    }
     for name, engine in ENGINES.items():
         if engine.has_half_weights:
             pairs[name] = (name.replace("fp16", "fp32"), name, "in FP32 without TF32")

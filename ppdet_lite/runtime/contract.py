@@ -283,8 +283,8 @@ def with_input_size(steps: list[dict[str, Any]], height: int, width: int) -> lis
 
 def graph_files(engine: str, precision: str = PRECISIONS[0]) -> tuple[str, ...]:
     """Names of the graphs that an engine reads, the first that exists is taken; none where it has
-    no files of that precision."""
-    if precision == "fp32":
+    no files of that precision. Paddle makes float16 of float32 by itself."""
+    if precision == "fp32" or engine == "paddle":
         return GRAPH_FILES[engine]
     if precision == "int8":
         return INT8_FILES.get("tensorrt" if engine in GPU_ENGINES else engine, ())[:1]
@@ -302,7 +302,7 @@ class ModelFolder:
     Args:
         input_size: [height, width] of the network input, or [side], for exports that leave it open.
         graph: name of the file to run, in place of the first that exists for the engine.
-        precision: one of PRECISIONS, for engines that read .onnx files.
+        precision: one of PRECISIONS.
 
     Attributes:
         graph, params: files of the network; `params` is None where the graph holds its own.

@@ -58,8 +58,9 @@ class EngineOptions:
             and less exact. Engines with this option have it off by default.
         enable_mkldnn: oneDNN kernels on the CPU.
         enable_mkldnn_bfloat16: oneDNN in bfloat16, on CPUs that have instructions for it.
-        precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx, "int8" the
-            file that `ppdet quantize` wrote for the engine.
+        precision: one of PRECISIONS; "fp16" runs the float16 file of an export as .onnx, or Paddle
+            on a GPU in mixed precision without TensorRT; "int8" runs the file that `ppdet quantize`
+            wrote for the engine.
         is_strict: raise where oneDNN or bfloat16 cannot run the model, in place of falling back to
             Paddle's own kernels or float32 with one line.
 
@@ -103,10 +104,13 @@ class EngineOptions:
         missing += ["`enable_mkldnn`"] * (not self.enable_mkldnn)
         if self.enable_mkldnn_bfloat16 and missing:
             raise UserError(f"`enable_mkldnn_bfloat16` needs {', '.join(missing)}")
-        if self.engine == "paddle" and self.precision != PRECISIONS[0]:
+        is_plain_on_gpu = self.device == "GPU" and self.run_mode == "paddle"
+        is_right = self.precision == "fp32" or (self.precision == "fp16" and is_plain_on_gpu)
+        if self.engine == "paddle" and not is_right:
             raise UserError(
-                f"`precision` {self.precision} is of .onnx files; `engine` paddle has `run_mode` "
-                f"trt_{self.precision}"
+                f"`precision` {self.precision}: found `engine` paddle, `device` {self.device} and "
+                f"`run_mode` {self.run_mode}; allowed with paddle: fp16 with GPU and paddle, and "
+                f"with TensorRT `run_mode` trt_{self.precision} alone"
             )
         if self.precision == "int8":
             self._check_int8()

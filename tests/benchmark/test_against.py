@@ -1,6 +1,7 @@
 """Other detectors in the benchmark: small .onnx files as other projects write them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from ppdet_lite.benchmark.against import (
     other_models,
     read_inputs,
 )
+from ppdet_lite.benchmark.inference_benchmark import InferenceOptions, open_others
 from ppdet_lite.core.errors import ConfigError, DataError, UserError
+from ppdet_lite.data.pixels.image_ops import Preprocess
 from tests.tools.in_process import run_tool
 
 onnx = pytest.importorskip("onnx")
@@ -120,6 +123,32 @@ def test_sizes_are_closed_in_a_copy(tmp_path):
     assert closed.inputs[0].shape == (2, 3, 32, 64)
     outputs = onnx.load(str(tmp_path / "c.onnx")).graph.output
     assert outputs[1].type.tensor_type.shape.dim[0].dim_param == "n"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_detector_runs_in_the_numbers_of_its_file(tmp_path, precision):
+    """In engines for another precision its row would be about this one."""
+    content = onnx.load(str(write_detector(tmp_path / "a.onnx", [1, 3, 8, 8])))
+    kinds = {"fp32": np.float32, "fp16": np.float16, "int8": np.int8}
+    weights = np.ones((4, 4), kinds[precision])
+    content.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    if precision == "int8":
+        content.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["w", "w"], ["q"]))
+    onnx.save(content, str(tmp_path / "a.onnx"))
+    others, left_out = other_models([str(tmp_path / "a.onnx")]), {}
+    assert others["a"].precision == precision
+    names = [f"tensorrt_{name}" for name in kinds]
+
+    def opener(files, options):
+        return SimpleNamespace(runs_on=options.precision, files=files)
+
+    (tmp_path / "more").mkdir()
+    (entry,) = open_others(
+        names, others, Preprocess([]), InferenceOptions(), left_out, tmp_path / "more", opener
+    )
+    assert (entry.name, entry.runs_on) == (f"tensorrt_{precision}", precision)
+    assert sorted(left_out) == sorted(f"a in {n}" for n in names if not n.endswith(precision))
+    assert all(f"is in {precision}" in reason for reason in left_out.values())
 
 
 def test_others_stand_in_the_table_of_the_network(exported_raw_onnx, tmp_path, capsys):

@@ -136,7 +136,7 @@ def test_folders_of_images_may_hold_others(tmp_path):
 # -------------------------------------------------------------------------------------- engines
 def test_engines_of_the_cpu_run_both_exports_by_default():
     on_cpu = ("onednn", "onednn_target_cpu", "onnxruntime", "openvino", "openvino_target_cpu")
-    of_paddle = ("gpu", "trt_fp32", "trt_fp16", "trt_int8")
+    of_paddle = ("gpu", "gpu_fp16", "trt_fp32", "trt_fp16", "trt_int8")
     assert default_engines(paddle_on_gpu=False, onnx_on_gpu=False) == on_cpu
     assert default_engines(paddle_on_gpu=True, onnx_on_gpu=False) == (*on_cpu, *of_paddle)
     on_gpu = default_engines(paddle_on_gpu=False, onnx_on_gpu=True)[len(on_cpu) :]

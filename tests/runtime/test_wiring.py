@@ -15,7 +15,7 @@ import paddle.inference as inference
 import pytest
 
 from ppdet_lite.cli.deploy import build_parser, main, open_detector
-from ppdet_lite.core.errors import DataError
+from ppdet_lite.core.errors import DataError, UserError
 from ppdet_lite.runtime import detector as runtime
 from ppdet_lite.runtime.detector import Detector
 from ppdet_lite.runtime.frames import pipeline
@@ -93,6 +93,30 @@ def test_a_gpu_is_waited_for(open_engine, gpu, monkeypatch):
     assert calls == [True]
     open_engine("--device", "CPU").synchronize()
     assert calls == [True]
+
+
+def test_mixed_precision_of_paddle_on_a_gpu(open_engine, gpu, monkeypatch):
+    engine = open_engine("--device", "GPU", "--precision", "fp16")
+    (_, _, precision), _ = gpu.call("enable_use_gpu")
+    assert precision == inference.PrecisionType.Half
+    (in_float32,), _ = gpu.call("exp_disable_mixed_precision_ops")
+    for name in ("deformable_conv", "matrix_nms", "multiclass_nms3", "yolo_box", "log", "divide"):
+        assert {name, f"pd_op.{name}"} <= in_float32
+    assert not {"conv2d", "pd_op.conv2d"} & in_float32
+    assert engine.kernels == "paddle on GPU in float16"
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert engine.runs_on == "gpu:0, float16, TF32 allowed"
+    assert open_engine("--device", "GPU").runs_on == "gpu:0, TF32 off"
+    assert gpu.call("exp_disable_mixed_precision_ops") is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--precision", "fp16"], ["--device", "GPU", "--run_mode", "trt_fp16", "--precision", "fp16"]],
+)
+def test_mixed_precision_needs_paddles_own_kernels_on_a_gpu(open_engine, options):
+    with pytest.raises(UserError, match="^`precision` fp16: found `engine` paddle"):
+        open_engine(*options)
 
 
 def test_files_of_two_exports_do_not_go_together(broken, tmp_path):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
-from ppdet_lite.benchmark.engines import ENGINES
+from ppdet_lite.benchmark.engines import ENGINES, Kind
 
 REFERENCE_ENGINE = "onnxruntime"
 """Computes the boxes that all others are compared with, on the CPU in float32."""
@@ -108,7 +108,7 @@ class Plan:
             about.
         engines: of ENGINES, the ones that targets are about first.
         throughput_engines: of `engines`, those measured from JPEG to boxes.
-        others: other detectors of the network set.
+        others: other detectors of the network set, each with the precision of its file.
         trainings: ways of training, see `training.WAYS`.
         training_batch: images of a step.
     """
@@ -116,7 +116,7 @@ class Plan:
     networks: dict[str, Sequence[int]]
     engines: Sequence[str]
     throughput_engines: Sequence[str] = ()
-    others: Sequence[str] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
     trainings: Sequence[str] = ()
     training_batch: int = 12
 
@@ -136,8 +136,12 @@ class Plan:
             for batch in batches
         ]
         through = [Case("throughput", first, name, largest) for name in self.throughput_engines]
-        readers = [name for name in self.engines if ENGINES[name].kind.format == "onnx"]
-        others = [Case("other model", other, name) for name in readers for other in self.others]
+        others = [
+            Case("other model", other, name)
+            for name in self.engines
+            for other, precision in self.others.items()
+            if ENGINES[name].kind == Kind("onnx") and ENGINES[name].asked_precision == precision
+        ]
         trainings = [
             Case("training", first, way, self.training_batch, 150.0) for way in self.trainings
         ]

@@ -136,7 +136,7 @@ def prepare(options: CheckOptions, folder: Path, say: Callable[[str], None] = pr
 def plan(options: CheckOptions, networks: NetworkSet) -> Plan:
     """What this machine can measure."""
     names = {name: facts["batches"] for name, facts in networks.networks.items()}
-    others = list(networks.others)
+    others = {name: networks.other(name).precision for name in networks.others}
     if options.dry_run:
         engines = [REFERENCE_ENGINE] + ["openvino"] * bool(importlib.util.find_spec("openvino"))
         ways = TRAININGS if importlib.util.find_spec("paddle") else ()

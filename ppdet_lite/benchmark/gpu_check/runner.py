@@ -111,7 +111,8 @@ def environment(case: Case) -> dict[str, str]:
 
 def plain_engine(name: str) -> str:
     """The engine in float32 and without a CUDA graph; where it is missing, the others are."""
-    return re.sub(r"_(tf32|fp16|int8)(_graph)?$|_fp32_graph$", "_fp32", name)
+    plain = re.sub(r"_(tf32|fp16|int8)(_graph)?$|_fp32_graph$", "_fp32", name)
+    return "gpu" if plain == "gpu_fp32" else plain
 
 
 def _end_session(process: "subprocess.Popen[bytes]") -> None:

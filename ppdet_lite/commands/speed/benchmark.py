@@ -25,7 +25,7 @@ Engines, of which * run without being asked for:
   onednn*             onnxruntime*            openvino*             paddle  onednn_bfloat16
   onednn_target_cpu*  onnxruntime_target_cpu  openvino_target_cpu*  exports with --target cpu
   onnxruntime_int8        openvino_int8        with --model_dir: files of ppdet quantize
-  gpu*  trt_fp32*  trt_fp16*  trt_int8*                             Paddle on a GPU
+  gpu*  gpu_fp16*  trt_fp32*  trt_fp16*  trt_int8*                  Paddle on a GPU
   cuda_fp32*  cuda_tf32*  cuda_fp16*                                ONNX Runtime on a GPU
   tensorrt_fp32*  tensorrt_tf32*  tensorrt_fp16*  tensorrt_int8*    TensorRT
   tensorrt_rtx_fp32  tensorrt_rtx_tf32  tensorrt_rtx_fp16  tensorrt_rtx_int8   TensorRT for RTX

@@ -1,5 +1,6 @@
 """Runs model.json or model.pdmodel with Paddle Inference: CPU (oneDNN), GPU (TensorRT), XPU."""
 
+import os
 import sys
 from typing import Any, Callable, TypeVar
 
@@ -15,7 +16,8 @@ from ppdet_lite.runtime.engines.paddle_predictor import (
     check_installed,
     new_config,
 )
-from ppdet_lite.runtime.engines.tensorrt import TensorRTSetup
+from ppdet_lite.runtime.engines.tensorrt import TensorRTSetup, ops_outside_float16
+from ppdet_lite.runtime.engines.tf32 import OVERRIDE
 from ppdet_lite.runtime.options import EngineOptions
 from ppdet_lite.utils.cpu import cpu_has_any, keep_freed_memory
 
@@ -39,7 +41,11 @@ class PaddleEngine(Engine):
         super().__init__()
         self._files, self._options = files, options
         self.graph, self.device = files.graph, options.device
+        self._is_half = options.precision == "fp16"
         self.runs_on = self.device.lower() + ":0" * (self.device != "CPU")
+        if self.device == "GPU":
+            is_off = os.environ.get(OVERRIDE) == "0"
+            self.runs_on += ", float16" * self._is_half + f", TF32 {'off' if is_off else 'allowed'}"
         check_installed(self.device, options.run_mode)
         check_graph(files.graph)
         if files.params and files.graph.name not in (files.config.files or {}):
@@ -59,7 +65,7 @@ class PaddleEngine(Engine):
         if self.tensorrt:
             return f"TensorRT {self.tensorrt.precision.upper()}"
         if self.device != "CPU":
-            return f"paddle on {self.device}"
+            return f"paddle on {self.device}" + " in float16" * self._is_half
         return ("oneDNN bfloat16" if self._bfloat16 else "oneDNN") if self._onednn else "paddle"
 
     def _run_alone(self, inputs: Arrays) -> list[np.ndarray]:
@@ -119,7 +125,8 @@ class PaddleEngine(Engine):
 
         if self.tensorrt:
             return self.tensorrt.build()
-        config = new_config(self.graph, self._files.params, self.device)
+        in_float32 = ops_outside_float16() if self._is_half else None
+        config = new_config(self.graph, self._files.params, self.device, in_float32)
         if self.device == "CPU":
             config.set_cpu_math_library_num_threads(self._options.cpu_threads)
             if self._onednn:

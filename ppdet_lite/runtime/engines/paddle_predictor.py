@@ -2,7 +2,7 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import numpy as np
 
@@ -81,15 +81,24 @@ def check_graph(graph: Path) -> None:
         )
 
 
-def new_config(graph: Path, params: Optional[Path], device: str) -> Any:
-    """paddle.inference.Config for a device."""
-    from paddle.inference import Config
+def new_config(
+    graph: Path, params: Optional[Path], device: str, in_float32: Optional[Sequence[str]] = None
+) -> Any:
+    """paddle.inference.Config for a device.
+
+    Args:
+        in_float32: on a GPU, mixed precision in float16 but for these operators; None: float32.
+    """
+    from paddle.inference import Config, PrecisionType
 
     config = Config(str(graph), str(params))
     config.disable_glog_info()
     config.switch_ir_optim(True)
     if device == "GPU":
-        config.enable_use_gpu(GPU_MEMORY_MIB, 0)
+        half = () if in_float32 is None else (PrecisionType.Half,)
+        config.enable_use_gpu(GPU_MEMORY_MIB, 0, *half)
+        if in_float32 is not None:
+            config.exp_disable_mixed_precision_ops(set(in_float32))
     elif device == "XPU":
         config.enable_xpu()
     else:

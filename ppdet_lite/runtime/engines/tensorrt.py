@@ -303,6 +303,13 @@ def ops_in_float32(precision: str, is_pir: bool) -> list[str]:
     return ["pd_op.deformable_conv"] if is_pir and precision != "fp32" else []
 
 
+def ops_outside_float16() -> list[str]:
+    """Operators that stay in float32 in Paddle's mixed precision without TensorRT: NMS, decoding
+    and what overflows, by the names in all kinds of graphs."""
+    names = [*NMS_OPS, *IOU_AWARE_OPS, "matrix_nms", "deformable_conv", "divide", "elementwise_div"]
+    return [*names, *(f"pd_op.{name}" for name in names)]
+
+
 def shared_settings() -> dict[str, Any]:
     """The content of tensorrt.json, from which deploy/cpp takes its settings: those for Paddle 2.6
     and later, by graph file and precision."""

@@ -62,7 +62,8 @@ def test_a_way_that_is_missing_in_float32_is_missing():
     for name in ("cuda_fp32", "cuda_fp16", "cuda_tf32", "cuda_fp32_graph", "cuda_fp16_graph"):
         assert runner.plain_engine(name) == "cuda_fp32"
     assert runner.plain_engine("tensorrt_int8_graph") == "tensorrt_fp32"
-    assert runner.plain_engine("trt_fp16") == "trt_fp32" and runner.plain_engine("gpu") == "gpu"
+    assert runner.plain_engine("trt_fp16") == "trt_fp32"
+    assert runner.plain_engine("gpu_fp16") == runner.plain_engine("gpu") == "gpu"
 
 
 def test_float32_is_float32():
@@ -86,7 +87,7 @@ def test_cases_come_by_importance():
         {"r50": (1, 8), "yolox": (1, 8)},
         ("trt_fp32", "trt_fp16"),
         ("trt_fp16",),
-        ("peer",),
+        {"peer": "fp16"},
         ("amp",),
     )
     cases = plan.cases()
@@ -97,6 +98,9 @@ def test_cases_come_by_importance():
     jobs = [case.job for case in cases]
     assert jobs.index("throughput") < jobs.index("training") < len(jobs) - 4
     assert "other model" not in jobs  # Paddle reads no .onnx
+    plan = Plan({"r50": (1,)}, ("cuda_fp32", "cuda_fp16", "cuda_fp16_graph"), others=plan.others)
+    others = [case.engine for case in plan.cases() if case.job == "other model"]
+    assert others == ["cuda_fp16", "cuda_fp16_graph"]
 
 
 def test_a_setup_goes_to_another_process_and_back(setup):

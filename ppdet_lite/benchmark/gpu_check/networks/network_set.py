@@ -26,7 +26,7 @@ class NetworkSet(NamedTuple):
     Attributes:
         networks: name -> facts: title, config and overrides, backbone as [class, depth], input_hw,
             batches, note.
-        others: name -> `inputs`, as `GraphInput` has them.
+        others: name -> `inputs`, as `GraphInput` has them, and `precision` of the file.
     """
 
     folder: Path
@@ -66,4 +66,5 @@ class NetworkSet(NamedTuple):
             GraphInput(entry["name"], tuple(entry["shape"]), entry["dtype"])
             for entry in self.others[name]["inputs"]
         ]
-        return OtherModel(self.folder / name / "model.onnx", inputs)
+        precision = self.others[name].get("precision", "fp32")
+        return OtherModel(self.folder / name / "model.onnx", inputs, precision)

@@ -100,7 +100,10 @@ def prepare_networks(
         (folder / name).mkdir(exist_ok=True)
         inputs = fill_inputs(model.inputs, (wanted[0].input_size, wanted[0].input_size))
         closed = closed_copy(model, inputs, folder / name / "model.onnx")
-        networks.others[name] = {"inputs": [entry._asdict() for entry in closed.inputs]}
+        networks.others[name] = {
+            "inputs": [entry._asdict() for entry in closed.inputs],
+            "precision": closed.precision,
+        }
     for entry in wanted:
         cfg = load_config(REPO / entry.config, [*entry.overrides, "use_gpu=false"])
         size = (entry.input_size, entry.input_size)
