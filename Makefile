@@ -1,6 +1,6 @@
 PYTHON ?= python3
 
-.PHONY: demo test quick check coverage types format requirements fuzz matrix gpu-check docs
+.PHONY: demo test quick check coverage types format tidy requirements fuzz matrix gpu-check docs
 
 demo:            ## train, evaluate, export and deploy a small PP-YOLOv2 on a generated data set
 	$(PYTHON) tools/quickstart.py demo
@@ -23,6 +23,12 @@ types:
 format:
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
+
+tidy:            ## clang-tidy over deploy/cpp, both engines; needs it, its packages and openvino
+	cmake -S deploy/cpp -B build/tidy -DCMAKE_EXPORT_COMPILE_COMMANDS=ON \
+	  -DPADDLE_INFERENCE_DIR=$(CURDIR)/tests/deploy/cpp \
+	  -DOpenVINO_DIR=$$($(PYTHON) -c "import openvino; print(openvino.__path__[0])")/cmake
+	run-clang-tidy -quiet -p build/tidy 'deploy/cpp/(src|tool)/'
 
 requirements:    ## requirements.txt from pyproject.toml
 	$(PYTHON) tools/dev/write_requirements.py

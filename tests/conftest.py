@@ -28,7 +28,7 @@ SLOW_TESTS = {
     "data/doctor": "check",
     "data/pixels": "damaged_images pixel_source",
     "data/reader": "balanced_sampling darknet_reader raw_pixels reader workers yolox_reader",
-    "deploy": "cpp cpp_library",
+    "deploy": "cpp cpp_library cpp_options",
     "evolve": "evolve_command genes",
     "evaluate/views": "view_evaluation",
     "export": "batch_norm_folding cpu_forms export export_family export_formats export_interrupt "

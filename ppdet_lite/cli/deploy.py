@@ -104,6 +104,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("`max_frames` needs `video_file`, `camera_id` or `rtsp`")
     if args.crop and not has_images:
         raise ConfigError("`crop` needs `image_file` or `image_dir`")
+    if args.numbers and not has_images:  # the list would make every frame as wide as its texts
+        raise ConfigError("`numbers` needs `image_file` or `image_dir`")
     if args.use_openvino and args.engine not in (None, "openvino"):
         raise ConfigError(f"`use_openvino` and `engine` {args.engine}: give one of them")
 

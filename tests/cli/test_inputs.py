@@ -4,6 +4,7 @@ import pytest
 
 from ppdet_lite.cli import deploy
 from ppdet_lite.commands import asff_weights, infer
+from ppdet_lite.core.errors import ConfigError
 
 PARSERS = {
     "infer": (infer.build_parser, ["-c", "x"], "infer_img", "infer_dir"),
@@ -30,3 +31,9 @@ def test_one_kind_of_input(command, capsys):
     with pytest.raises(SystemExit):
         build_parser().parse_args([*required, "--image", "a.jpg", "--infer_dir", "photos"])
     assert "not allowed with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["crop", "numbers"])
+def test_options_of_images_are_refused_for_videos(option):
+    with pytest.raises(ConfigError, match=f"`{option}` needs `image_file` or `image_dir`"):
+        deploy.main(["--model_dir", "x", "--video_file", "x.mp4", f"--{option}"])

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 
 import cv2
 import numpy as np
@@ -98,7 +97,7 @@ def test_the_file_in_int8_is_run(infer, nano, photos, tmp_path):
     options = ["--model_dir", folder, "--image_file", image, "--save_results"]
     options += ["--output_dir", tmp_path / "out", "--precision", "int8"]
     done = infer(*options, code=2)
-    assert "no model_int8.xml in it; tools/quantize.py" in done.stderr
+    assert "no model_int8.xml in it; ppdet quantize" in done.stderr
     openvino.save_model(model, str(graph))  # in float16
     infer(*options)
     found = results_of(tmp_path / "out")[0]
@@ -109,6 +108,21 @@ def test_the_file_in_int8_is_run(infer, nano, photos, tmp_path):
     assert np.abs(exact[:5] - rounded[:5]).max() > 0.02  # not the float32 file
     weights.unlink()
     assert f"{weights}: missing" in infer(*options, code=2).stderr
+
+
+def test_the_file_in_float16_is_run(infer, nano, photos, tmp_path):
+    options = ["--image", photos[0], "--save_results", "--precision", "fp16"]
+    options += ["--output_dir", tmp_path / "out", "--use_openvino"]
+    infer("--model_dir", nano["fixed"], *options)
+    found = results_of(tmp_path / "out")[0]
+    exact, half = (
+        dict(expected(nano["fixed"], [photos[0]], precision=precision))[0]
+        for precision in ("fp32", "fp16")
+    )
+    np.testing.assert_allclose(found, half, atol=1e-2)
+    assert np.abs(exact[:5] - half[:5]).max() > 0.02
+    done = infer("--model_dir", nano["open"], *options, code=2)
+    assert "no model_portable_fp16.onnx and no model_fp16.onnx in it" in done.stderr
 
 
 def test_files_are_those_of_python(infer, nano, photos, tmp_path):
@@ -232,7 +246,7 @@ def test_files_that_cannot_be_used_are_named(infer, nano, photos, tmp_path):
 
     def refused(*options, problem):
         done = infer(*options, "--output_dir", tmp_path / "out", code=2)
-        assert problem in done.stderr.splitlines()[-1], done.stderr  # libraries may add lines
+        assert problem in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
     refused("--model_dir", tmp_path / "gone", *image, problem="no such folder")
     refused("--model_dir", tmp_path, *image, problem="no model_portable.onnx and no model.onnx")
@@ -246,10 +260,15 @@ def test_files_that_cannot_be_used_are_named(infer, nano, photos, tmp_path):
     refused("--model_dir", cut, *image, problem="OpenVINO cannot run this model")
     config.write_text("{")
     refused("--model_dir", cut, *image, problem="not a YAML file")
+    png, bmp = (
+        cv2.imencode(kind, decode_image(photos[0]))[1].tobytes() for kind in (".png", ".bmp")
+    )
     for name, content, problem in (
         ("text.jpg", b"no image", "not an image"),
         ("empty.jpg", b"", "the file is empty"),
         ("cut.jpg", photos[0].read_bytes()[:5000], "cut short"),
+        ("cut.png", png[: len(png) // 2], "damaged"),
+        ("cut.bmp", bmp[: len(bmp) // 2], "damaged"),
         ("huge.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0\10\2\0\0\0", "pixels"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -272,7 +291,7 @@ def test_good_images_are_done_although_others_are_bad(infer, nano, photos, tmp_p
         *("--output_dir", tmp_path / "out", "--save_results"),
         code=2,
     )
-    assert f"{tmp_path / 'bad.jpg'}: not an image" in done.stderr
+    assert f"{tmp_path / 'bad.jpg'}: not an image" in done.stderr and done.stderr.count("\n") == 1
     assert set(results_of(tmp_path / "out")) == {1}
 
 
@@ -300,12 +319,3 @@ def test_exif_turns_images_upright(infer, nano, photos, tmp_path):
     )
     written = json.loads((tmp_path / "out" / "photo.json").read_text())
     assert (written["height"], written["width"]) == image.shape[:2]
-
-
-def test_the_code_is_formatted(repo):
-    if shutil.which("clang-format") is None:
-        pytest.skip("needs clang-format")
-    files = [str(path) for path in sorted((repo / "deploy" / "cpp").rglob("*.[ch]pp"))]
-    command = ["clang-format", "--dry-run", "-Werror", *files]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr

@@ -43,37 +43,117 @@ def arrays(photos, tmp_path_factory):
     return sorted(folder.iterdir())
 
 
-@pytest.mark.parametrize("kind, batch", [("fixed", 1), ("fixed", 4), ("four", 4), ("padded", 2)])
-def test_paddle_from_cpp_gives_the_boxes_of_python(
-    repo, with_paddle, nano, photos, arrays, kind, batch
-):
-    """The README's program for Python is the one that calls the library."""
-    detector = Detector(nano[kind])
+BATCHES = """
+import json
+library, model_dir, options, program, size, *files = sys.argv[1:]
+for start in range(0, len(files), int(size)):
+    sys.argv = ["", library, model_dir, options, *files[start : start + int(size)]]
+    print("batch", start)
+    exec(program, {})
+"""
+"""Runs the README's program for Python on files, batch by batch."""
+
+
+def boxes_of_paddle(repo, with_paddle, model_dir, options, arrays, batch=1):
+    """Rows [M, 6] of each image, by the library."""
     library = next(with_paddle.glob("libppdet.*"))
-    for start in range(0, 8, batch):
-        part = slice(start, start + batch)
-        code = PADDLE + code_of_readme(repo, "detect.py")
-        lines = run_python(code, library, nano[kind], "paddle", *arrays[part]).stdout.splitlines()
-        found = [line.split() for line in lines]
-        reference = detector.predict([decode_image(photo) for photo in photos[part]])
-        rows = np.array([words[-6:] for words in found], np.float64)
-        assert [int(words[0]) for words in found] == [
-            number for number, boxes in enumerate(reference) for _ in boxes
-        ]
-        np.testing.assert_allclose(rows, np.concatenate(reference), atol=1e-3, rtol=0)
+    program = code_of_readme(repo, "detect.py")
+    arguments = [library, model_dir, json.dumps(options), program, batch, *arrays]
+    found = [[] for _ in arrays]
+    for line in run_python(PADDLE + BATCHES, *arguments).stdout.splitlines():
+        words = line.split()
+        if words[0] == "batch":
+            start = int(words[1])
+        else:
+            found[start + int(words[0])].append([float(word) for word in words[-6:]])
+    return found
+
+
+@pytest.mark.parametrize(
+    "kind, batch, size",
+    [
+        ("fixed", 1, None),
+        ("fixed", 4, None),
+        ("open", 1, [320, 416]),
+        ("open", 4, [416, 416]),
+        ("four", 4, None),
+        ("padded", 2, None),
+    ],
+)
+def test_paddle_from_cpp_gives_the_boxes_of_python(
+    repo, with_paddle, nano, photos, arrays, kind, batch, size
+):
+    options = {"engine": "paddle", "batch_size": batch, **({"input_size": size} if size else {})}
+    found = boxes_of_paddle(repo, with_paddle, nano[kind], options, arrays, batch)
+    detector = Detector(nano[kind], input_size=size)
+    count = 0
+    for start in range(0, len(photos), batch):
+        images = [decode_image(photo) for photo in photos[start : start + batch]]
+        for rows, reference in zip(found[start:], detector.predict(images)):
+            ours = np.array(rows).reshape(-1, 6)
+            np.testing.assert_allclose(ours, reference, atol=1e-3, rtol=0)
+            count += len(ours)
+    assert count > 20 * len(photos)
+
+
+def test_kernels_of_paddle_are_chosen(repo, with_paddle, nano, photos, arrays):
+    """Without oneDNN, and with it in bfloat16, as far as this processor has it."""
+    images = [decode_image(photos[0])]
+    for options in ({"enable_mkldnn": False}, {"enable_mkldnn_bfloat16": True}):
+        (found,) = boxes_of_paddle(repo, with_paddle, nano["fixed"], options, arrays[:1])
+        (reference,) = Detector(nano["fixed"], **options).predict(images)
+        np.testing.assert_allclose(np.array(found), reference, atol=1e-3, rtol=0)
+
+
+ERRORS = """
+import json
+library, program, *calls = sys.argv[1:]
+for call in calls:
+    sys.argv = ["", library, *json.loads(call)]
+    try:
+        exec(program, {})
+    except SystemExit as error:
+        print(error)
+"""
+"""Runs the README's program for Python with arguments that it ends with; prints its last lines."""
 
 
 def test_errors_come_as_text(repo, with_paddle, nano, arrays, tmp_path):
-    library = next(with_paddle.glob("libppdet.*"))
-    code = PADDLE + code_of_readme(repo, "detect.py")
-
-    def error_of(*arguments):
-        return run_python(code, library, *arguments, code_at_end=1).stderr
-
-    assert "no such folder" in error_of(tmp_path / "gone", "paddle", arrays[0])
-    assert "allowed in this build: paddle" in error_of(nano["fixed"], "openvino", arrays[0])
     np.save(tmp_path / "none.npy", np.zeros((0, 4, 3), np.uint8))
-    assert "images[0]: no pixels" in error_of(nano["fixed"], "paddle", tmp_path / "none.npy")
+    model, image = nano["fixed"], arrays[0]
+    expected = [
+        ((tmp_path / "gone", "", image), "no such folder"),
+        ((model, '{"engine": "openvino"}', image), "allowed in this build: paddle"),
+        ((model, '{"size": 320}', image), "options: found size, allowed: batch_size, calib_dir, "),
+        ((model, '{"input_size": [320]}', image), "options.input_size: found a list of 1, allowed"),
+        ((model, '{"input_size": 320}', image), "--input_size: .* takes one size only"),
+        ((model, '{"precision": "fp16"}', image), "--engine paddle has --run_mode trt_fp16"),
+        ((model, '["paddle"]', image), "options: found no mapping"),
+        ((model, '{"engine": ', image), "options: neither JSON nor YAML"),
+        ((model, "", tmp_path / "none.npy"), r"images\[0\]: no pixels"),
+    ]
+    library = next(with_paddle.glob("libppdet.*"))
+    calls = [json.dumps(list(map(str, arguments))) for arguments, _ in expected]
+    program = code_of_readme(repo, "detect.py")
+    lines = run_python(PADDLE + ERRORS, library, program, *calls).stdout.splitlines()
+    assert len(lines) == len(expected)
+    for line, (_, problem) in zip(lines, expected):
+        assert line.startswith("error: ") and re.search(problem, line), line
+
+
+def test_the_short_way_to_a_detector(with_paddle, nano):
+    library = next(with_paddle.glob("libppdet.*"))
+    code = (
+        PADDLE
+        + """
+ppdet = ctypes.CDLL(sys.argv[1])
+ppdet.ppdet_create.restype, ppdet.ppdet_error.restype = ctypes.c_void_p, ctypes.c_char_p
+assert ppdet.ppdet_create(sys.argv[2].encode(), b"paddle", 2, 1), ppdet.ppdet_error()
+assert not ppdet.ppdet_create(sys.argv[2].encode(), b"paddle", -1, 1)
+print(ppdet.ppdet_error().decode())
+"""
+    )
+    assert "--cpu_threads: found -1" in run_python(code, library, nano["fixed"]).stdout
 
 
 def test_the_program_of_the_readme_detects(repo, with_openvino, sanitized, nano, photos, tmp_path):

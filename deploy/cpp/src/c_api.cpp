@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <string>
 
+#include "options.hpp"
 #include "ppdet/detector.hpp"
 #include "ppdet/ppdet.h"
 
@@ -59,6 +60,14 @@ ppdet_detector* ppdet_create(const char* model_dir, const char* engine, int32_t 
     options.threads = threads;
     options.batch_size = batch_size;
     return new ppdet_detector{ppdet::Detector(model_dir, options)};
+  });
+}
+
+ppdet_detector* ppdet_open(const char* model_dir, const char* options) {
+  return guarded<ppdet_detector*>(nullptr, [&] {
+    if (model_dir == nullptr) throw ppdet::Error("model_dir: found NULL, allowed: text");
+    const auto given = ppdet::read_options(options == nullptr ? "" : options);
+    return new ppdet_detector{ppdet::Detector(model_dir, given)};
   });
 }
 

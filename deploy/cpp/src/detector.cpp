@@ -3,71 +3,25 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
-#include <thread>
 
 #include "engine.hpp"
 #include "infer_config.hpp"
+#include "options.hpp"
 
 namespace ppdet {
 namespace {
-
-constexpr unsigned kUsefulThreads = 8;  // more seldom help a single image
-constexpr int kMostThreads = 1024;
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
-
-Options checked(Options options) {
-  const auto known = engines();
-  if (std::find(known.begin(), known.end(), options.engine) == known.end()) {
-    throw Error("--engine: found " + options.engine + ", allowed in this build: " + joined(known));
-  }
-  for (const auto& [name, value, allowed] :
-       {std::tuple{"--device", options.device, std::vector<std::string>{"CPU", "GPU"}},
-        std::tuple{"--precision", options.precision, std::vector<std::string>{"fp32", "int8"}},
-        std::tuple{"--run_mode", options.run_mode,
-                   std::vector<std::string>{"paddle", "trt_fp32", "trt_fp16", "trt_int8"}}}) {
-    if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
-      throw Error(std::string(name) + ": found " + value + ", allowed: " + joined(allowed));
-    }
-  }
-  if (options.engine == "openvino" && (options.device != "CPU" || options.run_mode != "paddle")) {
-    throw Error("--device " + options.device + ", --run_mode " + options.run_mode +
-                ": need --engine paddle");
-  }
-  if (options.precision == "int8" && options.engine != "openvino") {
-    throw Error("--precision int8 needs --engine openvino");
-  }
-  if (options.run_mode != "paddle" && options.device != "GPU") {
-    throw Error("--run_mode " + options.run_mode + " is TensorRT's: use --device GPU");
-  }
-  if (options.threads < 0 || options.threads > kMostThreads) {
-    throw Error("--cpu_threads: found " + std::to_string(options.threads) + ", allowed: 1 to " +
-                std::to_string(kMostThreads));
-  }
-  if (options.batch_size < 1) {
-    throw Error("--batch_size: found " + std::to_string(options.batch_size) +
-                ", allowed: 1 or more");
-  }
-  if (options.threads == 0) {
-    options.threads =
-        static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, kUsefulThreads));
-  }
-  return options;
-}
 
 std::unique_ptr<Engine> open_engine(const ModelFolder& files, const Options& options) {
   if (files.config.stage != "nms" && files.config.stage != "nms_fixed") {
     throw Error("--model_dir " + files.path.string() + ": exported up to the stage " +
                 files.config.stage + ", so it gives no detections; export it up to the stage nms");
   }
-  if (files.config.target == "cpu" && options.device != "CPU") {
-    throw Error("--model_dir " + files.path.string() +
-                ": exported for the target cpu; for --device " + options.device +
-                " export it for the target any");
+  if (files.config.target == "cpu" && (options.device != "CPU" || options.onednn_bfloat16)) {
+    throw Error(
+        "--model_dir " + files.path.string() +
+        ": exported for the target cpu, that is for CPUs in float32; for " +
+        (options.onednn_bfloat16 ? "--enable_mkldnn_bfloat16" : "--device " + options.device) +
+        " export it for the target any");
   }
 #ifdef PPDET_WITH_PADDLE
   if (options.engine == "paddle") return open_paddle(files, options);
@@ -141,8 +95,13 @@ struct Detector::State {
   std::mutex turn;
 };
 
-Detector::Detector(const std::filesystem::path& folder, const Options& options)
-    : state_(std::make_unique<State>(folder, checked(options))) {}
+Detector::Detector(const std::filesystem::path& folder, const Options& options) {
+  try {
+    state_ = std::make_unique<State>(folder, checked(options));
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw Error(error.path1().string() + ": " + error.code().message());
+  }
+}
 Detector::~Detector() = default;
 Detector::Detector(Detector&&) noexcept = default;
 Detector& Detector::operator=(Detector&&) noexcept = default;
@@ -192,11 +151,15 @@ const std::vector<std::string>& Detector::class_names() const {
 const std::optional<std::vector<std::int64_t>>& Detector::category_ids() const {
   return state_->files.config.category_ids;
 }
-float Detector::threshold() const { return state_->files.config.draw_threshold; }
+double Detector::threshold() const { return state_->files.config.draw_threshold; }
 const std::optional<std::vector<double>>& Detector::thresholds() const {
   return state_->files.config.thresholds;
 }
 std::string Detector::kernels() const { return state_->engine->kernels(); }
+std::vector<std::string> Detector::remarks() const {
+  const std::lock_guard<std::mutex> lock(state_->turn);
+  return state_->engine->remarks();
+}
 int Detector::fixed_batch() const {
   return state_->files.config.batch > 0 ? state_->files.config.batch
                                         : state_->engine->fixed_batch();

@@ -36,6 +36,7 @@ class Engine {
   virtual Rows run(const Batch& batch) = 0;
   virtual std::string kernels() const = 0;
   virtual int fixed_batch() const { return 0; }
+  virtual std::vector<std::string> remarks() const { return {}; }
 };
 
 std::unique_ptr<Engine> open_openvino(const ModelFolder& files, const Options& options);

@@ -10,7 +10,7 @@
 namespace ppdet {
 namespace {
 
-constexpr double kMostPixels = 178956970;  // about 0.5 GB as RGB
+constexpr double kMostImagePixels = 178956970;  // about 0.5 GB as RGB
 
 Bytes content_of(const std::filesystem::path& path) {
   std::error_code failed;
@@ -82,7 +82,7 @@ cv::Mat read_image(const std::filesystem::path& path) {
   const std::string name = path.string();
   Bytes bytes = content_of(path);
   const ImageHeader header = read_header(bytes, name);
-  if (header.pixels > kMostPixels) {
+  if (header.pixels > kMostImagePixels) {
     throw ImageError(name + ": more than the limit of 178956970 pixels");
   }
   Bytes ended = bytes;

@@ -147,7 +147,7 @@ void read_settings(const Value& file, InferConfig& config) {
   optional("draw_threshold", [&](const Value& v) {
     const double value = v.number("0 to 1");
     if (value < 0 || value > 1) v.refuse("0 to 1");
-    config.draw_threshold = static_cast<float>(value);
+    config.draw_threshold = value;
   });
   optional("use_dynamic_shape", [&](const Value& v) { config.use_dynamic_shape = v.boolean(); });
   optional("min_subgraph_size", [&](const Value& v) {
@@ -200,6 +200,11 @@ void read_settings(const Value& file, InferConfig& config) {
     if (scores.size() != config.class_names.size()) v.refuse(allowed);
     config.thresholds = scores;
   });
+  for (const char* name : {"fp16", "int8"}) {  // remarks of those who wrote these files
+    optional(name, [](const Value& v) {
+      if (!v.node.IsMap()) v.refuse("a mapping");
+    });
+  }
   optional("files", [&](const Value& v) {
     const std::string allowed = "size and sha256 (64 digits) of files";
     if (!v.node.IsMap()) v.refuse(allowed);

@@ -30,7 +30,7 @@ struct FileFacts {
 struct InferConfig {
   std::vector<std::string> class_names;
   std::vector<Step> preprocess;
-  float draw_threshold = 0.5F;
+  double draw_threshold = 0.5;
   bool use_dynamic_shape = true;
   int min_subgraph_size = 3;
   std::string stage = "nms", target = "any";

@@ -42,6 +42,47 @@ std::string sha256_of_text(const std::string& text) {
   return digest_of(stream);
 }
 
+namespace {
+
+using Names = std::vector<std::string>;
+
+// Graphs of an engine, the first that exists is taken.
+Names graph_names(const std::string& engine, const std::string& precision) {
+  if (precision == "int8") return {"model_int8.xml"};
+  if (precision == "fp16") return {"model_portable_fp16.onnx", "model_fp16.onnx"};
+  return engine == "paddle" ? Names{"model.json", "model.pdmodel"}
+                            : Names{"model_portable.onnx", "model.onnx"};
+}
+
+std::filesystem::path first_file(const std::filesystem::path& folder, const Names& names) {
+  for (const std::string& name : names) {
+    if (std::filesystem::is_regular_file(folder / name)) return folder / name;
+  }
+  return {};
+}
+
+std::filesystem::path find_graph(const std::filesystem::path& folder, const std::string& engine,
+                                 const std::string& precision) {
+  const Names names = graph_names(engine, precision);
+  auto found = first_file(folder, names);
+  if (!found.empty()) return found;
+  std::string hint = "ppdet export writes one";
+  if (engine == "openvino") hint += " with --format onnx --portable-dcn";
+  const std::string other = engine == "paddle" ? "openvino" : "paddle";
+  const auto theirs = first_file(folder, graph_names(other, "fp32"));
+  if (precision == "int8") {
+    hint = "ppdet quantize writes one";
+  } else if (precision == "fp16") {
+    hint += " --precision fp16";
+  } else if (!theirs.empty()) {
+    hint += "; this folder holds " + theirs.filename().string() + ", for --engine " + other;
+  }
+  throw Error("--model_dir " + folder.string() + ": no " + names[0] +
+              (names.size() > 1 ? " and no " + names[1] : "") + " in it; " + hint);
+}
+
+}  // namespace
+
 ModelFolder::ModelFolder(const std::filesystem::path& folder, const std::string& engine,
                          const std::string& precision, const std::vector<int>& input_size)
     : path(folder) {
@@ -50,24 +91,9 @@ ModelFolder::ModelFolder(const std::filesystem::path& folder, const std::string&
     throw Error(name + (std::filesystem::exists(folder) ? ": is a file, not a folder"
                                                         : ": no such folder"));
   }
-  const std::map<std::string, std::vector<std::string>> graphs = {
-      {"paddle", {"model.json", "model.pdmodel"}},
-      {"openvino", {"model_portable.onnx", "model.onnx"}}};
-  const bool is_int8 = precision == "int8";
-  const std::vector<std::string> names =
-      is_int8 ? std::vector<std::string>{"model_int8.xml"} : graphs.at(engine);
-  std::string missing;
-  for (const std::string& file : names) {
-    missing += (missing.empty() ? "" : " and no ") + file;
-    if (graph.empty() && std::filesystem::is_regular_file(folder / file)) graph = folder / file;
-  }
-  if (graph.empty()) {
-    throw Error(name + ": no " + missing + " in it; tools/" +
-                (is_int8 ? "quantize.py" : "export_model.py") + " writes one" +
-                (engine == "openvino" && !is_int8 ? " with --format onnx --portable-dcn" : ""));
-  }
+  graph = find_graph(folder, engine, precision);
   if (engine == "paddle") params = folder / "model.pdiparams";
-  if (is_int8) params = folder / "model_int8.bin";
+  if (precision == "int8") params = folder / "model_int8.bin";
   for (const auto& file : {params, folder / kConfigFile}) {
     if (!file.empty() && !std::filesystem::is_regular_file(file)) {
       throw Error(file.string() + ": missing; export the model again");

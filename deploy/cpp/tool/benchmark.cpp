@@ -30,7 +30,7 @@ int run_benchmark(Detector& detector, const Arguments& arguments) {
   for (int i = 0; i < kWarmUp + arguments.repeats && !interrupted; ++i) {
     std::array<Clock::time_point, 4> times{Clock::now()};
     std::vector<cv::Mat> images;
-    for (int k = 0; k < batch; ++k) images.push_back(read_image(path));
+    for (int k = 0; k < batch; ++k) images.push_back(read_quietly(path));
     times[1] = Clock::now();
     std::vector<Sample> samples;
     for (const cv::Mat& image : images) samples.push_back(detector.preprocess(image));
@@ -45,7 +45,11 @@ int run_benchmark(Detector& detector, const Arguments& arguments) {
     columns[3].push_back(ms(0, 3));
   }
   if (interrupted) return kInterrupted;
-  std::printf("%s: batch %d, %d runs, %s, %s kernels\n", path.c_str(), batch, arguments.repeats,
+  const int fixed = detector.fixed_batch();
+  const std::string size = fixed == 0 || fixed == batch
+                               ? "batch " + std::to_string(batch)
+                               : std::to_string(batch) + " of a batch of " + std::to_string(fixed);
+  std::printf("%s: %s, %d runs, %s, %s kernels\n", path.c_str(), size.c_str(), arguments.repeats,
               arguments.options.device.c_str(), detector.kernels().c_str());
   std::printf("%-24s%12s%12s%12s\n", "stage", "median ms", "p5 ms", "p95 ms");
   const char* const names[] = {"read and decode file", "preprocess", "network, decoding, NMS",

@@ -1,25 +1,19 @@
 // Boxes in class colors with labels, drawn as ppdet_lite/utils/drawing.py does.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
+#include <numeric>
 #include <opencv2/imgproc.hpp>
 
+#include "label_layout.hpp"
 #include "tool.hpp"
 
 namespace ppdet::tool {
 namespace {
 
-constexpr int kFont = cv::FONT_HERSHEY_SIMPLEX;
-constexpr double kLetterPixels = 22;  // height of capital letters at scale 1
-
-struct Label {
-  std::string text;
-  double scale = 1;
-  int thickness = 1, width = 0, height = 0, baseline = 0, pad = 0;
-  int x = 0, y = 0;
-
-  cv::Rect rect() const { return {x, y, width, height}; }
-};
+const cv::Scalar kPanel(255, 255, 255);
+const cv::Scalar kInk(31, 39, 51);
 
 cv::Scalar class_color(int class_id) {
   constexpr double saturations[] = {0.95, 0.65, 0.85};
@@ -52,115 +46,106 @@ cv::Scalar text_color(const cv::Scalar& background) {
   return luminance > 0.179 ? cv::Scalar(0, 0, 0) : cv::Scalar(255, 255, 255);
 }
 
-// One length for the size of an image: the geometric mean of its sides, limited for strips.
-double extent(const cv::Size& size) {
-  return std::min(std::sqrt(static_cast<double>(size.area())),
-                  2.0 * std::min(size.width, size.height));
+// Width of the lines of boxes; thinner for one whose shorter side is small.
+int line_width(const cv::Size& size, const Corners& box) {
+  const double side = std::min(box.x2 - box.x1, box.y2 - box.y1);
+  return std::min(std::max(1, whole(extent(size) / 320)), std::max(1, whole(side / 16)));
 }
 
-int whole(double value) { return static_cast<int>(std::lrint(value)); }
-
-Label measured(const std::string& text, double text_px) {
-  Label label;
-  label.text = text;
-  label.scale = std::max(text_px / kLetterPixels, 0.05);
-  label.thickness = std::max(1, whole(text_px / 11));
-  const cv::Size size = cv::getTextSize(text, kFont, label.scale, label.thickness, &label.baseline);
-  label.pad = std::max(1, whole(text_px / 6));
-  label.width = size.width + 2 * label.pad;
-  label.height = size.height + label.baseline + 2 * label.pad;
-  return label;
+void draw_box(cv::Mat& canvas, const Corners& box, int class_id) {
+  const auto inside = [](double value, int most) { return std::clamp(whole(value), 0, most - 1); };
+  cv::rectangle(canvas, {inside(box.x1, canvas.cols), inside(box.y1, canvas.rows)},
+                cv::Point{inside(box.x2, canvas.cols), inside(box.y2, canvas.rows)},
+                class_color(class_id), line_width(canvas.size(), box));
 }
 
-// A label in the text size of the image; if too wide, in smaller letters, then cut short.
-Label fitted(const cv::Size& size, std::string name, const std::string& score) {
-  double text_px = std::min(std::max(8.0, extent(size) / 42), std::max(size.height / 2.5, 3.0));
-  Label label = measured(name + " " + score, text_px);
-  if (label.width > size.width) {
-    text_px = std::max(text_px * size.width / label.width * 0.97, std::min(6.0, text_px));
-    label = measured(name + " " + score, text_px);
-  }
-  while (label.width > size.width && !name.empty()) {
-    name.pop_back();
-    label = measured(name.empty() ? score : name + ". " + score, text_px);
-  }
-  if (label.width > size.width) label = measured(score, text_px * size.width / label.width * 0.9);
-  return label;
-}
-
-Label placed(Label label, double x, double y, const cv::Size& size) {
-  label.x = std::min(std::max(whole(x), 0), std::max(size.width - label.width, 0));
-  label.y = std::min(std::max(whole(y), 0), std::max(size.height - label.height, 0));
-  return label;
-}
-
-// Each label takes the first of its places that covers no earlier one.
-Label best_place(const Label& label, const Box& box, const std::vector<Label>& others,
-                 const cv::Size& size) {
-  const double left = box.x1;
-  const double above = static_cast<double>(box.y1) - label.height;
-  const double right = static_cast<double>(box.x2) - label.width;
-  std::vector<cv::Point2d> places = {{left, above},
-                                     {left, box.y1},
-                                     {left, box.y2},
-                                     {left, static_cast<double>(box.y2) - label.height},
-                                     {right, above}};
-  if (above < 0) places.erase(places.begin());
-  Label best;
-  int least = -1;
-  for (const auto& place : places) {
-    const Label moved = placed(label, place.x, place.y, size);
-    int covered = 0;
-    for (const Label& other : others) covered += (moved.rect() & other.rect()).area();
-    if (least < 0 || covered < least) {
-      best = moved;
-      least = covered;
-    }
-  }
-  return best;
+void draw_label(cv::Mat& canvas, const Label& label, int class_id) {
+  const cv::Scalar color = class_color(class_id);
+  cv::rectangle(canvas, cv::Rect(label.x, label.y, label.width, label.height), color, cv::FILLED);
+  put_text(canvas, label.text, label.base(), label.text_px, text_color(color));
 }
 
 bool is_ascii(const std::string& text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return (c & 0x80) == 0; });
 }
 
+Named text_of(const Box& box, const std::vector<std::string>& names, const DrawStyle& style) {
+  std::string name = class_name(names, box.class_id);
+  if (!is_ascii(name)) name = "class " + std::to_string(box.class_id);  // OpenCV 4 draws ASCII
+  std::array<char, 16> score{};
+  std::snprintf(score.data(), score.size(), "%.2f", static_cast<double>(box.score));
+  return {name, style.scores ? score.data() : ""};
+}
+
+// The image with a list "3 person 0.87" at its right, in as many columns as needed.
+cv::Mat with_list(const cv::Mat& canvas, const std::vector<Named>& texts,
+                  const std::vector<int>& classes) {
+  constexpr int kAnyWidth = 1000000;
+  const double text_px = std::max(8.0, extent(canvas.size()) / 48);
+  const int line = std::max(whole(text_px * 2.1), 1);
+  const int in_column = std::max(canvas.rows / line, 1);
+  const int count = static_cast<int>(texts.size());
+  const int gap = std::max(whole(text_px), 2);
+  std::vector<Label> marks;
+  int mark = 0;
+  int longest = 0;
+  for (int i = 0; i < count; ++i) {
+    int baseline = 0;
+    marks.push_back(fitted(kAnyWidth, {"", std::to_string(i + 1)}, text_px));
+    mark = std::max(mark, marks.back().width);
+    const std::string text = texts[static_cast<size_t>(i)].text();
+    longest = std::max(longest, text_size(text, text_px, baseline).width);
+  }
+  const int column = mark + whole(text_px) + longest;
+  const int columns = (count + in_column - 1) / in_column;
+  cv::Mat panel(canvas.rows, columns * (column + gap) + gap, CV_8UC3, kPanel);
+  for (int i = 0; i < count; ++i) {
+    const auto place = static_cast<size_t>(i);
+    Label& label = marks[place];
+    label.x = gap + i / in_column * (column + gap);
+    label.y = i % in_column * line + 2;
+    draw_label(panel, label, classes[place]);
+    put_text(panel, texts[place].text(), {label.x + mark + gap / 2, label.base().y}, text_px, kInk);
+  }
+  cv::Mat both;
+  cv::hconcat(canvas, panel, both);
+  return both;
+}
+
 }  // namespace
 
 cv::Mat drawn(const cv::Mat& image_rgb, const std::vector<Box>& boxes,
-              const std::vector<std::string>& names, const Threshold& threshold, int min_side) {
+              const std::vector<std::string>& names, const Threshold& threshold,
+              const DrawStyle& style, int min_side) {
   const int side = std::max(image_rgb.rows, image_rgb.cols);
   const int factor = std::max((min_side + side - 1) / side, 1);
   cv::Mat canvas = image_rgb.clone();
   if (factor > 1) cv::resize(canvas, canvas, {}, factor, factor, cv::INTER_CUBIC);
-  const cv::Size size = canvas.size();
-  std::vector<Box> kept = confident(boxes, threshold);
-  std::vector<Label> labels;
-  for (Box& box : kept) {
-    for (float* value : {&box.x1, &box.y1, &box.x2, &box.y2}) *value *= static_cast<float>(factor);
-    std::string name = class_name(names, box.class_id);
-    if (!is_ascii(name)) name = "class " + std::to_string(box.class_id);  // OpenCV 4 draws ASCII
-    char score[16];
-    std::snprintf(score, sizeof score, "%.2f", static_cast<double>(box.score));
-    labels.push_back(best_place(fitted(size, name, score), box, labels, size));
+  std::vector<Corners> corners;
+  std::vector<int> classes;
+  std::vector<Named> texts;
+  for (const Box& box : confident(boxes, threshold)) {
+    const double scale = factor;
+    corners.push_back({scale * box.x1, scale * box.y1, scale * box.x2, scale * box.y2});
+    classes.push_back(box.class_id);
+    texts.push_back(text_of(box, names, style));
   }
-  const int width = std::max(1, whole(extent(size) / 320));
-  for (size_t i = kept.size(); i-- > 0;) {  // the most confident is drawn last, on top
-    const auto inside = [](double value, int most) {
-      return std::clamp(whole(value), 0, most - 1);
-    };
-    cv::rectangle(canvas, {inside(kept[i].x1, size.width), inside(kept[i].y1, size.height)},
-                  cv::Point{inside(kept[i].x2, size.width), inside(kept[i].y2, size.height)},
-                  class_color(kept[i].class_id), width);
+  // Small boxes are drawn last, on top; all boxes before all labels, so no line crosses a text.
+  std::vector<size_t> order(corners.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return corners[a].area() > corners[b].area(); });
+  for (const size_t row : order) draw_box(canvas, corners[row], classes[row]);
+  if (!style.labels) return canvas;
+  std::vector<Named> beside = texts;
+  if (style.numbers) {
+    for (size_t i = 0; i < beside.size(); ++i) beside[i] = {"", std::to_string(i + 1)};
   }
-  for (size_t i = kept.size(); i-- > 0;) {
-    const Label& label = labels[i];
-    const cv::Scalar color = class_color(kept[i].class_id);
-    cv::rectangle(canvas, label.rect(), color, cv::FILLED);
-    cv::putText(canvas, label.text,
-                {label.x + label.pad, label.y + label.height - label.pad - label.baseline}, kFont,
-                label.scale, text_color(color), label.thickness, cv::LINE_AA);
+  const auto labels = place_labels(canvas.size(), corners, classes, beside);
+  for (size_t i = labels.size(); i-- > 0;) {  // the most confident is drawn last, on top
+    if (labels[i]) draw_label(canvas, *labels[i], classes[i]);
   }
-  return canvas;
+  return style.numbers && !texts.empty() ? with_list(canvas, texts, classes) : canvas;
 }
 
 }  // namespace ppdet::tool

@@ -4,14 +4,17 @@
 #include <condition_variable>
 #include <deque>
 #include <fstream>
+#include <iomanip>
 #include <iostream>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <opencv2/imgproc.hpp>
 #include <opencv2/videoio.hpp>
 #include <regex>
 #include <thread>
 
 #include "tool.hpp"
+#include "video.hpp"
 
 namespace ppdet::tool {
 namespace {
@@ -41,7 +44,8 @@ class Source {
  public:
   explicit Source(const Arguments& arguments) : most_(arguments.max_frames) {
     if (!arguments.video_file.empty()) {
-      name = "--video_file " + arguments.video_file.string();
+      value = arguments.video_file.string();
+      name = "--video_file " + value;
       stem = arguments.video_file.stem().string();
       if (!fs::is_regular_file(arguments.video_file)) {
         throw Error(name + (fs::is_directory(arguments.video_file)
@@ -57,13 +61,15 @@ class Source {
       capture_.open(arguments.video_file.string());
       open_or("not a video, or damaged");
     } else if (arguments.camera_id >= 0) {
-      name = "--camera_id " + std::to_string(arguments.camera_id);
-      stem = "camera_" + std::to_string(arguments.camera_id);
+      value = std::to_string(arguments.camera_id);
+      name = "--camera_id " + value;
+      stem = "camera_" + value;
       is_live = true;
       capture_.open(arguments.camera_id);
       open_or("cannot be opened; no such camera, no permission, or in use");
     } else {
-      name = "--rtsp " + without_password(arguments.rtsp);
+      value = without_password(arguments.rtsp);
+      name = "--rtsp " + value;
       stem = "stream";
       is_live = true;
       capture_.open(
@@ -98,7 +104,7 @@ class Source {
     return true;
   }
 
-  std::string name, stem;
+  std::string name, value, stem;
   bool is_live = false;
   double fps = kDefaultFps;
   int length = 0;  // 0: not known
@@ -178,115 +184,86 @@ class ReadAhead {
   std::thread thread_;
 };
 
-// MPEG-4 in .mp4, else Motion JPEG in .avi; MPEG-4 takes even sides only.
-class Video {
- public:
-  Video(fs::path stem, double fps) : stem_(std::move(stem)), fps_(fps) {}
-
-  void write(const cv::Mat& image_rgb) {
-    if (!writer_.isOpened()) open(image_rgb.size());
-    if (image_rgb.cols > size_.width || image_rgb.rows > size_.height) {
-      throw Error(path.string() + ": the size of the frames changed on the way");
-    }
-    cv::Mat bgr;
-    cv::cvtColor(image_rgb, bgr, cv::COLOR_RGB2BGR);
-    cv::copyMakeBorder(bgr, bgr, 0, size_.height - bgr.rows, 0, size_.width - bgr.cols,
-                       cv::BORDER_REPLICATE);
-    writer_.write(bgr);
-  }
-
-  fs::path path;
-
- private:
-  void open(const cv::Size& size) {
-    size_ = {size.width + size.width % 2, size.height + size.height % 2};
-    for (const auto& [code, suffix] :
-         {std::pair{cv::VideoWriter::fourcc('m', 'p', '4', 'v'), ".mp4"},
-          {cv::VideoWriter::fourcc('M', 'J', 'P', 'G'), ".avi"}}) {
-      path = stem_.string() + suffix;
-      if (writer_.open(path.string(), code, fps_, size_)) return;
-    }
-    throw Error(path.string() +
-                ": cannot be written; no permission, or OpenCV has no writer of videos");
-  }
-
-  fs::path stem_;
-  double fps_;
-  cv::Size size_;
-  cv::VideoWriter writer_;
-};
-
 // Writes the detections of the frames in their order; lines of JSON at once.
 class Results {
  public:
   Results(const Source& source, const Arguments& arguments, const Detector& detector,
-          const Threshold& threshold)
+          const Selection& selection)
       : source_(source),
         arguments_(arguments),
         detector_(detector),
-        threshold_(threshold),
-        lines_path(arguments.output_dir / (source.stem + ".jsonl")),
-        video(arguments.output_dir / source.stem, source.fps) {
-    fs::create_directories(arguments.output_dir);
-    lines_.open(lines_path);
-    if (!lines_) throw Error(lines_path.string() + ": cannot be written");
+        selection_(selection),
+        lines_path_(arguments.output_dir / (source.stem + ".jsonl")),
+        video_(arguments.output_dir / source.stem, source.fps) {
+    make_folder(arguments.output_dir, lines_path_);
+    lines_.open(lines_path_);
+    if (!lines_) throw Error(lines_path_.string() + ": cannot be written; no permission");
   }
 
-  void write(const Frame& frame, const std::vector<Box>& boxes) {
-    const Json found = detection_records(boxes, detector_, threshold_);
+  void write(const Frame& frame, const std::vector<Box>& all) {
+    const std::vector<Box> boxes = of_classes(all, selection_.class_ids);
+    const Json found = detection_records(boxes, detector_, selection_.threshold);
     const Json line = {{"frame", frame.number},
                        {"time_s", std::round(frame.time_s * 1e3) / 1e3},
                        {"detections", found}};
-    lines_ << line.dump() << std::endl;
-    if (!lines_) throw Error(lines_path.string() + ": cannot be written; the disk is full");
+    lines_ << json_text(line) << std::endl;
+    if (!lines_) throw Error(lines_path_.string() + ": cannot be written; the disk is full");
     ++count;
     detections += found.size();
     if (arguments_.save_results) {
       add_coco_records(records_, boxes, frame.number,
-                       source_.name + "#" + std::to_string(frame.number), detector_);
+                       source_.value + "#" + std::to_string(frame.number), detector_);
     }
-    if (!arguments_.save_images) return;
-    // A live source keeps its time: its last frame is repeated where some are missing.
-    const long place = std::lround(frame.time_s * source_.fps);
-    if (last_.empty()) next_ = place;
-    if (place < next_ - 1) return;
-    for (; place > next_ + 1; ++next_) video.write(last_);
-    last_ = drawn(frame.image, boxes, detector_.class_names(), threshold_);
-    video.write(last_);
-    ++next_;
+    if (arguments_.save_images) write_video(frame, boxes);
   }
 
-  void finish() const {
-    if (arguments_.save_results)
-      write_text(arguments_.output_dir / "bbox.json", records_.dump() + "\n");
+  // Finishes all files and names those that were written.
+  std::vector<fs::path> close() {
+    std::vector<fs::path> written = {lines_path_};
+    if (arguments_.save_results) {
+      written.push_back(arguments_.output_dir / "bbox.json");
+      write_json(written.back(), records_);
+    }
+    video_.close();
+    if (!video_.path.empty()) written.insert(written.begin() + 1, video_.path);
+    return written;
   }
 
   int count = 0;
   size_t detections = 0;
 
  private:
+  // Keeps the time of a live source: repeats the last frame where some are missing, and leaves
+  // frames out where there are more than the rate of the video.
+  void write_video(const Frame& frame, const std::vector<Box>& boxes) {
+    const long place = std::lround(frame.time_s * source_.fps);
+    if (last_.empty()) {
+      next_ = place;
+    } else if (place < next_ - 1) {
+      return;
+    } else if (place > next_ + 1) {
+      for (; next_ < place; ++next_) video_.write(last_);
+    }
+    last_ =
+        drawn(frame.image, boxes, detector_.class_names(), selection_.threshold, arguments_.style);
+    video_.write(last_);
+    ++next_;
+  }
+
   const Source& source_;
   const Arguments& arguments_;
   const Detector& detector_;
-  Threshold threshold_;
+  const Selection& selection_;
   std::ofstream lines_;
   Json records_ = Json::array();
   cv::Mat last_;
   long next_ = 0;
-
- public:
-  fs::path lines_path;
-  Video video;
+  fs::path lines_path_;
+  Video video_;
 };
 
-}  // namespace
-
-int run_frames(Detector& detector, const Arguments& arguments, const Threshold& threshold) {
-  Source source(arguments);
-  Results results(source, arguments, detector, threshold);
-  const auto start = Clock::now();
-  const auto size = static_cast<size_t>(arguments.options.batch_size);
-  ReadAhead frames(source, std::max(kAhead, size));
+// Detects on all frames, in batches.
+void detect(Detector& detector, ReadAhead& frames, size_t size, Results& results) {
   std::vector<Frame> batch;
   for (bool is_over = false; !is_over && !interrupted;) {
     Frame frame;
@@ -294,19 +271,39 @@ int run_frames(Detector& detector, const Arguments& arguments, const Threshold& 
     if (!is_over) batch.push_back(frame);
     if (batch.empty() || (batch.size() < size && !is_over)) continue;
     std::vector<cv::Mat> images;
+    images.reserve(batch.size());
     for (const Frame& one : batch) images.push_back(one.image);
     const auto found = detector.predict(images);
     for (size_t i = 0; i < batch.size(); ++i) results.write(batch[i], found[i]);
     batch.clear();
   }
-  results.finish();
+}
+
+}  // namespace
+
+int run_frames(Detector& detector, const Arguments& arguments, const Selection& selection) {
+  Source source(arguments);
+  Results results(source, arguments, detector, selection);
+  const auto start = Clock::now();
+  const auto size = static_cast<size_t>(arguments.options.batch_size);
+  ReadAhead frames(source, std::max(kAhead, size));
+  std::exception_ptr failure;
+  try {
+    detect(detector, frames, size, results);
+  } catch (...) {  // what was written can be played all the same
+    failure = std::current_exception();
+  }
+  const std::vector<fs::path> written = results.close();
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   std::cout << source.name << ": " << results.count << " frames";
   if (frames.skipped() > 0) std::cout << ", " << frames.skipped() << " skipped";
-  std::cout << ", " << results.detections << " detections, " << results.count / seconds
-            << " frames/s, written to " << results.lines_path.string();
-  if (!results.video.path.empty()) std::cout << ", " << results.video.path.string();
+  std::cout << ", " << results.detections << " detections, " << std::fixed << std::setprecision(1)
+            << results.count / seconds << " frames/s, written to ";
+  for (const fs::path& path : written) {
+    std::cout << (path == written.front() ? "" : ", ") << path.string();
+  }
   std::cout << "\n";
+  if (failure) std::rethrow_exception(failure);
   if (interrupted) return kInterrupted;
   frames.rethrow();
   if (results.count < source.length) {

@@ -1,9 +1,8 @@
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <opencv2/imgcodecs.hpp>
-#include <opencv2/imgproc.hpp>
 #include <set>
 
 #include "tool.hpp"
@@ -26,9 +25,11 @@ std::string lower(std::string text) {
 void collect(const fs::path& folder, std::set<fs::path>& seen, std::vector<fs::path>& found) {
   std::vector<fs::path> files;
   std::vector<fs::path> folders;
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  std::error_code failed;
+  for (const auto& entry :
+       fs::directory_iterator(folder, fs::directory_options::skip_permission_denied)) {
     if (entry.path().filename().string().front() == '.') continue;
-    if (entry.is_directory()) {
+    if (entry.is_directory(failed)) {
       folders.push_back(entry.path());
     } else if (kSuffixes.count(lower(entry.path().extension().string())) > 0) {
       files.push_back(entry.path());
@@ -70,33 +71,67 @@ std::vector<fs::path> output_stems(const std::vector<fs::path>& images,
   return stems;
 }
 
+// Writes the files of one image.
 void save(const fs::path& path, const fs::path& stem, const cv::Mat& image,
           const std::vector<Box>& boxes, const Detector& detector, const Threshold& threshold,
-          bool draw) {
-  fs::create_directories(fs::absolute(stem).parent_path());
+          const Arguments& arguments) {
+  const auto& names = detector.class_names();
+  if (arguments.crop) save_crops(image, boxes, names, threshold, arguments.output_dir, stem);
   const fs::path lines = stem.string() + ".json";
   fs::path written = lines;
-  if (draw) {
+  if (arguments.save_images) {
     const std::string suffix = lower(path.extension().string());
     const bool can_write = kSuffixes.count(suffix) > 0 && cv::haveImageWriter("x" + suffix);
     written = stem.string() + (can_write ? path.extension().string() : ".jpg");
-    cv::Mat bgr;
-    cv::cvtColor(drawn(image, boxes, detector.class_names(), threshold, kReadableSide), bgr,
-                 cv::COLOR_RGB2BGR);
-    std::vector<unsigned char> bytes;
-    cv::imencode(can_write ? suffix : ".jpg", bgr, bytes);
-    write_text(written, {bytes.begin(), bytes.end()});
+    write_image(written, drawn(image, boxes, names, threshold, arguments.style, kReadableSide));
   }
   const Json found = detection_records(boxes, detector, threshold);
-  const Json record = {{"image", path.string()},
-                       {"width", image.cols},
-                       {"height", image.rows},
-                       {"threshold", threshold.size() == 1 ? Json(threshold[0]) : Json(threshold)},
-                       {"detections", found}};
-  write_text(lines, record.dump(2) + "\n");
+  const Json limit = threshold.size() == 1 ? Json(threshold[0]) : Json(threshold);
+  write_json(lines, {{"image", utf8(path.string())},
+                     {"width", image.cols},
+                     {"height", image.rows},
+                     {"threshold", limit},
+                     {"detections", found}});
   std::cout << path.string() << ": " << found.size() << " detections, written to "
             << written.string() << "\n";
 }
+
+// Reads images in batches, and counts what is wrong with them.
+class Batches {
+ public:
+  Batches(const std::vector<fs::path>& images, int size)
+      : images_(images), size_(static_cast<size_t>(size)) {}
+
+  // The next images that can be read, with their places in the list; false at the end.
+  bool next(std::vector<cv::Mat>& batch, std::vector<size_t>& places) {
+    batch.clear();
+    places.clear();
+    for (; place_ < images_.size() && batch.size() < size_ && !interrupted; ++place_) {
+      try {
+        batch.push_back(read_quietly(images_[place_]));
+        places.push_back(place_);
+      } catch (const ImageError& error) {
+        failures_.emplace_back(error.what());
+      }
+    }
+    return !batch.empty() && !interrupted;
+  }
+
+  // Throws ImageError with one line for each image that could not be read.
+  void raise_failures() const {
+    if (failures_.empty()) return;
+    if (failures_.size() == 1) throw ImageError(failures_.front());
+    std::string text = std::to_string(failures_.size()) + " of " + std::to_string(images_.size()) +
+                       " images cannot be read:";
+    for (const std::string& failure : failures_) text += "\n  - " + failure;
+    throw ImageError(text);
+  }
+
+ private:
+  const std::vector<fs::path>& images_;
+  size_t size_, place_ = 0;
+  std::vector<std::string> failures_;
+};
 
 }  // namespace
 
@@ -124,53 +159,44 @@ std::vector<fs::path> images_of(const Arguments& arguments) {
   return found;
 }
 
-int run_images(Detector& detector, const Arguments& arguments, const Threshold& threshold) {
+int run_images(Detector& detector, const Arguments& arguments, const Selection& selection) {
   const std::vector<fs::path> images = images_of(arguments);
   const std::vector<fs::path> stems = output_stems(images, arguments);
   const auto ids = arguments.anno_path.empty() ? std::vector<std::int64_t>{}
                                                : image_ids(images, arguments.anno_path);
   Json records = Json::array();
-  std::vector<std::string> failures;
+  const auto write_records = [&] {
+    if (!arguments.save_results) return;
+    const fs::path path = arguments.output_dir / "bbox.json";
+    write_json(path, records);
+    std::cout << "all detections written to " << path.string() << "\n";
+  };
+  Batches batches(images, arguments.options.batch_size);
   std::vector<cv::Mat> batch;
   std::vector<size_t> places;
-  const auto size = static_cast<size_t>(arguments.options.batch_size);
-  for (size_t i = 0; i < images.size() && !interrupted; ++i) {
-    try {
-      batch.push_back(read_image(images[i]));
-      places.push_back(i);
-    } catch (const ImageError& error) {
-      std::cerr << error.what() << "\n";
-      failures.emplace_back(error.what());
-    }
-    if (batch.empty() || (batch.size() < size && i + 1 < images.size())) continue;
-    const auto found = detector.predict(batch);
-    for (size_t k = 0; k < places.size(); ++k) {
-      const size_t place = places[k];
-      save(images[place], stems[place], batch[k], found[k], detector, threshold,
-           arguments.save_images);
-      if (arguments.save_results) {
-        add_coco_records(records, found[k],
-                         ids.empty() ? static_cast<std::int64_t>(place) : ids[place],
-                         images[place].string(), detector);
+  try {
+    while (batches.next(batch, places)) {
+      const auto found = detector.predict(batch);
+      for (size_t k = 0; k < places.size(); ++k) {
+        const size_t place = places[k];
+        const auto boxes = of_classes(found[k], selection.class_ids);
+        save(images[place], stems[place], batch[k], boxes, detector, selection.threshold,
+             arguments);
+        if (arguments.save_results) {
+          add_coco_records(records, boxes,
+                           ids.empty() ? static_cast<std::int64_t>(place) : ids[place],
+                           images[place].string(), detector);
+        }
       }
     }
-    batch.clear();
-    places.clear();
+  } catch (...) {
+    if (!records.empty()) write_records();
+    throw;
   }
-  if (arguments.save_results) {
-    write_text(arguments.output_dir / "bbox.json", records.dump() + "\n");
-    std::cout << "all detections written to " << (arguments.output_dir / "bbox.json").string()
-              << "\n";
-  }
+  write_records();
   if (interrupted) return kInterrupted;
-  if (failures.empty()) return 0;
-  std::string text = failures.front();
-  if (failures.size() > 1) {
-    text = std::to_string(failures.size()) + " of " + std::to_string(images.size()) +
-           " images cannot be read:";
-    for (const std::string& failure : failures) text += "\n  - " + failure;
-  }
-  throw ImageError(text);
+  batches.raise_failures();
+  return 0;
 }
 
 }  // namespace ppdet::tool

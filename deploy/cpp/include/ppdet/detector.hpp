@@ -36,14 +36,18 @@ struct Box {
 };
 
 struct Options {
-  std::string engine = "paddle";   // or "openvino", which reads the .onnx; those that were built in
-  std::string precision = "fp32";  // or "int8", the file of tools/quantize.py, with engine openvino
-  std::string device = "CPU";      // or "GPU", for Paddle
+  std::string engine = "paddle";  // or "openvino", which reads the .onnx; those that were built in
+  // or, with engine openvino, "fp16", the .onnx of ppdet export --precision fp16, and "int8", the
+  // file of ppdet quantize
+  std::string precision = "fp32";
+  std::string device = "CPU";       // or "GPU", for Paddle
   std::string run_mode = "paddle";  // or "trt_fp32", "trt_fp16", "trt_int8", with device GPU
   int threads = 0;                  // of the CPU; 0: one per core, at most 8
   int batch_size = 1;  // the largest number of images at once; TensorRT's engine is built for it
   bool onednn = true;  // Paddle's kernels for CPUs
-  std::vector<int> input_size;      // {height, width} or {side}, for exports that leave it open
+  bool onednn_bfloat16 =
+      false;                    // computing in bfloat16; float32 on CPUs that cannot, see remarks()
+  std::vector<int> input_size;  // {height, width} or {side}, for exports that leave it open
   std::filesystem::path cache_dir;  // of TensorRT's engines; empty: trt_cache in the model's folder
   std::array<int, 3> trt_sides = {320, 640,
                                   1280};  // smallest, usual and largest side of open sizes
@@ -84,11 +88,13 @@ class Detector {
 
   const std::vector<std::string>& class_names() const;
   const std::optional<std::vector<std::int64_t>>& category_ids() const;  // of the training data
-  float threshold() const;  // draw_threshold of infer_cfg.yml
+  double threshold() const;  // draw_threshold of infer_cfg.yml
   // thresholds of infer_cfg.yml: of each class the score with the best F1 in its evaluation
   const std::optional<std::vector<double>>& thresholds() const;
   std::string kernels() const;  // name of the kernels that run, for people
-  int fixed_batch() const;      // the only batch size of the network; 0: any
+  // What was switched off and why, for people: oneDNN or bfloat16 where they cannot run.
+  std::vector<std::string> remarks() const;
+  int fixed_batch() const;  // the only batch size of the network; 0: any
 
  private:
   struct State;

@@ -38,6 +38,13 @@ PPDET_API const char* ppdet_error(void);
 PPDET_API ppdet_detector* ppdet_create(const char* model_dir, const char* engine, int32_t threads,
                                        int32_t batch_size);
 
+/* The same with any options, as JSON or YAML: a mapping with names and values of ppdet_infer's, as
+ * {"engine": "openvino", "precision": "fp16", "input_size": [320, 416], "batch_size": 4}. Names:
+ * engine, precision, device, run_mode, cpu_threads, batch_size, enable_mkldnn,
+ * enable_mkldnn_bfloat16, input_size, trt_cache_dir, trt_min_shape, trt_opt_shape, trt_max_shape,
+ * calib_dir. NULL for the defaults. NULL after an error. */
+PPDET_API ppdet_detector* ppdet_open(const char* model_dir, const char* options);
+
 /* The boxes of all images, which run as one batch: image after image, the highest score first.
  * Writes at most `capacity` of them and returns how many there are, or -1 after an error; with more
  * boxes than `capacity` call again with room for them. */

@@ -25,6 +25,7 @@ class AnalysisConfig {
   void DisableGpu();
   void SetCpuMathLibraryNumThreads(int threads);
   void EnableMKLDNN();
+  void EnableMkldnnBfloat16();
   void DisableMKLDNN();
   void SetOptimCacheDir(const std::string& folder);
   void EnableTensorRtEngine(std::int64_t workspace, int batch, int subgraph, Precision precision,
