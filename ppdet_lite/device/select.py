@@ -49,7 +49,7 @@ def check_gpu(use_gpu: Optional[bool]) -> None:
     """Raises a ConfigError if `use_gpu` is True and Paddle cannot use a GPU here."""
     if use_gpu and (reason := no_gpu_reason()):
         raise ConfigError(
-            f"use_gpu: found true, allowed here: false, null ({reason}; README.md says which "
+            f"use_gpu: found true, allowed here: false, null ({reason}; docs/install.md says which "
             "paddlepaddle-gpu to install)"
         )
 

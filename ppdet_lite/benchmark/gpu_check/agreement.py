@@ -28,7 +28,8 @@ TOLERANCES = {
     "int8": Tolerance(0.2, 8.0, 0.1, 0.5),
 }
 """By precision. FP16 keeps 11 bits of a number, TF32 as many; a network of 100 layers loses about 3
-of them. INT8 is a coarse check that the ranges fit: its loss is one of AP."""
+of them. INT8 (Paddle's) is a coarse check that the ranges fit: its loss is one of AP. Of INT8 files
+see `roundings`."""
 
 
 class Agreement(NamedTuple):
@@ -65,8 +66,8 @@ def compare(
 ) -> Agreement:
     """Matches detections [M, 6] (class, score, x1, y1, x2, y2) photo by photo.
 
-    Those whose score is within the tolerance of the lowest of their photo do not count: where the
-    list is cut, near-ties fall either way.
+    The lowest of a photo do not count, as far as scores of partners differ, too: where the list is
+    cut, near-ties fall either way.
 
     Raises:
         ValueError: values that are no numbers, or another number of photos.
@@ -79,13 +80,14 @@ def compare(
     for expected, rows in zip(references, found):
         pairs = _partners(expected, rows, tolerance)
         lowest = [array[:, 1].min() for array in (expected, rows) if len(array)]
-        limit = max(lowest, default=0.0) + tolerance.score
+        gaps = [abs(float(expected[i, 1] - rows[j, 1])) for i, j in pairs]
+        limit = max(lowest, default=0.0) + 2 * (np.quantile(gaps, 0.95) if gaps else 0.0)
         counts = expected[:, 1] > limit
         total += int(counts.sum())
         matched += sum(bool(counts[i]) for i, _ in pairs)
         alone = np.setdiff1d(np.arange(len(rows)), [j for _, j in pairs])
         extra += int((rows[alone, 1] > limit).sum())
-        scores += [abs(float(expected[i, 1] - rows[j, 1])) for i, j in pairs]
+        scores += gaps
         pixels += [float(np.abs(expected[i, 2:] - rows[j, 2:]).max()) for i, j in pairs]
     return Agreement(matched, total, extra, max(scores), max(pixels))
 

@@ -13,11 +13,16 @@ from ppdet_lite.benchmark.gpu_check.agreement import TOLERANCES, compare
 from ppdet_lite.benchmark.gpu_check.cases import Case, Setup
 from ppdet_lite.benchmark.gpu_check.device_memory import used_bytes
 from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.roundings import (
+    compare_roundings,
+    raw_outputs,
+    write_raw_reference,
+)
 from ppdet_lite.benchmark.protocol import Summary
 from ppdet_lite.benchmark.timing import time_network
 from ppdet_lite.core.errors import DataError
 from ppdet_lite.data.pixels.image_ops import decode_image
-from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.contract import INT8_FILES, ModelFolder
 from ppdet_lite.runtime.detector import Detector, open_engine
 from ppdet_lite.runtime.engines.engine import Arrays, Engine, stack_samples
 from ppdet_lite.runtime.options import EngineOptions, TensorRTOptions
@@ -27,12 +32,20 @@ Note = Callable[..., None]
 
 
 def make_references(case: Case, setup: Setup, note: Note) -> None:
-    """Writes the boxes of all photos by the network in float32 on the CPU."""
+    """Writes the boxes of all photos by the network in float32 on the CPU, and where there is an
+    INT8 file, what its roundings change there."""
     detector = open_detector(case, setup)
     found = [detector.predict([decode_image(path)])[0] for path in setup.images]
     setup.references.mkdir(parents=True, exist_ok=True)
     np.savez(setup.references / f"{case.network}.npz", *found)
     note(runs_on=detector.engine.runs_on, photos=len(found), detections=sum(map(len, found)))
+    folder = NetworkSet.read(setup.networks).export(case.network, "raw", case.batch)
+    if (folder / INT8_FILES["tensorrt"][0]).is_file():
+        note(int8_distance=write_raw_reference(folder, setup, _raw_reference(case, setup)))
+
+
+def _raw_reference(case: Case, setup: Setup) -> Path:
+    return setup.references / f"{case.network}_raw.npz"
 
 
 def measure_speed(case: Case, setup: Setup, note: Note) -> None:
@@ -48,12 +61,17 @@ def measure_speed(case: Case, setup: Setup, note: Note) -> None:
     sample = stack_samples([image] * case.batch)
     note(**timed("raw", engine, sample, setup))
     note(memory_bytes=used_bytes(case.device) - before)
+    if wanted.has_tensorrt_int8:
+        found = raw_outputs(engine, files, setup, case.batch)
+        note(**compare_roundings(_raw_reference(case, setup), found))
     engine.close()
     del engine
     detector = open_detector(case, setup)
     note(**timed("nms", detector.engine, sample, setup))
-    found = detections(detector, case.batch, setup)
-    agreement = compare(references(case, setup), found, TOLERANCES[wanted.precision])
+    if wanted.has_tensorrt_int8:
+        return
+    rows = detections(detector, case.batch, setup)
+    agreement = compare(references(case, setup), rows, TOLERANCES[wanted.precision])
     note(boxes=str(agreement), boxes_agree=agreement.holds(TOLERANCES[wanted.precision]))
 
 

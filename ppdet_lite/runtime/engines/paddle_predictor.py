@@ -35,11 +35,11 @@ def check_installed(device: str, run_mode: str) -> None:
             cause = cause.__cause__ or cause.__context__
         raise UserError(
             f"Paddle cannot be imported ({error}); install paddlepaddle, or paddlepaddle-gpu for "
-            "`device` GPU (README.md says from where)"
+            "`device` GPU (docs/install.md says from where)"
         ) from error
     missing = ""
     if device == "GPU" and not paddle.is_compiled_with_cuda():
-        missing = "this Paddle was built without CUDA; install paddlepaddle-gpu (see README.md)"
+        missing = "this Paddle was built without CUDA; install paddlepaddle-gpu (docs/install.md)"
     elif device == "GPU" and paddle.device.cuda.device_count() == 0:
         missing = "no GPU is visible; check its driver"
     elif device == "NPU":

@@ -57,6 +57,17 @@ def test_nothing_found_is_no_agreement():
     assert compare([REFERENCE], [rows()], TIGHT)[:2] == (0, 3)
 
 
+def test_scores_that_hardly_differ_are_compared_all_the_same():
+    """As those of drawn weights: the whole list lies within the tolerance of its lowest score."""
+    scores = np.linspace(0.023, 0.019, 21)
+    expected = rows(*((0, score, 30 * i) for i, score in enumerate(scores)))
+    found = expected + np.float32(1e-6) * np.array([0, 1, 0, 0, 0, 0], np.float32)
+    result = compare([expected], [found], TOLERANCES["fp16"])
+    assert result[:3] == (20, 20, 0) and result.holds(TOLERANCES["fp16"])
+    found[:10, 2:] += 5
+    assert not compare([expected], [found], TOLERANCES["fp16"]).holds(TOLERANCES["fp16"])
+
+
 def test_what_cannot_be_compared():
     with pytest.raises(ValueError, match="1 photos, expected 2"):
         compare([REFERENCE] * 2, [REFERENCE], TIGHT)

@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from ppdet_lite.benchmark.engines import ENGINES
+from ppdet_lite.benchmark.gpu_check.cases import Setup
 from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
+from ppdet_lite.benchmark.gpu_check.roundings import compare_roundings, raw_outputs
 from ppdet_lite.benchmark.gpu_check.run import (
     TRAININGS,
     CheckOptions,
@@ -16,6 +18,9 @@ from ppdet_lite.benchmark.gpu_check.run import (
 )
 from ppdet_lite.benchmark.gpu_check.training import WAYS
 from ppdet_lite.core.errors import DataError, UserError
+from ppdet_lite.runtime.contract import ModelFolder
+from ppdet_lite.runtime.engines.open_engine import open_engine
+from ppdet_lite.runtime.options import EngineOptions
 from tests.benchmark.test_against import write_detector
 from tests.tools.in_process import run_tool
 
@@ -59,6 +64,15 @@ def test_a_dry_run(packed, tmp_path, capsys):
     assert len(compared) >= 2 and all(row["boxes_agree"] for row in compared)
     for row in compared:
         assert row["raw_ms"]["median"] > 0 and row["nms_ms"]["median"] > 0
+    (reference,) = [row for row in result["rows"] if row["case"]["job"] == "reference"]
+    assert 0.001 < reference["int8_distance"] < 0.5
+    networks = NetworkSet.read(packed)
+    files = ModelFolder(networks.export("r18_64", "raw", 1), "tensorrt", precision="int8")
+    engine = open_engine(files, EngineOptions("onnxruntime", precision="int8", cpu_threads=1))
+    images = find_images(CheckOptions(), tmp_path, silent)
+    found = raw_outputs(engine, files, Setup(packed, tuple(images), out))
+    row = compare_roundings(out / "references" / "r18_64_raw.npz", found)
+    assert row["boxes_agree"] and f"{reference['int8_distance']:.1%} off" in row["boxes"]
     boxes = next(v for v in result["verdicts"] if "boxes of the CPU" in v["target"])
     assert boxes["reached"] is True
     trainings = [row for row in result["rows"] if row["case"]["job"] == "training"]
