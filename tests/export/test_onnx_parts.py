@@ -13,6 +13,7 @@ from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.cell_grid import CellLevel
 from ppdet_lite.modeling.post_process.box_decoders import CellBox, YOLOBox
 from ppdet_lite.modeling.post_process.nms_layers import MatrixNMS
+from ppdet_lite.modeling.post_process.scaled_yolo_box import ScaledYOLOBox
 from ppdet_lite.runtime.engines.openvino import kept_core
 
 onnx = pytest.importorskip("onnx", reason="needs the package onnx")
@@ -70,16 +71,15 @@ def raw_maps(channels, sizes, seed=0, spread=1.5):
     return [rng.normal(0, spread, (2, channels, *size)).astype(np.float32) for size in sizes]
 
 
-SHAPES = np.array([[64, 96], [427, 640]], np.float32)
-SCALES = np.array([[0.5, 0.75], [1.0, 1.0]], np.float32)
+SHAPES = np.array([[64, 96], [40, 96]], np.float32)  # the second with padding
+SCALES = np.array([[0.5, 0.75], [0.3, 0.3]], np.float32)
 
 
 @pytest.mark.parametrize("factor", [None, 0.4])
 @pytest.mark.parametrize("clip", [True, False])
 def test_yolo_boxes_are_paddles(factor, clip):
     decoder = YOLOBox(CLASSES, conf_thresh=0.3, clip_bbox=clip)
-    channels = 3 * (5 + CLASSES + (factor is not None))
-    raw = raw_maps(channels, [(2, 3), (4, 6)])
+    raw = raw_maps(3 * (5 + CLASSES + (factor is not None)), [(2, 3), (4, 6)])
     tensors = [paddle.to_tensor(level) for level in raw]
     sizes = [paddle.to_tensor(SHAPES), paddle.to_tensor(SCALES)]
     levels = [level._replace(iou_aware_factor=factor) for level in LEVELS]
@@ -88,6 +88,18 @@ def test_yolo_boxes_are_paddles(factor, clip):
     is_dropped = ~expected[0].any(axis=2)
     assert 0.2 < is_dropped.mean() < 0.95  # the threshold is at work
     np.testing.assert_array_equal(~found[0].any(axis=2), is_dropped)
+    np.testing.assert_allclose(found[0], expected[0], rtol=2e-6, atol=1e-4)
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_scaled_yolo_boxes_are_those_of_the_model(clip):
+    decoder = ScaledYOLOBox(CLASSES, conf_thresh=0.3, clip_bbox=clip)
+    raw = [1 / (1 + np.exp(-level)) for level in raw_maps(3 * (5 + CLASSES), [(2, 3), (4, 6)])]
+    levels = [level._replace(new_coords=True) for level in LEVELS]
+    sizes = [paddle.to_tensor(SHAPES), paddle.to_tensor(SCALES)]
+    expected = [out.numpy() for out in decoder([paddle.to_tensor(x) for x in raw], levels, *sizes)]
+    found = decode_onnx(detector(decoder, levels), raw, SHAPES, SCALES)
     np.testing.assert_allclose(found[0], expected[0], rtol=2e-6, atol=1e-4)
     np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
 

@@ -66,14 +66,24 @@ def test_iou_aware_score(factor):
     np.testing.assert_allclose(scores[0, 1], expected, rtol=1e-5)
 
 
+def test_padding_is_no_part_of_the_image():
+    """An image of 20 x 128 brought to 10 x 64, in the upper part of an input of 32 x 64."""
+    padded = {"im_shape": (10, 64), "scale": (0.5, 0.5)}
+    boxes, _ = _decode(_raw([0, 0, 0, math.log(3), 1.0, 2.0]), **padded)
+    # center (48, 16), size (16, 24) in the input: (96, 32) and (32, 48) in the image
+    np.testing.assert_allclose(boxes[1], [80, 8, 112, 19], rtol=1e-5)
+    boxes, _ = _decode(_raw([0, 0, 0, math.log(3), 1.0, 2.0]), clip_bbox=False, **padded)
+    np.testing.assert_allclose(boxes[1], [80, 8, 112, 56], rtol=1e-5)
+
+
 def test_original_size_is_rounded():
     """Truncation would lose a pixel wherever the scale is not exact in float32."""
     sizes = np.arange(1, 2000, dtype=np.float32)
-    scale = np.float32(640) / sizes
-    assert (np.floor(np.float32(640) / scale) != sizes).any()
+    scale = np.float32(64) / sizes
+    assert (np.floor(np.float32(64) / scale) != sizes).any()
     count = len(sizes)
     raw = paddle.to_tensor(_raw([0, 0, 5, 5, 9, 9]).astype(np.float32)).expand([count, 6, 1, 2])
-    shape = paddle.full([count, 2], 640.0)
+    shape = paddle.to_tensor([[32.0, 64.0]]).expand([count, 2])
     factors = paddle.to_tensor(np.stack([scale, scale], axis=1))
     boxes, _ = YOLOBox(num_classes=1)([raw], [LEVEL], shape, factors)
     np.testing.assert_allclose(boxes.numpy()[:, 1, 2], sizes - 1, atol=1e-3)

@@ -71,6 +71,10 @@ def test_scaled_box_by_hand():
     # Center 2 x 0.75 - 0.5 = 1 of one cell of 80 pixels; sides 100 x 1 and 200 x 0.25, cut at 80.
     np.testing.assert_allclose(boxes.numpy(), [[[30, 15, 80, 65]]], rtol=1e-6)
     np.testing.assert_allclose(scores.numpy(), [[[0.4], [0.05]]], rtol=1e-6)
+    # An image of 80 x 40 with as much padding below it.
+    padded = [facts], paddle.to_tensor([[4.0, 8.0]]), paddle.to_tensor([[0.1, 0.1]])
+    boxes, _ = decode([output], *padded)
+    np.testing.assert_allclose(boxes.numpy(), [[[30, 15, 80, 40]]], rtol=1e-6)
     decode.conf_thresh = 0.6
     boxes, scores = decode([output], *arguments)
     assert not boxes.numpy().any() and not scores.numpy().any()

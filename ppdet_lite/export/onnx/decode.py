@@ -5,12 +5,19 @@
 boxes_xyxy_px [B, M, 4] of the original images, scores [B, C, M].
 """
 
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from ppdet_lite.export.onnx.graph import OnnxGraph, Value
 from ppdet_lite.modeling.geometry.gaussian_layout import VALUES
 
 Boxes = tuple[Value, Value]
+
+
+class Images(NamedTuple):
+    """Width and height of the original images, and their factors to the input: [B, 1, 2, 1]."""
+
+    wh: Value
+    scale_wh: Value
 
 
 def yolo_box(g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]) -> Boxes:
@@ -46,22 +53,20 @@ def _join_levels(
     inputs: dict[str, Value],
     decode_level: Callable[..., Boxes],
 ) -> Boxes:
-    original = g.op("Floor", inputs["im_shape"] / inputs["scale_factor"] + 0.5)
-    image_wh = original.gather([1, 0], axis=1).reshape(-1, 1, 2, 1)
+    image_hw = g.op("Floor", inputs["im_shape"] / inputs["scale_factor"] + 0.5)
+    pairs = (image_hw, inputs["scale_factor"])
+    images = Images(*(pair.gather([1, 0], axis=1).reshape(-1, 1, 2, 1) for pair in pairs))
     decoder = detector.post_process.decode
     found = [
-        decode_level(g, output, level, decoder, image_wh)
+        decode_level(g, output, level, decoder, images)
         for output, level in zip(raw, detector.head.levels)
     ]
     boxes, scores = zip(*found)
     return g.concat(boxes, axis=1), g.concat(scores, axis=2)
 
 
-def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:
-    """One level: boxes [B, A H W, 4] and scores [B, C, A H W]; everything inside is [B, A, ?, HW].
-
-    image_wh: width and height of the original images, [B, 1, 2, 1].
-    """
+def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, images: Images) -> Boxes:
+    """One level: boxes [B, A H W, 4], scores [B, C, A H W]; everything inside is [B, A, ?, HW]."""
     anchors, classes, factor = len(level.anchors), decoder.num_classes, level.iou_aware_factor
     cells, grid_wh = cells_of_map(g, output)
     if factor is not None:
@@ -71,11 +76,13 @@ def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh:
 
     scale, shift = float(level.scale_x_y), -0.5 * (level.scale_x_y - 1)
     anchor_wh = g.constant(level.anchors).cast("float32").reshape(1, anchors, 2, 1)
-    center = (cells + g.op("Sigmoid", xy) * scale + shift) * image_wh / grid_wh
-    half = g.op("Exp", wh) * anchor_wh * image_wh / (grid_wh * float(level.stride)) / 2.0
+    input_wh = grid_wh * float(level.stride)
+    canvas_wh = g.op("Floor", input_wh / images.scale_wh + 0.5)
+    center = (cells + g.op("Sigmoid", xy) * scale + shift) * canvas_wh / grid_wh
+    half = g.op("Exp", wh) * anchor_wh * canvas_wh / input_wh / 2.0
     low, high = center - half, center + half
     if decoder.clip_bbox:
-        low, high = g.op("Max", low, 0.0), g.op("Min", high, image_wh - 1.0)
+        low, high = g.op("Max", low, 0.0), g.op("Min", high, images.wh - 1.0)
 
     confidence = g.op("Sigmoid", objectness)
     if factor is not None:
@@ -85,7 +92,7 @@ def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh:
     return _confident(g, corners, confidence, g.op("Sigmoid", class_logits), decoder)
 
 
-def _guided_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:
+def _guided_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, images: Images) -> Boxes:
     """As `_yolo_level`, of outputs that factors on the anchors precede."""
     anchors, channels = len(level.anchors), 5 + decoder.num_classes
     guide, output = output.split(2 * anchors, anchors * channels, axis=1)
@@ -93,37 +100,35 @@ def _guided_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_w
     xy, wh, rest = output.reshape(0, anchors, channels, -1).split(2, 2, channels - 4, axis=2)
     joined = g.concat([xy, wh + guide.reshape(0, anchors, 2, -1), rest], axis=2)
     output = joined.reshape(0, anchors * channels, *grid_hw)
-    return _yolo_level(g, output, level, decoder, image_wh)
+    return _yolo_level(g, output, level, decoder, images)
 
 
-def _gaussian_level(
-    g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value
-) -> Boxes:
+def _gaussian_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, images: Images) -> Boxes:
     """As `_yolo_level`, of outputs with a deviation behind every coordinate."""
     anchors, classes = len(level.anchors), decoder.num_classes
     grid_hw = output.size(2), output.size(3)
     parts = output.reshape(0, anchors, VALUES + 1 + classes, -1)
     *box, rest = parts.split(*[1] * VALUES, 1 + classes, axis=2)
     plain = g.concat([*box[::2], rest], axis=2).reshape(0, anchors * (5 + classes), *grid_hw)
-    boxes, scores = _yolo_level(g, plain, level, decoder, image_wh)
+    boxes, scores = _yolo_level(g, plain, level, decoder, images)
     x, y, width, height = (g.op("Sigmoid", logits) for logits in box[1::2])
     certainty = ((x + y + width + height) / 4.0 - 1.0) * -1.0
     return boxes, scores * certainty.reshape(0, 1, -1)
 
 
-def _scaled_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, image_wh: Value) -> Boxes:
+def _scaled_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, images: Images) -> Boxes:
     """As `_yolo_level`, of outputs that are sigmoids."""
     anchors, classes = len(level.anchors), decoder.num_classes
-    cells, grid_wh = cells_of_map(g, output)
+    cells, _ = cells_of_map(g, output)
     output = output.reshape(0, anchors, 5 + classes, -1)
     xy, wh, confidence, probabilities = output.split(2, 2, 1, classes, axis=2)
     scale, shift = float(level.scale_x_y), -0.5 * (level.scale_x_y - 1)
     anchor_wh = g.constant(level.anchors).cast("float32").reshape(1, anchors, 2, 1)
-    center = (cells + xy * scale + shift) * image_wh / grid_wh
-    half = wh * wh * 4.0 * anchor_wh * image_wh / (grid_wh * float(level.stride)) / 2.0
+    center = (cells + xy * scale + shift) * float(level.stride) / images.scale_wh
+    half = wh * wh * 4.0 * anchor_wh / images.scale_wh / 2.0
     low, high = center - half, center + half
     if decoder.clip_bbox:
-        low, high = g.op("Max", low, 0.0), g.op("Min", high, image_wh)
+        low, high = g.op("Max", low, 0.0), g.op("Min", high, images.wh)
     return _confident(g, g.concat([low, high], axis=2), confidence, probabilities, decoder)
 
 

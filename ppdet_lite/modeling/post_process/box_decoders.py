@@ -95,13 +95,14 @@ class YOLOBox(nn.Layer):
             scale_factor: [B, 2] resized / original, y and x.
         """
         # Rounded, because 427 / 640 * 640 may come out just below 427.
-        original = paddle.floor(im_shape / scale_factor + 0.5).astype("int32")
+        image_hw = paddle.floor(im_shape / scale_factor + 0.5)
+        canvas_hw = paddle.floor(input_size(outputs[0], levels[0]) / scale_factor + 0.5)
         boxes, scores = [], []
         for output, level in zip(outputs, levels):
             factor = level.iou_aware_factor
             level_boxes, level_scores = yolo_box(
                 to_float32(output),
-                original,
+                canvas_hw.astype("int32"),
                 [side for anchor in level.anchors for side in anchor],
                 self.num_classes,
                 self.conf_thresh,
@@ -113,7 +114,18 @@ class YOLOBox(nn.Layer):
             )
             boxes.append(level_boxes)
             scores.append(level_scores.transpose([0, 2, 1]))
-        return paddle.concat(boxes, axis=1), paddle.concat(scores, axis=2)
+        joined = paddle.concat(boxes, axis=1)
+        if self.clip_bbox:  # the operator cuts at the border of the padding
+            last = paddle.concat([image_hw[:, 1:], image_hw[:, :1]], axis=1).unsqueeze(1) - 1
+            joined = paddle.concat([joined[:, :, :2], paddle.minimum(joined[:, :, 2:], last)], 2)
+        return joined, paddle.concat(scores, axis=2)
+
+
+def input_size(output: Tensor, level: AnchorLevel) -> Tensor:
+    """Height and width of the network input in pixels, padding included, float32 [2]."""
+    height, width = output.shape[2:]
+    sides = [paddle.full([1], side * level.stride, "float32") for side in (height, width)]
+    return paddle.concat(sides)
 
 
 @register

@@ -30,26 +30,31 @@ class ScaledYOLOBox(YOLOBox):
     ) -> tuple[Tensor, Tensor]:
         """See `YOLOBox.forward`."""
         # Rounded, because 427 / 640 * 640 may come out just below 427.
-        original_hw = paddle.floor(im_shape / scale_factor + 0.5)
-        image_wh = paddle.concat([original_hw[:, 1:], original_hw[:, :1]], axis=1)
-        image_wh = image_wh.reshape([-1, 1, 2, 1])
-        found = [self._level(to_float32(o), level, image_wh) for o, level in zip(outputs, levels)]
-        boxes, scores = zip(*found)
+        image_hw = paddle.floor(im_shape / scale_factor + 0.5)
+        image_wh, scale_wh = (
+            paddle.concat([pair[:, 1:], pair[:, :1]], axis=1).reshape([-1, 1, 2, 1])
+            for pair in (image_hw, scale_factor)
+        )
+        boxes, scores = zip(
+            *(
+                self._level(to_float32(output), level, image_wh, scale_wh)
+                for output, level in zip(outputs, levels)
+            )
+        )
         return paddle.concat(boxes, axis=1), paddle.concat(scores, axis=2)
 
-    def _level(self, output: Tensor, level: AnchorLevel, image_wh: Tensor) -> tuple[Tensor, Tensor]:
+    def _level(
+        self, output: Tensor, level: AnchorLevel, image_wh: Tensor, scale_wh: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Boxes [B, A H W, 4] and scores [B, C, A H W]; everything inside is [B, A, ?, HW]."""
         anchors, classes = len(level.anchors), self.num_classes
-        height, width = output.shape[2:]
         cells, _ = cell_grid([output], [level.stride])
         output = output.reshape([0, anchors, 5 + classes, -1])
-        grid_wh = paddle.to_tensor([[float(width)], [float(height)]])
         anchor_wh = paddle.to_tensor(level.anchors, dtype="float32").reshape([1, anchors, 2, 1])
         scale = level.scale_x_y
         offset = scale * output[:, :, :2] - 0.5 * (scale - 1)
-        center = (cells + offset) * image_wh / grid_wh
-        half = (2 * output[:, :, 2:4]).square() * anchor_wh * image_wh
-        half = half / (grid_wh * float(level.stride)) / 2
+        center = (cells + offset) * float(level.stride) / scale_wh
+        half = (2 * output[:, :, 2:4]).square() * anchor_wh / scale_wh / 2
         low, high = center - half, center + half
         if self.clip_bbox:
             low = low.clip(min=0.0)
