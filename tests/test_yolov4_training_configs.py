@@ -7,7 +7,7 @@ import pytest
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.device.ranks import SINGLE_PROCESS
 from ppdet_lite.modeling.layers.cross_mini_batch_norm import CrossMiniBatchNorm
-from ppdet_lite.modeling.losses.anchor_box_losses import IouBoxLoss
+from ppdet_lite.modeling.losses.anchor_box_losses import DarknetBoxLoss
 from ppdet_lite.train.hooks.adversarial import SelfAdversarialTraining
 from ppdet_lite.train.run import build_trainer
 from tests.small_configs import small_config
@@ -86,7 +86,7 @@ def test_all_that_the_paper_names_works_together(tiny_coco, tmp_path):
     trainer = build_trainer(cfg, "cpu", SINGLE_PROCESS)
     assert isinstance(trainer.hooks[-1], SelfAdversarialTraining)
     loss = trainer.state.model.head.loss
-    assert isinstance(loss.box_loss, IouBoxLoss)
+    assert isinstance(loss.box_loss, DarknetBoxLoss)
     assert (loss.focal, loss.label_smooth_eps) == (True, 0.1)
     assert any(isinstance(n, CrossMiniBatchNorm) for n in trainer.state.model.sublayers())
     trainer.run()

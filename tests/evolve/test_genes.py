@@ -16,7 +16,7 @@ KEYS = {
         "lr": ("LearningRate.base_lr", 0.0013),
         "momentum": ("OptimizerBuilder.optimizer.momentum", 0.949),
         "iou_thresh": ("YOLOv4Loss.iou_thresh", 0.213),
-        "iou_loss_weight": ("IouBoxLoss.loss_weight", 2.5),
+        "iou_loss_weight": ("DarknetBoxLoss.loss_weight", 0.07),
         "jitter": ("TrainReader.sample_transforms.DarknetMosaic.jitter", 0.3),
         "obj_normalizer": ("YOLOv4Loss.obj_normalizer", 1.0),
     },

@@ -104,7 +104,8 @@ def test_the_true_gradient(direct, index):
     flat = paddle.to_tensor(cells.flat(part.objectness.shape))
     boxes = paddle.gather(part.boxes.reshape([-1, 4]), flat)
     target = paddle.to_tensor(objects.boxes_cxcywh[cells.obj])
-    loss = IouBoxLoss(0.07)(boxes, cell_places(part, cells), target, paddle.ones([len(flat)]))
+    weights = [9.0] * index + [0.07]  # of the levels before it, and its own
+    loss = IouBoxLoss(weights)(boxes, cell_places(part, cells), target, paddle.ones([len(flat)]))
     loss.backward()
     close(float(loss), direct[f"auto_ciou_loss_{index}"])
     gradient = raw.grad.numpy().reshape(2, 3, 85, *raw.shape[2:])[:, :, :4]

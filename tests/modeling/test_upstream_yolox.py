@@ -111,6 +111,16 @@ def test_one_class_per_box_sorted_by_score():
     assert counts == [3, 1] and index == [2, 1, 0, 7]
 
 
+def test_small_scores_are_sorted_in_all_images_of_a_batch():
+    rng = np.random.default_rng(0)
+    corner = 20.0 * np.arange(60).reshape(1, 60, 1).repeat(8, axis=0)
+    boxes = np.concatenate([corner, corner, corner + 10, corner + 10], axis=2)
+    bbox, counts, index = suppress(boxes, 0.01 + 1e-6 * rng.random((8, 2, 60)))
+    scores = np.float32(0.01 + 1e-6 * np.random.default_rng(0).random((8, 2, 60))).max(axis=1)
+    assert counts == [60] * 8
+    assert (np.diff(scores.ravel()[index].reshape(8, 60), axis=1) <= 0).all()
+
+
 def test_boxes_of_other_classes_suppress_when_asked():
     bbox, counts, index = suppress(class_agnostic=True)
     assert [row[:2] for row in bbox] == [[1, 0.9], [1, 0.6], [0, 0.01]]

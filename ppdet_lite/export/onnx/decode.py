@@ -14,10 +14,11 @@ Boxes = tuple[Value, Value]
 
 
 class Images(NamedTuple):
-    """Width and height of the original images, and their factors to the input: [B, 1, 2, 1]."""
+    """Width and height of the original images, and their pixels per pixel of the input, of which
+    padding is a part: [B, 1, 2, 1]."""
 
     wh: Value
-    scale_wh: Value
+    pixel_wh: Value
 
 
 def yolo_box(g: OnnxGraph, detector: Any, raw: Sequence[Value], inputs: dict[str, Value]) -> Boxes:
@@ -54,7 +55,7 @@ def _join_levels(
     decode_level: Callable[..., Boxes],
 ) -> Boxes:
     image_hw = g.op("Floor", inputs["im_shape"] / inputs["scale_factor"] + 0.5)
-    pairs = (image_hw, inputs["scale_factor"])
+    pairs = (image_hw, image_hw / inputs["im_shape"])
     images = Images(*(pair.gather([1, 0], axis=1).reshape(-1, 1, 2, 1) for pair in pairs))
     decoder = detector.post_process.decode
     found = [
@@ -77,7 +78,7 @@ def _yolo_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, images: I
     scale, shift = float(level.scale_x_y), -0.5 * (level.scale_x_y - 1)
     anchor_wh = g.constant(level.anchors).cast("float32").reshape(1, anchors, 2, 1)
     input_wh = grid_wh * float(level.stride)
-    canvas_wh = g.op("Floor", input_wh / images.scale_wh + 0.5)
+    canvas_wh = g.op("Floor", input_wh * images.pixel_wh + 0.5)
     center = (cells + g.op("Sigmoid", xy) * scale + shift) * canvas_wh / grid_wh
     half = g.op("Exp", wh) * anchor_wh * canvas_wh / input_wh / 2.0
     low, high = center - half, center + half
@@ -124,8 +125,8 @@ def _scaled_level(g: OnnxGraph, output: Value, level: Any, decoder: Any, images:
     xy, wh, confidence, probabilities = output.split(2, 2, 1, classes, axis=2)
     scale, shift = float(level.scale_x_y), -0.5 * (level.scale_x_y - 1)
     anchor_wh = g.constant(level.anchors).cast("float32").reshape(1, anchors, 2, 1)
-    center = (cells + xy * scale + shift) * float(level.stride) / images.scale_wh
-    half = wh * wh * 4.0 * anchor_wh / images.scale_wh / 2.0
+    center = (cells + xy * scale + shift) * float(level.stride) * images.pixel_wh
+    half = wh * wh * 4.0 * anchor_wh * images.pixel_wh / 2.0
     low, high = center - half, center + half
     if decoder.clip_bbox:
         low, high = g.op("Max", low, 0.0), g.op("Min", high, images.wh)

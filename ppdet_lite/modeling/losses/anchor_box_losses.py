@@ -41,8 +41,9 @@ class IouBoxLoss(nn.Layer):
     """loss_weight * (1 - overlap), summed, with its true gradient.
 
     Args:
-        loss_weight: darknet's `iou_normalizer` of 0.07 stands before deltas without the derivatives
-            of sigmoid, scale and grid. The true gradient contains them and needs a larger weight.
+        loss_weight: a number or one per level. Darknet's `iou_normalizer` of 0.07 stands before
+            deltas without the derivatives of sigmoid, scale and grid; the true gradient contains
+            them. At the centers it is as strong with 0.07 * 4 * cells in a row / scale_x_y.
         kind: of the overlap.
     """
 
@@ -52,7 +53,7 @@ class IouBoxLoss(nn.Layer):
 
     def __init__(
         self,
-        loss_weight: Positive = 2.5,
+        loss_weight: PerLevel = 2.5,
         kind: Literal["iou", "giou", "diou", "ciou"] = "ciou",
     ):
         super().__init__()
@@ -64,7 +65,7 @@ class IouBoxLoss(nn.Layer):
         """Raw x, y, w, h [E, 4], true boxes [E, 4] and weights [E] to a scalar."""
         boxes = box_ops.cxcywh_to_xyxy(decode_cells(raw, places))
         overlap = getattr(box_ops, self.kind)(boxes, box_ops.cxcywh_to_xyxy(target_cxcywh))
-        return self.loss_weight * ((1 - overlap) * weight).sum()
+        return of_level(self.loss_weight, places.number) * ((1 - overlap) * weight).sum()
 
 
 @register
@@ -146,9 +147,15 @@ def box_scale(target_cxcywh: Tensor) -> Tensor:
 def clipped(delta: Tensor, limit: Optional[PerLevel], number: int) -> Tensor:
     """Deltas of level `number` within -`limit` and `limit`, and 0 where they are not finite."""
     delta = paddle.where(paddle.isfinite(delta), delta, paddle.zeros_like(delta))
-    if isinstance(limit, Sequence):
-        limit = limit[number]
-    return delta if limit is None else delta.clip(-limit, limit)
+    if limit is None:
+        return delta
+    limit = of_level(limit, number)
+    return delta.clip(-limit, limit)
+
+
+def of_level(value: PerLevel, number: int) -> float:
+    """The value of level `number`."""
+    return value[number] if isinstance(value, Sequence) else value
 
 
 def with_gradient(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:

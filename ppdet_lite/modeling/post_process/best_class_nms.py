@@ -72,5 +72,6 @@ def _order(scores: Tensor, counts: Tensor) -> Tensor:
     # From the counts, as a graph may not know the number of boxes of an image.
     row = paddle.ones_like(scores).cumsum() - 1
     ends = counts.astype("float32").cumsum()
-    image = (row.unsqueeze(1) >= ends.unsqueeze(0)).astype("float32").sum(axis=1)
-    return (image * 2 - scores).argsort()  # scores are at most 1
+    image = (row.unsqueeze(1) >= ends.unsqueeze(0)).astype("float64").sum(axis=1)
+    # Scores are at most 1. float32 has no room for small ones behind the number of an image.
+    return (image * 2 - scores.astype("float64")).argsort()

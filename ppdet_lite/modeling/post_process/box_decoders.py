@@ -96,13 +96,14 @@ class YOLOBox(nn.Layer):
         """
         # Rounded, because 427 / 640 * 640 may come out just below 427.
         image_hw = paddle.floor(im_shape / scale_factor + 0.5)
-        canvas_hw = paddle.floor(input_size(outputs[0], levels[0]) / scale_factor + 0.5)
+        canvas_hw = image_hw * input_size(outputs[0], levels[0]) / im_shape
+        canvas_hw = paddle.floor(canvas_hw + 0.5).astype("int32")
         boxes, scores = [], []
         for output, level in zip(outputs, levels):
             factor = level.iou_aware_factor
             level_boxes, level_scores = yolo_box(
                 to_float32(output),
-                canvas_hw.astype("int32"),
+                canvas_hw,
                 [side for anchor in level.anchors for side in anchor],
                 self.num_classes,
                 self.conf_thresh,
@@ -117,8 +118,13 @@ class YOLOBox(nn.Layer):
         joined = paddle.concat(boxes, axis=1)
         if self.clip_bbox:  # the operator cuts at the border of the padding
             last = paddle.concat([image_hw[:, 1:], image_hw[:, :1]], axis=1).unsqueeze(1) - 1
-            joined = paddle.concat([joined[:, :, :2], paddle.minimum(joined[:, :, 2:], last)], 2)
+            joined = paddle.concat([joined[:, :, :2], at_most(joined[:, :, 2:], last)], axis=2)
         return joined, paddle.concat(scores, axis=2)
+
+
+def at_most(values: Tensor, limit: Tensor) -> Tensor:
+    """The smaller of both; Paddle 3.3 has no minimum in graphs of Paddle 2."""
+    return paddle.where(values > limit, limit, values)
 
 
 def input_size(output: Tensor, level: AnchorLevel) -> Tensor:

@@ -9,7 +9,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.cell_grid import cell_grid
 from ppdet_lite.modeling.layers.full_precision import to_float32
-from ppdet_lite.modeling.post_process.box_decoders import YOLOBox
+from ppdet_lite.modeling.post_process.box_decoders import YOLOBox, at_most
 
 
 @register
@@ -31,34 +31,37 @@ class ScaledYOLOBox(YOLOBox):
         """See `YOLOBox.forward`."""
         # Rounded, because 427 / 640 * 640 may come out just below 427.
         image_hw = paddle.floor(im_shape / scale_factor + 0.5)
-        image_wh, scale_wh = (
+        image_wh, pixel_wh = (
             paddle.concat([pair[:, 1:], pair[:, :1]], axis=1).reshape([-1, 1, 2, 1])
-            for pair in (image_hw, scale_factor)
+            for pair in (image_hw, image_hw / im_shape)
         )
         boxes, scores = zip(
             *(
-                self._level(to_float32(output), level, image_wh, scale_wh)
+                self._level(to_float32(output), level, image_wh, pixel_wh)
                 for output, level in zip(outputs, levels)
             )
         )
         return paddle.concat(boxes, axis=1), paddle.concat(scores, axis=2)
 
     def _level(
-        self, output: Tensor, level: AnchorLevel, image_wh: Tensor, scale_wh: Tensor
+        self, output: Tensor, level: AnchorLevel, image_wh: Tensor, pixel_wh: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Boxes [B, A H W, 4] and scores [B, C, A H W]; everything inside is [B, A, ?, HW]."""
+        """Boxes [B, A H W, 4] and scores [B, C, A H W]; everything inside is [B, A, ?, HW].
+
+        `pixel_wh` are pixels of the image per pixel of the input, of which padding is a part.
+        """
         anchors, classes = len(level.anchors), self.num_classes
         cells, _ = cell_grid([output], [level.stride])
         output = output.reshape([0, anchors, 5 + classes, -1])
         anchor_wh = paddle.to_tensor(level.anchors, dtype="float32").reshape([1, anchors, 2, 1])
         scale = level.scale_x_y
         offset = scale * output[:, :, :2] - 0.5 * (scale - 1)
-        center = (cells + offset) * float(level.stride) / scale_wh
-        half = (2 * output[:, :, 2:4]).square() * anchor_wh / scale_wh / 2
+        center = (cells + offset) * float(level.stride) * pixel_wh
+        half = (2 * output[:, :, 2:4]).square() * anchor_wh * pixel_wh / 2
         low, high = center - half, center + half
         if self.clip_bbox:
             low = low.clip(min=0.0)
-            high = paddle.minimum(high, image_wh)
+            high = at_most(high, image_wh)
         confidence = output[:, :, 4:5]
         too_low = (confidence < self.conf_thresh).astype("float32")
         boxes = paddle.concat([low, high], axis=2) * (1 - too_low)
