@@ -58,8 +58,8 @@ def main() -> int:
             run(python, "-m", "ruff", "format", "--check", ".")
             run(python, "-m", "mypy")
             if shutil.which("clang-format"):
-                code = sorted(map(str, Path("deploy/cpp").rglob("*.[ch]*")))
-                run("clang-format", "--dry-run", "-Werror", *code)
+                code = [*Path("deploy/cpp").rglob("*.[ch]"), *Path("deploy/cpp").rglob("*.[ch]pp")]
+                run("clang-format", "--dry-run", "-Werror", *map(str, code))
         coverage = ("--cov", "--cov-report=term:skip-covered") if args.command == "coverage" else ()
         processes = ("-n", str(min(test_processes(), 8)), "--dist", "loadfile")
         processes += ("--no-loadscope-reorder",)  # tests/conftest.py has an order

@@ -196,8 +196,10 @@ def test_both_languages_name_the_same_cache(repo, with_paddle, nano, arrays, tmp
     import paddle
 
     from ppdet_lite.runtime.contract import ModelFolder
+    from ppdet_lite.runtime.engines.paddle_inference import BFLOAT16_SETS
     from ppdet_lite.runtime.engines.tensorrt import TensorRTSetup
     from ppdet_lite.runtime.options import EngineOptions, TensorRTOptions
+    from ppdet_lite.utils.cpu import cpu_has_any
 
     (tmp_path / "cuda.cpp").write_text(CUDA)
     command = ["g++", "-shared", "-fPIC", "cuda.cpp", "-o", "libcudart.so"]
@@ -208,10 +210,18 @@ def test_both_languages_name_the_same_cache(repo, with_paddle, nano, arrays, tmp
     command += [f"-I{repo / 'deploy' / 'cpp' / 'include'}", "-isystem", "/usr/include/opencv4"]
     command += [str(library), f"-Wl,-rpath,{library.parent}"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
-    code = PADDLE + "ctypes.CDLL(sys.argv[1]).open_tensorrt(*map(str.encode, sys.argv[2:]))"
+    code = PADDLE + "library, model_dir, cache_dir = map(str.encode, sys.argv[1:])\n"
+    code += "library = ctypes.CDLL(library.decode())\n"
+    code += "library.open_tensorrt(model_dir, cache_dir)\nlibrary.run_bfloat16(model_dir)"
     arguments = [tmp_path / "libtrt.so", nano["fixed"], tmp_path / "cpp"]
     done = run_python(code, *arguments, env={"LD_LIBRARY_PATH": str(tmp_path)})
     assert "in Python only" in done.stdout  # Paddle's conversion of model.json
+    # oneDNN has no bfloat16 for the cut into four of YOLOX's first layer: Paddle's kernels go on.
+    has_bfloat16 = cpu_has_any(BFLOAT16_SETS)
+    expected = (
+        "oneDNN is off: .* cannot run" if has_bfloat16 else "bfloat16 is off: this CPU has no"
+    )
+    assert re.search(f"kernels {'paddle' if has_bfloat16 else 'oneDNN'}\n{expected}", done.stdout)
 
     monkeypatch.setattr(paddle.device.cuda, "get_device_name", lambda device: "Test GPU")
     options = EngineOptions(
@@ -231,6 +241,15 @@ def test_both_languages_name_the_same_cache(repo, with_paddle, nano, arrays, tmp
 TENSORRT_PROGRAM = """
 #include <cstdio>
 #include <ppdet/detector.hpp>
+
+extern "C" void run_bfloat16(const char* model_dir) {
+  ppdet::Options options;
+  options.onednn_bfloat16 = true;
+  ppdet::Detector detector(model_dir, options);
+  detector.predict({cv::Mat(64, 64, CV_8UC3, cv::Scalar(0, 0, 0))});
+  std::printf("kernels %s\\n", detector.kernels().c_str());
+  for (const std::string& remark : detector.remarks()) std::puts(remark.c_str());
+}
 
 extern "C" void open_tensorrt(const char* model_dir, const char* cache_dir) {
   ppdet::Options options;
