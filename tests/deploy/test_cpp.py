@@ -191,13 +191,29 @@ def test_a_video_is_drawn_and_its_frames_are_lines(infer, nano, photos, tmp_path
     writer.release()
     done = infer(
         *("--model_dir", nano["fixed"], "--video_file", tmp_path / "street.avi", "--batch_size", 2),
-        *("--output_dir", tmp_path / "out", "--max_frames", 4),
+        *("--output_dir", tmp_path / "out", "--max_frames", 4, "--save_results"),
     )
+    records = json.loads((tmp_path / "out" / "bbox.json").read_text())
+    assert records[0]["file_name"] == f"{tmp_path / 'street.avi'}#0"
     lines = [json.loads(line) for line in (tmp_path / "out" / "street.jsonl").open()]
     assert [line["frame"] for line in lines] == [0, 1, 2, 3] and "4 frames" in done.stdout
     assert [line["time_s"] for line in lines] == [0, 0.1, 0.2, 0.3]
     video = cv2.VideoCapture(str(tmp_path / "out" / "street.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+def test_a_video_with_odd_sides_keeps_them(infer, nano, photos, tmp_path):
+    """As Motion JPEG by OpenCV itself: FFmpeg takes even sides only."""
+    path, size = tmp_path / "odd.avi", (161, 121)
+    code = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, code, 10, size)
+    for photo in photos[:2]:
+        writer.write(cv2.resize(cv2.imread(str(photo)), size))
+    writer.release()
+    infer("--model_dir", nano["fixed"], "--video_file", path, "--output_dir", tmp_path / "out")
+    video = cv2.VideoCapture(str(tmp_path / "out" / "odd.avi"))
+    sides = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT
+    assert [video.get(side) for side in sides] == [*size, 2]
 
 
 def test_the_benchmark_prints_percentiles(infer, nano, photos):
