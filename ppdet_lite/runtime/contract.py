@@ -287,8 +287,13 @@ def graph_files(engine: str, precision: str = PRECISIONS[0]) -> tuple[str, ...]:
     if precision == "fp32" or engine == "paddle":
         return GRAPH_FILES[engine]
     if precision == "int8":
-        return INT8_FILES.get("tensorrt" if engine in GPU_ENGINES else engine, ())[:1]
+        return INT8_FILES.get(_int8_engine(engine), ())[:1]
     return tuple(HALF_FILES[name] for name in GRAPH_FILES[engine] if name in HALF_FILES)
+
+
+def _int8_engine(engine: str) -> str:
+    """The engine for which ppdet quantize writes the file."""
+    return "tensorrt" if engine in GPU_ENGINES else engine
 
 
 def _weights_beside(graph: str) -> str:
@@ -355,7 +360,7 @@ class ModelFolder:
         missing = " and no ".join(names)
         hint = f"ppdet export writes one{_FORMATS[engine]}"
         if precision == "int8":
-            hint = "ppdet quantize writes one"
+            hint = f"ppdet quantize writes one, with `engine` {_int8_engine(engine)}"
         elif precision == "fp16":
             hint += ", with `precision` fp16"
         elif others:

@@ -98,6 +98,16 @@ def test_files_in_float16_are_asked_for(broken):
         assert ModelFolder(broken, engine, precision="fp16").graph == broken / HALF_FILES[first]
 
 
+def test_files_in_int8_are_named_with_what_writes_them(broken):
+    for engine, writer in (("openvino", "openvino"), ("tensorrt_rtx", "tensorrt")):
+        with pytest.raises(DataError, match=f"quantize writes one, with `engine` {writer}$"):
+            ModelFolder(broken, engine, precision="int8")
+    (broken / "model_tensorrt_int8.onnx").write_bytes(b"")
+    for engine in ("tensorrt", "tensorrt_rtx"):
+        graph = ModelFolder(broken, engine, precision="int8").graph
+        assert graph.name == "model_tensorrt_int8.onnx"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"), [("a: [", ":1: not valid YAML"), ("just text", ": the list 'Preprocess'")]
 )

@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
-from ppdet_lite.benchmark.engines import ENGINES
-from ppdet_lite.benchmark.gpu_check.cases import Setup
+from ppdet_lite.benchmark.engines import ENGINES, Engine, Kind
+from ppdet_lite.benchmark.gpu_check.cases import Case, Setup
+from ppdet_lite.benchmark.gpu_check.inference import make_references, measure_speed
+from ppdet_lite.benchmark.gpu_check.networks.drawn_weights import write_all_weights
 from ppdet_lite.benchmark.gpu_check.networks.network_set import NetworkSet
-from ppdet_lite.benchmark.gpu_check.roundings import compare_roundings, raw_outputs
 from ppdet_lite.benchmark.gpu_check.run import (
     TRAININGS,
     CheckOptions,
@@ -18,9 +19,6 @@ from ppdet_lite.benchmark.gpu_check.run import (
 )
 from ppdet_lite.benchmark.gpu_check.training import WAYS
 from ppdet_lite.core.errors import DataError, UserError
-from ppdet_lite.runtime.contract import ModelFolder
-from ppdet_lite.runtime.engines.open_engine import open_engine
-from ppdet_lite.runtime.options import EngineOptions
 from tests.benchmark.test_against import write_detector
 from tests.tools.in_process import run_tool
 
@@ -66,13 +64,6 @@ def test_a_dry_run(packed, tmp_path, capsys):
         assert row["raw_ms"]["median"] > 0 and row["nms_ms"]["median"] > 0
     (reference,) = [row for row in result["rows"] if row["case"]["job"] == "reference"]
     assert 0.001 < reference["int8_distance"] < 0.5
-    networks = NetworkSet.read(packed)
-    files = ModelFolder(networks.export("r18_64", "raw", 1), "tensorrt", precision="int8")
-    engine = open_engine(files, EngineOptions("onnxruntime", precision="int8", cpu_threads=1))
-    images = find_images(CheckOptions(), tmp_path, silent)
-    found = raw_outputs(engine, files, Setup(packed, tuple(images), out))
-    row = compare_roundings(out / "references" / "r18_64_raw.npz", found)
-    assert row["boxes_agree"] and f"{reference['int8_distance']:.1%} off" in row["boxes"]
     boxes = next(v for v in result["verdicts"] if "boxes of the CPU" in v["target"])
     assert boxes["reached"] is True
     trainings = [row for row in result["rows"] if row["case"]["job"] == "training"]
@@ -84,6 +75,30 @@ def test_a_dry_run(packed, tmp_path, capsys):
     assert trained["is_finite"] and trained["images_per_s"] > 0
     assert "training: r18_64, amp_o2, batch 2: Paddle's mixed precision" in page
     assert "| peer | onnxruntime (CPUExecutionProvider) | fp32 | 1 |" in page
+
+
+class Rounded(Engine):
+    """An engine on the CPU that runs TensorRT's INT8 file, under ONNX Runtime's name."""
+
+    has_tensorrt_int8 = True
+
+
+def test_int8_is_compared_by_the_size_of_its_roundings(packed, tmp_path, monkeypatch):
+    networks = tmp_path / "networks"
+    shutil.copytree(packed, networks)
+    write_all_weights(networks, 1)
+    for path in networks.rglob("model_tensorrt_int8.onnx"):
+        shutil.copyfile(path, path.with_name("model_int8.onnx"))
+    options = {"engine": "onnxruntime", "precision": "int8"}
+    monkeypatch.setitem(ENGINES, "rounded", Rounded(options, Kind("onnx"), precision="int8"))
+    images = find_images(CheckOptions(), tmp_path, silent)[:2]
+    setup = Setup(networks, tuple(images), tmp_path / "out").shortened()
+    noted = {}
+    make_references(Case("reference", "r18_64", "onnxruntime"), setup, noted.update)
+    measure_speed(Case("speed", "r18_64", "rounded"), setup, noted.update)
+    assert noted["boxes_agree"] and noted["nms_ms"]["median"] > 0
+    distance = f"{noted['int8_distance']:.1%}"
+    assert noted["boxes"] == f"raw outputs {distance} off by norm, on the CPU {distance}"
 
 
 def test_int8_is_measured_where_the_set_holds_it(packed, tmp_path):
