@@ -11,6 +11,7 @@ from paddle import nn
 from ppdet_lite.benchmark.model_info import Cost, measure
 from ppdet_lite.benchmark.model_report import as_dict, run_model_info, summary, table
 from ppdet_lite.core.errors import ConfigError, UserError
+from ppdet_lite.core.shipped import shipped_configs
 from ppdet_lite.core.workspace import create, load_config
 from ppdet_lite.modeling.layers.deform_conv import DeformableConvV2
 from ppdet_lite.modeling.layers.norm import batch_norm
@@ -290,6 +291,8 @@ def test_figures_of_darknet(name, side, params, operations, printed):
         ("yolov3/yolov3_darknet53_270e_coco", 608),
         ("yolov3/yolov3_r50vd_dcn_270e_coco", 608),
         ("yolov3/yolov3_mobilenet_v1_270e_coco", 608),
+        ("yolov3/yolov3_mobilenet_v1_roadsign", 608),
+        ("ppyolo/ppyolo_r50vd_dcn_voc", 608),
         ("asff/yolov3_mobilenet_v2_asff_coco", 416),
         ("yolox/yolox_nano_300e_coco", 416),
         ("yolox/yolox_s_300e_coco", 640),
@@ -306,6 +309,20 @@ def test_the_page_says_what_is_counted(name, side, repo):
         work = 2 * cost.multiply_adds + 4 * cost.norm
     cells = [cell.strip() for cell in row.split("|")]
     assert f"{cost.trainable / 1e6:.2f}" in cells and f"{work / 1e9:.2f}" in cells, row
+
+
+def test_every_config_has_a_row(repo):
+    """docs/reproduction.md: all but those that only evaluate, or train as the row above."""
+    rows = (repo / "docs" / "reproduction.md").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(row for row in rows if row.startswith("|"))
+    others = {
+        "ppyolo_test",
+        "ppyolov2_test",
+        "ppyolov2_ablation_c_eval",
+        "ppyolov2_ablation_c_fixed",
+    }
+    missing = {name for name in shipped_configs() if not re.search(rf"\b{name}\b", text)}
+    assert missing == others
 
 
 def test_the_page_links_files_that_are_there(repo):
