@@ -62,7 +62,7 @@ class Results:
             return []
         try:
             first, *lines = self.path.read_text(encoding="utf-8").splitlines()
-            about, rows = json.loads(first), [Row(**json.loads(line)) for line in lines]
+            about, rows = dict(json.loads(first)), [Row(**json.loads(line)) for line in lines]
         except (ValueError, TypeError) as error:
             raise DataError(f"{self.path}: no results of a search ({error})") from None
         problems = [

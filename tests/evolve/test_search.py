@@ -141,9 +141,10 @@ def test_results_of_another_search_are_not_mixed(results):
     path.write_text(text.replace(', "conditions": {}', ""))
     with pytest.raises(DataError, match="conditions: found none"):
         results()
-    path.write_text(text + "{broken\n")
-    with pytest.raises(DataError, match="no results of a search"):
-        results()
+    for broken in (text + "{broken\n", "[1]\n"):
+        path.write_text(broken)
+        with pytest.raises(DataError, match="no results of a search"):
+            results()
 
 
 def test_fitnesses_of_other_settings_are_not_mixed(results, repo):
