@@ -3,7 +3,6 @@ works without a GPU. The networks are small, with layers, decoding and NMS of al
 
 import re
 from collections import Counter
-from functools import cache
 
 import numpy as np
 import pytest
@@ -42,7 +41,7 @@ STEPS = [
 ]
 
 INT8_NETWORKS = (
-    "ppyolo/ppyolov2_r50vd_dcn_365e_coco",
+    "ppyolo/ppyolov2_r18vd_dcn_demo",
     "yolov3/yolov3_mobilenet_v1_270e_coco",
     "yolov4/yolov4_tiny_coco",
 )
@@ -73,32 +72,12 @@ def write(cfg, folder, model=None, **options):
     return {"fp32": path, "fp16": half}
 
 
-@pytest.fixture(scope="module")
-def plan_of(small_config, tmp_path_factory):
-    """plan_of(stage, precision): a network with deformable convolution and the IoU-aware score."""
-
-    @cache
-    def files(stage):
-        folder = tmp_path_factory.mktemp(stage)
-        return write(load_config(small_config), folder, batch=1, stage=stage)
-
-    @cache
-    def plan(stage, precision):
-        return build_plan(tensorrt_rtx, files(stage)[precision], target=GPU)
-
-    return plan
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("stage", list(OUTPUTS))
-def test_every_stage_is_built(plan_of, stage, precision):
-    plan = plan_of(stage, precision)
-    assert plan.outputs == OUTPUTS[stage] and plan.data.nbytes > 1 << 20
-
-
-def test_float16_makes_smaller_engines(plan_of):
-    full, half = (plan_of("raw", precision).data.nbytes for precision in ("fp32", "fp16"))
-    assert half < 0.8 * full
+def test_raw_outputs_are_built_and_float16_makes_smaller_engines(small_config, tmp_path):
+    """Of a network with deformable convolution; other stages are built for every kind below."""
+    files = write(load_config(small_config), tmp_path, batch=1, stage="raw")
+    full, half = (build_plan(tensorrt_rtx, files[name], target=GPU) for name in ("fp32", "fp16"))
+    assert full.outputs == half.outputs == OUTPUTS["raw"]
+    assert 1 << 20 < half.data.nbytes < 0.8 * full.data.nbytes
 
 
 @pytest.fixture(scope="module")
