@@ -140,7 +140,7 @@ def test_options_that_do_not_exist(name, found):
 
 
 def test_files_in_float16_are_no_paddle_files():
-    with pytest.raises(UserError, match="^`precision` fp16 .* `engine` paddle has .* trt_fp16$"):
+    with pytest.raises(UserError, match="^`precision` fp16: found `engine` paddle.*TensorRT"):
         EngineOptions(precision="fp16")
     assert EngineOptions("onnxruntime", precision="fp16").precision == "fp16"
 
