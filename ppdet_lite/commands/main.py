@@ -73,3 +73,7 @@ def _overview(word: str) -> argparse.ArgumentParser:
     first = dict.fromkeys(choice.partition(" ")[0] for choice in choices)
     parser.add_argument("command", choices=first, metavar="COMMAND", help="see below")
     return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,11 @@ EXAMPLES = """  ppdet train -c ppyolov2_r50vd_dcn_365e_coco --eval
                                          on 4 GPUs
 
 where to look: the terminal shows a bar, or a short line every log_iter steps; train.log in the
-output folder has every line in full. Beside it lie the checkpoints: model_final, best_model (with
+output folder has every line in full, results.csv a row of numbers every log_iter steps. index.html
+beside them is the page of the run, with curves, errors and images; it is written at evaluations and
+at the end, and any time, also for a run that goes on or was killed, by
+  ppdet report output/<name of the config file>
+Beside them lie the checkpoints: model_final, best_model (with
 --eval), the newest keep_checkpoints of <epoch> every snapshot_epoch, interrupted after Ctrl-C; of
 each .pdparams (weights to use, averaged with EMA), .pdopt (what -r needs) and .meta.json (class
 names, metrics, sums of the files); with -o save_format=safetensors also .safetensors, weights to

@@ -169,12 +169,14 @@ class DetectionMetric:
         return self.primary_key, (self._results or self.results())[self.primary_key]
 
     def summary(self) -> str:
-        """The most important numbers in a few lines, and the table per class with `classwise`."""
+        """The most important numbers in a few lines, and the table per class with `classwise`. What
+        is odd about them is in the log already.
+        """
         lines = self._summary_lines(self._results or self.results())
         lines[0] = f"{self.title}, {len(self.image_ids)} images: {lines[0]}"
         if self.classwise and self._per_class:
             lines += ["", *text_table([self.columns, *self._per_class])]
-        return "\n".join([*lines, self._message] if self._message else lines)
+        return "\n".join(lines)
 
     def table(self) -> str:
         """All numbers for printing."""

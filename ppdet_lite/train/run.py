@@ -82,8 +82,9 @@ def run_training(
     ranks = init_ranks()
     vdl_folder = (vdl_log_dir or os.path.join(cfg.output_folder, "vdl")) if use_vdl else None
     with _training_log(cfg.output_folder):
-        text = "Run folder: %s (train.log: every line in full; docs/training.md)"
-        get_logger().info(text, cfg.output_folder)
+        page = "; index.html: the page, `ppdet report` renews it" if cfg.settings.report else ""
+        text = "Run folder: %s (train.log: every line; results.csv: the numbers%s)"
+        get_logger().info(text, cfg.output_folder, page)
         trainer = build_trainer(cfg, device, ranks, evaluate, resume, vdl_folder)
         trainer.run()
         return trainer.state

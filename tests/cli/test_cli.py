@@ -119,6 +119,13 @@ def test_the_command_ppdet_answers(monkeypatch, capsys, arguments, code, printed
     assert stop.value.code == code and printed in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("module", ["ppdet_lite", "ppdet_lite.commands.main"])
+def test_the_command_ppdet_runs_as_a_module(module):
+    command = [sys.executable, "-m", module, "report", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("usage: ppdet report"), done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_examples_of_commands_need_no_clone(name):
     module = importlib.import_module(f"ppdet_lite.commands.{COMMANDS[name][0]}")

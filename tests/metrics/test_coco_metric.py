@@ -120,10 +120,11 @@ def test_nothing_evaluated(caplog):
     assert "no image was evaluated: all numbers are 0" in metric.table()
 
 
-def test_nothing_labeled():
+def test_nothing_labeled(caplog):
     metric = metric_of(truth_of(), (1, 0, 0.9, 0, 0, 20, 20), classwise=True)
     assert metric.results()["bbox/AP"] == -1
     assert "the evaluated images have no labeled object" in metric.table()
+    assert f"{caplog.text}{metric.summary()}".count("no labeled object") == 1  # on the terminal
 
 
 def test_per_class_table_and_values():

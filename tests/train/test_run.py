@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def test_a_run_leaves_weights_metrics_and_a_log(config):
     assert list(saved) == list(averaged)
     assert all(np.array_equal(saved[key], averaged[key].numpy()) for key in saved)
     log = (config.folder / "train.log").read_text()
+    assert len(re.findall("Saved .*model_final", log)) == 1  # written again with the evaluation
     for part in (
+        "results.csv: the numbers",
         "Seed 7",
         "8 images",
         "0.005 x 4 / 96 = 0.000208333",

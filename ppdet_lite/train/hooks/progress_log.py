@@ -11,7 +11,7 @@ from collections import defaultdict, deque
 from tqdm import tqdm
 
 from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
-from ppdet_lite.train.hooks.progress_text import BAR_COLUMNS, Progress, epoch_bar
+from ppdet_lite.train.hooks.progress_text import Progress, epoch_bar
 from ppdet_lite.utils.cpu import core_count
 from ppdet_lite.utils.logger import COLUMNS, PREFIX, get_logger, log_in_full
 
@@ -40,15 +40,13 @@ class LogHook(Hook):
         self._last_end = self._seconds = 0.0
         self._steps = self._steps_of_epoch = 0
         self._warned = False
-        self._bar = tqdm(disable=True)  # of the epoch
+        self._bar, self._room = tqdm(disable=True), 0  # of the epoch; columns behind it
 
     def before_epoch(self, run: Run) -> None:
         """Starts the clock and the bar of the epoch."""
         self._last_end, self._steps_of_epoch = time.perf_counter(), 0
-        self._bar = epoch_bar(self._name(run), run.steps_per_epoch, run.state.step_in_epoch)
-
-    def _name(self, run: Run) -> str:
-        return f"epoch {run.state.epoch}/{run.epochs}"
+        name = f"epoch {run.state.epoch + 1}/{run.epochs}"  # from 1, so that the last is n/n
+        self._bar, self._room = epoch_bar(name, run.steps_per_epoch, run.state.step_in_epoch)
 
     def after_step(self, run: Run, record: StepRecord) -> None:
         """Collects, and prints when it is time."""
@@ -68,8 +66,7 @@ class LogHook(Hook):
             return
         progress = self._progress(run, record)
         if not self._bar.disable:
-            room = (self._bar.ncols or COLUMNS) - len(self._name(run)) - BAR_COLUMNS
-            self._bar.set_description_str(progress.text(room), refresh=False)
+            self._bar.set_description_str(progress.text(self._room), refresh=False)
             self._bar.update(1)
         if is_due:
             short = progress.short_line(COLUMNS - PREFIX) if self._bar.disable else ""

@@ -13,9 +13,8 @@ from tqdm import tqdm
 from ppdet_lite.utils.cpu import peak_resident_bytes
 from ppdet_lite.utils.logger import COLUMNS, process_rank
 
-_BAR = 16
-BAR_COLUMNS = _BAR + len("  100%  ")
-"""Columns of an `epoch_bar` beside its name and its text."""
+_BAR, _SMALLEST_BAR = 16, 4
+_LOSS = len("loss 1.23e-07")  # for which the bar makes room
 
 
 class Progress(NamedTuple):
@@ -61,13 +60,16 @@ class Progress(NamedTuple):
         return self._with_terms(start, rest, " ", columns)
 
     def text(self, columns: int) -> str:
-        """Loss, rate, speed and time left for a place behind a bar."""
+        """Loss, rate, speed and time left for a place behind a bar; "" where not even the loss
+        fits: a number without its end is a wrong number.
+        """
         rest = [
             f"lr {three_digits(self.learning_rate)}",
             f"{three_digits(self.images_per_second)} img/s",
             f"eta {self.eta}",
         ]
-        return self._with_terms(f"loss {self._total()}", rest, "  ", columns)
+        text = self._with_terms(f"loss {self._total()}", rest, "  ", columns)
+        return text if len(text) <= columns else ""
 
     def _total(self) -> str:
         return three_digits(self.losses.get("loss", 0.0))
@@ -101,21 +103,27 @@ def three_digits(value: float) -> str:
     return text if "e" in text else text.rstrip(".")
 
 
-def epoch_bar(name: str, steps: int, done: int) -> tqdm[Any]:
-    """A bar of at most `COLUMNS` columns whose last state stays on the terminal; switched off where
-    standard error is no terminal, or the rank is not 0.
+def epoch_bar(name: str, steps: int, done: int) -> tuple[tqdm[Any], int]:
+    """A bar of at most `COLUMNS` columns whose last state stays on the terminal, and the columns
+    left for the text behind it; switched off where standard error is no terminal, or the rank is
+    not 0. On a narrow terminal the bar is shorter, or left out.
     """
     hidden = process_rank() != 0 or not sys.stderr.isatty()
     # Some containers' terminals say that they have 0 columns.
     width = 0 if hidden else os.get_terminal_size(sys.stderr.fileno()).columns
-    return tqdm(
+    columns = min(COLUMNS, width or COLUMNS) - 1
+    room = columns - len(f"{name} 100%  ")
+    size = min(_BAR, room - _LOSS - 1)
+    bar = f"{{bar:{size}}} " if size >= _SMALLEST_BAR else ""
+    shown = tqdm(
         total=steps,
         initial=done,
         disable=hidden,
-        ncols=min(COLUMNS, width or COLUMNS) - 1,
-        bar_format=f"{name} {{bar:{_BAR}}} {{percentage:3.0f}}%  {{desc}}",
+        ncols=columns,
+        bar_format=f"{name} {bar}{{percentage:3.0f}}%  {{desc}}",
         file=sys.stderr,
     )
+    return shown, room - (size + 1 if bar else 0)
 
 
 def _peak_memory_mb() -> int:

@@ -26,13 +26,16 @@ class CheckpointWriter:
     facts: dict
     safetensors: bool = False
     _rescued: Optional[str] = None  # the folder of earlier rescues
+    _told: tuple = ("", -1)  # the last name and iteration that the log has
 
     def save(self, state: TrainState, name: str) -> None:
         """Saves everything a resume needs; a CheckpointError if it cannot be written."""
         if state.ranks.rank == 0:
             contents = *self._for_use(state), state.state_dict()
             stem = save_checkpoint(self.folder, name, *contents, safetensors=self.safetensors)
-            get_logger().info("Saved %s", stem)
+            if self._told != (name, state.iteration):  # else the same with its evaluation
+                get_logger().info("Saved %s", stem)
+            self._told = name, state.iteration
 
     def save_or_rescue(self, state: TrainState, name: str) -> bool:
         """Same as `save`, but rescues a state that cannot be written, and returns False then."""

@@ -1,0 +1,6 @@
+"""`python -m ppdet_lite` does what `ppdet` does."""
+
+from ppdet_lite.commands.main import main
+
+if __name__ == "__main__":
+    main()
