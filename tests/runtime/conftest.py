@@ -14,8 +14,16 @@ from ppdet_lite.core.workspace import load_config
 from ppdet_lite.evaluate.predictor import Predictor
 from ppdet_lite.runtime import detector as runtime
 from ppdet_lite.runtime.contract import CONFIG_FILE, InferConfig
+from ppdet_lite.runtime.engines.tf32 import OVERRIDE
 from ppdet_lite.weights.checkpoint import save_checkpoint
 from ppdet_lite.weights.files import load_state
+
+
+@pytest.fixture(autouse=True)
+def _nobody_turned_tf32_off(monkeypatch):
+    """Engines do so in the environment of their process."""
+    monkeypatch.setenv(OVERRIDE, "1")
+    monkeypatch.delenv(OVERRIDE)
 
 
 @pytest.fixture(scope="session")
