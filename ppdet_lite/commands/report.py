@@ -1,6 +1,7 @@
 """Makes the page of a training run or of detections; or (`--pareto`) draws accuracy over speed."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from ppdet_lite.cli.tool import tool_parser
@@ -32,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("source", nargs="?", type=Path, metavar="RUN|RESULTS.json", help=text)
     text = "COCO annotations of RESULTS.json (default: truth.json beside it)"
     add("--anno_path", type=Path, metavar="JSON", help=text)
-    add("--image_dir", type=Path, metavar="FOLDER", help="the images of --anno_path")
+    text = """the images of RESULTS.json (default: where truth.json says, or the folder of
+--anno_path)"""
+    add("--image_dir", type=Path, metavar="FOLDER", help=text)
     text = "draw AP over speed, with the results of these tables"
     add("--pareto", nargs="*", type=Path, metavar="FILE", help=text)
     text = """folder of the page of RESULTS.json (default: <RESULTS>_report beside it); with
@@ -49,33 +52,54 @@ def main(args: argparse.Namespace) -> None:
 
     if (args.source is None) == (args.pareto is None):
         raise ConfigError("give either RUN, RESULTS.json or `pareto`")
+    is_results = args.source is not None and args.source.suffix.lower() == ".json"
+    for name in ("anno_path", "image_dir"):
+        if not is_results and (given := getattr(args, name)) is not None:
+            raise ConfigError(f"`{name}`: found {given}, allowed: with RESULTS.json only")
     if args.pareto is not None:
         _pareto(args)
-    elif args.source.suffix.lower() == ".json":
+    elif is_results:
         _results(args)
     else:
+        if args.output is not None:
+            text = "allowed: with RESULTS.json or `pareto`; the page of a run lies in its folder"
+            raise ConfigError(f"`output`: found {args.output}, {text}")
         from ppdet_lite.report.run_page import write_run_page
 
         print(f"Look at the run: {write_run_page(args.source).resolve()}")
 
 
 def _results(args: argparse.Namespace) -> None:
+    from ppdet_lite.core.errors import DataError
     from ppdet_lite.data.sources.coco import COCODataSet
     from ppdet_lite.evaluate.truth_file import truth_of
     from ppdet_lite.report.evaluation.evaluation import make_evaluation, read_evaluation
     from ppdet_lite.report.evaluation.results_page import write_results_page
     from ppdet_lite.utils.detection_rows import TRUTH_FILE
 
-    results, command = args.source, f"ppdet report {args.source}"
+    results, folder = args.source, args.image_dir
+    if not results.is_file():
+        raise DataError(f"{results}: found no such file, allowed: detections as COCO results")
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"`image_dir`: found {folder}, allowed: a folder")
+    given: dict[str, Path] = {} if folder is None else {"--image_dir": folder}
     if args.anno_path is None:
-        evaluation = read_evaluation(results, results.with_name(TRUTH_FILE))
+        truth = results.with_name(TRUTH_FILE)
+        if not truth.is_file():
+            text = "written by ppdet eval beside its detections; give COCO annotations by"
+            raise DataError(f"{truth}: found no such file, {text} `anno_path`")
+        evaluation = read_evaluation(results, truth, folder)
     else:
-        folder = args.image_dir or args.anno_path.parent
+        folder = folder or args.anno_path.parent
         dataset = COCODataSet(image_dir=str(folder.resolve()), anno_path=str(args.anno_path))
         evaluation = make_evaluation(results, truth_of(dataset), str(args.anno_path))
-        command += f" --anno_path {args.anno_path} --image_dir {folder}"
+        given = {"--anno_path": args.anno_path, "--image_dir": folder}
     output = args.output or results.with_name(f"{results.stem}_report")
-    page = write_results_page(evaluation, output, results.name, f"{command} --output {output}")
+    # Whole paths: the page may be read, and the command pasted, anywhere.
+    command = ["ppdet", "report", str(results.resolve())]
+    for option, path in {**given, "--output": output}.items():
+        command += [option, str(path.resolve())]
+    page = write_results_page(evaluation, output, results.name, shlex.join(command))
     print(f"Look at the detections: {page.resolve()}")
 
 

@@ -37,10 +37,13 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Columns and rows of cells; a click on a column's name sorts by it."""
+    """Columns and rows of cells; a click on a column's name sorts by it. The texts of a column in
+    `names` are cut where they are long, and whole as a tooltip.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    names: Sequence[str] = ()
 
     def is_text(self, column: int) -> bool:
         """True for a column of texts, which stand to the left."""
@@ -48,7 +51,12 @@ class Table(NamedTuple):
 
     def is_wrapped(self, column: int) -> bool:
         """True for a column of sentences."""
-        return self.is_text(column) and any(len(row[column].text) > 40 for row in self.rows)
+        is_name = self.columns[column] in self.names
+        return (
+            not is_name
+            and self.is_text(column)
+            and any(len(row[column].text) > 40 for row in self.rows)
+        )
 
 
 class Tile(NamedTuple):
@@ -121,11 +129,17 @@ class Page:
     folder: str = IMAGE_FOLDER
 
 
-def number_cell(value: float, digits: int = 3, bar: bool = False) -> Cell:
+def number_cell(value: float, digits: int = 3) -> Cell:
     """A cell with a number, a dash where it is not defined (NaN or negative)."""
     if not math.isfinite(value) or value < 0:
         return Cell("–", -1.0)
-    return Cell(f"{value:.{digits}f}", float(value), min(float(value), 1.0) if bar else None)
+    return Cell(f"{value:.{digits}f}", float(value))
+
+
+def percent_cell(share: float, bar: bool = False) -> Cell:
+    """The same for a share, in percent."""
+    cell = number_cell(100 * share, 1)
+    return cell._replace(share=min(share, 1.0)) if bar and cell.order >= 0 else cell
 
 
 def count_cell(value: int) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def write_run_page(folder: Path) -> Path:
             numbers=_head(columns),
             sections=[*sections, *_batches(folder), _facts(facts)],
             footer="Made by ppdet_lite.",
-            command=f"ppdet report {folder}",
+            command=shlex.join(["ppdet", "report", str(folder.resolve())]),
         )
         return write_page(page, folder)
 

@@ -27,7 +27,8 @@ def training_charts(columns: Columns) -> Iterator[Chart]:
     if not np.isfinite(columns.get("loss", np.zeros(0))).any():
         return
     yield _losses(columns)
-    if metrics := [key for key in _metrics(columns) if np.isfinite(columns[key]).any()]:
+    # -1: no label of that size, or none at all
+    if metrics := [key for key in _metrics(columns) if (columns[key] >= 0).any()]:
         yield _averages(columns, metrics)
     yield _learning_rate(columns)
     yield _times(columns)
@@ -71,17 +72,15 @@ def _averages(columns: Columns, metrics: list[str]) -> Chart:
     ends = []
     for number, key in enumerate(metrics):
         x, y = _points(columns, key)
-        y = np.where(y < 0, np.nan, y)  # no object of that size
-        if not np.isfinite(y).any():
-            continue
+        y = np.where(y < 0, np.nan, 100 * y)
         name, is_part = key[len(_METRIC) :], number > 2
         style: Style = {"linewidth": 1.2 if is_part else 2.0, "linestyle": ":" if is_part else "-"}
         axes.plot(x, y, color=color(number), marker="o", markersize=3.5, **style)
         ends.append((x[-1], float(y[np.isfinite(y)][-1]), name, color(number)))
-    axes.set_ylim(0, max(0.05, min(1.0, 1.15 * max([end[1] for end in ends], default=0))))
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1.05 * _highest(columns, metrics)))
+    highest = 100 * _highest(columns, metrics)
+    axes.set_ylim(0, max(5, min(100, 1.15 * max(end[1] for end in ends)), 1.05 * highest))
     label_ends(axes, ends)
-    _finish(axes, columns, "Average precision of the evaluations", "AP")
+    _finish(axes, columns, "Average precision of the evaluations", "AP (%)")
     text = "Of the weights for use (averaged with EMA); dotted: small, medium and large objects."
     return as_chart("average_precision", text, figure)
 

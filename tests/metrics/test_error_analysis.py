@@ -100,6 +100,56 @@ def test_only_the_best_of_several_errors_becomes_the_label():
     assert error_costs(boxes, matches, errors)[1] == pytest.approx([0, 1, 0, 0, 0, 0])
 
 
+TIDECV_COUNTS = [22, 57, 15, 24, 0, 1]
+TIDECV_AP50 = 31.464809270840213
+TIDECV_COSTS = [
+    4.399593677469461,
+    39.35974478597512,
+    2.713361405477599,
+    1.3710508653840776,
+    0.0,
+    0.640462542494852,
+]
+
+
+def several_errors_per_label():
+    """Labels and detections as `made` takes them. 23 cats and 29 dogs: no recall but 0 and 1 is a
+    hundredth, on which the sums of tidecv and pycocotools may round differently.
+    """
+    random = np.random.RandomState(5)
+    labels, found = [], []
+    for number in range(52):
+        category = CAT if number < 23 else DOG
+        x, y, width, height = random.randint([0, 0, 30, 30], [140, 140, 60, 60]).tolist()
+        labels.append((number % 20, category, x, y, width, height))
+        for _ in range(3):
+            moved = random.randint(-14, 15, 2)
+            kind = category if random.rand() < 0.6 else CAT + DOG - category
+            box = (x + int(moved[0]), y + int(moved[1]), width, height)
+            found.append((number % 20, kind, *box, len(found)))
+    scores = random.permutation(len(found)) / 1000
+    return labels, [(*each[:-1], score) for each, score in zip(found, scores.tolist())]
+
+
+def test_counts_and_costs_are_those_of_tidecv():
+    """Stored: `TIDE().evaluate(..., pos_threshold=0.5, mode=TIDE.BOX)` of tidecv 1.0.1 on these
+    boxes. Several labels have a classification and a localization error.
+    """
+    labels, found = several_errors_per_label()
+    boxes = made(labels, found, images=20)
+    matches = match(boxes)
+    errors = find_errors(boxes, matches)
+    right_if = {
+        kind: set(errors.targets[errors.kinds == KINDS.index(kind)].tolist())
+        for kind in ("classification", "localization")
+    }
+    assert set.intersection(*right_if.values()) - set(matches.labels[0].tolist())
+    base, costs = error_costs(boxes, matches, errors)
+    assert errors.counts() == TIDECV_COUNTS
+    assert 100 * base == pytest.approx(TIDECV_AP50, abs=1e-9)
+    assert 100 * np.array(costs) == pytest.approx(TIDECV_COSTS, abs=1e-9)
+
+
 def test_threshold_of_the_best_f1():
     """Right, wrong, right, wrong by score, of 3 cats: F1 1/2, 2/5, 2/3, 4/7."""
     labels = [(0, CAT, 200 * i, 0, 100, 100) for i in range(3)]

@@ -23,6 +23,20 @@ def test_a_run_without_better_results_ends(toys, tmp_path, caplog):
     assert read_meta(str(tmp_path / "model_final"))["epoch"] == 5
 
 
+@pytest.mark.parametrize("nothing", [-1.0, float("nan")])
+def test_evaluations_without_labels_are_no_results(toys, tmp_path, caplog, nothing):
+    _, hooks = eval_hooks(str(tmp_path / "none"), [nothing] * 3)
+    trainer = toys.trainer([*hooks, EarlyStoppingHook(1)], epochs=3)
+    trainer.run()
+    assert (trainer.state.epoch, trainer.state.best) == (3, None)
+    assert "bbox_map is not defined" in caplog.text and "best bbox_map" not in caplog.text
+    assert not list((tmp_path / "none").glob("best_model*"))
+    _, hooks = eval_hooks(str(tmp_path / "some"), [0.5, nothing, nothing, 0.4])
+    trainer = toys.trainer([*hooks, EarlyStoppingHook(2)], epochs=6)
+    trainer.run()
+    assert (trainer.state.epoch, trainer.state.best["epoch"]) == (4, 0)
+
+
 def test_a_resumed_run_ends_or_goes_on_as_if_it_had_not_stopped(toys, tmp_path):
     straight = toys.trainer(eval_hooks(str(tmp_path / "a"), SCORES)[1], epochs=8)
     straight.run()

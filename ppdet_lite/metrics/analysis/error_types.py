@@ -97,24 +97,23 @@ def error_costs(boxes: Boxes, matches: Matches, errors: Errors) -> tuple[float, 
     """AP at IoU 0.5 and, for each kind, how much higher it is without the errors of that kind.
 
     A localization error gets the box, a classification error the class of its label, if nothing
-    found the label and no better error becomes it; the other errors vanish, and missed labels are
-    no longer to be found. Section 2.3 of the paper.
+    found the label and no error of a higher score, of either kind, can become it; the other errors
+    vanish, and missed labels are no longer to be found. Section 2.3 of the paper.
+
+    The mean is over the classes with labels, as pycocotools has it; `tidecv` counts a class that is
+    only detected as 0.
     """
     right, wrong = matches.is_right(), matches.is_wrong()
     classes, counts = boxes.found.classes, matches.counts[0]
     base = _mean_ap(boxes, right, wrong, classes, counts)
-    is_found = np.zeros(len(boxes.labels.images), bool)
-    is_found[matches.labels[0][right]] = True
+    becomes_right = _best_of_labels(boxes, matches, errors)
     costs = []
     for kind in range(MISSED):
         chosen = np.flatnonzero(errors.kinds == kind)
         fixed_right, fixed_wrong, fixed_classes = right.copy(), wrong.copy(), classes.copy()
         fixed_wrong[chosen] = False
         if kind in (CLASSIFICATION, LOCALIZATION):
-            chosen = chosen[np.argsort(-boxes.found.scores[chosen], kind="stable")]
-            _, first = np.unique(errors.targets[chosen], return_index=True)
-            chosen = chosen[first]
-            chosen = chosen[~is_found[errors.targets[chosen]]]
+            chosen = chosen[becomes_right[chosen]]
             fixed_right[chosen] = True
             fixed_classes[chosen] = boxes.labels.classes[errors.targets[chosen]]
         fixed = _mean_ap(boxes, fixed_right, fixed_wrong, fixed_classes, counts)
@@ -122,6 +121,21 @@ def error_costs(boxes: Boxes, matches: Matches, errors: Errors) -> tuple[float, 
     missed = np.bincount(boxes.labels.classes[errors.is_missed], minlength=len(counts))
     costs.append(_mean_ap(boxes, right, wrong, classes, counts - missed) - base)
     return base, costs
+
+
+def _best_of_labels(boxes: Boxes, matches: Matches, errors: Errors) -> np.ndarray:
+    """True [M] for the classification or localization error of the highest score of each label
+    that nothing found.
+    """
+    is_found = np.zeros(len(boxes.labels.images), bool)
+    is_found[matches.labels[0][matches.is_right()]] = True
+    rows = np.flatnonzero(np.isin(errors.kinds, (CLASSIFICATION, LOCALIZATION)))
+    rows = rows[~is_found[errors.targets[rows]]]
+    rows = rows[np.argsort(-boxes.found.scores[rows], kind="stable")]
+    _, first = np.unique(errors.targets[rows], return_index=True)
+    is_best = np.zeros(len(errors.kinds), bool)
+    is_best[rows[first]] = True
+    return is_best
 
 
 def _mean_ap(

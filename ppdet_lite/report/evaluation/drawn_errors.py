@@ -14,13 +14,15 @@ from ppdet_lite.metrics.analysis.error_types import KINDS
 from ppdet_lite.metrics.analysis.suspects import SUSPICIONS, Suspect, label_suspects
 from ppdet_lite.report.drawn_boxes import Color, Mark, as_jpeg, corners_of, draw_marks, read_photo
 from ppdet_lite.report.evaluation.evaluation import Evaluation
-from ppdet_lite.report.page import Attachment, Group, Key, Section, Tile
+from ppdet_lite.report.page import Attachment, Cell, Group, Key, Section, Table, Tile
 
 SIDE = 300
 _COUNT, _OF_SUSPICION, _PER_IMAGE = 12, 6, 2
 _FOUND: Color = (230, 50, 60)
 _LABEL: Color = (30, 190, 110)
 _KEYS = (Key("#e6323c", "detection"), Key("#1ebe6e", "label", dashed=True))
+_NOT_FOUND = "no box of its class with IoU 0.5"
+_LISTED = 50
 SUSPECTS_FILE = "label_suspects.csv"
 
 
@@ -58,7 +60,7 @@ def _misses(evaluation: Evaluation) -> Group:
     tiles = []
     for number, row in enumerate(_spread(labels.images, rows.tolist(), _COUNT), start=1):
         score = scores[row]
-        text = f"best score {score:.2f}, below {limits[row]:.2f}" if score else "not found at all"
+        text = f"best score {score:.2f}, below {limits[row]:.2f}" if score else _NOT_FOUND
         tiles.append(_tile(evaluation, f"miss_{number:02}", None, row, text))
     text = "Labels that no right detection above the threshold of their class found: those found "
     text += "at no score first, large ones before small ones."
@@ -72,11 +74,11 @@ def _suspects(evaluation: Evaluation) -> Section:
     suspects = label_suspects(*given)
     groups = []
     counts = Counter(suspect.suspicion for suspect in suspects)
-    images = evaluation.boxes.found.images
+    found = evaluation.boxes.found
     for name in SUSPICIONS:
         label_of = {each.found: each.label for each in suspects if each.suspicion == name}
         tiles = []
-        chosen = _spread(images, list(label_of), _OF_SUSPICION)
+        chosen = _spread(found.images, list(label_of), _OF_SUSPICION)
         for number, row in enumerate(chosen, start=1):
             file = f"suspect_{name.replace(' ', '_')}_{number:02}"
             tiles.append(_tile(evaluation, file, row, label_of[row], ""))
@@ -87,8 +89,39 @@ def _suspects(evaluation: Evaluation) -> Section:
     if not suspects:
         text = "No confident detection disagrees with the labels."
     shown = [group for group in groups if group.tiles]
-    table = Attachment(SUSPECTS_FILE, _suspect_table(evaluation, suspects))
-    return Section("suspects", "Label suspects", text, groups=shown, attachments=[table])
+    tables = []
+    if suspects and not shown:  # no images
+        suspects_by_score = sorted(suspects, key=lambda each: -found.scores[each.found])
+        tables = [_suspect_list(evaluation, suspects_by_score[:_LISTED])]
+        if len(suspects) > _LISTED:
+            text += f" The {_LISTED} most confident are listed."
+    files = [Attachment(SUSPECTS_FILE, _suspect_table(evaluation, suspects))]
+    return Section(
+        *("suspects", "Label suspects", text), tables=tables, groups=shown, attachments=files
+    )
+
+
+def _suspect_list(evaluation: Evaluation, suspects: Iterable[Suspect]) -> Table:
+    """The same for the page, where no image can be shown."""
+    boxes, rows = evaluation.boxes, []
+    for row, suspicion, label in suspects:
+        image, score = int(boxes.found.images[row]), float(boxes.found.scores[row])
+        file = evaluation.file_names[image]
+        texts = [Cell(file, file), Cell(suspicion, suspicion)]
+        name = boxes.class_names[boxes.found.classes[row]]
+        texts += [Cell(name, name), Cell(f"{score:.2f}", score)]
+        texts.append(_place(boxes.found.boxes_xywh_px[row]))
+        labeled = boxes.class_names[boxes.labels.classes[label]] if label >= 0 else "–"
+        texts.append(Cell(labeled, labeled))
+        texts.append(_place(boxes.labels.boxes_xywh_px[label]) if label >= 0 else Cell("–", ""))
+        rows.append(texts)
+    columns = ("image", "suspicion", "detected", "score", "x, y, w, h", "labeled", "label's box")
+    return Table(columns, rows, names=("image", "detected", "labeled"))
+
+
+def _place(box: np.ndarray) -> Cell:
+    text = ", ".join(f"{value:.0f}" for value in box.tolist())
+    return Cell(text, text)
 
 
 def _suspect_table(evaluation: Evaluation, suspects: Iterable[Suspect]) -> bytes:

@@ -37,11 +37,13 @@ class Evaluation:
         boxes: both, as tables.
         paths: the file of each image of `boxes.image_ids`, None where it is not known.
         name: of the data.
+        file_names: of each image in the labels.
     """
 
     boxes: Boxes
     paths: list[Optional[Path]]
     name: str = ""
+    file_names: Sequence[str] = ()
 
     @cached_property
     def matches(self) -> Matches:
@@ -90,13 +92,29 @@ class Evaluation:
         return values
 
 
-def read_evaluation(results: Path, truth: Path) -> Evaluation:
+def read_evaluation(results: Path, truth: Path, image_folder: Optional[Path] = None) -> Evaluation:
     """Detections (COCO results) and labels (`truth.json`) of an evaluation.
 
+    Args:
+        image_folder: the images lie there, not where the labels say.
+
     Raises:
-        DataError: a file cannot be read, or they do not belong together.
+        DataError: a file cannot be read, they do not belong together, or no image is in the folder.
     """
-    return make_evaluation(results, read_json(truth), str(truth))
+    evaluation = make_evaluation(results, read_json(truth), str(truth))
+    if image_folder is not None:
+        names = evaluation.file_names
+        evaluation.paths = [_below(image_folder, name) for name in names]
+        if names and not any(evaluation.paths):
+            text = f"`image_dir`: found {image_folder}, which has no image of {truth}"
+            raise DataError(f"{text}, allowed: the folder with {names[0]}")
+    return evaluation
+
+
+def _below(folder: Path, name: str) -> Optional[Path]:
+    """The file of that name, or of its last part, in the folder; None if there is none."""
+    files = [folder / name, folder / Path(name).name] if name else []
+    return next((file.resolve() for file in files if file.is_file()), None)
 
 
 def make_evaluation(results: Path, truth: dict[str, Any], truth_name: str) -> Evaluation:
@@ -124,8 +142,10 @@ def make_evaluation(results: Path, truth: dict[str, Any], truth_name: str) -> Ev
                 raise DataError(f"{results}: {key} {entry[key]} is not in {truth_name}")
     boxes = Boxes.of_coco(truth, entries)
     paths = [ids[number].get("path") for number in boxes.image_ids]
+    file_names = [str(ids[number].get("file_name", "")) for number in boxes.image_ids]
     name = str((truth.get("info") or {}).get("data", ""))
-    return Evaluation(boxes, [Path(path) if path else None for path in paths], name)
+    files = [Path(path) if path else None for path in paths]
+    return Evaluation(boxes, files, name, file_names)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

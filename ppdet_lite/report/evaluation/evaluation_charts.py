@@ -24,10 +24,13 @@ from ppdet_lite.report.evaluation.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GRID = np.linspace(0.0, 1.0, 201)
+_HEIGHT = 4.6
 _MOST_NAMED = 8
 _MOST_NUMBERS = 16
+_MOST_TICKS = 90
 
 
 def error_chart(evaluation: Evaluation) -> Chart:
@@ -68,29 +71,30 @@ Named = list[tuple[str, ScoreCurve]]
 
 
 def _precision_recall(known: Named) -> Chart:
-    figure, axes = new_figure(height=3.9)
+    figure, axes = new_figure(height=_HEIGHT)
     lines = [_envelope(curve) for _, curve in known]
     ranking = np.argsort([-line.mean() for line in lines], kind="stable").tolist()
     for rank, index in enumerate(ranking):
         name = f"{known[index][0]}  {100 * lines[index].mean():.1f}"
-        _line(axes, RECALLS, lines[index], name, rank, len(known))
+        _line(axes, 100 * RECALLS, lines[index], name, rank, len(known))
     mean = np.mean(lines, axis=0)
     if len(known) > 1:
         label = f"mean of {len(known)} classes  {100 * mean.mean():.1f}"
-        axes.plot(RECALLS, mean, color=INK, linewidth=2.6, label=label)
-    _square(axes, "Precision over recall", "recall", "precision")
-    axes.legend(loc="lower left", title=_legend_title(known, "AP50"), title_fontsize=8)
+        axes.plot(100 * RECALLS, 100 * mean, color=INK, linewidth=2.6, label=label)
+    _square(axes, "Precision over recall", "recall (%)", "precision (%)")
+    axes.set_xlim(0, 100)
+    _legend_below(figure, known, "AP50")
     return as_chart("precision_recall", "At IoU 0.5; behind each class its AP50.", figure)
 
 
 def _over_threshold(name: str, title: str, which: int, known: Named) -> Chart:
-    figure, axes = new_figure(height=3.9)
+    figure, axes = new_figure(height=_HEIGHT)
     lines = [curve.at(GRID)[which] for _, curve in known]
     best = [max(float(curve.f1.max(initial=0)), 0.0) for _, curve in known]
     for rank, index in enumerate(np.argsort([-value for value in best], kind="stable").tolist()):
         label = known[index][0]
         if name == "f1":
-            label += f"  {best[index]:.2f} at {known[index][1].threshold():.2f}"
+            label += f"  {100 * best[index]:.1f} at {known[index][1].threshold():.2f}"
         _line(axes, GRID, lines[index], label, rank, len(known))
     if len(known) > 1:
         stacked = np.array(lines)
@@ -99,12 +103,15 @@ def _over_threshold(name: str, title: str, which: int, known: Named) -> Chart:
         mean = np.where(known_there, stacked, 0).sum(axis=0) / np.maximum(count, 1)
         label = f"mean of {len(known)} classes"
         if name == "f1":
-            label += f"  {mean.max():.2f} at {GRID[mean.argmax()]:.2f}"
-        axes.plot(GRID, np.where(count > 0, mean, np.nan), color=INK, linewidth=2.6, label=label)
-    _square(axes, f"{title} over the score threshold", "score threshold", title.lower())
-    axes.legend(loc="best", title=_legend_title(known, ""), title_fontsize=8)
+            label += f"  {100 * mean.max():.1f} at {GRID[mean.argmax()]:.2f}"
+        mean = np.where(count > 0, 100 * mean, np.nan)
+        axes.plot(GRID, mean, color=INK, linewidth=2.6, label=label)
+    unit = "F1 (%)" if name == "f1" else f"{name} (%)"
+    _square(axes, f"{title} over the score threshold", "score threshold", unit)
+    axes.set_xlim(0, 1)
+    _legend_below(figure, known, "")
     text = {
-        "f1": "The threshold of the best F1 of a class is what `--threshold auto` takes.",
+        "f1": "The threshold of the best F1 of a class is what --threshold auto takes.",
         "precision": "The share of the detections above a threshold that are right.",
         "recall": "The share of the labels that are found above a threshold.",
     }[name]
@@ -112,26 +119,26 @@ def _over_threshold(name: str, title: str, which: int, known: Named) -> Chart:
 
 
 def _line(axes: Axes, x: np.ndarray, y: np.ndarray, name: str, rank: int, count: int) -> None:
-    """Colored and named where there are few; of many only the best and the worst."""
+    """Shares in percent. Colored and named where there are few; of many only the best and worst."""
     few = count <= _MOST_NAMED
     named = few or rank < 3 or rank >= count - 3
     number = rank if few else (rank if rank < 3 else rank - count + 6)
     ink = color(number) if named else "#b9c1cd"
-    axes.plot(x, y, color=ink, linewidth=1.5 if named else 0.6, alpha=1 if named else 0.6)
+    axes.plot(x, 100 * y, color=ink, linewidth=1.5 if named else 0.6, alpha=1 if named else 0.6)
     if named:  # a label that begins with an underscore would be left out
         axes.plot([], [], color=ink, label=f" {name}" if name.startswith("_") else name)
 
 
-def _legend_title(known: Named, text: str) -> str:
+def _legend_below(figure: Figure, known: Named, text: str) -> None:
+    """Below the plot, where it covers no line."""
     if len(known) > _MOST_NAMED:
-        return f"three best, three worst {text}".strip()
-    return text
+        text = f"three best, three worst {text}".strip()
+    figure.legend(loc="outside lower center", ncols=2, title=text, title_fontsize=8)
 
 
 def _square(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_title(title)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(0, 102)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
@@ -155,11 +162,15 @@ def confusion_chart(evaluation: Evaluation) -> Chart:
     figure, axes = new_figure(width=side + 0.6, height=side)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     size = 8.5 if count <= _MOST_NUMBERS else max(5.8, 8.5 * _MOST_NUMBERS / count)
-    axes.set_xticks(range(count), names, rotation=45 if count <= 30 else 90, fontsize=size)
+    # Of many names every k-th, with room for a letter's height; background always.
+    step = -(-count // _MOST_TICKS)
+    ticks = [*range(0, count - step, step), count - 1]
+    shown = [names[tick] for tick in ticks]
+    axes.set_xticks(ticks, shown, rotation=45 if count <= 30 else 90, fontsize=size)
     if count <= 30:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(count), names, fontsize=size)
+    axes.set_yticks(ticks, shown, fontsize=size)
     axes.grid(visible=False)
     for name in ("left", "bottom"):
         axes.spines[name].set_visible(False)
@@ -179,4 +190,6 @@ def confusion_chart(evaluation: Evaluation) -> Chart:
     axes.set_ylabel("labeled as")
     axes.set_title("Confusion matrix")
     text = "Shares of the labels of a class (of the last row: of the detections of nothing)."
+    if step > 1:
+        text += f" One of {step} classes is named."
     return as_chart("confusion_matrix", text, figure)

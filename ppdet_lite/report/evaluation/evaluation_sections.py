@@ -16,7 +16,15 @@ from ppdet_lite.report.evaluation.evaluation_charts import (
     curve_charts,
     error_chart,
 )
-from ppdet_lite.report.page import Cell, Number, Section, Table, count_cell, number_cell
+from ppdet_lite.report.page import (
+    Cell,
+    Number,
+    Section,
+    Table,
+    count_cell,
+    number_cell,
+    percent_cell,
+)
 
 _MEANING = {
     "classification": "The box is right (IoU 0.5 with a label), the class is another.",
@@ -59,20 +67,20 @@ def _per_class(evaluation: Evaluation) -> Section:
         best = curve.best()
         f1 = float(curve.f1[best]) if best >= 0 else 0.0 if has else math.nan
         averages = precision[:10, index].mean(), precision[0, index], precision[5, index]
-        cells = [number_cell(float(value), bar=True) for value in averages]
-        cells += [number_cell(float(recall[:10, index].mean())), number_cell(f1)]
+        cells = [percent_cell(float(value), bar=True) for value in averages]
+        cells += [percent_cell(float(recall[:10, index].mean())), percent_cell(f1)]
         cells += [number_cell(curve.threshold() if best >= 0 else math.nan)]
-        cells += [number_cell(float(curve.precision[best]) if best >= 0 else math.nan)]
-        cells += [number_cell(float(curve.recall[best]) if best >= 0 else math.nan)]
+        cells += [percent_cell(float(curve.precision[best]) if best >= 0 else math.nan)]
+        cells += [percent_cell(float(curve.recall[best]) if best >= 0 else math.nan)]
         rows.append([Cell(name, name), count_cell(curve.labels), *cells])
     boxes = evaluation.boxes
     text = (
         f"{evaluation.name + ': ' if evaluation.name else ''}{len(boxes.image_ids):,} images, "
         f"{len(boxes.labels.images):,} labels, {len(boxes.found.images):,} detections. AP as COCO "
-        "defines it; precision and recall are those at the threshold of the best F1. Click on a "
-        "column to sort by it."
+        "defines it; precision and recall are those at the threshold of the best F1. In "
+        "percent, but for the threshold. Click on a column to sort by it."
     )
-    table = Table([*columns, "precision", "recall"], rows)
+    table = Table([*columns, "precision", "recall"], rows, names=["class"])
     return Section("classes", "Evaluation, class by class", text, "Classes", tables=[table])
 
 
@@ -82,11 +90,18 @@ def _errors(evaluation: Evaluation) -> Section:
         [Cell(kind, kind), count_cell(count), number_cell(100 * cost, 1), Cell(meaning, meaning)]
         for (kind, meaning), count, cost in zip(_MEANING.items(), counts, costs)
     ]
-    order = np.argsort(costs)[::-1].tolist()
     text = "Every error has one kind; its cost is the AP50 that would be gained if only errors of "
-    text += f"this kind were gone (TIDE). The most expensive kind: {KINDS[order[0]]}."
-    if not max(costs):
+    text += f"this kind were gone (TIDE). The most expensive kind: {KINDS[int(np.argmax(costs))]}."
+    labels, detections = sum(curve.labels for curve in evaluation.curves), sum(counts[:-1])
+    if not labels:
+        text = "There are no labels to find, hence no AP50 that an error could cost. "
+        text += f"Detections, all of them wrong: {detections:,}."
+    elif not len(evaluation.boxes.found.images):
+        text = f"Nothing is detected: none of the {labels:,} labels is found, and AP50 is 0."
+    elif not max(costs):
         text = "There is no error that costs AP50."
+        if sum(counts):
+            text = "No kind of error alone costs AP50: without those of one kind it stays the same."
     table = Table(("error", "count", "AP50 lost", "meaning"), rows)
     return Section(
         "errors",
@@ -112,8 +127,9 @@ def _confusion(evaluation: Evaluation) -> Section:
             found = "not detected" if is_missed else names[column]
             labeled = "nothing there" if is_nothing else names[row]
             cells = [Cell(labeled, labeled), Cell(found, found), count_cell(count)]
-            rows.append([*cells, number_cell(share, bar=True)])
-    table = Table(("labeled", "detected", "count", "share of the label"), rows)
+            rows.append([*cells, percent_cell(share, bar=True)])
+    columns = ("labeled", "detected", "count", "% of the label")
+    table = Table(columns, rows, names=columns[:2])
     text = "Detections above the best threshold of their class, at IoU 0.5. The last column are "
     text += "labels that are not detected, the last row detections of nothing."
     return Section(

@@ -10,8 +10,8 @@ from ppdet_lite.utils.logger import get_logger
 class EarlyStoppingHook(Hook):
     """Ends the run after the first evaluation that comes `patience` or more epochs after the best.
 
-    The position and the best result are all it depends on, so a resumed run ends where the
-    uninterrupted one does.
+    The position, the best and the last result are all it depends on, so a resumed run ends where
+    the uninterrupted one does. An evaluation without labels, which measures nothing, ends no run.
     """
 
     patience: int
@@ -27,8 +27,11 @@ class EarlyStoppingHook(Hook):
 
     def _look(self, run: Run, epoch: int) -> None:
         best, latest = run.state.best, run.state.last_evaluation
-        is_new = latest is not None and latest["epoch"] == epoch
-        if best is None or not is_new or epoch - best["epoch"] < self.patience:
+        if best is None or latest is None or latest["epoch"] != epoch:
+            return
+        if epoch - best["epoch"] < self.patience:
+            return
+        if not latest["metrics"].get(best["name"], 0.0) >= 0:  # -1 or NaN: no label to find
             return
         run.ends_early = True
         if epoch + 1 < run.epochs:

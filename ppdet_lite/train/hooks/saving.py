@@ -164,8 +164,11 @@ class EvalHook(Hook):
         if state.ranks.rank == 0:  # which writes the checkpoints
             state.last_evaluation["thresholds"] = self.evaluator.best_thresholds()
         # Part of the checkpoint: a resumed run must not take its first evaluation for the best one.
-        is_better = state.best is None or value > state.best["value"]
-        if is_better and math.isfinite(value):
+        is_defined = math.isfinite(value) and value >= 0  # COCO's -1: no label to find
+        if not is_defined:
+            text = "%s is not defined, so the evaluation of epoch %d is no candidate for the best"
+            get_logger().warning(text, name, state.epoch)
+        if is_defined and (state.best is None or value > state.best["value"]):
             state.best = {"name": name, "value": float(value)}
             state.best.update(epoch=state.epoch, iteration=state.iteration)
         if state.best is not None:
