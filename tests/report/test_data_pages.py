@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import sys
 
 import pytest
@@ -93,3 +94,15 @@ def test_statistics_of_bad_labels_name_the_check(tmp_path):
     arguments = stats_command.build_parser().parse_args([str(tmp_path), "--no-page"])
     with pytest.raises(DataError, match="ppdet data check"):
         stats_command.main(arguments)
+
+
+def test_the_command_on_the_page_has_whole_paths_and_all_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    parser = check_command.build_parser()
+    args = parser.parse_args(["my data", "--data_format", "voc", "--output_dir", "page"])
+    words = ["my data", "--data_format", "voc", "--output_dir", "page"]
+    whole = [str(tmp_path / word) if word in ("my data", "page") else word for word in words]
+    found = shlex.split(check_command.page_command("check", args))
+    assert found == ["ppdet", "data", "check", *whole]
+    args = parser.parse_args(["-c", "ppyolov2_r50vd_dcn_voc", "-o", "a.b=1", "c=d e"])
+    assert " -c ppyolov2_r50vd_dcn_voc -o a.b=1 'c=d e' " in check_command.page_command("x", args)

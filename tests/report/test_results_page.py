@@ -149,6 +149,11 @@ def test_no_cost_has_a_reason(tmp_path, labels, found, text):
     assert re.search(text, section(written(tmp_path, labels, found), "errors").text)
 
 
+def test_without_labels_there_are_no_curves(tmp_path):
+    curves = section(written(tmp_path, [], [{**ITEM, "score": 0.9}]), "curves")
+    assert not curves.charts and "no labels to find" in curves.text
+
+
 def test_numbers_are_in_percent(tmp_path):
     found = [{**ELSEWHERE, "score": 0.9}, {**ITEM, "score": 0.8}]
     path = written(tmp_path, [ITEM], found)

@@ -1,6 +1,7 @@
 """Finds what is wrong in a data set: files, images, boxes, classes, splits."""
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def sources_of(args: argparse.Namespace):
     return args.config, sources_of_config(load_config(args.config, args.opt)), ""
 
 
+def page_command(job: str, args: argparse.Namespace) -> str:
+    """The command that makes the page again, with whole paths."""
+    words = ["ppdet", "data", job]
+    if args.folder is not None:
+        words.append(str(args.folder.resolve()))
+        words += ["--data_format", args.data_format] if args.data_format else []
+    else:
+        config = Path(args.config)
+        words += ["-c", str(config.resolve()) if config.is_file() else args.config]
+        words += ["-o", *args.opt] if args.opt else []
+    return shlex.join([*words, "--output_dir", str(args.output_dir.resolve())])
+
+
 def print_page(write: Callable[[], Path], *packages: str) -> None:
     """Writes the page and prints its path, or in one line which of its packages is missing."""
     from ppdet_lite.core.errors import UserError, require
@@ -94,8 +108,7 @@ def main(args: argparse.Namespace) -> int:
     if args.page:
         from ppdet_lite.report.data_page import write_data_page
 
-        asked = args.folder or f"-c {args.config}"
-        command = f"ppdet data check {asked} --output_dir {args.output_dir}"
+        command = page_command("check", args)
         print_page(lambda: write_data_page(done, args.output_dir, path.name, command), "jinja2")
     print(f"all of it: {path}")
     return int(done.has_errors)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ppdet_lite.cli.tool import tool_parser
-from ppdet_lite.commands.data.check import add_data_options, print_page, sources_of
+from ppdet_lite.commands.data.check import add_data_options, page_command, print_page, sources_of
 
 MOST_CLASSES = 20
 """Rows of classes on the terminal, the most frequent ones; all are on the page and in the JSON."""
@@ -39,8 +39,7 @@ def main(args: argparse.Namespace) -> None:
     if args.page:
         from ppdet_lite.report.statistics_page import write_statistics_page
 
-        asked = args.folder or f"-c {args.config}"
-        command = f"ppdet data stats {asked} --output_dir {args.output_dir}"
+        command = page_command("stats", args)
         print_page(
             lambda: write_statistics_page(name, layout, splits, args.output_dir, command),
             "matplotlib",

@@ -50,7 +50,9 @@ def error_chart(evaluation: Evaluation) -> Chart:
     axes.set_xlim(0, top)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("points of AP50 that would be gained without these errors")
-    axes.set_title(f"Cost of each kind of error (AP50 is {100 * base:.1f})")
+    has_labels = any(curve.labels for curve in evaluation.curves)
+    ap50 = f"AP50 is {100 * base:.1f}" if has_labels else "no labels, no AP50"
+    axes.set_title(f"Cost of each kind of error ({ap50})")
     text = "To the right the number of errors. Costs do not add up: one error hides another."
     return as_chart("error_types", text, figure)
 

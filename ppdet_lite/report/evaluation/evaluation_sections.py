@@ -49,7 +49,8 @@ def evaluation_sections(evaluation: Evaluation) -> Iterator[Section]:
     yield _errors(evaluation)
     text = "At IoU 0.5. The higher the threshold, the more of what is shown is right, and the less "
     text += "is found; F1 weighs both."
-    charts = [*curve_charts(evaluation)]
+    if not (charts := [*curve_charts(evaluation)]):
+        text = "There are no labels to find, hence nothing to measure."
     yield Section("curves", "Precision, recall and thresholds", text, "Curves", charts=charts)
     yield _confusion(evaluation)
     yield from error_image_sections(evaluation)
