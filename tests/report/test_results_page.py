@@ -13,6 +13,7 @@ from ppdet_lite.commands import report
 from ppdet_lite.core.errors import ConfigError, DataError
 from ppdet_lite.report.evaluation.drawn_errors import error_image_sections
 from ppdet_lite.report.evaluation.evaluation import read_evaluation
+from ppdet_lite.report.evaluation.evaluation_charts import confusion_chart
 from ppdet_lite.report.evaluation.evaluation_sections import evaluation_sections
 
 pytest.importorskip("matplotlib", reason="needs the package matplotlib")
@@ -173,6 +174,24 @@ def test_suspects_are_a_table_where_there_are_no_images(tmp_path):
     (row,) = suspects.tables[0].rows
     texts = ["a.jpg", "not labeled", "cat", "0.95", "50, 50, 40, 40", "–", "–"]
     assert [cell.text for cell in row] == texts
+
+
+def test_a_label_that_a_worse_box_lies_on_is_not_said_to_be_not_found_at_all(tmp_path):
+    found = [{**ITEM, "bbox": [0, 0, 40, 15], "score": 0.9}]
+    path = written(tmp_path, [ITEM], found)
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((100, 100, 3), np.uint8))
+    evaluation = read_evaluation(path, path.with_name("truth.json"), tmp_path)
+    worst, _ = error_image_sections(evaluation)
+    (miss,) = worst.groups[1].tiles
+    assert miss.text == "no box of its class with IoU 0.5, a.jpg"
+
+
+def test_a_large_confusion_matrix_names_a_part_of_its_classes(tmp_path):
+    for count, text in ((3, ""), (95, "One of 2 classes is named.")):
+        names = [str(number) for number in range(count)]
+        path = written(tmp_path, [ITEM], [{**ITEM, "score": 0.9}], names=names)
+        chart = confusion_chart(read_evaluation(path, path.with_name("truth.json")))
+        assert chart.caption.endswith(text) and ("named" in chart.caption) == bool(text)
 
 
 def test_long_names_are_cut_with_a_tooltip(tmp_path):
