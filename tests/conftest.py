@@ -41,7 +41,7 @@ SLOW_TESTS = {
     "modeling": "detector resnet yolov4_layers yolov4_loss yolox yolox_roadmap",
     "quantize": "quantize quantize_libraries",
     "regression": "references",
-    "report": "data_pages results_page",
+    "report": "data_pages results_page training_charts",
     "serve": "page processes server throughput workers",
     "runtime": "devices engine infer model_folder names onnx open_size pipeline tensorrt threads video yolox",
     "tools": "eval_infer_export train_two_processes",
