@@ -33,6 +33,7 @@ output folder has every line in full, results.csv a row of numbers every log_ite
 beside them is the page of the run, with curves, errors and images; it is written at evaluations and
 at the end, and any time, also for a run that goes on or was killed, by
   ppdet report output/<name of the config file>
+Training anew in the folder moves those of the earlier run into previous/1, 2, ...
 Beside them lie the checkpoints: model_final, best_model (with
 --eval), the newest keep_checkpoints of <epoch> every snapshot_epoch, interrupted after Ctrl-C; of
 each .pdparams (weights to use, averaged with EMA), .pdopt (what -r needs) and .meta.json (class

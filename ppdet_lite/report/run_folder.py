@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ppdet_lite.core.errors import DataError
-from ppdet_lite.report.page import IMAGE_FOLDER
+from ppdet_lite.report.page import IMAGE_FOLDER, PAGE_FILE
+from ppdet_lite.report.results_csv import RESULTS_CSV
 from ppdet_lite.utils.detection_rows import RESULTS_FILE, TRUTH_FILE
 
 RUN_FILE = "run.json"
@@ -32,6 +34,29 @@ def truth_file(run: Path) -> Path:
 def batches_folder(run: Path) -> Path:
     """Training images as the network sees them, JPEG."""
     return run / IMAGE_FOLDER / "train_batches"
+
+
+def set_aside(run: Path) -> Optional[Path]:
+    """Moves the table and the page of an earlier run into `previous/<number>`, which is a folder
+    that `ppdet report` reads; returns it, or None if there is neither.
+
+    Raises:
+        DataError: a file cannot be moved.
+    """
+    found = [run / name for name in (RESULTS_CSV, PAGE_FILE, IMAGE_FOLDER)]
+    found = [path for path in found if os.path.lexists(path)]
+    if not found:
+        return None
+    previous = run / "previous"
+    taken = [int(path.name) for path in previous.glob("*") if path.name.isdigit()]
+    aside = previous / str(max(taken, default=0) + 1)
+    try:
+        aside.mkdir(parents=True)
+        for path in found:
+            os.replace(path, aside / path.name)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be moved ({error.strerror})") from error
+    return aside
 
 
 def read_json(path: Path) -> Any:

@@ -66,12 +66,13 @@ class Trainer:
                 if not interrupts.forced:
                     self._call("on_interrupt")
                 raise
-            except (TrainingError, CheckpointError):  # nothing good to save, or no room for it
-                raise
-            except Exception:  # a dead reader worker, another process that has gone, ...
-                if self.state.iteration > started_at and not self._is_moving:
-                    interrupts.begin_saving()
-                    self._call("on_interrupt")
+            except Exception as error:
+                interrupts.begin_saving()
+                # A dead reader worker, another process that has gone, ...: the state is good.
+                is_good = self.state.iteration > started_at and not self._is_moving
+                # Nothing good to save, or no room for it.
+                is_lost = isinstance(error, (TrainingError, CheckpointError))
+                self._call("on_interrupt" if is_good and not is_lost else "on_error")
                 raise
             finally:
                 self.reader.close()

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import warnings
+from pathlib import Path
 from typing import Iterator, Optional
 
 import paddle
@@ -23,6 +24,7 @@ from ppdet_lite.evaluate.evaluator import Evaluator
 from ppdet_lite.modeling.build_detector import build_detector
 from ppdet_lite.modeling.layers.cross_mini_batch_norm import gather_over_mini_batches
 from ppdet_lite.modeling.layers.norm import synchronize_norms
+from ppdet_lite.report.run_folder import set_aside
 from ppdet_lite.train.data import evaluator_beside, training_reader
 from ppdet_lite.train.ema import ModelEMA
 from ppdet_lite.train.facts import run_facts
@@ -86,8 +88,18 @@ def run_training(
         text = "Run folder: %s (train.log: every line; results.csv: the numbers%s)"
         get_logger().info(text, cfg.output_folder, page)
         trainer = build_trainer(cfg, device, ranks, evaluate, resume, vdl_folder)
+        if ranks.rank == 0 and trainer.state.iteration == 0:
+            _set_aside(Path(cfg.output_folder))
         trainer.run()
         return trainer.state
+
+
+def _set_aside(folder: Path) -> None:
+    """Moves what an earlier run in the folder left; what it computed is not this run's to erase."""
+    if aside := set_aside(folder):
+        text = "Training anew: table and page of the earlier run in this folder are in %s now; its "
+        text += "checkpoints stay until this run writes others of their names."
+        get_logger().warning(text, aside)
 
 
 @contextlib.contextmanager
@@ -273,9 +285,10 @@ def _hooks(
     settings, dataset = cfg.settings, reader.dataset
     classes = {"class_names": dataset.class_names, "category_ids": dataset.category_ids}
     facts = {**classes, "config": cfg.name}
-    writer = CheckpointWriter(cfg.output_folder, facts, settings.save_format == "safetensors")
+    with_safetensors = settings.save_format == "safetensors"
+    writer = CheckpointWriter(cfg.output_folder, facts, with_safetensors, newest=resumed_from)
     hooks: list[Hook] = [
-        FiniteCheckHook(),
+        FiniteCheckHook(writer),
         LayerProgressHook(),
         LogHook(settings.log_iter, reader.worker_num, reader.data.cache_settings is not None),
         CheckpointHook(writer, settings.snapshot_epoch),

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import threading
@@ -47,6 +48,13 @@ def replacing(path: PathLike) -> Iterator[BinaryIO]:
         if isinstance(error, OSError) and str(part).startswith(str(error.filename or "")):
             raise DataError(f"{path}: cannot be written ({error.strerror})") from error
         raise  # the caller's own
+
+
+def free_name(path: PathLike, ending: str) -> str:
+    """`path.ending`, or with a number behind it the first name that is not taken."""
+    name = f"{os.fspath(path)}.{ending}"
+    numbered = (f"{name}_{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if not os.path.lexists(each))
 
 
 def _target(path: PathLike) -> tuple[Path, bool]:

@@ -123,12 +123,14 @@ def test_accumulated_micro_batches_equal_one_large_batch(toys):
 def test_a_loss_that_is_not_finite_stops_the_run(toys, tmp_path):
     reader = toys.reader()
     reader.poison = (1, 2)
-    trainer = toys.trainer([FiniteCheckHook(), saving(tmp_path)], reader=reader)
+    checkpoints = saving(tmp_path)
+    trainer = toys.trainer([FiniteCheckHook(checkpoints.writer), checkpoints], reader=reader)
     with pytest.raises(TrainingError) as error:
         trainer.run()
     text = str(error.value)
     assert "loss_a nan" in text and "loss nan" in text and "loss_b" not in text
     assert "iteration 8 (epoch 1, step 2" in text
+    assert f"{tmp_path / '0'} is good" in text
     assert "photo_1_2_0.jpg" in text and "photo_1_2_1.jpg" in text and "photo_1_1" not in text
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.meta.json", "0.pdopt", "0.pdparams"]
     assert all(np.isfinite(v).all() for v in load_resume(str(tmp_path / "0"))["model"].values())
@@ -143,10 +145,12 @@ def test_the_poisoned_micro_batch_alone_is_named(toys):
     assert "photo_0_3_0.jpg" in str(error.value) and "photo_0_2_0.jpg" not in str(error.value)
 
 
-def test_a_gradient_that_is_not_finite_stops_the_run(toys):
-    trainer = toys.trainer([FiniteCheckHook()])
+def test_a_gradient_that_is_not_finite_stops_the_run(toys, tmp_path):
+    (tmp_path / "0.pdparams").touch()  # of another run
+    trainer = toys.trainer([FiniteCheckHook(saving(tmp_path).writer)])
     trainer.state.model.head.weight.register_hook(lambda grad: grad * float("inf"))
-    with pytest.raises(TrainingError, match="gradient of head.weight is not finite"):
+    stopped = r"gradient of head.weight is not finite[\s\S]*this run has no checkpoint yet"
+    with pytest.raises(TrainingError, match=stopped):
         trainer.run()
     assert trainer.state.iteration == 0
 

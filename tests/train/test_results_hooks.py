@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from ppdet_lite.core.errors import TrainingError
 from ppdet_lite.report import run_page
 from ppdet_lite.report.results_csv import read_results_csv
+from ppdet_lite.train.hooks.base import Hook
 from ppdet_lite.train.hooks.report import ReportHook
 from ppdet_lite.train.hooks.results import ResultsHook
 from ppdet_lite.train.run import run_training
@@ -57,6 +59,37 @@ def test_missing_packages_are_told_in_a_line(toys, tmp_path, caplog, monkeypatch
     assert "pip install 'ppdet_lite[report]' (in a clone pip install -e '.[report]')" in line
 
 
+class Fail(Hook):
+    """An error at step 3, where nothing good is left to save."""
+
+    def before_update(self, run, record):
+        if run.state.iteration == 2:
+            raise TrainingError("not finite")
+
+
+def test_an_error_leaves_the_last_steps_and_a_page(toys, tmp_path):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    hooks = [Fail(), ResultsHook(str(tmp_path), 20), ReportHook(str(tmp_path), {})]
+    with pytest.raises(TrainingError, match="not finite"):
+        toys.trainer(hooks).run()
+    assert read_results_csv(tmp_path / "results.csv")["iteration"].tolist() == [2]
+    assert "2 iterations" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_metrics_alone_make_no_row(toys, tmp_path):
+    """The row of the last iteration was cut by a kill, and the run is extended."""
+    table = tmp_path / "results.csv"
+    toys.trainer([ResultsHook(str(tmp_path), 3)], epochs=1).run()
+    table.write_bytes(table.read_bytes()[:-5])
+    longer = toys.trainer([ResultsHook(str(tmp_path), 3)], epochs=2)
+    longer.state.step_in_epoch = longer.state.iteration = 6
+    longer.state.last_evaluation = {"epoch": 0, "metrics": {"bbox/AP": 0.5}}
+    longer.run()
+    assert read_results_csv(table)["iteration"].tolist() == [3, 9, 12]
+    assert "bbox/AP" not in table.read_text()
+
+
 KILL = """
 import os, signal
 from ppdet_lite.core.workspace import register
@@ -98,7 +131,13 @@ def test_a_run_leaves_a_page(config):
     images = {"losses.png", "error_types.png", "train_batches", "prediction_1.jpg"}
     assert images | {"bbox.json", "truth.json", "label_suspects.csv"} <= report
     assert len(list((config.folder / "report/train_batches").iterdir())) == 8
+    table = (config.folder / "results.csv").read_bytes()
     run_training(config("report=true", "epoch=1"))  # another run: nothing of the first is left
+    previous = config.folder / "previous/1"
+    assert "previous/1" in (config.folder / "train.log").read_text()
+    assert (previous / "results.csv").read_bytes() == table
+    assert (previous / "index.html").read_text(encoding="utf-8") == page
+    assert {path.name for path in (previous / "report").iterdir()} == report
     report = {path.name for path in (config.folder / "report").iterdir()}
     assert "losses.png" in report and not {"error_types.png", "bbox.json"} & report
     first = (config.folder / "index.html").stat().st_mtime_ns

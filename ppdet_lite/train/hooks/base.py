@@ -69,5 +69,10 @@ class Hook:
     def on_interrupt(self, run: Run) -> None:
         """After Ctrl-C or an error between two steps; the state is that of a finished step."""
 
+    def on_error(self, run: Run) -> None:
+        """After an error that leaves no state worth saving: losses that are not finite, a full
+        disk, an error within a step or before the first.
+        """
+
     def close(self, run: Run) -> None:
         """At the very end, also after an error."""

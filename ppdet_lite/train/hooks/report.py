@@ -5,14 +5,9 @@ import time
 from pathlib import Path
 from typing import Callable, Mapping, Optional
 
-from ppdet_lite.core.errors import DataError, UserError, require
+from ppdet_lite.core.errors import UserError, require
 from ppdet_lite.evaluate.evaluator import Evaluator
-from ppdet_lite.report.run_folder import (
-    batches_folder,
-    detections_file,
-    facts_file,
-    truth_file,
-)
+from ppdet_lite.report.run_folder import batches_folder, facts_file
 from ppdet_lite.report.run_page import write_run_page
 from ppdet_lite.train.hooks.base import Hook, Run, StepRecord
 from ppdet_lite.train.hooks.batch_images import BatchImages
@@ -23,9 +18,9 @@ _MOST_TIME = 0.02
 
 
 class ReportHook(Hook):
-    """Writes the page at the end, after Ctrl-C, and after an evaluation unless the pages would take
-    more than 2 % of the time. Called after the checkpoints, so none depends on it: an error is
-    logged and the run goes on. Only rank 0 writes.
+    """Writes the page at the end, also after Ctrl-C or an error, and after an evaluation unless the
+    pages would take more than 2 % of the time. Called after the checkpoints, so none depends on it:
+    an error of its own is logged and the run goes on. Only rank 0 writes.
 
     Args:
         folder: of the run.
@@ -55,8 +50,6 @@ class ReportHook(Hook):
         try:
             for package in ("matplotlib", "jinja2"):
                 require(package, "index.html, the page of this run,", "report")
-            if run.state.iteration == 0:
-                self._clear()
             write_json(facts_file(self.folder), dict(self.facts))
         except UserError as error:
             self._is_on = False
@@ -89,14 +82,9 @@ class ReportHook(Hook):
         """Writes the page so far."""
         self._write()
 
-    def _clear(self) -> None:
-        """Removes what an earlier run in this folder left for its page."""
-        earlier = batches_folder(self.folder).glob("*.jpg")
-        try:
-            for path in [detections_file(self.folder), truth_file(self.folder), *earlier]:
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise DataError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+    def on_error(self, run: Run) -> None:
+        """Writes the page so far: its curves show what led to the error."""
+        self._write()
 
     def _save_evaluation(self) -> None:
         if self.evaluator is not None:

@@ -13,7 +13,8 @@ class ResultsHook(Hook):
     """Writes a row every `log_iter` steps and at the end of an epoch: learning rate, losses, the
     seconds per step (`batch_cost`), of these the seconds of waiting for data (`data_cost`), and
     images per second of all processes; means over the steps since the last row. The metrics of an
-    evaluation go into the last row of its epoch. Only rank 0 writes.
+    evaluation go into the last row of its epoch. A run that ends within an interval, after Ctrl-C
+    or an error, gets a row of its last steps. Only rank 0 writes.
     """
 
     def __init__(self, folder: str, log_iter: int):
@@ -22,7 +23,7 @@ class ResultsHook(Hook):
         self._is_on = False
         self._sums: dict[str, float] = {}
         self._steps = self._images = 0
-        self._last_end = 0.0
+        self._last_end = self._learning_rate = 0.0
 
     def before_train(self, run: Run) -> None:
         """Opens the table; rows after the position of the run are trained again."""
@@ -51,18 +52,33 @@ class ResultsHook(Hook):
         self._steps += 1
         self._images += record.images
         step = run.state.step_in_epoch
+        self._learning_rate = record.learning_rate
         if step % self.log_iter == 0 or step == run.steps_per_epoch:
+            self._write_means(run)
+
+    def after_epoch(self, run: Run) -> None:
+        """Adds the metrics if the evaluation hook, called before, evaluated this epoch. Its row is
+        missing in a resumed run whose table was damaged: metrics alone make no row.
+        """
+        latest = run.state.last_evaluation
+        if latest is None or latest["epoch"] != run.state.epoch or not self._is_on:
+            return
+        if self._table.iteration == run.state.iteration:
+            self._write(run, latest["metrics"])
+
+    def on_interrupt(self, run: Run) -> None:
+        """Writes the row of the last steps."""
+        self._write_means(run)
+
+    on_error = on_interrupt
+
+    def _write_means(self, run: Run) -> None:
+        if self._steps:
             images = self._images * run.state.ranks.world_size
             speed = {"images_per_second": images / max(self._sums["batch_cost"], 1e-9)}
             means = {key: total / self._steps for key, total in self._sums.items()}
-            self._write(run, {"learning_rate": record.learning_rate, **means, **speed})
+            self._write(run, {"learning_rate": self._learning_rate, **means, **speed})
             self._sums, self._steps, self._images = {}, 0, 0
-
-    def after_epoch(self, run: Run) -> None:
-        """Adds the metrics if the evaluation hook, called before, evaluated this epoch."""
-        latest = run.state.last_evaluation
-        if latest and latest["epoch"] == run.state.epoch:
-            self._write(run, latest["metrics"])
 
     def _write(self, run: Run, values: Values) -> None:
         if self._is_on:

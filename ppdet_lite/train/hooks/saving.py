@@ -20,11 +20,13 @@ from ppdet_lite.weights.files import NAME_TABLE
 class CheckpointWriter:
     """Writes the state of a run into its folder, on rank 0 only; `facts` (`class_names`,
     `category_ids`, `config`) go into the side file. `safetensors`: see `save_checkpoint`.
+    `newest`: path without suffix of the run's newest checkpoint, at first that it was resumed from.
     """
 
     folder: str
     facts: dict
     safetensors: bool = False
+    newest: str = ""
     _rescued: Optional[str] = None  # the folder of earlier rescues
     _told: tuple = ("", -1)  # the last name and iteration that the log has
 
@@ -36,6 +38,11 @@ class CheckpointWriter:
             if self._told != (name, state.iteration):  # else the same with its evaluation
                 get_logger().info("Saved %s", stem)
             self._told = name, state.iteration
+        self.newest = os.path.join(self.folder, name)
+
+    def newest_whole(self) -> Optional[str]:
+        """The newest checkpoint of this run, without suffix; None if there is none."""
+        return self.newest if self.newest and os.path.isfile(f"{self.newest}.pdparams") else None
 
     def save_or_rescue(self, state: TrainState, name: str) -> bool:
         """Same as `save`, but rescues a state that cannot be written, and returns False then."""
