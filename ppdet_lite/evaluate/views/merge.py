@@ -11,15 +11,21 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.ops.boxes_np import coverage_matrix, iou_matrix
 
 CUT_SHARE = 0.7
-"""A cut box goes if so much of it lies in a box of its class that is whole."""
+"""A cut box goes if so much of it lies in a box of its class that crosses the border."""
+CUT_SCORE = 0.2
+"""... and that has this share of its score at least: weak boxes do not remove good ones."""
+
+_OUTWARD = np.array([-1, -1, 1, 1], np.float32)
 
 
 @dataclass(frozen=True)
 class Merge:
     """Greedy NMS of each class over the detections of all views.
 
-    Boxes that a tile cuts come after the others, and go where most of them lies in a box that
-    stays; so an object that lies in several tiles is found once, and whole.
+    First those boxes go that a tile cuts: they end near its inner border, and most of them lies in
+    a box that goes on behind the border. So an object that lies in several tiles is found once, and
+    whole. All pairs are compared, so that the order of scores does not matter. Then the NMS: an
+    object near a border that two tiles see whole keeps the better box.
 
     Args:
         threshold: boxes that overlap a better one by more go.
@@ -39,35 +45,54 @@ class Merge:
             found = f"found {self.threshold}, allowed: more than 0, at most 1"
             raise ConfigError(f"`match_threshold`: {found}")
 
-    def __call__(self, rows: np.ndarray, is_cut: np.ndarray) -> np.ndarray:
-        """Detections [M, 6] of all views and which of them are cut [M] to those that stay, the best
-        first.
+    def __call__(self, rows: np.ndarray, borders: np.ndarray) -> np.ndarray:
+        """Detections [M, 6] of all views to those that stay, the best first.
+
+        Args:
+            rows: class, score, x1, y1, x2, y2.
+            borders: the inner borders [M, 4] that may cut them, see `View.to_image`.
         """
         kept = [
-            self._of_class(rows[rows[:, 0] == label], is_cut[rows[:, 0] == label])
+            self._of_class(rows[rows[:, 0] == label], borders[rows[:, 0] == label])
             for label in np.unique(rows[:, 0])
         ]
         merged = np.concatenate([np.zeros((0, 6), np.float32), *kept])
         return merged[np.argsort(-merged[:, 1], kind="stable")][: self.most].astype(np.float32)
 
-    def _of_class(self, rows: np.ndarray, is_cut: np.ndarray) -> np.ndarray:
-        order = np.lexsort([-rows[:, 1], is_cut])
-        rows, is_cut = rows[order], is_cut[order]
+    def _of_class(self, rows: np.ndarray, borders: np.ndarray) -> np.ndarray:
+        order = np.argsort(-rows[:, 1], kind="stable")
+        rows, borders = rows[order], borders[order]
         boxes = rows[:, 2:]
         overlap, inside = iou_matrix(boxes, boxes), coverage_matrix(boxes, boxes)
         if self.metric == "ios":
             overlap = np.maximum(inside, inside.T)
-        alive, found = np.ones(len(rows), bool), []
+        alive, found = ~_is_part(rows, borders, inside), []
         for place in range(len(rows)):
             if not alive[place]:
                 continue
             same = alive & (overlap[place] > self.threshold)
-            gone = same | (alive & is_cut & (inside[:, place] > CUT_SHARE))
-            gone[: place + 1] = same[: place + 1] = False
-            alive &= ~gone
+            same[: place + 1] = False
+            alive &= ~same
             row = rows[place].copy()
             if self.vote and same.any():
-                group = np.append(np.flatnonzero(same & ~is_cut), place)
+                group = np.append(np.flatnonzero(same), place)
                 row[2:] = np.average(rows[group, 2:], axis=0, weights=rows[group, 1])
             found.append(row)
         return np.array(found).reshape(-1, 6)
+
+
+def _is_part(rows: np.ndarray, borders: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """True [M] for cut boxes most of which lies in one that goes on behind the border.
+
+    Args:
+        rows, borders: of one class.
+        inside: share [M, M] of each box in each other.
+    """
+    outward, scores = rows[:, 2:] * _OUTWARD, rows[:, 1]
+    cut = np.flatnonzero(~np.isnan(borders).all(axis=1))
+    ends = (borders[cut] * _OUTWARD)[:, None]
+    crossed = (outward > ends).any(axis=2)  # comparisons with NaN are False
+    as_good = scores >= CUT_SCORE * scores[cut, None]
+    part = np.zeros(len(rows), bool)
+    part[cut] = (crossed & (inside[cut] > CUT_SHARE) & as_good).any(axis=1)
+    return part

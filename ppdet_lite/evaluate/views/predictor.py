@@ -40,13 +40,13 @@ class ViewPredictor:
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] -> detections float32 [M, 6]: class, score, x1, y1, x2, y2 in pixels."""
-        rows, cut = [np.zeros((0, 6), np.float32)], [np.zeros(0, bool)]
+        rows, borders = [np.zeros((0, 6), np.float32)], [np.zeros((0, 4), np.float32)]
         views = list(self.views(image_rgb))
         for view, found in zip(views, self._detect(views)):
-            mapped, is_cut = view.to_image(found)
+            mapped, ends = view.to_image(found)
             rows.append(mapped)
-            cut.append(is_cut)
-        return self.merge(np.concatenate(rows), np.concatenate(cut))
+            borders.append(ends)
+        return self.merge(np.concatenate(rows), np.concatenate(borders))
 
     def _detect(self, views: Sequence[View]) -> list[np.ndarray]:
         """Detections of every view; those with inputs of one shape run together."""

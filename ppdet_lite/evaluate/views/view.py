@@ -10,8 +10,9 @@ import numpy as np
 
 from ppdet_lite.core.errors import ConfigError
 
-BORDER_PX = 2.0
-"""A box that ends so near to an inner border of a tile may be a part of an object."""
+BORDER_SHARE = 0.06
+"""A box may be a part of an object if it ends nearer to an inner border than this share of the
+tile's side: networks end a cut object a few pixels before the border."""
 
 
 class View(NamedTuple):
@@ -32,17 +33,21 @@ class View(NamedTuple):
     inner: tuple[bool, bool, bool, bool] = (False, False, False, False)
 
     def to_image(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Detections [M, 6] of the view in pixels of the whole image, and which of them [M] may be
-        cut by the view.
+        """Detections [M, 6] of the view and the inner borders [M, 4] that may cut them.
+
+        Both are in pixels of the whole image. The borders are left, top, right, bottom; NaN where
+        the box ends elsewhere.
         """
         rows = np.array(rows, np.float32).reshape(-1, 6)
         height, width = self.image.shape[:2]
         if self.is_flipped:
             rows[:, [2, 4]] = width - rows[:, [4, 2]]
         gaps = np.stack([rows[:, 2], rows[:, 3], width - rows[:, 4], height - rows[:, 5]], axis=1)
-        is_cut = ((gaps <= BORDER_PX) & np.array(self.inner)).any(axis=1)
-        rows[:, 2:] += np.tile(np.array(self.shift_xy, np.float32), 2)
-        return rows, is_cut
+        sides = np.array([width, height, width, height], np.float32)
+        near = (gaps <= BORDER_SHARE * sides) & np.array(self.inner)
+        shift = np.tile(np.array(self.shift_xy, np.float32), 2)
+        rows[:, 2:] += shift
+        return rows, np.where(near, np.array([0, 0, width, height]) + shift, np.nan)
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,21 @@ def test_the_whole_image_is_a_view_and_small_images_are_one():
     assert len(list(Tiles((64, 64))(small))) == 1
 
 
-def test_boxes_at_inner_borders_are_cut():
+def test_boxes_near_inner_borders_may_be_cut():
+    """Six percent of 80 and of 50 pixels are 4.8 and 3."""
     view = View(np.zeros((50, 80, 3), np.uint8), (10, 20), inner=(True, False, False, True))
-    boxes = [[0, 5, 9, 9], [20, 0, 30, 9], [60, 5, 80, 9], [20, 30, 30, 49], [20, 20, 30, 30]]
-    rows = np.hstack([np.ones((5, 2)), boxes])
-    assert view.to_image(rows)[1].tolist() == [True, False, False, True, False]
+    boxes = [
+        [4.7, 5, 9, 9],  # left
+        [4.9, 0, 30, 9],  # top, where the image ends
+        [60, 5, 80, 9],  # right, where the image ends
+        [20, 30, 30, 47.1],  # bottom
+        [0, 30, 30, 50],  # left and bottom
+        [20, 20, 30, 46.9],
+    ]
+    borders = view.to_image(np.hstack([np.ones((6, 2)), boxes]))[1]
+    none = [np.nan] * 4
+    left, bottom, both = [10, *none[1:]], [*none[1:], 70], [10, np.nan, np.nan, 70]
+    np.testing.assert_array_equal(borders, [left, none, none, bottom, both, none])
 
 
 def test_flipped_boxes_come_back():
@@ -51,9 +61,9 @@ def test_flipped_boxes_come_back():
     image[10:20, 70:90] = 255
     plain, flipped = Copies((1.0,))(image)
     assert (flipped.image[10:20, 10:30] == 255).all() and not plain.is_flipped
-    rows, is_cut = flipped.to_image(np.array([[0, 0.9, 10, 10, 30, 20]]))
+    rows, borders = flipped.to_image(np.array([[0, 0.9, 10, 10, 30, 20]]))
     np.testing.assert_array_equal(rows[0, 2:], [70, 10, 90, 20])
-    assert not is_cut.any()
+    assert np.isnan(borders).all()
 
 
 def test_input_sizes_are_multiples_of_the_stride():
@@ -65,40 +75,80 @@ def test_input_sizes_are_multiples_of_the_stride():
 
 
 def rows_of(*rows):
-    return np.array(rows, np.float32).reshape(-1, 6), np.zeros(len(rows), bool)
+    return np.array(rows, np.float32).reshape(-1, 6), np.full((len(rows), 4), np.nan)
 
 
 def test_an_object_in_two_tiles_is_found_once_and_whole():
-    rows, cut = rows_of(
-        [0, 0.9, 0, 0, 30, 50],  # the left part in one tile
+    rows, borders = rows_of(
+        [0, 0.9, 0, 0, 30, 50],  # the left part in one tile, whose border is at 32
         [0, 0.6, 0, 0, 60, 50],  # the whole in another
         [0, 0.5, 1, 1, 61, 50],
         [1, 0.4, 0, 0, 30, 50],  # of another class
         [0, 0.3, 200, 0, 230, 50],  # cut, but elsewhere nothing is whole
     )
-    cut[[0, 4]] = True
-    merged = Merge(0.6)(rows, cut)
+    borders[[0, 3], 2], borders[4, 0] = 32, 199
+    merged = Merge(0.6)(rows, borders)
     np.testing.assert_allclose(merged[:, 1], [0.6, 0.4, 0.3])
     np.testing.assert_array_equal(merged[0, 2:], [0, 0, 60, 50])
-    assert len(Merge(0.6)(rows, np.zeros(5, bool))) == 4  # without the marks both would stay
+    assert len(Merge(0.6)(*rows_of(*rows))) == 4  # without the borders both would stay
+
+
+@pytest.mark.parametrize(
+    "side, border, whole, stays",
+    [
+        (2, 62, [0, 0, 90, 50], False),
+        (2, 62, [0, 0, 61, 50], True),  # ends before the border: no more of the object than here
+        (2, 62, [36, 0, 90, 50], True),  # has only 60 % of it
+        (0, 18, [0, 0, 60, 50], False),
+        (1, 8, [20, 0, 60, 50], False),
+        (3, 44, [20, 10, 60, 50], False),
+        (3, 44, [0, 10, 90, 43], True),  # goes on elsewhere, not behind the border
+    ],
+)
+def test_only_a_box_that_crosses_the_border_removes_a_part(side, border, whole, stays):
+    rows, borders = rows_of([0, 0.9, 20, 10, 60, 42], [0, 0.5, *whole])
+    borders[0, side] = border
+    assert (0.9 in Merge(1.0)(rows, borders)[:, 1].round(3)) is stays
+
+
+def test_an_object_before_a_border_that_the_next_tile_sees_whole():
+    """The better of both boxes stays, also where a weak one of the whole image is near."""
+    rows, borders = rows_of(
+        [0, 0.9, 40, 10, 60, 40],  # ends 2 pixels before the border of its tile at 62
+        [0, 0.7, 41, 10, 60, 40],  # in the next tile, from 35 on
+        [0, 0.1, 39, 9, 64, 41],  # in the whole image, inexact
+        [0, 0.6, 10, 10, 30, 40],  # in no other tile, inside a larger object that ends at 61
+        [0, 0.8, 5, 5, 61, 45],
+    )
+    borders[[0, 3, 4], 2], borders[1, 0] = 62, 35
+    merged = Merge(0.6)(rows, borders)
+    np.testing.assert_allclose(merged[:, 1], [0.9, 0.8, 0.6])
+
+
+def test_weak_boxes_do_not_remove_good_parts():
+    rows, borders = rows_of([0, 0.9, 0, 0, 30, 50], [0, 0.17, 0, 0, 60, 50])
+    borders[0, 2] = 31
+    assert len(Merge(0.6)(rows, borders)) == 2
+    rows[1, 1] = 0.19
+    np.testing.assert_allclose(Merge(0.6)(rows, borders)[:, 1], [0.19])
 
 
 def test_the_smaller_box_as_measure():
-    rows, cut = rows_of([0, 0.9, 0, 0, 60, 50], [0, 0.8, 0, 0, 30, 50])
-    assert len(Merge(0.6, "iou")(rows, cut)) == 2
-    assert len(Merge(0.6, "ios")(rows, cut)) == 1
+    rows, borders = rows_of([0, 0.9, 0, 0, 60, 50], [0, 0.8, 0, 0, 30, 50])
+    assert len(Merge(0.6, "iou")(rows, borders)) == 2
+    assert len(Merge(0.6, "ios")(rows, borders)) == 1
 
 
 def test_votes_are_weighted_by_scores():
-    rows, cut = rows_of([0, 0.6, 0, 0, 40, 40], [0, 0.2, 4, 0, 44, 40], [0, 0.1, 90, 0, 99, 9])
-    merged = Merge(0.6, vote=True)(rows, cut)
+    rows, borders = rows_of([0, 0.6, 0, 0, 40, 40], [0, 0.2, 4, 0, 44, 40], [0, 0.1, 90, 0, 99, 9])
+    merged = Merge(0.6, vote=True)(rows, borders)
     np.testing.assert_allclose(merged[0, 2:], [1, 0, 41, 40])
     assert merged[0, 1] == pytest.approx(0.6) and len(merged) == 2
-    assert len(Merge(0.6, most=1)(rows, cut)) == 1
+    assert len(Merge(0.6, most=1)(rows, borders)) == 1
 
 
 def test_no_detection():
-    assert Merge()(np.zeros((0, 6), np.float32), np.zeros(0, bool)).shape == (0, 6)
+    assert Merge()(*rows_of()).shape == (0, 6)
 
 
 @pytest.mark.parametrize(
