@@ -11,7 +11,7 @@ from ppdet_lite.core.errors import ConfigError
 from ppdet_lite.ops.boxes_np import coverage_matrix, iou_matrix
 
 CUT_SHARE = 0.7
-"""A cut box goes if so much of it lies in a box of its class that crosses the border."""
+"""A cut box goes if so much of it lies in a larger box of its class that crosses the border."""
 CUT_SCORE = 0.2
 """... and that has this share of its score at least: weak boxes do not remove good ones."""
 
@@ -23,7 +23,7 @@ class Merge:
     """Greedy NMS of each class over the detections of all views.
 
     First those boxes go that a tile cuts: they end near its inner border, and most of them lies in
-    a box that goes on behind the border. So an object that lies in several tiles is found once, and
+    a larger one that goes on behind it. So an object that lies in several tiles is found once, and
     whole. All pairs are compared, so that the order of scores does not matter. Then the NMS: an
     object near a border that two tiles see whole keeps the better box.
 
@@ -82,7 +82,7 @@ class Merge:
 
 
 def _is_part(rows: np.ndarray, borders: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """True [M] for cut boxes most of which lies in one that goes on behind the border.
+    """True [M] for cut boxes most of which lies in a larger one that goes on behind the border.
 
     Args:
         rows, borders: of one class.
@@ -93,6 +93,7 @@ def _is_part(rows: np.ndarray, borders: np.ndarray, inside: np.ndarray) -> np.nd
     ends = (borders[cut] * _OUTWARD)[:, None]
     crossed = (outward > ends).any(axis=2)  # comparisons with NaN are False
     as_good = scores >= CUT_SCORE * scores[cut, None]
+    larger = inside.T[cut] < inside[cut]  # two parts of one object do not remove each other
     part = np.zeros(len(rows), bool)
-    part[cut] = (crossed & (inside[cut] > CUT_SHARE) & as_good).any(axis=1)
+    part[cut] = (crossed & larger & (inside[cut] > CUT_SHARE) & as_good).any(axis=1)
     return part

@@ -111,6 +111,17 @@ def test_only_a_box_that_crosses_the_border_removes_a_part(side, border, whole, 
     assert (0.9 in Merge(1.0)(rows, borders)[:, 1].round(3)) is stays
 
 
+def test_two_parts_of_an_object_do_not_remove_each_other():
+    """Of an object larger than both tiles; 80 % of each part lies in the other or more."""
+    rows, borders = rows_of([0, 0.5, 10, 0, 60, 50], [0, 0.9, 20, 0, 68, 50])
+    borders[0, 2], borders[1, 0] = 62, 18
+    assert len(Merge(1.0)(rows, borders)) == 1
+    np.testing.assert_array_equal(Merge(1.0)(rows, borders)[0], rows[0])  # the larger
+    rows[1, 4] = 70
+    assert len(Merge(1.0)(rows, borders)) == 2  # none is larger
+    np.testing.assert_array_equal(Merge(0.6)(rows, borders), rows[1:])  # the better
+
+
 def test_an_object_before_a_border_that_the_next_tile_sees_whole():
     """The better of both boxes stays, also where a weak one of the whole image is near."""
     rows, borders = rows_of(
