@@ -31,6 +31,9 @@ READABLE_SIDE = 320
 
 CROP_FOLDER = "crops"
 
+_MOST_BYTES = 100
+"""Of the name of a folder; systems allow 255, less in some encodings."""
+
 GRAY_SUFFIXES = (".pbm", ".pgm")
 """Endings of formats without color."""
 
@@ -191,14 +194,19 @@ def _save_crops(
 ) -> None:
     """Writes every object as an image; those of an image are numbered, the best score first."""
     height, width = item.image.shape[:2]
-    stem = "_".join(item.stem.relative_to(output_dir).parts)
+    stem = item.stem.relative_to(output_dir)
     for number, row in enumerate(confident_rows(bbox, threshold), start=1):
         x1, y1 = np.floor(row[2:4]).clip(0).astype(int).tolist()
         x2, y2 = np.ceil(row[4:]).clip(0, (width, height)).astype(int).tolist()
         if x2 > x1 and y2 > y1:
-            name = re.sub(r'[/\\:*?"<>|\0]', "_", class_name(class_names, int(row[0]))).strip(". ")
-            path = output_dir / CROP_FOLDER / (name or "class") / f"{stem}_{number}.jpg"
-            write_image(path, item.image[y1:y2, x1:x2])
+            folder = output_dir / CROP_FOLDER / _folder_name(class_name(class_names, int(row[0])))
+            write_image(folder / f"{stem}_{number}.jpg", item.image[y1:y2, x1:x2])
+
+
+def _folder_name(name: str) -> str:
+    """A class's name without letters that mean something in paths, and no longer than they may."""
+    short = re.sub(r'[/\\:*?"<>|\0]', "_", name).encode()[:_MOST_BYTES].decode(errors="ignore")
+    return short.strip(". ") or "class"
 
 
 def result_suffix(image: Path) -> str:

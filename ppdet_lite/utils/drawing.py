@@ -5,6 +5,7 @@ Everything drawn follows the size of the image, so that boxes and labels can be 
 """
 
 import colorsys
+import functools
 from typing import NamedTuple, Optional, Sequence
 
 import cv2
@@ -19,9 +20,12 @@ from ppdet_lite.utils.label_layout import (
     fit_label,
     place_labels,
 )
-from ppdet_lite.utils.text import can_draw, put_text, text_size
+from ppdet_lite.utils.logger import get_logger
+from ppdet_lite.utils.text import FONT_VARIABLE, can_draw, put_text, text_size
 
 _PANEL, _INK = (255, 255, 255), (31, 39, 51)
+_MOST_LETTERS = 40
+"""Of a label's name; what is longer ends in three points."""
 
 
 class DrawStyle(NamedTuple):
@@ -122,8 +126,23 @@ def line_width(size_hw: Size, side: Optional[float] = None) -> int:
 def _text(row: np.ndarray, class_names: Sequence[str], style: DrawStyle) -> Named:
     name = class_name(class_names, int(row[0]))
     if not can_draw(name):
+        _warn_of_letters(name, int(row[0]))
         name = f"class {int(row[0])}"
+    if len(name) > _MOST_LETTERS:
+        name = name[: _MOST_LETTERS - 3] + "..."
     return Named(name, f"{row[1]:.2f}" if style.scores else "")
+
+
+@functools.cache
+def _warn_of_letters(name: str, class_id: int) -> None:
+    """Once for each name."""
+    get_logger().warning(
+        "%s: no font here has all its letters, so it is drawn as class %d; %s names a font file "
+        "(with OpenCV 4 the extra `fonts` is needed too)",
+        name,
+        class_id,
+        FONT_VARIABLE,
+    )
 
 
 def _draw_box(canvas: np.ndarray, row: np.ndarray) -> None:

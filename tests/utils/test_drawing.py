@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ppdet_lite.utils import drawing
 from ppdet_lite.utils.drawing import (
     DrawStyle,
     class_color,
@@ -117,6 +118,21 @@ def test_names_beyond_the_list_and_style():
     assert (full != plain).sum() > (name != plain).sum() > 0
     unknown = draw_detections(gray((480, 640)), rows + [[8, 0, 0, 0, 0, 0]], NAMES)
     assert (unknown != full).any()
+
+
+def test_long_names_are_shortened():
+    rows = one_box((480, 640))
+    long, longer = ([NAMES[0], letters * "n"] for letters in (60, 300))
+    drawn = [draw_detections(gray((480, 640)), rows, names) for names in (long, longer)]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_letters_that_no_font_has_are_said_once(caplog, monkeypatch):
+    monkeypatch.setattr(drawing, "can_draw", lambda text: False)
+    rows = np.concatenate([one_box((480, 640))] * 2)
+    draw_detections(gray((480, 640)), rows, ["a", "\u732b"])
+    (record,) = caplog.records
+    assert record.getMessage().startswith("\u732b: no font") and "PPDET_FONT" in record.getMessage()
 
 
 def test_numbers_stand_beside_the_boxes_and_names_at_the_right():

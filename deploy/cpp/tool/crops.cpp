@@ -5,8 +5,16 @@
 namespace ppdet::tool {
 namespace {
 
-// A folder's name for a class: without letters that mean something in paths.
+// Of a folder's name.
+constexpr size_t kMostBytes = 100;
+
+// A folder's name for a class: without letters that mean something in paths, not too long.
 std::string folder_name(std::string name) {
+  if (name.size() > kMostBytes) {
+    size_t end = kMostBytes;  // the first byte of a letter
+    while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xC0U) == 0x80U) --end;
+    name.resize(end);
+  }
   for (char& c : name) {
     if (std::string("/\\:*?\"<>|").find(c) != std::string::npos || c == '\0') c = '_';
   }
@@ -24,10 +32,7 @@ int limited(float value, int most) {
 void save_crops(const cv::Mat& image_rgb, const std::vector<Box>& boxes,
                 const std::vector<std::string>& names, const Threshold& threshold,
                 const fs::path& output_dir, const fs::path& stem) {
-  std::string image;
-  for (const fs::path& part : stem.lexically_relative(output_dir)) {
-    image += (image.empty() ? "" : "_") + part.string();
-  }
+  const fs::path image = stem.lexically_relative(output_dir);
   int number = 0;
   for (const Box& box : confident(boxes, threshold)) {
     ++number;
@@ -36,8 +41,9 @@ void save_crops(const cv::Mat& image_rgb, const std::vector<Box>& boxes,
     const cv::Point to(limited(std::ceil(box.x2), image_rgb.cols),
                        limited(std::ceil(box.y2), image_rgb.rows));
     if (to.x <= from.x || to.y <= from.y) continue;
-    const std::string name = image + "_" + std::to_string(number) + ".jpg";
-    write_image(output_dir / "crops" / folder_name(class_name(names, box.class_id)) / name,
+    const fs::path folder =
+        output_dir / "crops" / folder_name(class_name(names, box.class_id)) / image.parent_path();
+    write_image(folder / (image.filename().string() + "_" + std::to_string(number) + ".jpg"),
                 image_rgb(cv::Rect(from, to)));
   }
 }

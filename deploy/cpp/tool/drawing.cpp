@@ -15,6 +15,9 @@ namespace {
 const cv::Scalar kPanel(255, 255, 255);
 const cv::Scalar kInk(31, 39, 51);
 
+// Of a label's name; what is longer ends in three points.
+constexpr size_t kMostLetters = 40;
+
 cv::Scalar class_color(int class_id) {
   constexpr double saturations[] = {0.95, 0.65, 0.85};
   constexpr double values[] = {1.0, 0.95, 0.72, 0.85};
@@ -72,6 +75,7 @@ bool is_ascii(const std::string& text) {
 Named text_of(const Box& box, const std::vector<std::string>& names, const DrawStyle& style) {
   std::string name = class_name(names, box.class_id);
   if (!is_ascii(name)) name = "class " + std::to_string(box.class_id);  // OpenCV 4 draws ASCII
+  if (name.size() > kMostLetters) name = name.substr(0, kMostLetters - 3) + "...";
   std::array<char, 16> score{};
   std::snprintf(score.data(), score.size(), "%.2f", static_cast<double>(box.score));
   return {name, style.scores ? score.data() : ""};
