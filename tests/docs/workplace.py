@@ -18,7 +18,7 @@ from ppdet_lite.export.run import export_model
 from ppdet_lite.weights.checkpoint import save_checkpoint
 from ppdet_lite.weights.files import load_state
 from tests.small_configs import small_config
-from tests.weights.test_convert_darknet import TINY_CFG, tiny_weights
+from tests.weights.darknet_files import TINY_CFG, tiny_weights
 from tests.weights.torch_writer import Tensor, write_torch
 
 REAL_NANO = "yolox_nano_upstream_coco"
