@@ -18,7 +18,7 @@ from ppdet_lite.export.run import export_model
 from ppdet_lite.weights.checkpoint import save_checkpoint
 from ppdet_lite.weights.files import load_state
 from tests.small_configs import small_config
-from tests.weights.darknet_files import TINY_CFG, tiny_weights
+from tests.weights.darknet_files import TINY_CFG, leading, numbered, tiny_weights
 from tests.weights.torch_writer import Tensor, write_torch
 
 REAL_NANO = "yolox_nano_upstream_coco"
@@ -128,6 +128,10 @@ def _foreign_weights(root: Path, shared: Path) -> None:
     """Files of other projects: darknet's, and YOLOX-nano's where the reference data has it."""
     (root / "yolov4.cfg").write_text(TINY_CFG)
     (root / "yolov4.weights").write_bytes(tiny_weights()[1])
+    numbered(root / "yolov4-tiny.conv.29", leading("yolov4-tiny", "yolo_head.yolo_conv.0"))
+    whole = _place(root, "yolov4_tiny_coco")  # what the numbers of these files are compared with
+    whole.parent.mkdir(parents=True)
+    whole.write_text(dump_yaml(load_config(shipped_configs()["yolov4_tiny_coco"])))
     nano = shared / "weights" / "yolox_nano_coco_upstream_layout.npz"
     if nano.is_file():
         arrays = np.load(nano)

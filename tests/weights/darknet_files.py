@@ -77,3 +77,17 @@ def tiny_weights():
         numbers += [state[name].tobytes() for name in (*leaves, kernel)]
     header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
     return state, header + b"".join(numbers)
+
+
+def numbered(path, convs):
+    """Writes a file of these convolutions, whose numbers count up."""
+    count = sum(conv.values for conv in convs)
+    header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
+    path.write_bytes(header + np.arange(1, 1 + count, dtype="<f4").tobytes())
+    return path
+
+
+def leading(network, last):
+    """The convolutions of a network up to the one named `last`."""
+    plan = list(PLANS[network](80))
+    return plan[: 1 + [conv.name for conv in plan].index(last)]

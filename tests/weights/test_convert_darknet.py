@@ -13,7 +13,7 @@ from ppdet_lite.weights.convert.converter import conversion_of, convert_file
 from ppdet_lite.weights.convert.darknet import _by_length, network_of_cfg
 from ppdet_lite.weights.convert.darknet_cfg import read_cfg
 from ppdet_lite.weights.convert.darknet_plans import CLASSIFIERS, PLANS
-from tests.weights.darknet_files import CLASSES, SEEN, TINY_CFG, norm_conv
+from tests.weights.darknet_files import CLASSES, SEEN, TINY_CFG, leading, norm_conv, numbered
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NETWORKS = {
@@ -79,20 +79,6 @@ def test_classifiers_give_their_backbone(network, millions, tmp_path):
     channels = len(stem)
     assert stem.ravel()[0] == 1 + 4 * channels  # behind the norm
     assert sum(array.size for array in found.state.values()) == count - plan[-1].values
-
-
-def numbered(path, convs):
-    """Writes a file of these convolutions, whose numbers count up."""
-    count = sum(conv.values for conv in convs)
-    header = np.array([0, 2, 5], "<i4").tobytes() + np.array([SEEN], "<u8").tobytes()
-    path.write_bytes(header + np.arange(1, 1 + count, dtype="<f4").tobytes())
-    return path
-
-
-def leading(network, last):
-    """The convolutions of a network up to the one named `last`."""
-    plan = list(PLANS[network](80))
-    return plan[: 1 + [conv.name for conv in plan].index(last)]
 
 
 CUTS = [
