@@ -126,7 +126,7 @@ def line_width(size_hw: Size, side: Optional[float] = None) -> int:
 def _text(row: np.ndarray, class_names: Sequence[str], style: DrawStyle) -> Named:
     name = class_name(class_names, int(row[0]))
     if not can_draw(name):
-        _warn_of_letters(name, int(row[0]))
+        _warn_of_letters()
         name = f"class {int(row[0])}"
     if len(name) > _MOST_LETTERS:
         name = name[: _MOST_LETTERS - 3] + "..."
@@ -134,13 +134,11 @@ def _text(row: np.ndarray, class_names: Sequence[str], style: DrawStyle) -> Name
 
 
 @functools.cache
-def _warn_of_letters(name: str, class_id: int) -> None:
-    """Once for each name."""
+def _warn_of_letters() -> None:
+    """Once, however many names there are."""
     get_logger().warning(
-        "%s: no font here has all its letters, so it is drawn as class %d; %s names a font file "
-        "(with OpenCV 4 the extra `fonts` is needed too)",
-        name,
-        class_id,
+        'class names with letters that no font here has are drawn as "class 7"; %s names a font '
+        "file (with OpenCV 4 the extra `fonts` is needed too)",
         FONT_VARIABLE,
     )
 
