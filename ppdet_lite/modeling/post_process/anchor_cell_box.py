@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Optional
 
-import paddle
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ppdet_lite.modeling.geometry.anchor_grid import anchor_grid, flatten_anchors
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.layers.full_precision import to_float32
+from ppdet_lite.modeling.post_process.box_decoders import swapped
 
 
 class AnchorCellBox(nn.Layer):
@@ -33,8 +33,7 @@ class AnchorCellBox(nn.Layer):
         classes = (outputs[0].shape[1] - anchors * is_aware) // anchors - 5
         flat = flatten_anchors([to_float32(output) for output in outputs], levels, classes)
         boxes = anchor_grid(outputs, levels).boxes(flat.box)
-        scale_xy = paddle.concat([scale_factor[:, 1:], scale_factor[:, :1]], axis=1)
-        scale_xy = scale_xy.reshape([-1, 1, 1, 2])
+        scale_xy = swapped(scale_factor).reshape([-1, 1, 1, 2])
         boxes = (boxes.reshape([0, -1, 2, 2]) / scale_xy).reshape([0, -1, 4])
         confidence = F.sigmoid(flat.objectness)
         factor = levels[0].iou_aware_factor

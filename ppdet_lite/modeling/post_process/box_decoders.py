@@ -94,8 +94,7 @@ class YOLOBox(nn.Layer):
             im_shape: [B, 2] height and width of the resized image (before padding).
             scale_factor: [B, 2] resized / original, y and x.
         """
-        # Rounded, because 427 / 640 * 640 may come out just below 427.
-        image_hw = paddle.floor(im_shape / scale_factor + 0.5)
+        image_hw = image_size(im_shape, scale_factor)
         canvas_hw = image_hw * input_size(outputs[0], levels[0]) / im_shape
         canvas_hw = paddle.floor(canvas_hw + 0.5).astype("int32")
         boxes, scores = [], []
@@ -117,7 +116,7 @@ class YOLOBox(nn.Layer):
             scores.append(level_scores.transpose([0, 2, 1]))
         joined = paddle.concat(boxes, axis=1)
         if self.clip_bbox:  # the operator cuts at the border of the padding
-            last = paddle.concat([image_hw[:, 1:], image_hw[:, :1]], axis=1).unsqueeze(1) - 1
+            last = swapped(image_hw).unsqueeze(1) - 1
             joined = paddle.concat([joined[:, :, :2], at_most(joined[:, :, 2:], last)], axis=2)
         return joined, paddle.concat(scores, axis=2)
 
@@ -125,6 +124,18 @@ class YOLOBox(nn.Layer):
 def at_most(values: Tensor, limit: Tensor) -> Tensor:
     """The smaller of both; Paddle 3.3 has no minimum in graphs of Paddle 2."""
     return paddle.where(values > limit, limit, values)
+
+
+def image_size(im_shape: Tensor, scale_factor: Tensor) -> Tensor:
+    """Height and width of the original images [B, 2]."""
+    # Rounded, because 427 / 640 * 640 may come out just below 427.
+    return paddle.floor(im_shape / scale_factor + 0.5)
+
+
+def swapped(pairs_yx: Tensor) -> Tensor:
+    """y, x to x, y [B, 2]."""
+    # Not reversed with [::-1], which Paddle 2 reads wrongly from a graph that Paddle 3 wrote.
+    return paddle.concat([pairs_yx[:, 1:], pairs_yx[:, :1]], axis=1)
 
 
 def input_size(output: Tensor, level: AnchorLevel) -> Tensor:
@@ -176,9 +187,7 @@ class CellBox(nn.Layer):
         flat = grid.flatten_levels([to_float32(output) for output in outputs])
         strides = [level.stride for level in levels]
         boxes = grid.decode_boxes(flat[:, :4], *grid.cell_grid(outputs, strides))
-        # Not reversed with [::-1], which Paddle 2 reads wrongly from a graph that Paddle 3 wrote.
-        scale_xy = paddle.concat([scale_factor[:, 1:], scale_factor[:, :1]], axis=1)
-        scale_xy = scale_xy.reshape([-1, 1, 1, 2])
+        scale_xy = swapped(scale_factor).reshape([-1, 1, 1, 2])
         boxes = (boxes.reshape([0, -1, 2, 2]) / scale_xy).reshape([0, -1, 4])
         return boxes, self.scores(flat)
 

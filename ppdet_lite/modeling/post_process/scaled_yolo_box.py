@@ -9,7 +9,7 @@ from ppdet_lite.core.workspace import register
 from ppdet_lite.modeling.geometry.anchor_levels import AnchorLevel
 from ppdet_lite.modeling.geometry.cell_grid import cell_grid
 from ppdet_lite.modeling.layers.full_precision import to_float32
-from ppdet_lite.modeling.post_process.box_decoders import YOLOBox, at_most
+from ppdet_lite.modeling.post_process.box_decoders import YOLOBox, at_most, image_size, swapped
 
 
 @register
@@ -29,11 +29,9 @@ class ScaledYOLOBox(YOLOBox):
         scale_factor: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """See `YOLOBox.forward`."""
-        # Rounded, because 427 / 640 * 640 may come out just below 427.
-        image_hw = paddle.floor(im_shape / scale_factor + 0.5)
+        image_hw = image_size(im_shape, scale_factor)
         image_wh, pixel_wh = (
-            paddle.concat([pair[:, 1:], pair[:, :1]], axis=1).reshape([-1, 1, 2, 1])
-            for pair in (image_hw, image_hw / im_shape)
+            swapped(pair).reshape([-1, 1, 2, 1]) for pair in (image_hw, image_hw / im_shape)
         )
         boxes, scores = zip(
             *(
